@@ -53,8 +53,8 @@ FROM torch AS full
 # What the demonstration needs: recorded prompts, speech synthesisers, a compiler for pyworld.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends git && rm -rf /var/lib/apt/lists/*
-COPY scripts/demo_packages.sh scripts/
-RUN bash scripts/demo_packages.sh && rm -rf /var/lib/apt/lists/*
+COPY scripts/demonstration/packages.sh scripts/demonstration/
+RUN bash scripts/demonstration/packages.sh && rm -rf /var/lib/apt/lists/*
 # The other libraries, beside an empty package, and their bytecode, which users could not write. They are installed again
 # only if pyproject.toml or the versions of constraints.txt change.
 COPY scripts/environment.sh scripts/

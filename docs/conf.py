@@ -24,9 +24,27 @@ import recipe_keys  # noqa: E402
 
 #: The groups of the navigation, with their pages.
 GROUPS = {
-    "Start": ["install", "notebooks/score", "notebooks/train", "notebooks/compare", "notebooks/trace", "demonstration"],
-    "Use": ["data", "train", "score", "localisation", "tracing", "evaluate", "experiments", "checkpoints"],
-    "Understand": ["plain", "explain", "different", "speed", "faithfulness", "deviations", "architecture"],
+    "Start": [
+        "install",
+        "reproduce",
+        "notebooks/score",
+        "notebooks/train",
+        "notebooks/compare",
+        "notebooks/trace",
+        "demonstration",
+    ],
+    "Use": [
+        "data",
+        "train",
+        "adaptation",
+        "score",
+        "localisation",
+        "tracing",
+        "evaluate",
+        "experiments",
+        "checkpoints",
+    ],
+    "Understand": ["plain", "explain", "trust", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
         "recipes",
         "published",
@@ -40,7 +58,7 @@ GROUPS = {
 }
 #: Page of a group → the pages below it.
 BELOW = {
-    "score": ["decisions", "serve", "listen"],
+    "score": ["scale", "decisions", "serve", "listen"],
     "evaluate": ["robustness"],
     "python": [f"reference/api/{name}" for name in api.API],
     "reference/CONTRIBUTING": ["reference/files", "releasing", "reference/SECURITY", "reference/CHANGELOG"],

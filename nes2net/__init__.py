@@ -18,7 +18,6 @@ from nes2net.version import __version__ as __version__
 #: library is imported, so the variables are set here, before any such import.
 NO_REPORTS = {
     "ORT_DISABLE_TELEMETRY": "1",
-    "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

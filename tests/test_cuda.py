@@ -16,10 +16,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from _gpu import Stage
-from _gpu_parity import one_score, samples_of, systems, too_little_memory
+from _gpu_parity import one_score, too_little_memory
+from _harness import generated_trials  # of scripts/benchmarks
 from builders import PATIENCE
 from builders.runs import assert_same_run, state_of, stop
-from train import generated_trials  # of scripts/benchmarks
+from builders.systems import samples_of, systems
 
 from nes2net import Detector, create_frontend
 from nes2net.evaluation.judgements import Scores

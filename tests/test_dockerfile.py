@@ -1,21 +1,16 @@
-"""The Dockerfile names what is there; `scripts/dockerfile_in_chroot.py` goes through its steps."""
+"""The Dockerfile names what is there."""
 
 import re
 from pathlib import Path
 
 import pytest
-from builders.scripts import loaded
+from builders import dockerfile
 from conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
-def script():
-    return loaded("dockerfile_in_chroot.py")
-
-
-@pytest.fixture(scope="module")
-def steps(script):
-    return script.steps((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
+def steps():
+    return dockerfile.steps((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +20,8 @@ def patterns():
 
 
 @pytest.mark.parametrize("target", ["serve", "full"])
-def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, script, target):
-    stages = script.stages_for(steps, target)
+def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, target):
+    stages = dockerfile.stages_for(steps, target)
     instructions = [step for stage in stages.values() for step in stage]
     assert dict(stages[target])["USER"] == "1000"  # not root
     copied = set()
@@ -35,25 +30,25 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
         if name == "COPY" and "--from" not in argument:
             for source in sources:
                 assert (REPOSITORY / source).exists(), source
-                assert source == "." or not script.ignored(Path(source), patterns), source
+                assert source == "." or not dockerfile.ignored(Path(source), patterns), source
             copied |= {Path(place, Path(source).name).as_posix() for source in sources}
-        called = re.findall(r"scripts/\w+\.sh", argument) if name == "RUN" else []
+        called = re.findall(r"scripts/[\w/]+\.sh", argument) if name == "RUN" else []
         assert set(called) <= copied
         for path in called:
-            for inner in re.findall(r"scripts/(\w+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
+            for inner in re.findall(r"scripts/([\w/]+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
                 assert (REPOSITORY / "scripts" / inner).is_file()
     assert "pyproject.toml" in copied
 
 
-def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(steps, script):
-    stages = script.stages_for(steps, "serve")
-    assert list(stages) == ["python", "torch", "server-environment", "serve"] and "full" in script.stages_for(
+def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(steps):
+    stages = dockerfile.stages_for(steps, "serve")
+    assert list(stages) == ["python", "torch", "server-environment", "serve"] and "full" in dockerfile.stages_for(
         steps, None
     )
     health = dict(stages["serve"])["HEALTHCHECK"]
     address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
     assert f'@app.get("{address}"' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
-    assert "demo_packages" not in str(stages) and "environment.sh" not in str(stages)
+    assert "packages.sh" not in str(stages) and "environment.sh" not in str(stages)
 
 
 def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():
@@ -66,9 +61,9 @@ def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq
     assert f"pip install --no-deps {release} " in (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
 
 
-def test_the_image_gets_what_the_two_commands_need(patterns, script):
+def test_the_image_gets_what_the_two_commands_need(patterns):
     for needed in ("scripts/demo.sh", "scripts/test.sh", "tests/conftest.py", "configs", "nes2net/py.typed", "main.py"):
-        assert (REPOSITORY / needed).exists() and not script.ignored(Path(needed), patterns)
+        assert (REPOSITORY / needed).exists() and not dockerfile.ignored(Path(needed), patterns)
     for left_out in (
         ".git/config",
         ".venv/bin/python",
@@ -76,7 +71,7 @@ def test_the_image_gets_what_the_two_commands_need(patterns, script):
         "models/x/epoch_1.pth",
         "nes2net/__pycache__/a.pyc",
     ):
-        assert script.ignored(Path(left_out), patterns)
+        assert dockerfile.ignored(Path(left_out), patterns)
     golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    lost = [path for path in golden if script.ignored(path.relative_to(REPOSITORY), patterns)]
+    lost = [path for path in golden if dockerfile.ignored(path.relative_to(REPOSITORY), patterns)]
     assert lost == []

@@ -12,8 +12,8 @@ import soundfile
 
 from nes2net import InputError
 from nes2net.cli.main import build_parser
-from nes2net.models.registry import tasks
 from nes2net.training.recipes.documentation import all_keys
+from nes2net.training.registry import tasks
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
@@ -222,7 +222,8 @@ def test_every_chapter_is_in_the_manual_of_the_readme():
 
 def test_counts_are_those_of_the_registries():
     """Numbers of two digits and more, as in "29 corpora", on every page but the history."""
-    from nes2net.models.registry import backends, corpora, frontends
+    from nes2net.data.registry import corpora
+    from nes2net.models.registry import backends, frontends
     from nes2net.training.recipes.reading import packaged_recipes
 
     published_corpora = [name for name in corpora.names() if not corpora.get(name).user_defined]

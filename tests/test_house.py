@@ -4,8 +4,11 @@ import ast
 import re
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
+from builders.strangers import REGISTRIES
 from conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "nes2net"
@@ -22,6 +25,11 @@ FACE = "__init__"
 DOOR = "__main__"
 #: Every district may read the version of the installation.
 VERSION = "version"
+#: Table of names → district above its own that it names, and why.
+NAMED_FROM_BELOW = {
+    "scoring.registry": "evaluation",  # a file says which judgement it holds, and `evaluation` evaluates it
+    "apps.registry": "cli",  # `info` describes every command
+}
 #: Why an import may stand inside a function; the comment says so.
 REASON = re.compile(r"#.*\b(start-up|optional)\b|import(ed)? (only here|late)")
 
@@ -36,12 +44,12 @@ DIRECT_WRITES = {
     "apps.explanation.picture": 1,  # its caller gives the temporary file
     "apps.bench.command": 1,  # in a temporary folder
     "apps.scale.cluster": 1,  # the null device
-    "apps.serve.app": 2,  # in the page's temporary folder
-    "apps.serve.desk": 1,  # as above
+    "apps.serve.desk": 1,  # in the server's temporary folder
+    "apps.serve.uploads": 2,  # as above
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory
     "data.corpora.pack": 3,  # their caller gives the temporary file
-    "evaluation.judgements": 3,  # the engine gives temporary files
+    "evaluation.judgements": 1,  # the engine gives temporary files
     "evaluation.plots": 1,  # in memory
     "models.checkpoints.folder": 1,  # in a temporary folder
     "models.checkpoints.state_dict": 1,  # into an open temporary file
@@ -73,7 +81,7 @@ def district(module: str) -> str:
 def app_of(module: str) -> str | None:
     """The app that a module stands in, such as ``serve`` of ``apps.serve.page``."""
     names = module.split(".")
-    if names[0] != "apps" or len(names) == 1:
+    if names[0] != "apps" or len(names) == 1 or not (PACKAGE / "apps" / names[1]).is_dir():
         return None
     return names[1]
 
@@ -110,6 +118,18 @@ def own_imports(path: Path) -> list[tuple[int, str]]:
     return imported
 
 
+@cache
+def own_names(path: Path) -> list[tuple[int, str]]:
+    """Line and name below the package of what a module names in a text, such as ``"nes2net.lib.files:replacing"``."""
+    names = []
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            match = re.match(r"nes2net\.(\w[\w.]*)", node.value)
+            if match is not None and district(match[1]) in NUMBERS:
+                names.append((node.lineno, match[1].rstrip(".")))
+    return names
+
+
 def of_command(path: Path) -> bool:
     """Whether a module holds a command, which imports what it runs when it runs."""
     return district(dotted(path)) == "cli" or path.stem.endswith("command")
@@ -124,11 +144,11 @@ def module_of(name: str) -> str:
 
 
 def arrows() -> set[tuple[str, str]]:
-    """Which district imports which; the face and the door count, the version does not."""
+    """Which district imports or names which; the face and the door count, the version does not."""
     pairs = set()
     for path in MODULES:
         above = district(dotted(path))
-        for _, name in own_imports(path):
+        for _, name in own_imports(path) + own_names(path):
             below = district(name)
             if above != below and VERSION not in (above, below):
                 pairs.add((above, below))
@@ -154,11 +174,28 @@ def test_no_arrow_runs_up():
     wrong = []
     for path in MODULES:
         module = dotted(path)
-        for line, name in own_imports(path):
+        texts = [(line, name) for line, name in own_names(path) if district(name) != NAMED_FROM_BELOW.get(module)]
+        for line, name in own_imports(path) + texts:
             if runs_up(district(module), district(name)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
     assert len(arrows()) <= 80
+
+
+def test_every_table_of_names_is_seen():
+    """What a table names is found by its modules, whatever the table is made of."""
+    for registry in REGISTRIES.values():
+        for name in registry.names(installed=False):
+            module = registry.target(name).partition(":")[0].removeprefix("nes2net.")
+            (path,) = [
+                path for path in MODULES if path.stem == "registry" and registry in vars(table_of(path)).values()
+            ]
+            texts = {text for _, text in own_names(path)}
+            assert any(f"{module}.".startswith(f"{text}.") for text in texts), f"{path}: {module}"
+
+
+def table_of(path: Path) -> ModuleType:
+    return import_module(f"nes2net.{dotted(path)}")
 
 
 def test_nothing_imports_an_app():
@@ -167,7 +204,7 @@ def test_nothing_imports_an_app():
     for path in MODULES:
         module = dotted(path)
         for line, name in own_imports(path):
-            if district(name) == "apps" and app_of(name) != app_of(module):
+            if app_of(name) not in (None, app_of(module)):
                 wrong.append(f"{module}, line {line}: {name}")
     assert wrong == []
 

@@ -12,10 +12,10 @@ from builders.strangers import install, installed_in
 from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
+from nes2net.data.augment.conditions import default_conditions
 from nes2net.evaluation.origin import training_in_words
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import default_conditions
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
@@ -114,7 +114,7 @@ def test_other_tasks_and_judgements_are_not_asked(tmp_path):
     assert type(create_task(Recipe())).__name__ == "Task"
     path = tmp_path / "scores.txt"
     path.write_text("LA_E_1 A07 spoof -1.5\n")
-    assert judgement_of(path).name == "scores"
+    assert ScoreFile.of(path).judgement.name == "scores"
 
 
 @pytest.mark.usefixtures("installed")

@@ -15,10 +15,11 @@ from nes2net.apps.export.formats import export
 from nes2net.apps.scale import results
 from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import first_file
+from nes2net.data.registry import corpora
 from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import decoded_text
 from nes2net.models.card import CardFile
-from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_of
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.recipes.reading import load_recipe
@@ -60,7 +61,7 @@ def read_epochs(folder):
 
 
 def read_frames(folder):
-    return read_segment_scores(write(folder / "s.txt", "a 0 0.5\n"))
+    return ScoreFile.of(write(folder / "s.txt", "a 0 0.5\n")).read(read_segment_scores)
 
 
 def read_protocol(folder):

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe

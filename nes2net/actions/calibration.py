@@ -14,23 +14,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
-from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import AnyPath, Unchanged, write_text
+from nes2net.lib.errors import InputError, concerning, counted, listed
+from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
@@ -45,6 +44,7 @@ from nes2net.scoring.decisions.calibration import (
 from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION
 from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
+from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
@@ -136,23 +136,21 @@ def calibrate(
             :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)
-    paths = list(map(Path, scores))
-    files = Unchanged(*paths)
-    judgement = evaluable(paths[0])
+    files = list(map(ScoreFile.of, scores))
+    judgement = evaluable(files[0])
     settings = {} if resolution_ms is None else {"resolution_ms": resolution_ms}
-    judgement.check_settings(judgement.labelled, settings, paths[0])
-    labelled = judgement.labelled(labels, paths, allow_partial=allow_partial, **settings)
+    judgement.check_settings(judgement.labelled, settings, files[0].path)
+    labelled = judgement.labelled(labels, files, allow_partial=allow_partial, **settings)
     bonafide = labelled.bonafide
     spoof = labelled.spoof
-    digest_of = files.digests()
-    digests = [digest_of[path] for path in paths]
+    digests = [file.sha256 for file in files]
     # The record of a score file says which detector made the scores. A fusion combines the scores of several detectors,
     # so it belongs to no single detector.
-    scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
+    scored_by = read_scored_by(files[0].record) if len(files) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
-    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
-    if len(paths) == 1:
+    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names([file.path for file in files]))
+    if len(files) == 1:
         calibration = resampled(calibration)
     # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
@@ -177,7 +175,7 @@ def calibrate(
     population: Population | None = None
     failed: list[str] = []
     if recordings:
-        population, failed = _measured_population(labels, recordings, labelled.trials, scored_by, paths[0])
+        population, failed = _measured_population(labels, recordings, labelled.trials, scored_by, files[0].path)
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
@@ -407,47 +405,46 @@ def apply_calibration(
             f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
             f"({', '.join(calibration.systems)}), but {len(scores)} score files are given"
         )
-    corpus, key = labels.read() if labels else (None, [])
+    key = labels.read({}) if labels else None
     notes = []
-    if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
+    if (
+        labels
+        and key
+        and learned_from
+        and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys))
+    ):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
         # Count the trials that belong to both phases. A trial belongs to its own phase, and to the phase
         # ``WHOLE``, which has all trials. In a corpus without phases, a trial belongs to every phase.
-        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
+        num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key.trials)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
     # If there is a single score file with a record, check that the calibration's detector made the scores.
-    path = Path(scores[0])
-    names = list(map(str, scores))
-    files = Unchanged(*scores)
+    files = list(map(ScoreFile.of, scores))
+    path = files[0].path
     if len(scores) > 1:
         notes.append(
             "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
         )
-    elif scored_by := read_scored_by(path, files.digests()[scores[0]]):
-        try:
+    elif scored_by := read_scored_by(files[0].record):
+        with concerning(f"{path}:"):
             notes += calibration.check_fits(scored_by, "give the scores of the calibration's detector")
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
         notes += filter(None, [calibration.unlike(scored_by.num_samples)])
     else:
         notes.append(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
         )
     # Calibrate all scores, and evaluate the scores of labelled trials.
-    ids, values = unlabelled_scores(names, allow_partial=allow_partial)
+    ids, values = unlabelled_scores(files, allow_partial=allow_partial)
     calibrated = calibration(values)
     rows = []
-    if labels and corpus:
-        phase = canonical_phase(labels.phase)
-        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
-            trials, values = labelled_trials(key, names, labels.phase, allow_partial=allow_partial)
-            is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-            classes = values[is_bonafide], values[~is_bonafide]
-            rows = _figures_before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
+    if key:
+        phase = canonical_phase(key.phase)
+        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key.trials):
+            _, bonafide, spoof = labelled_trials(key.trials, files, key.phase, allow_partial=allow_partial)
+            rows = _figures_before_and_after(key.phase, calibration, bonafide, spoof, key.definition.eer_method)
         else:
-            notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
-    files.check()
+            notes.append(f"the keys have no labels for phase {key.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
 

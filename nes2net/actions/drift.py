@@ -42,19 +42,6 @@ By = Literal["day", "week", "none"]
 #: Default of ``alpha``: the largest probability that drift is found although there is none.
 ALPHA = 0.01
 
-#: Kind of remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
-_REMARKS = {
-    "silence": "silence",
-    "constant samples": "constant: ",
-    "a steady sound": "a steady sound",
-    "no voice": "no voice was found",
-    "channels that cancel": "channels cancel each other",
-    "a silent channel": " silent; the mean of all was scored",
-    "channels that differ": " channels differ",
-    "clipped": "clipped: ",
-    "telephone band": "telephone band: ",
-    "short": "; in training the detector hears",
-}
 # The columns of figures in the three tables of :attr:`Drift.result`.
 _COMPARED = (
     Measure("outside", "outside %", digits=1),
@@ -96,6 +83,7 @@ class NewRecording:
             "score": self.score,
             "decision": self.decision,
             "remark": self.remark.text,
+            "remark_kinds": list(self.remark.by_kind),
             **self.values,
         }
 
@@ -232,7 +220,7 @@ class Drift:
     def _remarks_table(self) -> Table:
         counts: Counter[str] = Counter()
         for recording in self.recordings:
-            counts.update(kinds_of(recording.remark))
+            counts.update(list(recording.remark.by_kind))
         rows = []
         for kind, number in counts.most_common():
             figures = {"number": Figure(number), "share": Figure(number / len(self.recordings))}
@@ -310,7 +298,7 @@ def measure_drift(
         try:
             recordings.append(_new_recording(file, decider, all_usual))
         except InputError as error:
-            failures[str(file.path)] = error.problem
+            failures[str(file.path)] = error.reason
     if not recordings:
         raise InputError(
             f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
@@ -358,17 +346,3 @@ def _table_row(comparison: Comparison) -> Row:
     }
     labels = {"trait": comparison.name, "usual": comparison.usual.in_words, "median before": comparison.median_before}
     return Row({**labels, "median": comparison.median}, figures)
-
-
-def kinds_of(remark: Remark) -> list[str]:
-    """List the kinds of the remarks on a recording: keys of ``_REMARKS``, or ``"other"`` if the remark fits no key.
-
-    The list is empty if there are no remarks.
-
-    >>> kinds_of(Remark("clipped: 1.2% of its samples are at its limit; its 2 channels differ, as those of two speakers do"))
-    ['channels that differ', 'clipped']
-    """
-    kinds = [kind for kind, words in _REMARKS.items() if words in remark.text]
-    if remark.text and not kinds:
-        kinds.append("other")
-    return kinds

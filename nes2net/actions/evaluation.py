@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.lib.files import AnyPath
+from nes2net.scoring.judgement import ScoreFile
 
 
 def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[str] = (), **settings: Any) -> Result:
@@ -28,13 +28,13 @@ def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[s
         InputError: if files or labels cannot be read or do not fit each other, or if a setting has
             no effect on files of this kind.
     """
-    paths = list(map(Path, scores))
+    files = list(map(ScoreFile.of, scores))
     # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as
     # frame scores, this kind decides how to evaluate, and the evaluation refuses files of any other kind.
-    judgements = list(map(evaluable, paths))
+    judgements = list(map(evaluable, files))
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     evaluator = judgement.evaluator()
-    judgement.check_settings(evaluator, settings, paths[0])
+    judgement.check_settings(evaluator, settings, files[0].path)
     if "metrics" in signature(evaluator).parameters:
         settings["metrics"] = metrics
-    return evaluator(labels.corpus, paths, labels.keys, labels.phase, **settings)
+    return evaluator(labels.corpus, files, labels.keys, labels.phase, **settings)

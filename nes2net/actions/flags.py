@@ -8,13 +8,13 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
+from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Count, File, Flag, FromZero, given
 from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
-from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.trial import Part

@@ -5,19 +5,19 @@ Python programs can do here what `nes2net calibrate classes` does.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
-from nes2net.evaluation.key import Key, Labels
+from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.metrics import compute_eer
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
+from nes2net.scoring.judgement import ScoreFile
 
 
 def known_classes(
     labels: Labels,
-    logits: str | Path,
+    logits: AnyPath,
     kind: LogitScore = "log_odds",
     *,
     equal_errors: bool = False,
@@ -48,15 +48,15 @@ def known_classes(
         InputError: if the file or the labels cannot be read or do not fit each other, or if
             ``equal_errors`` is true and no trial has an unknown class.
     """
-    path = Path(logits)
-    table = read_class_table(path)
-    key = Key.read(labels.corpus, labels.keys, labels.phase)
-    trials = class_trials(key, path, table, path.stem, allow_partial=allow_partial, class_field=class_field)
+    file = ScoreFile.of(logits)
+    table = file.read(read_class_table)
+    key = labels.read()
+    trials = class_trials(key, file, table, file.path.stem, allow_partial=allow_partial, class_field=class_field)
     learned = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
     if equal_errors:
         if not trials.unknown.names:
             raise InputError(
-                f"{path}: all trials are of known classes, and the threshold of equal errors needs some of unknown ones: "
+                f"{file.path}: all trials are of known classes, and the threshold of equal errors needs some of unknown ones: "
                 "give a phase with generators that training lacks, or no `equal_errors`"
             )
         _, threshold = compute_eer(trials.known.known_scores[kind], trials.unknown.known_scores[kind], "roc")

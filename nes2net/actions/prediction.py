@@ -308,7 +308,8 @@ def _judged_predictions(
         facts = judgement.tell(file.result)
         row = {**_identity_facts(source), "judgement": judgement.name, **facts}
         remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
-        row |= _remark_facts(Remark(remark))
+        if remark:
+            row["remark"] = worded(remark)
         yield Prediction(source, row | _extent_facts(file, num_samples), words=judgement.in_words(facts))
 
 
@@ -654,7 +655,7 @@ def _is_long(source: AnyRecording) -> bool:
 
 
 def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
-    return Prediction(source, {**_identity_facts(source), "error": worded(error.problem)})
+    return Prediction(source, {**_identity_facts(source), "error": worded(error.reason)})
 
 
 @contextmanager

@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import uses_in_words
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import AnyPath, Unchanged
+from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import print_note, print_warnings
 from nes2net.lib.this_process import is_first
-from nes2net.models.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.judgement import Judgement, ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
@@ -111,11 +111,10 @@ def score_corpus(
     record: dict[str, Any] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)
-        files = Unchanged(*system_scores)
+        files = list(map(ScoreFile.of, system_scores))
         ranges = _score_ranges(score_range, scorer)
-        trials = with_system_scores(trials, system_scores, ranges)
-        record["system_scores"] = described(system_scores, ranges)
-        files.check()
+        trials = with_system_scores(trials, files, ranges)
+        record["system_scores"] = described(files, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     # Choose how much of each utterance is scored.

@@ -5,6 +5,6 @@ in plain words. ``explanation`` finds the parts of a recording that move its sco
 scores the same trials clean and under conditions such as noise. ``scale`` scores collections of
 millions of recordings on Ray Data. ``experiments`` runs whole experiments and reproduces published
 results. ``export`` writes a detector in other formats. ``info`` says what a name or a file is, and
-how fast a model runs on this machine. The command line finds the commands of apps by name. An app
-may import everything except ``cli`` and other apps.
+how fast a model runs on this machine. ``registry`` names all commands. An app may import everything
+except ``cli`` and other apps.
 """

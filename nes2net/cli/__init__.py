@@ -1,10 +1,10 @@
 """The command line `nes2net …`, and in ``published`` the command lines of the published programs.
 
-In reading order: ``main`` lists the commands by name; every other file has one command. A command
-is a function: its flags are made from its signature, and its help is made from its docstring
+In reading order: ``main`` lists the commands; every other file has one command. A command is a
+function: its flags are made from its signature, and its help is made from its docstring
 (``nes2net.lib.commands``).
 
-This district may import all other districts except ``apps``.
+This district may import all other districts except the apps.
 """
 
 import os

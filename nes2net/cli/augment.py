@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.files import replacing
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -139,11 +139,9 @@ def augment(
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():
-        try:
+        with told_as(f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"):
             with replacing(to, durable=True) as temporary:
                 write(temporary)
-        except (OSError, RuntimeError) as error:
-            raise InputError(f"{to} cannot be written ({error}): choose another folder with --out") from error
     if np.array_equal(before, after):
         print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for to in writers:

@@ -61,10 +61,12 @@ def names_by_argument() -> dict[str, list[str]]:
     A key is a command and one of its arguments, such as ``"train recipe"``, or an argument of any
     command, such as ``"device"``.
     """
+    from nes2net.data.registry import effects
     from nes2net.models.published_models import PUBLISHED_MODELS
     from nes2net.models.published_results import published_rows
-    from nes2net.models.registry import aggregations, backends, effects, frontends, losses
+    from nes2net.models.registry import aggregations, backends, frontends
     from nes2net.training.recipes.reading import packaged_recipes
+    from nes2net.training.registry import losses
 
     models = list(PUBLISHED_MODELS)
     recipes = packaged_recipes()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName, located
+from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
 from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
 from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say, text_table, wrapped
-from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck

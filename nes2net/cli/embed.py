@@ -59,8 +59,8 @@ def embed(
         layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import embed_recordings, frontend_alone, trials_of_files
+    from nes2net.data.registry import corpora
     from nes2net.lib.yaml_text import read_value
-    from nes2net.models.registry import corpora
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
 

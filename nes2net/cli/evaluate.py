@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.actions.flags import CorpusName
+from nes2net.data.registry import corpora
 from nes2net.lib.commands import File, Flag, Folder, called, given
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
-from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.evaluation.transfer import ThresholdSource

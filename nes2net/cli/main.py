@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, get_type_hints
 
+from nes2net.apps.registry import COMMANDS, commands
 from nes2net.cli.completion import SHELLS, PrintCompletion
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import read_docstring
 from nes2net.lib.errors import InputError
 from nes2net.lib.source_text import docstring_in_source
-from nes2net.models.registry import COMMANDS, commands
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -110,12 +110,12 @@ def _function_of(name: str) -> Callable[..., int | None]:
         if untyped := [key for key in inspect.signature(function).parameters if key not in typed]:
             raise InputError(f"command '{name}' does not say of which type `{untyped[0]}` is: annotate its parameters")
     except InputError as error:
-        reason = str(error)
+        failure = error
 
-        def raise_reason() -> None:
-            raise InputError(reason)
+        def raise_failure() -> None:
+            raise failure
 
-        return raise_reason
+        return raise_failure
     return function
 
 

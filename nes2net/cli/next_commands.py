@@ -65,8 +65,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     part. A part on which the detector was trained is never scored. There are no commands for a
     detector that reads scores of other systems, or for a corpus whose folder is not known.
     """
+    from nes2net.data.registry import corpora
     from nes2net.lib.errors import InputError
-    from nes2net.models.registry import corpora
     from nes2net.training.tasks.task import create_task
 
     commands: list[Words] = []
@@ -114,8 +114,8 @@ def after_scoring(
     Args:
         name, root, split, protocols: the scored corpus, as given to ``nes2net score``.
     """
+    from nes2net.data.registry import corpora
     from nes2net.lib.errors import InputError
-    from nes2net.models.registry import corpora
 
     if not is_first():  # the other processes print nothing
         return []

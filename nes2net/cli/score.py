@@ -84,8 +84,8 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
+    from nes2net.data.registry import corpora
     from nes2net.lib.yaml_text import read_value
-    from nes2net.models.registry import corpora
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
 

@@ -33,8 +33,12 @@ def train(
         device: auto, cpu, cuda or cuda:N
     """
     from nes2net.training.recipes.reading import load_recipe
-    from nes2net.training.run import train as run_training
+    from nes2net.training.trials import check_folders
 
     loaded_recipe = load_recipe(recipe, overrides)
+    check_folders(loaded_recipe.data)
+
+    from nes2net.training.run import train as run_training  # imported last, because it imports torch
+
     folder = run_training(loaded_recipe, device)
     print_next(after_training(folder, loaded_recipe))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import Trial, class_name
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.models.registry import corpora
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings
+from nes2net.scoring.judgement import ScoreFile
 
 _MOST_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
 
@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 
 def examples_of(
-    rows: Mapping[str, NDArray], file: Path, key: Key, field: str, aliases: Mapping[str, str]
+    rows: Mapping[str, NDArray], file: ScoreFile, key: Key, field: str, aliases: Mapping[str, str]
 ) -> list[Example]:
     """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
 
@@ -54,7 +54,7 @@ def examples_of(
         InputError: if no trial has a class.
     """
     labelled = {trial.id: trial for trial in key.trials}
-    part = recorded_part(file)
+    part = recorded_part(file.record)
     if part is not None and not rows.keys() <= labelled.keys():
         with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
             labelled = {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)} | labelled
@@ -64,18 +64,18 @@ def examples_of(
             examples.append(Example(labelled[id], name, embedding))
     if not examples:
         raise InputError(
-            f"{file}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
+            f"{file.path}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
             f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
         )
     return examples
 
 
-def label_lines(files: Iterable[Path]) -> Iterator[str]:
+def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
     """Say for each of the ``files`` of :func:`examples_of` which corpus labels trials that the key lacks."""
     for file in files:
-        part = recorded_part(file)
+        part = recorded_part(file.record)
         if part is not None:
-            yield f"{file}: trials that the key lacks have the labels of {part.corpus} in {part.root}, says its record"
+            yield f"{file.path}: trials that the key lacks have the labels of {part.corpus} in {part.root}, says its record"
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
@@ -94,7 +94,7 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
 
 
 def reference_scores(
-    files: Sequence[Path],
+    files: Sequence[ScoreFile],
     key: Key,
     trials: Sequence[Trial],
     logits: NDArray | None,
@@ -132,12 +132,12 @@ def reference_scores(
     training: dict[str, Example] = {}
     training_logits: dict[str, NDArray] = {}
     for file in files:
-        if file.suffix not in SUFFIXES:
-            table = read_class_table(file, names)
+        if file.path.suffix not in SUFFIXES:
+            table = read_class_table(file.path, names)
             if not table.holds_posteriors:
                 training_logits |= dict(zip(table.ids, table.logits))
             continue
-        rows = dict(Embeddings().read(file))
+        rows = dict(Embeddings().read(file.path))
         if rows.keys() & evaluated_ids:
             evaluated |= rows
             continue
@@ -146,7 +146,7 @@ def reference_scores(
                 training[example.trial.id] = example
     if not training:
         raise InputError(
-            f"{', '.join(map(str, files))}: no training trial is of a known class ({listed(names)}): give "
+            f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({listed(names)}): give "
             "embeddings of the training set"
         )
     # Compare the evaluated trials with the training trials.

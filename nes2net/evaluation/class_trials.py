@@ -24,12 +24,13 @@ from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, concerning, listed
 from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.record import WholeRecord, record_of, record_path
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import record_path
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
 # These scores of being known do not change if a constant is added to all logits of a trial.
@@ -88,16 +89,16 @@ class ClassLabels(NamedTuple):
     source: str = "by default"
 
     @classmethod
-    def read(cls, path: Path, record: WholeRecord | None, chosen_field: str | None) -> ClassLabels:
-        """Read the field and the aliases from the ``record`` beside ``path``, unless the user chose another field."""
-        stated = record.provenance.class_labels if record is not None else {}
+    def read(cls, file: ScoreFile, chosen_field: str | None) -> ClassLabels:
+        """Read the field and the aliases from the record of ``file``, unless the user chose another field."""
+        stated = file.record.provenance.class_labels if file.record is not None else {}
         field = str(stated.get("field", _DEFAULT_FIELD))
         if chosen_field not in (None, field):
             return cls(chosen_field, source="as asked for")
         if not stated:
             return cls()
         aliases = {str(value): str(name) for value, name in dict(stated.get("aliases") or {}).items()}
-        return cls(field, aliases, f"as {record_path(path)} says")
+        return cls(field, aliases, f"as {record_path(file.path)} says")
 
     def in_words(self, system: str) -> str:
         """Say how the trials of ``system`` get their classes."""
@@ -127,11 +128,10 @@ class ClassTrials:
     - ``labels`` says how the trials got their classes.
     - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
       class; otherwise it is 0.
-    - ``sha256`` is the digest of the file of logits.
     - ``kinds`` names the scores of being known that can be computed: first scores from these
       logits, then scores from comparing embeddings with training trials.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
-    - ``origin`` holds the facts of the record beside the file of logits; None without a record.
+    - ``origin`` holds the facts of the record beside the file of logits.
     - ``threshold`` comes from the record beside the file; None if the record has no threshold. A
       trial whose score of being known lies below the threshold is called unknown.
     - ``doubts`` are reasons to doubt the figures, in words.
@@ -142,37 +142,36 @@ class ClassTrials:
     known: ClassGroup
     unknown: ClassGroup
     num_left_out: int
-    sha256: str
     kinds: Sequence[str]
     mismatch: str
-    origin: Origin | None
+    origin: Origin
     threshold: KnownThreshold | None
     doubts: Sequence[str]
 
 
 def class_trials(
     key: Key,
-    path: Path,
+    file: ScoreFile,
     table: ClassTable,
     system: str,
     *,
     allow_partial: bool = False,
     class_field: str | None = None,
     bonafide_unknown: bool = False,
-    reference: Sequence[Path] = (),
+    references: Sequence[ScoreFile] = (),
 ) -> ClassTrials:
     """Find the true class of each trial of a file of logits, and divide the trials into known and unknown classes.
 
     Args:
         key: the labels of the evaluation.
-        path, table: the file and its content.
+        file, table: the file and its content.
         system: name of the system that made the file.
         allow_partial: leave out trials whose logits are missing or unusable.
         class_field: field of a trial that names its class; None for the field in the record beside
             the file, or else ``attack``.
         bonafide_unknown: count bona fide trials as trials of an unknown class if bona fide is not a
             class of the detector; otherwise bona fide trials are left out.
-        reference: files of embeddings or logits of training trials and of the evaluated trials, from
+        references: files of embeddings or logits of training trials and of the evaluated trials, from
             which further scores of being known are computed.
 
     Raises:
@@ -180,8 +179,9 @@ def class_trials(
             of a known class, or the files of training trials do not fit.
     """
     # Find the name of the class of each trial.
-    record = record_of(path, table.sha256)
-    labels = ClassLabels.read(path, record, class_field)
+    path = file.path
+    record = file.record
+    labels = ClassLabels.read(file, class_field)
     rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
     names = classes_of(trials, labels)
     ignored = set() if bonafide_unknown else {BONAFIDE}
@@ -196,12 +196,12 @@ def class_trials(
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
     # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
-    if reference:
-        files = list(reference)
+    if references:
+        files = list(references)
         if not is_absent(path.with_suffix(".npy")):
-            files.insert(0, path.with_suffix(".npy"))  # at the front, because later files take precedence
-        for file in files:
-            _check_one_detector(path, file)
+            files.insert(0, ScoreFile.of(path.with_suffix(".npy")))  # first, because later files take precedence
+        for reference in files:
+            _check_one_detector(file, reference)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         compared = reference_scores(files, key, trials, unscaled_logits, table.names, labels.field, labels.aliases)
     # Divide the trials into trials of known and trials of unknown classes; bona fide trials may be in neither group.
@@ -230,24 +230,25 @@ def class_trials(
         known,
         unknown,
         len(names) - len(known.numbers) - len(unknown.numbers),
-        table.sha256,
         [*kinds, *compared],
         mismatch,
-        read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
+        read_origin(file, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
     )
 
 
-def _check_one_detector(path: Path, file: Path) -> None:
+def _check_one_detector(file: ScoreFile, reference: ScoreFile) -> None:
     """Check that two files come from the same detector, according to their records; a missing record is not an error.
 
     Raises:
         InputError: if the records name different detectors.
     """
-    fingerprints = {record.run.get("model") for record in map(record_of, (path, file)) if record is not None}
+    fingerprints = {record.run.get("model") for record in (file.record, reference.record) if record is not None}
     if len(fingerprints - {None}) == 2:
-        raise InputError(f"{file}: its detector is not that of {path}: give embeddings and logits of one detector")
+        raise InputError(
+            f"{reference.path}: its detector is not that of {file.path}: give embeddings and logits of one detector"
+        )
 
 
 def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
@@ -271,8 +272,6 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
     """
     # Pass the index of each row to match() in place of a score, and NaN for a row with a logit that is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
-    try:
+    with concerning(f"{path}:"):
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     return matched.scores.astype(np.int64), matched.table, matched.mismatch.describe(matched.num_expected)

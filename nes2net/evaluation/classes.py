@@ -14,9 +14,10 @@ from typing_extensions import Self
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Evaluator, Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,10 +97,11 @@ class Classes(Rows):
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read logits as scores, as the base class does; the file names the classes if no record does."""
         table = self.table(path)
-        return table.ids, replace(self, classes=table.names).score_of(table.logits).astype(np.float64)
+        scores = replace(self, classes=table.names).score_of(table.logits)
+        return ScoreTable(table.ids, scores.astype(np.float64))
 
     def options(self) -> dict[str, Any]:
         """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
@@ -162,27 +164,18 @@ class Classes(Rows):
             )
         return lines
 
-    def table(self, path: Path) -> ClassTable:
-        """Read a file of logits into a table.
-
-        Raises:
-            InputError: if the file is malformed, or its classes are not :attr:`classes`.
-        """
-        return read_class_table(path, self.classes)
-
     def evaluator(self) -> Evaluator:
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
 
         return partial(evaluate_classes, _read_table)
 
 
-def _read_table(path: Path) -> ClassTable:
-    """Read the logits in ``path``, whose record or header says that they are of classes.
+def _read_table(file: ScoreFile) -> ClassTable:
+    """Read the logits in ``file``, whose record or header says that they are of classes.
 
     Raises:
         InputError: if the file holds another judgement, or is malformed.
     """
-    judgement = judgement_of(path)
-    if not isinstance(judgement, Classes):
-        raise InputError(f"{path}: holds {judgement.what}, no classes: evaluate it apart")
-    return judgement.table(path)
+    if not isinstance(file.judgement, Classes):
+        raise InputError(f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart")
+    return file.read(file.judgement.table)

@@ -1,7 +1,7 @@
 """Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
 
-In reading order: ``evaluate_systems`` is the public function; ``_Files`` reads the score files; the
-other functions write notes, lines, comparisons, tables and plots.
+In reading order: ``evaluate_systems`` is the public function; the other functions write notes,
+lines, comparisons, tables and plots.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import functools
 import itertools
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.key import Key, describe_excluded, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
@@ -52,9 +52,10 @@ from nes2net.evaluation.transfer import (
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
-from nes2net.lib.text_files import recorded_digests
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.scoring.record import record_of
+from nes2net.metrics.intervals import Resampling
+from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
 ORGANISERS = "the organisers’ ASV system"
@@ -84,8 +85,8 @@ _DIFFERENCES = (
 
 def evaluate_systems(
     corpus: str,
-    score_paths: str | Path | Sequence[str | Path],
-    keys_path: str | Path,
+    score_paths: AnyPath | Sequence[AnyPath | ScoreFile],
+    keys_path: AnyPath,
     phase: str = "eval",
     *,
     allow_partial: bool = False,
@@ -99,7 +100,7 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-        corpus: A name of :data:`nes2net.models.registry.corpora`. The definition of the corpus says
+        corpus: A name of :data:`nes2net.data.registry.corpora`. The definition of the corpus says
             how to read the key, and has the rules of the published figures.
         score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
             file holds the scores of one system.
@@ -138,62 +139,61 @@ def evaluate_systems(
             :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial of the key
             has one of the excluded values, no trial is left, or a class has no trials.
     """
-    # Check the paths of the score files.
-    paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
-    if not paths:
-        raise InputError("no score file to evaluate: give at least one")
-    for real_path, count in Counter(map(os.path.realpath, paths)).items():
-        if count > 1:
-            raise InputError(f"score file {real_path} is given more than once")
+    files = _different_files([score_paths] if isinstance(score_paths, AnyPath) else score_paths)
     # Read the key, choose the thresholds on other trials, and read the further test sets.
-    key = Key.read(corpus, keys_path, phase, exclude)
+    key = Labels(corpus, keys_path, phase).read(exclude)
+    source = threshold_source or ThresholdSource()
     transferred: list[Threshold] = []
-    further_sets: list[ScoredSet] = []
-    one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
-        transferred = choose_thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-        for files_of_set in threshold_source.further:
-            further_sets.append(read_set(files_of_set, "further", None, allow_partial=allow_partial))
-    # Read and judge the score files. If all trials are of one class, they are judged later, at the thresholds from
-    # other trials.
-    unit = resolved_unit(draw, key.evaluated_trials, len(paths))
-    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
-    names = system_names(paths, names)
-    for path, name in zip(paths, names):
-        files.read(path, name, judge=not one_class)
-    systems = files.systems
-    inputs = files.inputs()
-    warnings = files.warnings
+        transferred = choose_thresholds(source, corpus, len(files), allow_partial=allow_partial)
+    further_sets = [read_set(of_set, "further", None, allow_partial=allow_partial) for of_set in source.further]
+    # Judge the score files. If all trials are of one class, they are judged later, at the thresholds from other trials.
+    one_class = threshold_source is not None and key.only_label is not None
+    unit = resolved_unit(draw, key.evaluated_trials, len(files))
+    names = system_names([file.path for file in files], names)
+    matched_files = [key.match(file, allow_partial=allow_partial) for file in files]
+    origins = [read_origin(file, corpus, phase) for file in files]
+    systems: list[SystemFigures] = []
+    scored_sets: list[ScoredSet] = []
+    asv_files: dict[Path, str] = {}
+    inputs = [score_input(file.path, file.sha256) for file in files]
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
+    for file, name, judged, entry in zip(files, names, matched_files, inputs):
+        scored_sets.append(ScoredSet(corpus, canonical_phase(phase), file, judged.matched, [entry], key.digest))
+        if not one_class:
+            systems.append(evaluate_scores(key, judged, file.path, name, **draws, unit=unit))
+            asv_files |= systems[-1].asv_files
+    inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
+    warnings = list(itertools.chain.from_iterable(origin.seen for origin in origins))
     # Compare the systems, and judge them at the thresholds.
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
-    for threshold, name, scored in zip(transferred, names, files.scored):
-        transfers.append(judge_sets(name, threshold, [scored, *further_sets], num_resamples=num_resamples, seed=seed))
+    for threshold, name, scored in zip(transferred, names, scored_sets):
+        transfers.append(judge_sets(name, threshold, [scored, *further_sets], **draws))
         inputs += threshold.inputs
         warnings += transfers[-1].warnings
-    for further_set in further_sets:
-        inputs += further_set.inputs
-    asv_system = _asv_system(key, systems, files.asv_files)
+    inputs += itertools.chain.from_iterable(further_set.inputs for further_set in further_sets)
+    asv_system = _asv_system(key, systems, asv_files)
     header = {
         **key.header(inputs, num_resamples),
         "differences_from_official_trials": key.unofficial,
-        "excluded": files.excluded,
+        "excluded": matched_files[-1].excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
         "systems": [{"system": system.name, **system.facts} for system in systems],
         "transfers": [transfer.facts() for transfer in transfers],
-        "sources": files.sources,
+        "sources": {name: origin.facts for name, origin in zip(names, origins)},
     }
     return Result(
         key.title,
         header,
         list(_first_lines(header, systems, transfers)),
         [
-            *_tables(key, systems, files.excluded, asv_system, differences),
+            *_tables(key, systems, header["excluded"], asv_system, differences),
             *transfer_tables(transfers),
             *_breakdown_tables(key, systems),
         ],
-        [*_notes(key, systems, asv_system), *_notes_on_records(names, files.scored)],
+        [*_notes(key, systems, asv_system), *_notes_on_records(names, scored_sets)],
         warnings,
         functools.partial(_plots, systems, transfers),
         functools.partial(_det_curves, systems),
@@ -201,69 +201,14 @@ def evaluate_systems(
     )
 
 
-@dataclass
-class _Files:
-    """Reads the score files of an evaluation, and collects their figures, sources and warnings.
-
-    Args:
-        key: the labels of the evaluation.
-        allow_partial: as for :func:`evaluate_systems`.
-        draws: ``num_resamples``, ``seed`` and ``unit`` of the bootstrap.
-
-    Attributes:
-        systems: the figures of each file that was judged.
-        scored: the trials and scores of each file.
-        sources: name of a system → facts of the record beside its file; empty without a record.
-        warnings: reasons to doubt the figures, from the records beside the files.
-        asv_files: files of speaker-verification scores that min t-DCF used → their SHA-256.
-        excluded: field → values of the trials that were left out.
-    """
-
-    key: Key
-    allow_partial: bool
-    draws: dict[str, Any]
-    systems: list[SystemFigures] = field(default_factory=list)
-    scored: list[ScoredSet] = field(default_factory=list)
-    sources: dict[str, dict[str, str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    asv_files: dict[Path, str] = field(default_factory=dict)
-    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
-
-    def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read the score file of system ``name`` and the record beside the file, and fill in the attributes.
-
-        Args:
-            judge: also compute the figures of the system, which need trials of both classes.
-
-        Raises:
-            InputError: if the file is malformed or does not fit the key, or ``judge`` is true and
-                all trials are of one class.
-        """
-        key = self.key
-        phase = canonical_phase(key.phase)
-        with recorded_digests() as digests:
-            judged = key.match(path, allow_partial=self.allow_partial)
-            if judge:
-                self.systems.append(evaluate_scores(key, judged, path, name, **self.draws))
-        self.excluded = judged.excluded
-        origin = read_origin(path, digests[path], key.corpus, key.phase)
-        self.sources[name] = {}
-        if origin is not None:
-            self.sources[name] = origin.facts()
-            self.warnings += origin.seen or ()
-        sha256 = digests.pop(path)
-        self.scored.append(ScoredSet(key.corpus, phase, path, sha256, judged.matched, key_sha256=key.digest))
-        if judge and "min_tdcf" in self.systems[-1].row.figures:
-            self.asv_files |= digests
-
-    def inputs(self) -> list[dict[str, str]]:
-        """List the files of scores that were read, with their SHA-256, for the header of the result."""
-        entries = []
-        for scored in self.scored:
-            entries.append(score_input(scored.scores, scored.sha256))
-        for path, sha256 in self.asv_files.items():
-            entries.append(score_input(path, sha256, ASV_SCORES))
-        return entries
+def _different_files(score_files: Iterable[AnyPath | ScoreFile]) -> list[ScoreFile]:
+    files = list(map(ScoreFile.of, score_files))
+    if not files:
+        raise InputError("no score file to evaluate: give at least one")
+    for real_path, count in Counter(os.path.realpath(file.path) for file in files).items():
+        if count > 1:
+            raise InputError(f"score file {real_path} is given more than once")
+    return files
 
 
 # Texts
@@ -282,11 +227,8 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iterator[str]:
-    if len(scored) < 2:
-        return
-    records = [record_of(of_system.scores, of_system.sha256) for of_system in scored]
-    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, records), 2):
-        differences = differences_of_one_detector(first, second)
+    for (first_name, first), (second_name, second) in itertools.combinations(zip(names, scored), 2):
+        differences = differences_of_one_detector(first.file.record, second.file.record)
         if differences is not None:
             what = ", ".join(differences) or "nothing"
             yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {what}"

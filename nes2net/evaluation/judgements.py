@@ -14,24 +14,25 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.data.corpora.corpus import key_digest
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
-from nes2net.models.registry import judgements
 from nes2net.scoring import score_file, segment_file
-from nes2net.scoring.class_file import read_class_table
-from nes2net.scoring.judgement import Judgement, judgement_of
+from nes2net.scoring.class_file import ClassTable, read_class_table
+from nes2net.scoring.judgement import Judgement, ScoreFile
+from nes2net.scoring.registry import judgements
+from nes2net.scoring.score_file import ScoreTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.waveforms import WaveformReader
 
 T = TypeVar("T")
+
+#: Detector → names of the judgements that have been checked with it.
+_CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
 
 
 class LabelledScores(NamedTuple):
@@ -62,7 +66,7 @@ class LabelledScores(NamedTuple):
 
 
 #: Evaluates files of a judgement: (corpus, files, keys, phase, settings) → result. The settings are keyword parameters.
-Evaluator: TypeAlias = "Callable[Concatenate[str, Sequence[Path], AnyPath, str, ...], Result]"
+Evaluator: TypeAlias = "Callable[Concatenate[str, Sequence[ScoreFile], AnyPath, str, ...], Result]"
 
 
 class Evaluable(Judgement[T]):
@@ -76,13 +80,13 @@ class Evaluable(Judgement[T]):
         labels do not fit each other.
         """
 
-    def labelled(self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False) -> LabelledScores:
+    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
         """Read the scores of bona fide and spoofed trials from which a calibration is learned.
 
         A judgement may declare further keyword parameters.
 
         Args:
-            paths: a file for each system.
+            files: a file for each system.
             allow_partial: whether to leave out trials with missing or unusable scores, instead of
                 raising an error.
 
@@ -90,7 +94,7 @@ class Evaluable(Judgement[T]):
             InputError: if files or labels cannot be read or do not fit each other, or if no
                 calibration can be learned from this judgement.
         """
-        raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
+        raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
 
     def check_settings(self, function: Callable[..., object], names: Iterable[str], path: Path) -> None:
         """Check that the settings ``names`` are parameters of ``function``, which gets the file ``path``.
@@ -103,16 +107,15 @@ class Evaluable(Judgement[T]):
                 raise InputError(f"`{name}` has no effect on {self.what}, which {path} holds: leave it out")
 
 
-def evaluable(path: Path) -> Evaluable[Any]:
-    """Find the judgement of a file that is evaluated, or from which a calibration is learned.
+def evaluable(file: ScoreFile) -> Evaluable[Any]:
+    """Return the judgement of a file that is evaluated, or from which a calibration is learned.
 
     Raises:
-        InputError: if the judgement cannot be evaluated, or as :func:`judgement_of`.
+        InputError: if the judgement cannot be evaluated.
     """
-    judgement = judgement_of(path)
-    if not isinstance(judgement, Evaluable):
-        raise InputError(f"{path}: holds {judgement.what}, which are not evaluated: give scores")
-    return judgement
+    if not isinstance(file.judgement, Evaluable):
+        raise InputError(f"{file.path}: holds {file.judgement.what}, which are not evaluated: give scores")
+    return file.judgement
 
 
 class InLines(Evaluable[T]):
@@ -120,6 +123,21 @@ class InLines(Evaluable[T]):
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
+
+    @property
+    def header(self) -> str:
+        """The line before the first utterance; empty without a header."""
+        return ""
+
+    @abstractmethod
+    def lines(self, id: str, value: T) -> str:
+        """Write the lines of an utterance."""
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
+            file.write(self.header)
+            file.writelines(self.lines(trial.id, value) for trial, value in rows)
+        return {}
 
 
 class OfRecordings(InLines[T]):
@@ -132,13 +150,10 @@ class OfRecordings(InLines[T]):
 
         return evaluate_systems
 
-    def labelled(self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False) -> LabelledScores:
-        key = labels.read()[1]
-        trials, scores = labelled_trials(key, list(map(str, paths)), labels.phase, allow_partial=allow_partial)
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-        return LabelledScores(
-            trials, scores[is_bonafide], scores[~is_bonafide], "trials", {"key_sha256": key_digest(key)}
-        )
+    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
+        key = labels.read({})
+        labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
+        return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})
 
 
 @dataclass(frozen=True)
@@ -179,10 +194,7 @@ class Scores(OfRecordings[float]):
     def tell(self, value: float) -> dict[str, Any]:
         return {"score": value}
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        return score_file.read_scores(path)
-
-    def score_table(self, path: Path) -> score_file.ScoreTable:
+    def scores(self, path: Path) -> ScoreTable:
         return score_file.read_score_table(path)
 
     def to_json(self, value: float) -> float:
@@ -201,10 +213,8 @@ class Scores(OfRecordings[float]):
     def read(self, out: Path) -> Iterable[tuple[str, float]]:
         return zip(*score_file.read_scores(out))
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(score_file.line(trial.id, score) for trial, score in rows)
-        return {}
+    def lines(self, id: str, value: float) -> str:
+        return score_file.line(id, value)
 
 
 class Rows(OfRecordings[NDArray]):
@@ -220,6 +230,19 @@ class Rows(OfRecordings[NDArray]):
     what = "rows"
     columns: ClassVar[Sequence[str]]
     """Names of the columns, one for each number of a row."""
+
+    def fitted(self, scorer: Scorer) -> Self:
+        """Return this judgement; one of another package is first checked on two short recordings, once per detector.
+
+        Raises:
+            BrokenPart: if the judgement breaks its contract.
+        """
+        if not judgements.is_built_in(self.name) and self.name not in _CHECKED.get(scorer, ()):
+            from nes2net.models.contract_checks import check_computing  # quick start-up: this imports torch
+
+            check_computing(self, scorer)
+            _CHECKED.setdefault(scorer, set()).add(self.name)
+        return self
 
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
@@ -240,17 +263,14 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        from torch import is_tensor  # quick start-up: reading files needs no torch
-
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
             with judgements.guarded(self.name, "compute"):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))
-            fits = is_tensor(computed) and computed.shape == shape
-            expected = f"a tensor {shape} of a row for each recording and a column for each of 'columns'"
-            PartCheck(judgements.subject(self.name)).that(fits, "compute returned", computed, expected)
+            why = " (a row for each recording and a column for each of 'columns')"
+            PartCheck(judgements.subject(self.name)).shape("compute", computed, shape, why)
             return computed
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
@@ -258,14 +278,22 @@ class Rows(OfRecordings[NDArray]):
     def tell(self, value: NDArray) -> dict[str, Any]:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
+    def scores(self, path: Path) -> ScoreTable:
         """Read a file of rows as scores: the ids, and the scores (N,) that :meth:`score_of` computes from the rows.
 
         Raises:
             InputError: if the file is malformed, or the judgement has no scores.
         """
-        table = read_class_table(path, self.columns)
-        return table.ids, self.score_of(table.logits).astype(np.float64)
+        table = self.table(path)
+        return ScoreTable(table.ids, self.score_of(table.logits).astype(np.float64))
+
+    def table(self, path: Path) -> ClassTable:
+        """Read a file of rows.
+
+        Raises:
+            InputError: if the file is malformed, or has other columns than :attr:`columns`.
+        """
+        return read_class_table(path, self.columns)
 
     def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
@@ -279,15 +307,16 @@ class Rows(OfRecordings[NDArray]):
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        table = read_class_table(out, self.columns)
+        table = self.table(out)
         return zip(table.ids, table.logits)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.write("\t".join(["utterance", *self.columns]) + "\n")
-            for trial, row in rows:
-                file.write("\t".join([trial.id, *(f"{number:.9g}" for number in row.tolist())]) + "\n")
-        return {}
+    @property
+    def header(self) -> str:
+        """The names of the columns."""
+        return "\t".join(["utterance", *self.columns]) + "\n"
+
+    def lines(self, id: str, value: NDArray) -> str:
+        return "\t".join([id, *(f"{number:.9g}" for number in value.tolist())]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -374,12 +403,17 @@ class Frames(InLines[NDArray]):
         return evaluate_segments
 
     def labelled(
-        self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
+        self,
+        labels: Labels,
+        files: Sequence[ScoreFile],
+        *,
+        allow_partial: bool = False,
+        resolution_ms: float | None = None,
     ) -> LabelledScores:
-        if len(paths) > 1:
-            raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
+        if len(files) > 1:
+            raise InputError(f"{files[0].path} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
-            labels.corpus, paths[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+            labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )
         return LabelledScores(
             frames.trials,
@@ -417,12 +451,13 @@ class Frames(InLines[NDArray]):
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
-        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
+        return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).items())
+
+    def lines(self, id: str, value: NDArray) -> str:
+        return segment_file.lines(id, value)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        with open(files[0], "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
-        return self.options()
+        return super().write(files, count, rows) | self.options()
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:

@@ -13,12 +13,14 @@ import numpy as np
 from nes2net.data.corpora.corpus import Corpus, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial, extra_fields
+from nes2net.data.registry import corpora
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, did_you_mean, listed
+from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
-from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import ScoreFile
 
 # No evaluation excludes trials by these fields, because most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
@@ -55,44 +57,6 @@ class Key:
     trials: TrialTable
     excluded: Mapping[str, Collection[str]]
     digests: Mapping[Path, str]
-
-    @classmethod
-    def read(
-        cls, corpus: str, path: str | Path, phase: str, excluded: Mapping[str, Collection[str]] | None = None
-    ) -> Key:
-        """Read the labels of a corpus.
-
-        Args:
-            excluded: Field → values; trials with these values are left out. None to leave out the
-                same trials as the published figures of the corpus.
-
-        Raises:
-            InputError: if a file is missing or malformed, the phase is unknown, or a field or value
-                to exclude does not occur in the trials.
-        """
-        definition = corpora.get(corpus)
-        with recorded_digests() as digests:
-            trials = definition.keys(path)
-        definition.check_phase(phase, trials)
-        left_out = definition.excluded if excluded is None else excluded
-        names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
-        names += extra_fields(trials)
-        # Check the fields by which trials are excluded. The values are checked only if the user gave them.
-        for name in left_out:
-            if name not in names:
-                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
-        for name, values in (excluded or {}).items():
-            values_of_key = sorted(
-                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
-            )
-            for value in values:
-                if value not in values_of_key:
-                    hint = ""
-                    if len(values_of_key) <= _MOST_VALUES:
-                        hint = did_you_mean(value, values_of_key)
-                    hint = hint or f"; known: {listed(values_of_key)}"
-                    raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
-        return cls(corpus, Path(path), phase, TrialTable(trials), left_out, digests)
 
     @property
     def definition(self) -> Corpus:
@@ -148,8 +112,8 @@ class Key:
         """How the trials of the phase differ from the official trials, in words; None if this is not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
-    def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
-        """Match the trials of the phase with the score file ``scores``, then leave out the excluded trials.
+    def match(self, scores: ScoreFile, *, allow_partial: bool = False) -> Judged:
+        """Match the trials of the phase with the file ``scores``, then leave out the excluded trials.
 
         Args:
             allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
@@ -207,7 +171,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
+    """Describe a file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
@@ -225,20 +189,41 @@ class Labels:
     """Says where the labels of an evaluation are: corpus, files and phase."""
 
     corpus: str
-    keys: str | Path = "."
+    keys: AnyPath = "."
     """Folder or file of the key, as ``keys`` of the corpus accepts it."""
     phase: str = "dev"
 
-    def read(self) -> tuple[Corpus, list[Trial]]:
-        """Read the labelled trials of the corpus.
+    def read(self, excluded: Mapping[str, Collection[str]] | None = None) -> Key:
+        """Read the labels.
 
-        Returns:
-            The corpus, and the labelled trials of all its phases.
+        Args:
+            excluded: Field → values; trials with these values are left out. None to leave out the
+                same trials as the published figures of the corpus.
 
         Raises:
-            InputError: if the keys cannot be read, or the phase is unknown.
+            InputError: if a file is missing or malformed, the phase is unknown, or a field or value
+                to exclude does not occur in the trials.
         """
-        corpus = corpora.get(self.corpus)
-        key = list(corpus.keys(self.keys))
-        corpus.check_phase(self.phase, key)
-        return corpus, key
+        definition = corpora.get(self.corpus)
+        with recorded_digests() as digests:
+            trials = definition.keys(self.keys)
+        definition.check_phase(self.phase, trials)
+        left_out = definition.excluded if excluded is None else excluded
+        names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
+        names += extra_fields(trials)
+        # Check the fields by which trials are excluded. The values are checked only if the user gave them.
+        for name in left_out:
+            if name not in names:
+                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
+        for name, values in (excluded or {}).items():
+            values_of_key = sorted(
+                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
+            )
+            for value in values:
+                if value not in values_of_key:
+                    hint = ""
+                    if len(values_of_key) <= _MOST_VALUES:
+                        hint = did_you_mean(value, values_of_key)
+                    hint = hint or f"; known: {listed(values_of_key)}"
+                    raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
+        return Key(self.corpus, Path(self.keys), self.phase, TrialTable(trials), left_out, digests)

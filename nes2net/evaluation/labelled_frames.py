@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +11,16 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.key import Key
+from nes2net.data.registry import corpora
+from nes2net.evaluation.key import Key, Labels
 from nes2net.evaluation.matching import LARGEST, match
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, concerning, listed, shown
+from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.segment_file import read_segment_scores
 
 #: Length of the finest labels in ms; labels of longer frames are pooled from the finest labels.
@@ -80,8 +82,8 @@ class Example(NamedTuple):
 
 def labelled_frames(
     corpus: str,
-    scores_path: str | Path,
-    keys_path: str | Path,
+    file: ScoreFile,
+    keys_path: AnyPath,
     phase: str,
     *,
     resolution_ms: float | None = None,
@@ -93,40 +95,34 @@ def labelled_frames(
     """
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
-    key = Key.read(corpus, keys_path, phase, {})
+    key = Labels(corpus, keys_path, phase).read({})
     # Choose the length of a frame: the argument, or the length in the record. If both are given, they must be equal.
-    score_file = read_segment_scores(scores_path)
-    recorded = score_file.resolution_ms
+    recorded = _recorded_resolution(file)
+    scores = file.read(read_segment_scores)
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
         raise InputError(
-            f"{scores_path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave "
+            f"{file.path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave "
             "`resolution` out"
         )
     resolution = recorded if resolution_ms is None else resolution_ms
     if resolution is None:
-        raise InputError(f"{scores_path}: no record beside it states the length of its frames: give `resolution` in ms")
+        raise InputError(f"{file.path}: no record beside it states the length of its frames: give `resolution` in ms")
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
-        raise InputError(
-            f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
-        )
+        raise InputError(f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms")
     # Match the utterances with the key. The score of an utterance is the lowest score of its frames. If the highest
     # score of the frames is NaN, infinite or too large, this highest score becomes the score of the utterance, so that
     # match() refuses the utterance.
     utterance_scores = []
-    for frame_scores in score_file.scores.values():
+    for frame_scores in scores.values():
         highest = frame_scores.max()
         utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
-    try:
-        matched_trials = match(
-            key.trials, list(score_file.scores), utterance_scores, key.phase, allow_partial=allow_partial
-        )
-    except InputError as error:
-        raise InputError(f"{scores_path}: {error}") from error
+    with concerning(f"{file.path}:"):
+        matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
     # Join the frames with their labels.
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
-    utterances, truth, left_out = _join_segments(key, ids, score_file.scores, resolution, allow_partial)
+    utterances, truth, left_out = _join_segments(key, ids, scores, resolution, allow_partial)
     frames = joined_measured_frames(utterances, resolution, resolution)
     if (frames.labels == 1).all():
         raise InputError(f"all frames of {resolution} ms are bona fide, none are spoofed; both are needed")
@@ -135,6 +131,17 @@ def labelled_frames(
     num_expected = matched_trials.num_expected
     mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
     return LabelledFrames(key, resolution, utterances, frames, num_expected, truth, mismatch)
+
+
+def _recorded_resolution(file: ScoreFile) -> float | None:
+    path = record_path(file.path)
+    record = file.record
+    if record is None and not is_absent(path):  # it is of another file, or is no record, which is an error
+        record = read_whole_record(path)
+    resolution_ms = record and record.facts.get("resolution_ms")
+    if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
+        raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
+    return resolution_ms
 
 
 def _join_segments(

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.lib.terminal import print_note
-from nes2net.scoring.judgement import judgement_of, scores_of
+from nes2net.scoring.judgement import ScoreFile, scores_of
 from nes2net.scoring.score_file import ScoreTable
 
 #: Largest absolute value of a score; sums of millions of such scores are still finite.
@@ -267,22 +267,21 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
 
 
 def match_file(
-    trials: Sequence[Trial], path: str | Path, phase: str | None = None, *, allow_partial: bool = False
+    trials: Sequence[Trial], file: ScoreFile, phase: str | None = None, *, allow_partial: bool = False
 ) -> Matched:
-    """Match the scores of the file ``path`` by :func:`match`; errors begin with ``path``.
+    """Match the scores of ``file`` by :func:`match`; errors begin with its path.
 
     Raises:
         InputError: if the file is malformed, or :func:`match` raises it.
     """
-    judgement = judgement_of(path)
-    table = judgement.score_table(Path(path))
-    try:
+    table = file.table
+    with concerning(f"{file.path}:"):
         matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     doubts = [table.doubt(), _contradiction(matched_trials.trials, table)]
-    if judgement.name != "scores":
-        doubts.append(f"the scores are computed from {judgement.what}, which the file holds by its record or header")
+    if file.judgement.name != "scores":
+        doubts.append(
+            f"the scores are computed from {file.judgement.what}, which the file holds by its record or header"
+        )
     return replace(matched_trials, doubts=tuple(filter(None, doubts)))
 
 
@@ -323,9 +322,9 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
 
 
 def labelled_trials(
-    key: Sequence[Trial], paths: Sequence[str], phase: str, *, allow_partial: bool = False
-) -> tuple[list[Trial], NDArray]:
-    """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
+    key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
+) -> tuple[list[Trial], NDArray, NDArray]:
+    """Read the labelled trials of ``phase``, and the scores of bona fide and of spoofed trials in K files: B×K and S×K.
 
     A trial is read if every file has a score for the trial. The trials are in the order of the key.
     ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`. A note is printed
@@ -335,21 +334,23 @@ def labelled_trials(
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
     """
     by_file = []
-    for path in paths:
-        matched_trials = match_file(key, path, phase, allow_partial=allow_partial)
+    for file in files:
+        matched_trials = match_file(key, file, phase, allow_partial=allow_partial)
         for doubt in matched_trials.doubts:
-            print_note(f"{path}: {doubt}")
+            print_note(f"{file.path}: {doubt}")
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
-    num_bonafide = sum(trial.label == BONAFIDE for trial in common)
-    classes = None
-    if num_bonafide == 0:
-        classes = f"{len(common)} spoofed trials with scores, but no bona fide ones"
-    elif num_bonafide == len(common):
-        classes = f"{len(common)} bona fide trials with scores, but no spoofed ones"
-    if classes is not None:
-        raise InputError(f"phase {phase} has {classes}; both are needed")
-    return common, _stack_scores(by_file, [trial.id for trial in common])
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+    if not is_bonafide.any():
+        raise InputError(
+            f"phase {phase} has {len(common)} spoofed trials with scores, but no bona fide ones; both are needed"
+        )
+    if is_bonafide.all():
+        raise InputError(
+            f"phase {phase} has {len(common)} bona fide trials with scores, but no spoofed ones; both are needed"
+        )
+    scores = _stack_scores(by_file, [trial.id for trial in common])
+    return common, scores[is_bonafide], scores[~is_bonafide]
 
 
 def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
@@ -360,7 +361,7 @@ def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) ->
     return np.stack(columns, axis=1)
 
 
-def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
+def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
     """Read the ids that occur in all files, in the order of the first file, and their scores, shape (N, files).
 
     Raises:
@@ -368,24 +369,22 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
             ``allow_partial``, an error is also raised if the scores of a file and the ids of the
             first file do not fit, as for :func:`match`.
     """
-    tables = [scores_of(path) for path in paths]
+    tables = [scores_of(file) for file in files]
     trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
     by_file = []
-    for path, (ids, scores) in zip(paths, tables):
-        try:
+    for file, (ids, scores) in zip(files, tables):
+        with concerning(f"{file.path}, with the ids of {files[0].path} as the key:"):
             matched_trials = match(trials, ids, scores, allow_partial=True)
-        except InputError as error:
-            raise InputError(f"{path}, with the ids of {paths[0]} as the key: {error}") from error
         mismatch = matched_trials.mismatch
         problem = mismatch.describe(len(trials))
         if mismatch.missing:
             problem = (
-                f"no score for {counted(len(mismatch.missing), 'trial')} of {paths[0]}: {listed(mismatch.missing)}"
+                f"no score for {counted(len(mismatch.missing), 'trial')} of {files[0].path}: {listed(mismatch.missing)}"
             )
         if mismatch and not allow_partial:
-            raise InputError(f"{path}: {problem}")
+            raise InputError(f"{file.path}: {problem}")
         by_file.append(matched_trials.by_id)
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
-        raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
+        raise InputError(f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them")
     return common_ids, _stack_scores(by_file, common_ids)

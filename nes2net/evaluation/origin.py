@@ -8,111 +8,80 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
 from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import ScoredBy
-from nes2net.scoring.record import WholeRecord, record_of, record_path
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import Record, record_path
 
 _LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The facts in the record of a score file; a fact that the record lacks is None."""
+class Origin(NamedTuple):
+    """Who made a score file, as its record says; empty without a record."""
 
-    record: str
-    """Path of the record beside the score file."""
-    model: str | None
-    """Front-end, aggregation and back-end."""
-    checkpoint: str | None
-    """Path of the checkpoint."""
-    recipe: str | None
-    """Name of the recipe with which the detector was trained, and the comment of its training run."""
-    protocol: str | None
-    """How much of each utterance was scored: ``"4sec"`` or ``"full"``."""
-    scored_at: str | None
-    """Time at which the scores were finished, as ISO 8601."""
-    software: str | None
-    """Versions of nes2net and torch."""
-    licence: str | None = None
-    """Licence of a published detector's weights."""
-    seen: tuple[str, ...] | None = None
-    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the
-    scored trials. None if no use of the scored trials is known."""
-
-    def facts(self) -> dict[str, str]:
-        """Collect the facts that the record states, without :attr:`seen`."""
-        return {name: value for name, value in vars(self).items() if value and name != "seen"}
+    facts: dict[str, str]
+    """``record`` (path of the record), ``model`` (front-end, aggregation and back-end), ``checkpoint``
+    (its path), ``recipe`` (name, and the comment of the training run), ``protocol`` (``"4sec"`` or
+    ``"full"``), ``scored_at`` (ISO 8601), ``software`` (versions) and ``licence`` (of a published
+    detector's weights). Facts that the record lacks are left out."""
+    seen: list[str]
+    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the scored trials."""
 
 
-def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
-    """Read the record beside the score file ``scores``.
-
-    The result is None if there is no record, or if the record belongs to other scores. An
-    evaluation is possible without a record.
+def read_origin(file: ScoreFile, corpus: str = "", phase: str = "") -> Origin:
+    """Read the origin of a score file from its record.
 
     Args:
-        sha256: the digest of the score file; a record with a different digest is ignored.
         corpus, phase: the corpus and the phase of the evaluation; they are used only to find
             :attr:`Origin.seen`.
     """
-    record = record_of(scores, sha256)
+    record = file.record
     if record is None:
-        return None
-    content = record.model_extra or {}
-    component_names = []
-    for component in ("frontend", "aggregation", "backend"):
-        component_names.append(_look_up_text(content, "architecture", component, "name"))
+        return Origin({}, [])
+    parts = [record.text("architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
     software = []
     for package in ("nes2net", "torch"):
-        if version := _look_up_text(content, "versions", package):
+        if version := record.text("versions", package):
             software.append(f"{package} {version}")
-    recipe = _look_up_text(content, "checkpoint", "recipe", "name")
-    comment = _look_up_text(content, "checkpoint", "recipe", "comment")
+    recipe = record.text("checkpoint", "recipe", "name")
+    comment = record.text("checkpoint", "recipe", "comment")
     if recipe and comment:
         recipe = f"{recipe} ({comment})"
-    provenance = record.provenance
-    split = ""
-    if _look_up_text(content, "corpus", "name") == corpus:
-        split = _look_up_text(content, "corpus", "split") or ""
-    root = _look_up_text(content, "corpus", "root") or ""
-    trials = _look_up_mapping(content, "scored_trials") or None
-    return Origin(
-        record=str(record_path(scores)),
-        model=" + ".join(filter(None, component_names)) or None,
-        checkpoint=_look_up_text(content, "checkpoint", "path"),
-        recipe=recipe,
-        protocol=_look_up_text(content, "corpus", "protocol"),
-        scored_at=_look_up_text(content, "scored_at"),
-        software=", ".join(software) or None,
-        licence=_look_up_text(content, "published_model", "licence"),
-        seen=tuple(uses_in_words(provenance, corpus, split, root, phase, trials)) or None,
-    )
+    facts = {
+        "record": str(record_path(file.path)),
+        "model": " + ".join(filter(None, parts)),
+        "checkpoint": record.text("checkpoint", "path"),
+        "recipe": recipe,
+        "protocol": record.text("corpus", "protocol"),
+        "scored_at": record.text("scored_at"),
+        "software": ", ".join(software),
+        "licence": record.text("published_model", "licence"),
+    }
+    split = record.text("corpus", "split") if record.text("corpus", "name") == corpus else ""
+    trials = record.mapping("scored_trials") or None
+    seen = uses_in_words(record.provenance, corpus, split, record.text("corpus", "root"), phase, trials)
+    return Origin({name: fact for name, fact in facts.items() if fact}, seen)
 
 
-def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
-    """Read the detector and the settings that made the score file ``scores``, from the record beside this file.
+def read_scored_by(record: Record | None) -> ScoredBy | None:
+    """Read the detector and the settings that made a score file from the record of the file.
 
-    The result is None if there is no record of these scores, or the record does not state the
-    detector, its precision and how much of each recording was scored.
-
-    Args:
-        sha256: the digest of the score file; a record with a different digest is ignored.
+    The result is None if there is no record, or it does not state the detector, its precision and
+    how much of each recording was scored.
     """
-    record = record_of(scores, sha256)
     if record is None:
         return None
     run = record.run
-    resolution = (record.model_extra or {}).get("resolution_ms")
+    resolution = record.facts.get("resolution_ms")
     fingerprint = run.get("model")
     precision = run.get("dtype")
     num_samples = run.get("num_samples")
@@ -125,7 +94,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     return ScoredBy(fingerprint, precision, num_samples, resolution)
 
 
-def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord | None) -> list[str] | None:
+def differences_of_one_detector(first: Record | None, second: Record | None) -> list[str] | None:
     """List in what the records of two score files differ: settings, software, device and so on, with short values.
 
     The result is None if a record is missing, or the scores come from detectors with different
@@ -135,9 +104,8 @@ def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord |
         return None
     both_facts = []
     for record in (first, second):
-        content = record.model_extra or {}
-        facts = {name: content.get(name) for name in ("score_rule", "device_name", "threads", "batch_size")}
-        both_facts.append(facts | record.run | _look_up_mapping(content, "versions"))
+        facts = {name: record.facts.get(name) for name in ("score_rule", "device_name", "threads", "batch_size")}
+        both_facts.append(facts | record.run | record.mapping("versions"))
     differences = []
     for name in differing_names(*both_facts):
         values = [str(facts.get(name, "none")) for facts in both_facts]
@@ -146,43 +114,15 @@ def differences_of_one_detector(first: WholeRecord | None, second: WholeRecord |
     return differences
 
 
-def recorded_part(path: Path) -> Part | None:
-    """Read from the record beside ``path`` which part of a corpus was scored or embedded; None if this is not known."""
-    record = record_of(path)
-    content = None if record is None else record.model_extra
-    corpus = _look_up_text(content, "corpus", "name")
-    root = _look_up_text(content, "corpus", "root")
-    if corpus is None or root is None:
+def recorded_part(record: Record | None) -> Part | None:
+    """Read from a record which part of a corpus was scored or embedded; None if this is not known."""
+    if record is None or not (record.text("corpus", "name") and record.text("corpus", "root")):
         return None
-    return Part(corpus, root, _look_up_text(content, "corpus", "split") or "eval")
+    return Part(record.text("corpus", "name"), record.text("corpus", "root"), record.text("corpus", "split") or "eval")
 
 
-def _look_up_text(content: Any, *keys: str) -> str | None:
-    """Look up a text in nested mappings by ``keys``, one key for each level; None if there is no such text."""
-    for key in keys:
-        if not isinstance(content, dict):
-            return None
-        content = content.get(key)
-    return content if isinstance(content, str) else None
-
-
-def _look_up_mapping(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = content.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the scored
-# corpus, the detector or the ancestor that used the trials, and the part of the corpus that was used.
-_VERDICTS = {
-    "trained": "scores of {} on {} say nothing: {} was trained on {}",
-    "selected": "scores of {} on {} are too good: {} was selected on {}",
-}
-# Sentences for a doubtful use: only one of the two lists of trials, used and scored, is the official list of the
-# corpus, so the two lists may overlap.
-_DOUBTS = {
-    "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
-    "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
-}
+# How the detector used the trials → what this means for its scores, certainly or if the used trials may be others.
+_VERDICTS = {"trained": ("say nothing", "may say nothing"), "selected": ("are too good", "may be too good")}
 
 
 def uses_in_words(
@@ -216,9 +156,9 @@ def uses_in_words(
     []
     """
     scored_part = _chosen_part(corpus, split, phase)
-    # Sentence if the use is certain → sentence to report. A doubtful use has the same key as the same use if it is
-    # certain, so only one of the two is reported.
-    lines: dict[str, str] = {}
+    scores = f"scores of {_detector_name(provenance)} on {corpus}"
+    # How, by whom and of which part → sentence. A use that is certain replaces the same use if it is doubtful.
+    lines: dict[tuple[str, ...], str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
         if ancestor is not provenance:
@@ -226,8 +166,7 @@ def uses_in_words(
             who = {"trained": start, "selected": f"the epoch of {start}"}
         # The authors of a published model may not state its training data.
         if ancestor.published and not ancestor.published[1].trained_on:
-            unstated = f"scores of {_detector_name(provenance)} on {corpus} may say nothing: nobody states what "
-            lines[unstated] = f"{unstated}{who['trained']} was trained on"
+            lines[()] = f"{scores} may say nothing: nobody states what {who['trained']} was trained on"
         for use in _list_uses(ancestor, root):
             # Find out whether the detector used the scored trials certainly, possibly or not. A part with an empty name
             # is the whole corpus.
@@ -239,13 +178,13 @@ def uses_in_words(
             )
             if use.corpus != corpus or not (overlaps and is_same_folder and possible):
                 continue
-            plain = f"{use.corpus} {use.part}".rstrip()
-            verdict = _VERDICTS[use.how].format(_detector_name(provenance), corpus, who[use.how], plain)
-            words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # a certain use replaces a doubtful use
-                lines[verdict] = words.format(
-                    _detector_name(provenance), corpus, who[use.how], _part_in_words(plain, use.trials)
-                )
+            part = f"{use.corpus} {use.part}".rstrip()
+            key = (use.how, who[use.how], part)
+            if sure or key not in lines:
+                verdict = f"{scores} {_VERDICTS[use.how][not sure]}: {who[use.how]} was {use.how} on "
+                lines[key] = verdict + _part_in_words(part, use.trials)
+                # Only one of the two lists of trials, used and scored, is the official list of the corpus.
+                lines[key] += "" if sure else ", which may share trials with these"
     return list(dict.fromkeys(lines.values()))
 
 

@@ -13,19 +13,19 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.registry import corpora
 from nes2net.evaluation.key import score_input, unofficial_note
 from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import Unchanged
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
@@ -40,7 +40,7 @@ from nes2net.metrics.localisation.metrics import (
     timed_frames,
 )
 from nes2net.metrics.localisation.segments import segments_of_frames
-from nes2net.models.registry import corpora
+from nes2net.scoring.judgement import ScoreFile
 
 #: A true boundary counts as found if the system puts a boundary at most this many seconds away.
 TOLERANCE = 0.04
@@ -70,8 +70,8 @@ _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measur
 
 def evaluate_segments(
     corpus: str,
-    score_paths: Sequence[str | Path],
-    keys_path: str | Path,
+    score_files: Sequence[AnyPath | ScoreFile],
+    keys_path: AnyPath,
     phase: str = "eval",
     *,
     resolution_ms: float | None = None,
@@ -85,7 +85,7 @@ def evaluate_segments(
     Args:
         corpus: a corpus with labels of segments.
         keys_path: folder or file of the labels of segments.
-        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
+        score_files: one file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: a threshold for F1, intersection over union and boundary error: frames with this
@@ -104,14 +104,12 @@ def evaluate_segments(
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
-    if len(score_paths) > 1:
-        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
-    path = Path(score_paths[0])
-    file = Unchanged(path)
-    labelled = labelled_frames(corpus, path, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
+    if len(score_files) > 1:
+        raise InputError(f"one of {len(score_files)} files holds scores of frames: evaluate such a file alone")
+    file = ScoreFile.of(score_files[0])
+    labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
-    sha256 = file.digests()[path]
-    origin = read_origin(path, sha256, corpus, phase)
+    origin = read_origin(file, corpus, phase)
     draws = {"num_resamples": num_resamples, "seed": seed}
     rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)
@@ -127,8 +125,8 @@ def evaluate_segments(
     return Result(
         f"{title}, {phase}: where is it fake",
         {
-            "system": path.stem,
-            **labelled.key.header([score_input(path, sha256)], num_resamples),
+            "system": file.path.stem,
+            **labelled.key.header([score_input(file.path, file.sha256)], num_resamples),
             "resolution_ms": labelled.resolution_ms,
             "num_utterances": num_utterances,
             "num_expected": labelled.num_expected,
@@ -137,7 +135,7 @@ def evaluate_segments(
             "tolerance": TOLERANCE,
             "left_out": labelled.left_out,
             "differences_from_official_trials": labelled.key.unofficial,
-            "sources": {path.stem: origin.facts() if origin else {}},
+            "sources": {file.path.stem: origin.facts},
         },
         [
             f"{corpus}, phase {phase}: {counted(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
@@ -146,7 +144,7 @@ def evaluate_segments(
         ],
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
-        (origin and origin.seen) or (),
+        origin.seen,
         functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
     )
 

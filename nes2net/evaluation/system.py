@@ -17,6 +17,7 @@ from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.intervals import Resampling
 
 #: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
@@ -48,6 +49,7 @@ class SystemFigures:
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
     - ``notes`` says what readers must know about the figures.
+    - ``asv_files`` maps each file of speaker-verification scores that min t-DCF used to its SHA-256.
     """
 
     name: str
@@ -57,6 +59,7 @@ class SystemFigures:
     tables: Mapping[tuple[str, ...], Sequence[Row]]
     official: Sequence[Row]
     notes: Sequence[str]
+    asv_files: Mapping[Path, str]
 
     @property
     def num_trials(self) -> int:
@@ -110,7 +113,8 @@ def evaluate_scores(
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,
     }
-    min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
+    with recorded_digests() as digests:
+        min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if min_tdcf is not None:
         metric_functions["min_tdcf"] = min_tdcf
     measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
@@ -145,6 +149,7 @@ def evaluate_scores(
             *_doubt_notes(matched_trials, figures["eer"]),
             *drawn.notes,
         ],
+        {} if min_tdcf is None else digests,
     )
 
 

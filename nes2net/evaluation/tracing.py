@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
-from nes2net.evaluation.key import Key, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
@@ -32,6 +31,7 @@ from nes2net.lib.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
+from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the class that is given to a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
@@ -88,9 +88,9 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 
 def evaluate_classes(
-    read_table: Callable[[Path], ClassTable],
+    read_table: Callable[[ScoreFile], ClassTable],
     corpus: str,
-    paths: Sequence[Path],
+    files: Sequence[ScoreFile],
     keys_path: AnyPath,
     phase: str = "eval",
     *,
@@ -98,7 +98,7 @@ def evaluate_classes(
     unknown: str | None = None,
     class_field: str | None = None,
     bonafide_unknown: bool = False,
-    reference: Sequence[Path] = (),
+    reference: Sequence[AnyPath] = (),
     metrics: Collection[str] = (),
     names: Sequence[str] = (),
     num_resamples: int = 1000,
@@ -110,11 +110,11 @@ def evaluate_classes(
         read_table: reads a file of logits.
         corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
-        paths: the file of each system.
+        files: the file of each system.
         unknown: name of the score of being known for the table and the plot of unknown classes;
             None for the score of the first system's threshold, or the default without a threshold.
-        class_field, bonafide_unknown, reference: as for
-            :func:`~nes2net.evaluation.class_trials.class_trials`.
+        class_field, bonafide_unknown: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
+        reference: the paths of its ``references``.
         metrics: names of figures that are computed only if they are named, because computing them
             takes long.
 
@@ -123,30 +123,33 @@ def evaluate_classes(
             does not apply to these files.
     """
     # Join each file with the key, and check that the file has the score of being known that is asked for.
-    key = Key.read(corpus, keys_path, phase)
+    key = Labels(corpus, keys_path, phase).read()
+    references = list(map(ScoreFile.of, reference))
     systems = []
     inputs = []
-    for path, system in zip(paths, system_names(paths, names)):
+    for file, system in zip(files, system_names([file.path for file in files], names)):
         # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
         # their logits.
         trials = class_trials(
             key,
-            path,
-            read_table(path),
+            file,
+            read_table(file),
             system,
             allow_partial=allow_partial,
             class_field=class_field,
             bonafide_unknown=bonafide_unknown,
-            reference=reference,
+            references=references,
         )
         if unknown is not None and unknown not in trials.kinds:
             if unknown not in LOGIT_SCORES:
                 raise InputError(
                     f"the score {unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
-            raise InputError(f"{path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}")
+            raise InputError(
+                f"{file.path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}"
+            )
         systems.append(trials)
-        inputs.append(score_input(path, trials.sha256))
+        inputs.append(score_input(file.path, file.sha256))
     first = systems[0]
     kind = unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(num_resamples, seed)
@@ -160,7 +163,7 @@ def evaluate_classes(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-        warnings += (trials.origin and trials.origin.seen) or ()
+        warnings += trials.origin.seen
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
@@ -171,9 +174,9 @@ def evaluate_classes(
         "num_known": len(first.known.numbers),
         "num_unknown": len(first.unknown.numbers),
         "num_left_out": first.num_left_out,
-        "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
+        "sources": {trials.system: trials.origin.facts for trials in systems},
     }
-    lines = [_first_line(key, first, num_resamples), *label_lines(reference)]
+    lines = [_first_line(key, first, num_resamples), *label_lines(references)]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",

@@ -24,18 +24,18 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
-from nes2net.evaluation.key import Key, score_input
+from nes2net.evaluation.key import Labels, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.intervals import Draws
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
+from nes2net.scoring.judgement import ScoreFile
 
 # Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
@@ -51,8 +51,7 @@ class ScoredSet(NamedTuple):
 
     corpus: str
     phase: str
-    scores: Path
-    sha256: str
+    file: ScoreFile
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
@@ -229,14 +228,14 @@ def choose_thresholds(
         bonafide = development.matched.bonafide
         spoof = development.matched.spoof
         calibration = replace(
-            fit(bonafide, spoof, systems=[development.scores.stem]),
+            fit(bonafide, spoof, systems=[development.file.path.stem]),
             trained_on={
                 "corpus": development.corpus,
                 "phase": development.phase,
                 "num_bonafide": bonafide.size,
                 "num_spoof": spoof.size,
             },
-            scored_by=read_scored_by(development.scores, development.sha256),
+            scored_by=read_scored_by(development.file.record),
         )
         decider = Decider(calibration, operating_point=source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
@@ -271,13 +270,11 @@ def read_set(
     Raises:
         InputError: if a file is missing or malformed, or scores and key do not fit.
     """
-    path = Path(files.scores)
-    key = Key.read(files.corpus, files.keys, files.phase, excluded)
-    with recorded_digests() as digests:
-        judged = key.match(path, allow_partial=allow_partial)
-    inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
-    phase = canonical_phase(files.phase)
-    return ScoredSet(files.corpus, phase, path, digests[path], judged.matched, inputs, key.digest)
+    file = ScoreFile.of(files.scores)
+    key = Labels(files.corpus, files.keys, files.phase).read(excluded)
+    judged = key.match(file, allow_partial=allow_partial)
+    inputs = [score_input(file.path, file.sha256, f"{kind} scores"), key.input(f"{kind} key")]
+    return ScoredSet(files.corpus, canonical_phase(files.phase), file, judged.matched, inputs, key.digest)
 
 
 # Judging sets
@@ -480,7 +477,7 @@ def _warnings(
     # Check that the test set and the trials of the calibration were scored by the same detector, over the same length of
     # each recording.
     calibrated = calibration.scored_by
-    tested = read_scored_by(scored.scores, scored.sha256)
+    tested = read_scored_by(scored.file.record)
     if calibrated is not None and tested is not None:
         length = calibrated.num_samples or math.inf
         tested_length = tested.num_samples or math.inf

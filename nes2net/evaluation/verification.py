@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,16 +14,16 @@ from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of, label_lines
 from nes2net.evaluation.class_trials import ClassLabels, classes_of, differ_in_words
 from nes2net.evaluation.judgements import Evaluable, Evaluator
-from nes2net.evaluation.key import Key, score_input, unofficial_note
+from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import AnyPath, Unchanged
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.record import record_of
+from nes2net.scoring.judgement import ScoreFile
 
 _MEASURES = (
     Measure("eer", "EER %"),
@@ -56,13 +55,13 @@ class ComparedEmbeddings(Embeddings, Evaluable[NDArray]):
 
 def evaluate_embeddings(
     corpus: str,
-    paths: Sequence[Path],
+    files: Sequence[ScoreFile],
     keys_path: AnyPath,
     phase: str = "eval",
     *,
     allow_partial: bool = False,
     class_field: str | None = None,
-    reference: Sequence[Path] = (),
+    reference: Sequence[AnyPath] = (),
     names: Sequence[str] = (),
     num_resamples: int = 1000,
     seed: int = 0,
@@ -72,30 +71,30 @@ def evaluate_embeddings(
     Args:
         corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
-        paths: the file of embeddings of each system.
+        files: the file of embeddings of each system.
         class_field: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
-        reference: a file of embeddings of enrolled trials for each file of ``paths``.
+        reference: a file of embeddings of enrolled trials for each file of ``files``.
 
     Raises:
         InputError: if a file cannot be read, a trial has no embedding or no class, or the numbers
             of systems and of files of enrolled trials differ.
     """
-    if len(reference) != len(paths):
+    if len(reference) != len(files):
         raise InputError(
-            f"{listed(list(map(str, paths)))}: embeddings are compared with those of enrolled trials: give `reference`, a "
+            f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
             "file of these for each file of embeddings"
         )
-    key = Key.read(corpus, keys_path, phase)
+    key = Labels(corpus, keys_path, phase).read()
     rows: list[Row] = []
     rows_of_models: list[Row] = []
-    files = Unchanged(*paths, *reference)
+    enrolled_files = list(map(ScoreFile.of, reference))
     inputs: list[dict[str, str]] = []
     class_labels: dict[str, ClassLabels] = {}
     warnings = [unofficial_note(key)]
     draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
-    for path, enrolled, system in zip(paths, reference, system_names(paths, names)):
-        class_labels[system] = ClassLabels.read(path, record_of(path), class_field)
-        pairs = _pairs(path, enrolled, key, class_labels[system], allow_partial)
+    for file, enrolled, system in zip(files, enrolled_files, system_names([file.path for file in files], names)):
+        class_labels[system] = ClassLabels.read(file, class_field)
+        pairs = _pairs(file, enrolled, key, class_labels[system], allow_partial)
         is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
         groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
         for name, is_counted in groups.items():
@@ -108,11 +107,10 @@ def evaluate_embeddings(
             warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
         warnings.append(class_labels[system].doubt(key.evaluated_trials))
     warnings.append(differ_in_words(class_labels.values()))
-    digests = files.digests()
-    for path, enrolled in zip(paths, reference):
-        inputs.append(score_input(path, digests[path], "embeddings"))
-        inputs.append(score_input(enrolled, digests[enrolled], "enrolled embeddings"))
-    hidden = () if len(paths) > 1 else ("system",)
+    for file, enrolled in zip(files, enrolled_files):
+        inputs.append(score_input(file.path, file.sha256, "embeddings"))
+        inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
+    hidden = () if len(files) > 1 else ("system",)
     title = f"{key.title}: same class or not"
     extent = (
         f"{corpus}, phase {canonical_phase(phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
@@ -131,19 +129,19 @@ def evaluate_embeddings(
         **key.header(inputs, num_resamples),
         "class_labels": {system: facts._asdict() for system, facts in class_labels.items()},
     }
-    lines = [extent, *label_lines(reference)]
+    lines = [extent, *label_lines(enrolled_files)]
     lines += [facts.in_words(system) for system, facts in class_labels.items()]
     return Result(title, header, lines, tables, list(filter(None, warnings)))
 
 
-def _pairs(path: Path, enrolled: Path, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
+def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
     """Compare the spoofed trials of the evaluated phase with the enrolled models.
 
     The field ``enrolment_models`` of an enrolled trial names the models to which the trial
     belongs. Without this field, the trial belongs to the only model of its class.
 
     Args:
-        path: the embeddings of the evaluated trials.
+        file: the embeddings of the evaluated trials.
         enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
         labels: how the trials get their classes.
         allow_partial: leave out trials without an embedding, instead of raising.
@@ -153,28 +151,32 @@ def _pairs(path: Path, enrolled: Path, key: Key, labels: ClassLabels, allow_part
             or no models are left to compare.
     """
     # Select the spoofed trials to evaluate.
-    rows = dict(Embeddings().read(path))
+    rows = dict(Embeddings().read(file.path))
     spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
     trials = spoofed_trials
     if allow_partial:
         trials = [trial for trial in trials if trial.id in rows]
     if not trials:
-        raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
+        raise InputError(
+            f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
+        )
     # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
     examples: dict[str, list[NDArray]] = {}
     class_of_model: dict[str, str] = {}
-    for example in examples_of(dict(Embeddings().read(enrolled)), enrolled, key, labels.field, labels.aliases):
+    for example in examples_of(dict(Embeddings().read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
         if example.name != BONAFIDE:
             for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
                 examples.setdefault(model, []).append(example.embedding)
                 if class_of_model.setdefault(model, example.name) != example.name:
                     raise InputError(
-                        f"{enrolled}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
+                        f"{enrolled.path}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
                         f"{example.name}: a model has examples of one {labels.field}"
                     )
     models = sorted(examples)
     if not models:
-        raise InputError(f"{enrolled}: all its trials are bona fide: give embeddings of trials of the classes to find")
+        raise InputError(
+            f"{enrolled.path}: all its trials are bona fide: give embeddings of trials of the classes to find"
+        )
     scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
     classes = np.array(classes_of(trials, labels))
     is_target = classes[:, None] == np.array([class_of_model[model] for model in models])

@@ -1,9 +1,13 @@
-"""Check whether files belong to the same run, by comparing the plain data that identifies a run."""
+"""Claims: whether a file or folder belongs to the present run or to another one, and whether its run finished."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from nes2net.lib.errors import InputError
 
 
 def differing_names(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
@@ -26,3 +30,32 @@ def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
     """
     names = differing_names(earlier, run) if isinstance(earlier, dict) else []
     return f" (another {', '.join(names)})" if names else ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The claim of a run on a place, which is a file or a folder that another run may have made."""
+
+    place: Path
+    run: Mapping[str, Any]
+    """Plain data of the present run, equal for two runs if and only if their results may share a place."""
+    earlier: Any
+    """The same data of the run that made the place; None if nobody knows which run made it."""
+    finished: bool = False
+    """Whether the run that made the place finished; False if it was interrupted."""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the present run made the place, so that it may resume there."""
+        return bool(self.earlier == self.run)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the present run made the place and finished, so that nothing is left to do."""
+        return self.is_same and self.finished
+
+    def check(self, remedy: str) -> None:
+        """Raise :class:`InputError` if another run made the place; the message names the values that differ."""
+        if not self.is_same:
+            difference = differences_in_words(self.earlier, self.run)
+            raise InputError(f"{self.place} was made by another run or program{difference}: {remedy}")

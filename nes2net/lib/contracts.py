@@ -28,13 +28,17 @@ class PartCheck:
         with raised_by(self.subject, method, InputError):
             return getattr(part, method)(*arguments, **options)
 
-    def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
-        """Check that a method returned finite numbers of this ``shape``, with None for any size; ``why`` explains it."""
-        sizes = tuple(getattr(value, "shape", ("none",)))
+    def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check that a method returned a tensor of this ``shape``, with None for any size; ``why`` explains it."""
+        sizes = tuple(value.shape) if hasattr(value, "isfinite") else ("none",)  # "none": a NumPy array, for example
         fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
         words = " × ".join("any" if size is None else str(size) for size in shape)
         self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
-        is_finite = hasattr(value, "isfinite") and bool(value.isfinite().all())
+
+    def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
+        """Check that a method returned finite numbers; the arguments are those of :meth:`shape`."""
+        self.shape(method, value, shape, why)
+        is_finite = bool(value.isfinite().all())
         self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
 
 

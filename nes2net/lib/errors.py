@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-import reprlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import date, time
 from itertools import islice
@@ -16,28 +15,53 @@ from types import MappingProxyType
 from typing import Any
 
 
-class InputError(ValueError):
-    """An input of nes2net is missing or wrong.
+class Explained(Exception):
+    """An error that is explained to the user: what it is about, what is wrong, and what to do.
 
-    The message is one line, which names the file or value that is wrong, and says what to do.
-    Settings stand in backticks, as the name of a parameter or of a key in a recipe: "pass
-    `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
-    message without a traceback, and exits with status 2.
-
-    A message may quote the content of a file. Control characters, which a terminal would obey, are
-    therefore escaped. If a message is too long, its middle is cut out.
+    The message is one line: subject, problem and remedy. Settings stand in backticks, as the name of
+    a parameter or of a key in a recipe: "pass `overwrite=True`". The command line replaces settings
+    by its flags (:func:`worded`). A message may quote the content of a file. Control characters,
+    which a terminal would obey, are therefore escaped. If a message is too long, its middle is cut
+    out.
 
     Args:
-        problem: what is wrong and what to do; the message without ``subject``.
-        subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` does not
-            contain the subject, because a table of errors may name the file in a column of its own.
+        problem: what is wrong. Without ``remedy``, it also says what to do.
+        subject: beginning of the message, such as ``"audio file FILE"``; a table of errors may name
+            the file in a column of its own.
+        remedy: what to do, after a semicolon.
     """
 
-    def __init__(self, problem: str, *, subject: str = "") -> None:
-        message = f"{subject} {problem}" if subject else problem
-        super().__init__(one_line(message))
-        #: The message without the subject: the problem and the remedy.
-        self.problem = one_line(problem)
+    def __init__(self, problem: str, *, subject: str = "", remedy: str = "") -> None:
+        super().__init__(problem)
+        self.subject = subject
+        self.problem = problem
+        self.remedy = remedy
+
+    def concern(self, subject: str) -> None:
+        """Put ``subject``, such as a file and a colon, before the message."""
+        self.subject = f"{subject} {self.subject}".strip()
+
+    def reword(self) -> None:
+        """Replace the settings in the message by the names of the present context (:func:`settings_called`)."""
+        self.subject = worded(self.subject)
+        self.problem = worded(self.problem)
+        self.remedy = worded(self.remedy)
+
+    @property
+    def reason(self) -> str:
+        """The message without the subject: the problem and the remedy."""
+        return one_line(f"{self.problem}; {self.remedy}" if self.remedy else self.problem)
+
+    def __str__(self) -> str:
+        return one_line(f"{self.subject} {self.reason}") if self.subject else self.reason
+
+
+class InputError(Explained, ValueError):
+    """An input of nes2net is missing or wrong.
+
+    The message names the file or value that is wrong, and says what to do. The command line prints
+    it without a traceback, and exits with status 2.
+    """
 
 
 class MissingLibrary(InputError):
@@ -49,26 +73,46 @@ class BrokenPart(InputError):
 
 
 @contextmanager
-def expecting(kind: str, path: str | PurePath, remedy: str) -> Iterator[None]:
-    """Within this context, which reads ``path``, every error becomes an :class:`InputError` that names the file.
+def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
+    """Within this context, an error of one of the classes ``errors`` becomes an :class:`InputError`.
+
+    Its message is ``problem``, the reason in parentheses, and ``remedy``. An :class:`Explained` error
+    is raised unchanged.
+    """
+    try:
+        yield
+    except errors as error:
+        if isinstance(error, Explained):
+            raise
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise InputError(f"{problem} ({reason})", remedy=remedy) from error
+
+
+def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextManager[None]:
+    """Make a context that reads ``path``, in which every error becomes an :class:`InputError` that names the file.
 
     Args:
         kind: the expected kind of file, such as ``"a file of embeddings"``.
         remedy: end of the message, which says what to do.
     """
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file can cause errors of any class
-        raise InputError(f"{path} is not {kind} or is damaged ({first_line(error)}): {remedy}") from error
+    return told_as(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
-class Unfinished(Exception):
+class Unfinished(Explained):
     """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
 
     The results so far are kept. If the user gives the same command again, the work is resumed.
     """
+
+
+@contextmanager
+def concerning(subject: str) -> Iterator[None]:
+    """Within this context, the subject of an :class:`Explained` error begins with ``subject``; all else is kept."""
+    try:
+        yield
+    except Explained as error:
+        error.concern(subject)
+        raise
 
 
 _LONGEST_MESSAGE = 1000  # largest number of characters of a message
@@ -92,7 +136,6 @@ def visible(text: str) -> str:
 
 
 def _cut_middle(text: str) -> str:
-    """Cut a long ``text`` to 1,000 characters: its beginning, an ellipsis and its end."""
     half = _LONGEST_MESSAGE // 2
     if len(text) <= _LONGEST_MESSAGE:
         return text
@@ -245,71 +288,43 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-class _Shortened(reprlib.Repr):
-    """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
-
-    The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. A full ``repr`` and sorting may take for ever if a value contains the same object many
-    times.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxother = self.maxlong = 100
-        self.maxlevel = 4
-
-    def repr1(self, value: Any, level: int) -> str:
-        """Shorten ``value`` as :mod:`reprlib` does, but call no method of an unknown class.
-
-        A subclass of a container is shown as its base class, and an unknown object by its class
-        alone. Containers are shown down to ``level`` more levels of nesting.
-        """
-        for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
-            if isinstance(value, kind):
-                return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]
-        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-            return f"<a number of {value.bit_length()} bits>"
-        if value is None or isinstance(value, (int, float, date, time, PurePath)):
-            return self.repr_instance(value, level)
-        return f"<{type(value).__name__}>"
-
-    def repr_bytes(self, value: bytes, level: int) -> str:
-        """Cut long bytes before calling ``repr``, because the ``repr`` of bytes may be several times as long."""
-        return self.repr_instance(value[: self.maxother], level)
-
-    def repr_dict(self, value: dict, level: int) -> str:
-        """Show the first items in the order of the dictionary; :mod:`reprlib` would sort the keys."""
-        return self._in_braces(
-            (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
-        )
-
-    def repr_set(self, value: Set, level: int) -> str:
-        """Show a few elements in the order of iteration; :mod:`reprlib` would sort all elements."""
-        if not value:
-            return "set()"
-        return self._in_braces((self.repr1(v, level - 1) for v in value), level)
-
-    repr_frozenset = repr_set  # type: ignore[assignment]
-
-    def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """Write the first 4 items in braces, and ``...`` if there are more. If ``level`` is 0, write only ``...``."""
-        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
-        return f"{{{', '.join(first)}}}"
-
-
 _MOST_BITS = 512  # largest number of bits of a whole number that is written out; longer numbers take too much time
-_shortened = _Shortened()
+_MOST_SHOWN = 6  # largest number of items of a container that are written out
+_BRACKETS = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: "{}", deque: "[]"}
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, levels: int = 4) -> str:
     """Write a short ``repr`` of a wrong ``value``, for a message.
 
-    The function is quick even for a huge value, and calls no method of an unknown class.
+    The function is quick even for a huge value, and calls no method of an unknown class: a subclass
+    of a container is shown as its base class, and an unknown object by its class alone. Values
+    inside of more than ``levels`` containers are left out.
 
-    >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
-    ("{'max': 1}", 100, '<a number of 16610 bits>')
+    >>> shown({"max": (1,)}), len(shown("x" * 10**6)), shown(10**5000)
+    ("{'max': (1,)}", 100, '<a number of 16610 bits>')
     """
-    return _shortened.repr(value)
+    for kind, brackets in _BRACKETS.items():
+        if isinstance(value, kind):
+            first_items = islice(
+                kind.items(value) if kind is dict else kind.__iter__(value), _MOST_SHOWN if levels else 0
+            )
+            texts = []
+            for item in first_items:
+                pair_or_item = item if kind is dict else [item]
+                texts.append(": ".join(shown(part, levels - 1) for part in pair_or_item))
+            if len(texts) < kind.__len__(value):
+                texts.append("...")
+            elif kind is tuple and len(texts) == 1:
+                texts = [f"{texts[0]},"]
+            return f"{brackets[0]}{', '.join(texts)}{brackets[1]}"
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"<a number of {value.bit_length()} bits>"
+    if isinstance(value, (str, bytes)):
+        value = value[:_LONGEST_NAME]  # the ``repr`` of bytes may be several times as long as the bytes
+    elif value is not None and not isinstance(value, (int, float, date, time, PurePath)):
+        return f"<{type(value).__name__}>"
+    text = repr(value)
+    return text if len(text) <= _LONGEST_NAME else f"{text[:48]}...{text[-49:]}"
 
 
 def first_line(error: BaseException) -> str:

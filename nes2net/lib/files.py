@@ -11,13 +11,13 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.errors import InputError, readable_size, told_as
 
 if sys.platform != "win32":
     import fcntl
@@ -307,17 +307,13 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
                 folder.rmdir()
 
 
-@contextmanager
-def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
-    """Within this context, turn an :class:`OSError` into an :class:`InputError` that names ``path``.
+def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> AbstractContextManager[None]:
+    """Make a context in which an :class:`OSError` becomes an :class:`InputError` that names ``path``.
 
     Args:
         remedy: end of the message, which says what to do.
     """
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+    return told_as(f"{path}: cannot be written", OSError, remedy=remedy)
 
 
 def check_no_device(path: AnyPath) -> None:
@@ -354,7 +350,6 @@ def check_writable(path: AnyPath, remedy: str = "name a file in a folder that ex
 
 
 def _sync_to_disk(path: Path) -> None:
-    """Wait until the content of a file, or the names in a folder, are on the disk."""
     access = os.O_RDONLY if path.is_dir() else os.O_RDWR
     opened = os.open(path, access)
     try:
@@ -552,9 +547,11 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
         except (OSError, ValueError):
             return
     if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise InputError(f"{path}: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file")
+        problem = "is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file"
+        raise InputError(problem, subject=f"{path}:")
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        raise InputError(f"{path}: is a web page (HTML), not the file itself: open its address, and download the file")
+        problem = "is a web page (HTML), not the file itself: open its address, and download the file"
+        raise InputError(problem, subject=f"{path}:")
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, readable_size, shown
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, shown
 from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
@@ -93,11 +93,11 @@ class HttpFiles:
         def ask() -> bytes:
             content = bytearray()
             with self._request("GET", url) as answer:
-                _check_found(answer, url)
+                _check_found(answer)
                 for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > max_bytes:
-                        raise InputError(f"{url}: the answer is longer than {readable_size(max_bytes)}")
+                        raise InputError(f"the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
         return self._repeat_until_done(ask, url, lambda: 0)
@@ -121,7 +121,7 @@ class HttpFiles:
                 # Ignore any other error, because the file may exist on a server that does not
                 # support HEAD.
                 if answer.status_code in (404, 410, *_BUSY):
-                    _check_found(answer, file.url)
+                    _check_found(answer)
                 size = headers.get("x-linked-size")
                 if answer.is_success:
                     size = size or headers.get("content-length")
@@ -161,8 +161,9 @@ class HttpFiles:
             if digests[name] != published.lower():
                 _remove(partial_path)
                 raise InputError(
-                    f"{file.url}: the {name.upper()} of what came is {digests[name]}, not {published}; it was damaged on its way "
-                    "or replaced by its publisher, and is removed: run the same command again"
+                    f"the {name.upper()} of what came is {digests[name]}, not {published}",
+                    subject=f"{file.url}:",
+                    remedy="it was damaged on its way or replaced by its publisher, and is removed: run the same command again",
                 )
         os.replace(partial_path, path)
         _remove(partial_path)
@@ -203,16 +204,16 @@ class HttpFiles:
                     _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
-            _check_found(answer, file.url)
+            _check_found(answer)
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
+                raise InputError(f"asked for the bytes from {start:,}, the server sends {shown(sent)}")
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
-                    f"{file.url}: the server announces {length:,} bytes, but {file.size:,} were published; look on "
-                    "its publisher's page whether the file was replaced"
+                    f"the server announces {length:,} bytes, but {file.size:,} were published",
+                    remedy="look on its publisher's page whether the file was replaced",
                 )
             length = file.size if length is None else length
             # When the download is resumed, the tag or the time shows whether the file on the server
@@ -254,8 +255,8 @@ class HttpFiles:
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
             raise InputError(
-                f"{partial_path.parent}: {file.url} needs {readable_size(total_bytes - start)}, and {readable_size(free)} are free; "
-                "make room and run the same command again"
+                f"needs {readable_size(total_bytes - start)}, and in {partial_path.parent} {readable_size(free)} are free",
+                remedy="make room and run the same command again",
             )
         # A file of unknown size may be endless, and must not fill the disk.
         max_bytes = start + free // 2 if total_bytes is None else total_bytes
@@ -273,9 +274,7 @@ class HttpFiles:
                     done += len(chunk)
                     if done > max_bytes:
                         _remove(partial_path)
-                        raise InputError(
-                            f"{file.url}: the server sends more than the {max_bytes:,} bytes announced or possible"
-                        )
+                        raise InputError(f"the server sends more than the {max_bytes:,} bytes announced or possible")
                     out.write(chunk)
                     now = time.monotonic()
                     if now - interval_began > _SLOWEST:
@@ -292,7 +291,8 @@ class HttpFiles:
                 os.fsync(out.fileno())
         except OSError as error:
             raise Unfinished(
-                f"{partial_path}: cannot be written ({error.strerror}); make room, and run the same command again"
+                f"{partial_path} cannot be written ({error.strerror})",
+                remedy="make room, and run the same command again",
             ) from error
         if total_bytes is not None and done < total_bytes:
             raise _Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
@@ -316,9 +316,9 @@ class HttpFiles:
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise InputError(f"{shown(url)}: not an address ({error})") from error
+            raise InputError(f"not an address ({error})") from error
         if address.scheme not in ("http", "https") or not address.host:
-            raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
+            raise InputError("not an address of HTTP or HTTPS")
         for _ in range(_MOST_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
@@ -330,16 +330,16 @@ class HttpFiles:
                     }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
-                        raise InputError(f"{url}: the server compresses the file, although it was asked not to")
+                        raise InputError("the server compresses the file, although it was asked not to")
                     yield answer
                     return
                 target = answer.next_request.url
             finally:
                 answer.close()
             if target.scheme not in {"https", address.scheme}:
-                raise InputError(f"{url}: the server redirects to {shown(str(target))}, which is not HTTPS: refused")
+                raise InputError(f"the server redirects to {shown(str(target))}, which is not HTTPS: refused")
             address = target
-        raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
+        raise InputError(f"the server redirects more than {_MOST_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask``, a function that makes a request, until it succeeds, and return its result.
@@ -364,9 +364,10 @@ class HttpFiles:
         before = bytes_so_far()
         while True:
             try:
-                return ask()
+                with concerning(f"{url}:"):
+                    return ask()
             except httpx.UnsupportedProtocol as error:
-                raise InputError(f"{url}: not an address of HTTP or HTTPS") from error
+                raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
@@ -374,9 +375,8 @@ class HttpFiles:
                     problem = f"{str(error) or type(error).__name__}{repeated}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
                         problem += "; check the network connection"
-                    raise Unfinished(
-                        f"{url}: {problem}; what has come is kept, and the same command resumes from there"
-                    ) from error
+                    remedy = "what has come is kept, and the same command resumes from there"
+                    raise Unfinished(problem, subject=f"{url}:", remedy=remedy) from error
                 pause = getattr(error, "pause", None)
                 if pause is None:
                     pause = 2.0 ** (tries - 1)
@@ -410,7 +410,7 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
     return {name: file_hash.hexdigest() for name, file_hash in hashes.items()}
 
 
-def _check_found(answer: httpx.Response, url: str) -> None:
+def _check_found(answer: httpx.Response) -> None:
     """Raise an error unless the HTTP status of ``answer`` is a success.
 
     Raises:
@@ -424,12 +424,12 @@ def _check_found(answer: httpx.Response, url: str) -> None:
         )
     if code in (401, 403):
         raise InputError(
-            f"{url}: the server refuses it ({code} {answer.reason_phrase}); it may ask for a login or an agreement: get it with a "
-            "browser"
+            f"the server refuses it ({code} {answer.reason_phrase})",
+            remedy="it may ask for a login or an agreement: get it with a browser",
         )
     if not answer.is_success:
         raise InputError(
-            f"{url}: the server answers {code} {answer.reason_phrase}; look on its publisher's page where it is now"
+            f"the server answers {code} {answer.reason_phrase}", remedy="look on its publisher's page where it is now"
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.this_process import most_open_files
 
@@ -81,10 +81,8 @@ def is_loopback(host: str) -> bool:
     Raises:
         InputError: if no address of ``host`` can be found.
     """
-    try:
+    with told_as(f"`host` {host} has no address here", OSError):
         addresses = socket.getaddrinfo(host, None)
-    except OSError as error:
-        raise InputError(f"`host` {host} has no address here ({error.strerror})") from error
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 
 

@@ -40,7 +40,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             "same command again"
         ) from error
     except RevisionNotFoundError as error:
-        raise InputError(f"{failed}: it has no such revision; {page}/commits/main lists them") from error
+        raise InputError(f"{failed}: it has no such revision", remedy=f"{page}/commits/main lists them") from error
     except RepositoryNotFoundError as error:
         raise InputError(
             f"{failed}: there is no {page}, or it is private ({first_line(error)}): check the name; for a private one, log in "
@@ -54,7 +54,9 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     except HFValidationError as error:
         raise InputError(f"{failed}: {first_line(error)}") from error
     except Exception as error:  # an error of the HTTP library; its class depends on the release of the hub's library
-        reason = f"{failed}: {first_line(error)}; check the network connection"
+        problem = f"{failed}: {first_line(error)}"
+        remedy = "check the network connection"
         if resumable:
-            raise Unfinished(f"{reason}; {resumable} is kept, and the same command resumes from there") from error
-        raise InputError(reason) from error
+            remedy += f"; {resumable} is kept, and the same command resumes from there"
+            raise Unfinished(problem, remedy=remedy) from error
+        raise InputError(problem, remedy=remedy) from error

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from nes2net.lib.errors import MissingLibrary, first_line
 
 #: Folder that contains the package: site-packages, or a clone.
 _HOME = Path(__file__).resolve().parents[2]
@@ -30,6 +34,22 @@ def how_to_install(extra: str) -> str:
     elif address:
         return f"pip install {shlex.quote(f'nes2net[{extra}] @ {address}')}"
     return f"in a clone of nes2net pip install '.[{extra}]', with its wheel pip install 'FILE.whl[{extra}]'"
+
+
+def optional(module: str, purpose: str, extra: str, instead: str = "") -> Any:
+    """Import ``module``, which belongs to the optional libraries ``extra``.
+
+    Args:
+        purpose: beginning of the message, such as ``"gradients need captum"``.
+        instead: end of the message, which says what may be done without the library.
+
+    Raises:
+        MissingLibrary: if the module cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except (ImportError, OSError) as error:
+        raise MissingLibrary(f"{purpose} ({first_line(error)}): {how_to_install(extra)}{instead}") from error
 
 
 def requirement(extra: str) -> str:

@@ -63,7 +63,6 @@ def limited_size(owner: str) -> Iterator[None]:
                 raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
-        """Count a new submodule; skip submodules of other threads. Raise :class:`InputError` if there are too many."""
         nonlocal modules
         if get_ident() != thread:
             return

@@ -124,6 +124,8 @@ ClassNames = Annotated[
 """Names of classes."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share, or a probability that may be 1."""
 
 
 def odd_or_zero(number: int) -> int:
@@ -351,7 +353,9 @@ def name_and_options(
     Raises:
         InputError: if the part has no name, or has a reserved option.
     """
-    value = config.get(role, default)
+    value = config.get(role)
+    if value is None:
+        value = default
     owner = owner or f"the model's {role}"
     options = {"name": value} if isinstance(value, str) else dict(value or {})
     name = options.pop("name", None)

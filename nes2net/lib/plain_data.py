@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError, first_line, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.text_files import decoded
 
@@ -52,12 +52,8 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: if the file is not JSON or not a mapping, or if :func:`check_plain` refuses its
             data.
     """
-    try:
+    with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged: it is not valid JSON ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: a mapping is expected")
     check_plain(content, str(path))
@@ -142,10 +138,8 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
             ``model``.
     """
     content = read_bounded(path, max_bytes, remedy)
-    try:
+    with told_as(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validated_json(model, content)
-    except ValueError as error:
-        raise InputError(f"{path}: not {kind} ({error}); {remedy}") from error
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
@@ -154,11 +148,13 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
     Raises:
         ValueError: if the JSON does not fit ``model``; the message states the first problem.
     """
-    check_json(content, "it")
     try:
+        check_json(content, "it")
         return model.model_validate_json(content)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
+    except InputError as error:
+        raise ValueError(str(error)) from error
 
 
 def first_problem(error: ValidationError) -> str:

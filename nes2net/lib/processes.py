@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch.distributed as dist
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import told_as
 from nes2net.lib.this_process import process_count
 
 _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if one process dies, torchrun ends the others
@@ -83,13 +83,10 @@ def joined() -> Iterator[Processes]:
         dist.destroy_process_group(group)
 
 
-@contextmanager
-def _explain_lost_contact() -> Iterator[None]:
-    """Within this context, turn an error of torch.distributed, such as a lost connection, into an InputError."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise InputError(
-            "the processes of torchrun lost contact, most likely because one of them ended; its own message says why. "
-            f"The same command resumes from the work done ({str(error).splitlines()[0][:120]})"
-        ) from error
+def _explain_lost_contact() -> AbstractContextManager[None]:
+    """Make a context that turns an error of torch.distributed, such as a lost connection, into an InputError."""
+    return told_as(
+        "the processes of torchrun lost contact, most likely because one of them ended; its own message says why",
+        RuntimeError,
+        remedy="the same command resumes from the work done",
+    )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -26,7 +26,6 @@ SECONDS = "NES2NET_PROGRESS_SECONDS"
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds until the first line, so that a user soon sees progress
-_NARROWEST = 10  # smallest number of columns of a bar; if there is less room, only text is shown
 
 T = TypeVar("T")
 
@@ -40,8 +39,7 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If there is no room for all facts, the last facts of the list are
-    left out, because they are the least important. If standard error is not a terminal, a line is
+    On a terminal, a bar is shown; a narrow terminal cuts off the last facts. If standard error is not a terminal, a line is
     printed there at intervals. The environment variable :data:`SECONDS` sets the interval in
     seconds.
 
@@ -100,8 +98,16 @@ class ProgressDisplay(Generic[T]):
         self._begun = clock()
         self._advice = advice
         self._due = self._begun + min(self._seconds, _FIRST)
-        # With disable=None, tqdm disables the bar if standard error is not a terminal.
-        self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
+        self.bar = tqdm(  # type: ignore[call-overload]  # a list as `postfix` is one of its documented forms
+            initial=start,
+            desc=title,
+            leave=leave,
+            delay=delay,
+            dynamic_ncols=True,
+            bar_format="{desc}: {n_fmt}/{total_fmt} |{bar}| {postfix[0]}",
+            postfix=[""],
+            disable=None if shown else True,  # with None, there is no bar if standard error is not a terminal
+        )
 
     def __iter__(self) -> Iterator[T]:
         """Yield the steps; a step is counted when the caller asks for the next one."""
@@ -127,6 +133,11 @@ class ProgressDisplay(Generic[T]):
                 if expected > _FIRST:
                     work = f"{self.title}: about {readable_duration(expected)} for {counted(self.total, self.unit)}"
                     self._write("; ".join(filter(None, [work, worded(self._advice)])))
+        if not self.bar.disable:
+            seconds_left = self.seconds_left()
+            time_left = [] if seconds_left is None else [f"{readable_duration(seconds_left)} left"]
+            self.bar.total = self.total or None
+            self.bar.postfix = [", ".join([*time_left, *self.facts])]
         self.bar.update(steps)
         if self._seconds and now >= self._due:
             self._due = now + self._seconds
@@ -168,49 +179,3 @@ class ProgressDisplay(Generic[T]):
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
     """Yield the ``draws`` of a bootstrap, and show the progress from 3 s on; only the first process shows it."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
-
-
-class _Bar(tqdm):
-    """The bar of a :class:`ProgressDisplay`: a bar of tqdm whose text fits the width of the terminal."""
-
-    def __init__(self, display: ProgressDisplay, **options: Any) -> None:
-        """Make the bar of ``display``, and pass ``options`` on to tqdm."""
-        self.display_of = display
-        super().__init__(total=display.total, ncols=80, nrows=20, **options)
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar; ``bar_format`` has only facts for which there is room."""
-        values = super().format_dict
-        display = self.display_of
-        columns = _terminal_width()
-        seconds_left = display.seconds_left()
-        head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
-        time_left = [f"{readable_duration(seconds_left)} left"] if seconds_left is not None else []
-        facts = [*time_left, *display.facts]
-        text = ""
-        room = columns - 1 - len(f"{head} || ")
-        for number, fact in enumerate(facts):
-            longer = f"{text}, {fact}" if text else fact
-            reserved = _NARROWEST if number else 0
-            if len(longer) > room - reserved:
-                break
-            text = longer
-        with_bar = room - len(text) >= _NARROWEST
-        if not with_bar:
-            head = f"{head}, {text}"[: columns - 1]
-            text = ""
-        # tqdm reads braces as fields, so double the braces.
-        head, text = (text_part.replace("{", "{{").replace("}", "}}") for text_part in (head, text))
-        bar_format = f"{head} |{{bar}}| {text}" if with_bar else head
-        return {**values, "ncols": columns - 1, "bar_format": bar_format}
-
-
-def _terminal_width() -> int:
-    """Find how many columns the terminal of standard error has; 80 if unknown, as in some containers."""
-    stated = os.environ.get("COLUMNS", "")
-    if stated.isdecimal() and int(stated):
-        return int(stated)
-    with suppress(OSError, ValueError):
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    return 80

@@ -8,14 +8,21 @@ from importlib.util import find_spec
 from typing import Any
 
 
+def spec_of(module: str) -> Any:
+    """Find a module without importing the packages above it, as importlib's find_spec would; None if it is not found."""
+    first, *below = module.split(".")
+    spec: Any = find_spec(first)
+    for name in below:
+        if spec is not None:
+            spec = PathFinder.find_spec(f"{spec.name}.{name}", spec.submodule_search_locations)
+    return spec
+
+
 def docstring_in_source(target: str) -> str:
     """Return the docstring of ``"module:function"``, or an empty text if its source cannot be found or parsed."""
     module, _, function = target.partition(":")
-    first, *below = module.split(".")
     try:
-        spec: Any = find_spec(first)
-        for name in below:  # importlib's find_spec would import the packages above
-            spec = PathFinder.find_spec(f"{spec.name}.{name}", spec.submodule_search_locations)
+        spec = spec_of(module)
         statements = ast.parse(spec.loader.get_data(spec.origin)).body
     except Exception:  # finders, loaders and files of other packages may raise any error
         return ""

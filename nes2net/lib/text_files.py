@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, shown
+from nes2net.lib.errors import InputError, counted, shown, told_as
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
@@ -84,10 +85,26 @@ def read_text(path: Path) -> str:
 def decoded_text(path: Path) -> str:
     """Read a text file as :func:`read_text` does, with the same errors, but leave line ends unchanged."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
+    if path.suffix == ".gz":
+        content = _unzipped(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
     if content.count(b"\n") > MOST_LINES:
         raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
     return decoded(path, content)
+
+
+def _unzipped(path: Path, content: bytes) -> bytes:
+    """Decompress the ``content`` of a gzip file, up to the limit of a text file; raise :class:`InputError` otherwise."""
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
+    try:
+        text = decompressor.decompress(content, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise InputError(f"{path}: not a gzip file ({error})") from error
+    if len(text) > MOST_BYTES:
+        raise InputError(f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it")
+    if not decompressor.eof or decompressor.unused_data:
+        raise InputError(f"{path}: is cut off, or has several gzip members; compress it again")
+    return text
 
 
 def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:
@@ -131,7 +148,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     number = 1
     num_bytes = 0
     begun = b""  # the beginning of a line whose end has not been read yet
-    try:
+    with told_as(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
         with open(path, "rb") as file:
             while block := file.read(size):
                 digest.update(block)
@@ -148,8 +165,6 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                     number += len(lines)
             if begun:
                 yield number, _lines_of(path, begun)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): give the path of a table in text") from error
     _record_digest(path, digest.hexdigest())
 
 

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
-    """Write a duration, ``seconds`` long, in its two largest units.
+    """Write a duration, ``seconds`` long, in its two largest units, if they are not zero.
 
     Args:
         exact: whether to write all units down to the second, and a time below a minute with three
             digits.
 
-    >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
-    ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
+    >>> [readable_duration(seconds) for seconds in (41.6, 59.5, 1260, 3600, 4990, 300_000)]
+    ['42 s', '1 min', '21 min', '1 h', '1 h 23 min', '3 d 11 h']
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    if exact:
-        if seconds < 60:
-            return f"{seconds:.3g} s"
-        minutes, seconds_left = divmod(round(seconds), 60)
-        numbers = ((minutes // 60, "h"), (minutes % 60, "min"), (seconds_left, "s"))
-        return " ".join(f"{number} {unit}" for number, unit in numbers if number)
-    if seconds < 59.5:  # from 59.5 s on, write minutes: 59.5 s would be rounded to 60 s
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if not hours:
-        return f"{minutes} min"
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+    if exact and seconds < 60:
+        return f"{seconds:.3g} s"
+    seconds_left = round(seconds)
+    if not exact and seconds_left >= 60:
+        seconds_left = 60 * round(seconds / 60)
+    numbers = []
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
+        number, seconds_left = divmod(seconds_left, size)
+        if number:
+            numbers.append(f"{number} {unit}")
+    return " ".join(numbers if exact else numbers[:2]) or "0 s"
 
 
 def plain_duration(seconds: float) -> str:

@@ -17,10 +17,10 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
-from nes2net.lib.errors import InputError, Unfinished, counted, first_line, shown
+from nes2net.lib.errors import InputError, Unfinished, counted, shown, told_as
 from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.this_process import enough_memory
 
 #: Suffixes of the archives that :func:`unpack` reads.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -70,10 +70,8 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         Unfinished: if the disk is full.
     """
     count = 0
-    try:
+    with told_as(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
         size = archive.stat().st_size
-    except OSError as error:
-        raise InputError(f"{archive}: cannot be read ({error.strerror}); give the path of an archive") from error
     budget = Budget(
         str(archive),
         max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),
@@ -82,7 +80,13 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         "no archive of recordings grows like that; unpack it by hand if you trust it",
     )
     check_arrived(archive)
-    try:
+    problem = f"{archive}: cannot be unpacked"
+    too_large = f"{archive}: needs more memory than there is; unpack it by hand if you trust it"
+    # A damaged archive can cause errors of any class.
+    with (
+        told_as(problem, Exception, remedy="remove it and run the same command again"),
+        enough_memory(lambda: too_large),
+    ):
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
                 members_of = _zip_members if zipfile.is_zipfile(archive) else _tar_members
@@ -97,16 +101,6 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                         _write(member, target, archive)
                     display.facts = [counted(count, "file")]
                     display.update(max(0, file.tell() // _MB - display.done))
-    except (InputError, Unfinished):
-        raise
-    except Exception as error:  # a damaged archive can cause errors of any class
-        if is_out_of_memory(error):
-            raise InputError(
-                f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
-            ) from error
-        raise InputError(
-            f"{archive}: cannot be unpacked ({first_line(error)}); remove it and run the same command again"
-        ) from error
     return count
 
 
@@ -262,15 +256,13 @@ def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
         if error.errno is None:  # for a damaged archive, gzip raises an OSError without an error number
             raise
         reason = os.strerror(error.errno)
+        problem = f"{target}: cannot be written ({reason})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise Unfinished(
-                f"{target}: cannot be written ({reason}); make room, and run the same command again"
-            ) from error
+            raise Unfinished(problem, remedy="make room, and run the same command again") from error
+        remedy = "mend that, and run the same command again"
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
-            raise InputError(
-                f"{target}: cannot be written ({reason}): a file stands where a folder is needed, or the other way round. "
+            remedy = (
+                "a file stands where a folder is needed, or the other way round. "
                 f"Remove it; if {archive} holds both, it is damaged or hostile"
-            ) from error
-        raise InputError(
-            f"{target}: cannot be written ({reason}); mend that, and run the same command again"
-        ) from error
+            )
+        raise InputError(problem, remedy=remedy) from error

@@ -278,19 +278,16 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         return
 
     def handle_child_end(number: int, frame: FrameType | None) -> None:
-        """Handle the end of a child process: check the workers, and call the replaced handler."""
         if watching:
             check()
         call_replaced_handler(number, frame)
 
     def record_signal(number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the replaced handler."""
         signals.append((number, time.monotonic()))
         # Call the handler last, because it may raise. During a fork, Python ignores the exception.
         call_replaced_handler(number, frame)
 
     def call_replaced_handler(number: int, frame: FrameType | None) -> None:
-        """Call the handler that this context has replaced for the signal ``number``, if there was a handler."""
         handler = replaced_handlers[number]
         if callable(handler):
             handler(number, frame)

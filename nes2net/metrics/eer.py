@@ -141,7 +141,6 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """Compute FRR and FAR from ``rejected``, the numbers of rejected (bona fide, spoofed) trials."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def frr_reaches_far(rejected: Sequence[int]) -> bool:

@@ -171,8 +171,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     number of errors in the sample, and the weight of the independent trials is ten. The average is
     used only if it is larger than the variance of the draws. In simulations with 40 bona fide
     trials, 400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of
-    100. A percentile interval contains the EER only 80 times out of 100 (``scripts/bench
-    intervals``).
+    100. A percentile interval contains the EER only 80 times out of 100.
 
     Args:
         rate: The error rate on all trials, in [0, 1].
@@ -401,7 +400,6 @@ def _resample(
 def _figures(
     systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
 ) -> Iterator[NDArray]:
-    """Yield the metrics (columns,) of all systems for each resample of one kind of draws; see :func:`_resample`."""
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
@@ -427,8 +425,8 @@ def spread_factor(num_clusters: int) -> float:
     Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
     1)/k · σ². The standard deviation of such draws is on average smaller than the root of this
     variance, namely √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
-    deviation", The American Statistician 23, 1969. The benchmark ``scripts/bench
-    interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    deviation", The American Statistician 23, 1969. docs/evaluate.md has the coverage with
+    20 speakers and 8 attacks.
 
     Args:
         num_clusters: k, the number of clusters, which are attacks or speakers. For a single
@@ -534,8 +532,6 @@ def _drawings(
 
 def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
     def draw(index: int) -> NDArray:
-        """Draw resample ``index``; the result has the counts of bona fide trials first, then the
-        counts of spoofed trials."""
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
 

@@ -97,7 +97,6 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
     """
 
     def evaluate(counts: NDArray) -> Any:
-        """Compute ``metric`` of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
         return figures_of(
             metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         )
@@ -247,7 +246,6 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Ce
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the EER of a resample; ``counts`` says how often each trial of [bonafide, spoof] is drawn."""
         num_bonafide = int(counts[: bonafide.size].sum())
         num_spoof = int(counts[bonafide.size :].sum())
         counts = counts[index]
@@ -378,8 +376,6 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        """Compute the minimum Cllr of a resample; ``counts`` says how often each trial of
-        [bonafide, spoof] is drawn."""
         # Count the drawn trials in each group of merged scores; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (

@@ -99,17 +99,10 @@ def compute_t_eer(
     miss, nontarget_alarm, spoof_alarm = (rate[allowed] for rate in rates)
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Compute the tandem's rates of misses, accepted nontargets and accepted spoofs at each ASV threshold.
-
-        Args:
-            index: index of the countermeasure's threshold for each ASV threshold.
-        """
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
-        """Compute the tandem's miss rate minus the mean of its two false alarm rates; ``index`` is
-        as for ``tandem``."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 

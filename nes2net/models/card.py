@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
@@ -23,7 +24,6 @@ from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
-from nes2net.models.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.models.network import Network

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared, name_and_options
+from nes2net.lib.registry import Registry
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.published_names import select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
-from nes2net.models.registry import Registry, aggregations, backends
+from nes2net.models.registry import aggregations, backends
 
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}

@@ -1,50 +1,162 @@
-"""Run an exported detector by onnxruntime."""
+"""Open ONNX files of detectors, and run them, by onnxruntime. An ONNX file cannot run code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nes2net.lib.errors import InputError, counted, first_line
+from nes2net.lib.devices import named_device
+from nes2net.lib.errors import InputError, MissingLibrary, counted, expecting, first_line, shown
+from nes2net.lib.files import Unchanged, sha256_of
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.options import ModelDescription
+from nes2net.lib.plain_data import validated_json
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import ScoreRule
-from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
+from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
-class OnnxDetector(OnnxFile):
-    """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`.
+#: Key of the description of the detector (as JSON) in a file's metadata.
+METADATA = "nes2net"
+#: Packages that an export imports.
+EXPORT_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+#: Inputs and outputs of the graph: name, type and number of dimensions.
+_INTERFACE = [
+    [("waveform", "tensor(float)", 2)],
+    [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
+]
+_LONGEST = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
+_ALIGNMENT = 2**16  # a file of weights may have this many bytes more than its tensors, because ONNX aligns tensors
+_LARGEST_CONSTANT = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
+_CPU = "CPUExecutionProvider"
+_CUDA = "CUDAExecutionProvider"
 
-    An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments
-    and errors are as for :class:`OnnxFile`.
+
+class OnnxDetector:
+    """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
+
+    An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode.
+    onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
+    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
+    written it. The weights are in the ONNX file, or in another file in the same folder. In the
+    second case, the description contains the name of the other file.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
     range for the whole batch. In a batch, a score would therefore depend on the other utterances.
 
+    Args:
+        path: the file.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` takes CUDA if onnxruntime supports
+            it (the package onnxruntime-gpu) and the file is not quantised.
+        runs: whether the graph will run; only then does onnxruntime optimise it, for which it may
+            compute parts of the graph.
+
     Attributes:
-        device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA
-            (:attr:`computes_on`).
+        session: the session of onnxruntime.
+        device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA.
+        computes_on: the device on which the session computes.
+        description: the description in the file's metadata.
+        precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
+        config: configuration of the detector that was exported.
+        min_samples, max_samples: lengths in samples of the shortest and longest waveform that the
+            file takes. ``max_samples`` is None if there is no limit, and equals ``min_samples`` if
+            the length is fixed.
+        pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
         provenance: the facts about training data that the exported checkpoint stated
             (:meth:`nes2net.models.provenance.Provenance.start`).
+
+    Raises:
+        InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
+            is missing or cannot start CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
-    runs = True
     device = torch.device("cpu")
     num_scores = 0
     resolutions = ()  # empty, because the exported graph does not score segments
     trained_on_segments = False
 
-    def __init__(self, path: str | Path, device: str = "auto") -> None:
-        super().__init__(path, device)
-        self.provenance = Provenance.read(self.description["training"]).without_weights()
-        self.score_rule: ScoreRule = self.description["score_rule"]
-        self.used_samples = UsedSamples(most=self.description["used_samples"])
+    def __init__(self, path: str | Path, device: str = "auto", runs: bool = True) -> None:
+        require("onnxruntime")
+        import onnxruntime  # optional
+
+        # Read the description in the file, and list the files that hold the weights.
+        self.path = Path(path)
+        described_file = Unchanged(self.path)
+        description = _read_description(self.path)
+        self._files = [self.path]
+        if description.external_data:
+            self._files.append(self.path.parent / description.external_data)
+        self.precision: str = description.quantize or "float32"
+        if self.precision == "int8":
+            # On a GPU, onnxruntime needs TensorRT for quantised graphs.
+            if device != "auto" and named_device(device).type == "cuda":
+                raise InputError(
+                    f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
+                    "`quantize`"
+                )
+            if device == "auto":
+                device = "cpu"
+        self._unchanged = Unchanged(*self._files)
+        described_file.check()
+        # Start a session of onnxruntime on the device.
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
+        if not runs:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry(
+            "optimization.constant_folding_max_output_size_in_bytes",
+            str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
+        )
+        used_providers = providers(device, onnxruntime.get_available_providers())
+        with expecting("an ONNX file", self.path, "copy it again or export it anew"):
+            self.session: InferenceSession = onnxruntime.InferenceSession(
+                str(self.path), options, providers=used_providers
+            )
+        if device.startswith("cuda") and _CUDA not in self.session.get_providers():
+            raise InputError(
+                "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
+            )
+        try:
+            signature = [
+                [(v.name, v.type, len(v.shape)) for v in ends]
+                for ends in (self.session.get_inputs(), self.session.get_outputs())
+            ]
+        except UnicodeDecodeError:
+            raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
+        if signature != _INTERFACE:
+            raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+        # Store the facts about the detector that callers need.
+        self.computes_on = device_in_use(self.session.get_provider_options())
+        self.description = description.model_dump()
+        self.config: dict[str, Any] = self.description["config"]
+        self.min_samples = description.min_samples
+        self.max_samples = description.max_samples
+        self.pre_emphasis = description.pre_emphasis
+        self.provenance = Provenance.read(description.training).without_weights()
+        self.score_rule: ScoreRule = description.score_rule
+        self.used_samples = UsedSamples(most=description.used_samples)
+
+    def fingerprint(self) -> str:
+        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights.
+
+        Raises:
+            InputError: if a file has changed since it was opened.
+        """
+        digest = sha256_of(*self._files)
+        self._unchanged.check()
+        return digest
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Compute logits B×n of ``waveform`` B×N, on the CPU."""
@@ -110,3 +222,135 @@ class OnnxDetector(OnnxFile):
                     f"{self.path} computed {output} of shape {shape} for {counted(len(batch), 'waveform')}: export it anew"
                 )
         return torch.from_numpy(np.concatenate(computed))
+
+
+def require(*modules: str) -> None:
+    """Import the ``modules``; if a module is missing, raise :class:`MissingLibrary`, which says how to install it."""
+    for name in modules:
+        try:
+            __import__(name)
+        except ImportError as error:
+            raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
+
+
+def accepted_lengths(shortest: int, longest: int | None) -> str:
+    """Say in words which lengths in samples a detector takes; ``longest`` is None for no limit.
+
+    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    ('at least 400', '400 to 64000', 'only 64000')
+    """
+    if shortest == longest:
+        return f"only {shortest}"
+    if longest:
+        return f"{shortest} to {longest}"
+    return f"at least {shortest}"
+
+
+def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
+    """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
+
+    On CUDA, TF32 is switched off, because TF32 keeps only 10 bits of the mantissa: scores would
+    differ from PyTorch's scores. A heuristic chooses cuDNN's algorithm for convolutions. By
+    default, onnxruntime would try all algorithms, and repeat this search for each new length of
+    waveforms.
+
+    Args:
+        available: names of the providers in the installed onnxruntime.
+
+    Raises:
+        InputError: if the device is unknown or onnxruntime does not support it.
+
+    >>> providers("auto", ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    if device == "auto":
+        device = "cuda" if _CUDA in available else "cpu"
+    chosen_device = named_device(device)
+    if chosen_device.type == "cpu":
+        return [_CPU]
+    if chosen_device.type != "cuda" or _CUDA not in available:
+        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or take `device=cpu`")
+    return [
+        (_CUDA, {"device_id": chosen_device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}),
+        _CPU,
+    ]
+
+
+def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
+    """Find the device on which a session of onnxruntime computes, from the ``options`` of the session's providers.
+
+    Args:
+        options: name of a provider of the session → options of the provider, as onnxruntime
+            returns them.
+
+    >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
+    device(type='cuda', index=1)
+    """
+    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
+
+
+class _Description(BaseModel):
+    """The description of a detector in the metadata of its file. Further keys are allowed.
+
+    ``external_data`` is the name of the file that holds the weights; None if the ONNX file holds
+    them. ``used_samples`` is the largest number of samples on which a score depends; None for no
+    limit. ``training`` has the facts about training data. :class:`OnnxDetector` explains the other
+    keys.
+    """
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    config: ModelDescription
+    min_samples: int = Field(ge=1, le=_LONGEST)
+    max_samples: int | None = Field(ge=1, le=_LONGEST)
+    used_samples: int | None = Field(default=None, ge=1, le=_LONGEST)
+    pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
+    external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
+    quantize: Literal["int8"] | None
+    score_rule: Literal["logit", "difference", "probability", "cosine"]
+    training: dict[str, Any]
+
+
+def _read_description(path: Path) -> _Description:
+    """Read the description in an ONNX file; if the weights are in another file, check that file too.
+
+    Raises:
+        InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
+            the weights is missing, is a link to another folder, or has another name or size than
+            stated.
+    """
+    # Read the file and its metadata.
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"
+        )
+    if not os.path.isfile(path):
+        raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
+    content = read_onnx(path)
+    if METADATA not in content.metadata:
+        raise foreign_error(path, f"its metadata {METADATA} are missing")
+    try:
+        description = validated_json(_Description, content.metadata[METADATA].encode())
+    except ValueError as error:
+        raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
+    # If the weights are in another file, this file must lie beside the ONNX file, and the description must contain its
+    # name.
+    declared = description.external_data
+    if undeclared := sorted(content.beside.keys() - {declared}):
+        raise InputError(
+            f"{path} has weights in {shown(undeclared[0])}, but declares {shown(declared)} as their file, "
+            "so they are not part of its identity: export it anew"
+        )
+    if declared is not None:
+        beside = path.parent / declared
+        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
+        if not os.path.isfile(beside):  # isfile() returns False, and raises no error, if a name is too long
+            raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
+        if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
+            raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
+        num_bytes = beside.stat().st_size
+        if not size <= num_bytes <= size + _ALIGNMENT:
+            raise InputError(
+                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+            )
+    return description

@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-# Keys of the record in a checkpoint. For each key, :class:`Provenance` has a field with a similar name.
-RECORD_KEY = "published_model"
-ARCHITECTURE_KEY = "architecture_of"
-START_KEY = "started_from"
-TRIALS_KEY = "trials"
-CLASSES_KEY = "class_labels"
-TRAINING_KEY = "training"
-FIGURES_KEY = "figures"
-
+# Field of :class:`Provenance` and key of the record in a checkpoint, in the order of the record → type of the value.
+_TYPES: dict[str, type] = {
+    "recipe": dict,
+    "score_ranges": object,
+    "class_labels": dict,
+    "published_model": str,
+    "architecture_of": str,
+    "trials": list,
+    "training": dict,
+    "figures": list,
+    "started_from": list,
+}
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
@@ -76,48 +79,25 @@ class Provenance:
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
         """Read the record of a checkpoint, a detector folder or a score file; unknown keys become :attr:`facts`."""
-        facts = dict(record)
-        published = facts.pop(RECORD_KEY, "")
-        architecture = facts.pop(ARCHITECTURE_KEY, "")
-        recipe = facts.pop("recipe", None)
-        trials = facts.pop(TRIALS_KEY, None)
-        starts = facts.pop(START_KEY, None)
-        training = facts.pop(TRAINING_KEY, None)
-        figures = facts.pop(FIGURES_KEY, None)
-        return cls(
-            _value_if(published, str) or "",
-            _value_if(architecture, str) or "",
-            _value_if(recipe, dict),
-            tuple(_mappings(trials)),
-            _value_if(training, dict) or {},
-            tuple(_mappings(figures)),
-            tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
-            facts.pop("score_ranges", None),
-            _value_if(facts.pop(CLASSES_KEY, None), dict) or {},
-            facts,
-        )
+        values: dict[str, Any] = {}
+        for name, kind in _TYPES.items():
+            value = record.get(name)
+            if kind is list:
+                value = tuple(_mappings(value))
+            elif not isinstance(value, kind):
+                continue
+            values[name] = value
+        values["started_from"] = tuple(map(cls.read, values["started_from"][:_MOST_STARTS]))
+        return cls(**values, facts={key: value for key, value in record.items() if key not in _TYPES})
 
     def to_dict(self) -> dict[str, Any]:
         """Return this provenance as plain data, for :meth:`read`."""
         record = dict(self.facts)
-        if self.recipe is not None:
-            record["recipe"] = dict(self.recipe)
-        if self.score_ranges is not None:
-            record["score_ranges"] = self.score_ranges
-        if self.class_labels:
-            record[CLASSES_KEY] = dict(self.class_labels)
-        if self.published_model:
-            record[RECORD_KEY] = self.published_model
-        if self.architecture_of:
-            record[ARCHITECTURE_KEY] = self.architecture_of
-        if self.trials:
-            record[TRIALS_KEY] = list(self.trials)
-        if self.training:
-            record[TRAINING_KEY] = dict(self.training)
-        if self.figures:
-            record[FIGURES_KEY] = list(self.figures)
+        for name, kind in _TYPES.items():
+            if value := getattr(self, name):
+                record[name] = list(value) if kind is list else value
         if self.started_from:
-            record[START_KEY] = [start.to_dict() for start in self.started_from]
+            record["started_from"] = [start.to_dict() for start in self.started_from]
         return record
 
     @property
@@ -156,11 +136,11 @@ class Provenance:
         If the recipe does not state the splits of a corpus, they are ``train`` and ``dev``.
         """
         corpora = []
-        for corpus in _mappings(self.data.get("corpora")):
+        for stated in _mappings(self.data.get("corpora")):
+            corpus = {"train_split": "train", "dev_split": "dev", **stated}
             if isinstance(corpus.get("name"), str):
-                splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
-                train, dev, phase = (_value_if(split, str) for split in splits)
-                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
+                splits = [_value_if(corpus.get(key), str) for key in ("train_split", "dev_split", "dev_phase")]
+                corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), *splits))
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
@@ -205,9 +185,7 @@ class Provenance:
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
             data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys: tuple[str, ...] = _CORPUS_KEYS
-                if places:
-                    keys = (*keys, "root")
+                keys = [*_CORPUS_KEYS, *(["root"] if places else [])]
                 data["corpora"] = [
                     {key: corpus[key] for key in keys if key in corpus} for corpus in _mappings(self.data["corpora"])
                 ]

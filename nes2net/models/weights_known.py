@@ -12,7 +12,7 @@ from torch import Tensor
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
-from nes2net.models.provenance import RECORD_KEY, Provenance
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 
 #: The record of a checkpoint holds the digest of the tensors under this key. Only a record that
@@ -52,6 +52,6 @@ def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
     have the recorded digest, the result says that only the architecture is the model's.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
-    if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):
+    if "published_model" not in record or record.get(TENSORS_KEY) == base_digest(state_dict):
         return facts
     return Provenance.read(facts).without_weights().to_dict()

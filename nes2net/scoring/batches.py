@@ -10,11 +10,11 @@ import os
 import random
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -77,58 +77,9 @@ class ReadBatch(NamedTuple):
     """Id → reason, for the trials that could not be read."""
 
 
-def plan_batches(
-    trials: Sequence[Trial],
-    batch_size: int,
-    length_of: Callable[[Trial], int] | None = None,
-    *,
-    most_samples: int | None = None,
-    done: Container[str] = frozenset(),
-    rank: int = 0,
-    num_processes: int = 1,
-) -> Iterator[list[Item]]:
-    """Plan which trials share a batch: at most ``batch_size`` trials, whose utterances have one length.
-
-    The other utterances of a batch may change the last bit of a score. The division of the trials
-    into batches therefore depends only on the full list of trials and their lengths, and not on
-    ``done``, ``rank`` or ``num_processes``. An interrupted run and a run in several processes thus
-    give the same scores as an uninterrupted run in one process.
-
-    Args:
-        length_of: function that gives a number for a trial; only trials with the same number share
-            a batch. Usually the number is the length of the utterance in samples. Threads call this
-            function ahead of time, for later batches. None to batch the trials in their order,
-            without regard to lengths.
-        most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
-            with more samples is a batch of its own. None for no limit.
-        done: ids of trials; a batch is skipped if ``done`` has the ids of all its trials.
-        rank, num_processes: the trials are divided into windows. Of each window, yield the batch
-            with index ``rank``, and then every ``num_processes``-th batch.
-
-    >>> trials = [Trial(name, name) for name in "abcde"]
-    >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
-    >>> sorted("".join(item.id for item in batch) for batch in batches)
-    ['ac', 'bd', 'e']
-    """
-    windows = [window for window in _windows(len(trials), batch_size) if not all(trials[i].id in done for i in window)]
-    for window, groups in _grouped_by_length(windows, trials, length_of):
-        batches = []
-        for length, group in groups:
-            size = batch_size
-            if most_samples is not None:
-                samples = length  # see header_length for the meaning of a negative length
-                if length == _NO_FILE:
-                    samples = 1
-                elif length < 0:
-                    samples = _SAMPLES_A_BYTE * -length
-                size = min(batch_size, max(1, most_samples // samples))
-            batches += [group[i : i + size] for i in range(0, len(group), size)]
-        if length_of is not None:
-            # Mix batches of short and long utterances, so that the progress so far predicts the remaining time.
-            random.Random(window.start).shuffle(batches)
-        for number, batch in enumerate(batches):
-            if number % num_processes == rank and not all(trials[i].id in done for i in batch):
-                yield [Item(trials[i].id, str(trials[i].path)) for i in batch]
+def _num_samples(length: int) -> int:
+    """Return the samples of an utterance, or an assumption for a negative length of :func:`header_length`."""
+    return max(1, length if length >= 0 else _SAMPLES_A_BYTE * -length)
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
@@ -149,7 +100,7 @@ def _grouped_by_length(
 
     While the caller works on a window, threads read the lengths for the next window. Without
     ``length_of``, all trials of a window are one group, whose length is −1. ``trials`` and
-    ``length_of`` are as for :func:`plan_batches`.
+    ``length_of`` are as for :meth:`Plan.batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -158,18 +109,15 @@ def _grouped_by_length(
     def lengths(indices: range) -> list[int]:
         return [length_of(trials[i]) for i in indices]
 
-    def start(window: range) -> list[Future[list[int]]]:
-        chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
-        return [pool.submit(lengths, chunk) for chunk in chunks]
+    def start(window: range) -> Iterator[list[int]]:
+        return pool.map(lengths, [window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE)])
 
     pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
-        ahead = start(windows[0]) if windows else []
+        ahead = start(windows[0]) if windows else iter(())
         for number, window in enumerate(windows):
-            lengths_of_window = []
-            for lengths_of_chunk in ahead:
-                lengths_of_window += lengths_of_chunk.result()
-            ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
+            lengths_of_window = list(chain.from_iterable(ahead))
+            ahead = start(windows[number + 1]) if number + 1 < len(windows) else iter(())
             in_order = sorted(zip(lengths_of_window, window))
             yield window, [(length, [i for _, i in alike]) for length, alike in groupby(in_order, key=itemgetter(0))]
     finally:
@@ -193,6 +141,11 @@ class Plan:
     compiled: bool = False
     """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
 
+    @property
+    def most_samples(self) -> int:
+        """The largest number of samples in a batch of whole recordings."""
+        return self.batch_size * ASVSPOOF_SAMPLES
+
     def batches(
         self,
         trials: Sequence[Trial],
@@ -200,21 +153,42 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process by :func:`plan_batches`; ``processes`` says which process this is.
+        """Plan which trials share a batch: at most :attr:`batch_size` trials, whose utterances have one length.
 
-        If whole recordings are scored, ``length_of`` gives their lengths; otherwise all lengths are
-        equal.
+        The other utterances of a batch may change the last bit of a score. The division of the
+        trials into batches therefore depends only on the full list of trials and their lengths, and
+        not on ``done`` or ``processes``. An interrupted run and a run in several processes thus give
+        the same scores as an uninterrupted run in one process.
+
+        Args:
+            length_of: function that gives the length of an utterance in samples, for whole
+                recordings; a recording that is longer than :attr:`most_samples` is a batch of its
+                own. Threads call this function ahead of time, for later batches.
+            done: ids of trials; a batch is skipped if ``done`` has the ids of all its trials.
+            processes: the trials are divided into windows. Of each window, yield the batch with the
+                rank of this process as its index, and then every n-th batch of n processes.
+
+        >>> trials = [Trial(name, name) for name in "abcde"]
+        >>> batches = Plan(2, whole=True).batches(trials, lambda trial: 5 if trial.id in "ace" else 7)
+        >>> sorted("".join(item.id for item in batch) for batch in batches)
+        ['ac', 'bd', 'e']
         """
-        batch_lengths = length_of if self.whole else None
-        return plan_batches(
-            trials,
-            self.batch_size,
-            batch_lengths,
-            most_samples=self.batch_size * ASVSPOOF_SAMPLES if self.whole else None,
-            done=done,
-            rank=processes.rank,
-            num_processes=processes.count,
-        )
+        length_of = length_of if self.whole else None
+        windows = _windows(len(trials), self.batch_size)
+        unfinished = [window for window in windows if not all(trials[i].id in done for i in window)]
+        for window, groups in _grouped_by_length(unfinished, trials, length_of):
+            batches = []
+            for length, group in groups:
+                size = self.batch_size
+                if length_of is not None:
+                    size = min(size, max(1, self.most_samples // _num_samples(length)))
+                batches += [group[i : i + size] for i in range(0, len(group), size)]
+            if length_of is not None:
+                # Mix batches of short and long utterances, so that the progress so far predicts the remaining time.
+                random.Random(window.start).shuffle(batches)
+            for batch in batches[processes.rank :: processes.count]:
+                if not all(trials[i].id in done for i in batch):
+                    yield [Item(trials[i].id, str(trials[i].path)) for i in batch]
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
         """Choose how many rows to compute for ``waveforms`` B×N on ``device``; the result None means just B rows."""
@@ -223,14 +197,14 @@ class Plan:
         if self.compiled:
             return self.batch_size
         if self.whole:
-            most_rows = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1])
+            most_rows = max(1, self.most_samples // waveforms.shape[1])
         else:
             most_rows = self.batch_size
         return filled_rows(device, len(waveforms), min(most_rows, self.batch_size))
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make ``length_of`` for :func:`plan_batches`: a function that reads an utterance's length from its file's header.
+    """Make ``length_of`` for :meth:`Plan.batches`: a function that reads an utterance's length from its file's header.
 
     If a header does not state the length, the function returns −2 minus the number of bytes of the
     file. Without a readable file, the function returns −1. A wrong length does no harm, because
@@ -289,7 +263,6 @@ class Reading(Dataset):
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    """Read the waveform (N,) of the trial ``item``; called in a worker."""
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 

@@ -26,6 +26,7 @@ from nes2net.data.audio.remarks import Channels, remark_of
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Unchanged, json_text, read_bounded, sha256_of, write_text
 from nes2net.lib.plain_data import parsed_json
@@ -299,8 +300,8 @@ def decide_trials(
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
             earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))
-            is_same_basis = all(earlier[key] == value for key, value in basis.items())
-            if is_same_basis and earlier["decisions_sha256"] == sha256_of(path):
+            is_unchanged = earlier["decisions_sha256"] == sha256_of(path)
+            if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
                 numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
     # Measure the recordings whose scores are in the file.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name, first_line
 from nes2net.lib.errors import InputError, listed, shown
-from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
+from nes2net.lib.text_files import checked_float, text_blocks
 from nes2net.scoring.score_file import SCORE_COLUMNS
 
 #: A caution for the user that is shown beside the names of classes.
@@ -36,8 +36,6 @@ class ClassTable(NamedTuple):
     """Ids of the N utterances."""
     logits: NDArray
     """N×K float32."""
-    sha256: str
-    """SHA-256 of the file."""
 
     @property
     def holds_posteriors(self) -> bool:
@@ -71,20 +69,19 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     names: tuple[str, ...] = ()
     ids: list[str] = []
     logits = np.empty((0, 0), np.float32)
-    with recorded_digests() as digests:
-        for number, lines in text_blocks(path):
-            if not names:
-                names = _class_names(path, lines.pop(0), expected)
-                number += 1
-            if not lines:
-                continue
-            ids += ["%20".join(line.split("\t", 1)[0].split()) for line in lines]
-            # One array grows in place, because joining a list of blocks would take twice the memory.
-            logits.resize((len(ids), len(names)), refcheck=False)
-            logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
+    for number, lines in text_blocks(path):
+        if not names:
+            names = _class_names(path, lines.pop(0), expected)
+            number += 1
+        if not lines:
+            continue
+        ids += ["%20".join(line.split("\t", 1)[0].split()) for line in lines]
+        # One array grows in place, because joining a list of blocks would take twice the memory.
+        logits.resize((len(ids), len(names)), refcheck=False)
+        logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
     if not ids:
         raise InputError(f"{path}: has no rows")
-    return ClassTable(names, ids, logits, digests[path])
+    return ClassTable(names, ids, logits)
 
 
 def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ from tqdm import tqdm
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import is_first
-from nes2net.models.registry import PACKAGES_KEY, judgements, named_parts, packages_of
-from nes2net.scoring.batches import Compute, Plan, ReadBatch, waveforms_for
-from nes2net.scoring.engine import BatchResult, Finished, RunSettings, run_over
+from nes2net.models.registry import named_parts
+from nes2net.scoring.batches import Compute, Plan, waveforms_for
+from nes2net.scoring.engine import Finished, RunSettings, run_over
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
+from nes2net.scoring.registry import judgements
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
 
@@ -58,15 +60,10 @@ class ScoringSettings(RunSettings):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that change scores, for the identity of the run; leave out default values."""
-        identity: dict[str, Any] = {}
+        values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize", "channel")}
+        identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
         if self.crop != "head":
-            identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
-        if self.padding != "repeat":
-            identity["padding"] = self.padding
-        if self.peak_normalize != "no":
-            identity["peak_normalize"] = self.peak_normalize
-        if self.channel is not None:
-            identity["channel"] = self.channel
+            identity["crop_seed"] = self.crop_seed
         if self.transform is not None:
             identity["transform"] = self.transform.identity
         return identity
@@ -154,29 +151,19 @@ def judge_trials(
     system_scores = None
     if scorer.num_scores:
         system_scores = {trial.id: trial.system_scores for trial in trials}
+    if batch_matters and is_first():
+        tqdm.write(
+            f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "
+            "of its batch: a front-end without `normalize: batch` avoids this",
+            file=sys.stderr,
+        )
+    if settings.compile:
+        scorer.compile(dynamic=False)
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
-
-    def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
-        """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
-
-        The note is printed only if a score depends on its batch, and the scorer is compiled only if
-        the settings ask for a compiled scorer. If ``out`` is complete already, :func:`run_over`
-        does not call this function.
-        """
-        if batch_matters and is_first():
-            tqdm.write(
-                f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "
-                "of its batch: a front-end without `normalize: batch` avoids this",
-                file=sys.stderr,
-            )
-        if settings.compile:
-            scorer.compile(dynamic=False)
-        yield from compute(batches)
-
     about = {**plain(about or {}), "judgement": judgement.described()}
     with scoring_mode(scorer, legacy):
         about |= circumstances(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):
             about[PACKAGES_KEY] = packages
         read = waveforms_for(scorer.device, reader, plan, settings.num_workers)
-        return run_over(trials, read, begin, judgement, out, run=run, about=about, settings=settings)
+        return run_over(trials, read, compute, judgement, out, run=run, about=about, settings=settings)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
@@ -26,14 +26,14 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import differences_in_words
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
-from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
-from nes2net.scoring.output import Output
+from nes2net.scoring.journal import Row, journal_path
+from nes2net.scoring.output import Keeper, Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
 _ROWS_AT_ONCE = 1024  # number of rows in memory at once while the rows of a finished file are copied
@@ -72,8 +72,8 @@ class RunSettings:
     alone: bool = False
     """Whether this process works alone even under ``torchrun``; the other processes must then not
     call :func:`run_over`."""
-    display: ProgressDisplay[None] | None = None
-    """A progress display that several runs use together; None to make a display for this run."""
+    title: str = ""
+    """Title of the progress display; empty for the word of the output."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -182,12 +182,8 @@ def run_over(
         check_no_device(path)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
-    if settings.alone:
-        joining: AbstractContextManager[Processes] = nullcontext(ALONE)
-    else:
-        joining = joined()
     with (
-        joining as processes,
+        nullcontext(ALONE) if settings.alone else joined() as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
@@ -196,7 +192,7 @@ def run_over(
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
         if processes.rank == 0 and earlier.begin_anew:
-            remove_journals(out)
+            output.forget(out)
         processes.wait()
         if result.already_complete:
             result.what = output.rows_are(out)
@@ -205,50 +201,45 @@ def run_over(
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
-        title = output.doing
-        total = len(trials)
-        start = num_already
-        if processes.count > 1:  # only the first process shows progress, and counts only its own trials
-            title = f"{output.doing} (process 1 of {processes.count})"
-            total = -(-(len(trials) - num_already) // processes.count)
-            start = 0
-        bar = settings.display or ProgressDisplay[None](
-            title=title,
-            unit="utterance",
-            total=total,
-            start=start,
+        # Only the first process shows progress, and counts only its own trials.
+        share = f" (process 1 of {processes.count})" if processes.count > 1 else ""
+        bar = ProgressDisplay[None](
+            title=f"{settings.title or output.doing}{share}",
+            unit=output.unit,
+            total=num_already - (num_already - len(trials)) // processes.count,
+            start=num_already,
             shown=processes.rank == 0,
             leave=True,
         )
-        with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
+        with output.keeper(out, run, processes.rank) as keeper:
             # Copy the rows of an incomplete finished file to the journal, because the file will be replaced.
             if processes.rank == 0:
                 finished_rows = earlier.finished(output)
                 while rows := dict(islice(finished_rows, _ROWS_AT_ONCE)):
-                    journal.add(rows)
-            bar_context: AbstractContextManager[Any] = bar
-            if settings.display:  # the caller opens and closes the display
-                bar_context = nullcontext()
+                    keeper.add(rows)
             with (
                 closing(read(trials, already, processes)) as batches,
                 closing(compute(batches)) as batch_results,
-                bar_context,
+                bar,
             ):
                 process_result = _keep_results(
-                    batch_results, journal, bar, already, settings.on_error, processes.rank == 0
+                    batch_results, keeper, bar, already, settings.on_error, processes.rank == 0, output.unit
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
             # Measure the speed of this run without the rows of earlier runs.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
-            speed = {
-                "seconds": seconds,
-                "audio_seconds": audio_seconds,
-                "audio_seconds_per_second": audio_seconds / seconds,
+            facts = {
+                "run": run,
+                "total": result.total,
+                **about,
+                "seconds": round(seconds, 3),
+                "audio_seconds": round(audio_seconds, 3),
+                "audio_seconds_per_second": round(audio_seconds / seconds, 3),
+                "processes": processes.count,
+                "kept_from_earlier_runs": len(earlier.audio),
             }
-            facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
-            facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
             _write_finished(result, trials, output, earlier.replaced, failed, facts)
@@ -282,7 +273,7 @@ class _EarlierWork(NamedTuple):
 def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
-    output: Output,
+    output: Output[T],
     run: dict[str, Any],
     overwrite: Overwrite,
     processes: Processes,
@@ -305,11 +296,11 @@ def _find_earlier_work(
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
-            if record is None or record.run != run:
-                differences = differences_in_words(record.run, run) if record else ""
-                raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
+            claim = Claim(out, run, record and record.run, bool(record and not record.failures))
+            claim.check(remedy)
+            assert record is not None  # otherwise, nobody knows which run made the file
             with_row = [trial for trial in trials if trial.id not in record.failures]
-            of_rows = _stamps_by_id(with_row, processes)
+            of_rows = _stamps_by_id(with_row, output, processes)
             if sha256_of(out) != record.sha256:
                 raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
             if audio_digest(with_row, of_rows) != record.audio_sha256:
@@ -317,59 +308,55 @@ def _find_earlier_work(
                     f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
                 )
             stamps = of_rows
-            result.already_complete = not record.failures
+            result.already_complete = claim.is_done
         except InputError:
             if not overwrite:
                 raise
-    # Read the rows in journals.
-    with open_journals(out, run, output.from_json) as journalled:
-        pass
     # If the file is complete, journals of this run are not needed. A journal of another run is kept, because the other
     # run was started to overwrite this file.
+    claim = output.claim(out, run)
     if result.already_complete:
-        return nothing._replace(begin_anew=journalled is not None)
+        return nothing._replace(begin_anew=claim.is_same)
     finished = None if stamps is None else out
-    if journalled is None:
-        if not overwrite:
-            journal = next((path for path in journals(out) if run_of(path) != run), journal_path(out))
-            raise InputError(
-                f"{journal} was left by another run or program{differences_in_words(run_of(journal), run)}: pass `overwrite=True` or "
-                "remove it"
-            )
+    if not claim.is_same and overwrite:
         return nothing._replace(audio=stamps or {}, out=finished)
-    # Do not use rows whose audio file was replaced.
-    journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
-    now = _stamps_by_id(journalled_trials.values(), processes)
-    replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
+    claim.check("pass `overwrite=True` or remove it")
+    # Read the rows in journals, and do not use rows whose audio file was replaced.
+    with output.opened(out) as kept_rows:
+        pass
+    now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)
+    kept = {id: kept_rows.stamps[id] for id in now}
+    replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
         tqdm.write(
-            f"{len(replaced):,} of {counted(len(journalled.places), 'file')} {output.done} earlier were replaced since (another size "
+            f"{len(replaced):,} of {counted(len(kept), 'file')} {output.done} earlier were replaced since (another size "
             f"or time of change): they are {output.done} again",
             file=sys.stderr,
         )
-    in_journals = {id: audio for id, audio in now.items() if (id, journalled.places[id].audio) not in replaced}
+    in_journals = {id: audio for id, audio in kept.items() if (id, audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
-    return _EarlierWork(audio, journalled.failures, replaced, False, finished, in_journals.keys())
+    return _EarlierWork(audio, dict(kept_rows.failures), replaced, False, finished, in_journals.keys())
 
 
-def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Return id → :func:`~nes2net.scoring.journal.stamp` of the trial's audio file, for each trial.
+def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
+    """Return id → :meth:`~nes2net.scoring.output.Output.stamp`, for each trial.
 
     The first process reads the stamps for all processes, so that all processes agree.
     """
     stamps_of_rank_0 = None
     if processes.rank == 0:
-        stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
+        stamps_of_rank_0 = {trial.id: output.stamp(trial) for trial in trials}
     return processes.broadcast(stamps_of_rank_0)
 
 
 def _keep_results(
     batch_results: Iterator[BatchResult[T]],
-    journal: Journal[T],
+    keeper: Keeper,
     display: ProgressDisplay[None],
     already: Container[str],
     on_error: str,
     report_failures: bool,
+    unit: str,
 ) -> BatchResult[T]:
     """Write the rows and failures of all batches to the journal, and show the progress.
 
@@ -390,7 +377,7 @@ def _keep_results(
     num_samples = 0
     began = time.monotonic()
     for result in batch_results:
-        journal.add(result.rows, result.failures)
+        keeper.add(result.rows, result.failures)
         for id, reason in result.failures.items():
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
@@ -400,7 +387,7 @@ def _keep_results(
         count = count + len(result.rows)
         num_samples = num_samples + result.num_samples
         seconds = max(time.monotonic() - began, 1e-9)
-        display.facts = [f"{count / seconds:.1f} utterances/s"]
+        display.facts = [f"{count / seconds:.1f} {unit}s/s"]
         if num_samples:
             display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
         if failures:
@@ -432,31 +419,32 @@ def _write_finished(
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path
-    with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
-        assert journalled is not None  # journals of other runs were removed or refused before
-        used = [trial for trial in trials if trial.id in journalled.places]
+    with output.opened(out, replaced) as kept_rows:
+        used = [trial for trial in trials if trial.id in kept_rows.stamps]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
         lost = "what was kept of it cannot be read back"
-        without_row = [trial.id for trial in trials if trial.id not in journalled.places]
+        without_row = [trial.id for trial in trials if trial.id not in kept_rows.stamps]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # If no trial has a row, remove the journals and raise an error.
         if not used:
-            remove_journals(out)  # the journals hold only failures, and the next run must try these trials again
+            output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
-                f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
+                f"not one of {counted(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
-        audio = audio_digest(used, {id: row.audio for id, row in journalled.places.items()})
+        audio = audio_digest(used, kept_rows.stamps)
         remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"
         with writing(out, remedy), ExitStack() as stack:
             files = [stack.enter_context(replacing(path, durable=True)) for path in output.files(out)]
             record_file = stack.enter_context(replacing(result.record_path, durable=True))
-            content = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
+            content = output.write(files, len(used), ((trial, kept_rows.value(trial.id)) for trial in used))
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            record = facts | content | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+            record = facts | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio} | content
             record["failures"] = result.failures
-            record["sha256"] = sha256_of(files[0])
+            if files:
+                record["sha256"] = sha256_of(files[0])
             record_file.write_text(json_text(record, indent=1), encoding="utf-8")
             out.unlink(missing_ok=True)  # the new record must never stand beside an old file
-    remove_journals(out)
+    if files:  # otherwise, the rows stay where they are kept
+        output.forget(out)

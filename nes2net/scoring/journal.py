@@ -11,14 +11,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import status_of
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
 from nes2net.lib.plain_data import parsed_json
@@ -55,8 +57,8 @@ class Journal(Generic[T]):
     """The journal to which one process of a run writes its rows. If the file exists, lines are appended.
 
     Args:
-        path: the file of the journal. An existing file must belong to the same ``run``, which
-            :func:`open_journals` checks.
+        path: the file of the journal. An existing file must belong to the same ``run``
+            (:func:`claim_journals`).
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -127,102 +129,86 @@ def journals(out: Path) -> list[Path]:
     return paths
 
 
-def remove_journals(out: Path) -> None:
-    """Remove all journals beside ``out``."""
-    for path in journals(out):
-        path.unlink()
+@dataclass(frozen=True)
+class KeptRows(Generic[T]):
+    """The rows and failures that a run keeps until it is finished."""
 
-
-class Place(NamedTuple):
-    """Where the row of a trial begins in the journals."""
-
-    journal: int
-    """Index of the journal, in the order of :func:`journals`."""
-    start: int
-    """Byte at which the line of the row begins."""
-    audio: str
-    """The :func:`stamp` of the trial's audio file when the file was read."""
-
-
-class Journalled(Generic[T]):
-    """The rows and failures in the journals of a run; :meth:`value` reads a value from the disk.
-
-    Args:
-        files: the journals, open for reading.
-        value: a function that turns plain data of JSON into a value, and raises ValueError or
-            TypeError if the data are damaged.
-        without: (id, stamp of the audio file) of outdated rows, which are ignored.
-
-    Attributes:
-        places: id → where the row begins, for trials with a row.
-        failures: id → reason, for trials that failed and have no row.
-    """
-
-    def __init__(
-        self, files: Sequence[BinaryIO], value: Callable[[Any], T], without: Container[tuple[str, str]] = ()
-    ) -> None:
-        self.files = files
-        self._value = value
-        self.places: dict[str, Place] = {}
-        self.failures: dict[str, str] = {}
-        for number, file in enumerate(files):
-            start = file.tell()
-            while line := file.readline(_LONGEST_LINE):
-                try:
-                    id, *fields = _parsed_line(line)
-                    if len(fields) == 2 and (str(id), str(fields[1])) not in without:
-                        value(fields[0])
-                        self.places[str(id)] = Place(number, start, str(fields[1]))
-                    elif len(fields) == 1:
-                        self.failures[str(id)] = str(fields[0])
-                except (ValueError, TypeError, OverflowError):
-                    pass  # the line is damaged or cut off, so the trial is computed again
-                start += len(line)
-        self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
-
-    def value(self, id: str) -> T:
-        """Read the value of the trial ``id`` from a journal; the id must be in ``places``."""
-        number, start, _ = self.places[id]
-        self.files[number].seek(start)
-        return self._value(_parsed_line(self.files[number].readline(_LONGEST_LINE))[1])
+    stamps: Mapping[str, str]
+    """Id → the :func:`stamp` of the trial's audio file when it was read, for trials with a row."""
+    failures: Mapping[str, str]
+    """Id → reason, for trials that failed and have no row."""
+    value: Callable[[str], T]
+    """Reads the value of a trial, which is in :attr:`stamps`, from the disk."""
 
 
 def _parsed_line(line: bytes) -> list[Any]:
-    """Parse a line of a journal as JSON; raise ValueError if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parsed_json(line, "a line")
 
 
-@contextmanager
-def open_journals(
-    out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
-) -> Iterator[Journalled[T] | None]:
-    """Open all journals beside ``out`` for reading, and yield the rows and failures in these journals.
+def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
+    """Compare the run that wrote the journals beside ``out`` with ``run``; without journals, the two are the same.
 
-    Without journals, the context yields no rows. If a journal belongs to another run, the context
-    yields None instead.
-
-    Args:
-        run: the identity of this run, as for :class:`Journal`.
-        value, without: as for :class:`Journalled`.
+    The place of the claim is a journal of another run, if there is one.
     """
     header = _header_line(run)
+    for path in journals(out):
+        with open(path, "rb") as file:
+            line = file.readline(_LONGEST_LINE)
+        if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
+            try:
+                return Claim(path, run, _parsed_line(line))
+            except ValueError:
+                return Claim(path, run, None)
+    return Claim(out, run, run)
+
+
+@contextmanager
+def open_journals(
+    out: Path, from_json: Callable[[Any], T], without: Container[tuple[str, str]] = ()
+) -> Iterator[KeptRows[T]]:
+    """Open all journals beside ``out``, which belong to one run, and yield their rows and failures.
+
+    Args:
+        from_json: turns plain data of JSON into a value; raises ValueError or TypeError if the data
+            are damaged.
+        without: as for :meth:`nes2net.scoring.output.Output.opened`.
+    """
+    starts: dict[str, tuple[BinaryIO, int]] = {}
+    stamps = {}
+    failures = {}
     with ExitStack() as stack:
-        files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
-        # If a run was killed while writing the header, the journal has only the beginning of the header.
-        is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
-        journalled = Journalled(files, value, without) if is_same_run else None
-        yield journalled
+        for path in journals(out):
+            file = stack.enter_context(open(path, "rb"))
+            file.readline(_LONGEST_LINE)  # the header
+            start = file.tell()
+            while line := file.readline(_LONGEST_LINE):
+                try:
+                    id, *fields = _parsed_line(line)
+                    if len(fields) == 2 and (str(id), str(fields[1])) not in without:
+                        from_json(fields[0])
+                        starts[str(id)] = file, start
+                        stamps[str(id)] = str(fields[1])
+                    elif len(fields) == 1:
+                        failures[str(id)] = str(fields[0])
+                except (ValueError, TypeError, OverflowError):
+                    pass  # the line is damaged or cut off, so the trial is computed again
+                start += len(line)
+
+        def value(id: str) -> T:
+            file, start = starts[id]
+            file.seek(start)
+            return from_json(_parsed_line(file.readline(_LONGEST_LINE))[1])
+
+        failures = {id: reason for id, reason in failures.items() if id not in stamps}
+        yield KeptRows(stamps, failures, value)
 
 
-def run_of(path: Path) -> Any:
-    """Return the identity of the run that wrote the journal ``path``; None if the journal's header is damaged."""
-    with open(path, "rb") as file:
-        try:
-            return _parsed_line(file.readline(_LONGEST_LINE))
-        except ValueError:
-            return None
+def remove_journals(out: Path) -> None:
+    """Remove all journals beside ``out``, even if they belong to another run."""
+    for path in journals(out):
+        path.unlink()
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:

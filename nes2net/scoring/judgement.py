@@ -11,19 +11,25 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath, Unchanged
+from nes2net.lib.options import name_and_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import print_note
-from nes2net.models.registry import PACKAGES_KEY, check_installed, judgements
 from nes2net.scoring.class_file import holds_classes
 from nes2net.scoring.output import Output
-from nes2net.scoring.record import record_of
+from nes2net.scoring.record import Record, record_of
+from nes2net.scoring.registry import judgements
 from nes2net.scoring.score_file import ScoreTable
 from nes2net.scoring.segment_file import holds_frames
 
@@ -100,7 +106,7 @@ class Judgement(Output[T]):
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """Return name and options for a record, from which :func:`judgement_of` restores this judgement."""
+        """Return name and options for a record, from which :class:`ScoreFile` restores this judgement."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
@@ -124,8 +130,8 @@ class Judgement(Output[T]):
                 words.append(f"{name} {fact}")
         return ", ".join(words)
 
-    def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read the file ``path`` of this judgement; return the ids and the scores (N,) float64 of recordings.
+    def scores(self, path: Path) -> ScoreTable:
+        """Read the file ``path`` of this judgement: ids and scores of recordings, and labels beside the scores.
 
         Raises:
             InputError: if the file cannot be read, or if this judgement has no scores of
@@ -139,10 +145,6 @@ class Judgement(Output[T]):
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []
 
-    def score_table(self, path: Path) -> ScoreTable:
-        """Read a file as :meth:`scores` does, and labels that a file of another toolkit has beside the scores."""
-        return ScoreTable(*self.scores(path), ())
-
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement from its name, or from a mapping of ``name`` and options; return a judgement unchanged.
@@ -152,43 +154,98 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     """
     if isinstance(judgement, Judgement):
         return judgement
-    options = {"name": judgement} if isinstance(judgement, str) else dict(judgement)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise InputError("`judgement` needs a `name`, to which the other options belong")
+    name, options = name_and_options({"judgement": judgement}, "judgement", owner="`judgement`")
     factory = judgements.checked_factory(name, options)
     with judgements.guarded(name):
         built = factory(**options)
-    return judgements.checked(name, built)  # type: ignore[no-any-return]
+    return judgements.checked(name, built, _check_judgement)  # type: ignore[no-any-return]
 
 
-def judgement_of(path: str | Path) -> Judgement[Any]:
-    """Find the judgement that a file holds, from the record of the file.
+@dataclass(frozen=True)
+class ScoreFile:
+    """A file of scores or of another judgement, and its record; both are read once."""
 
-    A file of another toolkit has no record. If its first line is not one of :data:`_FIRST_LINES`,
-    the file is taken for a score file.
+    path: Path
+    judgement: Judgement[Any]
+    """The judgement that the file holds."""
+    record: Record | None
+    """None if there is no record of this file."""
+    _unchanged: Unchanged = field(repr=False)
 
-    Raises:
-        InputError: if the record names a judgement that is not installed, or options that the
-            judgement does not have.
-    """
-    path = Path(path)
-    record = record_of(path)
-    if record is not None and record.judgement is not None:
-        check_installed(str(path), (record.model_extra or {}).get(PACKAGES_KEY), [judgements])
-        return as_judgement(record.judgement)
-    return as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
+    @classmethod
+    def of(cls, file: AnyPath | ScoreFile) -> ScoreFile:
+        """Find out from its record which judgement ``file`` holds; return a ScoreFile unchanged.
+
+        A file of another toolkit has no record. If its first line is not one of
+        :data:`_FIRST_LINES`, the file is taken for a score file.
+
+        Raises:
+            InputError: if the record names a judgement that is not installed, or options that the
+                judgement does not have.
+        """
+        if isinstance(file, ScoreFile):
+            return file
+        path = Path(file)
+        unchanged = Unchanged(path)
+        record = record_of(path)
+        if record is not None and record.judgement is not None:
+            check_installed(str(path), record.facts.get(PACKAGES_KEY), [judgements])
+            judgement = as_judgement(record.judgement)
+        else:
+            judgement = as_judgement(next((name for name, holds in _FIRST_LINES.items() if holds(path)), "scores"))
+        return cls(path, judgement, record, unchanged)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file; empty for a pipe.
+
+        Raises:
+            InputError: if the file changed since this object was made.
+        """
+        return self._unchanged.digests()[self.path]
+
+    @cached_property
+    def table(self) -> ScoreTable:
+        """The ids and scores of recordings.
+
+        Raises:
+            InputError: as :meth:`Judgement.scores`.
+        """
+        return self.read(self.judgement.scores)
+
+    def read(self, reader: Callable[[Path], T]) -> T:
+        """Read the content by ``reader``, and compute :attr:`sha256` of this content.
+
+        Raises:
+            InputError: if ``reader`` raises it, or the file changed since this object was made.
+        """
+        content = reader(self.path)
+        self._unchanged.check()
+        _ = self.sha256  # computed now, because the file may change later
+        return content
 
 
-def scores_of(path: str | Path) -> tuple[list[str], NDArray]:
+def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
     """Read a file of any judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
     If the scores look wrong, a note is printed.
 
     Raises:
-        InputError: as :func:`judgement_of`, or :meth:`Judgement.scores`.
+        InputError: as :meth:`ScoreFile.of`, or :meth:`Judgement.scores`.
     """
-    table = judgement_of(path).score_table(Path(path))
-    if doubt := table.doubt():
-        print_note(f"{path}: {doubt}")
-    return table.ids, table.scores
+    file = ScoreFile.of(file)
+    if doubt := file.table.doubt():
+        print_note(f"{file.path}: {doubt}")
+    return file.table[:2]
+
+
+def _check_judgement(check: PartCheck, judgement: Any, _: int) -> None:
+    columns = getattr(judgement, "columns", None)
+    if not hasattr(judgement, "score_of"):  # its values are not rows of numbers
+        return
+    fits = isinstance(columns, (tuple, list)) and all(isinstance(column, str) for column in columns)
+    check.that(fits, "its attribute 'columns' is", columns, "the names of the columns")
+    if columns and not type(judgement).score_of.__module__.startswith("nes2net."):
+        rows = np.random.default_rng(0).standard_normal((2, len(columns)), np.float32)
+        scores = check.call(judgement, "score_of", rows)
+        check.that(getattr(scores, "shape", ()) == (2,), "score_of returned", scores, "an array of shape (2,)")

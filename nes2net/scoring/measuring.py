@@ -66,9 +66,9 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
-    return traits._replace(
-        judged=judged_share(length, num_samples, longest), unfit=listener.unfit(), clipping=listener.clipping()
-    )
+    remark = listener.remark(trained_on=0)
+    judged = judged_share(length, num_samples, longest)
+    return traits._replace(judged=judged, unfit=remark.unfit, clipping=remark.clipping)
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,9 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """The fields of a record that a later run reads."""
+    """All fields of a record. Pydantic's ``model_extra`` holds the fields that only people read."""
 
-    model_config = ConfigDict(frozen=True, strict=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: dict[str, str | int | float | bool | None]
     """The identity of the run, see :func:`nes2net.scoring.engine.run_over`."""
@@ -97,6 +98,39 @@ class Record(BaseModel):
     """SHA-256 of the file to which the record belongs."""
     audio_sha256: str | None = None
     """The :func:`audio_digest` of the trials that have a row."""
+    judgement: dict[str, Any] | None = None
+    """Name and options of the judgement in the file, for
+    :class:`nes2net.scoring.judgement.ScoreFile`."""
+    total: Natural | None = None
+    """Number of trials."""
+    kept_from_earlier_runs: Natural | None = None
+    """Number of trials, or of shards, whose results earlier runs computed."""
+    seconds: Seconds | None = None
+    """Time that the run took."""
+    list_sha256: str | None = None
+    """SHA-256 of the list of ids beside an array."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields that only people read."""
+        return self.model_extra or {}
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin of the detector that made the scores; empty if the record does not state the origin."""
+        return Provenance.read(self.mapping("checkpoint"))
+
+    def mapping(self, key: str) -> dict[str, Any]:
+        """Look up a mapping among :attr:`facts`; empty if there is no such mapping."""
+        value = self.facts.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def text(self, *keys: str) -> str:
+        """Look up a text in nested mappings of :attr:`facts`, one key for each level; empty if there is no such text."""
+        value: Any = self.facts
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else ""
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
@@ -116,38 +150,14 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
-class WholeRecord(Record):
-    """All fields of a record. Pydantic's ``model_extra`` holds the fields that only people read."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-
-    judgement: dict[str, Any] | None = None
-    """Name and options of the judgement in the file, for
-    :func:`nes2net.scoring.judgement.judgement_of`."""
-    total: Natural | None = None
-    """Number of trials."""
-    kept_from_earlier_runs: Natural | None = None
-    """Number of trials, or of shards, whose results earlier runs computed."""
-    seconds: Seconds | None = None
-    """Time that the run took."""
-    list_sha256: str | None = None
-    """SHA-256 of the list of ids beside an array."""
-
-    @property
-    def provenance(self) -> Provenance:
-        """The origin of the detector that made the scores; empty if the record does not state the origin."""
-        checkpoint = (self.model_extra or {}).get("checkpoint")
-        return Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
-
-
-def read_whole_record(path: Path) -> WholeRecord:
+def read_whole_record(path: Path) -> Record:
     """Read all fields of a record, for example to show them to a user.
 
     Raises:
         InputError: if the file is not a record.
     """
     remedy = "give the JSON that stands beside a score file"
-    return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
+    return read_json_as(Record, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
 
 
 def record_path(path: Path) -> Path:
@@ -155,7 +165,7 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
+def record_of(path: Path, sha256: str | None = None) -> Record | None:
     """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
 
     A record belongs to the file if the record states the SHA-256 of the file. A record without a
@@ -169,13 +179,11 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
     """
     if is_absent(record_path(path)):
         return None
-    content = read_bounded(record_path(path), _LARGEST_WHOLE)  # only a file that can be read may be no record
-    try:
-        record = validated_json(WholeRecord, content)
+    content = read_bounded(record_path(path), _LARGEST_WHOLE)
+    with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
+        record = validated_json(Record, content)
         if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
             return record
-    except (ValueError, OSError):
-        pass
     return None
 
 

@@ -58,7 +58,7 @@ class ScoreTable(NamedTuple):
     ids: list[str]
     scores: NDArray
     """(N,) float64."""
-    labels: Sequence[str]
+    labels: Sequence[str] = ()
     """The words of a column of labels beside the scores, in lower case; empty without such a column."""
 
     def doubt(self) -> str:

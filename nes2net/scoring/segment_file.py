@@ -13,16 +13,13 @@ from array import array
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import are_floats, checked_float, has_control, text_blocks
-from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.score_file import CONTROL
 
 #: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
@@ -32,15 +29,6 @@ MOST_UTTERANCES = 1_000_000
 _LONGEST_LINE = 4096
 _BLOCK = 1 << 22  # bytes
 _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof [label]"
-
-
-class SegmentScores(NamedTuple):
-    """The content of a file of frame scores."""
-
-    scores: dict[str, NDArray]
-    """Utterance → scores (T,) float64, in the order of the file."""
-    resolution_ms: float | None
-    """Length of a frame in ms; None if no record states the length."""
 
 
 def lines(id: str, scores: ArrayLike) -> str:
@@ -63,13 +51,13 @@ def holds_frames(path: str | Path) -> bool:
     return 3 <= len(row) <= 5 and row[1] == "0"
 
 
-def read_segment_scores(path: str | Path) -> SegmentScores:
-    """Read a file of frame scores, and its resolution from the record beside it.
+def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
+    """Read a file of frame scores: utterance → scores (T,) float64, in the order of the file.
 
     Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, as in score files.
 
     Raises:
-        InputError: if the file or its record cannot be read; if a line has a wrong number of
+        InputError: if the file cannot be read; if a line has a wrong number of
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
             exceeds :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`, or the limits of
@@ -99,12 +87,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     reader.keep()
     if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
-    record = record_path(path)
-    facts = None if is_absent(record) else read_whole_record(record).model_extra
-    resolution_ms = (facts or {}).get("resolution_ms")
-    if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(f"{record}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
-    return SegmentScores(reader.scores, resolution_ms)
+    return reader.scores
 
 
 class _Reader:

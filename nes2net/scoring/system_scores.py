@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,9 +20,9 @@ from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import sha256_of
+from nes2net.lib.files import AnyPath
 from nes2net.lib.plain_data import first_problem
-from nes2net.scoring.judgement import scores_of
+from nes2net.scoring.judgement import ScoreFile, scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
 """The (lowest, highest) score of each system; or ``"test"`` to find the two scores in the files of
@@ -42,16 +41,17 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
         return 1 / (1 + np.exp(-(scores - low) / (high - low)))
 
 
-def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
-    """Find the lowest and the highest score in each of the score files ``paths``.
+def ranges_of(files: Sequence[AnyPath | ScoreFile]) -> list[list[float]]:
+    """Find the lowest and the highest score in each of the score ``files``.
 
     Raises:
         InputError: if a file cannot be read, if a score is not finite, or if all scores of a file
             are equal.
     """
     ranges = []
-    for path in paths:
-        scores = scores_of(path)[1]
+    for file in map(ScoreFile.of, files):
+        path = file.path
+        scores = scores_of(file)[1]
         if not len(scores) or not np.isfinite(scores).all():
             raise InputError(
                 f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score"
@@ -86,31 +86,32 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
     return pairs
 
 
-def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:
+def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreFile], ranges: Ranges) -> list[Trial]:
     """Return ``trials`` with the normalised scores of all systems.
 
     Args:
-        paths: a score file for each system, in the order in which the detector takes them. A file
+        files: a score file for each system, in the order in which the detector takes them. A file
             may also have scores of other trials.
         ranges: the lowest and the highest score of each system; ``"test"`` to find these scores in
-            the files ``paths``.
+            ``files``.
 
     Raises:
         InputError: if a file cannot be read or has two scores of a trial; if a trial is not in
             every file or has a score that is not finite; if the ranges are damaged; or if their
             number differs from the number of files.
     """
-    ranges = ranges_of(paths) if ranges == "test" else checked_ranges(ranges)
-    if len(ranges) != len(paths):
+    score_files = list(map(ScoreFile.of, files))
+    ranges = ranges_of(score_files) if ranges == "test" else checked_ranges(ranges)
+    if len(ranges) != len(files):
         raise InputError(
-            f"there are {len(paths)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
+            f"there are {len(files)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
             "system, in the order of training"
         )
-    columns = [_normalised_column(trials, path, *bounds) for path, bounds in zip(paths, ranges)]
+    columns = [_normalised_column(trials, file, *bounds) for file, bounds in zip(score_files, ranges)]
     return [replace(trial, system_scores=row) for trial, row in zip(trials, zip(*columns))]
 
 
-def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
+def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
     """Read the score file of one system; return the normalised score of each trial, in order.
 
     Args:
@@ -119,7 +120,8 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
     Raises:
         InputError: if a trial has no score, two scores or a score that is not finite.
     """
-    ids, scores = scores_of(path)
+    path = file.path
+    ids, scores = scores_of(file)
     normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
     if len(normalised_scores) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)
@@ -134,19 +136,19 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
     return [normalised_scores[trial.id] for trial in trials]
 
 
-def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
+def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, Any]]:
     """Describe each system for a record, as plain data: its score file, the SHA-256 of the file, and its range.
 
     If ``ranges`` is ``"test"``, the lowest and the highest score are found in the files.
     """
-    bounds = ranges_of(paths) if ranges == "test" else ranges
+    bounds = ranges_of(files) if ranges == "test" else ranges
     systems = []
-    for path, bounds_of_system in zip(paths, bounds):
-        systems.append({"path": str(path), "sha256": sha256_of(Path(path)), "range": list(bounds_of_system)})
+    for file, bounds_of_system in zip(files, bounds):
+        systems.append({"path": str(file.path), "sha256": file.sha256, "range": list(bounds_of_system)})
     return systems
 
 
-def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
+def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     """Raise InputError unless ``paths`` has a score file for each of the ``num_scores`` ≥ 1 systems to fuse."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from nes2net.data import registry
 from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
 from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import Effect, OneOf
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, worded
-from nes2net.models import registry
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.recipe import Recipe
 
@@ -43,7 +44,7 @@ def effects_of(
             effect uses, or if a condition is unknown or not available on this machine.
     """
     sources = Sources(augment.musan, augment.rir, speech)  # all conditions share the sources: list folders once
-    conditions = [registry.create_condition(text, sources) for text in augment.conditions]
+    conditions = [create_condition(text, sources) for text in augment.conditions]
     needed_folders = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):
         if getattr(augment, folder) and not augment.noise_probability and folder not in needed_folders:

@@ -21,7 +21,8 @@ from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of,
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.provenance import ARCHITECTURE_KEY, CLASSES_KEY, START_KEY, TRAINING_KEY, TRIALS_KEY, Provenance
+from nes2net.models.loading import Checkpoint
+from nes2net.models.provenance import Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import list_examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -32,7 +33,17 @@ from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: Keys that are copied from the record of the first checkpoint to the record of the average.
-_KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, TRAINING_KEY, ARCHITECTURE_KEY)
+_KEPT = (
+    "model",
+    "recipe",
+    "score_ranges",
+    "base",
+    "class_labels",
+    "started_from",
+    "trials",
+    "training",
+    "architecture_of",
+)
 
 
 class RunAverage(NamedTuple):
@@ -208,11 +219,8 @@ def _with_new_batch_statistics(
     # Load the average into a detector.
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
-    partial = detector.is_partial(state_dict)
-    if partial:
-        remedy = f"put its base there, or into {folder}"
-        detector.load_base(record.get("base"), folder / RECIPE_FILE, remedy=remedy)
-    detector.load_published(state_dict, str(folder))
+    checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
+    detector.load(checkpoint, remedy=f"put its base there, or into {folder}")
     if detector.num_scores:
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
@@ -233,11 +241,11 @@ def _with_new_batch_statistics(
     # restore them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
-    update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
+    update_bn((batch.part.inputs for batch in progress if len(batch.part.targets)), detector, detector.device)
     for norm, statistics in zip(norms, teacher_statistics):
         norm.load_state_dict(statistics)
     detector = detector.cpu()
-    return detector.trained_state_dict() if partial else detector.state_dict()
+    return detector.state_dict() if detector.base is None else detector.trained_state_dict()
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:

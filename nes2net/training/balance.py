@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.trial import Trial
+from nes2net.data.corpora.generic import FIELDS
+from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.lib.errors import InputError, listed
 from nes2net.training.recipes.data import DataConfig
 
@@ -254,17 +255,12 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
-        fields = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
-        stated_fields = [name for name in fields if any(trial.get(name) is not None for trial in trials)]
-        extra: dict[str, str] = {}
-        for trial in trials:
-            extra.update(trial.extra)
+        stated_fields = [name for name in FIELDS if any(trial.get(name) is not None for trial in trials)]
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{listed(['class', *stated_fields, *extra], 12)}"
+            f"{listed(['class', *stated_fields, *extra_fields(trials)], 12)}"
         )
-    if name in ("attack", "speaker"):  # add the corpus: two corpora may use one name for different things
-        for index, trial in enumerate(trials):
-            if values[index] is not None:
-                values[index] = (trial.get("corpus"), values[index])
-    return values
+    if name not in ("attack", "speaker"):
+        return values
+    # Add the corpus: two corpora may use one name for different things.
+    return [value and (trial.get("corpus"), value) for value, trial in zip(values, trials)]

@@ -29,9 +29,10 @@ from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.record import record_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import Record
 from nes2net.training.measures import EER, THRESHOLD_KEY
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe, flat
 from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
@@ -174,10 +175,13 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
     for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):
         corpus = result.header["corpus"]
         phase = result.header["phase"]
-        checkpoint, fingerprint = _scored_by(folder, path)
-        sha256 = next(file["sha256"] for file in result.header["inputs"] if file["path"] == str(path))
-        origin = read_origin(path, sha256, corpus, phase)
-        notes = list(origin.seen or ()) if origin else []
+        file = ScoreFile.of(path)
+        origin = read_origin(file, corpus, phase)
+        if file.record is None or "checkpoint" not in origin.facts:
+            raise InputError(f"{path} has no record beside it that says which checkpoint made it: leave out `card`")
+        checkpoint = Path(origin.facts["checkpoint"]).name
+        fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
+        notes = list(origin.seen)
         notes += [facts["partial"]] if facts["partial"] else []
         notes += DrawnGroups(facts["interval_over"], facts["num_groups"]).notes
         figure = SetFigure(
@@ -200,29 +204,24 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
     return folder / CARD
 
 
-def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """Find the file name and the fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
-
-    The file name comes from the record beside the score file. The returned fingerprint belongs to
-    the detector in the default precision, even if the scores were computed in another precision.
+def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
+    """Check that ``checkpoint`` made ``scores``, as ``record`` says; return its fingerprint in the default precision.
 
     Raises:
-        InputError: if ``scores`` has no record, or if ``folder`` lacks the checkpoint.
+        InputError: if the checkpoint is missing, or another one made the scores.
     """
-    record = record_of(scores)
-    checkpoint = (record.model_extra or {}).get("checkpoint") if record else None
-    if record is None or not isinstance(checkpoint, dict) or not isinstance(path := checkpoint.get("path"), str):
-        raise InputError(f"{scores} has no record beside it that says which checkpoint made it: leave out `card`")
-    name = Path(path).name
-    if (folder / name).is_file():
-        fingerprint = Detector.from_pretrained(folder / name, "cpu").fingerprint()
+    if checkpoint.is_file():
+        fingerprint = Detector.from_pretrained(checkpoint, "cpu").fingerprint()
         scored_by = fingerprint
         precision = str(record.run.get("dtype", "auto"))
         if precision != "auto":
-            scored_by = Detector.from_pretrained(folder / name, "cpu", precision).fingerprint()
+            scored_by = Detector.from_pretrained(checkpoint, "cpu", precision).fingerprint()
         if scored_by == record.run.get("model"):
-            return name, fingerprint
-    raise InputError(f"{scores} was made by {name}, and {folder} has no such checkpoint: name its folder with `card`")
+            return fingerprint
+    raise InputError(
+        f"{scores} was made by {checkpoint.name}, and {checkpoint.parent} has no such checkpoint: name its folder with "
+        "`card`"
+    )
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
@@ -262,28 +261,12 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
     A card contains the settings in ``_ALWAYS``, and all other settings that differ from their
     defaults, except for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are
-    left out.
+    left out. Only the last part of a path is kept.
     """
-    defaults = dict(_flat(Recipe().to_dict()))
-    for key, value in _flat(recipe.to_dict()):
-        if value is None or key.startswith((*_NEVER, *_FOLDERS)):
-            continue
-        if key.startswith(_ALWAYS) or value != defaults.get(key):
-            yield key, value
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """Yield the dotted key of each value in nested mappings, and the value as text.
-
-    If a text has slashes, such as a path, only its last part is kept. The items of a list are
-    joined by commas. A value None is yielded as None. Each key begins with ``prefix``.
-    """
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif value is None:
-            yield prefix + key, None
-        elif isinstance(value, list):
-            yield prefix + key, ", ".join(map(str, value))
-        else:
-            yield prefix + key, Path(value).name if isinstance(value, str) else str(value)
+    defaults = flat(Recipe().to_dict())
+    for key, value in flat(recipe.to_dict()).items():
+        is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)
+        if is_listed and value is not None and not key.startswith((*_NEVER, *_FOLDERS)):
+            if isinstance(value, str):
+                value = Path(value).name
+            yield key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,46 +1,39 @@
-"""The data of a run: the trials of its corpora, and the batches of training and development.
+"""The data of a run: its examples, and the batches of training and development.
 
-In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the trials of training
-and development; ``list_examples`` cuts recordings into pieces; ``training_batches`` and
-``development_batches`` load batches of examples.
+In reading order: ``describe_data`` describes the trials; ``list_examples`` cuts recordings into
+pieces; ``training_batches`` and ``development_batches`` load batches of examples.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
 from nes2net.data.audio.cache import AudioCache
-from nes2net.data.audio.packed import is_there
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
-from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.models.registry import corpora
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.card import describe_trials
 from nes2net.training.dataset import (
     BatchLoader,
-    Carries,
     Examples,
-    Target,
     TrainingSet,
-    binary_target,
     check_readable,
     longest_first,
-    no_tensors,
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
-from nes2net.training.recipes.data import DataConfig
+from nes2net.training.recipes.data import DataConfig, SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
@@ -48,106 +41,15 @@ from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_step
 from nes2net.training.validation import passes
 
 
-def read_trials(
-    data: DataConfig, part: Literal["train", "dev"], labels: tuple[str, ...] = (SPOOF, BONAFIDE)
-) -> list[Trial]:
-    """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
-
-    If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
-    ``for:LA_T_1``, so that trials of different corpora have different ids. The column ``corpus`` of a trial also
-    holds the alias. There is one exception: if the only corpus is a list of your own with a column
-    ``corpus``, the values of this column are kept.
-
-    Args:
-        labels: labels of the trials to list. The part must have trials of each label in ``labels``.
-
-    Raises:
-        InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
-            given that the corpus does not use; if an audio file is missing; or if a label has no
-            trials.
-    """
-    name = "training" if part == "train" else "development"
-    corpus_configs = data.parts(part)
-    is_short = data.short_form is not None
-    trials = []
-    for corpus_config in corpus_configs:
-        if corpus_config.root is None and corpora.get(corpus_config.name).home is None:
-            title = "the corpus" if is_short else f"corpus {corpus_config.called}"
-            raise InputError(f"where is {title}? name its folder with `{data.key_of(corpus_config, 'root')}`")
-        root = corpus_config.root or "."
-        split = corpus_config.split(part)
-        keys = root
-        phase = None
-        if part == "dev":
-            keys = corpus_config.dev_keys or root
-            phase = corpus_config.dev_phase
-        try:
-            corpus = corpora.get(corpus_config.name)
-            if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
-                other_corpus = ", or another corpus with `data.dev_corpus`" if is_short else ""
-                raise InputError(
-                    f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
-                    f"name one with `dev_split`{other_corpus}"
-                )
-            corpus_trials = corpus.trials(root, split, protocols=corpus_config.protocols)
-            if corpus.key_files:  # the labels are in separate files, not in the protocols
-                labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-                labelled_trials = []
-                for trial in corpus_trials:
-                    if trial.id in labelled:
-                        labelled_trials.append(replace(labelled[trial.id], path=trial.path))
-                corpus_trials = labelled_trials
-            elif phase is not None:
-                raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
-            elif keys != root:
-                raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
-        except InputError as error:  # in the message, name the corpus and the keys as in this recipe
-            text = str(error)
-            if not is_short:
-                text = f"corpus {corpus_config.called} of `data.corpora`: {text}"
-            for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
-                text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
-            raise InputError(text) from error
-        # Write the alias of the corpus to the column `corpus` of its trials. If there are several corpora, let the ids
-        # begin with the alias, too.
-        column = (("corpus", corpus_config.called),)
-        prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
-        for trial in corpus_trials:
-            extra = trial.extra
-            columns = tuple(pair for pair in extra if pair[0] != "corpus")
-            if prefix or len(columns) == len(extra):
-                extra = column + columns
-            trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
-    # Check that each of the ``labels`` has trials.
-    if len(labels) == 1:
-        trials = [trial for trial in trials if trial.label in labels]
-    if {trial.label for trial in trials} != set(labels):
-        words = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
-        needed = " and ".join(word for label, word in words.items() if label in labels)
-        if not trials:
-            raise InputError(f"the {name} set has no {needed} trials")
-        raise InputError(f"the {name} set needs {needed} trials, but its {len(trials)} trials lack a class")
-    missing = [trial for trial in trials if not is_there(trial.audio_path())]
-    if missing:
-        by_alias = {corpus_config.called: corpus_config for corpus_config in corpus_configs}
-        corpus_config = by_alias.get(missing[0].get("corpus") or "", corpus_configs[0])
-        raise InputError(
-            f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
-        )
-    return trials
-
-
-def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
+def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Describe the ``trials`` of ``part`` (:func:`nes2net.training.trials.read_trials`), corpus by corpus, for the detector's provenance.
 
     The description distinguishes corpora that have the same layout, and becomes part of the model
     card.
     """
     described = []
-    corpus_configs = data.parts(part)
-    for corpus_config in corpus_configs:
-        prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+    for corpus_config in data.parts(part):
+        prefix = data.prefix_of(corpus_config, part)
         corpus_trials = []
         for trial in trials:
             if trial.id.startswith(prefix):
@@ -158,30 +60,6 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
         facts |= {"alias": corpus_config.called, **describe_trials(corpus_trials)}
         described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
     return described
-
-
-def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
-    """Raise :class:`InputError` if all development trials of a corpus are training trials too.
-
-    Development trials of a class without training trials are ignored.
-    """
-    classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
-    class_words = "" if len(classes) == 2 else "bona fide "
-    training_paths = {trial.path for trial in train_trials}
-    corpus_configs = data.parts("dev")
-    for corpus in corpus_configs:
-        of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
-        paths = []
-        for trial in dev_trials:
-            is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
-            if is_of_corpus and trial.target in classes:
-                paths.append(trial.path)
-        if paths and training_paths.issuperset(paths):
-            raise InputError(
-                f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "
-                "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
-                f"name another list or folder with `{data.key_of(corpus, 'root')}`"
-            )
 
 
 def list_examples(
@@ -259,8 +137,6 @@ def training_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = no_tensors,
-    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
     """Make the loader of the training batches that ``share`` chooses for this process; each batch is a part of a step.
@@ -268,7 +144,6 @@ def training_batches(
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
         pin_memory: whether to put batches into pinned memory, from which a GPU copies quickly.
-        carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
 
     Raises:
         InputError: if an epoch has fewer trials than a batch, or as :func:`training_effects` and
@@ -276,10 +151,7 @@ def training_batches(
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
-    if balance is None:
-        check_fills_a_batch(len(training.trials), recipe.train)
-    else:
-        check_fills_a_batch(balance.draws, recipe.train)
+    check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
     dataset = TrainingSet(
         training,
         data.num_samples,
@@ -287,8 +159,6 @@ def training_batches(
         seed=recipe.seed,
         crop=data.crop,
         cache=AudioCache(data.cache) if data.cache else None,
-        carries=carries,
-        target=target,
     )
     batches = EpochBatches(
         len(training.trials),
@@ -310,8 +180,6 @@ def development_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = no_tensors,
-    target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
     """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
@@ -330,18 +198,11 @@ def development_batches(
         assert excerpts is None  # Run.examples makes pieces only if utterances are cropped
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
-        order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
-        trials = []
-        sorted_excerpts = []
-        for index in order:
-            trials.append(development.trials[index])
-            sorted_excerpts.append(excerpts[index])
+        pairs = sorted(zip(development.trials, excerpts), key=lambda pair: -pair[1][1])
+        trials, sorted_excerpts = zip(*pairs)
         development = development._replace(trials=trials, excerpts=sorted_excerpts)
-    num_samples = data.num_samples
-    batch_size = recipe.validation_batch_size
-    if whole_utterances:
-        num_samples = None
-        batch_size = 1
+    num_samples = None if whole_utterances else data.num_samples
+    batch_size = 1 if whole_utterances else recipe.validation_batch_size
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         effects = []
@@ -355,8 +216,6 @@ def development_batches(
             seed=recipe.seed,
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,
-            carries=carries,
-            target=target,
         )
         batches = EpochBatches(
             len(development.trials),
@@ -371,10 +230,5 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """List the lengths of the pieces in ``excerpts``, padded to ``data.min_piece``; None if ``excerpts`` is None.
-
-    :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
-    """
-    if excerpts is None:
-        return None
-    return [max(size, data.min_piece) for _, size in excerpts]
+    """List the lengths of the pieces, so that :class:`EpochBatches` puts pieces of similar length into a batch."""
+    return None if excerpts is None else [max(size, data.min_piece) for _, size in excerpts]

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, InitVar, dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import Dataset
 
 from nes2net.data.audio.cache import AudioCache
@@ -25,7 +27,7 @@ from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, rando
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.contracts import described
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, concerning
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, seed_of_stream
@@ -39,8 +41,15 @@ class LostFile(InputError):
     """Raised if a file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
 
 
+def _no_tensors(trial: Trial) -> Mapping[str, Tensor]:
+    return {}
+
+
 class Examples(NamedTuple):
-    """The examples of the training set or the development set: the trials, or the pieces of their recordings."""
+    """The examples of the training set or the development set: the trials, or the pieces of their recordings.
+
+    The functions ``carries`` and ``target`` must be picklable, because the workers get them.
+    """
 
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
@@ -50,6 +59,10 @@ class Examples(NamedTuple):
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
+    #: function from a trial to further tensors of its example, besides waveform and class: name → tensor
+    carries: Callable[[Trial], Mapping[str, Tensor]] = _no_tensors
+    #: function from a trial to the index of its class; None for a trial without a class
+    target: Callable[[Trial], int | None] = attrgetter("target")
 
 
 class Example(NamedTuple):
@@ -69,40 +82,37 @@ class Example(NamedTuple):
     trial_index: int = -1
 
 
-class Batch(NamedTuple):
-    """A batch of examples."""
+class Part(NamedTuple):
+    """The input of an objective: a part of a training step, or a batch of the development set."""
 
-    #: B×N
-    waveforms: Tensor
-    #: (B,), class numbers; of two classes, bona fide is 1
+    #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
+    inputs: Tensor
+    #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
     targets: Tensor
+    #: further tensors of the examples, such as labels of frames, B×…, by name
+    carried: Mapping[str, Tensor] = {}
+    #: number of the optimisation step, from 0 over all epochs; None in validation
+    iteration: int | None = None
+    #: seed of latent augmentation; None to leave the embeddings unchanged
+    latent_seed: int | None = None
+
+    def to(self, device: torch.device) -> Part:
+        return tree_map_only(Tensor, lambda tensor: tensor.to(device, non_blocking=True), self)  # type: ignore[no-any-return]
+
+
+class Batch(NamedTuple):
+    """A batch of examples on the CPU; it has no rows if none of its files could be used."""
+
+    part: Part
     #: one message for each file that failed
-    errors: list[str]
+    errors: Sequence[str] = ()
     #: one message for each file that cannot be read at present
-    lost: list[str]
-    #: name of a further tensor of the examples → the stacked tensors of all examples, B×…
-    carried: dict[str, Tensor]
+    lost: Sequence[str] = ()
     #: (B,), indices of the trials in the list of trials
     trial_indices: Sequence[int] = ()
 
 
-#: Function from a trial to further tensors of its example, besides waveform and class: name → tensor.
-Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
-
-
-#: Function from a trial to the index of its class; None for a trial without a class.
-Target: TypeAlias = Callable[[Trial], "int | None"]
-
-
-def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
-    """Return no tensors: the example of ``trial`` has only waveform and class. This is the default :data:`Carries`."""
-    return {}
-
-
-#: 1 for bona fide, 0 for spoof, None without a label.
-binary_target: Target = attrgetter("target")
-
-
+@dataclass(eq=False)
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
@@ -126,9 +136,6 @@ class TrainingSet(Dataset):
         crop: which samples to take of an utterance longer than ``num_samples``: ``head``,
             ``random``, ``random_tiled``, or ``dynamic``, which is random too.
         cache: cache of decoded audio.
-        carries: function from a trial to the further tensors of its example.
-        target: function from a trial to the index of its class. ``carries`` and ``target`` must be
-            picklable, because the workers get them.
 
     Attributes:
         pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
@@ -136,32 +143,21 @@ class TrainingSet(Dataset):
             therefore sets this attribute later.
     """
 
-    def __init__(
-        self,
-        examples: Examples,
-        num_samples: int | None,
-        effects: Sequence[Effect] = (),
-        *,
-        seed: int = 0,
-        part: str = "train",
-        crop: str = "head",
-        cache: AudioCache | None = None,
-        carries: Carries = no_tensors,
-        target: Target = binary_target,
-    ) -> None:
-        self.examples = examples
-        self.trials = examples.trials
-        self.num_samples = num_samples
+    examples: Examples
+    num_samples: int | None
+    effects: InitVar[Sequence[Effect]] = ()
+    _: KW_ONLY
+    seed: int = 0
+    part: str = "train"
+    crop: str = "head"
+    cache: AudioCache | None = None
+    pre_emphasis: float = 0.0
+
+    def __post_init__(self, effects: Sequence[Effect]) -> None:
+        self.trials = self.examples.trials
         self.augmentation = InOrder(effects)
-        self.seed = seed
-        self.part = part
-        self.crop = crop
-        self.cache = cache
-        self.carries = carries
-        self.target = target
-        self.pre_emphasis = 0.0
         #: number of leading samples to decode; None for all
-        self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
+        self.samples_to_read = self.num_samples if self.crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -174,7 +170,7 @@ class TrainingSet(Dataset):
         """
         epoch, index, *length = item
         trial = self.trials[index]
-        target = self.target(trial)
+        target = self.examples.target(trial)
         if target is None:
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
@@ -183,7 +179,7 @@ class TrainingSet(Dataset):
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
-        carried = dict(self.carries(trial))
+        carried = dict(self.examples.carries(trial))
         if frames is not None:
             carried[FRAMES] = torch.from_numpy(frames)
         return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
@@ -217,10 +213,11 @@ class TrainingSet(Dataset):
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
         # Augment first.
         try:
-            waveform = self.augmentation(waveform, rng)
-        except InputError as error:
+            with concerning(f"utterance '{trial.id}':"):
+                waveform = self.augmentation(waveform, rng)
+        except InputError:
             _check_exist(*self.augmentation.recordings)
-            raise InputError(f"utterance '{trial.id}': {error}") from error
+            raise
         if waveform.ndim != 1:  # a crop would repeat rows instead of samples
             raise InputError(
                 f"utterance '{trial.id}': the augmentation returned {described(waveform)}, not samples (N,)"
@@ -309,12 +306,12 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Make a batch of the usable examples; if no example is usable, the batch has no rows."""
+    """Make a batch of the usable examples."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
     if not waveforms:
-        return Batch(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long), errors, lost, {})
+        return Batch(Part(torch.zeros(0, 0), torch.zeros(0, dtype=torch.long)), errors, lost)
     used = [example for example in examples if example.waveform is not None]
     for example in used:
         for name, tensor in used[0].carried.items():
@@ -324,14 +321,9 @@ def collate(examples: list[Example]) -> Batch:
                     f"an example carries '{name}' as {described(own)}, and another one as {described(tensor)}; expected "
                     "tensors of one shape"
                 )
-    return Batch(
-        stacked(waveforms),
-        stacked([torch.tensor(example.target) for example in used]),
-        errors,
-        lost,
-        {name: stacked([example.carried[name] for example in used]) for name in used[0].carried},
-        [example.trial_index for example in used],
-    )
+    targets = stacked([torch.tensor(example.target) for example in used])
+    carried = {name: stacked([example.carried[name] for example in used]) for name in used[0].carried}
+    return Batch(Part(stacked(waveforms), targets, carried), errors, lost, [example.trial_index for example in used])
 
 
 class BatchLoader(Loader):

@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from nes2net.lib.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError
 
-#: Name of a precision in a recipe → accelerate's name.
-PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
@@ -65,7 +63,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         state._reset_state()
     first = not dist.is_initialized()
     accelerator = Accelerator(
-        mixed_precision=PRECISIONS[precision],
+        mixed_precision=precision if precision in ("bf16", "fp16") else "no",
         cpu=torch_device.type == "cpu",
         # Some parameters get no gradient: under layer drop, in a frozen front-end, in Mamba's last block.
         kwargs_handlers=[

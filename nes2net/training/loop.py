@@ -17,21 +17,20 @@ from torch.nn.utils import get_total_norm
 
 from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import PACKAGES_KEY
 from nes2net.training.card import with_last_epoch, write_card
-from nes2net.training.dataset import Batch, BatchLoader
+from nes2net.training.dataset import Batch, BatchLoader, Part
 from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
-from nes2net.training.objective import Objective, Part
+from nes2net.training.objective import Objective
 from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recorded_step import RecordedStep, obstacle
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
-from nes2net.training.task_contract import check_parts_finite, packages_of_recipe
+from nes2net.training.task_contract import check_parts_finite
 from nes2net.training.validation import Validator, is_due
 
 
@@ -152,7 +151,7 @@ class Trainer:
         )
         lost_files = list(chain.from_iterable(batch.lost for batch in batches))
         save_is_due = save_is_due and accelerator.is_main_process
-        counts = [len(batch.targets) for batch in batches]
+        counts = [len(batch.part.targets) for batch in batches]
         plan = plan_step(accelerator, denominators, counts, self.stop.requested, save_is_due, len(lost_files))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost_files, f"epoch {epoch}, step {step}")
@@ -176,9 +175,10 @@ class Trainer:
             term of the part's loss.
         """
         self.monitor.report_failed_files(batch.errors)
-        carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        step_part = Part.of_batch(batch, carried, self.accelerator.device, self.iteration(epoch, step))
-        targets = batch.targets
+        targets = batch.part.targets
+        carried = self.objective.ready(batch.part.carried, batch.part.inputs.shape[1])
+        step_part = batch.part._replace(carried=carried, iteration=self.iteration(epoch, step))
+        step_part = step_part.to(self.accelerator.device)
         if len(targets):
             number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
             step_part, targets = self.objective.mix(step_part, targets, epoch, step, number_in_step)
@@ -202,7 +202,7 @@ class Trainer:
         self.unread = None
         loss, gradient_norm = unread.values.wait().tolist()
         if not math.isfinite(loss):
-            check_parts_finite(self.validator.task, self.objective, unread.parts, self.recipe)
+            check_parts_finite(self.validator.task, self.objective, unread.parts)
         check_finite(loss, gradient_norm, self.recipe.train, self.loader, unread.epoch, unread.step)
         self.state.progress.loss_sum += loss * unread.utterances
         self.state.progress.utterances += unread.utterances
@@ -303,7 +303,6 @@ class Trainer:
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
-                record[PACKAGES_KEY] = packages_of_recipe(self.recipe)
                 state.detector.save(path, **record)
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:

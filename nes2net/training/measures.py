@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
 #: Number of bootstrap resamples for the interval of the EER. 200 resamples of 25,000 trials take 1 s, and give two

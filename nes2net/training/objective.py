@@ -1,6 +1,6 @@
 """The objective of training: it computes the loss of a batch, and may first mix the batch by Specmix.
 
-In reading order: ``Part`` is the input. In training, ``Objective`` mixes a part, and computes the
+In training, ``Objective`` mixes a part, and computes the
 detector's outputs and the numerators and denominators of the loss; in validation, it computes an
 ``Outcome``.
 """
@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.models.backends.base import Backend
-from nes2net.training.dataset import Batch
+from nes2net.training.dataset import Part
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import Validated, eer_methods, error_rates
@@ -37,35 +37,8 @@ _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
 
-class Part(NamedTuple):
-    """The input of an objective: a part of a training step, or a batch of the development set, on the device."""
-
-    #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
-    inputs: Tensor
-    #: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each class in a mixed sample
-    targets: Tensor
-    #: further tensors of the examples, such as labels of frames, as returned by :meth:`Objective.ready`
-    carried: Mapping[str, Tensor] = {}
-    #: number of the optimisation step, from 0 over all epochs; None in validation
-    iteration: int | None = None
-    #: seed of latent augmentation; None to leave the embeddings unchanged
-    latent_seed: int | None = None
-
-    @classmethod
-    def of_batch(
-        cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
-    ) -> Part:
-        """Make a part on ``device`` from ``batch`` and from the ``carried`` tensors of :meth:`Objective.ready`.
-
-        Args:
-            iteration: number of the optimisation step; None in validation.
-        """
-        return cls(
-            batch.waveforms.to(device, non_blocking=True),
-            batch.targets.to(device, non_blocking=True),
-            {name: tensor.to(device, non_blocking=True) for name, tensor in carried.items()},
-            iteration,
-        )
+#: Input of a back-end: features B×T×D, or all hidden states.
+Features: TypeAlias = Tensor | list[Tensor]
 
 
 class Outcome(NamedTuple):
@@ -197,9 +170,8 @@ class Objective(nn.Module):
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU.
 
-        The base class returns all tensors unchanged.
-
-        Training and validation call this method before they make the :class:`Part` of the batch.
+        The base class returns all tensors unchanged. Training and validation call this method
+        before they move the batch to the device.
 
         Args:
             num_samples: number of samples of each waveform.
@@ -288,7 +260,7 @@ class Objective(nn.Module):
         """
         return self.validate_features(self.features(part.inputs), part)
 
-    def validate_features(self, features: Tensor | list[Tensor], part: Part) -> Outcome:
+    def validate_features(self, features: Features, part: Part) -> Outcome:
         """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
@@ -296,7 +268,7 @@ class Objective(nn.Module):
         self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 
-    def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
+    def compute_outputs(self, features: Features, part: Part) -> Any:
         """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
 
         A task may override this method to return other outputs for its own :meth:`numerators` and
@@ -306,7 +278,7 @@ class Objective(nn.Module):
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
-    def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+    def logits(self, features: Features, part: Part) -> Tensor:
         """Compute the logits from ``features``; the task fusion overrides this method to use tensors of ``part``."""
         return self.detector.logits(features)
 
@@ -353,7 +325,7 @@ class Objective(nn.Module):
         """
         return error_rates(validated, self.bonafide_class, eer_methods(self.data), self.seed)
 
-    def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
+    def features(self, waveforms: Tensor) -> Features:
         """Compute the back-end's input from ``waveforms`` B×N: features B×T×D, or a list of all hidden states.
 
         A frozen front-end computes without gradients.

@@ -12,7 +12,8 @@ from torch import Tensor
 from nes2net.lib.cuda_graph import Graph, key_of, obstacles
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import is_out_of_memory
-from nes2net.training.objective import Objective, Part
+from nes2net.training.dataset import Part
+from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
 
 

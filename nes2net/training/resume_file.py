@@ -20,11 +20,15 @@ from pydantic import (
 )
 from torch import Tensor
 
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelDescription
 from nes2net.lib.plain_data import Natural, NotNegative, Seconds, Value, check_plain, first_problem
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.torch_file import read_torch_file
+from nes2net.models.registry import PARTS
+from nes2net.training.registry import losses, tasks
 from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"
@@ -39,6 +43,7 @@ REMEDY = "copy it again from an intact copy, or move the folder away and start a
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "objective", "optimizer", "stream")
+_REGISTRIES = (*PARTS, losses, tasks, corpora, effects)  # of the parts that a run needs
 
 
 class _Part(BaseModel):
@@ -92,8 +97,6 @@ class Progress(_Part):
 
 
 class _Trials(_Part):
-    """The result of :func:`nes2net.training.state.fingerprint` for a set of trials."""
-
     trials: Natural
     digest: str
     draws: Natural | None = None
@@ -103,23 +106,17 @@ class _Trials(_Part):
 
 
 class _Data(_Part):
-    """The fingerprints of the run's two sets of trials."""
-
     training: _Trials
     development: _Trials
 
 
 class _Optimizer(_Part):
-    """The state dict of the optimiser."""
-
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
     """The groups are not restored, because the recipe determines them."""
 
 
 class _Scaler(_Part):
-    """The state of the GradScaler of fp16."""
-
     scale: Annotated[float, Field(ge=1e-30, le=1e30)]
     growth_factor: Annotated[float, Field(gt=1, le=1000)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
@@ -176,15 +173,11 @@ class _SavedRow(HistoryRow):
 
 
 class _Base(_Part):
-    """The file of the frozen weights of an adapted front-end, and its digest."""
-
     digest: str
     file: str
 
 
 class _ResumeFile(_Part):
-    """The whole content of the file."""
-
     version: int
     recipe: dict[str, Any]
     """Checked by :func:`nes2net.training.run_folder.check_same_run`."""
@@ -203,6 +196,8 @@ class _ResumeFile(_Part):
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
     """Descriptions of the devices that the run has used so far, for its model card."""
+    packages: dict[str, str] = {}
+    """Packages of the parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
     @model_validator(mode="after")
     def _check_progress_and_history(self) -> _ResumeFile:
@@ -222,7 +217,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
 
     Raises:
         InputError: if the file is damaged, holds anything but the state of a run, or was written by
-            another version of this package.
+            another version of this package; or if a part of the run is not installed any more.
     """
     path = folder / RESUME_FILE
     if is_absent(path):
@@ -243,4 +238,5 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error
         raise InputError(f"{path} is not the state of a run ({problem}): {REMEDY}") from error
+    check_installed(str(path), content.get(PACKAGES_KEY), _REGISTRIES)
     return content

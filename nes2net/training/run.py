@@ -6,11 +6,11 @@ state and calls ``Run.fit``; ``out_of_memory_message`` explains a lack of memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,18 +19,18 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
+from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import enough_memory
+from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.card import describe_training
 from nes2net.training.data import (
-    check_fills_a_batch,
-    check_unseen,
     describe_data,
     development_batches,
     list_examples,
     training_batches,
 )
-from nes2net.training.dataset import Examples
+from nes2net.training.dataset import BatchLoader, Examples
 from nes2net.training.distributed import (
     create_accelerator,
     gather_values,
@@ -42,6 +42,7 @@ from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recorded_step import line_about
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
@@ -51,9 +52,10 @@ from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
-from nes2net.training.task_contract import check_task
+from nes2net.training.task_contract import check_task, packages_of_recipe
 from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
+from nes2net.training.trials import check_unseen
 from nes2net.training.validation import Validator
 
 
@@ -90,20 +92,20 @@ def train(
     """
     require_library(recipe.tracker)
     recipe = without_needless_checkpoint(recipe)
-    task = create_task(recipe)
-    check_parts(recipe)
+    folder = path_below(recipe.output, recipe.tag)
     with StopRequests() as stop:
-        train_trials = task.trials("train")
-        dev_trials = task.trials("dev")
-        # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
-        # examples than trials; training_batches later checks the number of examples.
-        if recipe.data.crop != "pieces" and not recipe.data.balanced:
-            check_fills_a_batch(len(train_trials), recipe.train)
+        try:
+            task = create_task(recipe)
+            check_parts(recipe)
+            train_trials = task.trials("train")
+            dev_trials = task.trials("dev")
+        except InputError:
+            read_resume_file(folder)  # names the package of a part that is not installed any more
+            raise
         check_unseen(recipe.data, train_trials, dev_trials)
         # Deterministic algorithms import SymPy, so switch them on only now that all trials are there.
         with cuda_algorithms(recipe.train.deterministic):
             accelerator = create_accelerator(device, recipe.train.precision)
-            folder = path_below(recipe.output, recipe.tag)
             with run_folder(folder, recipe, accelerator.is_main_process):
                 Run(recipe, task, accelerator, folder, stop, reporter).resume(train_trials, dev_trials)
     return folder
@@ -139,30 +141,11 @@ class Run:
         development = self.examples("dev", dev_trials)
         # Make the loaders; each loader reads the parts of the batches that this process takes.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
-        target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
-        loader_options = {"carries": self.task.carries, "target": target, "pin_memory": pin_memory}
-        train_loader = training_batches(recipe, training, stream, share, **loader_options)
-        dev_loaders = development_batches(recipe, development, stream, share, **loader_options)
-        seed_everything(recipe.seed)
-        too_large = (
-            f"the detector does not fit into the memory of {accelerator.device}: take a smaller one (`model.frontend`), "
-            "or a device with more memory"
-        )
-        with enough_memory(lambda: too_large):
-            detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
-        # Now that the detector is built, set its pre-emphasis in the data sets, and check that the detector fits the
-        # trials.
-        for loader in (train_loader, *dev_loaders.values()):
-            loader.dataset.pre_emphasis = detector.pre_emphasis
-        for trials in (train_trials, dev_trials):
-            self.task.check(detector, trials)
-        # Collect facts for the provenance of the checkpoints.
-        descriptions = describe_data(recipe.data, "train", train_trials)
-        descriptions += describe_data(recipe.data, "dev", dev_trials)
-        earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
-        training_facts = describe_training(recipe, detector, accelerator, earlier_devices)
-        detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
+        train_loader = training_batches(recipe, training, stream, share, pin_memory=pin_memory)
+        dev_loaders = development_batches(recipe, development, stream, share, pin_memory=pin_memory)
+        loaders = (train_loader, *dev_loaders.values())
+        detector = self.detector(saved_state, loaders, {"train": train_trials, "dev": dev_trials})
         # Make the parts of the run that have a state.
         objective = self.objective(detector)
         if self.task.subject:
@@ -173,8 +156,8 @@ class Run:
         optimizer = create_optimizer(parameters, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
         fingerprints = {
-            "training": fingerprint(training.trials, training.labels, train_loader.batch_sampler.balance, target),
-            "development": fingerprint(development.trials, development.labels, target=target),
+            "training": fingerprint(training, train_loader.batch_sampler.balance),
+            "development": fingerprint(development),
         }
         state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
@@ -186,7 +169,7 @@ class Run:
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
             if saved_state is not None:  # load only now that accelerate has moved the optimiser to the device
-                with enough_memory(lambda: too_large):
+                with enough_memory(self.too_large):
                     state.load(saved_state)
             del saved_state
             # The main process may write to the folder only after all processes have read the same state from the
@@ -207,16 +190,50 @@ class Run:
             with enough_memory(lambda: out_of_memory_message(trainer)):
                 self.fit(trainer)
 
-    def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
+    def too_large(self) -> str:
+        return (
+            f"the detector does not fit into the memory of {self.accelerator.device}: take a smaller one "
+            "(`model.frontend`), or a device with more memory"
+        )
+
+    def detector(
+        self,
+        saved_state: dict[str, Any] | None,
+        loaders: Sequence[BatchLoader],
+        trials: Mapping[SetName, list[Trial]],
+    ) -> Detector:
+        """Build the detector, set its pre-emphasis in the data sets, check the trials, and collect its provenance."""
+        recipe = self.recipe
+        seed_everything(recipe.seed)
+        with enough_memory(self.too_large):
+            detector = build_detector(recipe, self.folder, saved_state, self.task).to(self.accelerator.device)
+        for loader in loaders:
+            loader.dataset.pre_emphasis = detector.pre_emphasis
+        descriptions = []
+        for part, part_trials in trials.items():
+            self.task.check(detector, part_trials)
+            descriptions += describe_data(recipe.data, part, part_trials)
+        earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
+        training_facts = describe_training(recipe, detector, self.accelerator, earlier_devices)
+        packages = packages_of(named_parts(detector.config)) | packages_of_recipe(recipe)
+        facts = {PACKAGES_KEY: packages} if packages else {}
+        detector.provenance = replace(
+            detector.provenance, trials=tuple(descriptions), training=training_facts, facts=facts
+        )
+        return detector
+
+    def examples(self, part: SetName, trials: list[Trial]) -> Examples:
         """List the examples of ``part``: the ``trials`` or, if the recipe cuts recordings, their pieces.
 
         If the task trains on frames, the examples have labels of frames.
         """
         labels = self.task.labels(part, trials)
-        if part == "dev" and self.recipe.validation.whole_utterances:
-            return Examples(trials, labels=labels)
-        name = "training" if part == "train" else "development"
-        return list_examples(self.recipe.data, trials, name, labels=labels, shown=self.accelerator.is_main_process)
+        examples = Examples(trials, labels=labels)
+        if part == "train" or not self.recipe.validation.whole_utterances:
+            name = "training" if part == "train" else "development"
+            shown = self.accelerator.is_main_process
+            examples = list_examples(self.recipe.data, trials, name, labels=labels, shown=shown)
+        return examples._replace(carries=self.task.carries, target=self.task.target)
 
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from nes2net.lib.claims import differing_names
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
@@ -135,14 +135,9 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> 
 
     The message lists the keys that differ.
     """
-    names = differing_names(
-        _values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict())
-    )
-    if names:
-        raise InputError(
-            f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
-            "own or move the folder away"
-        )
+    earlier = _values_to_compare(_with_defaults(file, saved_recipe))
+    claim = Claim(file.parent, _values_to_compare(recipe.to_dict()), earlier)
+    claim.check("give this run a `comment` of its own or move the folder away")
 
 
 def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:

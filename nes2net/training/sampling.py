@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -59,6 +60,7 @@ class StepShare(NamedTuple):
 WHOLE = StepShare()
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
@@ -104,47 +106,37 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             than processes.
     """
 
-    def __init__(
-        self,
-        length: int,
-        batch_size: int,
-        seed: int,
-        shuffle: bool,
-        share: StepShare = WHOLE,
-        *,
-        chunk_samples: Sequence[int] | None = None,
-        lengths: Sequence[int] | None = None,
-        balance: Balance | None = None,
-        drop_last: bool = True,
-    ) -> None:
-        rank, world_size, accumulate = share
-        if shuffle and batch_size < accumulate * world_size:
+    length: int
+    batch_size: int
+    seed: int
+    shuffle: bool
+    share: StepShare = WHOLE
+    _: KW_ONLY
+    chunk_samples: Sequence[int] | None = None
+    lengths: Sequence[int] | None = None
+    balance: Balance | None = None
+    drop_last: bool = True
+    epoch: int = 1
+    start: int = 0
+
+    def __post_init__(self) -> None:
+        rank, world_size, accumulate = self.share
+        if self.shuffle and self.batch_size < accumulate * world_size:
             raise InputError(
-                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` "
-                "counts the utterances of all processes and accumulated parts; raise it, or lower `train.accumulate` "
-                "or the number of processes"
+                f"a batch of {self.batch_size} cannot be cut into {accumulate} × {world_size} parts: "
+                "`train.batch_size` counts the utterances of all processes and accumulated parts; raise it, or lower "
+                "`train.accumulate` or the number of processes"
             )
-        self.length = length
-        self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.share = share
-        self.chunk_samples = chunk_samples
-        self.lengths = None if lengths is None else np.array(lengths)
-        self.balance = balance
-        self.drop_last = drop_last
         #: number of items that an epoch draws
-        self.draws = length if balance is None else balance.draws
-        size_of_last = self.draws % batch_size
-        if shuffle and not drop_last and 0 < size_of_last < world_size:
+        self.draws = self.length if self.balance is None else self.balance.draws
+        size_of_last = self.draws % self.batch_size
+        if self.shuffle and not self.drop_last and 0 < size_of_last < world_size:
             raise InputError(
                 f"the last batch of an epoch has {counted(size_of_last, 'utterance')}, too few for {world_size} "
                 "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes"
             )
-        self.epoch = 1
-        self.start = 0
         #: for each batch of this process, the index of its first item; used without ``shuffle``
-        self._firsts = range(rank * batch_size, length, world_size * batch_size)
+        self._firsts = range(rank * self.batch_size, self.length, world_size * self.batch_size)
 
     def __len__(self) -> int:
         if self.shuffle:
@@ -165,7 +157,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = self.balance.order(rng, self.batch_size, self.drop_last)
         if self.balance is None and self.lengths is not None:
             # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
-            order = order[np.argsort(self.lengths[order], kind="stable")]
+            order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
             num_whole = self.length // size
@@ -199,7 +191,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             return (int(rng.integers(low, high, endpoint=True)),)
         if self.lengths is None:
             return ()
-        return (int(self.lengths[batch].max()),)
+        return (int(np.take(self.lengths, batch).max()),)
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:

@@ -39,8 +39,7 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     >>> torch.equal(first, torch.rand(2))
     True
     """
-    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, step, rank, _STEP_STREAM))
-    seed_everything(int(stream.generate_state(1, np.uint64)[0]))
+    _seed_by(seed_of_stream(seed, epoch, step, rank, _STEP_STREAM))
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
@@ -50,8 +49,11 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
         batch: index of the batch.
         number: index of the pass over the development set.
     """
-    stream = np.random.SeedSequence(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))
-    seed_everything(int(stream.generate_state(1, np.uint64)[0]))
+    _seed_by(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))
+
+
+def _seed_by(stream: list[int]) -> None:
+    seed_everything(int(np.random.SeedSequence(stream).generate_state(1, np.uint64)[0]))
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import operator
 import re
-import shlex
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
@@ -116,9 +115,6 @@ class Selection:
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
         columns = {measure.name: [measure.column(variant=variant)] for measure in offered}
         self.measures = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
-        # Keys of the history: for each key, the table of the run shows the commands that average the best epochs by
-        # this key.
-        self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
@@ -137,12 +133,11 @@ class Selection:
             values: ``loss``, ``lr`` and ``seconds``, and the values of the validation if the epoch
                 was validated.
         """
-        improved = False
         improves = operator.le if self.ties == "last" else operator.lt
-        for name in self.measures:
+        improved = False
+        for name in values.keys() & self.measures:
             best = min((row[name] for row in self._measured_rows()), default=math.inf)
-            if name in values and improves(values[name], best):
-                improved = True
+            improved |= improves(values[name], best)
         self.history.append({"epoch": epoch, **values, "improved": improved})
         return improved
 
@@ -160,11 +155,7 @@ class Selection:
             return False
         before = rows[: -self.patience]
         last = rows[-self.patience :]
-        for name in self.measures:
-            value = itemgetter(name)
-            if min(map(value, last)) < min(map(value, before)):
-                return False
-        return True
+        return not any(min(map(value, last)) < min(map(value, before)) for value in map(itemgetter, self.measures))
 
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
@@ -181,9 +172,7 @@ class Selection:
                 epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                epochs.update(
-                    _epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name, self.ties)
-                )
+                epochs.update(self._best(1 if word == "best" else int(word), name))
         return epochs
 
     def described_checkpoint(self) -> str | None:
@@ -199,25 +188,21 @@ class Selection:
 
     def files_to_remove(self) -> list[Path]:
         """List the checkpoints in the run folder that are no longer kept."""
-        kept_epochs = self.kept_epochs()
-        files = []
-        for row in self.history:
-            file = self.folder / f"epoch_{row['epoch']}.pth"
-            if row["epoch"] not in kept_epochs and file.is_file():
-                files.append(file)
-        return files
+        epochs = {row["epoch"] for row in self.history} - self.kept_epochs()
+        files = [self.folder / f"epoch_{epoch}.pth" for epoch in sorted(epochs)]
+        return [file for file in files if file.is_file()]
 
     def write_history(self) -> None:
         """Write ``history.json``, a list of rows, one for each epoch."""
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out a table of all epochs, and below it the commands that average the best epochs.
+        """Lay out a table of all epochs.
 
         In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
         """
         columns = columns_of(self.history, self.offered)
-        best = {name: _epochs_with_lowest(self._measured_rows(), 1, name, self.ties) for name in self.measures}
+        best = {name: self._best(1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
         for row in self.history:
             cells = []
@@ -225,37 +210,23 @@ class Selection:
                 is_lowest = best.get(column.key) == [row["epoch"]]
                 cells.append(column.cell(row) + ("*" if is_lowest else ""))
             rows.append(cells)
-        return "\n".join([*text_table(rows, "r"), *self._average_commands()])
+        return "\n".join(text_table(rows, "r"))
 
     def corpora_table(self) -> str | None:
         """Lay out the EERs of the best epoch on each development corpus; None if the history lacks these EERs.
 
         The best epoch has the lowest value of the last measure in :attr:`measures`.
         """
-        if not (measured := self._measured_rows()):
-            return None
-        (best,) = _epochs_with_lowest(
-            measured, 1, self.measures[-1], self.ties
-        )  # by default, the loss without augmentation
-        row = next(row for row in measured if row["epoch"] == best)
-        eers = _values_by_key(row, _OF_CORPUS)
-        groups = _values_by_key(row, _OF_GROUP)
-        if not eers:
-            return None
-        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table()
-        return f"development corpora after epoch {best}:\n{table}" if table else None
+        # The last measure is by default the loss without augmentation.
+        for epoch in self._best(1, self.measures[-1]):
+            (row,) = (row for row in self.history if row["epoch"] == epoch)
+            if eers := _values_by_key(row, _OF_CORPUS):
+                table = OverCorpora(eers, _values_by_key(row, _OF_GROUP), row.get("val_eer_wo_aug")).table()
+                return f"development corpora after epoch {epoch}:\n{table}" if table else None
+        return None
 
-    def _average_commands(self) -> list[str]:
-        kept_epochs = self.kept_epochs()
-        lines = []
-        for name in self.averaged_by:
-            rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs and name in row]
-            for count in AVERAGES:
-                if len(rows) >= count:
-                    ids = " ".join(map(str, _epochs_with_lowest(rows, count, name, self.ties)))
-                    command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
-                    lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
-        return lines
+    def _best(self, count: int, name: str) -> list[int]:
+        return _epochs_with_lowest(self._measured_rows(), count, name, self.ties)
 
     def _measured_rows(self) -> list[Row]:
         return [row for row in self.history if all(name in row for name in self.measures)]
@@ -416,9 +387,7 @@ def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Colum
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:
         for key, heading in measure.headings(history).items():
-            if measure.percent:
-                columns.append(Column(key, f"{heading} %", "{:.3%}"))
-            else:
-                columns.append(Column(key, heading, "{:.5f}"))
+            title, form = (f"{heading} %", "{:.3%}") if measure.percent else (heading, "{:.5f}")
+            columns.append(Column(key, title, form))
     columns += [Column("lr", "lr", "{:.3g}"), Column("improved", "", "")]
     return [column for column in columns if any(row.get(column.key) is not None for row in history)]

@@ -14,6 +14,7 @@ from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.options import with_options
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.folder import base_digest
@@ -21,10 +22,10 @@ from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.frontends.adaptation import adapt as adapt_frontend
 from nes2net.models.frontends.adaptation import check_adaptation
 from nes2net.models.frontends.sizes import check_pretrained
-from nes2net.models.loading import read_checkpoint, recognise, without_wrapper
-from nes2net.models.provenance import START_KEY, Provenance
+from nes2net.models.loading import Checkpoint, read_checkpoint, recognise, without_wrapper
+from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
-from nes2net.models.registry import create_frontend, frontends, takes_checkpoint
+from nes2net.models.registry import PARTS, create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.losses.by_name import checked_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
@@ -95,34 +96,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             weights is missing or does not fit the detector, or if a published front-end would start
             from random weights.
     """
+    if resume is not None:
+        return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
     frontend = recipe.model.get("frontend", {})
-    if resume is not None:  # build the detector of the saved run, and load the base of an adapted front-end
-        path = folder / RESUME_FILE
-        model = resume["model"]
-        if "engine" in frontend:
-            model = with_options(model, "frontend", engine=frontend["engine"])
-        try:
-            detector = Detector.from_config(model)
-        except InputError as error:
-            raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
-        _check_saved_model(path, detector.config, recipe, task)
-        detector.provenance = Provenance.read({START_KEY: resume.get(START_KEY)})
-        if detector.frontend.adapted:
-            if "base" not in resume:
-                raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None  # where the file of the base is now, if it has moved
-            if recipe.train.init_from:
-                remedy = "restore the file of `train.init_from`"
-            elif recipe.ssl_checkpoint is None:
-                remedy = "restore that file"
-            else:
-                moved = recipe.ssl_checkpoint
-                remedy = "name with `ssl_checkpoint` the file that the run began with"
-            detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # training needs float32, but the file may hold half precision
-            if moved is not None:
-                detector.base = {**resume["base"], "file": moved}
-        return detector
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
@@ -131,33 +107,73 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
         return detector
-    if not Path(recipe.train.init_from).exists():
-        raise InputError(
-            f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
-        )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
     # checkpoint also holds the options of the detector.
-    state_dict, record = read_checkpoint(Path(recipe.train.init_from))
-    if "model" not in record:
-        state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
+    checkpoint = _read_start(recipe.train.init_from)
+    if checkpoint.config is None:
+        checkpoint = replace(checkpoint, state_dict=without_wrapper(checkpoint.state_dict, checkpoint.source, model))
     if recipe.ssl_checkpoint:
-        model = {**model, "frontend": {**_unadapted(_frontend_of(record)), **frontend}}
-    detector = _build_from_checkpoint(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
-    if "model" in record:
-        start = Provenance.read(record).start()
+        model = {**model, "frontend": {**_unadapted(_frontend_of(checkpoint)), **frontend}}
+    detector = _build_from_checkpoint(checkpoint, model, recipe.train.adapt)
+    if checkpoint.config is not None:
+        start = checkpoint.provenance.start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
-        # model, it is this model. Otherwise, fitting models with the run's front-end are preferred.
-        fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
-        with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
-        path = Path(recipe.train.init_from)
-        identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        starts = [Provenance(name) for name in identified]
-        if not identified:
-            starts = [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
+        starts = _published_starts(checkpoint.path, checkpoint.state_dict, frontend.get("name", ""))
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
+
+
+def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: str) -> list[Provenance]:
+    """List the published models that a checkpoint of other code may be.
+
+    If the checkpoint has the digest of a published model, it is this model. Otherwise, fitting
+    models with the run's ``frontend`` are preferred.
+    """
+    fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
+    identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+    if identified:
+        return [Provenance(name) for name in identified]
+    with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend]
+    return [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
+
+
+def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Task) -> Detector:
+    model = resume["model"]
+    engine = recipe.model.get("frontend", {}).get("engine")
+    if engine is not None:
+        model = with_options(model, "frontend", engine=engine)
+    try:
+        detector = Detector.from_config(model)
+    except InputError as error:
+        raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+    _check_saved_model(path, detector.config, recipe, task)
+    detector.provenance = Provenance.read({"started_from": resume.get("started_from")})
+    if not detector.frontend.adapted:
+        return detector
+    if "base" not in resume:
+        raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
+    moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # where the file of the base may be now
+    if recipe.train.init_from:
+        remedy = "restore the file of `train.init_from`"
+    elif moved is None:
+        remedy = "restore that file"
+    else:
+        remedy = "name with `ssl_checkpoint` the file that the run began with"
+    detector.load_base(resume["base"], path, moved, remedy)
+    detector.float()  # training needs float32, but the file may hold half precision
+    if moved is not None:
+        detector.base = {**resume["base"], "file": moved}
+    return detector
+
+
+def _read_start(path: str) -> Checkpoint:
+    """Read the checkpoint of ``train.init_from``; raise :class:`InputError` if it is missing, or a part of it is."""
+    if not Path(path).exists():
+        raise InputError(f"checkpoint {path} not found: name the detector to start from with `train.init_from`")
+    checkpoint = read_checkpoint(Path(path))
+    check_installed(path, checkpoint.provenance.facts.get(PACKAGES_KEY), PARTS)
+    return checkpoint
 
 
 def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
@@ -184,13 +200,12 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
 
 
 def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
-    """Return the front-end of a new run; raise :class:`InputError` if a checkpoint that states options is missing."""
     stated = dict(recipe.model.get("frontend", {}))
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:
         return stated
     if recipe.train.init_from:
-        return {**_unadapted(_frontend_of(read_checkpoint(Path(recipe.train.init_from))[1])), **stated}
+        return {**_unadapted(_frontend_of(_read_start(recipe.train.init_from))), **stated}
     with without_memory():
         return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 
@@ -209,22 +224,20 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
     return with_options(model, "backend", num_logits=len(classes), classes=list(classes))
 
 
-def _build_from_checkpoint(
-    path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
-) -> Detector:
-    """Build the detector ``model`` with the weights of the checkpoint ``path``; adapt its front-end if ``adapt`` is given.
+def _build_from_checkpoint(checkpoint: Checkpoint, model: dict[str, Any], adapt: dict | None) -> Detector:
+    """Build the detector ``model`` with the weights of ``checkpoint``; adapt its front-end if ``adapt`` is given.
 
     A front-end that is adapted already in the checkpoint is not adapted again.
 
     Args:
-        state_dict, record: content of the checkpoint.
         adapt: the setting ``train.adapt``.
 
     Raises:
         InputError: if the checkpoint does not fit, or if it is adapted, but not by the setting
             ``adapt``.
     """
-    checkpoint_adapt = _frontend_of(record).get("adapt")
+    path = checkpoint.source
+    checkpoint_adapt = _frontend_of(checkpoint).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights
         checkpoint_adapt = check_adaptation(checkpoint_adapt, f"{path}: adapt").options
         if adapt is None or check_adaptation(adapt, "`train.adapt`").options != checkpoint_adapt:
@@ -234,28 +247,21 @@ def _build_from_checkpoint(
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
-    # A checkpoint of an adapted front-end may lack the frozen weights. A further file, the base, then holds the frozen
-    # weights.
-    if detector.is_partial(unwrap_frontend(state_dict)):
-        detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
-        detector.float()
-    detector.load_published(state_dict, path)
+    detector.load(checkpoint, remedy="put its base there, or beside it")
+    detector.float()  # the file of the base may hold half precision
     # Adapt a front-end that is not adapted yet; the checkpoint is then the base of the adapted front-end.
     if checkpoint_adapt is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
         names = detector.base_names()
-        tensors = unwrap_frontend(state_dict)
+        tensors = unwrap_frontend(checkpoint.state_dict)
         detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
     return detector
 
 
-def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
-    """Read the name and options of the front-end from the ``record`` of a checkpoint.
-
-    The result is empty for a checkpoint of other code, whose record names no front-end.
-    """
-    model = record.get("model")
+def _frontend_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the name and options of the front-end; empty for a checkpoint of other code, which states none."""
+    model = checkpoint.config
     frontend = model.get("frontend") if isinstance(model, dict) else None
     return frontend if isinstance(frontend, dict) else {}
 
@@ -275,5 +281,7 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
     if model.get("frontend", {}).get("adapt") is not None:
-        raise InputError(_ADAPTED_TWICE)
+        raise InputError(
+            "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
+        )
     return model if adapt is None else with_options(model, "frontend", adapt=adapt)

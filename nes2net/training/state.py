@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain
@@ -16,13 +16,11 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.registry import PACKAGES_KEY
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
-from nes2net.models.provenance import START_KEY
 from nes2net.training.balance import Balance
-from nes2net.training.dataset import Target, binary_target
-from nes2net.training.frame_labels import FrameLabels
+from nes2net.training.dataset import Examples
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
@@ -79,7 +77,7 @@ class OwnTensors:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run. Only its moments are restored; the recipe determines all its other values."""
+    """An optimiser as a part of a run. Only its moments are restored; each step sets the learning rate."""
 
     optimizer: Optimizer
 
@@ -211,8 +209,9 @@ class RunState:
             "recipe": self.recipe,
             "data": self.data,
             "model": self.detector.config,
-            START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
+            "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
             "devices": self.detector.provenance.training.get("devices", []),
+            PACKAGES_KEY: self.detector.provenance.facts.get(PACKAGES_KEY, {}),
         }
         if self.detector.base is not None:
             content["base"] = self.detector.base
@@ -246,7 +245,6 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
         for name, data_set in self.data.items():
@@ -283,30 +281,23 @@ class RunState:
         return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 
 
-def fingerprint(
-    trials: Sequence[Trial],
-    labels: FrameLabels | None = None,
-    balance: Balance | None = None,
-    target: Target = binary_target,
-) -> dict[str, int | str]:
-    """Identify a list of trials by its length, and by a digest of the ids and classes in order.
+def fingerprint(examples: Examples, balance: Balance | None = None) -> dict[str, int | str]:
+    """Identify the trials of ``examples`` by their number, and by a digest of the ids and classes in order.
 
     A run resumes only if the fingerprints of its sets are unchanged. For trials with ``labels`` of
     frames or with scores of other systems, the digest also includes the labels and scores. The
     digest does not include the paths of audio files. If there is a ``balance``, its number of draws
     and a digest of its groups are added.
 
-    Args:
-        target: function from a trial to the index of its class.
-
     Returns:
         A mapping: ``trials`` is the number of trials, and ``digest`` is the digest as text. With a
         balance, ``draws`` is the number of draws, and ``groups`` the digest of the groups.
     """
-    frame_labels = {} if labels is None else labels.of_trial
+    trials = examples.trials
+    frame_labels = {} if examples.labels is None else examples.labels.of_trial
 
     def line(trial: Trial) -> str:
-        text = f"{trial.id}\t{target(trial)}"
+        text = f"{trial.id}\t{examples.target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"
         if trial.id in frame_labels:

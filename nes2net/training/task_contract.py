@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.contracts import PartCheck, raised_by
 from nes2net.lib.errors import BrokenPart, InputError
-from nes2net.lib.options import name_and_options
-from nes2net.models.contract_checks import is_skipped, undisturbed
-from nes2net.models.registry import Registry, corpora, effects, losses, packages_of, tasks
-from nes2net.training.dataset import TrainingSet, collate
+from nes2net.lib.part_checks import is_skipped, undisturbed
+from nes2net.lib.registry import Registry, packages_of
+from nes2net.training.dataset import Part, TrainingSet, collate
 from nes2net.training.measures import Validated
-from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import losses, tasks
 
 _MOST_TRIALS = 1000  # largest number of trials among which examples of two classes are looked for
 
@@ -46,10 +47,10 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         with raised_by(task.subject, "carries", InputError):
             batch = collate(examples)
         objective = check.call(copy, "deepcopy", objective).eval()
-        carried = check.call(objective, "ready", batch.carried, lengths.pop())
-        part = Part.of_batch(batch, carried, device, 0)
+        carried = check.call(objective, "ready", batch.part.carried, lengths.pop())
+        part = batch.part._replace(carried=carried, iteration=0).to(device)
         numerators = check.call(objective, "forward", *part)
-        denominators = check.call(objective, "denominators", batch.targets, carried)
+        denominators = check.call(objective, "denominators", batch.part.targets, carried)
         check.tensor("numerators", numerators, (len(denominators),), ", a number for each of the denominators")
         outcome = check.call(objective, "validate_batch", part)
         check.that(isinstance(outcome, Outcome), "outcome returned", outcome, "an Outcome")
@@ -58,7 +59,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         trials = [dataset.trials[example.trial_index] for example in examples]
         figures = None
         with suppress(InputError):  # two trials may be too few for the figures
-            figures = objective.figures(Validated("wo_aug", trials, batch.targets.numpy(), outputs))
+            figures = objective.figures(Validated("wo_aug", trials, batch.part.targets.numpy(), outputs))
     if figures is not None:
         check_figures(task, "wo_aug", figures)
 
@@ -83,14 +84,13 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
         check.that(column in figures, "figures returned", sorted(figures), expected)
 
 
-def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part], recipe: Recipe) -> None:
+def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part]) -> None:
     """Raise :class:`BrokenPart` if a part of another package is the first whose output is not finite."""
     inputs = [part.inputs for part in parts if part.inputs.ndim == 2 and len(part.inputs)]
     with torch.no_grad():
         subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]
     subject = next((name for name in subjects if name is not None), None)
     if subject is None:  # the outputs of the detector are finite
-        name, _ = name_and_options({"loss": recipe.train.loss}, "loss")
-        subject = getattr(task, "subject", "") if losses.is_built_in(name) else losses.subject(name)
+        subject = objective.criterion.subject or getattr(task, "subject", "")
     if subject:
         raise BrokenPart(f"{subject}: gave numbers that are not finite for the batch; mend the part")

@@ -15,7 +15,7 @@ from pydantic import Field
 from nes2net.lib.errors import InputError, MissingLibrary, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import StrictModel, read_json_as
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.recipe import Recipe, flat
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"
@@ -55,8 +55,6 @@ class Tracker:
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        """Call ``call`` with the tracker; after an error, print a warning and do not use the tracker again."""
-
         if self._tracker is None:
             return
         try:
@@ -113,7 +111,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             id = tracker.tracker.info.run_id
         # Send the recipe only if the run is new: MLflow refuses changed values, such as a corpus folder that has moved.
         if earlier is None:
-            tracker.store_init_configuration(_flat(recipe.to_dict()))
+            tracker.store_init_configuration(flat(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
             raise InputError(f"{_failure_text(name, error)}: mend that, or leave out `tracker={name}`") from error
@@ -139,15 +137,3 @@ def _end_run(tracker: GeneralTracker, finished: bool) -> None:
 
 def _failure_text(name: str, error: Exception) -> str:
     return f"{_TITLES[name]} failed ({type(error).__name__}: {first_line(error)})"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested mappings to one mapping with dotted keys, such as ``train.lr``, that begin with ``prefix``.
-
-    >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
-    {'train.lr': 0.001, 'seed': 1}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat

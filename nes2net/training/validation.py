@@ -16,25 +16,24 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from nes2net.data.corpora.trial import Trial
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
-from nes2net.training.dataset import BatchLoader
+from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
 from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Validated
 from nes2net.training.monitor import Monitor
-from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.objective import Objective, Outcome
 from nes2net.training.progress import Meter
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
 from nes2net.training.seeding import seed_validation
-from nes2net.training.task_contract import check_figures
+from nes2net.training.task_contract import check_figures, check_parts_finite
 
 _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
@@ -191,7 +190,7 @@ class Validator:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # the main process names each failed file once
                     self.monitor.report_failed_files(errors)
-                values |= self._loss_and_figures(name, results, loader.dataset.trials, epoch)
+                values |= self._loss_and_figures(name, results, loader.dataset, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
 
@@ -226,13 +225,12 @@ class Validator:
         )
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
-            targets = batch.targets.clone().numpy()
+            targets = batch.part.targets.clone().numpy()
             first_group = (accelerator.process_index + number * accelerator.num_processes) * batch_size // group_size
             failures = _BatchResult(first_group, 0.0, {}, targets[:0], batch.errors, batch.lost, [])
             results.append((Outcome(torch.zeros(()), {}), failures))
             if len(targets):
-                carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-                inputs = Part.of_batch(batch, carried, accelerator.device)
+                inputs = self._on_device(batch.part)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
                 features = compute_features(inputs.inputs)
@@ -252,20 +250,45 @@ class Validator:
             batch_results.append(result._replace(loss=loss, outputs=outputs))
         return batch_results
 
+    def _on_device(self, batch_part: Part) -> Part:
+        carried = self.objective.ready(batch_part.carried, batch_part.inputs.shape[1])
+        return batch_part._replace(carried=carried).to(self.accelerator.device)
+
+    def _check_finite(self, loss: float, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> None:
+        """Raise :class:`InputError` if ``loss`` or an output is not finite.
+
+        The first batch that is at fault is read again, to find the part of another package at fault.
+        """
+        faults = []
+        for result in results:
+            numbers = [np.array(result.loss), *result.outputs.values()]
+            if not all(np.isfinite(rows).all() for rows in numbers):
+                faults.append(result)
+        if not faults:
+            return
+        batch = collate([dataset[epoch, index] for index in faults[0].trial_indices])
+        if len(batch.part.targets):
+            check_parts_finite(self.task, self.objective, [self._on_device(batch.part)])
+        raise InputError(
+            f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
+            "rate, `train.lr`"
+        )
+
     def _loss_and_figures(
-        self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int
+        self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int
     ) -> dict[str, float]:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches.
 
         Args:
-            trials: all trials of the development set; the results hold the indices of the trials
-                whose files could be used.
+            dataset: the development set; the results hold the indices of the trials whose files
+                could be used.
             epoch: number of the epoch, for the message.
 
         Raises:
             InputError: if no file can be used, if a value is not finite, or as
                 :meth:`nes2net.training.objective.Objective.figures`.
         """
+        trials = dataset.trials
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):
             raise InputError("the development set has no usable file: mend the files named above")
@@ -273,11 +296,7 @@ class Validator:
         outputs = {output: np.concatenate([rows[output] for rows in batch_outputs]) for output in batch_outputs[0]}
         size_of = self.objective.criterion.size_of
         loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
-        if not math.isfinite(loss) or not all(np.isfinite(rows).all() for rows in outputs.values()):
-            raise InputError(
-                f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
-                "rate, `train.lr`"
-            )
+        self._check_finite(loss, results, dataset, epoch)
         used_trials = []
         for result in results:
             for index in result.trial_indices:

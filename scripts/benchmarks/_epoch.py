@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 import torch
-import torch.nn.functional as F
-from rawboost import PlainRawBoost
-from torch import Tensor, nn
+from _published import PublishedTraining
+from rawboost import plain_rawboost
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nes2net.data.augment import RawBoostParameters
 from nes2net.data.corpora.trial import Trial
 from nes2net.training.data import development_batches, training_batches
 from nes2net.training.dataset import Examples
@@ -100,7 +99,6 @@ def measure_trainer(trainer: Trainer, trials: EpochTrials) -> Epoch:
         trainer.recorded_step.forget()
 
     def validate(development: Sequence[Trial]) -> None:
-        """Validate as at the end of an epoch."""
         loaders = development_batches(recipe, Examples(list(development)), None, pin_memory=pin_memory)
         validator = Validator(trainer.objective, loaders, trainer.accelerator, trainer.monitor, recipe)
         validator.replays = trainer.replays_steps
@@ -114,50 +112,39 @@ class PublishedProgram:
     """Trains and validates as the published program does, with a detector of its modules.
 
     Args:
-        model: waveforms B×N to logits B×2.
         workers: processes that read files.
     """
 
-    model: nn.Module
+    training: PublishedTraining
     num_samples: int
     batch: int
     workers: int
     device: torch.device
 
-    def __post_init__(self) -> None:
-        """Make the optimizer."""
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-6, weight_decay=1e-4)
-        self.weights = torch.tensor([0.1, 0.9], device=self.device)
-
-    def batches(self, trials: Sequence[Trial], augmented: bool, training: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, trials: Sequence[Trial], augmented: bool, shuffled: bool) -> Iterator[tuple[Tensor, Tensor]]:
         """Read batches, and copy them to the device."""
         dataset = PublishedFiles(trials, self.num_samples, augmented)
-        options = {"shuffle": training, "drop_last": training, "num_workers": self.workers}
+        options = {"shuffle": shuffled, "drop_last": shuffled, "num_workers": self.workers}
         for waveforms, targets in DataLoader(dataset, self.batch, **options):
             yield waveforms.to(self.device), targets.to(self.device)
 
     def measure(self, trials: EpochTrials) -> Epoch:
         """Train and validate a slice."""
-        self.model.train()
+        self.training.model.train()
         marks = []
         for waveforms, targets in self.batches(trials.training, True, True):
-            loss = F.cross_entropy(self.model(waveforms), targets, self.weights)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            loss.item()
+            self.training.step(waveforms, targets)
             marks.append(time.perf_counter())
         return epoch_of(marks, self.validate, trials)
 
     @torch.no_grad()
     def validate(self, trials: Sequence[Trial]) -> float:
         """Compute the loss of the last pass."""
-        self.model.eval()
+        self.training.model.eval()
         for augmented in PASSES:
             total = 0.0
             for waveforms, targets in self.batches(trials, augmented, False):
-                loss = F.cross_entropy(self.model(waveforms), targets, self.weights)
-                total += loss.item() * len(targets)
+                total += self.training.loss(waveforms, targets).item() * len(targets)
         return total / len(trials)
 
 
@@ -173,10 +160,9 @@ class PublishedFiles(Dataset):
         return len(self.trials)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Waveform (N,) and class."""
         trial = self.trials[index]
         samples, _ = soundfile.read(trial.path, dtype="float32")
         if self.augmented:
-            samples = PlainRawBoost(np.random.RandomState(index), RawBoostParameters())(samples, ALGORITHM)
+            samples = plain_rawboost(samples, ALGORITHM, np.random.RandomState(index))
         samples = np.tile(samples, self.num_samples // len(samples) + 1)[: self.num_samples]
         return torch.from_numpy(samples).float(), int(trial.label == "bonafide")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from scoring import by_turns
+from _harness import median_seconds
 from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -59,7 +59,6 @@ class Stage:
     work: Path
 
     def __post_init__(self) -> None:
-        """Start the clock, and choose sizes and precisions for the device."""
         self.began = time.monotonic()
         self.cuda = self.device.type == "cuda"
         self.num_samples = 8000 if self.small else ASVSPOOF_SAMPLES
@@ -126,7 +125,8 @@ class Stage:
             except Exception as error:
                 self.add(section, name, error=f"{type(error).__name__}: {first_line(error)}")
                 self.release()
-        medians = by_turns({name: partial(self._timed, runs[name], count) for name, count in counts.items()}, rounds)
+        counted_runs = {name: partial(self._timed, runs[name], count) for name, count in counts.items()}
+        medians = median_seconds(counted_runs, rounds)
         return {name: medians[name] / count for name, count in counts.items()}
 
     def _timed(self, run: Run, count: int) -> float:
@@ -199,7 +199,6 @@ def scoring(detector: Detector, waveforms: Tensor) -> Run:
     """Make a run that scores ``waveforms``, which are on the device."""
 
     def run(count: int) -> None:
-        """Score ``count`` times."""
         with scoring_mode(detector), torch.inference_mode():
             for _ in range(count):
                 detector.scores(waveforms)

@@ -45,16 +45,13 @@ def measure(stage: Stage) -> None:
 
 
 def _products(stage: Stage) -> None:
-    """Measure matrix products in each precision."""
     size = 256 if stage.small else 8192
 
     def product(precision: str) -> Run:
-        """Make a run of matrix products in ``precision``."""
         dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
         a, b = (torch.randn(size, size, device=stage.device, dtype=dtype) for _ in range(2))
 
         def run(count: int) -> None:
-            """Multiply ``count`` times."""
             with float32_products(precision), torch.inference_mode():
                 for _ in range(count):
                     a @ b
@@ -67,14 +64,11 @@ def _products(stage: Stage) -> None:
 
 
 def _copies(stage: Stage) -> None:
-    """Measure copies between memories."""
     size = 1 << (20 if stage.small else 28)
 
     def copy(to: Tensor, source: Tensor) -> Run:
-        """Make a run of copies."""
 
         def run(count: int) -> None:
-            """Copy ``count`` times."""
             for _ in range(count):
                 to.copy_(source, non_blocking=True)
 

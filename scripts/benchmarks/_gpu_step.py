@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from _gpu import Stage, relative
 from _gpu_parity import GRADIENTS, LOGITS
-from _gpu_train import as_in_a_run, make_trainer, precisions, published_step, training_batch
-from scoring import PublishedDetector
+from _gpu_train import as_in_a_run, make_trainer, precisions, published_steps, training_batch
+from _published import PublishedDetector, PublishedTraining
 from torch import Tensor
 
 from nes2net.lib.this_process import usable_processors
@@ -56,8 +56,9 @@ def compare(stage: Stage) -> None:
 def of_published(stage: Stage, precision: str) -> tuple[float, dict[str, Tensor]]:
     """Compute loss and gradients of the published step on the CPU."""
     published = PublishedDetector(stage.load(stage.published(), precision, "cpu"))
-    optimizer, run = published_step(stage, published, BATCH, torch.device("cpu"))
-    return run(1), of_first_step(published, optimizer)
+    training = PublishedTraining(published)
+    loss = published_steps(stage, training, BATCH)(1)
+    return loss, of_first_step(published, training.optimizer)
 
 
 def gap(computed: dict[str, Tensor], expected: dict[str, Tensor]) -> float:

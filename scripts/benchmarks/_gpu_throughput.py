@@ -7,7 +7,8 @@ from functools import partial
 
 import torch
 from _gpu import Run, Stage, add_kernels, configuration, kernels, scoring
-from scoring import PUBLISHED_BATCH, PublishedDetector
+from _published import PublishedDetector
+from scoring import PUBLISHED_BATCH
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
@@ -46,7 +47,6 @@ def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
     """Make a run of the published computation."""
 
     def run(count: int) -> None:
-        """Compute ``count`` times."""
         for _ in range(count):
             model(waveforms)[:, 1].detach()
 
@@ -101,7 +101,6 @@ def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, fl
     stage.add("CUDA graph against plain", f"batch {batch}", largest=largest)
 
     def run(count: int) -> None:
-        """Replay the graph ``count`` times."""
         with scoring_mode(model), torch.inference_mode():
             for _ in range(count):
                 replayed(waveforms)

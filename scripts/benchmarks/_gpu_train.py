@@ -17,16 +17,15 @@ from typing import Any, get_args
 from unittest import mock
 
 import torch
-import torch.nn.functional as F
 from _epoch import ALGORITHM, EpochTrials, PublishedProgram, labelled, measure_trainer
 from _gpu import Run, Stage, add_kernels, configuration, kernels
+from _harness import recordings, repeated
 from _launches import count_step
-from scoring import PublishedDetector, recordings, repeated
-from torch import nn
+from _published import PublishedDetector, PublishedTraining
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.this_process import usable_processors
-from nes2net.training.dataset import Batch
+from nes2net.training.dataset import Batch, Part
 from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
@@ -65,7 +64,7 @@ def measure(stage: Stage) -> None:
     model = PublishedDetector(stage.load(stage.published(), "float32"))
     published = {}
     for name, deterministic in ((REFERENCE, True), (FREE_REFERENCE, False)):
-        published[name] = published_step(stage, model, batch_size(stage), stage.device, deterministic)[1]
+        published[name] = published_steps(stage, PublishedTraining(model), batch_size(stage), deterministic)
     for name, options in modes(stage).items():
         needs = 60 if "compiled" in name else 12
         stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
@@ -94,33 +93,20 @@ def modes(stage: Stage) -> dict[str, dict[str, Any]]:
     return kinds
 
 
-def published_step(
-    stage: Stage, model: nn.Module, batch: int, device: torch.device, deterministic: bool = True
-) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
-    """Make the training step of the published computation: float32, weighted cross-entropy, Adam.
-
-    Returns:
-        The optimizer, and a function that does so many steps and returns the last loss.
-    """
-    optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-6, weight_decay=1e-4)
+def published_steps(stage: Stage, training: PublishedTraining, batch: int, deterministic: bool = True) -> Run:
+    """Make a run of published steps of one batch, on the device and in the precision of its model."""
+    training.model.train()
     waveforms, targets, *_ = training_batch(stage, batch)
-    dtype = next(model.parameters()).dtype
-    waveforms = waveforms.to(device, dtype)
-    targets = targets.to(device)
-    weights = torch.tensor([0.1, 0.9], device=device, dtype=dtype)
+    waveforms = waveforms.to(training.weights)
+    targets = targets.to(training.weights.device)
 
     def run(count: int) -> float:
-        """Do ``count`` steps, and return the last loss."""
         with cudnn_algorithms(deterministic):
             for _ in range(count):
-                loss = F.cross_entropy(model(waveforms), targets, weights)
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                printed = loss.item()  # as the published program does
-        return printed
+                loss = training.step(waveforms, targets)
+        return loss
 
-    return optimizer, run
+    return run
 
 
 def mode(
@@ -160,7 +146,6 @@ def steps_of(stage: Stage, trainer: Trainer, batch: int, deterministic: bool) ->
     steps = iter(range(10**9))
 
     def run(count: int) -> None:
-        """Train ``count`` steps."""
         with as_in_a_run(trainer, deterministic):
             for _ in range(count):
                 trainer.train_step([step_batch], 1, next(steps), False)
@@ -235,7 +220,7 @@ def measure_epochs(stage: Stage, batch: int, num_steps: int, workers: int) -> No
         trials = EpochTrials(repeated(files, 2), files, files[: len(files) // 2])
         model = PublishedDetector(stage.load(stage.published(), "float32"))
         for name, deterministic in algorithms.items():
-            program = PublishedProgram(model, stage.num_samples, batch, workers, stage.device)
+            program = PublishedProgram(PublishedTraining(model), stage.num_samples, batch, workers, stage.device)
             with cudnn_algorithms(deterministic):
                 measured[name] = program.measure(trials)
         del model, program
@@ -333,4 +318,4 @@ def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
     if stage.cuda:
         waveforms = waveforms.pin_memory()
         targets = targets.pin_memory()
-    return Batch(waveforms, targets, [], [], {})
+    return Batch(Part(waveforms, targets))

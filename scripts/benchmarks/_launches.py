@@ -42,7 +42,6 @@ class Launches(TorchDispatchMode):
         self._waits_before = num_waits()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """PyTorch calls this for every operation."""
         result = function(*args, **(kwargs or {}))
         name = function.overloadpacket.__name__
         if name not in _VIEWS and _on_gpu(result):
@@ -60,7 +59,6 @@ class Launches(TorchDispatchMode):
         """Wrap ``call`` so that it is a phase of its own."""
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            """Call in ``phase``."""
             self.enter(phase)
             result = call(*args, **kwargs)
             self.enter(next_phase)
@@ -90,12 +88,10 @@ def count_step(trainer: Trainer, batches: list[Batch], step: int, num_waits: Cal
     num_before = 0
 
     def begin_backend(*_: Any) -> None:
-        """Remember the count at the beginning of the back-end's forward pass."""
         nonlocal num_before
         num_before = launches.total("forward")
 
     def end_backend(*_: Any) -> None:
-        """Add the operations of the back-end's forward pass."""
         launches.backend += launches.total("forward") - num_before
 
     backend = trainer.state.detector.backend

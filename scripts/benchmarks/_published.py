@@ -1,17 +1,14 @@
-"""The references of the benchmarks: plain transcriptions of the published computations; and the clock for runs in turn."""
+"""The references of the benchmarks: plain transcriptions of the published computations."""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net import InputError, create_frontend
+from nes2net import Detector, InputError, create_frontend
 
 FEATURE_DIM = 1024
 
@@ -195,16 +192,44 @@ def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
         return "transcription", original
 
 
-def seconds_by_turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Run all functions in turn in every round, and return the median seconds of each."""
-    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    for run in runs.values():
-        run()
-        run()
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            start = clock()
-            run()
-            seconds[name].append(clock() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+class PublishedDetector(nn.Module):
+    """The published computation on the weights of ``detector``, B×N → B×2.
+
+    ``source`` says whose front-end it is, ``"fairseq"`` or ``"transcription"``.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.source, self.frontend = fairseq_model(detector.frontend)
+        self.backend = PublishedNes2NetX()
+        self.backend.load_state_dict(detector.backend.state_dict(), assign=True)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Logits B×2 of waveforms B×N."""
+        return self.backend(self.frontend(waveform)[-1])
+
+
+class PublishedTraining:
+    """The training step of the published program: float32, weighted cross-entropy, Adam.
+
+    Args:
+        model: waveforms B×N to logits B×2.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, weight_decay=1e-4)
+        parameter = next(model.parameters())
+        self.weights = torch.tensor([0.1, 0.9], device=parameter.device, dtype=parameter.dtype)
+
+    def loss(self, waveforms: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return F.cross_entropy(self.model(waveforms), targets, self.weights)
+
+    def step(self, waveforms: Tensor, targets: Tensor) -> float:
+        """Change the weights, and read the loss, as the published program does to print it."""
+        loss = self.loss(waveforms, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()

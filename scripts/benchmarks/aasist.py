@@ -8,7 +8,6 @@ in a process of its own.
 
     OMP_NUM_THREADS=2 scripts/bench aasist
     scripts/bench aasist --model AASIST.pth --config AASIST     # published weights, by whose scores rows are compared
-    OMP_NUM_THREADS=2 scripts/bench aasist --use                # an explanation of 4 s, and a call of 5:41
 """
 
 from __future__ import annotations
@@ -16,22 +15,18 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from _published import seconds_by_turns
+from _harness import first_line, median_seconds, thread_seconds, versions
 from torch import Tensor, nn
 
-from nes2net.apps.explanation.explain import How, explain
-from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.this_process import peak_bytes
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist
-from nes2net.scoring.decisions.along import suitable_hop
 
-CALL_SECONDS = 341
 ROWS = {"published": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -79,86 +74,41 @@ def models(path: str | None, config: str | None) -> dict[str, nn.Module]:
     return built
 
 
-def run_of(name: str, model: nn.Module, waveforms: Tensor) -> Callable[[], Tensor]:
-    """Make a function that computes the logits of ``waveforms`` by the ``model`` of a row."""
-
-    def run() -> Tensor:
-        """Compute the logits once, without gradients."""
-        with torch.inference_mode():
-            return model(waveforms.to(ROWS[name]))
-
-    return run
-
-
-def print_use(waveform: Tensor, rounds: int) -> None:
-    """Measure an explanation of ``waveform`` (N,) on a coarse grid, with both encoders, and a call along its time.
-
-    The time of a version of the recording does not depend on the grid.
-    """
-    detector = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist"}).eval()
-    embeds = {"published": PublishedAasist(detector.backend).embed, "float32": detector.backend.embed}
-    counts: dict[str, list[int]] = {}  # name of a row → numbers of versions in the batches of its last explanation
-
-    def run_explanation(name: str) -> Callable[[], None]:
-        """Make a function that explains the score by the encoder of the row ``name``."""
-
-        def run() -> None:
-            """Explain the score once."""
-            detector.backend.embed = embeds[name]
-            how = How(bin_seconds=1.0, num_bands=4, draws=3)
-            counts[name] = []
-            explain(detector, waveform.numpy(), SAMPLE_RATE, how, progress=lambda count, _: counts[name].append(count))
-
-        return run
-
-    def run_score() -> None:
-        """Score the recording once."""
-        detector.backend.embed = embeds["float32"]
-        detector.score(waveform.numpy(), SAMPLE_RATE)
-
-    seconds = seconds_by_turns({"score": run_score, **{name: run_explanation(name) for name in embeds}}, rounds)
-    print(f"a score: {seconds['score']:.3f} s")
-    for name in embeds:
-        per_version = seconds[name] / sum(counts[name])
-        print(f"explanation, {name}: {per_version:.3f} s a version, {per_version / seconds['score']:.2f} × a score")
-    window = ASVSPOOF_SAMPLES / SAMPLE_RATE
-    call = 0.1 * torch.randn(CALL_SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
-    begin = time.perf_counter()
-    track = detector.score_track(call, SAMPLE_RATE, window=window, hop=suitable_hop(CALL_SECONDS, window))
-    print(f"a call of {CALL_SECONDS} s: {len(track)} windows in {time.perf_counter() - begin:.1f} s of wall time")
+@torch.inference_mode()
+def logits_of(name: str, model: nn.Module, waveforms: Tensor) -> Tensor:
+    """Compute the logits of ``waveforms`` by the ``model`` of a row."""
+    return model(waveforms.to(ROWS[name]))
 
 
 def main() -> None:
     """Measure all rows, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--model", help="file with published weights")
     parser.add_argument("--config", help="configuration of the weights, such as AASIST")
-    parser.add_argument("--use", action="store_true", help="measure an explanation and a call instead")
     parser.add_argument("--memory-of", choices=ROWS, help="print only the peak memory of this row, in bytes")
     arguments = parser.parse_args()
     waveforms = 0.1 * torch.randn(arguments.batch, ASVSPOOF_SAMPLES, generator=torch.Generator().manual_seed(0))
-    if arguments.use:
-        print_use(waveforms[0], arguments.rounds)
-        return
     built = models(arguments.model, arguments.config)
-    runs = {name: run_of(name, model, waveforms) for name, model in built.items()}
+    runs = {name: partial(logits_of, name, model, waveforms) for name, model in built.items()}
     if arguments.memory_of:
         before = peak_bytes()
         runs[arguments.memory_of]()
         print(peak_bytes() - before)
         return
 
-    print(f"batch {arguments.batch}, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
+    print(f"batch {arguments.batch}, {versions()}")
     expected = runs["published"]()
-    seconds = seconds_by_turns(runs, arguments.rounds)
+    seconds = median_seconds(runs, arguments.rounds, thread_seconds, warm_up=2)
     for name, median in seconds.items():
         command = [sys.executable, __file__, *sys.argv[1:], "--memory-of", name]
         memory = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        each = median / arguments.batch
+        gap = (runs[name]() - expected).abs().max()
         print(
-            f"{name:>10}  {median / arguments.batch:6.3f} s an utterance  {seconds['published'] / median:5.2f}×  "
-            f"{memory / 2**20:6.0f} MiB  logits differ by {(runs[name]() - expected).abs().max():.1e}"
+            f"{name:>10}  {each:6.3f} s an utterance  {seconds['published'] / median:5.2f}×  "
+            f"{memory / 2**20:6.0f} MiB  logits differ by {gap:.1e}"
         )
 
 

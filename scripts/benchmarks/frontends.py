@@ -23,13 +23,16 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from _published import fairseq_model, seconds_by_turns
+from _harness import first_line, median_seconds, name_of, thread_seconds, versions
+from _published import fairseq_model
 from torch import Tensor, nn
+from transformers import WavLMModel
 
 from nes2net import create_frontend
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
@@ -41,12 +44,18 @@ TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 1
 PEAK_SIZE = 2048  # size of the square matrices; their product gives the peak speed
 
 
+class Row(NamedTuple):
+    """A row of a table: a front-end, the type of its waveforms, and the type of its products."""
+
+    model: nn.Module
+    dtype: torch.dtype = torch.float32
+    product_dtype: torch.dtype = torch.float32
+
+
 class Eager(nn.Module):
     """WavLM of the transformers library on the weights of ``frontend``, B×N → B×T×D."""
 
     def __init__(self, frontend: nn.Module) -> None:
-        from transformers import WavLMModel
-
         super().__init__()
         with torch.device("meta"):
             self.model = WavLMModel(frontend.model.config)
@@ -57,15 +66,10 @@ class Eager(nn.Module):
         return [self.model(F.layer_norm(waveform, waveform.shape[-1:])).last_hidden_state]
 
 
-def forward_pass(model: Callable, waveform: Tensor) -> Callable[[], Any]:
-    """Make a function that computes ``model`` without gradients."""
-
-    def run() -> Tensor:
-        """Compute the outputs once."""
-        with torch.no_grad():
-            return model(waveform)
-
-    return run
+@torch.no_grad()
+def computed(model: Callable[[Tensor], Any], waveform: Tensor) -> Any:
+    """Compute ``model`` without gradients."""
+    return model(waveform)
 
 
 def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
@@ -74,109 +78,103 @@ def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
         weight = torch.randint(-127, 128, (PEAK_SIZE, PEAK_SIZE), dtype=torch.int8)
         values = torch.randint(1, 256, (PEAK_SIZE, PEAK_SIZE), dtype=torch.uint8)
         product = fastest_product(weight, torch.ones(PEAK_SIZE))
-        return {"oneDNN" if has_fast_product() else "PyTorch": lambda: product(values, torch.float32)}
+        library = "oneDNN" if has_fast_product() else "PyTorch"
+        return {library: partial(product, values, torch.float32)}
     linear = nn.Linear(PEAK_SIZE, PEAK_SIZE, bias=False, dtype=dtype)
     x = torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype)
-    return {"PyTorch": forward_pass(linear, x), "oneDNN": forward_pass(OneDNNLinear(linear), x)}
+    return {"PyTorch": partial(computed, linear, x), "oneDNN": partial(computed, OneDNNLinear(linear), x)}
 
 
-def measure(
-    models: dict[str, tuple[nn.Module, torch.dtype]], flops: int, samples: int, batches: list[int], rounds: int
-) -> None:
-    """Print a table for each batch size, with ratios to the first of ``models``.
+def peaks_of(seconds: Mapping[Any, float], products: Mapping[torch.dtype, Iterable[str]]) -> dict[torch.dtype, float]:
+    """The operations a second of the faster library in each precision.
 
     Args:
-        models: title → front-end, and the type of its waveforms.
+        seconds: (type, library) → seconds of a matrix product.
+    """
+    peaks = {}
+    for dtype, libraries in products.items():
+        fastest = min(seconds[dtype, library] for library in libraries)
+        peaks[dtype] = 2 * PEAK_SIZE**3 / fastest
+    return peaks
+
+
+def measure(rows: dict[str, Row], flops: int, samples: int, batches: list[int], rounds: int) -> None:
+    """Print a table for each batch size, with ratios to the first of ``rows``.
+
+    Args:
         flops: operations of one utterance.
     """
+    products = {row.product_dtype: matrix_products(row.product_dtype) for row in rows.values()}
     for batch in batches:
         waveform = 0.1 * torch.randn(batch, samples)
-        runs = {name: forward_pass(model, waveform.to(dtype)) for name, (model, dtype) in models.items()}
-        kinds = {name: torch.int8 if "int8" in name else dtype for name, (_, dtype) in models.items()}
-        products = {
-            (dtype, library): run
-            for dtype in dict.fromkeys(kinds.values())
-            for library, run in matrix_products(dtype).items()
-        }
-        seconds = seconds_by_turns(runs | products, rounds)
+        runs: dict[Any, Callable[[], Any]] = {}
+        for name, row in rows.items():
+            runs[name] = partial(computed, row.model, waveform.to(row.dtype))
+        for dtype, libraries in products.items():
+            for library, product in libraries.items():
+                runs[dtype, library] = product
+        seconds = median_seconds(runs, rounds, thread_seconds, warm_up=2)
+        peaks = peaks_of(seconds, products)
         print(f"batch {batch}")
-        peak: dict[torch.dtype, float] = {}
-        for dtype, library in products:
-            speed = 2 * PEAK_SIZE**3 / seconds[dtype, library]
-            peak[dtype] = max(peak.get(dtype, 0.0), speed)
-            print(f"{f'product, {_name(dtype)}, {library}':>30}  {speed / 1e9:8.1f} GFLOP/s")
-        reference = seconds[next(iter(models))]
-        for name, dtype in kinds.items():
-            share = flops * batch / seconds[name] / peak[dtype]
+        for dtype, peak in peaks.items():
+            print(f"{f'product, {name_of(dtype)}':>30}  {peak / 1e9:8.1f} GFLOP/s")
+        reference = seconds[next(iter(rows))]
+        for name, row in rows.items():
+            share = flops * batch / seconds[name] / peaks[row.product_dtype]
             each = 1000 * seconds[name] / batch
             print(f"{name:>30}  {each:8.1f} ms/utterance  {reference / seconds[name]:5.2f}×  {share:4.0%} of peak")
 
 
-def compare(models: dict[str, tuple[nn.Module, torch.dtype]], samples: int) -> None:
-    """Print how the outputs differ from those of the first model, as a share of their standard deviation."""
+def compare(rows: dict[str, Row], samples: int) -> None:
+    """Print how the outputs differ from those of the first row, as a share of their standard deviation."""
     waveform = 0.1 * torch.randn(1, samples)
-    outputs = {name: forward_pass(model, waveform.to(dtype))()[-1].float() for name, (model, dtype) in models.items()}
-    reference = outputs[next(iter(models))]
+    outputs = {name: computed(row.model, waveform.to(row.dtype))[-1].float() for name, row in rows.items()}
+    reference = outputs[next(iter(rows))]
     for name, output in outputs.items():
-        difference = (output - reference) / reference.std()
-        rms = difference.square().mean().sqrt().item()
-        largest = difference.abs().max().item()
-        print(f"{name:>30}  differs by {rms:.1e} rms, {largest:.1e} at most, of the output's standard deviation")
+        gap = (output - reference) / reference.std()
+        rms = gap.square().mean().sqrt().item()
+        print(f"{name:>30}  differs by {rms:.1e} rms, {gap.abs().max().item():.1e} at most, of the output's deviation")
 
 
 def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
     """Compare XLS-R 300M in all precisions with fairseq."""
     frontend = create_frontend("xlsr_300m", pretraining_heads=False, **options).eval()
     source, original = fairseq_model(frontend)
-    low = copy.deepcopy(frontend).bfloat16()
     int8 = quantise(copy.deepcopy(frontend))
-    models: dict[str, tuple[nn.Module, torch.dtype]] = {
-        f"{source}, float32": (original.eval(), torch.float32),
-        "nes2net, float32": (frontend, torch.float32),
-        "nes2net, bfloat16": (low, torch.bfloat16),
-        "nes2net, int8": (int8, next(int8.parameters()).dtype),
+    rows = {
+        f"{source}, float32": Row(original.eval()),
+        "nes2net, float32": Row(frontend),
+        "nes2net, bfloat16": Row(copy.deepcopy(frontend).bfloat16(), torch.bfloat16, torch.bfloat16),
+        "nes2net, int8": Row(int8, next(int8.parameters()).dtype, torch.int8),
     }
-    print(f"wav2vec 2.0, {_size(frontend)}")
-    compare(models, samples)
+    print("wav2vec 2.0")
+    compare(rows, samples)
     if not arguments.no_compile:
-        for name in ("bfloat16", "int8"):
-            model, dtype = models[f"nes2net, {name}"]
-            (compiled := copy.deepcopy(model)).compile(dynamic=False)
-            models[f"nes2net, {name}, compiled"] = compiled, dtype
-    measure(models, _flops("xlsr_300m", options, samples), samples, arguments.batches, arguments.rounds)
+        for name in ("nes2net, bfloat16", "nes2net, int8"):
+            compiled = copy.deepcopy(rows[name].model)
+            compiled.compile(dynamic=False)
+            rows[f"{name}, compiled"] = rows[name]._replace(model=compiled)
+    measure(rows, flops_of("xlsr_300m", options, samples), samples, arguments.batches, arguments.rounds)
 
 
 def wavlm(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
     """Compare WavLM-Large with its eager form."""
     frontend = create_frontend("wavlm_large", **options).eval()
-    models: dict[str, tuple[nn.Module, torch.dtype]] = {
-        "eager, float32": (Eager(frontend).eval(), torch.float32),
-        "nes2net, float32": (frontend, torch.float32),
-    }
-    print(f"WavLM, {_size(frontend)}")
-    compare(models, samples)
-    measure(models, _flops("wavlm_large", options, samples), samples, arguments.batches, arguments.rounds)
+    rows = {"eager, float32": Row(Eager(frontend).eval()), "nes2net, float32": Row(frontend)}
+    print("WavLM")
+    compare(rows, samples)
+    measure(rows, flops_of("wavlm_large", options, samples), samples, arguments.batches, arguments.rounds)
 
 
-def _flops(name: str, options: dict[str, Any], samples: int) -> int:
+def flops_of(name: str, options: dict[str, Any], samples: int) -> int:
     """Count the operations of a front-end for one utterance."""
     with torch.device("meta"):
         return count_flops(create_frontend(name, **options), torch.zeros(1, samples))
 
 
-def _size(frontend: nn.Module) -> str:
-    """Write the number of parameters."""
-    return f"{sum(p.numel() for p in frontend.parameters()):,} parameters"
-
-
-def _name(dtype: torch.dtype) -> str:
-    """The name of a type, without ``torch.``."""
-    return str(dtype).removeprefix("torch.")
-
-
 def main() -> None:
     """Measure both front-ends."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 12])
     parser.add_argument("--no-compile", action="store_true", help="measure the eager models only")
@@ -184,8 +182,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
 
-    options, samples = (TINY, 8000) if arguments.small else ({}, ASVSPOOF_SAMPLES)
-    print(f"{samples:,} samples, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
+    options = TINY if arguments.small else {}
+    samples = 8000 if arguments.small else ASVSPOOF_SAMPLES
+    print(f"{samples:,} samples, {versions()}")
     wav2vec2(options, samples, arguments)
     wavlm(options, samples, arguments)
 

@@ -4,15 +4,12 @@ Models are XLS-R 300M + Nes2Net-X with random weights; recordings are generated.
 
 ==========  ================================================================================================
 env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and float16; copies
-parity      every back-end, front-end and aggregation, small, and XLS-R and WavLM in full size against the CPU
-            in float32; batches against single utterances; `score` against `judge_trials`; memory that is too
-            small; more than 2³¹ elements; the switches of TF32
-scores      score files of 4 s and of whole utterances against those that the CPU writes
+parity      XLS-R and WavLM in full size against the CPU in float32; batches against single utterances; `score`
+            against `judge_trials`; memory that is too small; more than 2³¹ elements
 step        a training step of the published recipe against the published computation on the CPU: loss, gradients
-resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts
+resume      the same steps twice, and saved and loaded between
 throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
-files       decoding, `judge_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
-            two processes on one GPU
+files       decoding, `judge_trials` by precision, batch, readers, compiled
 train       the trainer against the published step, with its program's settings and freely: precisions, batches of
             12 to 96, CUDA graphs, activation checkpointing, Adam, compiled; memory; profiles of steps; an epoch
             with real files, extrapolated from a slice
@@ -30,7 +27,7 @@ the end, results.json and tables.md are written. The exit status is 1 if somethi
 row's "holds" is no; goals of speed do not count.
 
     scripts/bench gpu                        # all: at most 25 minutes on an H200
-    scripts/bench gpu correct                # env parity scores step resume: at most 8 minutes
+    scripts/bench gpu correct                # env parity step resume: at most 7 minutes
     scripts/bench gpu speed --seconds 540    # env throughput files train: 18 minutes without --seconds
     scripts/bench gpu parity --seconds 100
     scripts/bench gpu --device cpu --small   # tiny models, as a test; the figures mean nothing
@@ -49,7 +46,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import markdown_table
@@ -58,52 +55,54 @@ from nes2net.lib.terminal import markdown_table
 STAGES = {
     "env": 40,
     "parity": 200,
-    "scores": 50,
     "step": 50,
     "resume": 120,
     "throughput": 250,
     "files": 290,
     "train": 480,
 }
+BFLOAT16 = ("bfloat16", "bfloat16, compiled")
 GROUPS = {
-    "all": list(STAGES),
-    "correct": ["env", "parity", "scores", "step", "resume"],
+    "all": [*STAGES],
+    "correct": ["env", "parity", "step", "resume"],
     "speed": ["env", "throughput", "files", "train"],
 }
 
 
+class Goal(NamedTuple):
+    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``least``."""
+
+    title: str
+    section: str
+    kinds: tuple[str, ...]
+    column: str
+    least: float
+
+
+GOALS = [
+    Goal("bfloat16, utterances of 4 s per second", "throughput", BFLOAT16, "utterances/s", 1500),
+    Goal("bfloat16 against the published way", "throughput", BFLOAT16, "× published", 10),
+    Goal(
+        "training step in bf16 against the published way", "training step", ("bf16", "bf16, compiled"), "× published", 3
+    ),
+    Goal("training in bf16 with the best batch", "training step", ("bf16", "bf16, batch"), "× published", 5),
+    Goal("epoch in bf16 against the published program", "epoch", ("bf16",), "× published", 3),
+]
+
+
 def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
     """List the goals of speed: title, measured value, goal, and whether it is reached."""
-    speed_goals = (
-        (
-            "bfloat16, utterances of 4 s per second",
-            "throughput",
-            ("bfloat16", "bfloat16, compiled"),
-            "utterances/s",
-            1500,
-        ),
-        ("bfloat16 against the published way", "throughput", ("bfloat16", "bfloat16, compiled"), "× published", 10),
-        (
-            "training step in bf16 against the published way",
-            "training step",
-            ("bf16", "bf16, compiled"),
-            "× published",
-            3,
-        ),
-        ("training in bf16 with the best batch", "training step", ("bf16", "bf16, batch"), "× published", 5),
-        ("epoch in bf16 against the published program", "epoch", ("bf16",), "× published", 3),
-    )
-    for title, section, kinds, column, goal in speed_goals:
+    for goal in GOALS:
         speeds = []
         for row in rows:
             kind = re.sub(r"(?<=, batch) \d+$", "", row["what"])
-            if row["section"] == section and kind in kinds and column in row:
-                speeds.append(row[column])
-        best = max(speeds, default=None)
-        if best is None:
-            yield [title, "–", f"{goal:,}", "not measured"]
-        else:
-            yield [title, f"{best:,.1f}", f"{goal:,}", "yes" if best >= goal else "no"]
+            if row["section"] == goal.section and kind in goal.kinds and goal.column in row:
+                speeds.append(row[goal.column])
+        measured = f"{max(speeds):,.1f}" if speeds else "–"
+        reached = "not measured"
+        if speeds:
+            reached = "yes" if max(speeds) >= goal.least else "no"
+        yield [goal.title, measured, f"{goal.least:,}", reached]
 
 
 def report(out: Path) -> bool:
@@ -113,13 +112,18 @@ def report(out: Path) -> bool:
     rows = []
     for stage in STAGES:
         path = out / f"{stage}.jsonl"
-        rows += [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+        if path.is_file():
+            rows += map(json.loads, path.read_text().splitlines())
     lines = []
     for section in dict.fromkeys(row["section"] for row in rows):
         section_rows = [row for row in rows if row["section"] == section]
-        columns = [name for name in dict.fromkeys(name for row in section_rows for name in row) if name != "section"]
+        columns: dict[str, None] = {}  # in the order of their first rows
+        for row in section_rows:
+            columns |= dict.fromkeys(row)
+        del columns["section"]
         cells = [[shown(row.get(name, "")) for name in columns] for row in section_rows]
-        lines += [f"\n## {section}\n", markdown_table(["" if c == "what" else c for c in columns], cells)]
+        head = ["" if name == "what" else name for name in columns]
+        lines += [f"\n## {section}\n", markdown_table(head, cells)]
     lines += ["\n## goals\n", markdown_table(["", "measured", "wanted", "reached"], goals(rows))]
     problems = [row for row in rows if "error" in row or row.get("holds") is False]
     for row in problems:
@@ -134,33 +138,39 @@ def report(out: Path) -> bool:
 def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
     """Run each stage in a process of its own; a stage gets its share of the remaining time."""
     seconds = arguments.seconds or sum(STAGES[name] for name in names) * (10 if arguments.small else 1)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    if arguments.small:
-        environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, even for a tiny model
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as work:
         for number, name in enumerate(names):
             share = STAGES[name] / sum(STAGES[later] for later in names[number:])
             limit = (end - time.monotonic()) * share
             print(f"\n=== {name}, at most {limit:.0f} s", flush=True)
-            flags = ["--work", work, "--seconds", str(limit), "--out", str(arguments.out), "--device", arguments.device]
-            command = [sys.executable, __file__, name, *flags, *(["--small"] if arguments.small else [])]
             path = arguments.out / f"{name}.jsonl"
             path.unlink(missing_ok=True)
-            problem = None
-            try:
-                # cuBLAS reads the variable at its first use, which may be in the published way.
-                cublas = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if name in ("resume", "train") else {}
-                environment_of_stage = {**cublas, **environment}
-                status = subprocess.run(
-                    command, env=environment_of_stage, timeout=max(1.0, limit) + 10, check=False
-                ).returncode
-                problem = f"ended with status {status}" if status else None
-            except subprocess.TimeoutExpired:
-                problem = f"stopped after {limit:.0f} s"
+            problem = start_stage(name, work, limit, arguments)
             if problem:
                 with open(path, "a") as file:
                     file.write(json.dumps({"section": "stages", "what": name, "error": problem}) + "\n")
+
+
+def start_stage(name: str, work: str, limit: float, arguments: argparse.Namespace) -> str:
+    """Run a stage in a process of its own for ``limit`` seconds; return what went wrong, or an empty text."""
+    flags = ["--work", work, "--seconds", str(limit), "--out", str(arguments.out), "--device", arguments.device]
+    if arguments.small:
+        flags.append("--small")
+    environment = {"PYTHONUNBUFFERED": "1"}
+    if arguments.small:
+        environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, even for a tiny model
+    if name in ("resume", "train"):
+        # cuBLAS reads the variable at its first use, which may be in the published way.
+        environment["CUBLAS_WORKSPACE_CONFIG"] = os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    command = [sys.executable, __file__, name, *flags]
+    try:
+        subprocess.run(command, env={**os.environ, **environment}, timeout=max(1.0, limit) + 10, check=True)
+    except subprocess.TimeoutExpired:
+        return f"stopped after {limit:.0f} s"
+    except subprocess.CalledProcessError as error:
+        return f"ended with status {error.returncode}"
+    return ""
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
@@ -172,9 +182,8 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
 
     if arguments.device.startswith("cuda:"):
         torch.cuda.set_device(choose_device(arguments.device))  # measure the memory of this device
-    stage = Stage(
-        name, choose_device(arguments.device), arguments.small, arguments.seconds, arguments.out, arguments.work
-    )
+    device = choose_device(arguments.device)
+    stage = Stage(name, device, arguments.small, arguments.seconds, arguments.out, arguments.work)
     importlib.import_module(f"_gpu_{name}").measure(stage)
 
 
@@ -191,12 +200,16 @@ def main() -> int:
     add("--out", type=Path, default=Path(tempfile.gettempdir(), "nes2net_gpu"), help="folder of the results")
     add("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if unknown := set(arguments.stages) - {*GROUPS, *STAGES, "report"}:
-        parser.error(f"no stage {', '.join(sorted(unknown))}; there are {', '.join([*GROUPS, *STAGES, 'report'])}")
+    known_stages = [*GROUPS, *STAGES, "report"]
+    unknown_stages = sorted(set(arguments.stages) - set(known_stages))
+    if unknown_stages:
+        parser.error(f"no stage {', '.join(unknown_stages)}; there are {', '.join(known_stages)}")
     if arguments.work:
         run_stage(arguments.stages[0], arguments)
         return 0
-    chosen_stages = {stage for name in arguments.stages for stage in GROUPS.get(name, [name])}
+    chosen_stages = set()
+    for name in arguments.stages:
+        chosen_stages |= set(GROUPS.get(name, [name]))
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.small or arguments.device == "cpu":
         print("without meaning: figures of " + ("tiny models" if arguments.small else "a CPU"))

@@ -6,15 +6,19 @@ because other programs on the machine disturb it little.
 """
 
 import argparse
-import statistics
-import sys
-import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-import scipy
+from _harness import first_line, median_seconds, processor_seconds
+from numpy.typing import NDArray
 from scipy import signal
 
 from nes2net.data.augment import RawBoostParameters, rawboost
+
+#: Algorithm → kinds of noise, one after the other; and those whose results are added.
+SERIES = {0: (), 1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
+PARALLEL = {8: (1, 2), 9: (1, 2, 3)}
 
 
 class PlainRawBoost:
@@ -32,10 +36,11 @@ class PlainRawBoost:
     def __call__(self, x: np.ndarray, algo: int) -> np.ndarray:
         """Apply algorithm ``algo``, 0 to 9, to a waveform."""
         noises = {1: self.convolutive, 2: self.impulsive, 3: self.stationary}
-        for kind in {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}.get(algo, ()):
+        if algo in PARALLEL:
+            noisy = [noises[kind](x) for kind in PARALLEL[algo]]
+            return self.normalise(sum(noisy), always=False)
+        for kind in SERIES[algo]:
             x = noises[kind](x)
-        if algo in (8, 9):
-            x = self.normalise(sum(noises[kind](x) for kind in {8: (1, 2), 9: (1, 2, 3)}[algo]), always=False)
         return x
 
     def draw(self, low: float, high: float) -> float:
@@ -58,8 +63,10 @@ class PlainRawBoost:
             width = self.draw(p.minBW, p.maxBW)
             count = int(self.draw(p.minCoeff, p.maxCoeff))
             count += 1 - count % 2
-            edges = [max(centre - width / 2, 0.001), min(centre + width / 2, nyquist - 0.001)]
-            b = np.convolve(signal.firwin(count, edges, window="hamming", fs=self.sample_rate), b)
+            low = max(centre - width / 2, 0.001)
+            high = min(centre + width / 2, nyquist - 0.001)
+            band = signal.firwin(count, [low, high], window="hamming", fs=self.sample_rate)
+            b = np.convolve(band, b)
         gain = self.draw(min_gain, max_gain)
         _, response = signal.freqz(b, 1, fs=self.sample_rate)
         return 10 ** (gain / 20) * b / np.abs(response).max()
@@ -76,8 +83,10 @@ class PlainRawBoost:
         p = self.p
         y = np.zeros(len(x))
         for power in range(1, p.N_f + 1):
-            gain_offsets = (p.minBiasLinNonLin, p.maxBiasLinNonLin) if power > 1 else (0, 0)
-            b = self.notch_filter(p.minG - gain_offsets[0], p.maxG - gain_offsets[1])
+            is_linear = power == 1
+            min_gain = p.minG - (0 if is_linear else p.minBiasLinNonLin)
+            max_gain = p.maxG - (0 if is_linear else p.maxBiasLinNonLin)
+            b = self.notch_filter(min_gain, max_gain)
             y = y + self.filter(np.power(x, power), b)
         return self.normalise(y - y.mean(), always=False)
 
@@ -86,7 +95,8 @@ class PlainRawBoost:
         beta = self.draw(0, self.p.P)
         count = int(len(x) * (beta / 100))
         positions = self.rng.permutation(len(x))[:count]
-        factor = (2 * self.rng.random_sample(count) - 1) * (2 * self.rng.random_sample(count) - 1)
+        first_factor = 2 * self.rng.random_sample(count) - 1
+        factor = first_factor * (2 * self.rng.random_sample(count) - 1)
         y = x.copy()
         y[positions] = x[positions] + self.p.g_sd * x[positions] * factor
         return self.normalise(y, always=False)
@@ -108,9 +118,34 @@ def speech_like(length: int, peak: float) -> np.ndarray:
     return (x * (peak / np.abs(x).max())).astype(np.float32)
 
 
+class Contender:
+    """Augments a waveform with a new generator of random numbers in each call, so that all rounds differ.
+
+    Args:
+        make_rng: makes a generator of a seed.
+        augment: augments a waveform by an algorithm with a generator.
+    """
+
+    def __init__(self, make_rng: Callable, augment: Callable, x: NDArray) -> None:
+        self.make_rng = make_rng
+        self.augment = augment
+        self.x = x
+        self.seed = 0
+
+    def run(self, algo: int) -> None:
+        """Augment once."""
+        self.augment(self.x, algo, self.make_rng(self.seed))
+        self.seed += 1
+
+
+def plain_rawboost(x: NDArray, algo: int, rng: np.random.RandomState) -> NDArray:
+    """Augment ``x`` by the plain rendering."""
+    return PlainRawBoost(rng, RawBoostParameters())(x, algo)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Measure all algorithms, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--length", type=int, default=64600, help="samples per utterance")
     parser.add_argument("--peak", type=float, default=0.5, help="peak of the waveform")
     parser.add_argument("--rounds", type=int, default=60, help="interleaved rounds")
@@ -118,26 +153,19 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
 
     x = speech_like(arguments.length, arguments.peak)
-    defaults = RawBoostParameters()
     contenders = {
-        "plain": (np.random.RandomState, lambda rng, algo: PlainRawBoost(rng, defaults)(x, algo)),
-        "RandomState": (np.random.RandomState, lambda rng, algo: rawboost(x, algo, rng)),
-        "Generator": (np.random.default_rng, lambda rng, algo: rawboost(x, algo, rng)),
+        "plain": Contender(np.random.RandomState, plain_rawboost, x),
+        "RandomState": Contender(np.random.RandomState, rawboost, x),
+        "Generator": Contender(np.random.default_rng, rawboost, x),
     }
-    print(
-        f"Python {sys.version.split()[0]}, NumPy {np.__version__}, SciPy {scipy.__version__}; {arguments.length} samples"
-    )
-    print(f"{'algo':>4} {'plain':>11} {'RandomState':>20} {'Generator':>20}")
+    print(f"{arguments.length} samples\n{'algo':>4} {'plain':>11} {'RandomState':>20} {'Generator':>20}")
     for algo in arguments.algorithms:
-        times = {name: [] for name in contenders}
-        for seed in range(arguments.rounds):
-            for name, (make_rng, run) in contenders.items():
-                rng = make_rng(seed)
-                start = time.process_time()
-                run(rng, algo)
-                times[name].append(time.process_time() - start)
-        plain, *own_times = (statistics.median(spent) * 1e3 for spent in times.values())
-        print(f"{algo:>4} {plain:>8.2f} ms " + " ".join(f"{ms:>8.2f} ms {plain / ms:>6.1f}x" for ms in own_times))
+        runs = {name: partial(contender.run, algo) for name, contender in contenders.items()}
+        seconds = median_seconds(runs, arguments.rounds, processor_seconds)
+        row = f"{algo:>4} {1e3 * seconds['plain']:>8.2f} ms"
+        for name in ("RandomState", "Generator"):
+            row += f" {1e3 * seconds[name]:>8.2f} ms {seconds['plain'] / seconds[name]:>6.1f}x"
+        print(row)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 import torch
+from _harness import first_line, in_turn, thread_seconds
 
 from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.collection import score_collection
@@ -41,6 +42,7 @@ from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import score_batch
 
 _SAMPLES = 64600
+BATCH = 8
 SMALL = {
     "frontend": {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 256},
     "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
@@ -65,45 +67,76 @@ def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
     return trials
 
 
-def processor_seconds() -> float:
-    """Measure the processor seconds of this process and of all that it has started."""
-    ticks = 0
-    pids_to_count = [os.getpid()]
-    parents = dict[int, tuple[int, int]]()
+def seconds_of_processes() -> float:
+    """Measure the processor seconds of this process and of all that it has started, from Linux."""
+    ticks = {}
+    children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue  # the process ended meanwhile
-        parents[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))  # children that ended too
-    while pids_to_count:
-        pid = pids_to_count.pop()
-        ticks += parents[pid][1]
-        pids_to_count += [child for child, (parent, _) in parents.items() if parent == pid]
-    return ticks / os.sysconf("SC_CLK_TCK")
+        pid = int(path.parent.name)
+        ticks[pid] = sum(map(int, fields[11:15]))  # with its children that ended
+        children.setdefault(int(fields[1]), []).append(pid)
+    pids = [os.getpid()]
+    for pid in pids:  # grows while it is read
+        pids += children.get(pid, [])
+    return sum(ticks[pid] for pid in pids) / os.sysconf("SC_CLK_TCK")
 
 
 def measured(run: Callable[[], object]) -> tuple[float, float]:
     """Call ``run``, and return its seconds of wall time and of processors."""
     time.sleep(3)  # let the last actor end first, because the seconds of an ended process are not counted any more
     began = time.perf_counter()
-    used = processor_seconds()
+    used_before = seconds_of_processes()
     run()
-    return time.perf_counter() - began, processor_seconds() - used
+    return time.perf_counter() - began, seconds_of_processes() - used_before
 
 
 def of_detector(detector: Detector) -> float:
-    """Measure the processor seconds of a recording in a batch of 8, without reading; the first batch warms up."""
-    waveforms = 0.1 * torch.randn(8, _SAMPLES)
-    score_batch(detector, waveforms)
-    began = time.process_time()
-    score_batch(detector, waveforms)
-    return (time.process_time() - began) / len(waveforms)
+    """Measure the processor seconds of a recording in a batch, without reading; the first batch warms up."""
+    score = partial(score_batch, detector, 0.1 * torch.randn(BATCH, _SAMPLES))
+    score()
+    return thread_seconds(score) / BATCH
+
+
+def race(folder: Path, config: dict, precision: str, trials: list[Trial], rounds: int) -> dict[str, list]:
+    """Score with both programs in turn, and return what :func:`measured` returns of each round but the first.
+
+    Raises:
+        SystemExit: if the scores differ.
+    """
+    path = folder / "model"
+    Detector.from_config(config).eval().save(path)
+    detector = Detector.from_pretrained(path, "cpu", precision)
+    model = Model(str(path), "cpu", precision)
+    alone = folder / "alone.txt"
+    scaled = folder / "scaled.txt"
+
+    def score_alone() -> None:
+        """Score as `nes2net score`."""
+        settings = ScoringSettings(num_samples=_SAMPLES, batch_size=BATCH, overwrite=True)
+        judge_trials(detector, trials, alone, Scores(), settings=settings)
+
+    def score_scaled() -> None:
+        """Score as `nes2net scale`, into a new folder."""
+        out = Path(tempfile.mkdtemp(dir=folder))
+        score_collection(folder / "set", model, out, batch_size=BATCH, resources=Resources(1))
+        to_score_file(out, scaled)
+
+    runs = {"nes2net score": score_alone, "nes2net scale": score_scaled}
+    if rounds > 1:
+        in_turn(runs, 1, measured)  # to warm up
+    figures = in_turn(runs, rounds, measured)
+    if alone.read_bytes() != scaled.read_bytes():
+        sys.exit("the scores of the two programs differ")
+    return figures
 
 
 def main() -> None:
-    """Score with both programs in turn, compare the scores, and print times."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Score with both programs, and print times."""
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--rows", type=int, default=16, help="recordings in a shard; whole batches of 8")
@@ -123,34 +156,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, connected(Resources(1)):
         folder = Path(name)
         trials = write_shards(folder / "set", args.shards, args.rows)
-        Detector.from_config(config).eval().save(folder / "model")
-        detector = Detector.from_pretrained(folder / "model", "cpu", args.dtype)
-        figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
-        for number in range(args.rounds + (args.rounds > 1)):
-            alone = folder / f"{number}.txt"
-            out = folder / f"out{number}"
-            a = measured(
-                partial(
-                    judge_trials,
-                    detector,
-                    trials,
-                    alone,
-                    Scores(),
-                    settings=ScoringSettings(num_samples=_SAMPLES, batch_size=8),
-                )
-            )
-            model = Model(str(folder / "model"), "cpu", args.dtype)
-            b = measured(partial(score_collection, folder / "set", model, out, batch_size=8, resources=Resources(1)))
-            to_score_file(out, folder / "scaled.txt")
-            if alone.read_bytes() != (folder / "scaled.txt").read_bytes():
-                sys.exit("the scores of the two ways differ")
-            if number or args.rounds == 1:  # the first round is for warming up
-                figures["nes2net score"].append(a)
-                figures["nes2net scale"].append(b)
+        figures = race(folder, config, args.dtype, trials, args.rounds)
     print(f"{len(trials)} recordings of 4 s, {args.dtype}, one thread; the scores are the same to the last bit")
-    for way, found in figures.items():
-        wall, used = (statistics.median(values) for values in zip(*found))
-        print(f"{way}: {wall:.1f} s; {used / len(trials):.3f} processor seconds a recording")
+    for program, seconds in figures.items():
+        wall, used = (statistics.median(values) for values in zip(*seconds))
+        print(f"{program}: {wall:.1f} s; {used / len(trials):.3f} processor seconds a recording")
 
 
 if __name__ == "__main__":

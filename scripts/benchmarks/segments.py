@@ -8,14 +8,11 @@ own evaluates: ``nes2net evaluate partialspoof`` with all resolutions and interv
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from _harness import first_line, nes2net_process
 
 from nes2net.metrics.localisation.label_files import rttm_text
 from nes2net.metrics.localisation.segments import Segment, segments_of_frames
@@ -65,21 +62,18 @@ def make(folder: Path, count: int) -> int:
 
 def main() -> None:
     """Make the set, evaluate it, and print time and memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--utterances", type=int, default=UTTERANCES)
     parser.add_argument("--keep", type=Path, help="a folder for the set, which is made there if it is not there yet")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
-        if not (folder / "frames.txt").exists():
+        frames = folder / "frames.txt"
+        if not frames.exists():
             print(f"{make(folder, arguments.utterances):,} frames of {arguments.utterances:,} utterances", flush=True)
-        command = [sys.executable, "-m", "nes2net", "evaluate", "partialspoof", str(folder / "frames.txt")]
-        start = time.perf_counter()
-        subprocess.run([*command, "--keys", str(folder), "--resolution", "20"], check=True)
-        seconds = time.perf_counter() - start
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processor = usage.ru_utime + usage.ru_stime
-        print(f"{seconds:.1f} s, {processor:.1f} s of processor time, at most {usage.ru_maxrss / 2**20:.2f} GiB")
+        usage = nes2net_process("evaluate", "partialspoof", str(frames), "--keys", str(folder), "--resolution", "20")
+    seconds = f"{usage.seconds:.1f} s, {usage.processor_seconds:.1f} s of processor time"
+    print(f"{seconds}, at most {usage.gigabytes:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,9 @@
 """Claim: a 20 ms push takes 0.02 ms, and one core carries 81 channels of LFCC + Nes2Net-X; memory stays flat.
 
-Weights are random, except for ``--alarms``. Times are processor time of one thread, which a loaded
-machine changes little.
+Weights are random. Times are processor time of one thread, which a loaded machine changes little.
 
-    scripts/bench stream                                    # minutes; XLS-R 300M needs 3 GB of memory
-    scripts/bench stream --minutes 10                       # five calls in real time, beside hostile clients
-    scripts/bench stream --alarms PARTIALSPOOF --model CKPT --calibration FILE
-    scripts/bench stream --small                            # as a test; the figures mean nothing
-
-``--alarms`` reads the partially spoofed recordings of ``scripts/demo.sh --all``.
+    scripts/bench stream            # minutes; XLS-R 300M needs 3 GB of memory
+    scripts/bench stream --small    # as a test; the figures mean nothing
 """
 
 from __future__ import annotations
@@ -16,13 +11,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import _stream_alarms
-import _stream_clients
 import numpy as np
 import torch
+from _harness import first_line, own_memory
 from numpy.typing import NDArray
 from scipy.signal import sawtooth
 
@@ -141,7 +133,7 @@ def measure_memory(hours: float, hop: float) -> None:
     memory = []
     for _ in range(minutes):
         run(channel, samples, 8000, 60.0)
-        memory.append(_stream_clients.own_memory())
+        memory.append(own_memory())
     first = min(5, minutes - 1)
     print(
         f"memory with a window every {hop:g} s: {memory[0]:.1f} MiB after a minute, {memory[first]:.1f} after "
@@ -151,31 +143,18 @@ def measure_memory(hours: float, hop: float) -> None:
 
 
 def main() -> None:
-    """Run the measurement that the flags choose."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    add: Any = parser.add_argument
-    add("--small", action="store_true", help="a tiny transformer alone and a minute of audio, to see that it runs")
-    add("--minutes", type=float, help="only WebSocket clients, for so long")
-    add("--alarms", type=Path, help="only false alarms and delays, on the partially spoofed recordings of this folder")
-    add("--model", type=Path, help="a trained checkpoint, for --alarms")
-    add("--calibration", type=Path, help="its calibration, for --alarms")
-    add("--repeats", type=int, default=6, help="orders of the bona fide recordings of a speaker, for --alarms")
+    """Run all measurements."""
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
+    parser.add_argument("--small", action="store_true", help="a tiny transformer alone and a minute of audio")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    if arguments.minutes:
-        _stream_clients.measure(60 * arguments.minutes, LFCC)
-    elif arguments.alarms:
-        if not (arguments.model and arguments.calibration):
-            parser.error("--alarms needs --model and --calibration")
-        _stream_alarms.measure(arguments.alarms, arguments.model, arguments.calibration, arguments.repeats, 1.0)
-    else:
-        measure_pushes(10.0 if arguments.small else 60.0)
-        # Memory comes before large detectors, whose freed memory would hide its growth.
-        measure_memory(1 / 60 if arguments.small else 1.0, 1.0)
-        measure_memory(1 / 60 if arguments.small else 6.0, 60.0)
-        measure_speech()
-        measure_windows(arguments.small)
+    measure_pushes(10.0 if arguments.small else 60.0)
+    # Memory comes before large detectors, whose freed memory would hide its growth.
+    measure_memory(1 / 60 if arguments.small else 1.0, 1.0)
+    measure_memory(1 / 60 if arguments.small else 6.0, 60.0)
+    measure_speech()
+    measure_windows(arguments.small)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from _harness import first_line, in_turn, wall_seconds
 
 _SETTINGS = (
     "{model: {frontend: {name: lps, n_fft: 512, hop_length: 256, num_bins: 256}, backend: {name: nes2net_x, nes_ratio: [4, 4]}}, "
@@ -34,57 +36,57 @@ _KINDS = {
     "sleeping": "import sys; from nes2net.cli.main import main; sys.exit(main(sys.argv[1:]))",
 }
 
+_RUN_NUMBERS = count()
 
-def write_corpus(folder: Path, count: int) -> None:
-    """Write noise of two colours: ``count`` recordings of 2.5 s for training, and 8 for development."""
+
+def write_corpus(folder: Path, num_recordings: int) -> None:
+    """Write noise of two colours: ``num_recordings`` recordings of 2.5 s for training, and 8 for development."""
     rng = np.random.default_rng(0)
-    for number in range(count + 8):
+    for number in range(num_recordings + 8):
         spoof = number % 2
         noise = 0.1 * np.convolve(rng.standard_normal(40000), [1, 0.9 if spoof else -0.9], "same")
-        path = folder / ("train" if number < count else "dev") / ("fake" if spoof else "real") / f"{number}.flac"
+        split = "train" if number < num_recordings else "dev"
+        label = "fake" if spoof else "real"
+        path = folder / split / label / f"{number}.flac"
         path.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(path, noise, 16000)
 
 
-def seconds_of_training(kind: str, folder: Path, name: str, epochs: int) -> float:
-    """Train in a process of its own, and return its wall time in seconds."""
+def train(kind: str, folder: Path, epochs: int) -> None:
+    """Train in a process of its own, as a new run."""
     removed_variables = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     variables = {name: value for name, value in os.environ.items() if name not in removed_variables}
     command = [sys.executable, "-c", _KINDS[kind], "train", "recipe.yaml", "data.root=corpus", f"train.epochs={epochs}"]
-    start = time.perf_counter()
-    finished = subprocess.run(
-        [*command, f"comment={name}", "--device", "cpu"], cwd=folder, env=variables, capture_output=True, text=True
-    )
+    command += [f"comment={kind}{next(_RUN_NUMBERS)}", "--device", "cpu"]
+    finished = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
     if finished.returncode:
         sys.exit(finished.stderr)
-    return time.perf_counter() - start
 
 
 def main() -> None:
     """Measure both kinds, and print medians."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=160, help="recordings to train on")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--load", type=int, default=0, metavar="N", help="processes that compute beside the training")
     arguments = parser.parse_args()
     load_processes = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(arguments.load)]
-    seconds_by_kind: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write_corpus(folder / "corpus", arguments.count)
             (folder / "recipe.yaml").write_text(_SETTINGS, encoding="utf-8")
-            for turn in range(arguments.rounds):
-                for kind in _KINDS:
-                    seconds_by_kind[kind].append(seconds_of_training(kind, folder, f"{kind}{turn}", arguments.epochs))
+            runs = {kind: partial(train, kind, folder, arguments.epochs) for kind in _KINDS}
+            seconds = in_turn(runs, arguments.rounds, wall_seconds)
     finally:
         for process in load_processes:
             process.kill()
     print(f"{os.cpu_count()} processors, {arguments.load} processes beside the training")
-    for kind, times in seconds_by_kind.items():
-        ratio = statistics.median(seconds_by_kind["spinning"]) / statistics.median(times)
-        print(f"{kind:>10}  {statistics.median(times):7.1f} s  {ratio:5.2f}×  ({min(times):.1f} to {max(times):.1f})")
+    medians = {kind: statistics.median(times) for kind, times in seconds.items()}
+    for kind, times in seconds.items():
+        ratio = medians["spinning"] / medians[kind]
+        print(f"{kind:>10}  {medians[kind]:7.1f} s  {ratio:5.2f}×  ({min(times):.1f} to {max(times):.1f})")
 
 
 if __name__ == "__main__":

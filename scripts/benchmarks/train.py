@@ -30,19 +30,18 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import torch
 import torch.nn.functional as F
 from _epoch import STEPS
-from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by_turns
+from _gpu import Stage
+from _gpu_train import measure_epochs
+from _harness import first_line, generated_trials, median_seconds, thread_seconds, versions
+from _published import FEATURE_DIM, PublishedDetector, PublishedNes2NetX
 from torch import Tensor, nn
 
 from nes2net import Detector
-from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.augment.rawboost import RawBoost
-from nes2net.data.corpora.trial import Trial
 from nes2net.models.backends.nes2net import nes2net_x
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
@@ -55,19 +54,6 @@ TINY = {
     "encoder_ffn_embed_dim": 256,
 }  # as wide as XLS-R 300M, because the transcription of the back-end needs this width
 CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
-
-
-class PublishedDetector(nn.Module):
-    """The front-end with the reference back-end, B×N → B×2."""
-
-    def __init__(self, frontend: nn.Module) -> None:
-        super().__init__()
-        self.frontend = frontend
-        self.backend = PublishedNes2NetX()
-
-    def forward(self, waveforms: Tensor) -> Tensor:
-        """Logits B×2 of waveforms B×N."""
-        return self.backend(self.frontend(waveforms)[-1])
 
 
 def training_step(
@@ -87,7 +73,6 @@ def training_step(
     targets = torch.arange(len(inputs)) % 2
 
     def step() -> None:
-        """Do one step."""
         model.train()
         inputs.grad = None
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -108,15 +93,14 @@ def race(models: dict[str, nn.Module], inputs: Tensor, rounds: int, compiled: bo
         for name, model in models.items():
             runs[name, precision] = training_step(model, model, inputs, bfloat16, with_inputs)
             if compiled and name != reference:
-                runs[f"{name}, compiled", precision] = training_step(
-                    model, torch.compile(model), inputs, bfloat16, with_inputs
-                )
-    seconds = seconds_by_turns(runs, rounds)
+                compiled_model = torch.compile(model)
+                step = training_step(model, compiled_model, inputs, bfloat16, with_inputs)
+                runs[f"{name}, compiled", precision] = step
+    seconds = median_seconds(runs, rounds, thread_seconds, warm_up=2)
     for (name, precision), median in seconds.items():
-        print(
-            f"{name:>24}, {precision:<8}  {1000 * median:9.1f} ms  {len(inputs) / median:8.2f} utterances/s  "
-            f"{seconds[reference, precision] / median:5.2f}×"
-        )
+        ratio = seconds[reference, precision] / median
+        speed = f"{1000 * median:9.1f} ms  {len(inputs) / median:8.2f} utterances/s  {ratio:5.2f}×"
+        print(f"{name:>24}, {precision:<8}  {speed}")
 
 
 @torch.no_grad()
@@ -127,7 +111,8 @@ def largest_difference(a: nn.Module, b: nn.Module, inputs: Tensor) -> float:
 
 def backend(arguments: argparse.Namespace) -> None:
     """Measure the back-end."""
-    batch, frames = (2, 20) if arguments.small else (BACKEND_BATCH, FRAMES)
+    batch = 2 if arguments.small else BACKEND_BATCH
+    frames = 20 if arguments.small else FRAMES
     print(f"\nback-end, batch {batch}, {frames} frames")
     models = {"published": PublishedNes2NetX(), "nes2net_x": nes2net_x()}
     models["nes2net_x"].load_state_dict(models["published"].state_dict())
@@ -139,34 +124,11 @@ def detector(arguments: argparse.Namespace) -> None:
     """Measure the whole detector."""
     samples = 8000 if arguments.small else ASVSPOOF_SAMPLES
     options = {"name": "xlsr_300m", "pretraining_heads": False, **(TINY if arguments.small else {})}
-    own_detector = Detector.from_config(
-        {"frontend": options, "aggregation": {"name": "last"}, "backend": {"name": "nes2net_x"}}
-    )
-    source, frontend = fairseq_model(own_detector.frontend)
-    published = PublishedDetector(frontend)
-    published.backend.load_state_dict(own_detector.backend.state_dict(), assign=True)
-    size = sum(p.numel() for p in own_detector.parameters())
-    print(f"\nwhole detector, {size:,} parameters, batch {arguments.batch}, {samples:,} samples; published: {source}")
-    race(
-        {"published": published, "nes2net": own_detector},
-        0.1 * torch.randn(arguments.batch, samples),
-        arguments.rounds,
-        arguments.compile,
-    )
-
-
-def generated_trials(folder: Path, count: int) -> list[Trial]:
-    """Write FLAC files of noise in syllables, 1.5 to 5 s, on average as long as those of ASVspoof 2019."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for number in range(count):
-        length = int(rng.uniform(1.5, 5) * SAMPLE_RATE)
-        noise = np.convolve(rng.standard_normal(length), np.hanning(16), "same")
-        syllables = np.sin(2 * np.pi * 2 * np.arange(length) / SAMPLE_RATE) ** 2
-        path = folder / f"{number}.flac"
-        soundfile.write(path, 0.05 * noise * syllables, SAMPLE_RATE)
-        trials.append(Trial(str(number), path, ("bonafide", "spoof")[number % 2]))
-    return trials
+    own_detector = Detector.from_config({"frontend": options, "aggregation": "last", "backend": "nes2net_x"})
+    published = PublishedDetector(own_detector)
+    print(f"\nwhole detector, batch {arguments.batch}, {samples:,} samples; published: {published.source}")
+    models = {"published": published, "nes2net": own_detector}
+    race(models, 0.1 * torch.randn(arguments.batch, samples), arguments.rounds, arguments.compile)
 
 
 def utterances_per_second(batches: Iterable) -> float:
@@ -176,17 +138,17 @@ def utterances_per_second(batches: Iterable) -> float:
     next(iterator)
     start = time.perf_counter()
     for batch in iterator:
-        count += len(batch.targets)
+        count += len(batch.part.targets)
     return count / (time.perf_counter() - start)
 
 
 def data(arguments: argparse.Namespace) -> None:
     """Train a small detector, and print how long it waits for data."""
-    small = Detector.from_config(
-        {"frontend": {"name": "wav2vec2_small"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    )
+    backend_config = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    small = Detector.from_config({"frontend": "wav2vec2_small", "backend": backend_config})
     optimizer = torch.optim.Adam(small.train().parameters(), lr=1e-3, weight_decay=1e-4)
-    count, batch = (24, 4) if arguments.small else (360, 12)
+    count = 24 if arguments.small else 360
+    batch = 4 if arguments.small else 12
     with tempfile.TemporaryDirectory() as folder:
         trials = generated_trials(Path(folder), count)
         batches = EpochBatches(count, batch, seed=0, shuffle=True)
@@ -201,17 +163,12 @@ def data(arguments: argparse.Namespace) -> None:
             meter.update(len(targets), loss=loss.item())
     print(f"\nsmall detector, batch {batch}, 32,000 samples, RawBoost 4, 1 reading process")
     print(f"  reading alone {alone:8.1f} utterances/s")
-    print(
-        f"  training      {meter.utterances_per_second:8.1f} utterances/s, {meter.wait_share:.1%} of its time waiting for data"
-    )
-    print(f"  {'data-bound' if meter.wait_share > WAIT_LIMIT else 'not data-bound'} (limit {WAIT_LIMIT:.0%})")
+    print(f"  training      {meter.utterances_per_second:8.1f} utterances/s")
+    print(f"  waiting for data {meter.wait_share:.1%} of its time (data-bound from {WAIT_LIMIT:.0%} on)")
 
 
 def epoch(arguments: argparse.Namespace) -> None:
     """Measure an epoch of the trainer in both precisions, and one of the published program."""
-    from _gpu import Stage
-    from _gpu_train import measure_epochs  # imports this file's neighbours, which import this file
-
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         stage = Stage("epoch", torch.device("cpu"), arguments.small, seconds=math.inf, out=folder, work=folder)
@@ -225,7 +182,7 @@ MEASUREMENTS = {"backend": backend, "detector": detector, "data": data, "epoch":
 
 def main() -> None:
     """Run the chosen measurements."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2, help="utterances in a step of the whole detector")
     parser.add_argument("--parts", nargs="+", choices=list(MEASUREMENTS), default=list(MEASUREMENTS))
@@ -233,7 +190,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="tiny models on half a second, to see that it runs")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
+    print(versions())
     for name in arguments.parts:
         MEASUREMENTS[name](arguments)
 

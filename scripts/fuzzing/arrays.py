@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from builders.hostile import nes2net
 
 from fuzzing import FIXED, Boundary
-from nes2net.apps.scale.results import finished_shards, to_score_file, write_record, write_results
+from nes2net.apps.scale.results import RECORD, finished_shards, to_score_file, write_results
 from nes2net.apps.scale.sources import Shard
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.scoring.embeddings import Embeddings
@@ -20,7 +21,6 @@ _EMBEDDINGS = ("npy", "parquet", "lists")  # names of the examples with embeddin
 
 
 def _make_arrays(folder: Path) -> None:
-    """Write embeddings of training trials in three forms, and a dictionary of labels."""
     import pyarrow  # optional: the extra nes2net[parquet]
     from pyarrow import parquet  # optional: as above
 
@@ -44,7 +44,6 @@ def _make_arrays(folder: Path) -> None:
 
 
 def _save(folder: Path, prefix: str, rows: Any) -> None:
-    """Write an array and its list of ids into a new folder."""
     folder.mkdir(parents=True)
     np.save(folder / "e.npy", rows)
     lines = [f"{prefix}{number},spoof\n" for number in range(len(rows))]
@@ -52,7 +51,6 @@ def _save(folder: Path, prefix: str, rows: Any) -> None:
 
 
 def _make_evaluation(folder: Path, rows: Any) -> None:
-    """Write what an evaluation needs besides the embeddings of training trials."""
     _save(folder, "u", rows)
     key = ["path,label,attack,split"]
     logits = ["utterance\tA01\tA02\tA03"]
@@ -65,13 +63,11 @@ def _make_evaluation(folder: Path, rows: Any) -> None:
 
 
 def _make_results(folder: Path) -> None:
-    """Write results of scores, and of logits of classes."""
     _write_folder(folder / "scores", 0.5, {"name": "scores"})
     _write_folder(folder / "classes", [0.5, 1.5], {"name": "classes", "classes": ["a", "b"]})
 
 
 def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
-    """Write results of two shards; one recording of each has no score."""
     for shard in "ab":
         rows = []
         for number in range(5):
@@ -79,9 +75,12 @@ def _write_folder(folder: Path, score: Any, judgement: dict[str, Any]) -> None:
             rows.append({**row, "score": score, "error": None})
         rows[0]["score"] = None
         rows[0]["error"] = "damaged"
-        write_results(folder, Shard(f"/data/{shard}.tar", "1", shard), rows)
+        write_results(
+            folder, Shard(f"/data/{shard}.tar", "1", shard), {"model": "x"}, rows, has_lists=isinstance(score, list)
+        )
     counts = {"total": 10, "scored": 8, "shards": 2}
-    write_record(folder, {"run": {"model": "x"}, "failures": {}, "judgement": judgement, **counts})
+    record = {"run": {"model": "x"}, "failures": {}, "judgement": judgement, **counts}
+    (folder / RECORD).write_text(json.dumps(record))
 
 
 def _embeddings_in(folder: Path) -> Path:
@@ -99,7 +98,6 @@ def _read(folder: Path) -> int:
 
 
 def _evaluate(folder: Path) -> str:
-    """Compare evaluated trials with the embeddings of training trials."""
     fixed = folder / FIXED
     files = (_embeddings_in(folder), fixed / "e.npy")
     command = ("evaluate", "generic", fixed / "c.tsv", "--keys", fixed / "key.csv", "--phase", "eval")
@@ -107,7 +105,6 @@ def _evaluate(folder: Path) -> str:
 
 
 def _join(folder: Path) -> int:
-    """Join results into a file, which has a row for each recording that the finished shards count."""
     out = folder.parent / "joined.tsv"
     try:
         finished = to_score_file(folder, out)

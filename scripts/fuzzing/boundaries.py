@@ -80,26 +80,22 @@ def attempt(boundary: str, name: str, folder: Path) -> Any:
 
 
 def _only_file(folder: Path) -> Path:
-    """The single file of an example."""
     (path,) = (path for path in folder.iterdir() if path.name != FIXED)
     return path
 
 
 def _new_path(folder: Path, name: str) -> Path:
-    """Make the folder of a new example, and return the path of a file in it."""
     path = folder / name
     path.parent.mkdir(parents=True)
     return path
 
 
 def _small_detector() -> Detector:
-    """Make a small detector with the same random weights each time."""
     torch.manual_seed(0)
     return Detector.from_config(_SMALL).eval()
 
 
 def _make_checkpoints(folder: Path) -> None:
-    """Write checkpoints in all formats: zip, legacy, nested, safetensors, fairseq."""
     detector = _small_detector()
     detector.save(_new_path(folder, "zip/d.pth"))
     weights = detector.state_dict()
@@ -110,12 +106,10 @@ def _make_checkpoints(folder: Path) -> None:
 
 
 def _make_folders(folder: Path) -> None:
-    """Write a detector folder."""
     _small_detector().save(folder / "detector")
 
 
 def _make_huggingface(folder: Path) -> None:
-    """Write folders of a Hugging Face model and a classifier."""
     config = Wav2Vec2Config(
         hidden_size=16,
         num_hidden_layers=1,
@@ -152,7 +146,6 @@ def _make_mel_encoders(folder: Path) -> None:
 
 
 def _make_adapted(folder: Path) -> None:
-    """Write a detector with LoRA, and the base of its front-end."""
     torch.manual_seed(0)
     frontend = {"name": "wav2vec2", **_TRANSFORMER, "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**_SMALL, "frontend": frontend})
@@ -161,7 +154,6 @@ def _make_adapted(folder: Path) -> None:
 
 
 def _make_onnx(folder: Path) -> None:
-    """Write ONNX files with the weights inside and in a file of their own."""
     onnx_files.write(_new_path(folder, "inside/m.onnx").parent, onnx_files.good())
     beside = _new_path(folder, "beside/m.onnx").parent
     model = onnx_files.good({**onnx_files.DESCRIPTION, "external_data": onnx_files.WEIGHTS})
@@ -171,7 +163,6 @@ def _make_onnx(folder: Path) -> None:
 
 
 def _recipe(folder: Path) -> Recipe:
-    """Make the recipe of a small run in ``folder``."""
     return recipe_from_dict(
         {
             "name": "tiny",
@@ -185,13 +176,11 @@ def _recipe(folder: Path) -> Recipe:
 
 
 def _make_resume_files(folder: Path) -> None:
-    """Write the run folder of two epochs as it is after the first epoch."""
     run = folder / "run"
     _make_own_corpus(run / FIXED)
     save = RunState.save
 
     def save_and_keep(state: RunState) -> None:
-        """Save the state of a run; after the first epoch, copy the run folder."""
         save(state)
         if list(state.selection.folder.glob("epoch_*.pth")) and not (folder / "kept").exists():
             shutil.copytree(state.selection.folder, folder / "kept")
@@ -204,7 +193,6 @@ def _make_resume_files(folder: Path) -> None:
 
 
 def _make_own_corpus(folder: Path) -> None:
-    """Write a user's own corpus: a few recordings, and a list for each split."""
     tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(3))
     rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
@@ -213,7 +201,6 @@ def _make_own_corpus(folder: Path) -> None:
 
 
 def _make_recipes(folder: Path) -> None:
-    """Write recipes."""
     for name in ("asvspoof2019_nes2net_x", "asvspoof5_nes2net_x"):
         text = yaml.safe_dump(load_recipe(name).to_dict(), sort_keys=False)
         _new_path(folder, f"{name}/recipe.yaml").write_text(text)
@@ -223,7 +210,6 @@ def _make_recipes(folder: Path) -> None:
 
 
 def _calibrate(folder: Path) -> Any:
-    """Apply a calibration, and compare a recording with the recordings that it was learned on."""
     loaded = calibration.load(folder / "calibration.json")
     if loaded.population is not None:
         traits = Traits(1.0, -30.0, 4e3, np.zeros(3) if loaded.population.has_embeddings else None)
@@ -234,13 +220,11 @@ def _calibrate(folder: Path) -> Any:
 
 
 def _make_experiments(folder: Path) -> None:
-    """Write the description of an experiment."""
     slurm = {"partition": "gpu", "more": {"account": "speech"}}
     experiments.experiment_file(folder / "tiny", Path("nowhere"), grid={"train.weight_decay": [0.1, 0.01]}, slurm=slurm)
 
 
 def _make_archives(folder: Path) -> None:
-    """Write zip and tar archives."""
     members = {"set/a.flac": bytes(range(256)) * 40, "set/list.txt": b"a bonafide\n"}
     with zipfile.ZipFile(_new_path(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -256,7 +240,6 @@ def _make_archives(folder: Path) -> None:
 
 
 def _make_segments(folder: Path) -> None:
-    """Write segments of utterances as RTTM, and scores of frames."""
     rttm = "".join(f"SPEAKER u{n} 1 {n / 4:.2f} 0.50 <NA> <NA> spoof <NA> <NA>\n" for n in range(4))
     _new_path(folder, "rttm/a.rttm").write_text(rttm)
     rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
@@ -264,7 +247,6 @@ def _make_segments(folder: Path) -> None:
 
 
 def _make_classes(folder: Path) -> None:
-    """Write logits of classes, and scores of known trials."""
     rows = "".join(f"u{n}\t{n / 7:.3f}\t{-n / 3:.3f}\t0.5\n" for n in range(20))
     _new_path(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
     known_file = KnownThreshold(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
@@ -272,13 +254,11 @@ def _make_classes(folder: Path) -> None:
 
 
 def _range_eers(folder: Path) -> list[float]:
-    """Compute a range-based EER with the segments of each utterance in a file."""
     utterances = read_rttm(_only_file(folder)).values()
     return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in utterances]
 
 
 def _make_lists(folder: Path) -> None:
-    """Write keys, protocols, score files, a calibration, and a finished run of scores."""
     corpus = tiny_corpus.make_all(folder / "corpora")
     ids = [trial.id for trial in asvspoof2021_la.CORPUS.keys(corpus / "keys")]
     scores = "".join(f"{id} {number / 7:.4f}\n" for number, id in enumerate(ids))
@@ -309,7 +289,6 @@ def _make_lists(folder: Path) -> None:
 
 
 def _score(folder: Path) -> str:
-    """Score a corpus into a file, which may be finished already."""
     out = ("--out", folder / "scores.txt", "--workers", 0, "--device", "cpu")
     return nes2net("score", "generic", folder / FIXED, "--split", "eval", "--model", folder / FIXED / "d.pth", *out)
 
@@ -345,7 +324,6 @@ def _make_audio(folder: Path) -> None:
 
 
 def _read_alike(folder: Path) -> int:
-    """Check that blocks and the beginning equal the whole; blocks behind damage come from the other decoder."""
     path = _only_file(folder)
     whole = read.load_audio(path)
     np.testing.assert_allclose(np.concatenate([*read.stream_audio(path)]), whole, rtol=0, atol=1e-5)
@@ -354,7 +332,6 @@ def _read_alike(folder: Path) -> int:
 
 
 def _make_shards(folder: Path) -> None:
-    """Write shards in Parquet, Arrow and tar."""
     tone = io.BytesIO()
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
     content = tone.getvalue()
@@ -382,7 +359,6 @@ def _make_shards(folder: Path) -> None:
 
 
 def _with_more_columns(rows: Any) -> Any:
-    """Add columns to a table: words of a dictionary, nested lists, and nulls."""
     arrow = shards.pa
     words = arrow.array(["x", "y", None, "x"]).dictionary_encode()
     nested = arrow.array([[{"a": [1]}], [], None, [{"a": []}]])
@@ -392,7 +368,6 @@ def _with_more_columns(rows: Any) -> Any:
 
 
 def _read_pieces(folder: Path) -> int:
-    """Read the pieces of a shard, as scoring of a collection does."""
     pieces = list(pieces_of(shards_of(_only_file(folder))[0], 2, 1))
     if pieces[-1].fault:
         raise InputError(pieces[-1].fault)
@@ -400,7 +375,6 @@ def _read_pieces(folder: Path) -> int:
 
 
 def _read_shard(folder: Path) -> int:
-    """List the trials of a shard, and decode the recordings of all."""
     trials = registry.corpora.get("shards").trials(folder)
     return sum(len(read.load_audio(trial.audio_path())) for trial in trials)
 
@@ -413,12 +387,10 @@ def _read_rows(folder: Path) -> int:
 
 
 def _score_noise(detector: Any) -> list[float]:
-    """Score a constant waveform."""
     return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
 
 
 def _average(folder: Path) -> None:
-    """Average a checkpoint with itself, and save the result."""
     path = _only_file(folder)
     save_state_dict(average_checkpoints([path, path]), folder / "mean.pth")
 
@@ -430,7 +402,6 @@ def _read_keys(folder: Path) -> int:
 
 
 def _evaluate(folder: Path) -> str:
-    """Evaluate a score file, with all pages."""
     out = ("--html", folder / "page.html", "--json", folder / "figures.json", "--resamples", 5)
     return nes2net("evaluate", "asvspoof2021_la", folder / "scores.txt", "--keys", folder / "keys", *out)
 
@@ -521,7 +492,7 @@ BOUNDARIES = {
         _make_segments,
         {
             "ranges": _range_eers,
-            "frames": lambda folder: list(read_segment_scores(_only_file(folder)).scores),
+            "frames": lambda folder: list(read_segment_scores(_only_file(folder))),
         },
         {"rttm": ("ranges",), "frames": ("frames",)},
     ),

@@ -130,7 +130,6 @@ class Hunt:
         return example, name, how, folder
 
     def _start(self) -> None:
-        """Start a new process that tries inputs."""
         self.close()
         preloaded = [PRELOADED, self.attempt.__module__, watch.__module__]
         self._worker = Worker(preloaded, partial(watch, self.work))
@@ -143,7 +142,6 @@ class Hunt:
         self._worker = None
 
     def _attempt(self, boundary: str, name: str, folder: Path) -> Outcome | Fault:
-        """Do an attempt in the watched process, and return its outcome or its fault."""
         if self._worker is None or not self._attempts_left:
             self._start()
         assert self._worker is not None
@@ -192,15 +190,12 @@ def _link(path: Path, source: Path, folder: Path, rng: Random) -> str:
 
 
 def _key(finding: Finding) -> tuple[str, ...]:
-    """What equal findings have in common."""
     return finding.boundary, finding.kind, finding.where or finding.text[:60]
 
 
 def _is_one_line(message: str) -> bool:
-    """Whether a message is one short line that a terminal can print."""
     return message.isprintable() and len(message) < 1200
 
 
 def _listing(folder: Path) -> list[tuple[Any, ...]]:
-    """List all files below ``folder`` with size and time, to see whether an attempt changed one."""
     return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*"))

@@ -34,12 +34,10 @@ class _CallInPickle:
         self.call = (function, arguments)
 
     def __reduce__(self) -> tuple:
-        """Tell pickle to store a call of the function."""
         return self.call
 
 
 def _plain_value(rng: Random) -> Any:
-    """Draw a value of any type that JSON or YAML can hold."""
     deep: Any = 1
     for _ in range(rng.choice((3, 50, 500, 5000)) if rng.random() < 0.1 else 3):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
@@ -124,14 +122,12 @@ def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
 
 
 def _mutate_json(content: bytes, rng: Random) -> bytes:
-    """Change a value in a JSON file."""
     return json.dumps(_mutate_tree(json.loads(content), rng, _plain_value), ensure_ascii=rng.random() < 0.5).encode(
         "utf-8", "surrogatepass"
     )
 
 
 def _mutate_yaml(content: bytes, rng: Random) -> bytes:
-    """Change a value in a YAML file, or add aliases or tags."""
     tree = _mutate_tree(yaml.safe_load(content), rng, _plain_value)
     text = yaml.safe_dump(tree, allow_unicode=True, default_flow_style=rng.random() < 0.5)
     if rng.random() < 0.2:
@@ -178,7 +174,6 @@ def _mutate_zip(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_safetensors(content: bytes, rng: Random) -> bytes:
-    """Change the header of a safetensors file."""
     size = struct.unpack("<Q", content[:8])[0]
     header = _mutate_json(content[8 : 8 + size], rng)
     return (
@@ -189,7 +184,6 @@ def _mutate_safetensors(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_onnx(content: bytes, rng: Random) -> bytes:
-    """Change one to three fields of an ONNX file."""
     import onnx  # optional: the extra onnx
 
     model = onnx.ModelProto.FromString(content)
@@ -199,7 +193,6 @@ def _mutate_onnx(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_message(message: Any, rng: Random) -> None:
-    """Change one field of a protobuf message, or of a message inside."""
     while True:
         field = rng.choice(
             message.DESCRIPTOR.fields if rng.random() < 0.2 else [f for f, _ in message.ListFields()] or [0]
@@ -239,7 +232,6 @@ def _mutate_message(message: Any, rng: Random) -> None:
 
 
 def _mutate_parquet(content: bytes, rng: Random) -> bytes:
-    """Change a column of a Parquet file, and write the file with random options."""
     import pyarrow.parquet as parquet  # optional: the extra nes2net[parquet]
 
     out = io.BytesIO()
@@ -257,7 +249,6 @@ def _mutate_parquet(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_arrow(content: bytes, rng: Random) -> bytes:
-    """Change a column of an Arrow stream or file, and write it with random options."""
     import pyarrow  # optional: as above
 
     is_file = content.startswith(b"ARROW1")
@@ -271,7 +262,6 @@ def _mutate_arrow(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_column(table: Any, rng: Random) -> Any:
-    """Give one column other values, another type or another name, or change the rows or the metadata."""
     import pyarrow  # optional: as above
 
     position = rng.randrange(table.num_columns)
@@ -332,7 +322,6 @@ def _mutate_npy(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_text(content: bytes, rng: Random) -> bytes:
-    """Change a field, a line, a separator or the order in a list of lines."""
     lines = content.decode(errors="replace").splitlines()
     if not lines:
         return mutate_bytes(content, rng)
@@ -356,7 +345,6 @@ def _mutate_text(content: bytes, rng: Random) -> bytes:
 
 
 def _mutate_ogg(content: bytes, rng: Random) -> bytes:
-    """Move, drop, double or change pages of an Ogg file; their checksums fit."""
     pages = ogg.pages(content)
     draw = rng.random()
     position = rng.randrange(len(pages))

@@ -36,7 +36,6 @@ def watch(folder: Path, events: list[str]) -> None:
     inside = str(folder.resolve()) + os.sep
 
     def is_outside(path: Any) -> bool:
-        """Whether a change of ``path`` is forbidden."""
         if not isinstance(path, str | bytes):  # a number of an open file
             return False
         absolute_path = os.path.abspath(os.fsdecode(path))
@@ -47,7 +46,6 @@ def watch(folder: Path, events: list[str]) -> None:
         )
 
     def hook(event: str, arguments: tuple) -> None:
-        """Note a forbidden event; Python calls this for every audit event."""
         if event == "open":
             path, _, flags = arguments
             if flags & _WRITING and is_outside(path):

@@ -1,18 +1,17 @@
 """The checks of scripts/simulated_cuda: what users call, on the simulated device, compared with the same on the CPU.
 
-A check is a function of a :class:`Workspace`. It fails if it raises, or if it does anything that a
-CUDA device refuses.
+A check takes a :class:`Workspace`. It fails if it raises, or if it does anything that a CUDA device
+refuses.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -20,12 +19,11 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import soundfile
 import torch
-from train import generated_trials  # of scripts/benchmarks
+from _harness import generated_trials  # of scripts/benchmarks
+from numpy.typing import NDArray
 
 from nes2net import Detector
-from nes2net.apps.serve.desk import Desk
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
@@ -69,13 +67,9 @@ class Workspace:
     def create(cls, folder: Path) -> Workspace:
         """Generate recordings, lists of them, and detectors in ``folder``."""
         trials = generated_trials(folder, 24)
-        for name, numbers in {"train": range(12), "dev": range(12, 18), "eval": range(18, 24)}.items():
-            rows = [f"{trials[n].path.name},{trials[n].label},{name}" for n in numbers]
-            with open(folder / "list.csv", "a") as file:
-                file.write("\n".join([*([] if name != "train" else ["path,label,split"]), *rows, ""]))
-        (folder / "torn.flac").write_bytes((folder / "20.flac").read_bytes()[:9000])
-        rows = ["path,label,split", "18.flac,spoof,eval", "torn.flac,spoof,eval", "19.flac,bonafide,eval"]
-        (folder / "torn.csv").write_text("\n".join([*rows, "absent.flac,bonafide,eval", ""]))
+        splits = ["train"] * 12 + ["dev"] * 6 + ["eval"] * 6
+        rows = [f"{trial.path.name},{trial.label},{split}" for trial, split in zip(trials, splits)]
+        (folder / "list.csv").write_text("\n".join(["path,label,split", *rows, ""]))
         for name, config in MODELS.items():
             torch.manual_seed(0)
             Detector.from_config(config).eval().save(folder / f"{name}.pth")
@@ -89,84 +83,68 @@ class Workspace:
         """Load the detector ``name``, a key of MODELS."""
         return Detector.from_pretrained(self.folder / f"{name}.pth", device)
 
-    def nes2net(self, *words: str, status: int = 0) -> str:
+    def nes2net(self, *words: str) -> str:
         """Run a command in this process, and return what it printed.
 
         Raises:
-            AssertionError: if its exit status is not ``status``.
+            AssertionError: if it fails.
         """
         out = StringIO()
         notes = StringIO()
         with redirect_stdout(out), redirect_stderr(notes):
             exit_status = main(list(words))
-        assert exit_status == status, f"nes2net {' '.join(words)}: status {exit_status}\n{notes.getvalue()}"
+        assert exit_status == 0, f"nes2net {' '.join(words)}: status {exit_status}\n{notes.getvalue()}"
         return out.getvalue() + notes.getvalue()
 
 
 def close(values: Any, expected: Any, tolerance: float = EXACT) -> None:
     """Raise AssertionError if two arrays of numbers differ by more than ``tolerance``."""
-    values = np.asarray(values, float)
-    expected = np.asarray(expected, float)
-    assert values.shape == expected.shape, f"{values.shape} where {expected.shape} is expected"
-    gap = np.abs(values - expected).max() if values.size else math.nan
-    assert gap <= tolerance, f"differs by {gap:.3g} from the CPU's"
+    np.testing.assert_allclose(np.asarray(values, float), np.asarray(expected, float), rtol=0, atol=tolerance)
 
 
-def numbers_of(path: Path) -> tuple[list[str], list[float]]:
-    """Read the ids and scores of a score file, or of a file of frame scores, which has an id for each frame."""
-    rows = [line.split() for line in path.read_text().splitlines()]
-    return [row[0] for row in rows], [float(value) for row in rows for value in row[1:]]
+@dataclass(frozen=True)
+class Command:
+    """A command whose numbers on the device are compared with those on the CPU.
 
-
-def check_scores(workspace: Workspace, *flags: str, name: str, tolerance: float = EXACT, device: str = "cuda") -> None:
-    """Compare the scores of `nes2net score` on the device with those on the CPU in float32.
-
-    Args:
-        name: unique name of the score files.
+    - ``words`` are those of the command; FOLDER stands for the workspace, OUT for a file of numbers.
+    - ``device_words`` are added on the device.
+    - ``key`` is that of the numbers in the JSON that the command prints, if it has no OUT.
     """
-    common = ["score", "generic", workspace.file("list.csv"), "--batch-size", "4"]
-    on_cpu = [flag for number, flag in enumerate(flags) if "--dtype" not in flags[max(0, number - 1) : number + 1]]
-    for scoring_device, own_flags in (("cpu", on_cpu), (device, list(flags))):
-        out = workspace.file(f"{name}_{scoring_device}.txt")
-        workspace.nes2net(*common, *own_flags, "--out", out, "--device", scoring_device, "--overwrite")
-    ids, scores = numbers_of(workspace.folder / f"{name}_{device}.txt")
-    expected_ids, expected_scores = numbers_of(workspace.folder / f"{name}_cpu.txt")
-    assert ids == expected_ids and len(ids) >= 6
-    close(scores, expected_scores, tolerance)
+
+    words: str
+    device_words: str = ""
+    tolerance: float = EXACT
+    key: str = ""
+    device: str = "cuda"
+
+    def __call__(self, workspace: Workspace) -> None:
+        expected = self.numbers(workspace, "cpu", self.words)
+        numbers = self.numbers(workspace, self.device, f"{self.words} {self.device_words}")
+        assert numbers.size
+        close(numbers, expected, self.tolerance)
+
+    def numbers(self, workspace: Workspace, device: str, words: str) -> NDArray:
+        """Run the command on a device, and read its numbers."""
+        out = workspace.folder / f"out_{device.replace(':', '')}"
+        path = out.with_suffix(".npy" if words.startswith("embed") else ".txt")
+        path.unlink(missing_ok=True)
+        words = words.replace("FOLDER", str(workspace.folder)).replace("OUT", str(path))
+        printed = workspace.nes2net(*words.split(), "--device", device)
+        if self.key:
+            lines = [line for line in printed.splitlines() if line.startswith("{")]
+            return np.concatenate([np.ravel(json.loads(line)[self.key]) for line in lines])
+        if path.suffix == ".npy":
+            return np.load(path)
+        rows = [line.split()[1:] for line in path.read_text().splitlines()]
+        return np.array([float(number) for row in rows for number in row])
 
 
-def check_embeddings(workspace: Workspace, *flags: str) -> None:
-    """Compare the embeddings of `nes2net embed` on the device with those on the CPU."""
-    embeddings = []
-    for computing_device in ("cpu", "cuda"):
-        out = workspace.folder / f"embedded_{computing_device}.npy"
-        words = [
-            "embed",
-            "generic",
-            workspace.file("list.csv"),
-            "--out",
-            str(out),
-            "--model",
-            workspace.file("small.pth"),
-        ]
-        workspace.nes2net(*words, "--device", computing_device, "--overwrite", *flags)
-        embeddings.append(np.load(out))
-    close(embeddings[1], embeddings[0])
-
-
-def check_train_mode(workspace: Workspace) -> None:
-    """Scores in train mode, as published, are the same if they are computed twice."""
-    detector = workspace.detector("dropout", "cuda")
-    files = [workspace.folder / f"train_mode_{number}.txt" for number in range(2)]
-    for file in files:
-        judge_trials(
-            detector,
-            workspace.trials[:6],
-            file,
-            Scores(),
-            settings=ScoringSettings(num_samples=16000, num_workers=0, legacy_train_mode=True),
-        )
-    assert files[0].read_bytes() == files[1].read_bytes()
+def score_half(detector: Detector, workspace: Workspace) -> NDArray:
+    """Score six trials of the workspace in one batch."""
+    path = workspace.folder / "parts.txt"
+    settings = ScoringSettings(num_samples=48000, num_workers=0, batch_size=6, overwrite=True)
+    judge_trials(detector, workspace.trials[:6], path, Scores(), settings=settings)
+    return np.loadtxt(path, usecols=1)
 
 
 def check_too_little_memory(workspace: Workspace) -> None:
@@ -174,59 +152,23 @@ def check_too_little_memory(workspace: Workspace) -> None:
 
     If a single utterance does not fit, the error says so.
     """
-    options: dict[str, Any] = {"num_samples": 48000, "num_workers": 0, "batch_size": 6}
-    judge_trials(
-        workspace.detector("small", "cpu"),
-        workspace.trials[:6],
-        workspace.folder / "fits.txt",
-        Scores(),
-        settings=ScoringSettings(**options),
-    )
+    expected = score_half(workspace.detector("small", "cpu"), workspace)
     detector = workspace.detector("small", "cuda")
     used_before = tensors.memory.peak = tensors.memory.used
-    judge_trials(
-        detector, workspace.trials[:6], workspace.folder / "whole.txt", Scores(), settings=ScoringSettings(**options)
-    )
+    close(score_half(detector, workspace), expected)
     needed = tensors.memory.peak - used_before
     try:
         tensors.Device.memory_limit = used_before + needed // 3
-        judge_trials(
-            detector,
-            workspace.trials[:6],
-            workspace.folder / "parts.txt",
-            Scores(),
-            settings=ScoringSettings(**options),
-        )
+        close(score_half(detector, workspace), expected)
         tensors.Device.memory_limit = used_before + needed // 40
         try:
-            judge_trials(
-                detector,
-                workspace.trials[:6],
-                workspace.folder / "none.txt",
-                Scores(),
-                settings=ScoringSettings(**options),
-            )
+            score_half(detector, workspace)
         except NothingDone as error:
             assert "do not fit into the memory of cuda:0" in str(error), error
         else:
             raise AssertionError("scored in a fortieth of the memory")
     finally:
         tensors.Device.memory_limit = None
-    expected = numbers_of(workspace.folder / "fits.txt")
-    for name in ("whole", "parts"):
-        scores_in_parts = numbers_of(workspace.folder / f"{name}.txt")
-        assert scores_in_parts[0] == expected[0]
-        close(scores_in_parts[1], expected[1])
-
-
-def check_unreadable_files(workspace: Workspace) -> None:
-    """Files that are torn or missing are named, and the other files are scored."""
-    out = workspace.folder / "torn.txt"
-    words = ["score", "generic", workspace.file("torn.csv"), "--model", workspace.file("small.pth"), "--out", str(out)]
-    printed = workspace.nes2net(*words, "--device", "cuda", "--workers", "2", status=1)
-    assert "torn.flac" in printed and "absent.flac" in printed, printed
-    ids, scores = numbers_of(out)
-    assert len(ids) == 2 and np.isfinite(scores).all()
 
 
 def recipe(workspace: Workspace, name: str, changes: dict[str, Any]) -> Recipe:
@@ -251,7 +193,7 @@ def recipe(workspace: Workspace, name: str, changes: dict[str, Any]) -> Recipe:
 
 
 def train_recipe(
-    workspace: Workspace, name: str, device: str, **changes: Any
+    workspace: Workspace, name: str, device: str, changes: dict[str, Any]
 ) -> tuple[dict[str, torch.Tensor], list[dict]]:
     """Train a recipe; return the weights, by name, and the history."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
@@ -260,25 +202,33 @@ def train_recipe(
     return state["detector"], json.loads((folder / "history.json").read_text())
 
 
-def check_training(workspace: Workspace, device: str = "cuda", tolerance: float = 1e-3, **changes: Any) -> None:
-    """Compare loss and validation of the first epoch on the device with those on the CPU.
+@dataclass(frozen=True)
+class Training:
+    """A recipe whose loss and validation of the first epoch on the device are compared with those on the CPU.
 
     Later epochs are not compared, because small differences grow.
     """
-    name = f"run{len(list(workspace.folder.glob('run*')))}"
-    weights, history = train_recipe(workspace, name, device, **changes)
-    on_cpu = {key: value for key, value in changes.get("train", {}).items() if key != "precision"}
-    expected = train_recipe(workspace, f"{name}_cpu", "cpu", **{**changes, "train": on_cpu})[1]
-    for key in ("loss", "val_loss_wo_aug"):
-        close(history[0][key], expected[0][key], tolerance * max(1.0, abs(expected[0][key])))
-    assert all(value.isfinite().all() for value in weights.values() if value.is_floating_point())
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    precision: str = "fp32"
+    tolerance: float = 1e-3
+    device: str = "cuda"
+
+    def __call__(self, workspace: Workspace) -> None:
+        name = f"run{len(list(workspace.folder.glob('run*')))}"
+        on_device = {**self.changes, "train": {**self.changes.get("train", {}), "precision": self.precision}}
+        weights, history = train_recipe(workspace, name, self.device, on_device)
+        _, expected = train_recipe(workspace, f"{name}_cpu", "cpu", self.changes)
+        for key in ("loss", "val_loss_wo_aug"):
+            close(history[0][key], expected[0][key], self.tolerance * max(1.0, abs(expected[0][key])))
+        for value in weights.values():
+            assert not value.is_floating_point() or value.isfinite().all()
 
 
-def check_resuming(workspace: Workspace, **train_keys: Any) -> None:
+def check_resuming(workspace: Workspace, precision: str) -> None:
     """A run that SIGTERM stops in the middle of a step, and that is resumed, ends with the same weights."""
-    changes = {"model": MODELS["dropout"], "train": train_keys}
-    name = "resume" + "".join(map(str, train_keys.values()))
-    uninterrupted = train_recipe(workspace, f"{name}_whole", "cuda", **changes)[0]
+    changes = {"model": MODELS["dropout"], "train": {"precision": precision}}
+    uninterrupted, _ = train_recipe(workspace, f"whole_{precision}", "cuda", changes)
     seed_step = loop.seed_step
 
     def stopping(seed: int, epoch: int, step: int, rank: int = 0) -> None:
@@ -289,98 +239,22 @@ def check_resuming(workspace: Workspace, **train_keys: Any) -> None:
 
     try:
         with patch.object(loop, "seed_step", stopping):
-            train_recipe(workspace, f"{name}_torn", "cuda", **changes)
+            train_recipe(workspace, f"torn_{precision}", "cuda", changes)
     except Unfinished:
         torch.manual_seed(99)
     else:
         raise AssertionError("SIGTERM did not stop the run")
-    resumed_weights = train_recipe(workspace, f"{name}_torn", "cuda", **changes)[0]
-    assert all(torch.equal(resumed_weights[key], value) for key, value in uninterrupted.items()), (
-        "the resumed weights differ"
-    )
-
-
-def check_detector(workspace: Workspace, ask: Callable[[Detector, Path], Any], model: str = "small") -> None:
-    """Compare what a detector on the device says of a recording with what it says on the CPU.
-
-    Args:
-        ask: calls a method of the detector with the path of the recording, and returns numbers.
-    """
-    path = workspace.trials[3].path
-    assert isinstance(path, Path)
-    values, expected = (ask(workspace.detector(model, device), path) for device in ("cuda", "cpu"))
-    close(values, expected)
-
-
-def long_track(detector: Detector, path: Path) -> np.ndarray:
-    """Score the frames of a recording of 50 s, which is scored in windows."""
-    waveform = np.resize(soundfile.read(path, dtype="float32")[0], 16000 * 50)
-    return detector.frame_scores(waveform, 16000).scores
-
-
-def check_saving(workspace: Workspace) -> None:
-    """A detector that was saved from the device has the same scores when it is loaded on any device."""
-    detector = workspace.detector("small", "cuda")
-    path = workspace.trials[0].path
-    expected = detector.score(path)
-    for file in (workspace.folder / "again.pth", workspace.folder / "again"):
-        detector.save(file)
-        for device in ("cuda", "cuda:1", "cpu"):
-            close(Detector.from_pretrained(file, device).score(path), expected)
-
-
-def check_command(workspace: Workspace, *words: str, read: Callable[[str], Any]) -> None:
-    """Compare what a command prints with ``--device cuda`` and with ``--device cpu``.
-
-    Args:
-        read: reads numbers from the printed text.
-    """
-    values, expected = (read(workspace.nes2net(*words, "--device", device)) for device in ("cuda", "cpu"))
-    close(values, expected)
-
-
-def json_of(*keys: str) -> Callable[[str], list[float]]:
-    """Make a function that reads the numbers under ``keys`` from printed lines of JSON."""
-
-    def read(printed: str) -> list[float]:
-        """Read the numbers from the lines of JSON in ``printed``."""
-        numbers: list[float] = []
-        for line in printed.splitlines():
-            if line.startswith("{"):
-                value: Any = json.loads(line)
-                for key in keys:
-                    value = value[key]
-                numbers += np.ravel(value).tolist()
-        assert numbers, printed
-        return numbers
-
-    return read
-
-
-def check_int8_refused(workspace: Workspace) -> None:
-    """int8 on a GPU is an error."""
-    words = ["score", "generic", workspace.file("list.csv"), "--model", workspace.file("small.pth"), "--dtype", "int8"]
-    printed = workspace.nes2net(*words, "--out", workspace.file("int8.txt"), "--device", "cuda", status=2)
-    assert "is for the CPU" in printed, printed
+    resumed, _ = train_recipe(workspace, f"torn_{precision}", "cuda", changes)
+    for name, value in uninterrupted.items():
+        assert torch.equal(resumed[name], value), f"{name} differs after resuming"
 
 
 def check_bench(workspace: Workspace) -> None:
     """`nes2net bench` names the GPU and measures."""
     words = ["--model", workspace.file("small.pth"), "--seconds", "1", "--batch-size", "2", "--rounds", "1"]
     printed = workspace.nes2net("bench", *words, "--device", "cuda", "--workers", "0")
-    assert "simulated GPU" in printed and "files to scores, batch 2" in printed, printed
-
-
-def check_page(workspace: Workspace) -> None:
-    """Compare what the page to listen with computes on the device and on the CPU."""
-    scores_by_device = []
-    for device in ("cuda", "cpu"):
-        (folder := workspace.folder / f"desk_{device}").mkdir()
-        row = (
-            Desk(workspace.detector("small", device), folder).score(workspace.trials[3].path, "a.flac", look=True).row()
-        )
-        scores_by_device.append([row["score"], *row["scores"]])
-    close(*scores_by_device)
+    assert "simulated GPU" in printed, printed
+    assert "files to scores, batch 2" in printed, printed
 
 
 def check_second_gpu(workspace: Workspace, check: Callable[[Workspace], None]) -> None:
@@ -392,91 +266,43 @@ def check_second_gpu(workspace: Workspace, check: Callable[[Workspace], None]) -
     assert not num_made[torch.device("cuda", 0)], f"{num_made[torch.device('cuda', 0)]} tensors landed on cuda:0"
 
 
-def score(*flags: str, model: str = "small", **options: Any) -> Callable[[Workspace], None]:
-    """Make a check of `nes2net score` with these flags."""
-    name = "".join((*flags, model, options.get("device", ""))).replace("-", "").replace(":", "")
-    return lambda workspace: check_scores(
-        workspace, "--model", workspace.file(f"{model}.pth"), *flags, name=name, **options
-    )
-
-
-def explain(model: str, *flags: str) -> Callable[[Workspace], None]:
-    """Make a check of `nes2net explain` with these flags."""
-
-    def check(workspace: Workspace) -> None:
-        """Run `nes2net explain` on both devices, and compare the scores."""
-        words = [
-            "explain",
-            workspace.file("3.flac"),
-            "--model",
-            workspace.file(f"{model}.pth"),
-            "--duration",
-            "1",
-            "--json",
-        ]
-        check_command(workspace, *words, *flags, read=json_of("score"))
-
-    return check
-
-
-def predict(*flags: str, read: Callable[[str], Any]) -> Callable[[Workspace], None]:
-    """Make a check of `nes2net predict` with these flags."""
-
-    def check(workspace: Workspace) -> None:
-        """Run `nes2net predict` on both devices, and compare the numbers."""
-        words = [
-            "predict",
-            workspace.file("3.flac"),
-            workspace.file("4.flac"),
-            "--model",
-            workspace.file("small.pth"),
-            "--json",
-        ]
-        check_command(workspace, *words, *flags, read=read)
-
-    return check
-
-
+SCORE = "score generic FOLDER/list.csv --out OUT --batch-size 4 --model FOLDER/{}.pth"
+SMALL_SCORES = SCORE.format("small")
+EXPLAIN = "explain FOLDER/3.flac --duration 1 --json --model FOLDER/{}.pth"
+PREDICT = "predict FOLDER/3.flac FOLDER/4.flac --json --model FOLDER/small.pth"
+GRADIENTS = "--method integrated_gradients --steps 4"
+EMBED = "embed generic FOLDER/list.csv --out OUT --model FOLDER/small.pth"
 SPECMIX = {"model": {"frontend": SPECTRUM, "backend": "asp_mlp"}, "augment": {"specmix": {"mix_labels": True}}}
+SECOND_SCORES = Command(f"{SMALL_SCORES} --samples full", device="cuda:1")
 #: The checks by name.
 CHECKS: dict[str, Callable[[Workspace], None]] = {
-    "scores, 4sec": score("--samples", "4sec"),
-    "scores, 4sec, two readers": score("--samples", "4sec", "--workers", "2", model="frames"),
-    "scores, full": score("--samples", "full", "--workers", "0"),
-    "scores, bfloat16": score("--dtype", "bfloat16", "--workers", "0", tolerance=ROUNDED),
-    "scores, float16": score("--dtype", "float16", "--workers", "0", tolerance=ROUNDED),
-    "scores of frames": score("--segments", "--workers", "0", model="frames"),
-    "scores by a recurrent back-end": score("--workers", "0", model="recurrent"),
-    "embeddings of the last layer": lambda p: check_embeddings(p, "--of", "backend"),
-    "embeddings of all hidden states": lambda p: check_embeddings(p, "--layer", "all"),
-    "published train mode": check_train_mode,
+    "scores, 4sec": Command(f"{SMALL_SCORES} --samples 4sec"),
+    "scores, 4sec, two readers": Command(f"{SCORE.format('frames')} --samples 4sec --workers 2"),
+    "scores, full": Command(f"{SMALL_SCORES} --samples full --workers 0"),
+    "scores, bfloat16": Command(f"{SMALL_SCORES} --workers 0", "--dtype bfloat16", ROUNDED),
+    "scores, float16": Command(f"{SMALL_SCORES} --workers 0", "--dtype float16", ROUNDED),
+    "scores of frames": Command(f"{SCORE.format('frames')} --segments --workers 0"),
+    "scores by a recurrent back-end": Command(f"{SCORE.format('recurrent')} --workers 0"),
+    "embeddings of the last layer": Command(f"{EMBED} --of backend"),
+    "embeddings of all hidden states": Command(f"{EMBED} --layer all"),
     "too little memory": check_too_little_memory,
-    "unreadable files": check_unreadable_files,
-    "training, fp32": check_training,
-    "training, tf32": lambda p: check_training(p, tolerance=0.1, train={"precision": "tf32"}),
-    "training, bf16": lambda p: check_training(p, tolerance=0.1, train={"precision": "bf16"}),
-    "training, fp16": lambda p: check_training(p, tolerance=0.05, train={"precision": "fp16"}),
-    "training in parts": lambda p: check_training(p, train={"accumulate": 2}),
-    "training, Specmix": lambda p: check_training(p, **SPECMIX),
-    "training, latent augmentation": lambda p: check_training(p, augment={"latent": {"probability": 1.0}}),
-    "training, validation in train mode": lambda p: check_training(p, validation={"mode": "train"}),
-    "resuming, fp32": check_resuming,
-    "resuming, bf16": lambda p: check_resuming(p, precision="bf16"),
-    "resuming, fp16": lambda p: check_resuming(p, precision="fp16"),
-    "score": lambda p: check_detector(p, lambda d, path: d.score(path)),
-    "score_files": lambda p: check_detector(p, lambda d, path: [score for _, score in d.score_files([path] * 3)]),
-    "score_track": lambda p: check_detector(p, lambda d, path: d.score_track(path, window=1.0).scores),
-    "frame_scores": lambda p: check_detector(p, lambda d, path: d.frame_scores(path).scores, "frames"),
-    "frame_scores, 50 s": lambda p: check_detector(p, long_track, "frames"),
-    "explain, occlusion": explain("small"),
-    "explain, gradients": explain("small", "--method", "integrated_gradients", "--steps", "4"),
-    "explain, gradients, recurrent": explain("recurrent", "--method", "integrated_gradients", "--steps", "4"),
-    "save and load": check_saving,
-    "int8 is refused": check_int8_refused,
-    "predict": predict(read=json_of("score")),
-    "predict --track": predict("--track", read=json_of("scores")),
+    "training, fp32": Training(),
+    "training, tf32": Training(precision="tf32", tolerance=0.1),
+    "training, bf16": Training(precision="bf16", tolerance=0.1),
+    "training, fp16": Training(precision="fp16", tolerance=0.05),
+    "training in parts": Training({"train": {"accumulate": 2}}),
+    "training, Specmix": Training(SPECMIX),
+    "training, latent augmentation": Training({"augment": {"latent": {"probability": 1.0}}}),
+    "training, validation in train mode": Training({"validation": {"mode": "train"}}),
+    "resuming, fp32": partial(check_resuming, precision="fp32"),
+    "resuming, bf16": partial(check_resuming, precision="bf16"),
+    "resuming, fp16": partial(check_resuming, precision="fp16"),
+    "explain, occlusion": Command(EXPLAIN.format("small"), key="score"),
+    "explain, gradients": Command(f"{EXPLAIN.format('small')} {GRADIENTS}", key="score"),
+    "explain, gradients, recurrent": Command(f"{EXPLAIN.format('recurrent')} {GRADIENTS}", key="score"),
+    "predict": Command(PREDICT, key="score"),
+    "predict --track": Command(f"{PREDICT} --track", key="scores"),
     "bench": check_bench,
-    "the page": check_page,
-    "cuda:1, scores": lambda p: check_second_gpu(p, score("--samples", "full", device="cuda:1")),
-    "cuda:1, training": lambda p: check_second_gpu(p, partial(check_training, device="cuda:1")),
+    "cuda:1, scores": partial(check_second_gpu, check=SECOND_SCORES),
+    "cuda:1, training": partial(check_second_gpu, check=Training(device="cuda:1")),
 }

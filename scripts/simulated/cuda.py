@@ -72,7 +72,6 @@ def install() -> None:
     torch.Tensor.is_pinned = lambda self, *_: tensors.is_pinned(self)
 
     def cuda(self: Any, device: Any = None, non_blocking: bool = False, **_: Any) -> Any:
-        """``Tensor.cuda``: copy to a device, given by its number or name, or to the current device."""
         if isinstance(device, int):
             device = torch.device("cuda", device)
         return self.to(tensors.Device.named("cuda" if device is None else device), non_blocking=non_blocking)
@@ -80,7 +79,6 @@ def install() -> None:
     torch.Tensor.cuda = cuda
 
     def on_device(x: Any) -> bool:
-        """Whether ``x`` is a tensor of the device."""
         return isinstance(x, tensors.OnDevice)
 
     for layer in (torch.nn.LSTM, torch.nn.GRU):
@@ -105,7 +103,6 @@ def _swap_parameters(apply: Any) -> Any:
     from torch import __future__ as future
 
     def swapping(self: Any, fn: Any, recurse: bool = True) -> Any:
-        """Call ``Module._apply`` with PyTorch's setting that swaps parameters."""
         future.set_swap_module_params_on_conversion(True)
         try:
             return apply(self, fn, recurse)
@@ -116,7 +113,6 @@ def _swap_parameters(apply: Any) -> Any:
 
 
 def _without_kernels(profile: Any) -> Any:
-    """Make a ``torch.profiler.profile`` that does not start CUDA's profiler, which needs a GPU."""
 
     class Profile(profile):
         def __init__(self, *, activities: Any = None, **options: Any) -> None:
@@ -131,19 +127,16 @@ def _without_nccl(init_process_group: Any) -> Any:
     """Wrap ``init_process_group`` so that processes talk by gloo, on the CPU, where a GPU has NCCL."""
 
     def by_gloo(*_: Any, **options: Any) -> None:
-        """Start the process group; ``backend`` and ``device_id`` are those of a GPU."""
         init_process_group("gloo", **{name: options[name] for name in options.keys() - {"backend", "device_id"}})
 
     return by_gloo
 
 
 def _enter_in_threads(mode: type) -> None:
-    """Enter ``mode`` in this thread and in all threads that begin later."""
     mode().__enter__()
     run = threading.Thread.run
 
     def run_inside(self: threading.Thread) -> None:
-        """Run a thread inside the mode."""
         with mode():
             run(self)
 

@@ -13,7 +13,6 @@ from nes2net.lib.cuda_graph import Replayed
 
 
 def _in_a_fork() -> None:
-    """Compute on the device in a fork of a process that has used the device."""
     x = torch.ones(2, device="cuda")
     if (child := os.fork()) == 0:
         try:
@@ -26,7 +25,6 @@ def _in_a_fork() -> None:
 
 
 def _unread() -> None:
-    """Read a copy to pinned memory before it has arrived."""
     target = torch.zeros(2).pin_memory()
     target.copy_(torch.ones(2, device="cuda"), non_blocking=True)
     if target.isnan().all():
@@ -48,13 +46,11 @@ def _wait_in_a_graph() -> None:
 
 
 def _recurrent_in_eval_mode() -> None:
-    """Compute gradients of a recurrent layer in eval mode, which cuDNN refuses."""
     layer = nn.LSTM(4, 4).to("cuda").eval()
     layer(torch.randn(3, 2, 4, device="cuda"))[0].sum().backward()
 
 
 def _no_deterministic_kernel() -> None:
-    """Ask for deterministic algorithms where CUDA has none."""
     torch.use_deterministic_algorithms(True)
     try:
         torch.ones(3, device="cuda").cumsum(0)
@@ -63,7 +59,6 @@ def _no_deterministic_kernel() -> None:
 
 
 def _cuda(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cuda") -> torch.Tensor:
-    """Make a tensor of ones on the device."""
     return torch.ones(shape, dtype=dtype, device=device)
 
 

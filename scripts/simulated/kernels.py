@@ -134,7 +134,6 @@ def as_one_kernel(attention: Any, on_device: Any) -> Any:
         is_causal: bool = False,
         **options: Any,
     ) -> Tensor:
-        """Compute attention, by the kernel if it takes these operands."""
         takes = on_device(query)
         if query.ndim != 4 or query.shape[-1] != value.shape[-1]:
             takes = False
@@ -160,7 +159,6 @@ def as_cudnn(lstm: Any, on_device: Any) -> Any:
     """
 
     def cast(x: Tensor, *args: Any) -> Any:
-        """Call ``lstm`` with all tensors in the type of autocast."""
         if not on_device(x) or not torch.is_autocast_enabled("cuda"):
             return lstm(x, *args)
         dtype = torch.get_autocast_dtype("cuda")

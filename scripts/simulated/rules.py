@@ -93,7 +93,6 @@ def no_gradients_in_eval_mode(forward: Any, on_device: Any) -> Any:
     """
 
     def ruled(self: torch.nn.RNNBase, x: Any, *state: Any) -> Any:
-        """Compute as ``forward``; a gradient of the output in eval mode is refused."""
         outputs, last = forward(self, x, *state)
         output = outputs.data if isinstance(outputs, torch.nn.utils.rnn.PackedSequence) else outputs
         if on_device(output) and output.requires_grad and not self.training:

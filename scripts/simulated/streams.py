@@ -53,7 +53,6 @@ class Stream(Event):
     wait_event = wait_stream
 
     def __eq__(self, stream: object) -> bool:
-        """All streams are equal."""
         return isinstance(stream, Stream)
 
     __hash__ = object.__hash__
@@ -144,7 +143,6 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
 
 
 def _constant(value: Any) -> Callable[..., Any]:
-    """Make a function that returns ``value``, whatever its arguments are."""
     return lambda *_, **__: value
 
 
@@ -158,7 +156,6 @@ def _number(library: ctypes.CDLL, count: int, device: Any = None) -> int:
 
 
 def _devices(library: ctypes.CDLL, count: int) -> dict[str, Any]:
-    """Make the functions of ``torch.cuda`` that choose the current device."""
 
     class DeviceContext:
         """``torch.cuda.device``: makes a device the current one within a context."""
@@ -182,14 +179,11 @@ def _devices(library: ctypes.CDLL, count: int) -> dict[str, Any]:
 
 
 def _memory(total: int) -> dict[str, Any]:
-    """Make the functions of ``torch.cuda`` that count and limit memory."""
 
     def limit(share: float, _: Any = None) -> None:
-        """Limit the memory to a share of the device's memory."""
         Device.memory_limit = None if share >= 1 else int(share * total)
 
     def forget_peak(_: Any = None) -> None:
-        """Start to measure the peak again."""
         memory.peak = memory.used
 
     return {
@@ -205,20 +199,16 @@ def _memory(total: int) -> dict[str, Any]:
 
 
 def _random(library: ctypes.CDLL, count: int) -> dict[str, Any]:
-    """Make the functions of ``torch.cuda`` that seed, save and restore the random numbers of the devices."""
 
     def seed(value: int) -> None:
-        """Seed the random numbers of all devices."""
         generator = torch.Generator().manual_seed(int(value) + 1)  # not the numbers that the CPU draws
         for index in range(count):
             Device.random[index] = generator.get_state()
 
     def state(device: Any = "cuda") -> Tensor:
-        """Return a copy of the state of the random numbers of ``device``."""
         return Device.random.setdefault(_number(library, count, device), torch.get_rng_state()).clone()
 
     def set_state(state: Tensor, device: Any = "cuda") -> None:
-        """Restore the state of the random numbers of ``device``."""
         Device.random[_number(library, count, device)] = state.clone()
 
     return {

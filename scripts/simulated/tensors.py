@@ -126,7 +126,6 @@ class Recording:
 
 
 def _tensors(result: Any) -> list[torch.Tensor]:
-    """List the tensors in the result of an operation."""
     return [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, torch.Tensor)]
 
 
@@ -171,7 +170,6 @@ class _Share:
         memory.take(self.key, self.size)
 
     def __del__(self) -> None:
-        """Give the share back when the tensor is deleted."""
         if hasattr(self, "size") and memory is not None and memory.holders[self.key]:
             memory.give_back(self.key, self.size)
 
@@ -184,7 +182,6 @@ class OnDevice(torch.Tensor):
 
     @staticmethod
     def __new__(cls, cpu_copy: torch.Tensor, device: torch.device | None = None) -> OnDevice:
-        """Wrap a tensor of the CPU as a tensor of ``device``, or of the current device."""
         share = _Share(cpu_copy)
         device = device or Device.named(Device.type)
         wrapper = torch.Tensor._make_wrapper_subclass(
@@ -203,16 +200,13 @@ class OnDevice(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """PyTorch calls this for every operation with a tensor of the device."""
         return computed(function, args, kwargs or {})
 
     def __tensor_flatten__(self) -> tuple[list[str], torch.device]:
-        """Name the tensors inside, for torch.compile."""
         return ["there"], self.device
 
     @staticmethod
     def __tensor_unflatten__(tensors: dict, device: torch.device, *_: Any) -> OnDevice:
-        """Make the tensor again from the tensors of :meth:`__tensor_flatten__`."""
         return OnDevice(tensors["there"], device)
 
     def __deepcopy__(self, memo: dict) -> Any:
@@ -351,7 +345,6 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 @cache
 def _is_composite(function: Any) -> bool:
-    """Whether ``function`` is made of other operations. In inference mode, a device gets it in one piece."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd")
 
 
@@ -417,7 +410,6 @@ def _transfer(name: str, args: tuple, kwargs: dict[str, Any], to_device: bool) -
 
 
 def _compute(function: Any, device: torch.device, args: tuple, kwargs: dict[str, Any], is_on_device: bool) -> Any:
-    """Compute an operation from copies on the CPU, with the rounding and the random numbers of the device."""
     name = function._schema.name
     kernel = KERNELS.get(name, function)
     if name in PRODUCTS and Device.type == "cuda":
@@ -428,7 +420,6 @@ def _compute(function: Any, device: torch.device, args: tuple, kwargs: dict[str,
 
 
 def _draw(compute: Any, device: torch.device, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Compute with the random numbers of the device, and leave those of the CPU unchanged."""
     cpu_state = torch.get_rng_state()
     torch.set_rng_state(Device.random.setdefault(device.index, cpu_state))
     try:
@@ -447,7 +438,6 @@ def _wrap_result(
     device: Any,
     result: Any,
 ) -> Any:
-    """Wrap the result of an operation as a tensor of the device; a view stays a view."""
     name = function._schema.name
     if torch.Tag.inplace_view in function.tags and device_tensors:
         with no_dispatch():  # the wrapper's own sizes
@@ -473,5 +463,4 @@ class Mode(TorchDispatchMode):
     """Sends every operation through :func:`computed`, also operations that make tensors from nothing."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        """PyTorch calls this for every operation."""
         return computed(function, args, kwargs or {})

@@ -136,11 +136,9 @@ API = {
         "Collections of millions of recordings on Ray Data. See [Score](/score.md#millions-of-recordings).",
         [
             "nes2net.apps.scale.collection.score_collection",
-            "nes2net.apps.scale.collection.Outcome",
+            "nes2net.apps.scale.results.CollectionRecord",
             "nes2net.apps.scale.cluster.Resources",
             "nes2net.apps.scale.engine.Model",
-            "nes2net.apps.scale.engine.read",
-            "nes2net.apps.scale.engine.score",
             "nes2net.apps.scale.results.to_score_file",
         ],
     ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from marked import filled
 
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.models.registry import corpora
+from nes2net.data.registry import corpora
 
 HEAD = ("name", "corpus", "parts and trials", "licence", "where from")
 

@@ -72,7 +72,6 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
             replaced: dict[int, Tensor] = {}
 
             def without_numbers_of(tensor: Tensor) -> Tensor:
-                """Return the fake tensor that replaces ``tensor``; a tensor that two modules share is replaced once."""
                 if id(tensor) not in replaced:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype)
                     is_parameter = isinstance(tensor, nn.Parameter)
@@ -124,7 +123,6 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     sizes = [0]  # sizes[0]: bytes kept outside of the layers; sizes[i]: bytes kept by layer i
 
     def keep(tensor: Tensor) -> Tensor:
-        """Count a tensor; autograd calls this for each tensor that it saves."""
         storage = tensor.untyped_storage()
         if storage._cdata not in counted_storages:
             counted_storages.add(storage._cdata)
@@ -137,13 +135,11 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     hooks = []
 
     def enter(_: nn.Module, arguments: tuple) -> None:
-        """Start to count the tensors of the next layer; PyTorch calls this before a layer computes."""
         inputs.append(arguments[0].nbytes)
         sizes.append(0)
         current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        """Stop counting the tensors of a layer; PyTorch calls this after the layer has computed."""
         current_layer[0] = 0
 
     for layer in recomputed:

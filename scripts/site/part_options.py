@@ -9,11 +9,13 @@ from typing import Any
 from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.options import declared
+from nes2net.lib.registry import Registry
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.backends.heads import GeneralOptions
 from nes2net.models.frontends.adaptation import Adaptation
 from nes2net.models.frontends.sizes import SIZES
-from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses, tasks
+from nes2net.models.registry import aggregations, backends, frontends, heads
+from nes2net.training.registry import losses, tasks
 
 PAGE = """\
 # Options of parts
@@ -52,7 +54,7 @@ ADAPTATION = """\
 ## Every front-end
 
 Every front-end with transformer layers takes `adapt`, a mapping of these options, besides its own:
-its weights are frozen, and a few tensors beside them are trained ([Adaptation](/train.md#adaptation)).
+its weights are frozen, and a few tensors beside them are trained ([Adaptation](/adaptation.md)).
 """
 
 

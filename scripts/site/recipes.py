@@ -15,12 +15,12 @@ from memory_estimate import training_memory
 from nes2net.apps.experiments.description import load_experiment
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.flops import count_flops
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.distillation import TeacherStudent
 from nes2net.models.published_results import PublishedRow, published_rows
-from nes2net.models.registry import corpora
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import create_task
@@ -58,7 +58,7 @@ authors did not publish.
 The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019, such as those
 with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need
 the pre-training file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or
-a teacher in the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
+a teacher in the case of one-class distillation ([Adaptation and distillation](adaptation.md#one-class-distillation)). ASVspoof 5 needs the
 noises too ([Data](data.md#published-corpora)).
 
 ## What they take

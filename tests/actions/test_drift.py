@@ -15,9 +15,8 @@ from scipy.signal import firwin, lfilter
 
 from nes2net import Detector, InputError
 from nes2net.actions.calibration import calibrate_recordings
-from nes2net.actions.drift import kinds_of, measure_drift
+from nes2net.actions.drift import measure_drift
 from nes2net.actions.drift_plot import plot_drift
-from nes2net.data.audio.remarks import Remark
 from nes2net.scoring.decisions.calibration import fit, load
 
 MONDAY = datetime(2026, 3, 2, 12, tzinfo=timezone.utc).timestamp()
@@ -106,7 +105,6 @@ def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calib
     assert "unfit" not in names(drift) and drift.result.header["cannot_tell"] >= 5 / 65
     unfit = measure_drift(detector, calibration, write_unfit(folder))
     assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text() and "unfit" in names(unfit)
-    assert kinds_of(Remark()) == [] and kinds_of(Remark("something new")) == ["other"]
 
 
 def test_days_and_weeks(detector, calibration, tmp_path):

@@ -16,7 +16,7 @@ SHARED = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[
 PATIENCE = 900.0
 
 #: For tests of the page: without importing what takes seconds in every process that collects them.
-needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+needs_serve = pytest.mark.skipif(find_spec("fastapi_offline") is None, reason="the extra 'serve' is not installed")
 
 
 def shared_path(*names: str) -> Path:

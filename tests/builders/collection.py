@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -35,3 +36,11 @@ def write_shard(path: Path, recordings: dict[str, bytes]) -> Path:
         "notes": [json.dumps({"utterance_id": id}) for id in recordings],
     }
     return (write_arrow if path.suffix == ".arrow" else write_parquet)(path, table(columns), 3)
+
+
+def write_record(folder: Path, content: dict[str, Any]) -> Path:
+    """Write the record of a collection into the folder of its results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "scale.json"
+    path.write_text(json.dumps(content))
+    return path

@@ -18,7 +18,6 @@ from typing import Any
 from unittest import mock
 
 import torch
-from _gpu_parity import systems
 from _gpu_train import as_in_a_run
 from simulated import rules
 from simulated.checks import Workspace
@@ -26,6 +25,7 @@ from simulated.checks import recipe as tiny_recipe
 from torch import Tensor
 
 from builders.runs import history_of, same
+from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of, with_logits_of
 from nes2net.lib import cuda_graph
 from nes2net.lib.errors import InputError
@@ -150,7 +150,7 @@ def not_finite(graph: str) -> dict[str, Any]:
         trainer = trainer_of(recipe, Path(folder), "cuda")
         *_, before = steps_of(trainer, range(4), {})
         batch = batch_of(trainer, 4, {})
-        batch.waveforms[2, 100] = float("nan")
+        batch.part.inputs[2, 100] = float("nan")
         message = ""
         with as_in_a_run(trainer):
             trainer.train_step([batch], 1, 4, False)

@@ -17,18 +17,17 @@ from typing import Any
 from unittest import mock
 
 import torch
-from _gpu_parity import WAV2VEC2, samples_of, systems
 from accelerate import Accelerator
 from torch import Tensor
 
 from builders.simulated_device import simulated_device, waits
+from builders.systems import WAV2VEC2, samples_of, systems
 from builders.training_steps import FRAME_SCORES, MODEL, SAMPLES, STEPS
 from nes2net import Detector
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
-from nes2net.training.dataset import Batch
+from nes2net.training.dataset import Batch, Part
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
-from nes2net.training.objective import Part
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.start import build_detector
@@ -66,7 +65,7 @@ def whole_step(name: str) -> dict[str, int]:
     torch.manual_seed(0)
     task = create_task(recipe)
     detector = build_detector(recipe, Path("run"), None, task)
-    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], carried)
+    batch = Batch(Part(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), carried))
     accelerator = create_accelerator("cpu")
 
     def stepped(detector: Detector, device: torch.device) -> tuple[Tensor, dict[str, int]]:
@@ -85,7 +84,8 @@ def whole_step(name: str) -> dict[str, int]:
             counted = dict(waits)
             objective.eval()
             with torch.no_grad():
-                objective.validate_batch(Part.of_batch(batch, objective.ready(batch.carried, SAMPLES), device))
+                ready = objective.ready(batch.part.carried, SAMPLES)
+                objective.validate_batch(batch.part._replace(carried=ready).to(device))
             return torch.tensor(around.progress.loss), counted
 
     expected = copy.deepcopy(detector)

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from builders.files import write
-from nes2net.models import registry
+from nes2net.apps.registry import commands
+from nes2net.data.registry import corpora, effects
+from nes2net.lib.registry import Registry
+from nes2net.models.registry import PARTS, heads
+from nes2net.scoring.registry import judgements
+from nes2net.training.registry import losses, tasks
+
+#: Group of entry points, such as ``"nes2net.tasks"`` → registry.
+REGISTRIES: dict[str, Registry] = {
+    registry.group: registry for registry in (*PARTS, heads, losses, tasks, judgements, corpora, effects, commands)
+}
 
 
 def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> None:
@@ -32,14 +42,13 @@ def install(site: Path, package: str, points: Mapping[str, Mapping[str, str]], m
 @contextmanager
 def installed_in(site: Path) -> Iterator[None]:
     """Within this context, Python finds the packages in ``site``, and the registries have their entry points."""
-    registries = [value for value in vars(registry).values() if isinstance(value, registry.Registry)]
-    tables = [dict(vars(each)) for each in registries]
-    for each in registries:
-        for cached in vars(each).keys() - {"kind", "group", "_built_in"}:
-            del vars(each)[cached]
+    tables = {group: dict(vars(registry)) for group, registry in REGISTRIES.items()}
+    for registry in REGISTRIES.values():
+        for cached in ("_added", "_table"):
+            vars(registry).pop(cached, None)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(site)
         yield
-    for each, table in zip(registries, tables, strict=True):
-        vars(each).clear()
-        vars(each).update(table)
+    for group, table in tables.items():
+        vars(REGISTRIES[group]).clear()
+        vars(REGISTRIES[group]).update(table)

@@ -7,18 +7,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from _gpu_parity import WAV2VEC2, samples_of, systems
 from torch import Tensor
 
+from builders.systems import WAV2VEC2, samples_of, systems
 from nes2net.models.frontends.adaptation import KINDS
-from nes2net.models.registry import losses
-from nes2net.training.dataset import FRAMES, Batch
+from nes2net.training.dataset import FRAMES, Batch, Part
 from nes2net.training.distributed import create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.losses.by_name import with_head
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.registry import losses
 from nes2net.training.run import Run
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.selection import Selection
@@ -114,4 +114,4 @@ def batch_of(trainer: Trainer, step: int, carried: dict[str, Tensor], size: int 
     num_samples = samples_of(trainer.state.detector, SAMPLES)
     noise = torch.randn(size, num_samples, generator=torch.Generator().manual_seed(step))
     targets = (torch.arange(size) == step % size).long()
-    return Batch(0.1 * noise, targets, [], [], {name: tensor[:size] for name, tensor in carried.items()})
+    return Batch(Part(0.1 * noise, targets, {name: tensor[:size] for name, tensor in carried.items()}))

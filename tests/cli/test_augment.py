@@ -9,10 +9,10 @@ from builders import noise_folders
 
 from nes2net.data.audio.files import recordings_below
 from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.models.registry import create_condition
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.preview import spectrogram_db
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from nes2net.cli import main as command_line
 from nes2net.lib.commands import Flag
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import Registry
+from nes2net.lib.registry import Registry
 
 build_parser = command_line.build_parser
 
@@ -67,9 +67,10 @@ def test_a_command_of_another_package(command, monkeypatch):
     """It has the help and the errors of the others; one that cannot be used is listed, and says why when it is called."""
     targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
-    monkeypatch.setattr("nes2net.models.registry.entry_points", lambda group: points)
+    monkeypatch.setattr("nes2net.lib.registry.entry_points", lambda group: points)
     own = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
-    monkeypatch.setattr(command_line, "commands", Registry("command", "nes2net.commands", own))
+    commands = Registry("command", "commands", own, "types:FunctionType", registers="instance")
+    monkeypatch.setattr(command_line, "commands", commands)
     monkeypatch.setattr(command_line, "build_parser", build_parser)
     assert "of other packages:\n  gone\n" in (helped := command("--help")[1]) and "Greet somebody" in helped
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")

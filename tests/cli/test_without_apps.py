@@ -76,10 +76,11 @@ def test_the_files_of_a_task_and_of_its_judgement_can_be_deleted(recording, tmp_
     (tmp_path / "scores.txt").write_text("utterance score label\na 1.0 bonafide\n")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     code = f"""{IMPORT_ALL}
-from nes2net.models.registry import judgements, tasks
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.registry import judgements
+from nes2net.training.registry import tasks
+from nes2net.scoring.judgement import ScoreFile
 assert "source_tracing" not in tasks.names() and "classes" not in judgements.names()
-assert judgement_of("scores.txt").name == "scores"
+assert ScoreFile.of("scores.txt").judgement.name == "scores"
 """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 from nes2net.evaluation.class_reference import examples_of
-from nes2net.evaluation.key import Key
+from nes2net.evaluation.key import Labels
+from nes2net.scoring.judgement import ScoreFile
 
 
 def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
@@ -18,6 +19,6 @@ def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
     part = {"name": "generic", "root": str(corpus), "split": "train"}
     (tmp_path / "train.npy.json").write_text(json.dumps({"run": {}, "failures": {}, "corpus": part}))
     rows = {id: np.full(2, number, dtype=np.float32) for number, id in enumerate(("b", "c", "a"))}
-    examples = examples_of(rows, file, Key.read("generic", labels, "eval"), "vocoder", {})
+    examples = examples_of(rows, ScoreFile.of(file), Labels("generic", labels, "eval").read(), "vocoder", {})
     found = [(example.trial.id, example.name, example.embedding.tolist()) for example in examples]
     assert found == [("b", "other", [0, 0]), ("a", "new", [2, 2])]

@@ -15,7 +15,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.judgement import judgement_of, scores_of
+from nes2net.scoring.judgement import ScoreFile, scores_of
 
 ATTACKS = ("A01", "A02", "A03")
 FAMILIES = {"A01": "vocoder", "A02": "vocoder", "A03": "codec"}
@@ -175,12 +175,12 @@ def test_if_all_classes_differ_in_case_the_error_says_so(folder):
 )
 def test_a_table_of_scores_is_not_taken_for_classes(tmp_path, header):
     scores = write(tmp_path / "scores.tsv", f"{header}\nu0\t0.1\t0.2\n")
-    assert judgement_of(scores).name == "scores"
+    assert ScoreFile.of(scores).judgement.name == "scores"
 
 
 def test_classes_may_be_called_like_scores(tmp_path):
     logits = write(tmp_path / "logits.tsv", "utterance\tFakeYou\tReal time cloning\nu0\t0.1\t0.2\n")
-    assert judgement_of(logits).name == "classes"
+    assert ScoreFile.of(logits).judgement.name == "classes"
 
 
 def test_classes_of_another_program_are_scores_if_the_last_is_bona_fide(tmp_path):

@@ -22,7 +22,7 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.scoring.embeddings import Embeddings
-from nes2net.scoring.judgement import as_judgement, judgement_of
+from nes2net.scoring.judgement import ScoreFile, as_judgement, scores_of
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
@@ -152,8 +152,8 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     assert not main(
         ["score", "generic", str(tones), "--model", str(folder / "epoch_4.pth"), "--out", str(tmp_path / "s.txt")]
     )
-    ids, scores = judgement_of(out).scores(out)
-    of_scores = dict(zip(*judgement_of(tmp_path / "s.txt").scores(tmp_path / "s.txt")))
+    ids, scores = scores_of(out)
+    of_scores = dict(zip(*scores_of(tmp_path / "s.txt")))
     assert scores.tolist() == pytest.approx([of_scores[id] for id in ids], abs=1e-5)
     assert not evaluate(Labels("generic", tones, "eval"), [out]).header["num_left_out"]
 
@@ -182,7 +182,7 @@ def test_a_file_of_logits(scored, checkpoint, tones):
     names = list(TONES)[:3]
     lines = scored.read_text().splitlines()
     assert lines[0].split("\t") == ["utterance", *names] and len(lines) == 1 + 60
-    judgement = judgement_of(scored)
+    judgement = ScoreFile.of(scored).judgement
     table = judgement.table(scored)
     assert judgement.classes == tuple(names) and not table.holds_posteriors
     detector = Detector.from_pretrained(checkpoint, device="cpu")
@@ -197,7 +197,9 @@ def test_a_file_of_logits(scored, checkpoint, tones):
     # without its record, a file is told by its first line
     copy = scored.with_name("copy.tsv")
     copy.write_text(scored.read_text())
-    assert isinstance(judgement_of(copy), Classes) and judgement_of(copy).table(copy).names == tuple(names)
+    copied = ScoreFile.of(copy)
+    assert isinstance(copied.judgement, Classes)
+    assert copied.judgement.table(copy).names == tuple(names)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +211,7 @@ def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
     assert result.header["num_known"] == 36 and result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
     assert result["accuracy"].value == result["macro_f1"].value == 1
-    table = judgement_of(scored).table(scored)
+    table = ScoreFile.of(scored).judgement.table(scored)
     is_known = np.array(["_5000_" not in id and "_0_" not in id for id in table.ids])
     is_unknown = np.array(["_5000_" in id for id in table.ids])
     for row in result.rows("open"):
@@ -312,7 +314,7 @@ def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_log
 def test_posteriors_have_no_nsd(embedded, tmp_path):
     """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
     shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
-    table = judgement_of(tmp_path / "classes.tsv").table(tmp_path / "classes.tsv")
+    table = ScoreFile.of(tmp_path / "classes.tsv").judgement.table(tmp_path / "classes.tsv")
     rows = [["utterance", *table.names]]
     for id, posteriors in zip(table.ids, np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)):
         rows.append([id, *map(repr, posteriors.tolist())])
@@ -439,7 +441,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     score = ["score", "generic", str(tones), "--split", "dev", "--model", str(average), "--judgement", "classes"]
     assert not main([*score, "--out", str(out)])
     assert not main(["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known)])
-    table = judgement_of(out).table(out)
+    table = ScoreFile.of(out).judgement.table(out)
     is_known = np.array(["_5000_" not in id and "_0_" not in id for id in table.ids])
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
@@ -473,7 +475,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
-    table = judgement_of(scored).table(scored)
+    table = ScoreFile.of(scored).judgement.table(scored)
     posteriors = np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)
     file = tmp_path / "posteriors.tsv"
     lines = ["\t".join([id, *map(str, row)]) for id, row in zip(table.ids, posteriors.tolist())]
@@ -515,7 +517,7 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
     with pytest.raises(InputError, match="`threshold` has no effect on logits of classes, which"):
         evaluate(labels, [scored], threshold=0.5)
     scores = tmp_path / "scores.txt"
-    scores.write_text("".join(f"{id} 1.0\n" for id in judgement_of(scored).table(scored).ids))
+    scores.write_text("".join(f"{id} 1.0\n" for id in ScoreFile.of(scored).judgement.table(scored).ids))
     with pytest.raises(InputError, match="`unknown` has no effect on scores, which"):
         evaluate(labels, [scores], unknown="energy")
     with pytest.raises(InputError, match="no trial of the key has one of the classes"):

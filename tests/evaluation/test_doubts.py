@@ -10,6 +10,7 @@ from nes2net.actions.evaluation import evaluate
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
+from nes2net.scoring.judgement import ScoreFile
 
 DOUBT = "the file calls recordings fake and real, and all its scores lie between 0.5 and 1"
 NUM_TRIALS = 60
@@ -79,6 +80,6 @@ def test_labels_that_contradict_the_key_are_named_whatever_the_form_of_the_ids(f
             word = "Fake"
         rows.append(form.format(number, word, number % 2))
     scores = write(folder / "scores.csv", "\n".join(rows))
-    _, trials = labels_of(folder).read()
-    (doubt,) = match_file(trials, scores).doubts
+    trials = labels_of(folder).read().trials
+    (doubt,) = match_file(trials, ScoreFile.of(scores)).doubts
     assert doubt == "the score file's own labels contradict the key for 1 of 60 trials, and the key decides: clips/7"

@@ -11,16 +11,21 @@ from builders.files import write
 from builders.report_case import make_case, report_of
 from scipy.stats import spearmanr
 
+from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
 from nes2net.lib.files import sha256_of
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
+from nes2net.scoring import judgement
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import ScoredBy
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import record_of as read_record
 
 
 def record_of(scores, **changes):
@@ -70,14 +75,30 @@ def test_a_record_names_model_recipe_and_date(case):
 
 def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
     scores = tmp_path / "good.txt"
+    scores.write_text("a 1\n")
     evaluated, of_others = {"corpus": "asvspoof2021_la", "systems": []}, {"run": {}, "sha256": "0" * 64}
     for content in ("no JSON", "[]", {}, evaluated, of_others):
         write_record(scores, content)
-        assert read_origin(scores, "1" * 64) is None
+        assert read_origin(ScoreFile.of(scores)) == ({}, [])
     strange = {"checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3}
     write_record(scores, {"run": {}, "failures": {}, **strange})
-    origin = read_origin(scores, "1" * 64)
-    assert {value for name, value in vars(origin).items() if name != "record"} == {None}
+    assert read_origin(ScoreFile.of(scores)) == ({"record": f"{scores}.json"}, [])
+
+
+def test_an_evaluation_reads_a_record_once(case, monkeypatch):
+    scores = case / "good.txt"
+    write_record(scores, record_of(scores))
+    read_paths = []
+
+    def read_and_count(path):
+        read_paths.append(path)
+        return read_record(path)
+
+    monkeypatch.setattr(judgement, "record_of", read_and_count)
+    labels = Labels("asvspoof2021_la", case / "trial_metadata.txt", "eval")
+    result = evaluate(labels, [scores], num_resamples=5)
+    assert result.header["sources"]["good"]["recipe"] == "nes2net_x (small)"
+    assert read_paths == [scores]
 
 
 def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
@@ -92,14 +113,17 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
         about=about,
         settings=ScoringSettings(num_samples=8000, num_workers=0),
     )
-    sha256 = hashlib.sha256(scores.read_bytes()).hexdigest()
-    origin = read_origin(scores, sha256)
-    assert (origin.model, origin.recipe, origin.checkpoint) == ("lps + last + asp_mlp", "mine", "m.pth")
-    assert datetime.fromisoformat(origin.scored_at).utcoffset() == timedelta(0)
-    assert origin.software.startswith("nes2net ") and "torch" in origin.software
-    assert read_origin(scores, "0" * 64) is None
-    assert read_scored_by(scores, sha256) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
-    assert read_scored_by(scores, "0" * 64) is None
+    file = ScoreFile.of(scores)
+    facts = read_origin(file).facts
+    assert facts["model"] == "lps + last + asp_mlp"
+    assert facts["recipe"] == "mine"
+    assert facts["checkpoint"] == "m.pth"
+    assert datetime.fromisoformat(facts["scored_at"]).utcoffset() == timedelta(0)
+    assert facts["software"].startswith("nes2net ") and "torch" in facts["software"]
+    scores.write_text("a 1.0\n")
+    assert read_record(scores) is None
+    assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
+    assert read_scored_by(None) is None
 
 
 def test_what_a_record_says_of_the_detector(tmp_path):
@@ -110,7 +134,8 @@ def test_what_a_record_says_of_the_detector(tmp_path):
     ):
         facts = {"model": "a", "dtype": "float32", **run}
         write_record(tmp_path / "good.txt", {"run": facts, "failures": {}, "resolution_ms": resolution})
-        assert read_scored_by(tmp_path / "good.txt", "1" * 64) == expected, run
+        record = read_record(tmp_path / "good.txt")
+        assert read_scored_by(record) == expected, run
 
 
 def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
@@ -215,9 +240,9 @@ def test_a_corpus_of_one_s_own_is_known_by_its_folder():
     assert not uses_in_words(Provenance.read(OWN), "generic", "train", "another") and not uses_in_words(
         Provenance.read(here), "generic", "train"
     )
-    own = trained_on(uses("generic", "train", "dev", root="own"))
-    assert len(uses_in_words(Provenance.read(own), "generic", "all", "own")) == 2
-    assert "root" not in str(Provenance.read(own).start(places=False))
+    provenance = Provenance.read(trained_on(uses("generic", "train", "dev", root="own")))
+    assert len(uses_in_words(provenance, "generic", "all", "own")) == 2
+    assert "root" not in str(provenance.start(places=False))
 
 
 def test_training_data_that_nobody_states():
@@ -246,8 +271,8 @@ def test_two_score_files_of_one_detector_are_compared(tmp_path):
     rounded = {id: score // 8 for id, score in scores.items()}
     settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}
     second = scores_with_record(tmp_path / "bfloat16.txt", rounded, run=settings, versions={"torch": "2.8.0"})
-    other = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
-    result = evaluate_systems("generic", [first, second, other], key, num_resamples=5)
+    third = scores_with_record(tmp_path / "other.txt", dict.fromkeys(scores, 1), run={"model": "d" * 64})
+    result = evaluate_systems("generic", [first, second, third], key, num_resamples=5)
     correlations = [row["rank_correlation"].value for row in result.rows("differences")]
     assert correlations[0] == pytest.approx(spearmanr([*scores.values()], [*rounded.values()]).statistic)
     assert correlations[1:] == [None, None]

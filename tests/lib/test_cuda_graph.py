@@ -23,7 +23,6 @@ def test_recordings_are_dropped_with_the_weights(spectral_detector):
     changes = [
         lambda: spectral_detector.to(torch.float64),
         lambda: spectral_detector.load_state_dict(spectral_detector.state_dict(), assign=True),
-        lambda: spectral_detector.load_published(spectral_detector.state_dict(), "weights"),
     ]
     for change in changes:
         spectral_detector._replayed = before = Replayed(spectral_detector._scores)

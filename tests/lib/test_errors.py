@@ -1,6 +1,7 @@
 """Messages name a setting by its flag or key in the program that prints them."""
 
 import ast
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.lib.errors import settings_called, worded
+from nes2net.lib.errors import MissingLibrary, concerning, settings_called, worded
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe
@@ -91,7 +92,7 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
     declared = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared))
-    assert {"ray", "gradio", "pyroomacoustics"} <= of_extras
+    assert {"ray", "fastapi", "pyroomacoustics"} <= of_extras
     by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
     found = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
     assert {name for name, text in found if by_hand.search(text)} == {"lib/installation.py"}
@@ -168,3 +169,16 @@ def test_settings_in_messages_become_flags(said, words, message):
 def test_settings_in_messages_of_python(said):
     with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
         evaluate_systems("generic", "scores.txt", "list.csv")
+
+
+def test_an_error_that_is_passed_on_keeps_its_class_and_its_facts():
+    with pytest.raises(MissingLibrary) as info, concerning("scores.txt:"), concerning("trial 'a'"):
+        raise MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
+    error = info.value
+    assert str(error) == "scores.txt: trial 'a' in line 3, needs `root`; pass `root=…`"
+    assert (error.problem, error.remedy) == ("needs `root`", "pass `root=…`")
+    assert error.reason == "needs `root`; pass `root=…`"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker sends it
+    with settings_called({"root": "data.root"}):
+        error.reword()
+    assert error.reason == "needs `data.root`; pass `data.root=…`"

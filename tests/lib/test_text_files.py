@@ -14,6 +14,7 @@ import pytest
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.tables import open_table
 from nes2net.data.corpora import generic
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import read_json
@@ -22,7 +23,6 @@ from nes2net.lib.unpacking import unpack
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.models.checkpoints.torch_file import read_torch_file
-from nes2net.models.registry import corpora
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.score_file import read_scores

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from builders.scripts import loaded
+from builders import crossed_effects
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -108,7 +108,7 @@ def test_same_seed_same_interval_and_it_widens_with_confidence(metric):
 
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
 def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
-    """With one or two errors too; `scripts/bench intervals` has more settings and repeats."""
+    """With one or two errors too."""
     true_eer, covered = NormalDist().cdf(-distance / 2), 0
     for seed in range(100):
         bonafide, spoof, _ = drawn(distance, num_bonafide, num_spoof, seed)
@@ -141,10 +141,8 @@ def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
 
 
 def test_speakers_and_attacks_cover_the_truth_of_new_ones():
-    """20 speakers × 8 attacks with effects of their own; `scripts/bench interval_coverage` has more repeats."""
-    benchmark = loaded("benchmarks/interval_coverage.py")
-    setting = benchmark.SETTINGS[2]._replace(bonafide_of_speaker=10, spoof_of_pair=3)
-    held = [benchmark.once(setting, 40, seed) for seed in range(50)]
+    """20 speakers × 8 attacks with effects of their own."""
+    held = [crossed_effects.coverage(40, seed) for seed in range(50)]
     covered = {unit: np.sum([repeat[unit] for repeat in held], axis=0) for unit in held[0]}
     assert (covered["both"] >= 45).all() and (covered["trials"] <= 42).all()
 

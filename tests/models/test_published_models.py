@@ -17,9 +17,10 @@ from nes2net import Detector, InputError
 from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.registry import corpora
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
-from nes2net.models.registry import corpora, create_frontend
+from nes2net.models.registry import create_frontend
 from nes2net.scoring.score_length import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.

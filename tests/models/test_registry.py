@@ -3,19 +3,17 @@
 import inspect
 import math
 import re
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from builders.strangers import install
 
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.lib.options import check_options, declared
-from nes2net.models.backends.mean_linear import MeanLinear
+from nes2net.lib.registry import Registry
 from nes2net.models.frontends.sizes import SIZES
-from nes2net.models.registry import Registry, backends, frontends, takes_checkpoint
+from nes2net.models.registry import backends, frontends, takes_checkpoint
 
 BACK = "back-end"
 FRONT = "front-end"
@@ -60,48 +58,8 @@ def test_values_that_are_wrong_or_do_not_go_together(kind):
             CREATE[kind](name, **options)
 
 
-@pytest.mark.parametrize("target", ["nowhere.at_all:Part", "nes2net.lib.errors:Part"])
-def test_what_an_installed_package_does_not_have(monkeypatch, target):
-    point = EntryPoint("mine", target, "nes2net.backends")
-    monkeypatch.setattr("nes2net.models.registry.entry_points", lambda group: [point])
-    registry = Registry(BACK, "nes2net.backends", {"own": "nes2net.lib.errors:InputError"})
-    assert registry.names() == ["mine", "own"] and registry.names(installed=False) == ["own"]
-    with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
-        registry.get("mine")
-
-
 def test_what_can_start_from_a_pre_training_file(monkeypatch):
     for name, takes in (("wav2vec2", True), ("xlsr_300m", True), ("lps", False), ("waveform", False)):
         assert takes_checkpoint(name) is takes
     monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)
     assert takes_checkpoint("theirs")  # a function that builds a front-end
-
-
-@pytest.fixture
-def registry_of_two_packages(tmp_path, monkeypatch):
-    """Back-ends of two packages, both of which add `mine` and one of which adds the built-in name `own`."""
-    install(tmp_path, "first-parts 1.0", {"backends": {"mine": "first:Mine", "own": "first:Own"}}, {})
-    install(
-        tmp_path,
-        "second-parts 0.2",
-        {"backends": {"mine": "second:Mine", "theirs": f"{MeanLinear.__module__}:MeanLinear"}},
-        {},
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    return Registry(BACK, "nes2net.backends", {"own": "nes2net.lib.errors:InputError"})
-
-
-def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packages):
-    assert registry_of_two_packages.get("theirs") is MeanLinear
-    message = (
-        "back-end 'mine' is added by first-parts 1.0 (first:Mine) and by second-parts 0.2 (second:Mine): uninstall"
-    )
-    with pytest.raises(InputError, match=re.escape(message)):
-        registry_of_two_packages.get("mine")
-
-
-def test_a_part_with_a_built_in_name_is_told_once(registry_of_two_packages, capsys):
-    assert registry_of_two_packages.get("own") is InputError
-    assert "back-end 'own' is the one of nes2net; that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
-    registry_of_two_packages.get("own")
-    assert not capsys.readouterr().err

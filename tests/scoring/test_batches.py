@@ -17,9 +17,10 @@ from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import Unfinished
+from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
-from nes2net.scoring.batches import filled_rows, header_length, plan_batches, read_batches
+from nes2net.scoring.batches import Plan, filled_rows, header_length, read_batches
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
@@ -153,7 +154,8 @@ def indices(batches) -> list[list[int]]:
 def test_processes_together_score_each_trial_once(by_length, monkeypatch):
     monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
     trials = trials_of(173)
-    whole = indices(plan_batches(trials, 4, by_length))
+    plan = Plan(4, whole=by_length is not None)
+    whole = indices(plan.batches(trials, by_length))
     assert sorted(i for batch in whole for i in batch) == list(range(173))
     assert max(map(len, whole)) == 4 and len(whole) < 90
     if by_length is None:
@@ -161,16 +163,16 @@ def test_processes_together_score_each_trial_once(by_length, monkeypatch):
     else:
         assert all(len({length_of(trials[i]) for i in batch}) == 1 for batch in whole)
     for count in (2, 3):
-        shares = [indices(plan_batches(trials, 4, by_length, rank=rank, num_processes=count)) for rank in range(count)]
+        shares = [indices(plan.batches(trials, by_length, processes=Processes(rank, count))) for rank in range(count)]
         assert sorted(batch for share in shares for batch in share) == sorted(whole)
         assert all(len(share) > len(whole) / count / 1.5 for share in shares)
     done = {trials[i].id for batch in whole[:20] for i in batch}
-    again = indices(plan_batches(trials, 4, by_length, done=done))
+    again = indices(plan.batches(trials, by_length, done))
     assert again == whole[20:]
     done.remove(trials[whole[7][0]].id)  # a batch is scored whole or not at all
-    assert sorted(indices(plan_batches(trials, 4, by_length, done=done))) == sorted([whole[7], *whole[20:]])
+    assert sorted(indices(plan.batches(trials, by_length, done))) == sorted([whole[7], *whole[20:]])
     asked = []  # lengths of windows that are done are not read
-    list(plan_batches(trials, 4, lambda t: asked.append(t.id) or 7, done={t.id for t in trials[:120]}))
+    list(Plan(4, whole=True).batches(trials, lambda t: asked.append(t.id) or 7, {t.id for t in trials[:120]}))
     assert sorted(asked) == sorted(t.id for t in trials[96:])
 
 
@@ -183,11 +185,12 @@ def test_scoring_starts_after_few_headers():
     assert [len(window) for window in batching._windows(200_000, 90_000)] == [90_000, 90_000, 20_000]
 
 
-def test_long_utterances_share_a_batch_up_to_its_samples():
+def test_long_utterances_share_a_batch_up_to_its_samples(monkeypatch):
     """Of a compressed file whose length is unknown (a negative number), four samples a byte are assumed."""
+    monkeypatch.setattr(batching, "ASVSPOOF_SAMPLES", 50)
     lengths = dict(zip("abcdefgh", (100, 100, 100, 40, 40, -30, -30, -1)))
     trials = [Trial(name, name) for name in lengths]
-    batches = plan_batches(trials, 4, lambda trial: lengths[trial.id], most_samples=200)
+    batches = Plan(4, whole=True).batches(trials, lambda trial: lengths[trial.id])
     assert sorted("".join(item.id for item in batch) for batch in batches) == ["ab", "c", "de", "f", "g", "h"]
 
 
@@ -197,7 +200,7 @@ def test_long_utterances_share_a_batch_up_to_its_samples():
 def test_reading_ahead_is_bounded(utterances):
     """A reading process gets a few batches at a time, not all of them."""
     told = []
-    planned = (told.append(batch) or batch for batch in plan_batches(utterances * 20, 2))
+    planned = (told.append(batch) or batch for batch in Plan(2).batches(utterances * 20))
     read = iter(read_batches(planned, WaveformReader(8000), num_workers=1))
     for number in range(5):
         next(read)
@@ -213,7 +216,7 @@ def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
     reading = WaveformReader(None)
     lengths = header_length(reading)
     assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
-    (batch,) = read_batches(plan_batches(trials, 6, lambda trial: 0), reading, num_workers=0)
+    (batch,) = read_batches(Plan(6).batches(trials), reading, num_workers=0)
     found = [(group.ids, group.waveforms.shape) for group in batch.groups]
     assert found == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
     np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
@@ -255,14 +258,14 @@ class Suicidal(WaveformReader):
 def test_a_reading_process_that_is_killed_is_named(utterances):
     message = r"a worker that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
     with pytest.raises(Unfinished, match=message):
-        list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
+        list(read_batches(Plan(2).batches(utterances), Suicidal(8000), num_workers=1))
 
 
 def test_batches_ahead_do_not_change_scores(detector, utterances):
     """On a GPU the next batch is started before the scores of one are waited for."""
     results = []
     for ahead in (0, 1, 9):
-        read = read_batches(plan_batches(utterances, 5), WaveformReader.of(detector, 8000), num_workers=0)
+        read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
         results.append(list(batching.Compute(detector, batching.Plan(5), Scores(), ahead=ahead)(read)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 

@@ -108,7 +108,7 @@ def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
 def test_a_complete_file_is_kept(score, spectral_detector, out):
     result, before = score(), out.stat().st_mtime_ns
     assert not result.already_complete and score().already_complete and out.stat().st_mtime_ns == before
-    with pytest.raises(InputError, match=r"s\.txt exists.*`overwrite=True`"):
+    with pytest.raises(InputError, match=r"s\.txt was made by another run or program.*`overwrite=True`"):
         score(num_samples=16000)
     torch.manual_seed(1)
     other = Detector.from_config(spectral_detector.config).eval()
@@ -122,7 +122,7 @@ def test_a_complete_file_is_kept(score, spectral_detector, out):
         journal = write(out.with_name(name), content)
         assert score(detector=other).already_complete and journal.exists() == stays
     write(out.with_name("x.partial"), "something else\n")
-    with pytest.raises(InputError, match=r"x\.partial was left by another run or program"):
+    with pytest.raises(InputError, match=r"x\.partial was made by another run or program"):
         score(out=out.with_name("x"))
 
 
@@ -150,7 +150,7 @@ def test_nothing_to_score(score, trials, tmp_path):
         score([])
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
     with pytest.raises(
-        InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
+        InputError, match="not one of 12 utterances could be scored: LA_E_1000001: .*none.flac not found; LA_E"
     ):
         score(nowhere)
     shutil.copy(trials[0].path, tmp_path / "none.flac")  # the disk is mounted now: the files are tried again

@@ -147,7 +147,7 @@ def test_what_cannot_be_written_is_named(detector, trials, tmp_path, monkeypatch
         (trials, "e.txt", r"ends in \.npy or \.parquet"),
         ([trials[0], trials[0]], "e.npy", "two trials have the id"),
         ([], "e.npy", "the list is empty"),
-        ([replace(trials[0], path=None)], "e.npy", "not one of 1 trial could be embedded"),
+        ([replace(trials[0], path=None)], "e.npy", "not one of 1 utterance could be embedded"),
     ):
         with pytest.raises(InputError, match=message):
             embed(detector, given, tmp_path / name)

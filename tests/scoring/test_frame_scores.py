@@ -171,12 +171,14 @@ def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_pa
     result = score(spectral, trials, out)
     assert (result.done, result.failures) == (len(trials), {})
     found = read_segment_scores(out)
-    assert found.resolution_ms == 20 and list(found.scores) == [trial.id for trial in trials]
+    assert list(found) == [trial.id for trial in trials]
     for trial, seconds in zip(trials, SECONDS):
         alone = frame_scores(spectral, trial.path).scores
         assert seconds * 50 - 2 <= len(alone) <= np.ceil(seconds * 50)
-        np.testing.assert_allclose(found.scores[trial.id], alone, rtol=0, atol=1e-5)
-    assert json.loads(result.record_path.read_text())["run"]["resolution_ms"] == 20
+        np.testing.assert_allclose(found[trial.id], alone, rtol=0, atol=1e-5)
+    record = json.loads(result.record_path.read_text())
+    assert record["resolution_ms"] == 20
+    assert record["run"]["resolution_ms"] == 20
     assert score(spectral, trials, out).already_complete
 
 
@@ -217,4 +219,4 @@ def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, tri
         assert main([*words.split(), *flags.split()]) == 2 and message in capsys.readouterr().err
     assert main([*words.split(), "--segments"]) == 0
     assert "8 of 8 utterances in frames of 20 ms written" in capsys.readouterr().out
-    assert len(read_segment_scores(out).scores) == 8
+    assert len(read_segment_scores(out)) == 8

@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.files import exclusive_lock
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, stamp
+from nes2net.scoring.journal import Journal, Row, journal_path, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -37,16 +37,17 @@ def test_names_and_reasons_are_read_back(tmp_path):
         journal.add({}, {"plain": "gone"})
 
     def kept():
-        with open_journals(out, run, output.from_json) as found:
-            return {id: Row(found.value(id), place.audio) for id, place in found.places.items()}, found.failures
+        with output.opened(out) as found:
+            return {id: Row(found.value(id), audio) for id, audio in found.stamps.items()}, found.failures
 
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
         file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
-    with open_journals(out, {"model": "another"}, output.from_json) as found:
-        assert found is None
+    assert output.claim(out, run).is_same
+    claim = output.claim(out, {"model": "another"})
+    assert (claim.place, claim.earlier, claim.is_same) == (journal_path(out), run, False)
 
 
 @needs_fork
@@ -54,7 +55,7 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
     """Opening a pipe would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
-        open_journals(tmp_path / "s", {}, float).__enter__()
+        Scores().opened(tmp_path / "s").__enter__()
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -19,7 +19,7 @@ from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import Labels
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.decision import Decider
-from nes2net.scoring.judgement import as_judgement, judgement_of, judgements, scores_of
+from nes2net.scoring.judgement import ScoreFile, as_judgement, judgements, scores_of
 from nes2net.scoring.waveforms import WaveformReader
 
 LA = "asvspoof2019_la"
@@ -76,8 +76,9 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     with journalled(stop_after=1):
         judge(spectral_detector, trials, again, batch_size=4)
     assert judge(spectral_detector, trials, again, batch_size=4).done == len(trials)
-    assert out.read_bytes() == again.read_bytes() and out.read_text().startswith("utterance\tfirst\tsecond\n")
-    assert judgement_of(out) == Halves(0.5)
+    assert out.read_bytes() == again.read_bytes()
+    assert out.read_text().startswith("utterance\tfirst\tsecond\n")
+    assert ScoreFile.of(out).judgement == Halves(0.5)
     rows = dict(Halves().read(out))
     with torch.inference_mode():
         waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)
@@ -107,7 +108,7 @@ def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_pa
 def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
     for named, message in (
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
-        ({"most_apart": 1.0}, "`judgement` needs a `name`"),
+        ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
         ({"name": "embeddings", "of": "middle"}, "of"),
     ):

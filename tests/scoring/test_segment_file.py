@@ -1,7 +1,5 @@
 """Files of frame scores: read and written to the last bit, and refused where they are wrong."""
 
-import json
-
 import numpy as np
 import pytest
 from builders.files import write
@@ -17,12 +15,11 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     scores = {f"u{n}": rng.normal(size=n + 1) * 10.0 ** rng.integers(-300, 300) for n in range(20)}
     path = write(tmp_path / "f.txt", "".join(lines(id, row) for id, row in scores.items()))
-    write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": 20.0}))
     for block in (1 << 22, 64):  # the second one cuts lines
         monkeypatch.setattr(segment_file, "_BLOCK", block)
         content = read_segment_scores(path)
-        assert content.resolution_ms == 20 and list(content.scores) == list(scores)
-        assert all(np.array_equal(content.scores[id], row) for id, row in scores.items())
+        assert list(content) == list(scores)
+        assert all(np.array_equal(content[id], row) for id, row in scores.items())
     assert holds_frames(path)
     with pytest.raises(InputError, match="holds scores of frames, not one score of each recording"):
         scores_of(path)
@@ -30,8 +27,7 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
 
 def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
     content = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
-    assert content.resolution_ms is None
-    assert {id: row.tolist() for id, row in content.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
+    assert {id: row.tolist() for id, row in content.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
 
 def test_what_is_no_file_of_frames(tmp_path):
@@ -47,7 +43,7 @@ def test_what_is_no_file_of_frames(tmp_path):
 def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, module, limit, largest):
     path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")
     monkeypatch.setattr(module, limit, largest)
-    assert len(read_segment_scores(path).scores) == 3
+    assert len(read_segment_scores(path)) == 3
     write(path, path.read_text() + "d 0 1\n")
     with pytest.raises(InputError, match="split it"):
         read_segment_scores(path)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 from conftest import REPOSITORY
-from demo_corpus import cues
+from demonstration import cues
 
 from nes2net import Detector
 from nes2net.apps.explanation.explain import How, explain
@@ -32,7 +32,7 @@ def test_demonstration(tmp_path):
     by_synthesiser = {name: eer for name, eer in eers.items() if " A" in name}
     assert len(by_synthesiser) == 3 + 10 and min(by_synthesiser.values()) >= 38, by_synthesiser
     for part, trials in cues.trials(corpus).items():
-        human = sum(is_human for _, is_human, _ in trials)
+        human = sum(trial.label == "bonafide" for trial in trials)
         assert human >= (80 if part == "dev" else 115) and len(trials) - human >= (150 if part == "dev" else 280)
 
     parts = {

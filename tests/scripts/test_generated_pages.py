@@ -10,10 +10,12 @@ import pytest
 from conftest import REPOSITORY
 
 from nes2net.apps.info.part_options import PLURALS, option_rows
+from nes2net.data.registry import corpora
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED
-from nes2net.models.registry import aggregations, backends, corpora, frontends, losses, tasks
+from nes2net.models.registry import aggregations, backends, frontends
 from nes2net.training.recipes.documentation import all_keys
+from nes2net.training.registry import losses, tasks
 
 
 @pytest.fixture(scope="module")

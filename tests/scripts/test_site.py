@@ -124,7 +124,7 @@ def test_search_works_in_pages_opened_from_a_folder(site, pages):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{(site / 'search.html').as_uri()}?q=calibration")
-        page.locator("#search-results").get_by_role("link", name="What a score means").first.click()
+        page.locator("#search-results").get_by_role("link", name="Calibration and decisions").first.click()
         page.wait_for_url("**/decisions.html*")
         browser.close()
     assert [address for address in asked if not address.startswith(("file:", "data:"))] == []

@@ -7,12 +7,12 @@ from builders import tiny_corpus
 
 from nes2net.lib.errors import InputError
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.data import check_unseen, read_trials
 from nes2net.training.measures import eer_methods
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.tasks.fusion import Fusion, score_ranges
 from nes2net.training.tasks.segments import Segments
+from nes2net.training.trials import check_unseen, read_trials
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, random_crop
 from nes2net.data.augment import NoiseAugmentation, Sources, rawboost
 from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import OneOf
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
@@ -27,7 +28,6 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib import workers as workers_module
 from nes2net.lib.workers import usable_workers
-from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
 from nes2net.training.data import development_batches, list_examples, training_batches
@@ -74,10 +74,15 @@ def test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_fro
     assert 0 < unchanged < 6
 
 
+def inputs_of(loader):
+    """The waveforms of each batch."""
+    return [batch.part.inputs for batch in loader]
+
+
 def heard(dataset, workers, epoch=1):
     loader = training_loader(dataset, EpochBatches(len(dataset), 4, dataset.seed, True), workers, False)
     loader.batch_sampler.epoch = epoch
-    return [batch.waveforms for batch in loader]
+    return inputs_of(loader)
 
 
 def test_the_same_whatever_the_workers_and_the_order(trials, folders):
@@ -140,8 +145,8 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
     waveform, heads = load_audio(trials[0].path), [head_crop(load_audio(trial.path), 4000) for trial in trials]
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     for expected, options in ((waveform, {}), (boosted, {"effects": [RawBoost(5)], "part": "dev"})):
-        whole = TrainingSet(Examples(trials), None, **options)
-        np.testing.assert_array_equal(whole[2, 0].waveform.numpy(), expected)
+        whole_utterances = TrainingSet(Examples(trials), None, **options)
+        np.testing.assert_array_equal(whole_utterances[2, 0].waveform.numpy(), expected)
     monkeypatch.setattr(dataset_module, "load_audio", None)
     cache = AudioCache(tmp_path)
     for options in ({}, {"effects": [NoiseAugmentation()]}, {"cache": cache}, {"cache": cache}):
@@ -194,7 +199,7 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev
         batches.epoch = epoch
         order = np.random.default_rng([77, epoch - 1]).permutation(len(trials))[: len(trials) // 4 * 4]
         for loader, expected in ((train_loader, [trials[i] for i in order]), (dev_loader, dev_trials)):
-            heard = torch.cat([batch.waveforms for batch in loader])
+            heard = torch.cat(inputs_of(loader))
             for row, trial in zip(heard, expected, strict=True):
                 boosted = rawboost(load_audio(trial.path), algo, np.random.mtrand._rand, gate_rng=random._inst)
                 np.testing.assert_array_equal(row.numpy(), head_crop(boosted, 8000).astype(np.float32))
@@ -205,7 +210,7 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_
         values = recipe(augment={"algo": 5, **dict(augment)}, data=dict(data))
         training = training_batches(values, list_examples(values.data, trials), None)
         development = development_batches(values, list_examples(values.data, dev_trials), None)
-        return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
+        return list(map(inputs_of, (training, development["w_aug"], development["wo_aug"])))
 
     plain = batches()
     for augment, data in (
@@ -242,7 +247,7 @@ def test_a_run_goes_on_where_its_folders_have_moved_or_from_before_a_key_was_the
     (tmp_path / "moved").symlink_to(folders["musan"])
     assert train(values(**{**folders, "musan": str(tmp_path / "moved")})) == folder
     for augment, key in (({"rir": folders["rir"]}, "musan"), ({**folders, "noise_probability": 0.4}, "noise_prob")):
-        refused(values(**augment), rf"holds another run, which differs in `augment\.{key}")
+        refused(values(**augment), rf"was made by another run or program \(another augment\.{key}")
     stored = yaml.safe_load((folder / "recipe.yaml").read_text())
     del stored["augment"]["noise_probability"]
     (folder / "recipe.yaml").write_text(yaml.safe_dump(stored))
@@ -274,10 +279,10 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
     heard, cached = [], {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):
         values = recipe(augment={"algo": 5}, data={**PIECES, **more})
-        found = list_examples(values.data, trials)
-        loaders = [training_batches(values, found, None), *development_batches(values, found, None).values()]
-        heard.append([batch.waveforms for loader in loaders for batch in loader])
-    assert all(same(other, heard[0]) for other in heard[1:])
+        examples = list_examples(values.data, trials)
+        loaders = [training_batches(values, examples, None), *development_batches(values, examples, None).values()]
+        heard.append([batch.part.inputs for loader in loaders for batch in loader])
+    assert all(same(inputs, heard[0]) for inputs in heard[1:])
     lengths = [batch.shape[1] for batch in heard[0]]
     assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
     sizes = [size for _, size in loaders[-1].dataset.examples.excerpts]
@@ -303,5 +308,7 @@ def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
     found = list_examples(values.data, short)
     assert [trial.id for trial in found.trials] == [f"{number}[0:100]" for number in range(16)]
     for batch in training_batches(values, found, None):
-        assert batch.waveforms.shape[1] == 3000 and (batch.waveforms[:, 100:] == 0).all()
-        assert (batch.waveforms[:, :100] == 0.5).all()
+        inputs = batch.part.inputs
+        assert inputs.shape[1] == 3000
+        assert (inputs[:, 100:] == 0).all()
+        assert (inputs[:, :100] == 0.5).all()

@@ -2,17 +2,17 @@
 
 import pytest
 import torch
-from _gpu_parity import systems
 from builders.runs import refused, same, weights_of
+from builders.systems import systems
 from builders.training_steps import STEPS, batch_of, recipe_of, trainer_of
 from torch.autograd.graph import saved_tensors_hooks
 
 from nes2net import Detector, InputError
-from nes2net.models.registry import losses
 from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Objective, Part
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.recipes.train import TrainConfig
+from nes2net.training.registry import losses
 from nes2net.training.run import train
 
 SPECTRUM = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}

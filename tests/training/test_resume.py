@@ -125,7 +125,7 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
     for moment in ((1, 1), (2, 0)):
         stop(run("torn"), *moment)
     for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
-        refused(run("torn", **wrong), rf"holds another run, which differs in `data\.{key}")
+        refused(run("torn", **wrong), rf"was made by another run or program \(another data\.{key}")
     assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole)
     row = history_of(whole)[0]
     assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])

@@ -9,10 +9,10 @@ from builders import genuine_checkpoint
 from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
+from nes2net.data.registry import corpora
 from nes2net.evaluation.origin import training_in_words, uses_in_words
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
 from nes2net.training import run
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe

@@ -6,9 +6,9 @@ from builders.runs import assert_same_run, folder_of, refused, state_of, stop
 from torch import nn
 
 from nes2net import Detector
-from nes2net.models.registry import tasks
 from nes2net.training.objective import Objective
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import tasks
 from nes2net.training.run import train
 from nes2net.training.tasks.task import Task
 

@@ -8,11 +8,11 @@ from builders.runs import assert_same_run, history_of, stop
 from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
-from nes2net.models.registry import tasks
 from nes2net.training.averaging import average_run, measures_of
 from nes2net.training.measures import Measure
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import recipe_from_dict
+from nes2net.training.registry import tasks
 from nes2net.training.run import train
 from nes2net.training.tasks.task import Task, create_task
 
@@ -33,8 +33,8 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: keep one of them"),
         ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
-        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "task 'utterance' has no option 'recipe'"),
-        ({"train": {"task": {"margin": 1}}}, "`train.task` needs a `name`"),
+        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "`train.task` has no option 'recipe'"),
+        ({"train": {"task": {"margin": 1}}}, "`train.task` has no name"),
     ],
 )
 def test_the_settings_choose_the_task_or_are_refused(settings, name):

@@ -59,7 +59,7 @@ def run(
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
         out: folder to write; results/NAME if the file names no folder
-        dry_run: list missing inputs, and the jobs to do with their times
+        dry_run: list missing inputs, and the jobs to do
         allow_missing: begin even if data is missing
         overwrite: replace scores of changed audio or from another device
 
@@ -249,12 +249,6 @@ def _machine_flags(machine: Machine) -> list[str]:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
-    """Return the command line of a process that does one task of the experiment.
-
-    Args:
-        words: the arguments with which `nes2net` runs the whole experiment.
-        task: name of the task.
-    """
     from nes2net.lib.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.data.audio.waveform import LONGEST_CUT
+from nes2net.data.corpora.protocol import repeated
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import Budget, has_no_file, json_text
 from nes2net.lib.plain_data import MOST_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
-from nes2net.models.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -47,7 +48,10 @@ class _Section(BaseModel):
 
 
 class Average(_Section):
-    """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints."""
+    """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints.
+
+    In the file, a number stands for `best`.
+    """
 
     best: PositiveInteger
     """Number of checkpoints that are averaged: the checkpoints with the lowest values of `by`."""
@@ -55,6 +59,11 @@ class Average(_Section):
     """How checkpoints are averaged: by the mean, or as in the published code (deviation 1)."""
     by: Annotated[str, StringConstraints(pattern=r"^(loss|val_[A-Za-z0-9_./-]+)$")] = "val_loss_wo_aug"
     """Value in `history.json` that ranks the checkpoints, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_number(cls, value: Any) -> Any:
+        return {"best": value} if type(value) is int else value
 
     @property
     def name(self) -> str:
@@ -155,17 +164,6 @@ class SlurmSettings(_Section):
     """Further options of `sbatch`, such as `account`, `nodelist` and `qos`."""
 
 
-def _averages_as_mappings(values: Any) -> Any:
-    if not isinstance(values, list):
-        return values
-    averages = []
-    for average in values:
-        if type(average) is int:
-            average = {"best": average}
-        averages.append(average)
-    return averages
-
-
 class Experiment(_Section):
     """The content of the YAML file: which runs are trained, and on which sets the runs are evaluated."""
 
@@ -182,7 +180,7 @@ class Experiment(_Section):
     """Seeds; each point of the grid is trained once with each seed."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Key of the recipe → list of values, also `recipe` → list of recipes; every combination is trained."""
-    averages: Annotated[list[Average], BeforeValidator(_averages_as_mappings), Field(min_length=1)] = [Average(best=1)]
+    averages: Annotated[list[Average], Field(min_length=1)] = [Average(best=1)]
     """Checkpoints of each run that are scored: each a number, or a mapping of `best`, `mode` and `by`."""
     leave_one_out: bool = False
     """Leave out each corpus of `data.corpora` in turn, and evaluate on the sets of the left-out corpus."""
@@ -211,9 +209,9 @@ class Experiment(_Section):
         for key, values in self.grid.items():
             names_by_kind[f"value of the grid's {key}"] = [json_text(value) for value in values]
         for kind, names in names_by_kind.items():
-            for number, name in enumerate(names):
-                if name in names[:number]:
-                    raise ValueError(f"the {kind} {shown(name)} is named twice: give each another name, or remove one")
+            if named_twice := repeated(names):
+                problem = f"the {kind} {shown(named_twice[0])} is named twice"
+                raise ValueError(f"{problem}: give each another name, or remove one")
         for key in ("seed", "output", "logs"):
             if key in self.grid or key in self.overrides:
                 raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")
@@ -321,7 +319,6 @@ def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
 
 
 def _first_problem_in_words(error: ValidationError) -> str:
-    """Describe the first problem that pydantic found; for an unknown key, suggest the nearest known key."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)

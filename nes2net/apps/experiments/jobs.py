@@ -23,19 +23,19 @@ from nes2net.apps.experiments.description import Average, EvaluationSet
 from nes2net.apps.experiments.missing import Search, missing_for_training
 from nes2net.apps.experiments.result import METRICS, Measured
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
-from nes2net.lib.claims import differing_names
+from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
 from nes2net.models.provenance import Provenance
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
-from nes2net.scoring.record import WholeRecord, read_whole_record, record_path, recordings_digest
+from nes2net.scoring.record import Record, read_whole_record, record_path, recordings_digest
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
@@ -179,7 +179,7 @@ class ScoreJob(Job):
             files.append(average_path(folder, epochs, average.mode))
         return files
 
-    def record(self) -> WholeRecord | None:
+    def record(self) -> Record | None:
         """Read the record of the score file; None if the score file or the record is missing."""
         path = record_path(self.scores)
         if not self.scores.is_file() or is_absent(path):
@@ -235,19 +235,16 @@ class ScoreJob(Job):
         requested = tested.samples or protocols[tested.protocol]
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
-    def _record_differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
+    def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
         """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
 
         Args:
             detector: the loaded detector, whose weights are compared with the fingerprint in the
                 record; None to skip this comparison.
         """
-        checkpoint = (record.model_extra or {}).get("checkpoint")
-        if not isinstance(checkpoint, dict):
-            return True
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
-        if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
+        if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
             "num_samples": self._num_samples(),
@@ -257,7 +254,7 @@ class ScoreJob(Job):
             expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
-        return bool(differing_names(record.run, record.run | expected))
+        return not Claim(self.scores, record.run | expected, record.run).is_same
 
     def missing(self, search: Search) -> list[Finding]:
         """List the missing files of the evaluation set.
@@ -340,7 +337,7 @@ class EvaluateJob(Job):
         The file of the scores must still exist. The other input files may be missing by now.
         """
         report = self.read()
-        if report is None or not self.page.is_file() or report.asked != self.settings():
+        if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
             return False
         files = [file for file in report.inputs if "sha256" in file]
         for file in files:

@@ -6,24 +6,24 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from nes2net.data.audio.files import is_recording
 from nes2net.data.corpora.check import CorpusCheck, find_split, why_unusable
-from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.lib.findings import Finding
 from nes2net.models.frontends.sizes import SIZES, obtain
 from nes2net.models.published_results import PublishedRow
-from nes2net.models.registry import corpora, takes_checkpoint
+from nes2net.models.registry import takes_checkpoint
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
     """List the parts of corpora that training by ``recipe`` reads, without repetitions."""
-    purposes: tuple[Literal["train", "dev"], ...] = ("train", "dev")
+    purposes: tuple[SetName, ...] = ("train", "dev")
     corpus_parts = []
     for purpose in purposes:
         for corpus in recipe.data.parts(purpose):
@@ -75,7 +75,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
-    corpus = corpus_called(corpus_part.corpus)
+    corpus = corpora.find(corpus_part.corpus)
     if corpus is None:
         return [
             Finding(f"corpus {corpus_part.corpus}", "this version of nes2net does not read it", "get a newer version")
@@ -102,7 +102,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
         name: name of the corpus.
         keys: file or folder of the keys.
     """
-    corpus = corpus_called(name)
+    corpus = corpora.find(name)
     if corpus is None:
         return []
     try:
@@ -123,13 +123,6 @@ class Search:
     def __init__(self) -> None:
         self.part = cache(missing_part)
         self.keys = cache(missing_keys)
-
-
-def corpus_called(name: str) -> Corpus | None:
-    """Return the corpus with this name; None if the name is unknown."""
-    if name not in corpora.names():
-        return None
-    return corpora.get(name)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,6 @@ class Plan:
         return tasks
 
     def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
-        """Make the jobs that score and evaluate an average of a run's checkpoints on all sets of the run."""
         score_folder = path_below(self.out, "scores", run.name, average.name)
         report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []

@@ -15,16 +15,18 @@ from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_fol
 from nes2net.apps.experiments.result import METRICS
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import path_below
+from nes2net.lib.registry import Registry
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
-from nes2net.models.registry import Registry, aggregations, backends, corpora, frontends
+from nes2net.models.registry import aggregations, backends, frontends
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run

@@ -176,7 +176,6 @@ def experiment_result(
 
 
 def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """List the notices of all reports, such as that trials are not the official ones, each with its set and systems."""
     systems_by_notice: dict[str, dict[str, None]] = {}
     for on_set in measurements:
         for measured in on_set.measured:

@@ -16,9 +16,9 @@ from typing import Any
 
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
-from nes2net.lib.errors import InputError, MissingLibrary, first_line
+from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import is_absent, json_text, write_text
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.installation import optional
 from nes2net.lib.plain_data import StrictModel, read_json_as
 
 #: Name of the task that makes the table.
@@ -52,16 +52,12 @@ class TaskCommand:
             until = time.monotonic() + _SAVE_WITHIN
             while self._process.poll() is None and time.monotonic() < until:
                 time.sleep(0.2)
-        return _import_submitit().helpers.DelayedSubmission(TaskCommand(self.command))
+        from submitit.helpers import DelayedSubmission  # optional dependency
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state to pickle, without the running process, which cannot be pickled."""
-        return {"command": self.command, "_process": None}
+        return DelayedSubmission(TaskCommand(self.command))
 
 
 class _SubmittedJobs(StrictModel):
-    """The content of ``jobs.json``: the cluster, and the ids of the jobs, as task → id."""
-
     cluster: str
     jobs: dict[str, str]
 
@@ -87,7 +83,7 @@ def submit(
         MissingLibrary: if submitit is not installed.
         InputError: if there is no Slurm here, or if Slurm refuses the jobs.
     """
-    submitit = _import_submitit()
+    submitit = optional("submitit", "jobs of a cluster need submitit", "slurm")
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     # Find the jobs of an earlier call that are still queued or running.
     active = {}
@@ -135,9 +131,8 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
-        # Submit the trainings first, then the tasks that need a training.
-        submit_array([task.name for task in tasks if task.needs is None], "", [])
-        for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
+        # Submit the trainings, and then the tasks that need a training; a training precedes the tasks that need it.
+        for needed in dict.fromkeys(task.needs for task in tasks):
             names = [task.name for task in tasks if task.needs == needed]
             submit_array(names, "afterok", [submitted[needed]] if needed in submitted else [])
         # Submit the job that makes the table; it runs even if other jobs failed, because the table also shows which
@@ -150,12 +145,3 @@ def submit(
             f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
         ) from error
     return {task: job.job_id for task, job in submitted.items()}
-
-
-def _import_submitit() -> Any:
-    """Import submitit, which is optional."""
-    try:
-        import submitit  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(f"jobs of a cluster need submitit: {how_to_install('slurm')}") from error
-    return submitit

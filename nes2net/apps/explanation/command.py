@@ -81,7 +81,7 @@ def explain(
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show that ``count`` further versions of the recording were scored, out of ``total``."""
-                    display.total = display.bar.total = total
+                    display.total = total
                     display.update(count)
 
                 def show_coarse(coarse: Relevance, display: ProgressDisplay[None] = display) -> None:
@@ -102,7 +102,7 @@ def explain(
             if len(paths) == 1:
                 raise
             num_failed += 1
-            why = worded(error.problem)
+            why = worded(error.reason)
             if json_:
                 print(json.dumps({"file": str(path), "error": why}), flush=True)
             else:

@@ -19,15 +19,13 @@ difference between the scores of recording and baseline).
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
-from nes2net.lib.errors import InputError, MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.errors import InputError
+from nes2net.lib.installation import optional
 from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
@@ -67,17 +65,18 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
         subject.progress(len(spectrum))
         return detector.backend.scores(detector(subject.detector_input(grid.waveform_of(spectrum))))
 
+    captum = optional("captum.attr", "gradients need captum", "explain", ", or take `method=occlusion`")
     spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):
         if method == "gradient_x_input":
-            attributor = _import_captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
+            attributor = captum.InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
             gradients = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C
             difference = None
         else:
             phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
             log_present = spectrum.abs().clamp(min=_SMALLEST_MAGNITUDE).log()  # logarithms of magnitudes
             log_absent = grid.absent[None].to(detector.device).abs().clamp(min=_SMALLEST_MAGNITUDE).log()
-            attributor = _import_captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
+            attributor = captum.IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
             gradients = attributor.attribute(
                 log_present, log_absent, n_steps=steps, internal_batch_size=subject.batch_size
             )
@@ -96,13 +95,3 @@ def num_gradients(method: str, steps: int) -> int:
     step, and both ends of the path.
     """
     return 1 if method == "gradient_x_input" else steps + 2
-
-
-def _import_captum() -> Any:
-    try:
-        import captum.attr  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(
-            f"gradients need captum: {how_to_install('explain')}, or take `method=occlusion`"
-        ) from error
-    return captum.attr

@@ -17,8 +17,8 @@ from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
 from nes2net.models.checkpoints.huggingface import library_config
-from nes2net.models.checkpoints.onnx_file import EXPORT_PACKAGES, require
 from nes2net.models.frontends.ssl import SSLFrontend
+from nes2net.models.onnx_detector import EXPORT_PACKAGES, require
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")

@@ -34,8 +34,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
-from nes2net.models.checkpoints.onnx_file import EXPORT_PACKAGES, METADATA, accepted_lengths, require
-from nes2net.models.onnx_detector import OnnxDetector
+from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, accepted_lengths, require
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.score_length import samples_to_score

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nes2net.detector import Detector
@@ -15,8 +14,9 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-# The version of Gradio that the Space asks for if Gradio is not installed here: the oldest version that works.
-_GRADIO = "6.0.0"
+# The version of Gradio that the hub installs for the Space. The page does not use Gradio, but a Space of this kind is
+# one that starts `app.py`.
+_GRADIO = "6.31.0"
 _APP_TEXT = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 
@@ -102,11 +102,7 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
         meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
     names = " → ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
-    try:
-        gradio = version("gradio")
-    except PackageNotFoundError:
-        gradio = _GRADIO
-    facts = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": names, "meaning": meaning}
+    facts = {"title": title, "quoted": json.dumps(title), "gradio": _GRADIO, "parts": names, "meaning": meaning}
     write_text(folder / "README.md", _README_TEXT.format(**facts))
     write_text(folder / "requirements.txt", _REQUIREMENTS_TEXT.format(version=__version__, line=requirement("serve")))
     write_text(folder / ".gitattributes", _ATTRIBUTES)

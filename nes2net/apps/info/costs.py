@@ -14,17 +14,11 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.errors import counted
 from nes2net.lib.flops import count_flops
+from nes2net.lib.registry import Registry
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend
 from nes2net.models.frontends.base import Frontend
-from nes2net.models.registry import (
-    Registry,
-    aggregations,
-    create_aggregation,
-    create_backend,
-    create_frontend,
-    frontends,
-)
+from nes2net.models.registry import aggregations, create_aggregation, create_backend, create_frontend, frontends
 
 #: Number of frames for which the paper (arXiv 2504.05657) counts the cost of a back-end: 4 s of XLS-R or WavLM
 #: features.

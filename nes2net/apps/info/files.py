@@ -16,6 +16,7 @@ from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
 from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
 from nes2net.apps.info.results import lines_about
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
@@ -26,7 +27,6 @@ from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
@@ -36,6 +36,7 @@ from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+_RECIPE_KEYS = "keys of the recipe that differ from the defaults"
 # Name of a value in a history → its heading in tables.
 _HEADINGS = {
     "loss": "loss",
@@ -64,17 +65,14 @@ def file_sheet(path: str | Path) -> Sheet:
         )
         if is_run and not is_detector:
             return _run_sheet(path)
-        sheet = _detector_sheet(identify(path))
-        files.check()
-        return sheet
     # Describe a recipe.
-    if path.suffix in (".yaml", ".yml"):
+    elif path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path), recipe_notes(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
     # Describe a calibration, the history of a run, or the record of a score file.
-    if path.suffix == ".json":
+    elif path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
         with suppress(InputError):
@@ -89,7 +87,7 @@ def file_sheet(path: str | Path) -> Sheet:
     # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
-        with suppress(OSError), open(path, "rb") as file:  # `identify` will report this error
+        with suppress(OSError), open(path, "rb") as file:  # a folder, or an error that `identify` will report
             start = file.read(4096)
     # A file without control characters is text.
     if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
@@ -139,7 +137,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
     if isinstance(adapt := frontend_options.get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
-    if isinstance(base := identity.provenance.facts.get("base"), dict):
+    if isinstance(base := identity.base, dict):
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     checksum = sha256_of(weights) if weights.is_file() else ""
@@ -163,9 +161,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
     if (recipe := _recipe_if_readable(identity.provenance)) is not None:
-        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
-            "keys that differ from the defaults"
-        ]
+        tables[_RECIPE_KEYS] = describe_recipe(recipe).tables["keys that differ from the defaults"]
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
         model = quote(str(path))
@@ -254,7 +250,7 @@ def _run_sheet(folder: Path) -> Sheet:
         facts = _training_facts(Provenance(recipe=recipe.to_dict()))
         facts["model"] = sheet.facts["model"]
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
-        tables["keys of the recipe that differ from the defaults"] = sheet.tables["keys that differ from the defaults"]
+        tables[_RECIPE_KEYS] = sheet.tables["keys that differ from the defaults"]
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
     commands = []
@@ -323,25 +319,23 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 def _record_facts(path: Path) -> dict[str, Any]:
     record = read_whole_record(path)
-    extra: dict[str, Any] = record.model_extra or {}
-    mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
     facts: dict[str, Any] = {}
-    if corpus := mappings.get("corpus"):
+    if corpus := record.mapping("corpus"):
         facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
-    if checkpoint := mappings.get("checkpoint"):
+    if checkpoint := record.mapping("checkpoint"):
         facts["checkpoint"] = checkpoint.get("path")
         training = _training_facts(Provenance.read(checkpoint))
         facts |= {key: training[key] for key in ("recipe", "average", "epoch") if key in training}
-    if isinstance(model := extra.get("published_model"), dict):
+    if model := record.mapping("published_model"):
         facts["published detector"] = model.get("name")
         facts["licence of its weights"] = model.get("licence")
-    if isinstance(warnings := extra.get("seen"), list):
+    if isinstance(warnings := record.facts.get("seen"), list):
         facts["warning"] = [str(line) for line in warnings]
     samples = record.run.get("num_samples")
     facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
     facts["precision"] = record.run.get("dtype")
-    facts["device"] = extra.get("device_name") or extra.get("device")
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in mappings.get("versions", {}).items())
+    facts["device"] = record.facts.get("device_name") or record.facts.get("device")
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items())
     facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts

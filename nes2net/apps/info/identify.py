@@ -15,17 +15,17 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
-from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier, read_classifier
-from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
+from nes2net.lib.registry import PACKAGES_KEY, check_installed
+from nes2net.models.checkpoints.classification import NAMES_KEY, WAVEFORMS_KEY, holds_classifier
+from nes2net.models.checkpoints.fairseq import encoder_tensors, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
-from nes2net.models.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
     compare,
-    load_state_dict,
+    named_type,
     not_finite,
     read_record,
     state_dict_of,
@@ -35,18 +35,20 @@ from nes2net.models.fitting import changed_options
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import sizes_of
 from nes2net.models.loading import (
+    Checkpoint,
     build_errors_as_input_errors,
     fitting_models,
-    leaves_out_frontend,
     read_checkpoint,
     recognise,
     without_wrapper,
 )
+from nes2net.models.onnx_detector import OnnxDetector, accepted_lengths
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import PACKAGES_KEY, check_installed, create_frontend
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.registry import PARTS, create_frontend
+from nes2net.models.weights_known import holds_weights_of
 
+_ONLY_ENCODER = "of the whole model, only the encoder is read"
 _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
 
 
@@ -64,8 +66,8 @@ class Identity:
     If no published model fits, the list has the nearest published model, or is empty."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
-    dtypes: dict[str, int] = field(default_factory=dict)
-    """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    """The state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
     """Tensors that do not fit the configuration in the file. If the file has no configuration,
     tensors that do not fit the nearest published model."""
@@ -73,8 +75,18 @@ class Identity:
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training, such as the recipe and the epoch."""
+    base: Any = None
+    """The record of the base of an adapted front-end."""
     notes: list[str] = field(default_factory=list)
     """Lines of text with further facts about the file or folder."""
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """Type → number of elements of this type in the state dict."""
+        numbers: Counter[str] = Counter()
+        for tensor in self.tensors.values():
+            numbers[named_type(tensor)] += tensor.numel()
+        return dict(numbers.most_common())
 
     @property
     def parameters(self) -> int:
@@ -105,61 +117,46 @@ def identify(path: str | Path) -> Identity:
     if path.is_dir():
         return _identify_folder(path)
     if path.suffix == ".onnx":
-        exported = OnnxFile(path, "cpu")
+        exported = OnnxDetector(path, "cpu", runs=False)
         samples = accepted_lengths(exported.min_samples, exported.max_samples)
         notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
-        training = Provenance.read(exported.description["training"]).without_weights()
-        provenance = Provenance(architecture_of=training.architecture_of, started_from=training.started_from)
+        provenance = Provenance(
+            architecture_of=exported.provenance.architecture_of, started_from=exported.provenance.started_from
+        )
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
-        return _identify_state_dict(path, load_state_dict(path))
+        return _identify_detector(read_checkpoint(path))
     # Identify a file of torch.save: a resume file, a pre-training file, or another state dict.
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
+        record = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
         state_dict = state_dict_of(content["detector"], path)
-        facts = {}
-        for key in ("model", "recipe", "progress"):
-            if isinstance(content.get(key), dict):
-                facts[key] = content[key]
-        check_plain(facts, str(path))
-        config = facts.pop("model", {})
-        epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
+        check_plain(record, str(path))
+        epoch, step = (shown(record["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-        misfit = _compare_with_config(state_dict, config, path)[0] if config else Misfit()
-        identity = Identity(
-            path, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
-        )
+        identity = _compare_with_record(Checkpoint.of(path, state_dict, record), kind)
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
-        identity = Identity(
-            path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_numbers_by_type(frontend.state_dict())
-        )
-        identity.notes.append("of the whole model, only the encoder is read")
-        _add_frontend(identity, frontend)
+        identity = _identify_frontend(path, "Whisper checkpoint (OpenAI)", frontend, [_ONLY_ENCODER])
     elif (model_type := model_type_of(content)) is not None:
         title, name = MODEL_TYPES[model_type]
         code = {"wav2vec2": "fairseq", "hubert": "fairseq", "wavlm": "unilm"}.get(model_type, "UniSpeech")
-        identity = Identity(
-            path, f"{title} pre-training file ({code})", dtypes=_numbers_by_type(state_dict_of(content, path))
-        )
+        kind = f"{title} pre-training file ({code})"
+        tensors = state_dict_of(content, path)
         try:
             frontend = create_frontend(name, path)
         except InputError as error:
-            identity.notes.append(f"not usable as a front-end: {error}")
+            identity = Identity(path, kind, notes=[f"not usable as a front-end: {error}"])
         else:
-            identity.models = [name]
-            _add_frontend(identity, frontend)
-            encoder = encoder_tensors(content) or {}
-            if len(encoder) < len(state_dict_of(content, path)):
-                identity.notes.append("of the whole model, only the encoder is read")
-            read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
-            if not frontend.config["pretraining_heads"]:  # ignore pre-training heads
-                encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
-            identity.misfit = compare(encoder, read)
+            identity = _identify_frontend(path, kind, frontend, [])
+            if len(encoder_tensors(content) or {}) < len(tensors):
+                identity.notes.append(_ONLY_ENCODER)
+        identity.tensors = tensors
     else:
-        identity = _identify_state_dict(path, state_dict_of(content, path))
+        state_dict = state_dict_of(content, path)
+        identity = _identify_detector(Checkpoint.of(path, state_dict, read_record(state_dict)))
     identity.records = records
     return identity
 
@@ -173,142 +170,122 @@ def _identify_folder(folder: Path) -> Identity:
     Raises:
         InputError: if the folder is of another kind, or damaged.
     """
-    # Identify a folder in which this package saved a detector.
     if not is_absent(folder / CONFIG):
-        state_dict, description = read_checkpoint(folder)
-        config = description["model"]
-        facts = {key: value for key, value in description.items() if key != "model"}
-        misfit, adapted = _compare_with_config(state_dict, config, folder, facts.get(PACKAGES_KEY))
-        kind = "adapted detector's folder" if adapted else "detector folder"
-        return Identity(
-            folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
-        )
+        return _compare_with_record(read_checkpoint(folder), "detector folder", "adapted detector's folder")
     # Identify any other weights in the layout of Hugging Face.
     has_configuration = not is_absent(folder / CONFIG_FILE)
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
-        identity = _identify_state_dict(folder, read_weights(folder))
+        identity = _identify_detector(read_checkpoint(folder))
         if identity.models or not has_configuration:
             return identity
+    if not has_configuration:
+        raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
     # Identify a Hugging Face model with a classification head, or a front-end alone.
-    if has_configuration:
-        title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
-        notes = []
-        if is_classifier:
-            try:
-                state_dict, description = read_classifier(folder)
-            except InputError as error:
-                notes.append(f"not usable as a detector: {error}")
-            else:
-                config = description["model"]
-                *spoof, bonafide = description[NAMES_KEY]
-                notes.append(
-                    f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide"
-                )
-                notes.append(description[WAVEFORMS_KEY])
-                kind = f"detector, a Hugging Face folder of {title} with a classification head"
-                misfit = _compare_with_config(state_dict, config, folder)[0]
-                return Identity(folder, kind, [], config, _numbers_by_type(state_dict), misfit, notes=notes)
-        frontend = create_frontend(name, folder)
-        identity = Identity(
-            folder, f"Hugging Face folder of {title}", [name], dtypes=_numbers_by_type(frontend.state_dict())
-        )
-        identity.notes += notes
-        return _add_frontend(identity, frontend)
-    raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
+    title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
+    kind = f"Hugging Face folder of {title}"
+    notes = []
+    if is_classifier:
+        try:
+            checkpoint = read_checkpoint(folder)
+        except InputError as error:
+            notes.append(f"not usable as a detector: {error}")
+        else:
+            identity = _compare_with_record(checkpoint, f"detector, a {kind} with a classification head")
+            *spoof, bonafide = checkpoint.provenance.facts[NAMES_KEY]
+            identity.notes = [
+                f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide",
+                checkpoint.provenance.facts[WAVEFORMS_KEY],
+            ]
+            identity.provenance = Provenance()
+            return identity
+    return _identify_frontend(folder, kind, create_frontend(name, folder), notes)
 
 
-def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    identity.config = {"frontend": frontend.config}
+def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[str]) -> Identity:
     if frontend.note:
-        identity.notes.append(frontend.note)
-    if sizes := sizes_of(frontend.model_type, frontend.config):
-        identity.models = sizes
-    else:
-        identity.notes.append(
-            f"no published size has these options: `model.frontend={frontend.config['name']}` reads it"
-        )
-    return identity
+        notes.append(frontend.note)
+    name = frontend.config["name"]
+    sizes = sizes_of(frontend.model_type, frontend.config)
+    if not sizes:
+        notes.append(f"no published size has these options: `model.frontend={name}` reads it")
+    config = {"frontend": frontend.config}
+    return Identity(path, kind, sizes or [name], config, frontend.state_dict(), notes=notes)
 
 
-def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    """Identify the state dict of a detector.
+def _identify_detector(checkpoint: Checkpoint) -> Identity:
+    """Identify the checkpoint of a detector.
 
     There are four outcomes: this package saved the state dict; the state dict fits a published
     model; only most of the tensors fit the nearest published model; or the model is unknown.
-
-    Args:
-        path: the file or folder of the state dict.
     """
-    record = checked_record(read_record(state_dict), state_dict)
-    dtypes = _numbers_by_type(state_dict)
-    if "model" not in record:
-        state_dict = without_wrapper(state_dict, str(path))
+    path = checkpoint.path
+    tensors = checkpoint.state_dict
+    state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
     # Identify a state dict that this package saved with the configuration beside the tensors.
-    if config := record.get("model"):
-        facts = {key: value for key, value in record.items() if key != "model"}
-        misfit, adapted = _compare_with_config(unwrapped, config, path, facts.get(PACKAGES_KEY))
-        kind = f"{'adapted ' * adapted}detector checkpoint of this package"
-        return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
+    if checkpoint.config:
+        kind = "detector checkpoint of this package"
+        return _compare_with_record(checkpoint, kind, f"adapted {kind}")
     # Find the published models that the tensors fit, perhaps with changed options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
         fitting = list(models)
-        nearest_name, its_config = next(iter(models.items()))
-        changes = changed_options(PUBLISHED_MODELS[nearest_name], its_config)
-        config = {}
+        config = models[fitting[0]]
+        changes = changed_options(PUBLISHED_MODELS[fitting[0]], config)
+        with torch.device("meta"):
+            detector = Detector.from_config(config)
         if changes:
             notes.append(f"options read from its shapes: {', '.join(changes)}")
-            with torch.device("meta"):
-                config = Detector.from_config(its_config).config
-        if leaves_out_frontend(unwrapped, fitting[0]):
+        if detector.names_left_out(unwrapped):
             notes.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         loaded = [name for name in fitting if holds_weights_of(name, state_dict, path)]
-        provenance = Provenance(loaded[0] if loaded else "")
-        misfit = Misfit(values=not_finite(state_dict))
-        kind = "detector checkpoint of the published code"
-        return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
+        return Identity(
+            path,
+            "detector checkpoint of the published code",
+            loaded or fitting,
+            detector.config if changes else {},
+            tensors,
+            Misfit(values=not_finite(state_dict)),
+            provenance=Provenance(loaded[0] if loaded else ""),
+            notes=notes,
+        )
     # Find the nearest published model, if a published model is near enough.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):
-        return Identity(path, "state dict of an unknown model", dtypes=dtypes)
+        return Identity(path, "state dict of an unknown model", tensors=tensors)
     kind = f"detector checkpoint, nearest to the published {nearest}"
-    return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=notes)
+    return Identity(path, kind, [nearest], {}, tensors, misfit, notes=notes)
 
 
-def _compare_with_config(
-    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path, packages: Any = None
-) -> tuple[Misfit, bool]:
-    """Compare ``state_dict`` with the tensors that a detector with this ``config`` expects.
+def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = "") -> Identity:
+    """Compare the tensors with those of the detector that ``checkpoint`` describes, if it describes one.
 
     Args:
-        path: file of the state dict, for error messages.
-        packages: packages that the file names.
-
-    Returns:
-        The tensors that do not fit; and whether this is an adapted detector whose file omits the
-        base weights.
+        adapted_kind: the kind of an adapted detector that omits the base weights; empty for ``kind``.
     """
+    path = checkpoint.path
+    state_dict = unwrap_frontend(checkpoint.state_dict)
+    provenance = checkpoint.provenance
+    identity = Identity(
+        path, kind, [], checkpoint.config or {}, state_dict, base=checkpoint.base, provenance=provenance
+    )
+    if not identity.config:
+        return identity
     try:
-        check_installed("it", packages)
+        check_installed("it", identity.provenance.facts.get(PACKAGES_KEY), PARTS)
     except InputError as error:
-        return Misfit(missing=[str(error)]), False
+        identity.misfit = Misfit(missing=[str(error)])
+        return identity
     with build_errors_as_input_errors(str(path)), torch.device("meta"):
-        detector = Detector.from_config(config)
-    partial = detector.is_partial(state_dict)
-    misfit = compare(state_dict, detector.expected_tensors(state_dict))
-    misfit.values = not_finite(state_dict)
-    return misfit, partial and detector.frontend.adapted
-
-
-def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    numbers: Counter[str] = Counter()
-    for tensor in state_dict.values():
-        numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    return dict(numbers.most_common())
+        detector = Detector.from_config(identity.config)
+    identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
+    identity.misfit.values = not_finite(state_dict)
+    if detector.frontend.adapted and detector.names_left_out(state_dict):
+        identity.kind = adapted_kind or kind
+    return identity

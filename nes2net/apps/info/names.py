@@ -15,35 +15,28 @@ from typing import Any, NamedTuple
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
 from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
+from nes2net.apps.registry import commands
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import ListedCorpus
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
+from nes2net.lib.registry import Registry
 from nes2net.lib.sheet import Sheet, shown
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows
-from nes2net.models.registry import (
-    Registry,
-    aggregations,
-    backends,
-    commands,
-    corpora,
-    create_condition,
-    effects,
-    frontends,
-    heads,
-    judgements,
-    losses,
-    tasks,
-)
+from nes2net.models.registry import aggregations, backends, frontends, heads
+from nes2net.scoring.registry import judgements
 from nes2net.training.recipes.reading import PACKAGED, RecipeNotes, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
+from nes2net.training.registry import losses, tasks
 
 #: Role of a part in a configuration → registry of the parts with this role.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))

@@ -8,19 +8,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from nes2net.apps.registry import commands
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.sheet import Sheet
-from nes2net.models.registry import (
-    aggregations,
-    backends,
-    commands,
-    corpora,
-    effects,
-    frontends,
-    heads,
-    judgements,
-    losses,
-    tasks,
-)
+from nes2net.models.registry import aggregations, backends, frontends, heads
+from nes2net.scoring.registry import judgements
+from nes2net.training.registry import losses, tasks
 
 #: The stored list: for each kind of names, the rows of a table.
 STORED = Path(__file__).with_name("overview.json")

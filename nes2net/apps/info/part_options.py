@@ -9,15 +9,10 @@ from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.lib.options import declared
-from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, losses
+from nes2net.lib.registry import Registry
+from nes2net.models.registry import backends, frontends
+from nes2net.training.registry import losses
 
-#: Kind of part → parameters of its constructors that are not options, because the detector sets them.
-_NOT_OPTIONS = {
-    frontends.kind: ("checkpoint",),
-    aggregations.kind: ("num_layers", "feature_dim"),
-    heads.kind: ("in_features", "out_features"),
-    losses.kind: ("head", "feature_dim", "num_classes"),
-}
 #: Key of a recipe whose value is a mapping → class that declares the keys of the mapping. The classes are given by
 #: name, because some of their modules load torch.
 _DECLARED_BY = {
@@ -33,7 +28,7 @@ PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
     """Return a row for each option of a part, with ``option``, ``takes``, ``default`` and ``meaning``."""
-    return rows_of(registry.get(name), _NOT_OPTIONS.get(registry.kind, ()))
+    return rows_of(registry.get(name), registry.given)
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:

@@ -196,7 +196,8 @@ class Channel:
             self._num_failed += 1
             self._failed_in_row += 1
             if self._failed_in_row == _MOST_FAILED:
-                raise InputError(f"{_MOST_FAILED} windows in a row cannot be scored: {error}") from error
+                error.concern(f"{_MOST_FAILED} windows in a row cannot be scored:")
+                raise
             line["error"] = str(error)
             return False
         self._failed_in_row = 0

@@ -17,8 +17,8 @@ from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.installation import optional
 
 #: The source name that stands for the standard input.
 STANDARD_INPUT = "-"
@@ -126,14 +126,12 @@ def _arriving_bytes(source: str) -> Iterator[bytes]:
     Raises:
         InputError: if the file cannot be read.
     """
-    try:
+    with told_as(f"{source} cannot be read", OSError):
         with open(
             0 if source == STANDARD_INPUT else source, "rb", buffering=0, closefd=source != STANDARD_INPUT
         ) as file:
             while content := file.read(1 << 16):
                 yield content
-    except OSError as error:
-        raise InputError(f"{source} cannot be read ({error.strerror})") from None
 
 
 def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
@@ -179,17 +177,10 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         MissingLibrary: if sounddevice, or its library PortAudio, is not installed.
         InputError: if the microphone cannot be used.
     """
-    try:
-        import sounddevice  # optional
-    except (ImportError, OSError) as error:
-        raise MissingLibrary(
-            f"the microphone is read with sounddevice ({error}): {how_to_install('listen')}"
-        ) from error
+    sounddevice = optional("sounddevice", "the microphone is read with sounddevice", "listen")
     name_or_number = int(device) if device.isdecimal() else device or None
-    try:
+    with told_as("the microphone cannot be used", sounddevice.PortAudioError, ValueError):
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
-    except (sounddevice.PortAudioError, ValueError) as error:
-        raise InputError(f"the microphone cannot be used: {error}") from error
     return _microphone_blocks(stream, round(_BLOCK * rate))
 
 

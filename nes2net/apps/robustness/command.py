@@ -25,6 +25,7 @@ def robustness(
     model: ModelName | None = None,
     loading: Loading,
     out: Folder | None = None,
+    overwrite: bool = False,
     list_: bool = False,
     split: str = "eval",
     phase: str | None = None,
@@ -51,6 +52,7 @@ def robustness(
     Args:
         root: corpus folder; a corpus of the hub is downloaded
         out: folder to write
+        overwrite: replace the scores of another run
         list_: list trials and conditions, and stop
         num_resamples: bootstrap draws for each interval
 
@@ -60,7 +62,7 @@ def robustness(
         keys: key folder; searched for in root if not given
         protocols: protocol folder; searched for in root if not given
         num_trials: score a subset of N trials
-        seed: seed of subset, conditions and bootstrap
+        seed: seed of subset, conditions, bootstrap
 
     Conditions:
         conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
@@ -68,7 +70,7 @@ def robustness(
         rir: folder of impulse responses, for condition rir
 
     Threshold:
-        calibration: take the threshold of a calibration, not of the clean trials
+        calibration: take the threshold of a calibration
         operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
 
     Computing:
@@ -76,8 +78,8 @@ def robustness(
         num_workers: worker processes that read and change audio
     """
     from nes2net.apps.robustness.run import plan, run
+    from nes2net.data.registry import corpora
     from nes2net.evaluation.page import Pages
-    from nes2net.models.registry import corpora
     from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
@@ -111,6 +113,7 @@ def robustness(
         num_samples=num_samples,
         batch_size=batch_size,
         num_workers=num_workers,
+        overwrite=overwrite,
         rule=rule,
         checkpoint=model,
         num_resamples=num_resamples,

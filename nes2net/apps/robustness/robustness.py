@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
@@ -24,11 +25,10 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.lib.files import Unchanged
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
+from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the unchanged trials, used like the name of a condition.
 CLEAN = "clean"
@@ -90,8 +90,8 @@ def evaluate_robustness(
             ``rule`` gives no threshold.
     """
     # Read the scores of the trials that have a score under all conditions.
-    files = Unchanged(*paths.values())
-    scores, without_scores = _read_scores(trials, paths)
+    files = {name: ScoreFile.of(path) for name, path in paths.items()}
+    scores, without_scores = _read_scores(trials, files)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
@@ -112,14 +112,13 @@ def evaluate_robustness(
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups_of(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
-    digests = files.digests()
-    origin = read_origin(Path(paths[CLEAN]), digests[paths[CLEAN]], corpus, phase)
+    origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
     calibration = rule.basis() if isinstance(rule, Decider) else None
     inputs = []
-    for name, path in paths.items():
-        inputs.append(score_input(Path(Path(path).name), digests[path], f"scores, {name}"))
+    for name, file in files.items():
+        inputs.append(score_input(Path(file.path.name), file.sha256, f"scores, {name}"))
     header = {
         "corpus": corpus,
         "phase": phase,
@@ -149,7 +148,7 @@ def evaluate_robustness(
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
         [*drawn.notes, *_notes_on_missing(left_out, failed)],
-        (origin and origin.seen) or (),
+        origin.seen,
         functools.partial(_draw_plots, clean_row, rows),
     )
 
@@ -181,9 +180,8 @@ def _condition_rows(
     return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]
 
 
-def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    facts = origin.facts() if origin else {}
-    clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
+def _source_facts(origin: Origin, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    clean_facts = {name: text for name, text in origin.facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
     if calibration is not None:
         sources["calibration"] = {
@@ -230,46 +228,31 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
-    # List the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
     if worse:
         worst = [f"{row.labels['condition']} ({points(row.value('difference'), 1)} points)" for row in worse[:3]]
         lines = [f"Most damaging to the EER: {', '.join(worst)}."]
-    elif better:
-        lines = ["No condition raises the EER for certain."]
     else:
-        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-    # Say which condition has the most errors at the threshold, and how many conditions change the EER.
+        lines = ["No condition raises the EER for certain."]
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
-        rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
-        mostly_misses = worst_row.value("miss") > worst_row.value("false_alarm")
-        side = "bona fide trials are rejected" if mostly_misses else "spoofed ones pass"
+        hter, miss, false_alarm = (percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm"))
         lines.append(
-            f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {rates['hter']} % "
-            f"(clean: {percent(clean.value('hter'), 1)} %); {rates['miss']} % of bona fide trials are missed and "
-            f"{rates['false_alarm']} % of spoofed ones accepted, so above all {side}."
+            f"At the threshold, {worst_row.labels['condition']} has the highest half total error rate, {hter} % "
+            f"(clean: {percent(clean.value('hter'), 1)} %); {miss} % of bona fide trials are missed and {false_alarm} % "
+            "of spoofed ones accepted."
         )
-        line = (
+        names = f" ({listed(better)})" if better else ""
+        lines.append(
             f"Of {counted(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
-            f"{len(better)} lower it"
+            f"{len(better)} lower it{names}."
         )
-        if better:
-            line += f" ({listed(better)})"
-        lines.append(f"{line}.")
     return lines
 
 
 def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
-    """Say which trials and conditions are not in the table.
-
-    Args:
-        left_out: the trials that lack scores, as id of a trial → conditions under which the trial
-            has no score.
-        failed: the conditions without figures, as condition → reason.
-    """
     notes = []
     if left_out:
         trials = listed([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
@@ -287,7 +270,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 
 
 def _read_scores(
-    trials: Sequence[Trial], paths: Mapping[str, str | Path]
+    trials: Sequence[Trial], files: Mapping[str, ScoreFile]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read the score files, and find the conditions that fail because they lack too many scores.
 
@@ -299,15 +282,16 @@ def _read_scores(
     """
     scores = {}
     failed = {}
-    for name, path in paths.items():
-        matched_trials = match_file(trials, path, allow_partial=True)
+    for name, file in files.items():
+        matched_trials = match_file(trials, file, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials again"
+                f"{file.path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these "
+                "trials again"
             )
         scores[name] = matched_trials.by_id
     clean_scores = scores[CLEAN]
-    for name in paths:
+    for name in files:
         num_missing = sum(id not in scores[name] for id in clean_scores)
         if num_missing > _MOST_MISSING * len(clean_scores):
             del scores[name]

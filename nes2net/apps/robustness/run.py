@@ -17,25 +17,22 @@ import numpy as np
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
 from nes2net.data.augment import Effect, Sources
-from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.augment.conditions import create_condition, default_conditions
+from nes2net.data.corpora.protocol import repeated
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.data.registry import corpora, effects
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
-from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, counted, one_line
-from nes2net.lib.files import exclusive_lock, is_absent, json_text, path_below, write_text
-from nes2net.lib.plain_data import read_json
-from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.files import exclusive_lock, path_below
 from nes2net.lib.this_process import process_count, usable_processors
-from nes2net.models.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions import Decider, OperatingPoint
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
-from nes2net.scoring.record import computing
 
 # Largest number of recordings that are mixed to make babble, the noise of many talkers.
 _MOST_TALKERS = 200
-_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
@@ -95,15 +92,7 @@ class Plan:
             f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
         ]
-        families: dict[str, list[str]] = {}
-        for text in self.names:
-            name, _, strength = text.partition(":")
-            families.setdefault(name, []).append(strength)
-        for name, strengths in families.items():
-            if strengths[0]:
-                lines.append(f"  {name}: {', '.join(strengths)}")
-            else:
-                lines.append(f"  {name}")
+        lines += [f"  {name}" for name in self.names]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
@@ -156,9 +145,8 @@ def plan(
     names = []
     for text in conditions:
         names += _expand_strengths(text)
-    for number, name in enumerate(names):
-        if name in names[:number]:
-            raise InputError(f"condition '{name}' is named twice: name each condition once")
+    if named_twice := repeated(names):
+        raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
     for name in names:
         create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
     return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)
@@ -171,14 +159,9 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
         InputError: if there is no such trial, or if a trial has no label.
     """
     corpus = corpora.get(part.corpus)
-    key = corpus.keys(part.root if keys is None else keys)
-    corpus.check_phase(phase, key)
+    key = Labels(part.corpus, keys or part.root or ".", phase).read()
     paths = {trial.id: trial.path for trial in corpus.trials(part.root, part.split, protocols=part.protocols)}
-    labelled = []
-    for trial in select_phase(key, phase):
-        is_excluded = any(trial.get(name) in values for name, values in corpus.excluded.items())
-        if trial.id in paths and not is_excluded:
-            labelled.append(replace(trial, path=paths[trial.id]))
+    labelled = [replace(trial, path=paths[trial.id]) for trial in key.evaluated_trials if trial.id in paths]
     if not labelled or any(trial.label is None for trial in labelled):
         subject = "not every trial" if labelled else "no trial"
         raise InputError(
@@ -212,6 +195,7 @@ def run(
     num_samples: int | None,
     batch_size: int | None = None,
     num_workers: int | None = None,
+    overwrite: bool = False,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
@@ -229,9 +213,10 @@ def run(
         batch_size: recordings in a batch; None for the default of scoring.
         num_workers: worker processes that read and change audio; None for one per processor, at
             most 8.
+        overwrite: replace scores of another run.
 
     Raises:
-        InputError: if ``out`` belongs to another run, or another run is writing there; if a file
+        InputError: if ``out`` has scores of another run, or another run is writing there; if a file
             cannot be written; if the trials lack a class, or are too few for the operating point;
             if the clean trials cannot be scored, or no condition has scores; or if the run was
             started by ``torchrun``.
@@ -240,6 +225,8 @@ def run(
     if process_count() > 1:
         raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more workers")
     out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the report")
     if num_workers is None:
         num_workers = min(8, usable_processors())
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
@@ -249,46 +236,33 @@ def run(
     # of trials, so the scores may be zeros.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
-        _claim_folder(out, scorer, plan, num_samples)
         folder = path_below(out, "scores")
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
-        count = len(plan.trials)
-        finished = sum(path.exists() for path in paths.values())
-        with ProgressDisplay[None](
-            title="robustness", unit="utterance", total=count * len(paths), start=count * finished, leave=True
-        ) as display:
-            for number, (name, path) in enumerate(paths.items(), 1):
-                display.title = f"condition {number} of {len(paths)}, {name}"
-                was_finished = path.exists()
-                try:
-                    score_corpus(
-                        scorer,
-                        plan.part,
-                        path,
-                        checkpoint=checkpoint,
-                        trials=plan.trials,
-                        num_samples=num_samples,
-                        about={"condition": name},
-                        say=number == 1,
-                        settings=ScoringSettings(
-                            batch_size=batch_size,
-                            num_workers=num_workers,
-                            transform=None if name == CLEAN else _condition_transform(name, plan),
-                            display=display,
-                        ),
-                    )
-                except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
-                    if name == CLEAN:
-                        if not path.parent.exists():  # nothing was scored, so let other runs use the folder
-                            (out / _RUN_FILE).unlink()
-                        raise
-                    failed[name] = one_line(str(error))
-                finished += not was_finished
-                if (
-                    num_uncounted := count * finished - display.done
-                ) > 0:  # some trials failed, or were scored by an earlier run
-                    display.update(num_uncounted)
+        for number, (name, path) in enumerate(paths.items(), 1):
+            settings = ScoringSettings(
+                batch_size=batch_size,
+                num_workers=num_workers,
+                overwrite=overwrite,
+                transform=None if name == CLEAN else _condition_transform(name, plan),
+                title=f"condition {number} of {len(paths)}, {name}",
+            )
+            try:
+                score_corpus(
+                    scorer,
+                    plan.part,
+                    path,
+                    checkpoint=checkpoint,
+                    trials=plan.trials,
+                    num_samples=num_samples,
+                    about={"condition": name},
+                    say=number == 1,
+                    settings=settings,
+                )
+            except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
+                if name == CLEAN:
+                    raise
+                failed[name] = one_line(str(error))
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
@@ -307,7 +281,6 @@ def run(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity says which recordings the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:
@@ -318,22 +291,3 @@ def _condition_transform(name: str, plan: Plan) -> UnderCondition:
         else:
             identity += f", {source_name} {Path(source).resolve()}"
     return UnderCondition(name, condition, plan.seed, identity)
-
-
-def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write the identity of the run into ``out``; raise :class:`InputError` if the folder belongs to another run."""
-    run = {
-        "corpus": plan.part.corpus,
-        "phase": plan.phase,
-        "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
-        "seed": plan.seed,
-        **computing(scorer, num_samples),
-    }
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a folder for the report")
-    path = out / _RUN_FILE
-    if not is_absent(path):
-        if difference := differences_in_words(read_json(path), run):
-            raise InputError(f"{out} belongs to another run{difference}: name another folder, or remove this one")
-        return
-    write_text(path, json_text(run, indent=1) + "\n")

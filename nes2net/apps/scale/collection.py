@@ -3,79 +3,39 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import (
+    NAME,
+    RECORD,
+    CollectionRecord,
+    Results,
     ShardScores,
-    finished_shards,
     judgement_of_recordings,
     read_record,
-    result_path,
-    write_record,
     write_results,
 )
-from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
-from nes2net.lib.claims import differences_in_words
-from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
-from nes2net.lib.files import check_no_device, exclusive_lock, remove_leftovers
-from nes2net.lib.progress import ProgressDisplay
-from nes2net.scoring.engine import RunSettings
-from nes2net.scoring.journal import stamp
+from nes2net.apps.scale.sources import Source, shards_of
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.claims import Claim
+from nes2net.lib.errors import InputError, Unfinished, counted, first_line, worded
+from nes2net.lib.files import check_no_device, remove_leftovers
+from nes2net.lib.processes import Processes
+from nes2net.scoring.engine import BatchResult, RunSettings, run_over
+from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
 from nes2net.training.interruption import StopRequests
 
 _KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
-
-
-#: Path of the results of a finished shard → facts about them.
-Done: TypeAlias = dict[Path, ShardScores]
-
-
-@dataclass
-class Outcome:
-    """Result of :func:`score_collection`."""
-
-    out: Path
-    """The folder of results."""
-    shards: int
-    """Number of shards of the source."""
-    kept: int = 0
-    """Number of shards whose results are from earlier runs."""
-    rows: int = 0
-    """Number of recordings in finished shards."""
-    scored: int = 0
-    """Number of recordings with a score."""
-    audio_seconds: float = 0.0
-    """Total duration in seconds of the recordings that could be read."""
-    unread: dict[str, str] = field(default_factory=dict)
-    """Address of a shard without results → reason why the results are missing."""
-
-    @property
-    def without_score(self) -> int:
-        """Number of recordings in finished shards that have an error instead of a score."""
-        return self.rows - self.scored
-
-    @property
-    def complete(self) -> bool:
-        """Whether every recording of every shard has a score."""
-        return not self.unread and not self.without_score
-
-    def count(self, done: ShardScores) -> None:
-        """Add the numbers of a finished shard to the counts."""
-        self.rows += done.rows
-        self.scored += done.scored
-        self.audio_seconds += done.seconds
 
 
 def score_collection(
@@ -89,7 +49,7 @@ def score_collection(
     resources: Resources | None = None,
     overwrite: bool = False,
     retry_errors: bool = False,
-) -> Outcome:
+) -> CollectionRecord:
     """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
     Each file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
@@ -134,67 +94,45 @@ def score_collection(
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    RunSettings(batch_size=batch_size)  # raises an error if the batch size is wrong
+    # A collection is a run over shards. Its finished file is its record.
+    settings = RunSettings(batch_size=batch_size, overwrite="others" if overwrite else False, alone=True)
     chosen_judgement = judgement_of_recordings(judgement)
-    shards = shards_of(source)
+    results = Results(out, shards_of(source), overwrite=overwrite, retry_errors=retry_errors)
+    trials = [Trial(address) for address in results.shards]
     resources = resources or Resources()
-    refusal = f"another run is writing {out}: wait for it, or name another folder"
-    with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
-        remove_leftovers(out)
-        # Return at once if an earlier call with the same arguments has done everything.
-        done = finished_shards(out)
-        _check_source(out, done, shards, overwrite)
-        outdated = _outdated_results(done, shards)
-        for path in outdated:
-            del done[path]
-        outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
-        chosen_model = Model.of(model)
-        files = _stamps_of_model(Path(chosen_model.name))
-        request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
-        request |= chosen_judgement.identity()
-        before = None if unfinished or overwrite or not files else read_record(out)
-        if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # starting Ray and loading the detector would take half a minute
-        stack.enter_context(connected(resources))
-        # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
-        stack.enter_context(StopRequests())
+    # Return at once if an earlier call with the same arguments has done everything: starting Ray and loading the detector
+    # would take half a minute.
+    chosen_model = Model.of(model)
+    files = _stamps_of_model(Path(chosen_model.name))
+    request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+    request |= chosen_judgement.identity()
+    record = None if overwrite else read_record(out)
+    if record is not None and files:
+        with results.opened(out) as finished:
+            is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
+        if Claim(out, request, record.asked, is_finished).is_done:
+            return record
+    # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
+    with connected(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
-        _check_run(out, done, facts.run, overwrite)
-        for path in outdated:
-            path.unlink()  # the old results must not stay, even if the new shard cannot be read
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        # Write the record, score the unfinished shards, and complete the record.
-        outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
-        protocol = "full" if facts.reader.num_samples is None else "4sec"
-        record = {
-            "run": facts.run,
+        about = {
             "asked": request,
             "judgement": facts.judgement.described(),
-            "corpus": {"root": described, "protocol": protocol},
+            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.record,
-            "shards": outcome.shards,
             "actors": facts.resources.num_actors,
-            "kept_from_earlier_runs": outcome.kept,
-            "failures": {},
         }
-        record["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
-        write_record(out, record)
-        began = time.monotonic()
-        if unfinished:
-            _score_shards(out, unfinished, facts, outcome)
-        record |= {
-            "total": outcome.rows,
-            "scored": outcome.scored,
-            "failures": outcome.unread,
-            "seconds": round(time.monotonic() - began, 3),
-            "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
-        write_record(out, record)
-    return outcome
+        about["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
+        on_ray = _OnRay(results, facts)
+        run_over(trials, on_ray.read, on_ray.write, results, out / NAME, run=facts.run, about=about, settings=settings)
+    record = read_record(out)
+    assert record is not None  # `run_over` wrote it
+    return record
 
 
 def _stamps_of_model(model: Path) -> str:
@@ -209,125 +147,66 @@ def _stamps_of_model(model: Path) -> str:
     return " ".join(stamp(path) for path in files if path.is_file())
 
 
-def _check_source(out: Path, done: Done, shards: Sequence[Shard], overwrite: bool) -> None:
-    """Check that all results in ``out`` belong to shards of the source.
+@dataclass(frozen=True)
+class _OnRay:
+    """Scores the shards of a run on Ray, and writes the results of a shard as soon as the shard is complete."""
 
-    Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised. If
-    they stayed, the scores would contain recordings that the source does not have.
-    """
-    foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
-    names = listed(sorted(done[path].shard for path in foreign_results))
-    _remove_or_refuse(
-        out,
-        done,
-        foreign_results,
-        f"{counted(len(foreign_results), 'shard')} that the source does not have: {names}",
-        overwrite,
-    )
+    results: Results
+    facts: Facts
 
+    def read(
+        self, trials: Sequence[Trial], done: Container[str], processes: Processes
+    ) -> Generator[list[Piece], None, None]:
+        """Yield the scored pieces of each shard that is not ``done``; first remove results of all other shards.
 
-def _outdated_results(done: Done, shards: Sequence[Shard]) -> list[Path]:
-    stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
-    return [path for path, result in done.items() if stamps.get(result.shard, result.stamp) != result.stamp]
+        The old results must not stay, even if the new shard cannot be read.
 
-
-def _check_run(out: Path, done: Done, run: dict[str, Any], overwrite: bool) -> None:
-    """Check that the results in ``out`` come from the detector and the settings of the present run.
-
-    Other results are removed if ``overwrite`` is true; otherwise :class:`InputError` is raised.
-
-    Args:
-        run: identity of the present run, see :class:`nes2net.apps.scale.engine.Facts`.
-    """
-    try:
-        record = read_record(out)
-    except InputError:
-        if not overwrite:
-            raise
-        record = None
-    if record is None or record.run != run:
-        _remove_or_refuse(
-            out, done, list(done), f"another run{differences_in_words(record and record.run, run)}", overwrite
-        )
-
-
-def _remove_or_refuse(out: Path, done: Done, paths: list[Path], origin: str, overwrite: bool) -> None:
-    """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
-
-    Args:
-        done: the finished shards; removed results are removed from this mapping, too.
-        origin: origin of these results in words, for the error message.
-    """
-    if paths and not overwrite:
-        raise InputError(f"{out} has results of {origin}: pass `overwrite=True` to remove them, or name another folder")
-    for path in paths:
-        path.unlink()
-        del done[path]
-
-
-def _unfinished_shards(
-    out: Path, done: Done, shards: Sequence[Shard], retry_errors: bool
-) -> tuple[Outcome, list[Shard]]:
-    """Count the finished shards, and list the unfinished shards; with ``retry_errors``, list shards with errors, too.
-
-    Returns:
-        The outcome so far, and the shards that have to be scored.
-    """
-    outcome = Outcome(out, len(shards))
-    unfinished = []
-    for shard in shards:
-        result = done.get(result_path(out, shard))
-        if result is None or (retry_errors and result.scored < result.rows):
-            unfinished.append(shard)
-        else:
-            outcome.kept += 1
-            outcome.count(result)
-    return outcome, unfinished
-
-
-def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
-    """Score ``shards``; write the results of a shard as soon as the shard is complete, and count them in ``outcome``.
-
-    If a shard cannot be read, no results are written, and ``outcome`` gets the reason.
-
-    Raises:
-        Unfinished: if Ray stops.
-    """
-    incomplete = {shard.address: shard for shard in shards}
-    pieces_by_shard = defaultdict(list)
-    dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are then missing.
-    dataset.context.max_errored_blocks = -1
-    display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
-    recordings = 0
-    began = time.monotonic()
-    try:
-        with display:
+        Raises:
+            Unfinished: if Ray stops.
+        """
+        folder = self.results.folder
+        remove_leftovers(folder)
+        (folder / RECORD).unlink(missing_ok=True)
+        self.results.keep_only(done)
+        unfinished = {trial.id for trial in trials if trial.id not in done}
+        if not unfinished:
+            return
+        shards = [self.results.shards[trial.id] for trial in trials if trial.id in unfinished]
+        dataset = scored_pieces(pieces_dataset(shards, self.facts.batch_size), self.facts)
+        # The value -1 lets Ray continue if a process dies. The pieces that the dead process was computing are then
+        # missing.
+        dataset.context.max_errored_blocks = -1
+        pieces_by_shard = defaultdict(list)
+        try:
             for row in dataset.iter_rows():
                 piece = row["piece"]
                 pieces_by_shard[piece.shard].append(piece)
-                recordings += len(piece.rows)
-                speed = recordings / max(time.monotonic() - began, 1e-9)
-                display.facts = [counted(recordings, "recording"), f"{speed:.1f} recordings/s"]
-                if outcome.unread:
-                    display.facts.append(f"{counted(len(outcome.unread), 'shard')} not read")
                 pieces = _in_order_if_complete(pieces_by_shard[piece.shard])
-                display.update(int(pieces is not None))
-                if pieces is None:
-                    continue
-                del pieces_by_shard[piece.shard]
-                shard = incomplete.pop(piece.shard)
-                if pieces[-1].fault is not None:
-                    outcome.unread[shard.address] = pieces[-1].fault
-                else:
-                    rows = [row for piece in pieces for row in piece.rows]
-                    outcome.count(write_results(out, shard, rows, has_lists=not facts.judgement.is_score))
-    except library("ray").exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        raise Unfinished(
-            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
-        ) from error
-    outcome.unread |= dict.fromkeys(incomplete, _KILLED)
+                if pieces is not None:
+                    del pieces_by_shard[piece.shard]
+                    unfinished.remove(piece.shard)
+                    yield pieces
+        except library("ray").exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            raise Unfinished(
+                f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
+            ) from error
+        for address in sorted(unfinished):
+            yield [Piece(address, 0, True, [], _KILLED)]
+
+    def write(self, shards: Iterable[list[Piece]]) -> Generator[BatchResult[ShardScores], None, None]:
+        """Write the results of one shard after another; a shard that cannot be read gets no results."""
+        for pieces in shards:
+            shard = self.results.shards[pieces[0].shard]
+            if fault := pieces[-1].fault:
+                yield BatchResult({}, {shard.address: fault})
+                continue
+            rows = [row for piece in pieces for row in piece.rows]
+            result = write_results(
+                self.results.folder, shard, self.facts.run, rows, has_lists=not self.facts.judgement.is_score
+            )
+            num_samples = round(result.seconds * SAMPLE_RATE)
+            yield BatchResult({shard.address: Row(result, shard.stamp)}, {}, num_samples)
 
 
 def _in_order_if_complete(pieces: Sequence[Piece]) -> list[Piece] | None:

@@ -58,7 +58,7 @@ def scale(
     from nes2net.apps.scale.results import to_score_file
     from nes2net.lib.yaml_text import read_value
 
-    outcome = score_collection(
+    record = score_collection(
         source,
         Model(model, **vars(loading) | {"config": loading.described}),
         out,
@@ -69,19 +69,21 @@ def scale(
         overwrite=overwrite,
         retry_errors=retry_errors,
     )
-    read = outcome.shards - len(outcome.unread)
-    from_earlier_runs = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
-    scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
-    say(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{from_earlier_runs}")
-    if outcome.without_score:
+    num_read = record.shards - len(record.failures)
+    from_earlier_runs = ""
+    if record.kept_from_earlier_runs:
+        from_earlier_runs = f", {record.kept_from_earlier_runs} of them by earlier runs"
+    scored = f"{record.scored:,} of {counted(record.total or 0, 'recording has a score', 'recordings have scores')}"
+    say(f"{scored}, in {out}; {num_read:,} of {counted(record.shards, 'shard')}{from_earlier_runs}")
+    if record.without_score:
         say(
-            f"{counted(outcome.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
+            f"{counted(record.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
             file=sys.stderr,
         )
-    if outcome.unread:
-        reasons = listed(list(outcome.unread.values()))
-        say(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
-    if scores and outcome.scored:
-        written = to_score_file(outcome.out, scores)
+    if record.failures:
+        reasons = listed(list(record.failures.values()))
+        say(f"{counted(len(record.failures), 'shard')} could not be read: {reasons}", file=sys.stderr)
+    if scores and record.scored:
+        written = to_score_file(out, scores)
         say(f"{written.done:,} {written.what} written to {written.path}")
-    return 0 if outcome.complete else INCOMPLETE
+    return 0 if record.is_complete else INCOMPLETE

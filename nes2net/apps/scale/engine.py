@@ -6,30 +6,25 @@ detector.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
-from nes2net.apps.scale.cluster import Resources, start_ray
+from nes2net.apps.scale.cluster import Resources
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.reading import OWN_COLUMNS, Piece, Row, fetch, pieces_of
-from nes2net.apps.scale.results import RESULT_COLUMNS, table_of
-from nes2net.apps.scale.sources import Shard, Source, is_url, shards_of
-from nes2net.data.audio.packed import AnyRecording, RecordingBytes, content_of
+from nes2net.apps.scale.reading import Columns, Piece, fetch, pieces_of
+from nes2net.apps.scale.sources import Shard, is_url
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
-from nes2net.scoring.engine import RunSettings
-from nes2net.scoring.judgement import Judgement, as_judgement
+from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, computing, plain
 from nes2net.scoring.score_length import ScoreLength, samples_to_score
@@ -45,8 +40,6 @@ BATCHES_OF_PIECE = 8
 # read and decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; an object store needs 50 ms to answer
-# Names of columns with recordings, in the order in which they are tried.
-_AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 
 @dataclass(frozen=True)
@@ -106,9 +99,8 @@ def facts_of(
     """Load ``model`` in a process with the resources of an actor, and return the facts about the detector.
 
     Args:
-        num_samples: as for :func:`score`.
-        batch_size: as for :func:`score`.
-        judgement: the kind of result.
+        num_samples, batch_size, judgement: as for
+            :func:`nes2net.apps.scale.collection.score_collection`.
 
     Raises:
         InputError: if the process cannot load the detector, or if the detector cannot score audio
@@ -173,11 +165,7 @@ class Scoring:
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         """Score the decoded piece in ``row``; Ray calls this for each row of its dataset."""
         facts = self.facts
-        device = self.scorer.device
-        with (
-            torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
-            scoring_mode(self.scorer),
-        ):
+        with scoring_mode(self.scorer):
             return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
 
 
@@ -211,7 +199,6 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
     """Return a dataset of the scored ``pieces``; Ray decodes and scores the pieces when the dataset is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
-        """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
         return {"piece": decode_piece(row["piece"], facts.reader)}
 
     # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
@@ -246,145 +233,24 @@ def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
     return replace(piece, rows=rows)
 
 
-def _recording_of_row(row: Row) -> AnyRecording:
-    """Return the recording of a row: its bytes, fetched from a URL if necessary, or its path."""
+def _recording_of_row(row: Columns) -> AnyRecording:
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
     return fetch(address) if is_url(address) else address
 
 
-def _without_columns(row: Row, *names: str) -> Row:
-    """Return a copy of ``row`` without the columns ``names``."""
+def _without_columns(row: Columns, *names: str) -> Columns:
     return {name: value for name, value in row.items() if name not in names}
 
 
-def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None) -> Dataset:
-    """Make a Ray dataset of the pieces of ``shards``; a task reads a shard when the shard is needed.
-
-    Args:
-        batch_size: number of recordings in a batch; a piece has whole batches.
-        rows: number of recordings in a piece; None for :data:`BATCHES_OF_PIECE` batches.
-    """
-    rows = rows or BATCHES_OF_PIECE * batch_size
+def pieces_dataset(shards: list[Shard], batch_size: int) -> Dataset:
+    """Make a Ray dataset of the pieces of ``shards``; a task reads a shard when the shard is needed."""
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
-        """Yield the pieces of the shard in ``row``; Ray calls this for each shard."""
-        for piece in pieces_of(row["shard"], rows, batch_size):
+        for piece in pieces_of(row["shard"], BATCHES_OF_PIECE * batch_size, batch_size):
             yield {"piece": piece}
 
     items = [{"shard": shard} for shard in shards]
     dataset = library("ray.data").from_items(items, override_num_blocks=len(items))
     return dataset.flat_map(pieces, num_cpus=_READING_CPUS)
-
-
-def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``, with all ``columns``, even columns without a value.
-
-    Computing the dataset raises :class:`InputError` if a piece has a fault.
-    """
-
-    def rows(batch: dict[str, Sequence[Piece]]) -> Any:
-        """Make a table of the recordings of the one piece in ``batch``; Ray calls this for each piece."""
-        (piece,) = batch["piece"]
-        if piece.fault is not None:
-            raise InputError(piece.fault)
-        return table_of(piece.rows, columns, piece.beside)
-
-    return pieces.map_batches(rows, batch_size=1, num_cpus=_READING_CPUS)
-
-
-def read(source: Source) -> Dataset:
-    """Make a Ray dataset of the recordings of ``source``; a shard is read when its recordings are needed.
-
-    The rows of the dataset have ``id``, ``address``, ``content`` (the bytes of an audio file; null
-    if the file has to be fetched from the address), ``suffix`` (of the file) and the further
-    columns of the shards. See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
-
-    Raises:
-        InputError: if there is no such source. If a shard cannot be read, computing the dataset
-            fails; :func:`nes2net.apps.scale.collection.score_collection` leaves the shard out.
-        MissingLibrary: if Ray, pyarrow or fsspec is not installed.
-    """
-    start_ray(Resources())
-    return _rows_dataset(pieces_dataset(shards_of(source), batch_size=1, rows=64), OWN_COLUMNS)
-
-
-def score(
-    dataset: Dataset,
-    model: str | Path | Model | Detector,
-    *,
-    num_samples: int | Literal["auto"] | None = "auto",
-    batch_size: int | None = None,
-    resources: Resources | None = None,
-    audio: str | None = None,
-) -> Dataset:
-    """Score the recordings of a Ray dataset by actors; each actor loads ``model`` once.
-
-    Ray computes the resulting dataset when the dataset is iterated. The rows of the result have no
-    bytes of audio. They also have ``id``, ``address``, ``seconds`` (duration of the recording),
-    ``score`` (higher for bona fide), and ``error`` (reason for a missing score). Recordings share a
-    batch with their neighbours in a block of the dataset, so the last digits of a score depend on
-    how Ray cuts the dataset into blocks. The scores of :func:`nes2net.apps.scale.collection.score_collection` do not
-    depend on the blocks.
-
-    Args:
-        dataset: rows with the bytes of an audio file, or with its path or URL.
-        model: see :class:`Model`. A :class:`Detector` is saved in a temporary folder of this
-            machine, from which the actors load it.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
-            all samples; "auto" leaves the choice to
-            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
-            detectors.
-        batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
-        resources: number and resources of the actors; by default all resources of Ray.
-        audio: name of the column of the recordings, which holds bytes, ``struct<bytes, path>``,
-            paths or URLs. If ``audio`` is None, the first existing column of ``audio``,
-            ``content``, ``bytes``, ``address``, ``path`` and ``url`` is taken.
-
-    Raises:
-        InputError: if an argument is out of range, if the detector cannot be loaded, or if there is
-            no column of recordings.
-        MissingLibrary: if Ray, pyarrow or fsspec is not installed.
-    """
-    RunSettings(batch_size=batch_size)  # raises an error if the batch size is wrong
-    resources = resources or Resources()
-    start_ray(resources)
-    if isinstance(model, Detector):
-        folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
-        model.save(folder)
-        model = folder
-    facts = facts_of(Model.of(model), num_samples, batch_size, resources, as_judgement("scores"))
-    pieces = dataset.map_batches(
-        lambda table: {"piece": [piece_of_rows(table, audio)]},
-        batch_size=BATCHES_OF_PIECE * facts.batch_size,
-        batch_format="pyarrow",
-        num_cpus=_READING_CPUS,
-    )
-    return _rows_dataset(scored_pieces(pieces, facts), RESULT_COLUMNS)
-
-
-def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece from the recordings in a :class:`pyarrow.Table`; further columns become ``Piece.beside``.
-
-    Args:
-        audio: name of the column of the recordings, as for :func:`score`.
-
-    Raises:
-        InputError: if the table has no column of recordings.
-    """
-    names = table.column_names
-    column = audio or next((name for name in _AUDIO_COLUMNS if name in names), "audio")
-    if column not in names:
-        raise InputError(
-            f"the rows have no column '{column}' of recordings, only {', '.join(names)}: name one with `audio`"
-        )
-    columns = dict.fromkeys((column, *OWN_COLUMNS, "path", "url"))
-    recording_columns = [name for name in columns if name in names]
-    rows = []
-    for row in table.select(recording_columns).to_pylist():
-        content, address = content_of(row[column])
-        address = address or next((row[name] for name in ("address", "path", "url") if row.get(name)), "")
-        suffix = row.get("suffix") or os.path.splitext(address)[1]
-        rows.append({"id": str(row.get("id", address)), "address": address, "content": content, "suffix": suffix})
-    return Piece("", 0, True, rows, beside=table.drop_columns([n for n in names if n in (column, *OWN_COLUMNS)]))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
-from nes2net.lib.errors import MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.installation import optional
 
 
 def library(name: str) -> Any:
@@ -15,9 +13,4 @@ def library(name: str) -> Any:
     Raises:
         MissingLibrary: if the library is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingLibrary(
-            f"collections are scored with Ray, pyarrow and fsspec ({error}): {how_to_install('scale')}"
-        ) from error
+    return optional(name, "collections are scored with Ray, pyarrow and fsspec", "scale")

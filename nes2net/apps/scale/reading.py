@@ -29,8 +29,6 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns that every row of a piece has, even if the shard lacks these columns.
-OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
@@ -40,7 +38,7 @@ _MOST_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar fi
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: A row: name of a column → its value for one recording.
-Row: TypeAlias = dict[str, Any]
+Columns: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,10 @@ class Piece:
     """Number of the piece in the shard, from 0."""
     last: bool
     """Whether this is the last piece of the shard."""
-    rows: list[Row]
+    rows: list[Columns]
     """A row for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
     """Why the shard cannot be read to its end; None if the shard can be read."""
-    beside: Any = None
-    """A :class:`pyarrow.Table` with further columns of the recordings; None if there are no further columns."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
@@ -102,8 +98,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
     yield Piece(shard.address, number, True, rows_of_piece, fault)
 
 
-def _rows_of_shard(shard: Shard) -> Iterator[Row]:
-    """Yield a row for each recording of ``shard``, in order."""
+def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
     if shard.rows:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
@@ -114,12 +109,10 @@ def _rows_of_shard(shard: Shard) -> Iterator[Row]:
 
 
 def _suffix(address: str) -> str:
-    """Return the suffix of the file at a path or URL, in lower case."""
     return PurePosixPath(address.partition("?")[0]).suffix.lower()
 
 
-def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
-    """Yield the rows of a Parquet or Arrow file, with the columns that hold texts, numbers or booleans."""
+def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
     # Open the table.
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -181,7 +174,7 @@ def fetch(address: str) -> RecordingBytes:
     return RecordingBytes(address, content, _suffix(address))
 
 
-def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
+def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
     """Make the row of a recording that is stored in the file of a shard.
 
     The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
@@ -214,7 +207,7 @@ def _parsed_notes(text: Any) -> dict[str, Any]:
     return notes if isinstance(notes, dict) else {}
 
 
-def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
+def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
     """Yield the rows of the recordings in a tar file.
 
     A recording and the files that describe it are adjacent in the tar file, and have the same key.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -17,19 +17,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, FiniteFloat, TypeAdapter
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.reading import Row
-from nes2net.apps.scale.sources import Shard
+from nes2net.apps.scale.reading import Columns
+from nes2net.apps.scale.sources import UNKNOWN, Shard
 from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, expecting
+from nes2net.lib.claims import Claim
+from nes2net.lib.errors import InputError, counted, expecting, listed
 from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
 from nes2net.scoring.engine import Finished
+from nes2net.scoring.journal import KeptRows, Row
 from nes2net.scoring.judgement import Judgement, as_judgement
-from nes2net.scoring.record import WholeRecord, record_path
+from nes2net.scoring.output import Output
+from nes2net.scoring.record import Record, record_path
 
+#: Name of the run in the folder of a collection.
+NAME = "scale"
 #: Name of the file with the record of the run.
-RECORD = "scale.json"
+RECORD = f"{NAME}.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
@@ -45,6 +50,8 @@ class ShardScores(BaseModel):
 
     shard: str
     """Address of the shard."""
+    run: dict[str, str | int | float | bool | None]
+    """Identity of the run that made the results."""
     stamp: str
     """Stamp of the shard when it was listed, see :class:`nes2net.apps.scale.sources.Shard`."""
     rows: Natural
@@ -55,9 +62,28 @@ class ShardScores(BaseModel):
     """Total duration in seconds of the recordings that could be read."""
 
 
-class _Result(BaseModel):
-    """The columns of a recording's results from which a score file is made."""
+class CollectionRecord(Record):
+    """The record of a collection. Its ``failures`` say why shards have no results, as address → reason."""
 
+    shards: Natural = 0
+    """Number of shards of the source."""
+    scored: Natural = 0
+    """Number of recordings with a score; ``total`` is the number of recordings in shards with results."""
+    asked: dict[str, Any] | None = None
+    """The arguments of the finished run."""
+
+    @property
+    def without_score(self) -> int:
+        """Number of recordings that have an error instead of a score."""
+        return (self.total or 0) - self.scored
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every recording of every shard has a score."""
+        return not self.failures and not self.without_score
+
+
+class _Result(BaseModel):
     model_config = ConfigDict(strict=True)
 
     id: str
@@ -69,7 +95,7 @@ _RESULTS = TypeAdapter(list[_Result])
 _reading = partial(expecting, "a result of `nes2net scale`", remedy="remove it, and run the same `nes2net scale` again")
 
 
-def read_record(out: Path) -> WholeRecord | None:
+def read_record(out: Path) -> CollectionRecord | None:
     """Read the record of the run in ``out``; None if there is no record.
 
     Raises:
@@ -79,17 +105,12 @@ def read_record(out: Path) -> WholeRecord | None:
     if is_absent(path):
         return None
     return read_json_as(
-        WholeRecord,
+        CollectionRecord,
         path,
         _LARGEST_RECORD,
         "a record of `nes2net scale`",
         "pass `overwrite=True`, or name another folder",
     )
-
-
-def write_record(out: Path, content: dict[str, Any]) -> None:
-    """Write the record of the run into ``out``."""
-    write_text(out / RECORD, json_text(content, indent=1))
 
 
 def result_path(out: Path, shard: Shard) -> Path:
@@ -115,6 +136,89 @@ def finished_shards(out: Path) -> dict[Path, ShardScores]:
     return files
 
 
+class Results(Output[ShardScores]):
+    """The results of a collection: a run in which each shard is a trial, whose Parquet file keeps the row.
+
+    Args:
+        folder: the folder of results.
+        overwrite: whether results of shards that the source does not have may be removed.
+        retry_errors: whether a shard counts as not finished if some of its recordings have no score.
+    """
+
+    doing = "scoring"
+    done = "scored"
+    what = "results"
+    unit = "shard"
+
+    def __init__(self, folder: Path, shards: Iterable[Shard], *, overwrite: bool, retry_errors: bool) -> None:
+        self.folder = folder
+        self.shards = {shard.address: shard for shard in shards}
+        self.overwrite = overwrite
+        self.finished = finished_shards(folder)
+        if retry_errors:
+            self.finished = {path: done for path, done in self.finished.items() if done.scored == done.rows}
+
+    def files(self, out: Path) -> list[Path]:
+        """Return no path, because the results stay in the files of the shards."""
+        return []
+
+    def check(self, trials: Sequence[Trial], out: Path) -> None:
+        """Raise :class:`InputError` if there are results of shards that the source does not have.
+
+        If they stayed, the scores would contain recordings that the source does not have.
+        """
+        foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
+        if foreign and not self.overwrite:
+            raise InputError(
+                f"{self.folder} has results of {counted(len(foreign), 'shard')} that the source does not have: "
+                f"{listed(foreign)}: pass `overwrite=True` to remove them, or name another folder"
+            )
+
+    def stamp(self, trial: Trial) -> str:
+        """Return the stamp of the shard."""
+        return self.shards[trial.id].stamp
+
+    def claim(self, out: Path, run: Mapping[str, Any]) -> Claim:
+        """Compare ``run`` with the run of the first results that another run made."""
+        runs = [done.run for done in self.finished.values()]
+        earlier = next((other_run for other_run in runs if other_run != run), run)
+        return Claim(self.folder, run, earlier)
+
+    @contextmanager
+    def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
+        """Yield the facts about finished shards. If the store gives no stamp of a shard, the shard counts as unchanged."""
+        facts = {done.shard: done for done in self.finished.values()}
+        unknown = {address for address, shard in self.shards.items() if shard.stamp == UNKNOWN}
+        stamps = {address: UNKNOWN if address in unknown else done.stamp for address, done in facts.items()}
+        yield KeptRows(stamps, {}, facts.__getitem__)
+
+    def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
+        """Return this object."""
+        return nullcontext(self)
+
+    def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
+        """Count shards as finished, whose results :func:`write_results` wrote."""
+        for id, row in rows.items():
+            self.finished[result_path(self.folder, self.shards[id])] = row.value
+
+    def forget(self, out: Path) -> None:
+        """Remove all results."""
+        self.keep_only(())
+
+    def keep_only(self, addresses: Container[str]) -> None:
+        """Remove the results of all shards except those at ``addresses``."""
+        for path, done in list(self.finished.items()):
+            if done.shard not in addresses:
+                path.unlink()
+                del self.finished[path]
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, Any]:
+        """Count the recordings of all shards, for the record."""
+        results = [done for _, done in rows]
+        total = sum(done.rows for done in results)
+        return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}
+
+
 def _facts_of(path: Path) -> ShardScores:
     with _reading(path):
         if not path.is_file():  # opening a pipe would wait for ever
@@ -122,56 +226,42 @@ def _facts_of(path: Path) -> ShardScores:
         return validated_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
 
 
-def table_of(
-    rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None, *, has_lists: bool = False
-) -> Any:
-    """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
-
-    Args:
-        columns: names of columns that the table has even without a value. All other columns of the
-            rows stand between the second and the third of these columns.
-        beside: a table with further columns of the recordings in ``rows``; these columns come
-            first.
-        has_lists: whether a score is a list of numbers, such as logits of classes. ``has_lists``
-            matters only if no row has a score.
-    """
-    arrow = library("pyarrow")
-    kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
-    kinds |= {"content": arrow.large_binary(), "seconds": arrow.float64(), "score": arrow.float64()}
-    scores = [row["score"] for row in rows if row.get("score") is not None]
-    if scores:
-        has_lists = isinstance(scores[0], list)
-    if has_lists:
-        kinds["score"] = arrow.list_(arrow.float64())
-    described = dict.fromkeys(name for row in rows for name in row if name not in columns)
-    table = {} if beside is None else dict(zip(beside.column_names, beside.columns))
-    for name in (*columns[:2], *described, *columns[2:]):
-        table[name] = arrow.array([row.get(name) for row in rows], kinds.get(name))
-    return arrow.table(table)
-
-
-def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
+def write_results(
+    out: Path, shard: Shard, run: Mapping[str, Any], rows: Sequence[Columns], *, has_lists: bool = False
+) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
+
+    A value that a row lacks is null. The columns of the shard stand between ``address`` and
+    ``seconds``.
 
     The content of the file is flushed to the disk now; the name of the file in the folder is
     flushed only with the next record. If the power fails in between, the results of the shard may
     be missing, and the next call scores the shard again.
 
     Args:
-        has_lists: as for :func:`table_of`.
+        run: identity of the run.
+        has_lists: whether a score is a list of numbers, such as logits of classes.
 
     Raises:
         InputError: if the file cannot be written.
     """
     done = ShardScores(
         shard=shard.address,
+        run=dict(run),
         stamp=shard.stamp,
         rows=len(rows),
         scored=sum(row["score"] is not None for row in rows),
         seconds=sum(row["seconds"] or 0.0 for row in rows),
     )
+    arrow = library("pyarrow")
+    types = dict.fromkeys(("id", "address", "error"), arrow.string()) | {"seconds": arrow.float64()}
+    types["score"] = arrow.list_(arrow.float64()) if has_lists else arrow.float64()
+    described = dict.fromkeys(name for row in rows for name in row if name not in RESULT_COLUMNS)
+    columns = {}
+    for name in (*RESULT_COLUMNS[:2], *described, *RESULT_COLUMNS[2:]):
+        columns[name] = arrow.array([row.get(name) for row in rows], types.get(name))
+    table = arrow.table(columns).replace_schema_metadata({_KEY: done.model_dump_json()})
     path = result_path(out, shard)
-    table = table_of(rows, has_lists=has_lists).replace_schema_metadata({_KEY: done.model_dump_json()})
     written = writing(path, "make room, and the same command resumes")
     with written, replacing(path, durable=True, in_series=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
@@ -218,14 +308,13 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     path = Path(path)
     record = read_record(out)
     if record is None:
-        raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
+        raise InputError(f"{out} is not a folder of finished results: `nes2net scale` makes one")
     judgement = judgement_of_recordings(record.judgement or "scores")
     # Read the results while the score file is written.
     failures = {}
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score; collect in ``failures`` why the other recordings have no score."""
         for done, rows in read_results(out, judgement):
             judgement.check([Trial(row.id) for row in rows], path)
             for row in rows:
@@ -245,10 +334,10 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     with writing(path), replacing(path, durable=True) as temporary:
         judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
         result = Finished(path, len(shard_of), failures, what=judgement.what)
-        if record.total != result.total and record.model_fields_set & {"total", "shards"}:
+        if record.total != result.total:
             raise InputError(
-                f"{out / RECORD} does not count the results beside it: shards are missing or were added, or the run is not "
-                "finished; run the same `nes2net scale` again"
+                f"{out / RECORD} does not count the results beside it: shards are missing or were added; "
+                "run the same `nes2net scale` again"
             )
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

@@ -101,7 +101,6 @@ def shards_of(source: Source) -> list[Shard]:
 
 
 def _shards_of_text(name: str) -> list[Shard]:
-    """List the shards of a source that is a path, a pattern, a URL or the name of a data set on the hub."""
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
     # Read a list, or a single shard.
@@ -136,7 +135,6 @@ def _shards_of_text(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    """Return ``address`` unchanged if it is a URL, and as an absolute path if it is a path."""
     return address if is_url(address) else os.path.abspath(address)
 
 
@@ -167,7 +165,6 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _has_shard_suffix(address: str) -> bool:
-    """Whether the suffix of a path or URL is a suffix of shards."""
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
@@ -202,7 +199,6 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
 
 
 def _file_shard(address: str, name: str = "") -> Shard:
-    """Make the shard of the file at ``address``; an empty ``name`` stands for the last part of the address."""
     name = name or PurePosixPath(address).name
     if not is_url(address):
         # Make the path absolute, so that it is valid in any working directory.

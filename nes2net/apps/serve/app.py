@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI, File, Query, UploadFile
+from fastapi import Depends, FastAPI, Query
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.background import BackgroundTask
@@ -22,34 +22,24 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nes2net.apps.serve.answers import Health, Info, ScoredRecording, error_answers
-from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
-from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
+from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow
 from nes2net.apps.serve.guard import Admit, Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
-from nes2net.apps.serve.page import forget_requests, mount_page
-from nes2net.apps.serve.uploads import Uploads
-from nes2net.lib.errors import InputError, readable_size
+from nes2net.apps.serve.page import lines_of
+from nes2net.apps.serve.uploads import Upload, one_upload
+from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Refused
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE_PATH = "/api/score"
-_UPLOAD_PATH = "/gradio_api/upload"
-_PROGRESS_PATH = "/gradio_api/upload_progress"
-# The only paths to which the server answers. Gradio has further routes, which the page does not need.
-_POST_PATHS = {_SCORE_PATH, _UPLOAD_PATH, *KEYS_OF_PATH}
+_PAGE_PATH = "/page/score"
+# The only paths to which the server answers, and the parameters of those that receive a recording.
+_PARAMETERS = {_SCORE_PATH: ("track", "channel"), _PAGE_PATH: ("each",)}
 _API_PATHS = {"/api/info", "/health", "/metrics", "/docs", "/openapi.json"}
-_GET_PATHS = {
-    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"),
-    *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css")),
-    *_API_PATHS,
-    _PROGRESS_PATH,
-    DATA,
-}
-_PARAMETERS = {_SCORE_PATH: ("track", "channel"), DATA: ("session_hash",)}
-_PARAMETERS |= dict.fromkeys((_UPLOAD_PATH, _PROGRESS_PATH), ("upload_id",))
-_GET_PREFIXES = ("/assets/", "/static/", "/static-offline-docs/", "/svelte/", "/heard/", HEARTBEAT)
+_GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
+_GET_PREFIXES = ("/static-offline-docs/", "/heard/")
 _LONGEST_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
 _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
@@ -63,13 +53,12 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         names: names of this machine, besides ``localhost`` and IP addresses.
         frames: sites that may show the page in a frame.
     """
-    uploads = Uploads(desk)
 
     @asynccontextmanager
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
         # Allow a thread for each worker, beside the threads of recordings that wait.
         current_default_thread_limiter().total_tokens += desk.limits.workers
-        task = asyncio.create_task(_tidy(desk, uploads, blocks))
+        task = asyncio.create_task(_tidy(desk))
         yield
         task.cancel()
 
@@ -110,32 +99,29 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         responses={200: {"model": ScoredRecording}, **error_answers(403, 408, 413, 421, 422, 503, 504)},
     )
     def score(
-        request: Request,
-        file: UploadFile = File(description="The recording, in any format that libsndfile or FFmpeg reads."),  # noqa: B008
+        upload: Annotated[Upload, Depends(one_upload)],
         track: bool = Query(True, description="Whether the answer has the scores of the windows."),
         channel: int | None = Query(
             None, ge=0, lt=1000, description="The channel to score, counted from 0; without it, the mean of all."
         ),
     ) -> JSONResponse:
         """Score a recording."""
-        name = printable(display_name(file.filename))
-        if len(request._form.multi_items()) > 1:  # type: ignore[union-attr]  # FastAPI has read the form
-            return JSONResponse({"error": "one recording is scored at a time: send one form field, file"}, 422)
         try:
-            with desk.work_folder() as folder:
-                source = folder / f"upload{safe_suffix(name)}"
-                with file.file as sent, source.open("wb") as copy:
-                    shutil.copyfileobj(sent, copy)
-                if source.stat().st_size > desk.limits.max_bytes:
-                    raise TooLarge(f"too large: {readable_size(desk.limits.max_bytes)} are taken here at once")
-                row = desk.score(source, name, channel=channel).row()
+            with upload.stored(desk) as source:
+                row = desk.score(source, upload.name, channel=channel).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
             headers = {"Retry-After": "10"} if status == 503 else None
-            return JSONResponse({"file": name, "error": str(error)}, status, headers)
+            return JSONResponse({"file": upload.name, "error": str(error)}, status, headers)
         if not track:
             del row["times"], row["scores"]
         return JSONResponse(row)
+
+    @app.post(_PAGE_PATH, include_in_schema=False)
+    async def score_for_page(upload: Annotated[Upload, Depends(one_upload)], each: bool = False) -> StreamingResponse:
+        """Score a recording, or each of its channels, for the page."""
+        at_once = {"x-accel-buffering": "no"}  # asks nginx to pass on each line at once
+        return StreamingResponse(lines_of(desk, upload, each), media_type="application/x-ndjson", headers=at_once)
 
     @app.get("/heard/{token}", include_in_schema=False)
     def heard(token: str) -> Any:
@@ -144,7 +130,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
         remove = BackgroundTask(path.unlink, missing_ok=True)  # if sending fails, Desk.tidy removes the file instead
-        return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"}, background=remove)
+        return FileResponse(path, media_type="audio/wav", background=remove)
 
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -156,8 +142,8 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    blocks = mount_page(app, desk, uploads, collect_info(desk, model))
-    app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
+    app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
+    app.add_middleware(Guard, names=list(names), admit=_make_admit(desk), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     detector = desk.detector
     facts = {"model": printable(model), "version": __version__, "precision": detector.precision}
@@ -171,50 +157,44 @@ def _route_of(path: str) -> str:
     >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
     ('/heard/', '/api/score', 'other')
     """
-    if path in _GET_PATHS or path in _POST_PATHS:
+    if path in _GET_PATHS or path in _PARAMETERS:
         return path
     return next((prefix for prefix in _GET_PREFIXES if path.startswith(prefix)), "other")
 
 
-def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
-    slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each request to the API that may run at once
+def _make_admit(desk: Desk) -> Admit:
+    slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each recording that may be received at once
 
     @contextmanager
-    def admit(method: str, path: str, length: int | None) -> Iterator[Admitted]:
+    def admit(method: str, path: str) -> Iterator[Admitted]:
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
-        is_allowed_post = method == "POST" and path in _POST_PATHS
+        is_allowed_post = method == "POST" and path in _PARAMETERS
         if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _LONGEST_PATH:
             raise Refused(
                 404, "nothing is at this address; GET / is the page, POST /api/score the API, GET /docs says more"
             )
-        if is_allowed_post and desk.is_finishing:
+        if is_allowed_get:
+            yield Admitted(0, is_strict=path in _API_PATHS, runs_inline_scripts=path == "/docs")
+            return
+        if desk.is_finishing:
             raise Refused(503, STOPPING)
-        parameters = _PARAMETERS.get(path, ())
-        if path == _UPLOAD_PATH:
-            with uploads.reserve_room(length) as room:
-                yield Admitted(room, parameters)
-        elif path == _SCORE_PATH:
-            if desk.is_full or not slots.acquire(blocking=False):
-                raise Refused(503, str(desk.busy_error()))
-            try:
-                yield Admitted(desk.limits.max_bytes, parameters, is_strict=True)
-            finally:
-                slots.release()
-        else:
-            yield Admitted(0, parameters, is_strict=path in _API_PATHS)
+        if desk.is_full or not slots.acquire(blocking=False):
+            raise Refused(503, str(desk.busy_error()))
+        try:
+            yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)
+        finally:
+            slots.release()
 
     return admit
 
 
-async def _tidy(desk: Desk, uploads: Uploads, blocks: Any) -> None:
-    """Remove old files, and what ``blocks`` keep, every :data:`_TIDY_EVERY` seconds."""
+async def _tidy(desk: Desk) -> None:
+    """Remove old files every :data:`_TIDY_EVERY` seconds."""
     while True:
         await asyncio.sleep(_TIDY_EVERY)
-        forget_requests(blocks)
         with suppress(OSError):  # the folder is removed when the server stops
             desk.tidy()
-            uploads.tidy()
 
 
 def collect_info(desk: Desk, model: str) -> Info:

@@ -50,7 +50,7 @@ def serve(
         workers: recordings that are scored at once
     """
     with StopSignals() as stop:
-        for library in ("gradio", "prometheus_client", "fastapi_offline"):
+        for library in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "fastapi_offline"):
             if find_spec(library) is None:
                 raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
         from nes2net.apps.serve.server import Address

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from nes2net.data.audio.packed import ChannelOf, all_channels
-from nes2net.data.audio.read import stated_length, stream_audio
+from nes2net.data.audio.packed import ChannelOf
+from nes2net.data.audio.read import NotAudio, stated_length, stream_audio
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
@@ -25,7 +25,6 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
 _CHECK_EVERY = 0.2  # seconds between two calls of `check` while the other process decodes
-_UNREADABLE = "was read by neither"  # beginning of the error message about a file of unknown format
 
 
 class NotDecoded(InputError):
@@ -97,14 +96,10 @@ def _decode_and_send(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
+    except NotAudio:  # the messages of the two libraries would not help the user
+        sender.send("not a recording: neither libsndfile nor FFmpeg reads it")
     except InputError as error:
-        # Remove the temporary name of the file, because the user does not know this name.
-        path = str(all_channels(source))
-        reason = str(error).removeprefix(f"audio file {source} ").removeprefix(f"audio file {path} ")
-        reason = reason.replace(path, "the file")
-        if reason.startswith(_UNREADABLE):  # the messages of the two libraries would not help the user
-            reason = "not a recording: neither libsndfile nor FFmpeg reads it"
-        sender.send(reason)
+        sender.send(error.reason)  # the user does not know the temporary name of the file
     except OSError as error:
         sender.send(f"cannot be read: {error.strerror or type(error).__name__}")
 

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider, Decision
     from nes2net.scoring.kernel import Scorer
 
-#: Name of the subfolder, in the folder of a desk, for the files that the page uploads.
-UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player

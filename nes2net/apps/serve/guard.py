@@ -29,15 +29,15 @@ _LONGEST_PARAMETER = 100
 _LONGEST_HEADER = 1000
 # The headers that the application gets. It would keep others, which may be as long as a stranger likes.
 _HEADERS = frozenset(
-    b"host content-length transfer-encoding accept accept-encoding x-forwarded-proto range if-range if-none-match "
+    b"host content-length transfer-encoding accept accept-encoding range if-range if-none-match "
     b"if-modified-since".split()
 )
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{1,70}")  # RFC 2046, Sec. 5.1.1
-# The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
+# The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere. Recordings that
+# the page plays are blobs, its spectrograms are data.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' blob: data:; "
-    "worker-src 'self' blob:; form-action 'self'; base-uri 'self'; object-src 'none'; frame-ancestors {}"
+    "default-src 'none'; script-src 'self'{inline}; style-src 'self'{inline}; img-src 'self' data:; media-src blob:; "
+    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors {frames}"
 )
 
 
@@ -50,12 +50,14 @@ class Admitted(NamedTuple):
     """Names of the parameters that the query may have."""
     is_strict: bool = False
     """Whether other parameters are refused; if not, they are ignored."""
+    runs_inline_scripts: bool = False
+    """Whether the browser may run scripts that stand in the answer itself."""
 
 
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
-#: method, the path and the stated length of the body. The function returns a context manager, which is open while the
+#: method and the path. The function returns a context manager, which is open while the
 #: request lasts.
-Admit = Callable[[str, str, "int | None"], AbstractContextManager[Admitted]]
+Admit = Callable[[str, str], AbstractContextManager[Admitted]]
 
 
 class Guard:
@@ -84,7 +86,7 @@ class Guard:
         self.admit = admit
         self.patience = patience
         self.names = {name.lower().rstrip(".") for name in names}
-        self.policy = _POLICY.format(" ".join(("'self'", *frames)))
+        self.frames = " ".join(("'self'", *frames))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Check a request and pass it on, or refuse it; the server calls this as the ASGI interface asks."""
@@ -99,7 +101,7 @@ class Guard:
         body = _Body(receive, self.patience)
         try:
             check_site(headers, self.names)
-            with self.admit(scope["method"], scope["path"], length) as admitted:
+            with self.admit(scope["method"], scope["path"]) as admitted:
                 query = _known_query(scope["query_string"], admitted)
                 content_type, body.form = _Form.from_content_type(headers.get("content-type", ""))
                 body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
@@ -108,11 +110,13 @@ class Guard:
                 passed = [(name, value[:_LONGEST_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
                 known = {"query_string": query, "headers": [*passed, (b"content-type", content_type)]}
                 # The server itself omits the content of an answer to HEAD.
-                await self._forward({**scope, **known, "method": scope["method"].replace("HEAD", "GET")}, body, send)
+                scope = {**scope, **known, "method": scope["method"].replace("HEAD", "GET")}
+                inline = " 'unsafe-inline'" if admitted.runs_inline_scripts else ""
+                await self._forward(scope, body, send, _POLICY.format(inline=inline, frames=self.frames))
         except Refused as refusal:
             await _send_refusal(body, send, refusal)
 
-    async def _forward(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
+    async def _forward(self, scope: dict[str, Any], body: _Body, send: Any, policy: str) -> None:
         """Call the application, add headers to its answer, and raise :class:`Refused` if the body was refused."""
         started = False  # whether the beginning of the answer was sent
 
@@ -124,7 +128,8 @@ class Guard:
                 started = True
                 headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]
                 headers += [
-                    (b"content-security-policy", self.policy.encode()),
+                    (b"content-security-policy", policy.encode()),
+                    (b"cache-control", b"no-store"),  # a page of an earlier version must not stay
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
                 ]

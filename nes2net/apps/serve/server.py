@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import threading
@@ -23,7 +22,8 @@ from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.actions.flags import Loading
-from nes2net.apps.serve.desk import UPLOADS, Desk
+from nes2net.apps.serve.app import build
+from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
@@ -34,7 +34,7 @@ from nes2net.lib.terminal import printable, printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
-#: Gradio's usual port.
+#: The port that the page has unless it is taken.
 PORT = 7860
 _PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
@@ -106,9 +106,6 @@ def serve(
             detector.check_score()
             stop.check()
             desk = Desk(detector, Path(folder), limits, decider)
-            set_up_gradio(desk.folder)
-            from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
-
             app = build(desk, name, names, address.frames)
         stop.check()
         for note in desk.notes:
@@ -147,7 +144,7 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
         content = {"status": "loading", "model": printable(model)}
         await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
 
-    def admit(_: str, path: str, __: int | None) -> AbstractContextManager[Admitted]:
+    def admit(_: str, path: str) -> AbstractContextManager[Admitted]:
         if path != "/health":
             raise Refused(503, "the detector is being loaded: try again later")
         return nullcontext(Admitted())
@@ -161,14 +158,6 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
     finally:
         server.should_exit = True
         thread.join()
-
-
-def set_up_gradio(folder: Path) -> None:
-    """Set Gradio's environment variables, which Gradio reads when it is imported.
-
-    Gradio then keeps no history, and stores uploads below ``folder``.
-    """
-    os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
@@ -248,7 +237,7 @@ class _Server(uvicorn.Server):
             self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
         self.desk.close()
-        # Answers to open pages never end. uvicorn cuts off such answers, and would log this as an error.
+        # uvicorn cuts off the answers to recordings that are still being scored, and would log this as an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 

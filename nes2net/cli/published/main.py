@@ -283,8 +283,7 @@ def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
 
     model = model_from_flags(args)
     if args.model_path and exists(args.model_path):
-        _, record = read_checkpoint(Path(args.model_path))
-        model = check_model(record.get("model", model))
+        model = check_model(read_checkpoint(Path(args.model_path)).config or model)
         model.get("frontend", {}).pop("adapt", None)
     return model
 
@@ -343,9 +342,9 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
+    from nes2net.data.registry import corpora
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
-    from nes2net.models.registry import corpora
     from nes2net.scoring.corpus import ScoringSettings
 
     # Find the trials.

@@ -18,7 +18,7 @@ import torch
 
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.files import AnyPath, make_folder, path_below, replacing
 from nes2net.lib.terminal import say
 
@@ -55,12 +55,10 @@ class AudioCache:
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
-        try:
+        with told_as(
+            f"cache folder {folder} cannot be made", OSError, remedy="name a folder of yours with `data.cache`"
+        ):
             make_folder(self.folder)
-        except OSError as error:
-            raise InputError(
-                f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
-            ) from error
         # All caches of a folder share the flag ``full``, also in workers of a DataLoader, so that only one cache warns.
         name = os.path.realpath(folder)
         full = _FULL.get(name)

@@ -334,8 +334,6 @@ _ELEMENT_BYTES = 7
 
 
 class _Element(NamedTuple):
-    """An element of a Matroska file."""
-
     id: int
     body: int
     """Offset of the element's content in the file."""

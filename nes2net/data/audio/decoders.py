@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -314,14 +315,45 @@ def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
         yield from _ffmpeg_link(link, strict)
 
 
+@dataclass
+class _Decoded:
+    """What has been decoded of a stream so far."""
+
+    states_end: bool
+    """Whether the file states the end of its last stream, not the duration of its sound."""
+    count: int = 0
+    """Number of samples."""
+    kind: tuple[int, str] | None = None
+    """Rate and channels of the first frame."""
+    begin: float = 0.0
+    """Time in seconds from which the stated duration counts."""
+    end: float = 0.0
+    """Time in seconds at which the last frame ends."""
+    latest: float = 0.0
+    """Time in seconds at which the last packet of another stream begins."""
+
+    def add(self, frame: av.AudioFrame) -> np.ndarray:
+        """Count ``frame``, and return its samples (channels, N).
+
+        Raises:
+            DamagedAudio: if the frame is damaged, or has another rate or other channels than the
+                first frame.
+        """
+        if frame.is_corrupt:
+            raise DamagedAudio("a frame is damaged")
+        if frame.time is not None:
+            if not self.count and not self.states_end:
+                self.begin = frame.time
+            self.end = frame.time + frame.samples / frame.sample_rate
+        kind = (frame.sample_rate, frame.layout.name)
+        self.kind = self.kind or kind
+        if kind != self.kind:
+            raise DamagedAudio("its rate or channels change")
+        self.count += frame.samples
+        return samples_of(frame, len(frame.layout.channels))
+
+
 def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
-    count = 0
-    first_kind = None  # rate and channels of the first frame
-    frames: list[np.ndarray] = []
-    num_waiting = 0  # samples in ``frames``
-    begin = 0.0  # time in seconds from which the stated duration counts
-    end = 0.0  # time in seconds at which the last frame ends
-    latest = 0.0  # time in seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
     with open_with_ffmpeg(path) as container:
@@ -336,51 +368,39 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             # further damage.
             decoder.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
-        states_end = container.format.name in _DURATION_OF_ALL
-        # Without an argument, demux() reads all streams.
-        demuxed = () if states_end else (stream,)
+        decoded = _Decoded(container.format.name in _DURATION_OF_ALL)
+        waiting: list[np.ndarray] = []
+        num_values = 0  # in ``waiting``
         try:
-            for packet in container.demux(*demuxed):
-                # Other streams, such as pictures, are not decoded. The times in their packets show how much of the
-                # recording is present.
+            # Without an argument, demux() reads all streams. Other streams, such as pictures, are not decoded. The
+            # times in their packets show how much of the recording is present.
+            for packet in container.demux(*(() if decoded.states_end else (stream,))):
                 if packet.stream.index != stream.index:
-                    latest = max(latest, float((packet.pts or 0) * packet.time_base))
+                    decoded.latest = max(decoded.latest, float((packet.pts or 0) * packet.time_base))
                     continue
                 for frame in decoder.decode(packet):
-                    if frame.is_corrupt:
-                        raise DamagedAudio("a frame is damaged")
-                    if frame.time is not None:
-                        if not count and not states_end:
-                            begin = frame.time
-                        end = frame.time + frame.samples / frame.sample_rate
-                    kind = (frame.sample_rate, frame.layout.name)
-                    first_kind = first_kind or kind
-                    if kind != first_kind:
-                        raise DamagedAudio("its rate or channels change")
-                    channels = len(frame.layout.channels)
-                    count += frame.samples
-                    frames.append(samples_of(frame, channels))
-                    num_waiting += frame.samples
-                    if num_waiting * channels >= BLOCK_VALUES:
-                        yield np.concatenate(frames, axis=1), decoder.rate
-                        frames = []
-                        num_waiting = 0
-            if frames:
-                yield np.concatenate(frames, axis=1), decoder.rate
+                    waiting.append(decoded.add(frame))
+                    num_values += waiting[-1].size
+                    if num_values >= BLOCK_VALUES:
+                        yield np.concatenate(waiting, axis=1), decoder.rate
+                        waiting = []
+                        num_values = 0
+            if waiting:
+                yield np.concatenate(waiting, axis=1), decoder.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
-                raise _incomplete_error(announced, count, error) from error
+                raise _incomplete_error(announced, decoded.count, error) from error
             raise
         # Compare the decoded audio with the announced number of samples, frames or seconds.
-        if announced and count != announced:
-            raise _incomplete_error(announced, count)
-        if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
-            raise _incomplete_error(stream.frames, count)
-        if not count:
+        if announced and decoded.count != announced:
+            raise _incomplete_error(announced, decoded.count)
+        if container.format.name == "caf" and decoded.count < stream.frames:  # each frame has at least one sample
+            raise _incomplete_error(stream.frames, decoded.count)
+        if not decoded.count:
             raise ValueError("no audio frames")
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps
         # still count the missing time.
-        decoded_seconds = max(count / decoder.rate, end - begin, latest)
+        decoded_seconds = max(decoded.count / decoder.rate, decoded.end - decoded.begin, decoded.latest)
         _check_duration(container, stream, seconds, decoded_seconds)
 
 

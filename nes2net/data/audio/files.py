@@ -48,7 +48,6 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """List all files in ``folder`` and its subfolders, sorted."""
     files: list[Path] = []
     for parent, _, names in walk(folder):
         files += [Path(parent, name) for name in names]

@@ -26,9 +26,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.data.audio.tables import open_table, pyarrow_module
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, readable_size, shown
+from nes2net.lib.errors import InputError, concerning, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
 #: Suffixes of shards, in lower case.
@@ -243,7 +243,6 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
-    """Whether ``text`` is the index of a row, from 0 to ``num_rows`` − 1."""
     # The text may have at most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
@@ -308,14 +307,12 @@ class _Table:
         return content, PurePosixPath(name).suffix
 
     def _read(self, group: int) -> Any:
-        """Read the audio column of a row group or record batch, as a pyarrow array."""
         batches = self.table.batches([self.column], self._budget(), [group])
         return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 
     def _budget(self) -> Budget:
-        """Make the budget of memory for reading the file, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -404,7 +401,6 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
-        """Return the member called ``name``; raise :class:`InputError` if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]
@@ -480,22 +476,14 @@ if hasattr(os, "register_at_fork"):
 def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
     """Lock the open shards for this thread, yield ``shard``, and turn every error into an :class:`InputError`.
 
-    The message of the error names the shard and the row or member. A :class:`MissingLibrary` is
-    raised unchanged.
+    The message of the error names the shard and the row or member.
     """
     state = _state
-    with state.turn:
-        try:
-            yield state.opened(shard)
-        except MissingLibrary:
-            raise
-        except Exception as error:  # a damaged shard can raise anything
-            is_row = row_or_member.isdecimal() and shard.suffix.lower() != ".tar"
-            unit = "row" if is_row else "member"
-            if isinstance(error, InputError):
-                reason = str(error)
-            elif is_out_of_memory(error):
-                reason = f"it needs more memory than there is ({first_line(error)})"
-            else:
-                reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
-            raise InputError(f"{unit} {row_or_member} of {shard} cannot be read: {reason}") from error
+    unit = "row" if row_or_member.isdecimal() and shard.suffix.lower() != ".tar" else "member"
+    with (
+        state.turn,
+        concerning(f"{unit} {row_or_member} of {shard} cannot be read:"),
+        told_as("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
+        enough_memory(lambda: "it needs more memory than there is"),
+    ):
+        yield state.opened(shard)

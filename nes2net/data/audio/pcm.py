@@ -15,7 +15,7 @@ import numpy as np
 from nes2net.data.audio.blocks import pushed
 from nes2net.data.audio.frames import begins_with_frames
 from nes2net.data.audio.waveform import check_rate
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 
 #: The encoding of a sample: a little-endian 16-bit integer or 32-bit float, or a companded byte of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
@@ -174,11 +174,9 @@ def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        try:
+        with told_as(f"audio file {Path(source)} cannot be opened", OSError):
             with open(source, "rb") as file:
                 yield from _bytes_of(file)
-        except OSError as error:
-            raise InputError(f"audio file {Path(source)} cannot be opened ({error.strerror})") from None
     elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):
         yield from source
     else:

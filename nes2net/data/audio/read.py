@@ -54,6 +54,10 @@ _MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all ch
 _T = TypeVar("_T")
 
 
+class NotAudio(InputError):
+    """No decoder can read a file."""
+
+
 class LongAudio(InputError):
     """A recording is longer than the caller accepts in one piece."""
 
@@ -544,4 +548,5 @@ def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputErr
     """
     if isinstance(path, (str, Path)):
         check_arrived(path)
-    return audio_error(path, f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")
+    problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"
+    return NotAudio(problem, subject=f"audio file {path}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,15 +73,33 @@ _ALIKE = 0.5  # two channels differ if their correlation is below this number
 NO_VOICE = "no voice was found in it, only other sounds, such as noise or music"
 
 
-class Remark(NamedTuple):
+Unfit = Literal[
+    "silence", "constant samples", "a steady sound", "no voice", "channels that cancel", "channels that differ"
+]
+Kind = Unfit | Literal["a silent channel", "clipped", "telephone band", "short"]
+
+
+@dataclass(frozen=True)
+class Remark:
     """What a user should know about a recording before relying on its score."""
 
-    text: str = ""
-    """The remarks in words; empty if there are none."""
-    unfit: str = ""
-    """The reason why no decision can rest on the score; empty if a decision is possible."""
-    clipping: str = ""
-    """Which share of the samples is clipped, in words; empty if no clipping is found."""
+    by_kind: Mapping[Kind, str] = field(default_factory=dict)
+    """Kind of a remark → the remark in words."""
+
+    @property
+    def text(self) -> str:
+        """All remarks in words; empty if there are none."""
+        return "; ".join(self.by_kind.values())
+
+    @property
+    def unfit(self) -> str:
+        """The reason why no decision can rest on the score; empty if a decision is possible."""
+        return next((words for kind, words in self.by_kind.items() if kind in get_args(Unfit)), "")
+
+    @property
+    def clipping(self) -> str:
+        """Which share of the samples is clipped, in words; empty if no clipping is found."""
+        return self.by_kind.get("clipped", "")
 
 
 class Channels:
@@ -140,7 +160,7 @@ class Channels:
         amplitudes = np.sqrt(np.diag(self._products))
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
-    def remark(self) -> str:
+    def silent(self) -> str:
         """Say in words which channels are silent, counted from 0; empty if no channel or every channel is silent."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
@@ -223,7 +243,6 @@ class Listener:
             self._search_speech()
 
     def _search_speech(self) -> None:
-        """Search the samples so far for speech, in complete pieces of 4 s, until a piece has speech."""
         while not self._has_speech and self._speech.end >= self._piece_start + _PIECE:
             self._has_speech = self._speech.share(self._piece_start, self._piece_start + _PIECE) > 0
             self._piece_start += _PIECE
@@ -263,34 +282,37 @@ class Listener:
         spread = self._level_percentile(0.9, audible_level) - self._level_percentile(0.1, audible_level)
         return bool(spread < _SPREAD)
 
-    def unfit(self) -> str:
-        """Say in words why no decision can rest on the samples so far; empty if a decision is possible."""
+    def _unfit(self) -> dict[Kind, str]:
+        """Say why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
-            return ""
+            return {}
         if self.channels.cancel:
-            return "its channels cancel each other (opposite phase): next to nothing is left in their mean"
+            words = "its channels cancel each other (opposite phase): next to nothing is left in their mean"
+            return {"channels that cancel": words}
         if self.channels.differ:
-            return f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself, with `channel`"
+            words = f"its {self.channels.count} channels differ, as those of two speakers do: score each by itself, with `channel`"
+            return {"channels that differ": words}
         nearly_all = _NEARLY_ALL * self.num_samples
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
-            return "digital silence"
+            return {"silence": "digital silence"}
         # The absolute values of constant samples lie within one step of the mode. Samples that jump between +mode and
         # −mode are not constant. Such samples are recognised by their sum, which is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
-            return "constant: its samples do not change"
+            return {"constant samples": "constant: its samples do not change"}
         if self._frame_levels.any() and self._level_percentile(_LOUD) < _LEAST_LEVEL:
-            return f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
+            words = f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
+            return {"silence": words}
         if self._finds_speech:
-            return ""
+            return {}
         if self._is_steady:
-            return "a steady sound, such as a tone or noise: its level hardly changes"
+            return {"a steady sound": "a steady sound, such as a tone or noise: its level hardly changes"}
         # In less than a second of audio, other sounds cannot be told from speech.
-        return NO_VOICE if self.num_samples >= _SHORTEST * SAMPLE_RATE else ""
+        return {"no voice": NO_VOICE} if self.num_samples >= _SHORTEST * SAMPLE_RATE else {}
 
-    def clipping(self) -> str:
+    def _clipping(self) -> str:
         """Say in words which share of the samples is clipped; empty if no clipping is found."""
         if not self._amplitude_counts.any():
             return ""
@@ -316,14 +338,14 @@ class Listener:
             repeated_to: the score length in samples, if the recording was repeated to this length.
             length: length of the whole recording in samples, if only a part was pushed.
         """
-        unfit = self.unfit()
-        remarks = [unfit, self.channels.remark()]
-        clipping = "" if unfit else self.clipping()
-        if self.num_samples and not unfit:
-            remarks.insert(0, clipping)
-            in_speech, above = self._band_energies
-            if above < _MISSING * in_speech:
-                remarks.append("telephone band: it has next to no sound above 4.3 kHz")
+        remarks = self._unfit()
+        is_fit = not remarks
+        if is_fit:
+            remarks["clipped"] = self._clipping()
+        remarks["a silent channel"] = self.channels.silent()
+        in_speech, above = self._band_energies
+        if is_fit and above < _MISSING * in_speech:
+            remarks["telephone band"] = "telephone band: it has next to no sound above 4.3 kHz"
         if length is None:
             length = self.num_samples
         # Assumption: to fill a crop in training, hardly any utterance is repeated more than four times.
@@ -331,8 +353,8 @@ class Listener:
             duration = f"lasts {length / SAMPLE_RATE:.2f} s"
             if repeated_to > length:
                 duration += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s"
-            remarks.append(f"{duration}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
-        return Remark("; ".join(filter(None, remarks)), unfit, clipping)
+            remarks["short"] = f"{duration}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time"
+        return Remark({kind: words for kind, words in remarks.items() if words})
 
 
 def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
@@ -344,9 +366,8 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
         channels: the comparison of the recording's channels, if there are several.
         trained_on: length of the detector's training crops, in samples.
 
-    >>> remark_of(np.zeros(16000), 16000, None, 64600)
-    Remark(text='digital silence; lasts 1.00 s; in training the detector hears 4.04 s at a time', \
-unfit='digital silence', clipping='')
+    >>> remark_of(np.zeros(16000), 16000, None, 64600).by_kind
+    {'silence': 'digital silence', 'short': 'lasts 1.00 s; in training the detector hears 4.04 s at a time'}
     """
     listener = Listener(channels)
     listener.push(waveform[:num_samples])

@@ -16,7 +16,7 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.data.audio.read import joined, stream_audio
 from nes2net.data.audio.remarks import Channels
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 
 #: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
@@ -121,17 +121,14 @@ def samples_of(array: Any) -> np.ndarray:
         InputError: if ``array`` does not hold floating-point numbers, or if the shape is (samples,
             channels) or the shape of a batch.
     """
-    try:
+    remedy = "floating-point ones, (N,) or (channels, N), are expected"  # lists of unequal length raise such an error
+    with told_as("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
         if isinstance(array, Tensor):
             array = array.detach().cpu()
             if array.dtype in (torch.bfloat16, torch.float16):
                 array = array.float()
             array = array.numpy()
         samples = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length raise such an error
-        raise InputError(
-            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
-        ) from error
     # Only floating-point samples are accepted, because only their scale is known.
     if samples.dtype.kind in "iub":
         raise InputError(

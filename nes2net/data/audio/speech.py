@@ -13,7 +13,7 @@ audible frames of a window, a frame every 10 ms.
    programming.
 
 In both cases the level has to move, too, unlike that of a siren. All numbers in this module are
-assumptions; docs/score.md has what they find, and `scripts/bench speech` measures it.
+assumptions; docs/score.md has what they find.
 """
 
 from __future__ import annotations
@@ -149,7 +149,6 @@ class SpeechFrames:
         return float((np.convolve(moves, np.ones(2 * _REACH + 1), mode="same") > 0).mean())
 
     def _measure(self, samples: NDArray) -> None:
-        """Measure all whole frames of ``samples``, and keep the remaining samples for the next call."""
         count = max(0, (len(samples) - _FRAME) // _HOP + 1)
         frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[: count * _HOP : _HOP]
         self._levels = np.concatenate([self._levels, _levels(frames)])

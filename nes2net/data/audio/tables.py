@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
-from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, check_arrived
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.installation import optional
 
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
@@ -45,10 +45,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
     Raises:
         MissingLibrary: if pyarrow is not installed.
     """
-    try:
-        return __import__(name, fromlist=["_"])
-    except ImportError as error:
-        raise MissingLibrary(f"{file} needs pyarrow: {how_to_install('parquet')}") from error
+    return optional(name, f"{file} needs pyarrow", "parquet")
 
 
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect, Waveform
-from nes2net.lib.options import Settings, Takes, odd_or_zero
+from nes2net.lib.options import Settings, Share, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # sampling rate of a telephone line in Hz
 _LINE_TAPS = 255  # length of the line's filter in samples; gives a transition band of about 100 Hz
@@ -98,7 +98,7 @@ class LowPass(Settings, Effect):
 
     band: Band = "telephone"
     """The cut-off frequency is drawn from the range of this band."""
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    probability: Share = 0.5
     """Chance that an utterance is filtered."""
     taps: Annotated[
         int, Field(ge=3, le=10_001), AfterValidator(odd_or_zero), Takes("an odd number from 3 to 10001")

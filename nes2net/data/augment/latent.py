@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Settings, Takes
+from nes2net.lib.options import Settings, Share, Takes
 
 Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
 _KINDS: tuple[Kind, ...] = ("noise", "affine", "mixup", "interpolation", "extrapolation")
@@ -54,7 +54,7 @@ class LatentAugmentation(Settings):
         _KINDS
     )
     """Kinds of perturbation, equally likely."""
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    probability: Share = 0.5
     """Chance that a spoofed utterance is perturbed."""
     noise: Size = 0.1
     """Standard deviation of the perturbation ``noise``, relative to the root mean square of the embedding."""
@@ -121,5 +121,4 @@ class LatentAugmentation(Settings):
 
 
 def _tensor_like(draws: np.ndarray, like: Tensor) -> Tensor:
-    """Turn random numbers into a tensor with the type and the device of ``like``."""
     return torch.from_numpy(draws).to(like, non_blocking=True)

@@ -226,26 +226,8 @@ def rawboost(
             raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
     if algo not in ALGORITHMS:
         raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
-    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
-        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
-    if gate_rng is not None and not isinstance(gate_rng, random.Random):
-        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
-    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
-        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
-    x = np.asarray(x)
-    if x.ndim != 1:
-        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
-    if x.dtype not in (np.float32, np.float64):
-        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
-    if len(x) == 0:
-        raise InputError("the waveform is empty; RawBoost needs at least one sample")
-    peak = float(_peak(x))
-    if not math.isfinite(peak):
-        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # The square and the highest power of each sample must not overflow. The sums of an FFT must not overflow either,
-    # and may be larger than these powers by a factor of 2²⁰.
-    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
-        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
+    _check_generators(algo, rng, gate_rng)
+    x = _checked_waveform(x, p)
 
     def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
         """Add the noise number ``kind`` to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
@@ -272,6 +254,34 @@ def rawboost(
     for kind in in_series:
         x = add_kind(kind, x)
     return x if in_series else x.copy()
+
+
+def _check_generators(algo: int, rng: Any, gate_rng: Any) -> None:
+    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
+    if gate_rng is not None and not isinstance(gate_rng, random.Random):
+        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
+    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
+        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
+
+
+def _checked_waveform(x: np.ndarray, p: RawBoostParameters) -> np.ndarray:
+    """Return ``x`` as an array; raise :class:`InputError` unless it is one channel whose powers do not overflow."""
+    x = np.asarray(x)
+    if x.ndim != 1:
+        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
+    if x.dtype not in (np.float32, np.float64):
+        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
+    if len(x) == 0:
+        raise InputError("the waveform is empty; RawBoost needs at least one sample")
+    peak = float(_peak(x))
+    if not math.isfinite(peak):
+        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
+    # The square and the highest power of each sample must not overflow. The sums of an FFT must not overflow either,
+    # and may be larger than these powers by a factor of 2²⁰.
+    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
+        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
+    return x
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
 
 import numpy as np
 from numpy.random import Generator
@@ -13,8 +12,10 @@ from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
-from nes2net.lib.errors import InputError, MissingLibrary
-from nes2net.lib.installation import how_to_install
+from nes2net.lib.errors import InputError
+from nes2net.lib.installation import optional
+
+_LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or leave the condition out")
 
 # Assumptions: the rooms are small to large living rooms, and speaker and microphone are at least half a metre from a
 # wall.
@@ -44,7 +45,7 @@ class Room(Effect):
 
     def prepare(self) -> None:
         """Check that pyroomacoustics is installed."""
-        _pyroomacoustics()
+        optional(*_LIBRARY)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         """Draw a room, and reverberate ``x`` in this room."""
@@ -111,7 +112,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
     """
-    pyroomacoustics = _pyroomacoustics()
+    pyroomacoustics = optional(*_LIBRARY)
     # Draw the size of the room, and the positions of speaker and microphone.
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
@@ -145,14 +146,3 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
             decay = 10 ** (-3 * (np.arange(tail_length) + level_window / 2) / (rt60 * SAMPLE_RATE))
             response[tail_start:] = level * decay * rng.standard_normal(tail_length)
     return response
-
-
-def _pyroomacoustics() -> ModuleType:
-    """Import pyroomacoustics; raise :class:`MissingLibrary` if it is not installed."""
-    try:
-        import pyroomacoustics  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(
-            f"needs pyroomacoustics ({error}): {how_to_install('robustness')}, or leave the condition out"
-        ) from error
-    return pyroomacoustics  # type: ignore[no-any-return]

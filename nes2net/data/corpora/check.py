@@ -318,7 +318,6 @@ def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
 
 
 def _is_trial(name: str, corpus: Corpus) -> bool:
-    """Whether a file with this name may be a recording of a trial."""
     return is_recording(name) and (corpus.beside is None or not re.fullmatch(corpus.beside, _stem(name)))
 
 
@@ -375,7 +374,6 @@ def why_unusable(error: InputError) -> str:
 
 
 def _not_there(tried: Sequence[Path]) -> str:
-    """Say that a file was not found at any of the paths ``tried``."""
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
@@ -558,13 +556,6 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare a key with the official numbers and the protocols, report differences, and return the key's state.
-
-    Args:
-        path: the key, or the folder that holds it.
-        ids: the ids of all trials in the protocols.
-        subset: whether numbers other than the official ones are accepted.
-    """
     # Find and read the key.
     corpus = check.corpus
     key = KeyCheck()

@@ -2,7 +2,7 @@
 
 Each corpus is declared in a module, as the variable ``CORPUS``, which is usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
-``nes2net.models.registry.corpora.add("mine", "my_module:CORPUS")``.
+``nes2net.data.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
@@ -70,14 +70,11 @@ class Counts:
             if number is not None and expected is not None and number != expected:
                 differences.append(f"{number:,} {noun} instead of {expected:,}")
         for name, expected_numbers in official.by.items():
-            numbers = self.by.get(name)
-            if not numbers:
-                continue
+            numbers = Counter(self.by.get(name, expected_numbers))
             for value in sorted({*numbers, *expected_numbers}):
-                number = numbers.get(value, 0)
                 expected = expected_numbers.get(value, 0)
-                if number != expected:
-                    differences.append(f"{name} {value}: {number:,} instead of {expected:,}")
+                if numbers[value] != expected:
+                    differences.append(f"{name} {value}: {numbers[value]:,} instead of {expected:,}")
         return differences
 
 

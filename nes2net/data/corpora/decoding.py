@@ -115,7 +115,7 @@ def decode(path: Path) -> Decoded:
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
-        return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
+        return Decoded(path, error=error.reason)
     return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 
 

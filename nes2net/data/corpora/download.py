@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
-from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown
+from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.lib.hub_errors import hub_errors
@@ -104,8 +104,6 @@ class _InvenioFile(BaseModel):
 
 
 class _InvenioRecord(BaseModel):
-    """The listing of a record by InvenioRDM's API."""
-
     files: list[_InvenioFile] = Field(max_length=10_000)
     metadata: dict[str, Any] = {}
 
@@ -203,10 +201,8 @@ def _plan_record(
     # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
-    try:
+    with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
         record = validated_json(_InvenioRecord, content)
-    except ValueError as error:
-        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
     licence = download.licence
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
@@ -234,12 +230,10 @@ def _plan_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
-    """Whether ``name`` matches one of the patterns ``only``; always true if ``only`` is empty."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Collect the file's digests in the declaration of the corpus, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
@@ -335,7 +329,6 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    """Download a data set of the hub into ``folder``; raise :class:`Unfinished` if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
     for path in path_below(folder, ".cache").rglob("*"):  # snapshot_download keeps its own files there

@@ -25,7 +25,7 @@ from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.files import AnyPath
 
 
@@ -162,7 +162,6 @@ class FolderCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _level_expression(self, level: str) -> re.Pattern[str]:
-        """Turn a level of a pattern into a regular expression with a named group for each field."""
         words = {"phase": self.split_folders, "label": self.labels}
         expression = ""
         for token in re.split(r"(\{\w+\}|\*)", level):
@@ -212,8 +211,6 @@ def _matching_files(
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
+    with told_as(f"folder {folder} cannot be listed", OSError):
         with os.scandir(folder) as entries:
             return list(entries)
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be listed ({error.strerror})") from error

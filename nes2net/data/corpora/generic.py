@@ -16,13 +16,14 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import LABELS, column_of, delimiter_of, first_line, unknown_label
+from nes2net.data.corpora.list_forms import find_list, is_list, list_stem, open_list
 from nes2net.data.corpora.protocol import WHOLE
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
 from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
+from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 #: Word for a split, in lower case → our name of the split.
@@ -32,12 +33,14 @@ SPLIT_WORDS = {
     **dict.fromkeys(("eval", "evaluation", "test", "testing"), "eval"),
 }
 SPLITS = ("train", "dev", "eval")
-_PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
+_PATH_COLUMNS = (
+    *("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio_filepath", "audio", "wav"),
+)
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
 _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
-_LISTS = ("metadata.csv", "meta.csv", "list.csv")
-_LIST_SUFFIXES = (".csv", ".tsv")
+# Beginning of a path in a list that stands for the folder of the audio.
+_FOLDER_OF_AUDIO = ("{data_root}/", "$data_root/")
 #: Fields of a trial that a list may state, each in a column of the same name.
 FIELDS = tuple(
     name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
@@ -52,17 +55,21 @@ def _paths_of_splits(folder: Path) -> dict[str, Path]:
     """
     paths: dict[tuple[str, bool], Path] = {}
     for path in sorted(folder.iterdir()):
-        is_list = path.suffix.lower() in _LIST_SUFFIXES and not path.is_dir()
-        split = SPLIT_WORDS.get((path.stem if is_list else path.name).lower())
-        if split is None or not (is_list or (path.is_dir() and _class_folders(path))):
+        is_file = is_list(path) and not path.is_dir()
+        split = SPLIT_WORDS.get(list_stem(path) if is_file else path.name.lower())
+        if split is None or not (is_file or _holds_trials(path)):
             continue
-        if (split, is_list) in paths:
+        if (split, is_file) in paths:
             raise InputError(
-                f"{folder}: both {paths[split, is_list].name} and {path.name} would be {split}; rename or remove one"
+                f"{folder}: both {paths[split, is_file].name} and {path.name} would be {split}; rename or remove one"
             )
-        paths[split, is_list] = path
+        paths[split, is_file] = path
     of_split = {split: paths.get((split, True), paths.get((split, False))) for split in SPLITS}
     return {split: path for split, path in of_split.items() if path is not None}
+
+
+def _holds_trials(path: Path) -> bool:
+    return path.is_dir() and (find_list(path) is not None or bool(_class_folders(path)))
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
@@ -83,10 +90,6 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder that holds class folders; its name may state the split.
-
-    The id of a trial is the path of its recording below ``root``, without suffix.
-    """
     phase = None if folder == root else SPLIT_WORDS.get(folder.name.lower())
     for label, class_folder in _class_folders(folder).items():
         for path in recordings_listed(class_folder):
@@ -96,9 +99,12 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of all splits in ``folder``; paths in lists are relative to ``audio``."""
     for split, path in _paths_of_splits(folder).items():
-        rows = _read_folder(path, folder) if path.is_dir() else _read_list(path, audio)
+        list_in_folder = find_list(path) if path.is_dir() else path
+        if list_in_folder is None:
+            rows = _read_folder(path, folder)
+        else:
+            rows = _read_list(list_in_folder, path if path.is_dir() else audio)
         for trial in rows:
             if trial.phase in (None, split):
                 yield replace(trial, phase=split)
@@ -111,10 +117,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         InputError: if the header or a row is malformed.
     """
     # Find the columns by the names in the header.
-    delimiter = delimiter_of(first_line(path)) or ","
-    if path.suffix == ".tsv":
-        delimiter = "\t"
-    rows = files.read_csv(path, delimiter)
+    rows = open_list(path)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
     id_column = column_of(header, _ID_COLUMNS)
@@ -124,7 +127,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{shown(delimiter.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
+            f"{shown(','.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
         )
     # Refuse headers that cannot be understood.
     if "extra" in header:
@@ -144,6 +147,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
         file = row[file_column]
+        for beginning in _FOLDER_OF_AUDIO:
+            file = file.removeprefix(beginning)
         recording = Path(file)
         if not recording.name:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
@@ -175,36 +180,35 @@ def segments(
 ) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
 
-    A labelled trial that is not in the RTTM becomes a single segment with the label of the trial.
-    An unlabelled trial that is not in the RTTM is skipped. Durations come from ``reco2dur`` beside
-    the RTTM, or from the audio files.
+    Segments come from an RTTM, or from label files of Audacity beside the recordings,
+    ``NAME.labels.txt``. A labelled trial without segments becomes a single segment with its label;
+    an unlabelled one is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the
+    audio files.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
         uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default, this time is bona fide if the RTTM lists only spoofed segments. In other RTTM
-            files, a gap of more than a millisecond is an error.
+            default, this time is bona fide if only spoofed segments are listed; otherwise, a gap of
+            more than a millisecond is an error.
 
     Raises:
-        InputError: for the reasons of ``CORPUS.trials``; if the RTTM is malformed, or has
+        InputError: for the reasons of ``CORPUS.trials``; if a file is malformed, or has
             utterances that are not in the list; if segments lie outside of their utterance, leave
             gaps, or contradict a label of the list.
-        NotFound: if there is no RTTM.
+        NotFound: if there is neither an RTTM nor a label file.
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
-    path = _find_rttm(root, split, protocols)
-    whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
-    ids = {trial.id for trial in whole_corpus}
+    path, listed_segments = _listed_segments(root, split, protocols, trials)
+    ids = {trial.id for trial in CORPUS.trials(root, WHOLE, protocols=protocols)}
     ids.update(trial.id for trial in trials)  # an id may depend on whether one split or the whole corpus is read
-    listed_ids = read_rttm(path).keys()
-    unknown_ids = [id for id in listed_ids if id not in ids]
+    unknown_ids = [id for id in listed_segments if id not in ids]
     if unknown_ids:
         utterances_are = counted(len(unknown_ids), "utterance is", "utterances are")
         raise InputError(f"{path}: {utterances_are} not in the list: {listed(unknown_ids)}")
-    labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
+    labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_segments]
     durations = _find_durations(labelled, path.with_name("reco2dur"))
-    segments = read_segments(path, durations, LABELS, uncovered)
+    segments = covering_segments(listed_segments, path, durations, LABELS, uncovered)
     check_labels(any_spoof(segments), labelled, path)
     for trial in labelled:
         if trial.id not in segments and trial.label and durations[trial.id]:
@@ -212,8 +216,24 @@ def segments(
     return segments
 
 
+def _listed_segments(
+    root: AnyPath, split: str, protocols: AnyPath | None, trials: Sequence[Trial]
+) -> tuple[Path, SegmentsByUtterance]:
+    try:
+        path = _find_rttm(root, split, protocols)
+    except files.NotFound:
+        by_id = {}
+        for trial in trials:
+            labels = None if trial.path is None else trial.path.with_name(f"{trial.path.stem}.labels.txt")
+            if labels is not None and not is_absent(labels):
+                by_id[trial.id] = read_audacity(labels)
+        if not by_id:
+            raise
+        return CORPUS.find_audio(root, split), by_id
+    return path, read_rttm(path)
+
+
 def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
-    """Find the RTTM of ``split``: beside its list, in its folder of classes, or in the corpus's folder."""
     protocol = CORPUS.find_protocol(root, split, protocols)
     candidates = []
     if not protocol.is_dir():
@@ -345,15 +365,12 @@ class GenericCorpus(UserCorpus):
             of_splits = _paths_of_splits(folder)
             if split in of_splits:
                 return of_splits[split]
-            if split == WHOLE and any(path.is_file() for path in of_splits.values()):
+            if split == WHOLE and any(path.is_file() or find_list(path) for path in of_splits.values()):
                 return folder
             # If there are no lists of splits, find a single list of all splits.
-            lists = sorted(path for path in folder.iterdir() if path.suffix.lower() in _LIST_SUFFIXES)
-            usual_lists = [path for path in lists if path.name in _LISTS]
-            if usual_lists:
-                return usual_lists[0]
-            if len(lists) == 1:
-                return lists[0]
+            single_list = find_list(folder)
+            if single_list is not None:
+                return single_list
             # If there is no list at all, take the folder if it has folders of classes.
             if of_splits or _class_folders(folder):
                 return folder
@@ -379,6 +396,8 @@ class GenericCorpus(UserCorpus):
             rows = _read_list(path, audio or path.parent)
         elif _paths_of_splits(path):
             rows = _read_splits(path, audio or path)
+        elif list_in_folder := find_list(path):
+            rows = _read_list(list_in_folder, path)
         else:
             rows = _read_folder(path, audio or path)
         trials = files.checked_trials(rows, path)
@@ -401,6 +420,10 @@ CORPUS = GenericCorpus(
     id, attack, …      fields of a trial (optional); id is also named utt_id
     any other name     kept in extra of the trial; no column may be named extra
 
+    Lists of other toolkits are read too: JSON lines (NeMo, Lhotse's cuts of single recordings,
+    AudioFolder; also .gz), Kaldi's wav.scp with utt2label and utt2spk beside it, and SpeechBrain's
+    CSV. Commands, offsets and archives in them are refused.
+
     A list may name any file, even by an absolute path or with .., because files are only decoded as
     audio.
 
@@ -408,14 +431,14 @@ CORPUS = GenericCorpus(
 
     list.csv                one list; the corpus has parts if the list has a column split
     <root>/train.csv        a list for each part: train.csv, dev.csv, eval.csv
-    <root>/metadata.csv     one list in a folder: metadata.csv, meta.csv, list.csv, or the only
-                            CSV file of the folder
-    <root>/train/real/      a folder for each part, and in it a folder for each class
+    <root>/metadata.csv     one list in a folder: metadata.csv, meta.csv, list.csv, metadata.jsonl,
+                            cuts.jsonl, wav.scp, or the only list of the folder
+    <root>/train/real/      a folder for each part, and in it a folder for each class or a list
     <root>/real/            a folder for each class; a folder below spoof is named after the attack
 
     Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
-    <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts. The ids of the
-    utterances in the RTTM file are the ids of the trials.
+    <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts, with the ids of
+    the trials; or in label files of Audacity beside the recordings, NAME.labels.txt.
 
     By default, the id of a trial is the path of its recording from the root, without suffix. Spaces
     in an id become %20, because spaces separate the fields of score files.

@@ -7,12 +7,12 @@ import csv
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import read_rows, read_text
 
@@ -149,18 +149,12 @@ def read_id_table(
 def _open_rows(
     path: Path, line: str, value: str, is_value: Callable[[str], bool]
 ) -> tuple[list[str], NumberedRows, str]:
-    """Find out by the first ``line`` of a table how its fields are separated.
-
-    Returns:
-        The fields of the first row, an iterator over (line number, fields) of all rows, and the
-        separator in words.
-    """
     words = line.split()
     delimiter = delimiter_of(line)
     if len(words) > 1 and is_value(words[-1]):
         delimiter = None
     elif line.startswith(("{", "[")) and (delimiter is None or '"' in line):
-        rows = _rows_of_json(path)
+        rows = rows_of_json(path)
         first = next(rows)
         return first[1], itertools.chain([first], rows), "JSON"
     if delimiter is not None:
@@ -171,21 +165,23 @@ def _open_rows(
     return words, read_rows(path, max(len(words), 2), expected), _WHITE_SPACE
 
 
-def _rows_of_json(path: Path) -> NumberedRows:
+def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[str, Any]]] = dict.items) -> NumberedRows:
     """Yield the names of all keys, then the values in each line; null and missing values become empty texts.
 
+    Args:
+        items: gives the keys and values of an object; a :class:`ValueError` or :class:`KeyError`
+            says that the object cannot be read.
+
     Raises:
-        InputError: if a line is not a JSON object.
+        InputError: if a line is not such a JSON object.
     """
+    remedy = "write one in each line, with its file and the value"
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
-        try:
-            items = parsed_json(text.strip() or "{}", "it").items()
-        except (ValueError, AttributeError) as error:
-            raise InputError(
-                f"{path}, line {line}: not a JSON object ({error}); write one in each line, with its file and the value"
-            ) from error
-        objects[line] = {key: str(value) for key, value in items if value is not None}
+        problem = f"{path}, line {line}: not a JSON object of a file"
+        with told_as(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
+            pairs = items(parsed_json(text.strip() or "{}", f"{path}, line {line}"))
+            objects[line] = {key: str(value) for key, value in pairs if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
         raise InputError(f"{path}: its JSON objects have no two values; write the file and the value in each line")
@@ -225,7 +221,6 @@ def read_labels(path: Path) -> Iterator[Trial]:
 
 
 def _is_label(word: str) -> bool:
-    """Whether ``word`` is a label, in any case."""
     return word.lower() in LABELS
 
 

@@ -23,7 +23,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.errors import InputError, check_known, concerning, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.text_files import read_rows
 
@@ -165,10 +165,8 @@ class Table:
                 label = self._look_up_word(row[label_column], self.labels, self.otherwise, "label", path, line)
                 if label is None:
                     continue
-            try:
+            with concerning(f"{path}, line {line}:"):
                 path_below = self.inner(row[file_column])
-            except InputError as error:
-                raise InputError(f"{path}, line {line}: {error}") from error
             name = files.checked_path(path_below, path, line)
             if audio is not None:
                 recording = audio / name

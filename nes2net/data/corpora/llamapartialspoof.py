@@ -19,7 +19,6 @@ _LABELS = {BONAFIDE: BONAFIDE, SPOOF: SPOOF}
 
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
-    """Yield the utterances of a list, with their segments; raise InputError if a line is malformed."""
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         row = text.split()
         if not row:

@@ -23,7 +23,7 @@ from nes2net.data.audio.packed import fetched, open_recording, pyarrow_module, s
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed, told_as
 from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
@@ -43,8 +43,6 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the
 
 
 class _Packed(NamedTuple):
-    """A trial whose recording is to be packed."""
-
     trial: Trial
     size: int
     """Size of the recording in bytes."""
@@ -144,12 +142,6 @@ def _text_for_digest(trial: Trial) -> str:
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards.
-
-    Args:
-        title: title of the corpus.
-        split: the Arena's name of the split that is evaluated.
-    """
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
@@ -250,13 +242,10 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
-    try:
+    with told_as(f"audio file {path} cannot be read", OSError):
         with open_recording(path) as file:
             content = file.read()
-    except OSError as error:
-        raise InputError(f"audio file {path} cannot be read ({error.strerror})") from error
     if len(content) != packed.size:
         raise InputError(f"audio file {path} changed while it was packed: begin anew when it is complete")
     return content

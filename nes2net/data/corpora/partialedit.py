@@ -17,7 +17,6 @@ from nes2net.metrics.localisation.segments import Segment
 
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
-    """Yield the utterances of the list, with edited regions as segments; raise InputError if a row is malformed."""
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue

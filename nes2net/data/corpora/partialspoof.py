@@ -14,11 +14,11 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.frames import RESOLUTIONS
-from nes2net.metrics.localisation.label_files import read_reco2dur
+from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
 
 _CM_PROTOCOLS = "PartialSpoof_LA_cm_protocols"
@@ -119,7 +119,7 @@ def segments(
     )
     reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
-    segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    segments = covering_segments(read_rttm(path), path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
     # In an RTTM of spoofed segments, utterances without segments are bona fide. In the RTTM of all segments, an
     # utterance without segments is an error.
     missing_ids = [utterance for utterance in durations if utterance not in segments]

@@ -235,7 +235,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         remedy = ""
         if len(paths) > 1:
             first, second, *_ = paths
-            remedy = f"; {first} and {second} differ in the suffix alone: rename one, or give each an id of its own in a column id"
+            shared = shown(repeated_ids[0])
+            remedy = f"; {first} and {second} share the id {shared}: rename one, or give each its own in a column id"
         times = f"{counted(len(repeated_ids), 'utterance')} in it more than once"
         raise InputError(f"{path}: {times}: {listed(repeated_ids)}{remedy}")
     return _with_found_suffixes(trials)

@@ -14,7 +14,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import ListedCorpus, Rows
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering, labels_of
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import concerning
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
@@ -74,10 +74,8 @@ class SegmentListCorpus(ListedCorpus):
             trials = []
             for trial, _, duration, segments in self.utterances(path):
                 trials.append(trial)
-                try:
+                with concerning(f"{path}: {trial.id}:"):
                     segments_by_id[trial.id] = covering(segments, duration, self.uncovered)
-                except InputError as error:
-                    raise InputError(f"{path}: {trial.id}: {error}") from error
             check_labels(any_spoof(segments_by_id), trials, path)
         return segments_by_id
 

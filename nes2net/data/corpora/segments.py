@@ -1,4 +1,4 @@
-"""Read the segments of a corpus from RTTM, and check the segments against durations and labels."""
+"""Check the segments of a corpus against durations and labels, and fill their gaps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, concerning, counted, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
-from nes2net.metrics.localisation.label_files import read_rttm
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
 #: The class of gaps between segments. None means that gaps are bona fide in a file that lists only spoofed segments,
@@ -20,23 +19,25 @@ from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByU
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
-def read_segments(
-    path: Path, durations: Mapping[str, float], labels: Mapping[str, str], uncovered: Uncovered = None
+def covering_segments(
+    listed_segments: SegmentsByUtterance,
+    path: Path,
+    durations: Mapping[str, float],
+    labels: Mapping[str, str],
+    uncovered: Uncovered = None,
 ) -> SegmentsByUtterance:
-    """Read an RTTM file: utterance → segments that cover the utterance from 0 to its end without overlap.
+    """Make utterance → segments that cover the utterance from 0 to its end without overlap.
 
     Args:
-        durations: utterance → its duration in s; utterances of the file that are not in this
-            mapping are skipped.
+        listed_segments: the segments of the file or folder ``path``, in any order.
+        durations: utterance → its duration in s; other utterances are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
         uncovered: the class of gaps between segments, see :data:`Uncovered`.
 
     Raises:
-        InputError: if the file is malformed or has a label that is not in ``labels``, or if the
-            segments of an utterance overlap, leave a gap of more than a millisecond, or lie outside
-            of the utterance.
+        InputError: if a label is not in ``labels``, or if the segments of an utterance overlap,
+            leave a gap of more than a millisecond, or lie outside of the utterance.
     """
-    listed_segments = read_rttm(path)
     words: set[str] = set()
     for segments in listed_segments.values():
         words.update(segment.label for segment in segments)
@@ -48,54 +49,23 @@ def read_segments(
         )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
         uncovered = "bonafide"
-    covering_segments = {}
+    covered = {}
     for utterance, segments in listed_segments.items():
         if utterance not in durations:
             continue
         labelled = [segment._replace(label=labels[segment.label.lower()]) for segment in segments]
-        try:
-            covering_segments[utterance] = covering(labelled, durations[utterance], uncovered)
-        except InputError as error:
-            raise InputError(f"{path}: {utterance}: {error}") from error
-    return covering_segments
+        with concerning(f"{path}: {utterance}:"):
+            covered[utterance] = covering(labelled, durations[utterance], uncovered)
+    return covered
 
 
-class _Cover:
-    """Collects segments for :func:`covering`, from 0 to ``end`` without gaps or overlaps."""
-
-    def __init__(self, uncovered: Uncovered) -> None:
-        self.segments: list[Segment] = []
-        self.uncovered = uncovered
-
-    @property
-    def end(self) -> float:
-        """End of the last segment in seconds; 0 if there are no segments."""
-        return self.segments[-1].end if self.segments else 0.0
-
-    def add(self, label: str, end: float) -> None:
-        """Append a segment up to ``end``, or extend the last segment if it has the same label."""
-        start = self.end
-        if self.segments and self.segments[-1].label == label:
-            self.segments[-1] = self.segments[-1]._replace(end=max(end, start))
-        elif end > start:
-            self.segments.append(Segment(label, start, end))
-
-    def fill(self, end: float) -> None:
-        """Close the gap up to ``end``: extend the last segment by up to a millisecond, or add a segment.
-
-        Raises:
-            InputError: if a segment is needed, but ``uncovered`` is None.
-        """
-        start = self.end
-        if end - start <= ROUNDING:
-            if self.segments and end > start:
-                self.add(self.segments[-1].label, end)
-            return
-        if self.uncovered is None:
-            raise InputError(
-                f"no segment covers {start:.3f} to {end:.3f} s: add its segment, or list only the spoofed ones"
-            )
-        self.add(self.uncovered, end)
+def _extend(cover: list[Segment], label: str, end: float) -> None:
+    """Append a segment up to ``end``, or extend the last segment if it has the same label."""
+    start = cover[-1].end if cover else 0.0
+    if cover and cover[-1].label == label:
+        cover[-1] = cover[-1]._replace(end=max(end, start))
+    elif end > start:
+        cover.append(Segment(label, start, end))
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
@@ -111,16 +81,25 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
     >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
     """
-    cover = _Cover(uncovered)
-    for label, start, end, *_ in sorted(segments, key=lambda segment: segment.start):
+    cover: list[Segment] = []
+    at_end = Segment("", duration, duration)
+    for label, start, end, *_ in [*sorted(segments, key=lambda segment: segment.start), at_end]:
         if end > duration + ROUNDING:
             raise InputError(f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s")
-        cover.fill(min(start, duration))
-        if cover.segments and cover.segments[-1].label != label and cover.end - start > ROUNDING and end > start:
-            raise InputError(f"segments of both labels cover {start:.3f} to {min(cover.end, end):.3f} s")
-        cover.add(label, min(end, duration))
-    cover.fill(duration)
-    return cover.segments
+        covered = cover[-1].end if cover else 0.0
+        before = min(start, duration)
+        if before - covered > ROUNDING:
+            if uncovered is None:
+                raise InputError(
+                    f"no segment covers {covered:.3f} to {before:.3f} s: add its segment, or list only the spoofed ones"
+                )
+            _extend(cover, uncovered, before)
+        elif cover and before > covered:
+            _extend(cover, cover[-1].label, before)
+        elif cover and cover[-1].label != label and covered - start > ROUNDING and end > start:
+            raise InputError(f"segments of both labels cover {start:.3f} to {min(covered, end):.3f} s")
+        _extend(cover, label, min(end, duration))
+    return cover
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
@@ -130,7 +109,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     utterance covers at least half of it, so that every labelled frame lies in a segment.
 
     Args:
-        segments: utterance → its segments, as returned by :func:`read_segments`.
+        segments: utterance → its segments, as :func:`covering_segments` returns them.
 
     Raises:
         InputError: if ``resolution`` is not one of ``RESOLUTIONS``.

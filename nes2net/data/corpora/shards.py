@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from sys import getsizeof
 from typing import Any, BinaryIO
@@ -19,10 +20,10 @@ from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
+from nes2net.lib.errors import InputError, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
-from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")
@@ -140,9 +141,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         column_type = field.type
         if types.is_dictionary(column_type):
             column_type = column_type.value_type
-        is_word = (
-            types.is_string(column_type) or types.is_large_string(column_type) or str(column_type) == "string_view"
-        )
+        is_word = str(column_type) in ("string", "large_string", "string_view")
         is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
         if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
@@ -157,34 +156,13 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
                 f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(number).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
-    label_of = _class_labels(table, shard.path) or _label_of_value
+    label_of = _class_labels(table, shard.path) or _label_of
     for number, values in enumerate(_read_rows(table, columns, budget)):
         row_name = f"shard {shard.path}, row {number}"
         yield _trial_of_row(shard.path / str(number), values, shard, root, label_of, row_name)
 
 
-@dataclass(frozen=True)
-class _ClassLabels:
-    """A ``ClassLabel`` of ``datasets``: turns the numbers or words of a column ``label`` into labels."""
-
-    names: Sequence[str]
-    labels: Sequence[str | None]
-    """Our label for each of ``names``."""
-
-    def __call__(self, value: Any, row_name: str) -> str | None:
-        """Return our label for a ``value`` of the column; raise InputError, which names the row, for a wrong value."""
-        if value is None or isinstance(value, str):
-            return _label_of_value(value, row_name)
-        num_names = len(self.names)
-        if isinstance(value, bool) or value not in range(num_names):
-            raise InputError(
-                f"{row_name}: the label is {shown(str(value))}; expected 0 to {num_names - 1} "
-                f"({shown(', '.join(self.names))})"
-            )
-        return self.labels[int(value)]
-
-
-def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
+def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] | None:
     """Read the ``ClassLabel`` in the metadata of the shard ``path``; None if there is none.
 
     Raises:
@@ -200,21 +178,16 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
-    labels = [LABELS.get(name.strip().lower()) for name in names]
-    if None not in labels:
-        return _ClassLabels(names, labels)
-    if sorted(names) == ["0", "1"]:  # in the Arena, the classes are called "0" and "1"
-        return _ClassLabels(names, [_NUMBERED[int(name)] for name in names])
-    raise InputError(
-        f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
-    )
+    words = {**LABELS, "0": BONAFIDE, "1": SPOOF}  # in the Arena, the classes are called "0" and "1"
+    labels = {number: words.get(name.strip().lower()) for number, name in enumerate(names)}
+    if None in labels.values():
+        raise InputError(
+            f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+        )
+    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({shown(', '.join(names))})")
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
-
-    ``budget`` limits the number of the rows and the size of their texts.
-    """
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -231,29 +204,24 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
             yield row
 
 
-def _label_of_value(value: Any, row_name: str) -> str | None:
-    """Return our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof.
-
-    The label is None if ``value`` is None or an empty text.
-
-    Raises:
-        InputError: if ``value`` is another word or number; the message begins with ``row_name``.
-    """
-    if value is None or value == "":
+def _label_of(
+    value: Any,
+    row_name: str,
+    by_number: Mapping[int, str | None] = _NUMBERED,
+    expected: str = "0 (bona fide), 1 (spoof), null",
+) -> str | None:
+    """Find the label that ``value`` stands for, a word, a number or None; raise :class:`InputError` for another value."""
+    if value in (None, ""):
         return None
     if isinstance(value, str):
         word = value.strip().lower()
         if word in LABELS:
             return LABELS[word]
         if word in ("0", "1"):
-            value = int(word)
-    # Search a tuple of the numbers, because JSON may hold a list, which cannot be looked up in a dictionary.
-    if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):
-        raise InputError(
-            f"{row_name}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
-            f"{', '.join(LABELS)}"
-        )
-    return _NUMBERED[int(value)]
+            return _NUMBERED[int(word)]
+    if not isinstance(value, (bool, str)) and value in by_number:
+        return by_number[int(value)]
+    raise InputError(f"{row_name}: the label is {shown(str(value))}; expected {expected} or one of {', '.join(LABELS)}")
 
 
 def _trial_of_row(
@@ -264,29 +232,13 @@ def _trial_of_row(
     label_of: Callable[[Any, str], str | None],
     row_name: str,
 ) -> Trial:
-    """Make the trial of a row of a table, or of a sample of a tar file.
-
-    Args:
-        path: address of the recording.
-        values: name of a column or entry → value. The column ``notes`` holds a mapping in JSON with
-            further values; a column overrides an entry of the notes.
-        shard: the shard of the row, whose name may state the split.
-        root: by default, the id of the trial is the path of the recording below this folder.
-        label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
-        row_name: name of the row for messages.
-    """
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
     # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
-    if "label" in values:
-        label = label_of(values["label"], row_name)
-    else:
-        label = _label_of_value(merged.get("label"), row_name)
-    id = path.relative_to(root).as_posix()
-    ids = [merged[name] for name in IDS if merged.get(name) not in (None, "")]
-    if ids:
-        id = _as_text(ids[0])
+    label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
+    ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
+    id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
     fields: dict[str, Any] = {}
@@ -318,9 +270,7 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
     """
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
-        if phase.lower() in ("", *SPLIT_WORDS):
-            return shard.split
-        return phase
+        return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase
     words = [values[name] for name in _SPLITS if values.get(name)]
     if not words:
         return None
@@ -331,7 +281,6 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
 
 
 def _as_text(value: Any) -> str:
-    """Convert ``value`` to text: whole numbers without a point, lists and mappings as JSON."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, float) and value.is_integer():
@@ -347,14 +296,10 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
     """
     if text in (None, ""):
         return {}
-    try:
+    with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
         if len(text) > _LONGEST_NOTES:
             raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
         notes = parsed_json(text, f"{row_name}: the notes")
-    except InputError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{row_name}: the notes are not JSON ({error}): {shown(str(text))}") from error
     if not isinstance(notes, dict):
         raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
     return notes
@@ -398,7 +343,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 values["label"] = texts["cls"].strip()
             elif values.get("label") is None and word in (*LABELS, "0", "1"):  # other texts are transcripts
                 values["label"] = word
-            yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of_value, sample_name)
+            yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of, sample_name)
 
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
@@ -466,35 +411,18 @@ class ShardCorpus(UserCorpus):
                 split_trials += shard_trials
             else:
                 split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
-        # Check that ids are unique.
-        first_trials: dict[str, Trial] = {}
-        for trial in trials:
-            first = first_trials.setdefault(trial.id, trial)
-            if first is not trial:
-                first_address = os.path.relpath(first.audio_path(), root)
-                address = os.path.relpath(trial.audio_path(), root)
-                raise InputError(
-                    f"{root}: the id {shown(trial.id)} stands in {first_address} and in {address}; "
-                    "give each recording its own"
-                )
         files.checked_trials(trials, path)
         return split_trials or files.select_phase(trials, split)
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard, which is a table or a tar file; raise :class:`InputError` if it is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
-    try:
+    problem = f"shard {shard.path} cannot be read"
+    remedy = "it is cut off or damaged, copy or download it again"
+    too_large = f"shard {shard.path} needs more memory than there is"
+    # Reading a damaged shard can raise any error.
+    with told_as(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
         return list(read(shard, root))
-    except InputError:
-        raise
-    except Exception as error:  # reading a damaged shard can raise any error
-        if is_out_of_memory(error):
-            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
-        raise InputError(
-            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
-            "download it again"
-        ) from error
 
 
 CORPUS = ShardCorpus(

@@ -140,7 +140,6 @@ _values = attrgetter(*Trial.__slots__)
 
 
 def _unpickled_trial(id: str, path: str | None, *other_fields: Any) -> Trial:
-    """Unpickle a trial; pickle calls this function with the arguments that ``Trial.__reduce__`` returned."""
     if path is None:
         return Trial(id, None, *other_fields)
     return Trial(id, Path(path), *other_fields)

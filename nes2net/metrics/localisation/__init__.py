@@ -24,6 +24,7 @@ from nes2net.metrics.localisation.intervals import interval_of_sums, point_eer_i
 from nes2net.metrics.localisation.label_files import (
     audacity_text,
     map_rttm,
+    read_audacity,
     read_reco2dur,
     read_rttm,
     rttm_text,
@@ -65,6 +66,7 @@ __all__ = [
     "pool_labels",
     "range_eer",
     "range_eer_interval",
+    "read_audacity",
     "read_reco2dur",
     "read_rttm",
     "refine_scores",

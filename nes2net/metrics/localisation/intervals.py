@@ -76,7 +76,6 @@ def range_interval_of(
     sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
-        """Compute the range-based EER of the resample with the index ``index``."""
         weights = resamples.counts(index).take(window.utterance)
         bonafide, spoof = sums_below[index]
         sizes = resamples.sizes[index]
@@ -133,7 +132,6 @@ def point_interval_of(
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
-        """Compute the point-based EER of the resample with the index ``index``."""
         draws_of_utterances = resamples.counts(index)
         # Count the drawn frames of each class: first the frames of each element in the window, then all frames below
         # the window, then all frames above the window.

@@ -1,14 +1,14 @@
 """Read and write RTTM files and Audacity's label files, which hold segments, and ``reco2dur`` files with durations.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
-with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The
-PartialSpoof database and diarisation tools use RTTM. Any label may be read and written, such as the
-name of an attack. The lines of an RTTM file may be in any order.
+with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The last two
+may be missing; comments (``;;``) and SPKR-INFO lines are skipped. The PartialSpoof database and
+diarisation tools use RTTM. Any label may be read and written, such as the name of an attack. The
+lines of an RTTM file may be in any order.
 
 A label file of the audio editor Audacity has the segments of one recording. A line has three fields
 separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
-of a label (Audacity manual, "Importing and Exporting Labels"); this module does not write that
-line.
+of a label (Audacity manual, "Importing and Exporting Labels"); this module skips that line.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, concerning, shown
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import printable
-from nes2net.lib.text_files import checked_float, read_rows
+from nes2net.lib.text_files import checked_float, read_rows, read_text
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
+_NUM_FIELDS = (8, 9, 10)  # the confidence and the look-ahead time at the end may be missing
 _LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
@@ -39,9 +40,14 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
     """
     path = Path(path)
     segments: SegmentsByUtterance = {}
-    for line, row in read_rows(path, 10, _FIELDS):
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        row = text.split()
+        if not row or text.startswith(";;") or row[0] == "SPKR-INFO":
+            continue
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
+        if len(row) not in _NUM_FIELDS:
+            raise InputError(f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {len(row)}")
         start = checked_seconds(row[3], path, line, "start")
         duration = checked_seconds(row[4], path, line, "duration")
         segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
@@ -98,10 +104,8 @@ def map_rttm(path: AnyPath, to: AnyPath, labels: Mapping[str, str]) -> None:
     """
     mapped = {}
     for utterance, segments in read_rttm(path).items():
-        try:
+        with concerning(f"{path}, {utterance}:"):
             mapped[utterance] = map_segments(segments, labels)
-        except InputError as error:
-            raise InputError(f"{path}, {utterance}: {error}") from error
     write_rttm(to, mapped, width=7)
 
 
@@ -147,6 +151,28 @@ def audacity_text(segments: Iterable[tuple]) -> str:
     '0.500000\\t1.250000\\tspoof\\n'
     """
     return "".join(f"{start:.6f}\t{end:.6f}\t{' '.join(label.split())}\n" for label, start, end, *_ in segments)
+
+
+def read_audacity(path: AnyPath) -> list[Segment]:
+    """Read the segments of a recording from a label file of Audacity, in the order of the file.
+
+    Ranges of frequencies (lines that begin with a backslash) are skipped.
+
+    Raises:
+        InputError: if the file is missing or not text, or if a line is malformed.
+    """
+    path = Path(path)
+    segments = []
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        if not text.strip() or text.startswith("\\"):
+            continue
+        fields = text.split("\t", 2)
+        if len(fields) != 3:
+            raise InputError(f"{path}, line {line}: expected start, end and label between tabs, found {shown(text)}")
+        start = checked_seconds(fields[0], path, line, "start")
+        end = checked_seconds(fields[1], path, line, "end")
+        segments.append(Segment(fields[2].strip(), start, end))
+    return segments
 
 
 def write_audacity(path: AnyPath, segments: Iterable[tuple]) -> None:

@@ -151,6 +151,15 @@ class Res2NetBlock(nn.Module):
         return F.relu(self.attention(y) + self.shortcut(x))
 
 
+def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
+    """Build 3×3 convolutions from one channel to ``channels``, each with batch normalisation and ReLU."""
+    stem = nn.Sequential()
+    for number in range(num_convolutions):
+        convolution = nn.Conv2d(channels if number else 1, channels, 3, padding=1, bias=False)
+        stem.extend([convolution, nn.BatchNorm2d(channels), nn.ReLU()])
+    return stem
+
+
 class MpifRes2Net(Backend):
     """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
@@ -253,36 +262,24 @@ class MpifRes2Net(Backend):
             )
         self.num_frames = num_frames
 
-        # Build the stem of 3×3 convolutions.
-        layers: list[nn.Module] = []
-        channels = 1
-        for _ in range(stem_convolutions):
-            layers += [
-                nn.Conv2d(channels, stem_channels, 3, padding=1, bias=False),
-                nn.BatchNorm2d(stem_channels),
-                nn.ReLU(),
-            ]
-            channels = stem_channels
-        self.stem = nn.Sequential(*layers)
-
+        self.stem = _stem(stem_channels, stem_convolutions)
+        channels = stem_channels
         # Build the stages. The first block of a stage has the stride; all other blocks have the fusion.
-        stages: list[nn.Module] = []
+        self.blocks = nn.ModuleList()
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):
                 joins = [PerspectiveFusion(width, perspectives, fusion_reduction) for _ in range(scale - 2)]
-                stages.append(
-                    Res2NetBlock(
-                        channels,
-                        stage_planes * expansion,
-                        width,
-                        scale,
-                        stride=None if index else stride,
-                        joins=joins if fusion and index else None,
-                        attention_kernel=attention_kernel,
-                    )
+                block = Res2NetBlock(
+                    channels,
+                    stage_planes * expansion,
+                    width,
+                    scale,
+                    stride=None if index else stride,
+                    joins=joins if fusion and index else None,
+                    attention_kernel=attention_kernel,
                 )
+                self.blocks.append(block)
                 channels = stage_planes * expansion
-        self.blocks = nn.ModuleList(stages)
         self.head = create_head(head, channels, num_logits)
         for name, module in self.named_modules():
             # The gates keep PyTorch's smaller initial weights, so that they are near one half before training.

@@ -272,11 +272,6 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     return encoder
 
 
-def is_pretraining_head(name: str) -> bool:
-    """Whether only pre-training uses the tensor that fairseq calls ``name``."""
-    return name.startswith(_PRETRAINING_HEADS)
-
-
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     """Find the model's options in the ``content`` of a file; the result is empty if there is no configuration.
 

@@ -8,7 +8,8 @@ file that holds the base.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from os.path import exists
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nes2net.lib.errors import InputError, first_line, listed, shown
-from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, write_text, writing
+from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
 from nes2net.lib.hub_errors import hub_errors
-from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     MODEL_FILES,
@@ -29,7 +30,9 @@ from nes2net.models.checkpoints.huggingface import (
     read_huggingface_folder,
 )
 from nes2net.models.checkpoints.model_types import types_of
-from nes2net.models.checkpoints.state_dict import digest, load_state_dict
+from nes2net.models.checkpoints.published_names import unwrap_frontend
+from nes2net.models.checkpoints.state_dict import digest, load_state_dict, read_record
+from nes2net.models.registry import create_frontend
 
 #: The file of all tensors of a detector, under the published names. In a folder with :data:`HEAD`, this file has only
 #: the tensors of the front-end, under the names of the transformers library.
@@ -70,8 +73,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. The other keys are the keys of
-    the argument ``record`` of :func:`write_description`.
+    The description has the architecture under the key ``"model"``, and the record of
+    :meth:`nes2net.Detector.save` under the other keys.
 
     Raises:
         InputError: if the folder has no description, if the description has no model, or if a file
@@ -94,16 +97,6 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     frontend, _, _ = read_huggingface_folder(folder, types_of(kind), wanted_options=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
-
-
-def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
-    """Write :data:`CONFIG` into a detector's folder, with the architecture and ``record``.
-
-    Args:
-        config: the architecture (:attr:`nes2net.models.network.Network.config`).
-        record: further plain data about the detector.
-    """
-    write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
 #: Patterns of temporary files, which are not uploaded. An interrupted write may leave temporary files in the folder of
@@ -160,31 +153,56 @@ def base_digest(base: Mapping[str, Tensor]) -> str:
     return digest(dict(sorted(base.items()))).hex()
 
 
-def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
-    """Find the file or folder that holds the base of ``checkpoint``: the frozen tensors of an adapted front-end.
+def read_base(
+    record: Any,
+    checkpoint: Path,
+    base: str | Path | None,
+    frontend: dict[str, Any],
+    names: set[str],
+    remedy: str = NAME_IT,
+) -> tuple[Path, dict[str, Tensor]]:
+    """Find and read the base of ``checkpoint``, check its digest, and return its path and tensors.
 
     Args:
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
             exist, a file of the same name beside the checkpoint is taken.
         checkpoint: the file or folder of the adapted detector.
         base: path that the user gave for the base; None to take the file in the record.
+        frontend: name and options of the front-end.
+        names: the published names of the tensors that belong to the base.
         remedy: advice at the end of error messages.
 
     Raises:
-        InputError: if the file or folder is missing, or ``record`` does not identify a base.
+        InputError: if the base is missing or cannot be read, if it lacks a tensor, or if its
+            digest is not the digest in ``record``.
     """
-    if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
+    if not isinstance(record, dict) or not isinstance(expected := record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
-    # Take the base that the user gave.
-    if base is not None:
-        if not exists(base):
-            message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
-            if remedy != NAME_IT:
-                message += f" ({remedy})"
-            raise InputError(message)
-        return Path(base)
-    # Otherwise, find the base at its path in ``record``. The base may have been moved together with the checkpoint.
-    if isinstance(file := record.get("file"), str) and file:
+    path = _find_base(record.get("file"), checkpoint, remedy) if base is None else Path(base)
+    if not exists(path):
+        message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
+        if remedy != NAME_IT:
+            message += f" ({remedy})"
+        raise InputError(message)
+    try:
+        tensors = tensors_of_base(path, frontend)
+    except InputError as error:
+        raise InputError(f"the base of {checkpoint} cannot be read: {error}") from error
+    if missing := sorted(names - tensors.keys()):
+        raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
+    tensors = {name: tensor for name, tensor in tensors.items() if name in names}
+    sha256 = base_digest(tensors)
+    if sha256 != expected:
+        raise InputError(
+            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {sha256[:_SHOWN]}…, not "
+            f"{expected[:_SHOWN]}…; {remedy}"
+        )
+    return path, tensors
+
+
+def _find_base(file: Any, checkpoint: Path, remedy: str) -> Path:
+    # The base may have been moved together with the checkpoint.
+    if isinstance(file, str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
             if exists(path) and path != checkpoint:  # the checkpoint and its base may have the same name
@@ -195,39 +213,26 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     )
 
 
-def read_base(
-    path: Path,
-    names: set[str],
-    record: Mapping[str, Any],
-    checkpoint: Path,
-    read: Callable[[Path], dict[str, Tensor]],
-    remedy: str = NAME_IT,
-) -> dict[str, Tensor]:
-    """Read the base of ``checkpoint``, check its digest, and return its tensors under their published names.
+def tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
+    """Read the tensors of a front-end from ``path``; the keys are the published names.
+
+    If ``path`` is a detector, the result also has the tensors of aggregation and back-end.
 
     Args:
-        path: the file or folder of the base, from :func:`find_base`.
-        names: the published names of the tensors that belong to the base.
-        record, remedy: :func:`find_base` explains these arguments.
-        read: function that reads the tensors in ``path``; the result may include tensors that do
-            not belong to the base.
-
-    Raises:
-        InputError: if ``path`` cannot be read, if it lacks a tensor of the base, or if the digest
-            of the tensors differs from the digest in ``record``.
+        path: a detector, the ``base.pth`` of a run, or a pre-training file.
+        frontend: name and options of the front-end.
     """
-    try:
-        tensors = read(path)
-    except InputError as error:
-        raise InputError(f"the base of {checkpoint} cannot be read: {error}") from error
-    if missing := sorted(names - tensors.keys()):
-        raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
-    base = {name: tensor for name, tensor in tensors.items() if name in names}
-    sha256 = base_digest(base)
-    expected = record["digest"]
-    if sha256 != expected:
-        raise InputError(
-            f"{path} is not the base of {checkpoint}: the SHA-256 of its tensors is {sha256[:_SHOWN]}…, not "
-            f"{expected[:_SHOWN]}…; {remedy}"
-        )
-    return base
+    state_dict: Mapping[str, Tensor] = {}
+    is_detector = not is_absent(path / CONFIG)
+    if is_detector:
+        state_dict = read_folder(path)[0]
+    elif path.is_file():
+        with suppress(InputError):  # other kinds of pre-training files are read below, by create_frontend()
+            state_dict = load_state_dict(path)
+            is_detector = "model" in read_record(state_dict)
+    state_dict = unwrap_frontend(state_dict)
+    if is_detector or any(name.startswith("ssl_model.") for name in state_dict):
+        return dict(state_dict)
+    options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
+    tensors = create_frontend(frontend["name"], path, **options).state_dict()
+    return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}

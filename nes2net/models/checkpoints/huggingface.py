@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -162,21 +162,16 @@ def read_huggingface_folder(
     folder = Path(folder)
     config = read_configuration(folder)
     kind = check_type(folder, config.get("model_type"), types)
-    for option, supported in _SUPPORTED.items():
-        if config.get(option, supported) != supported:
-            raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
+    check_only(folder, config, _SUPPORTED)
     # Read the tensors that the front-end needs.
     mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
-    prefix = f"{kind.replace('-', '_')}."
-    state_dict = {}
-    for name, tensor in read_weights(folder).items():
-        name = name.removeprefix(prefix)
-        if not name.startswith(heads):
-            state_dict[from_library(name, mode)] = tensor
+    tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
+    state_dict = {from_library(name, mode): tensor for name, tensor in tensors.items()}
     # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
-    try:
+    problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
+    with told_as(problem, KeyError, TypeError, ValueError):
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],
@@ -184,10 +179,6 @@ def read_huggingface_folder(
                 zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
             ),
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
-        ) from error
     # If the tensors that only pre-training uses are complete, keep them.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:
@@ -218,10 +209,15 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[d
         settings = {} if is_absent(folder / file) else read_json(folder / file)
     if not isinstance(settings, dict):
         raise InputError(f"{folder / file}: feature_extractor is a mapping, not {shown(settings)}")
-    for name, value in expected.items():
-        if settings.get(name, value) != value:
-            raise InputError(f"{folder / file} has {name} {shown(settings[name])}: only {shown(value)} is supported")
+    check_only(folder / file, settings, expected)
     return settings, file
+
+
+def check_only(path: Path, settings: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
+    """Raise :class:`InputError` if ``settings`` of ``path`` state other values than the only ``supported`` ones."""
+    for name, value in supported.items():
+        if settings.get(name, value) != value:
+            raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -288,6 +284,21 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
                 )
             return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+
+
+def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> dict[str, Tensor]:
+    """Read the tensors of the encoder in a Hugging Face folder.
+
+    Args:
+        prefixes: possible prefixes of the encoder's tensors, which are removed.
+        left_out: beginnings of the names of tensors outside the encoder, without a prefix.
+    """
+    tensors = {}
+    for name, tensor in read_weights(folder).items():
+        name = name.removeprefix(next(filter(name.startswith, prefixes), ""))
+        if not name.startswith(left_out):
+            tensors[name] = tensor
+    return tensors
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.models.checkpoints.fairseq import model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     PREPROCESSOR_FILE,
+    check_only,
     read_configuration,
+    read_encoder,
     read_feature_extractor,
-    read_weights,
 )
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
@@ -170,12 +171,11 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         )
     # Translate the options.
     dims = content["dims"]
-    try:
+    problem = f"the 'dims' of {path} do not describe an encoder as OpenAI's files do"
+    with told_as(problem, KeyError, TypeError):
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"the 'dims' of {path} do not describe an encoder as OpenAI's files do ({error})") from error
     # Keep the tensors of the encoder, and rename them.
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
@@ -192,9 +192,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
     # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
-    for name, value in family.presumed.items():
-        if config.get(name, value) != value:
-            raise InputError(f"{folder} has {name} {shown(config[name])}: only {value!r} is supported")
+    check_only(folder, config, family.presumed)
     options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
@@ -208,14 +206,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    # Keep the tensors of the encoder.
-    state_dict = {}
-    for name, tensor in read_weights(folder).items():
-        prefix = next((prefix for prefix in family.prefixes if name.startswith(prefix)), "")
-        name = name.removeprefix(prefix)
-        if not name.startswith(family.left_out):
-            state_dict[name] = tensor
-    return state_dict, options
+    return read_encoder(folder, family.prefixes, family.left_out), options
 
 
 def _seconds(positions: Any, path: Path) -> int:

@@ -164,9 +164,8 @@ class Shelf:
                 raise  # the same command resumes from the partial file
             files = "the file" if self.file.name else "the files of"
             pronoun = "it" if self.file.name else "them"
-            reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
             raise InputError(
-                f"{self.name} is not on this machine and was not fetched ({reason}): get {files} "
+                f"{self.name} is not on this machine and was not fetched ({error.problem}): get {files} "
                 f"{self.file.address} ({self.file.known_by}) and put {pronoun} at {self.path_outside_hub}"
             ) from error
 

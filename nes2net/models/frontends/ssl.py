@@ -12,7 +12,7 @@ and ``wavlm`` are presets of the class.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Preset, Probability, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
+from nes2net.lib.options import Preset, Probability, Share, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
     library_options,
@@ -57,6 +57,8 @@ _SOURCES = {
     "position bias.",
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
+# Names in the constructor that are no options of the architecture.
+_NO_ARCHITECTURE = ("self", "__class__", "name", "checkpoint", "normalize", "repeat_last", "pre_emphasis")
 # Limits of the convolutions. Without limits, a short configuration could describe a network that fills the memory.
 _LONGEST_FRAME = 160_000  # largest number of samples that a frame depends on; 400 in XLS-R
 _LEAST_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
@@ -171,7 +173,7 @@ class SSLFrontend(Frontend):
         activation_dropout: Probability = 0.0,
         dropout_input: Probability = 0.0,
         encoder_layerdrop: Probability = 0.0,
-        feature_grad_mult: Annotated[float, Field(ge=0, le=1)] = 1.0,
+        feature_grad_mult: Share = 1.0,
         pretraining_heads: bool = True,
         final_dim: Size = 768,
         num_targets: Size = 504,
@@ -179,32 +181,7 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        options: dict[str, Any] = {
-            "extractor_mode": extractor_mode,
-            "conv_feature_layers": conv_feature_layers,
-            "conv_bias": conv_bias,
-            "layer_norm_first": layer_norm_first,
-            "encoder_layers": encoder_layers,
-            "encoder_embed_dim": encoder_embed_dim,
-            "encoder_ffn_embed_dim": encoder_ffn_embed_dim,
-            "encoder_attention_heads": encoder_attention_heads,
-            "conv_pos": conv_pos,
-            "conv_pos_groups": conv_pos_groups,
-            "num_buckets": num_buckets,
-            "max_distance": max_distance,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "activation_dropout": activation_dropout,
-            "dropout_input": dropout_input,
-            "encoder_layerdrop": encoder_layerdrop,
-            "feature_grad_mult": feature_grad_mult,
-            "pretraining_heads": pretraining_heads,
-            "final_dim": final_dim,
-            "num_targets": num_targets,
-            "latent_vars": latent_vars,
-            "latent_groups": latent_groups,
-            "engine": engine,
-        }
+        options = {key: value for key, value in locals().items() if key not in _NO_ARCHITECTURE}
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
@@ -214,13 +191,8 @@ class SSLFrontend(Frontend):
             state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
-        # If the option ``normalize`` is None, the Hugging Face folder says whether waveforms are normalised.
-        if checkpoint is not None and Path(checkpoint).is_dir():
-            normalize_by_folder, reason = normalize_of_folder(Path(checkpoint))
-            if normalize is None:
-                normalize = normalize_by_folder
-                treatment = "normalised" if normalize else "not normalised"
-                self.note = f"{checkpoint}: waveforms are {treatment}, because {reason}"
+            if Path(checkpoint).is_dir():
+                normalize = self._normalize_of_folder(Path(checkpoint), normalize)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
         # The configuration leaves out options that are switched off. The engine is left out, too, because the outputs
@@ -234,23 +206,9 @@ class SSLFrontend(Frontend):
         if pre_emphasis:
             self.config["pre_emphasis"] = pre_emphasis
         self.pre_emphasis = pre_emphasis
-        # Set the attributes that follow from the name and the options.
-        self.source = _SOURCES[name]
-        self.encoder_layerdrop = options["encoder_layerdrop"]
-        self.uses_all_weights = not self.encoder_layerdrop
-        self.layer_norm_first = options["layer_norm_first"]
-        self.extractor_mode = options["extractor_mode"]
-        self.out_dim = options["encoder_embed_dim"]
-        self.num_layers = options["encoder_layers"] + 1
-        self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
-        self.min_samples = receptive_field(options["conv_feature_layers"])
-        self.used_samples = UsedSamples(self.min_samples, self.hop_length)
-        if self.extractor_mode == "default":  # the group norm of the first convolution reads the whole time axis
-            _, kernel, stride = options["conv_feature_layers"][0]
-            self.used_samples = UsedSamples(kernel, stride)
         self.repeat_last = repeat_last
-        if repeat_last:  # the number of frames depends on all samples
-            self.used_samples = UsedSamples()
+        self.source = _SOURCES[name]
+        self._describe(options)
         self.set_normalize(normalize or False)
 
         # With a checkpoint, build the network on the meta device, without values: the memory-mapped tensors of the file
@@ -269,6 +227,32 @@ class SSLFrontend(Frontend):
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
         if state_dict is not None:
             self.load_pretrained(state_dict, str(checkpoint))
+
+    def _normalize_of_folder(self, folder: Path, normalize: Normalize) -> Normalize:
+        """Return the option ``normalize``; if it is None, as the Hugging Face ``folder`` says, which a note then says."""
+        normalize_by_folder, reason = normalize_of_folder(folder)
+        if normalize is None:
+            normalize = normalize_by_folder
+            treatment = "normalised" if normalize else "not normalised"
+            self.note = f"{folder}: waveforms are {treatment}, because {reason}"
+        return normalize
+
+    def _describe(self, options: Mapping[str, Any]) -> None:
+        """Set the attributes that follow from the options of the architecture."""
+        self.encoder_layerdrop = options["encoder_layerdrop"]
+        self.uses_all_weights = not self.encoder_layerdrop
+        self.layer_norm_first = options["layer_norm_first"]
+        self.extractor_mode = options["extractor_mode"]
+        self.out_dim = options["encoder_embed_dim"]
+        self.num_layers = options["encoder_layers"] + 1
+        self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
+        self.min_samples = receptive_field(options["conv_feature_layers"])
+        self.used_samples = UsedSamples(self.min_samples, self.hop_length)
+        if self.extractor_mode == "default":  # the group norm of the first convolution reads the whole time axis
+            _, kernel, stride = options["conv_feature_layers"][0]
+            self.used_samples = UsedSamples(kernel, stride)
+        if self.repeat_last:  # the number of frames depends on all samples
+            self.used_samples = UsedSamples()
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:

@@ -6,21 +6,22 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
+from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import name_and_options, with_options
 from nes2net.models.backends.base import Backend
-from nes2net.models.registry import heads, losses
+from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion
-
-#: Arguments of a loss that the back-end determines; a recipe cannot set them.
-GIVEN = ("head", "feature_dim", "num_classes")
+from nes2net.training.registry import losses
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
     """Find the class of a loss by its name in a recipe, and check the options of the loss.
 
     Args:
-        loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
+        loss: one of ``nes2net.training.registry.losses.names()``, or a mapping of ``name`` and options.
         key: the key of the recipe that names the loss.
 
     Returns:
@@ -29,7 +30,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     Raises:
         InputError: if a name or option is unknown, or if an option is out of range.
     """
-    name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
+    name, options = name_and_options({"loss": loss}, "loss", reserved=losses.given, owner=f"`{key}`")
     return losses.checked_factory(name, options), options
 
 
@@ -59,7 +60,9 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     parameters = inspect.signature(kind).parameters
     with losses.guarded(name):
         criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
-    return losses.checked(name, criterion, arguments.get("feature_dim"))  # type: ignore[no-any-return]
+    if not losses.is_built_in(name):
+        criterion.subject = losses.subject(name)
+    return losses.checked(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
@@ -84,3 +87,15 @@ def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes:
         return model
     head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}
     return with_options(model, "backend", head=head if len(head) > 1 else kind.needs_head)
+
+
+def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:
+    """Check what a loss of another package returns for outputs 2×K and targets (2,)."""
+    targets = torch.tensor([0, loss.num_classes - 1])
+    width = embedding_dim if loss.takes_embeddings else loss.num_logits or loss.num_classes
+    with torch.enable_grad():
+        outputs = torch.randn(2, width, requires_grad=True)
+        numerator = check.call(loss.cpu(), "numerator", outputs, targets, 0, torch.ones(2))
+    check.tensor("numerator", numerator)
+    check.that(numerator.requires_grad, "numerator returned", numerator, "a number with a gradient")
+    check.tensor("weight_of", check.call(loss, "weight_of", targets))

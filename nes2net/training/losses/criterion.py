@@ -46,6 +46,8 @@ class Criterion(nn.Module):
     num_logits: ClassVar[int | None] = None
     #: whether the loss depends on the number of the optimisation step (the argument ``step`` of :meth:`parts`)
     changes_with_steps: bool = False
+    #: name and package of a loss of another package, for messages; empty for a built-in loss
+    subject: str = ""
 
     def __init__(self, num_classes: int = 2) -> None:
         super().__init__()

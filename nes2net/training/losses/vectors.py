@@ -81,10 +81,8 @@ class AngularSoftmax(ClassWeighted):
         lambda_decay: NotNegative = 0.1,
     ) -> None:
         super().__init__(class_weights, head.out_features)
-        if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
-            raise InputError(
-                f"angular softmax: 0 ≤ lambda_min ≤ lambda_max and lambda_decay ≥ 0, not {lambda_min}, {lambda_max}, {lambda_decay}"
-            )
+        if lambda_min > lambda_max:
+            raise InputError(f"angular softmax: lambda_min ≤ lambda_max, not {lambda_min} and {lambda_max}")
         self.head = head
         self.margin = margin
         self.lambda_min = lambda_min

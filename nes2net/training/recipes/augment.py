@@ -52,7 +52,7 @@ class AugmentConfig(Section):
     rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
     Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from
     `augment.rir`, and babble is made of the training speech."""
-    condition_probability: Annotated[Probability, UsedWith("conditions"), Source("toolkit")] = 0.5
+    condition_probability: Annotated[Probability, UsedWith("conditions")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
@@ -72,7 +72,6 @@ class AugmentConfig(Section):
 
     @model_validator(mode="after")
     def _set_default_and_check(self) -> AugmentConfig:
-        """Set the default of `noise_probability`, and refuse keys that change nothing."""
         if self.noise_probability is None:
             self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
         refuse(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -30,7 +30,6 @@ from nes2net.training.recipes.section import (
 )
 
 _NOT_LOGISTIC = NotWith("train.optimizer=logistic")
-_TextOfToolkit = Annotated[Text | None, Source("toolkit")]
 
 #: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for a second corpus that only validates.
 _SHORT_FORM = (
@@ -39,37 +38,40 @@ _SHORT_FORM = (
 )
 
 
+#: Name of the training set or the development set.
+SetName: TypeAlias = Literal["train", "dev"]
+
+
 class CorpusConfig(Section):
     """One corpus in `data.corpora`, with its parts for training and for validation."""
 
     prefix: ClassVar[str] = "data.corpora[]."
 
-    name: Annotated[Text, Source("toolkit")]
+    name: Text
     """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
-    root: _TextOfToolkit = None
+    root: Text | None = None
     """Folder of the corpus; not needed for a data set of the hub."""
-    alias: Annotated[Alias | None, Source("toolkit")] = None
+    alias: Alias | None = None
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. If two
     corpora have the same `name`, at least one of them needs an alias."""
-    weight: Annotated[AboveZero | None, Source("toolkit")] = None
+    weight: AboveZero | None = None
     """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
     a weight, corpora without a weight have the weight 1. If no corpus has a weight and
     `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
     counts by its size."""
-    protocols: _TextOfToolkit = None
+    protocols: Text | None = None
     """Folder of the protocols of the corpus; if not given, `root` is searched."""
-    train_split: _TextOfToolkit = "train"
+    train_split: Text | None = "train"
     """Part of the corpus for training; null for a corpus that only validates."""
-    dev_split: _TextOfToolkit = "dev"
+    dev_split: Text | None = "dev"
     """Part of the corpus for validation; null for a corpus that only trains."""
-    dev_keys: _TextOfToolkit = None
+    dev_keys: Text | None = None
     """Folder of the labels of `dev_split`, if the protocols hold no labels; if not given, `root` is searched."""
-    dev_phase: _TextOfToolkit = None
+    dev_phase: Text | None = None
     """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
     @model_validator(mode="after")
     def _set_alias_and_check(self) -> CorpusConfig:
-        """Set the alias if the recipe gives none, and refuse keys that change nothing."""
         if self.alias is None:
             self.alias = alias_of(self.name)
         corpus = f"corpus {self.alias} of `data.corpora`"
@@ -94,7 +96,7 @@ class CorpusConfig(Section):
         assert self.alias is not None  # the validator of this section sets the alias
         return self.alias
 
-    def split(self, part: Literal["train", "dev"]) -> str:
+    def split(self, part: SetName) -> str:
         """Return the name of the corpus's split for ``part``; the caller has checked that the corpus has this part."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
@@ -127,33 +129,33 @@ class DataConfig(Section):
     """Part of `data.dev_corpus` for validation."""
     dev_corpus: Annotated[Text | None, Source("Ensembling (Interspeech 2024): asvspoof2021_la")] = None
     """Corpus for validation; if not given, `data.corpus`."""
-    dev_root: _TextOfToolkit = None
+    dev_root: Text | None = None
     """Folder of `data.dev_corpus`; if not given, `data.root`."""
-    dev_protocols: _TextOfToolkit = None
+    dev_protocols: Text | None = None
     """Folder of the protocols of `data.dev_corpus`. If not given, `data.protocols` is used if
     `data.dev_corpus` is `data.corpus`; otherwise the folder of `data.dev_corpus` is searched."""
-    dev_keys: _TextOfToolkit = None
+    dev_keys: Text | None = None
     """Folder of the labels of `data.dev_corpus`, if the protocols hold no labels; if not given, the
     folder of the corpus is searched."""
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
     """Phase of the labels in `data.dev_keys` to which validation is restricted, such as `progress`;
     null for all labelled trials."""
-    corpora: Annotated[
-        list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys"), Source("toolkit")
-    ] = Field(default=[])
+    corpora: Annotated[list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys")] = Field(
+        default=[]
+    )
     """The corpora that are trained on together: a list of mappings of `name`, `root` and, as
     needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
     The keys from `data.corpus` to `data.dev_phase` are the short form of `data.corpora`, for a
     training corpus and perhaps another validation corpus."""
-    balance: Annotated[list[Text], _NOT_LOGISTIC, Source("toolkit")] = Field(default=[])
+    balance: Annotated[list[Text], _NOT_LOGISTIC] = Field(default=[])
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
     column of a list; trials without a value count as one value. Each batch has these shares, up to
     rounding. Once all utterances of a group are drawn, the group begins again in another order."""
-    speaker_cap: Annotated[Count | None, _NOT_LOGISTIC, Source("toolkit")] = None
+    speaker_cap: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null sets no limit."""
-    epoch_size: Annotated[Count | None, _NOT_LOGISTIC, Source("toolkit")] = None
+    epoch_size: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
@@ -198,10 +200,10 @@ class DataConfig(Section):
     min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
     """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
     whole utterance that is shorter is padded with zeros to this length."""
-    num_workers: Annotated[Natural, Source("toolkit")] = 4
+    num_workers: Natural = 4
     """Number of processes that read and augment audio, for each training process. The weights do not
     depend on this number."""
-    cache: _TextOfToolkit = None
+    cache: Text | None = None
     """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without this
     folder, every epoch decodes the audio again."""
 
@@ -271,7 +273,7 @@ class DataConfig(Section):
         """Whether an epoch draws utterances by shares, limits or a given number, instead of each utterance once."""
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
-    def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
+    def parts(self, part: SetName) -> list[CorpusConfig]:
         """List the corpora for training, if ``part`` is ``train``, or for validation, if ``part`` is ``dev``."""
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
@@ -301,6 +303,10 @@ class DataConfig(Section):
         if (short := self.short_form) is not None:
             del values["corpora"]
         return {**(short or {}), **values}
+
+    def prefix_of(self, corpus: CorpusConfig, part: SetName) -> str:
+        """Return the beginning of the ids of a corpus's trials: its alias, if ``part`` has several corpora."""
+        return f"{corpus.called}:" if len(self.parts(part)) > 1 else ""
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
         """Find the full name that ``key`` of ``corpus`` has in this recipe, such as `data.root`.

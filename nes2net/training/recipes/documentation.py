@@ -14,7 +14,7 @@ from typing import Any
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, did_you_mean
 from nes2net.lib.options import what_it_takes
-from nes2net.training.recipes.reading import PACKAGED
+from nes2net.training.recipes.reading import PACKAGED, RecipeNotes
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
@@ -54,7 +54,7 @@ class Key:
     @property
     def source(self) -> str:
         """The source of the key: a paper, or a flag of a published program."""
-        return self.schema["source"]
+        return self.schema.get("source", "toolkit")
 
     @property
     def used_with(self) -> str | None:
@@ -66,40 +66,6 @@ class Key:
             return None
         section = self.name.rpartition(".")[0]
         return " or ".join(f"{section}.{setting}" for setting in self.schema["usedWith"])
-
-
-#: The key of a recipe that :func:`nes2net.training.recipes.reading.load_recipe` resolves, so no section has it.
-BASE = Key(
-    "base",
-    {
-        "description": "Packaged recipe, or file beside this one, that gives the keys that this one leaves out.",
-        "type": "string",
-        "default": None,
-        "source": "none, it is a name",
-    },
-)
-#: The keys with which a recipe describes itself (:class:`nes2net.training.recipes.reading.RecipeNotes`).
-ABOUT = Key(
-    "about",
-    {
-        "description": "What the recipe trains, in a line; then paragraphs.",
-        "type": "array",
-        "takes": "a list of texts",
-        "items": {"type": "string"},
-        "default": [],
-        "source": "toolkit",
-    },
-)
-SOURCES = Key(
-    "sources",
-    {
-        "description": "Where the values come from, by the names of their keys, such as train.lr.",
-        "type": "object",
-        "takes": "a mapping of keys to texts",
-        "default": {},
-        "source": "toolkit",
-    },
-)
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
@@ -115,7 +81,6 @@ def all_keys() -> list[Key]:
 
 
 def _keys_with_items(kind: type[Section]) -> list[Key]:
-    """List the keys of the section ``kind``, and the keys of each mapping in a list such as ``data.corpora``."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
@@ -155,7 +120,7 @@ def find_keys(name: str | None) -> list[Key]:
     """
     if name in SECTIONS:
         return _keys_with_items(SECTIONS[name])
-    keys = {key.name: key for key in (BASE, ABOUT, SOURCES, *all_keys())}
+    keys = {key.name: key for key in (*keys_of(RecipeNotes), *all_keys())}
     if name is None:
         return list(keys.values())
     if name not in keys:
@@ -179,10 +144,10 @@ def json_schema() -> dict[str, Any]:
             **_mapping_schema(_schemas_of_keys(kind)),
             "type": ["object", "null"],
         }
-    base = {"type": "string", "description": BASE.meaning}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
-    notes = {key.name: _schema_for_editors(key.schema) for key in (ABOUT, SOURCES)}
-    return {**head, **_mapping_schema({"base": base, **notes, **properties})}
+    notes = {key.name: _schema_for_editors(key.schema) for key in keys_of(RecipeNotes)}
+    notes["base"] = {"type": "string", "description": notes["base"]["description"]}
+    return {**head, **_mapping_schema({**notes, **properties})}
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +160,6 @@ def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
-    """Make the JSON schemas of the keys of the section ``kind``: name without the section's prefix → schema."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."

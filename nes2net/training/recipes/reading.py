@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.files import has_no_file
-from nes2net.lib.options import Settings, Takes
+from nes2net.lib.options import Takes
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
+from nes2net.training.recipes.section import Section, Source, Text
 
 _IN_WHEEL = Path(__file__).with_name("published")
 #: Folder of the packaged recipes, one for each published system: ``configs/`` in a checkout, ``published/`` in a wheel.
 PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
 
 
-@dataclass(frozen=True)
-class RecipeNotes(Settings):
+class RecipeNotes(Section):
     """What the file of a recipe says about itself, for ``nes2net info``; it changes nothing in a run."""
 
-    owner: ClassVar[str] = "recipe"
-    about: Annotated[Sequence[str], Takes("a list of texts")] = ()
+    base: Annotated[Text | None, Takes("text"), Source("none, it is a name")] = None
+    """Packaged recipe, or file beside this one, that gives the keys that this one leaves out."""
+    about: Annotated[list[Text], Takes("a list of texts")] = Field(default=[])
     """What the recipe trains, in a line; then paragraphs."""
-    sources: Annotated[Mapping[str, str], Takes("a mapping of keys, such as train.lr, to texts")] = field(
-        default_factory=dict
-    )
-    """Key → where its value comes from."""
+    sources: Annotated[dict[str, Text], Takes("a mapping of keys to texts")] = Field(default={})
+    """Where the values come from, by the names of their keys, such as train.lr."""
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -96,7 +96,7 @@ def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
         raise InputError(
             f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
         )
-    notes = replace(notes, sources={**notes_of_base.sources, **notes.sources})
+    notes.sources = {**notes_of_base.sources, **notes.sources}
     merged = dict(of_base)
     for key, value in values.items():
         if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
@@ -158,7 +158,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
     values = values or {}
     notes = {key: values.pop(key) for key in ("about", "sources") if key in values}
-    return values, RecipeNotes.of(**notes)
+    return values, RecipeNotes(**notes)
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

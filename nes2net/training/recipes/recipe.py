@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -65,7 +66,7 @@ class Recipe(Section):
     """Folder in which the run folder is made."""
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
-    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
+    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to"))] = None
     """Program that logs the values of each epoch, in addition to TensorBoard: Weights & Biases
     (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
     `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""
@@ -181,3 +182,15 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     if not isinstance(values, dict):
         raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")
     return Recipe(**text_keys(values))
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Convert nested mappings to one mapping with dotted keys, such as ``train.lr``, that begin with ``prefix``.
+
+    >>> flat({"train": {"lr": 1e-3}, "seed": 1})
+    {'train.lr': 0.001, 'seed': 1}
+    """
+    by_key: dict[str, Any] = {}
+    for key, value in values.items():
+        by_key |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return by_key

@@ -55,7 +55,6 @@ def _checked_folder_name_part(text: str) -> str:
 
 
 def _checked_alias(text: str) -> str:
-    """Return ``text`` if it can be an alias: 1 to 100 letters, digits, "_", "-" and "."; otherwise raise ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
         raise ValueError("not an alias")
     return text

@@ -50,9 +50,7 @@ class TrainConfig(Section):
     """Drop the last batch of an epoch if it is incomplete. If false, the last step has fewer
     utterances; one utterance alone is refused by a back-end that normalises one vector of each
     utterance over the batch."""
-    accumulate: Annotated[
-        Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
-    ] = 1
+    accumulate: Annotated[Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches"))] = 1
     """Number of parts into which a batch is cut to save memory. The parts go through the network
     one after the other. The loss is computed over the whole batch, but batch statistics are
     computed over each part alone."""
@@ -128,7 +126,6 @@ class TrainConfig(Section):
         AboveZero | None,
         _OF_STEPS,
         AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")),
-        Source("toolkit"),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
@@ -147,7 +144,6 @@ class TrainConfig(Section):
     precision: Annotated[
         Literal["fp32", "tf32", "bf16", "fp16"],
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
-        Source("toolkit"),
     ] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds the
     inputs of products and convolutions to 10 bits (TF32). `tf32` and `fp16` need CUDA; on a GPU,
@@ -156,13 +152,13 @@ class TrainConfig(Section):
     """Use deterministic algorithms, so that the same recipe gives the same weights, bit for bit,
     also after an interruption. If false, a GPU is faster, and weights differ in the last digits
     from run to run. On the CPU, training is always deterministic."""
-    activation_checkpointing: Annotated[Flag, _OF_TRAINED, Source("toolkit")] = False
+    activation_checkpointing: Annotated[Flag, _OF_TRAINED] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping the activations: less memory, more time."""
-    compile: Annotated[Flag, Source("toolkit")] = False
+    compile: Flag = False
     """Compile front-end and back-end with `torch.compile`. Only the forward pass of a back-end is
     compiled; a loss of embeddings and `augment.latent` do not use the compiled pass."""
-    graph: Annotated[Literal["auto", "never"], Source("toolkit")] = "auto"
+    graph: Literal["auto", "never"] = "auto"
     """On a GPU, replay steps as one CUDA graph (`auto`): forward pass, backward pass and optimiser are
     recorded once and launched in one call, with the same results. If a run cannot be recorded, its
     first lines say why, and steps are launched kernel by kernel, as with `never`."""
@@ -217,7 +213,7 @@ class TrainConfig(Section):
     far when it ended (`improved`), or the `last`, the `best` and the k best epochs (a number k).
     `validation.select_on` chooses the measure, by default the development losses; if there are two
     losses, one of them is enough. `validation.ties` ranks equal values."""
-    save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
+    save_every_minutes: NotNegative = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 
     @model_validator(mode="after")

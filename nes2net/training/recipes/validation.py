@@ -44,9 +44,7 @@ class ValidationConfig(Section):
     ] = "last"
     """Which of the epochs with the same lowest value is the best. With `last`, a value that equals
     the lowest value so far counts as improved; with `first`, it does not."""
-    over: Annotated[
-        Literal["pooled", "mean", "worst"], UsedWith("select_on=eer", "select_on=min_dcf"), Source("toolkit")
-    ] = "pooled"
+    over: Annotated[Literal["pooled", "mean", "worst"], UsedWith("select_on=eer", "select_on=min_dcf")] = "pooled"
     """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of
     all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
     or as the highest value of a corpus (`worst`)."""
@@ -55,12 +53,10 @@ class ValidationConfig(Section):
     ] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
-    precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"] | None, Source("toolkit")] = None
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
     """Precision of the forward pass on the development set, with the values of `train.precision`; null
     takes `train.precision`."""
-    batch_size: Annotated[
-        Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size")), Source("toolkit")
-    ] = None
+    batch_size: Annotated[Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size"))] = None
     """Number of utterances that are computed at once, a multiple of `train.batch_size`; null takes
     `train.batch_size`. The loss is still averaged over groups of `train.batch_size` utterances, as
     published. Whole utterances are computed one at a time."""

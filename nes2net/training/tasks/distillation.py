@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.models.registry import backends
 from nes2net.training.losses import Criterion
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
@@ -163,13 +165,13 @@ class Distillation(Task):
                 "`recipe`: `base: {}`, `train: {{task: {{name: distillation, teacher: FILE}}}}`",
             )
 
-    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+    def reads(self, part: SetName) -> tuple[str, ...]:
         """Choose the labels of the trials to read: bona fide alone for training, bona fide and spoof for validation."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
 
-    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+    def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part``; raise :class:`InputError` if no teacher is named."""
         if self.start is not None and self.start.path is None:
             raise InputError(
@@ -267,15 +269,10 @@ def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], rec
 
 def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
     """Raise :class:`InputError` if the option ``key`` differs between the teacher in ``path`` and the recipe."""
-    if _lists_for_tuples(teacher_value) != _lists_for_tuples(recipe_value):
+    # Some defaults are tuples, but a file stores them as lists.
+    in_file, in_recipe = json.loads(json.dumps([teacher_value, recipe_value]))
+    if in_file != in_recipe:
         raise InputError(
-            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(_lists_for_tuples(recipe_value))} in the recipe "
-            f"and {shown(_lists_for_tuples(teacher_value))} in the file; set it to that, or name another `train.task.teacher`"
+            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(in_recipe)} in the recipe "
+            f"and {shown(in_file)} in the file; set it to that, or name another `train.task.teacher`"
         )
-
-
-def _lists_for_tuples(value: Any) -> Any:
-    """Replace tuples in ``value`` by lists: some defaults are tuples, but a file stores them as lists."""
-    if isinstance(value, (list, tuple)):
-        return [_lists_for_tuples(item) for item in value]
-    return value

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +14,8 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
-from nes2net.training.objective import Objective, Part
-from nes2net.training.recipes.data import DataConfig
+from nes2net.training.objective import Features, Objective, Part
+from nes2net.training.recipes.data import DataConfig, SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
@@ -26,7 +25,7 @@ _SCORES = "scores"  # name of the tensor with the scores of other systems in an 
 class FusionObjective(Objective):
     """The objective for a detector that computes logits from its features and from other systems' scores."""
 
-    def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+    def logits(self, features: Features, part: Part) -> Tensor:
         return self.detector.logits(features, part.carried[_SCORES])
 
 
@@ -48,7 +47,7 @@ class Fusion(Task):
     def objective(self, detector: Detector) -> Objective:
         return FusionObjective(detector, self.recipe)
 
-    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+    def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part``, each with the scores of other systems.
 
         Raises:

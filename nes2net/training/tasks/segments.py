@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics import compute_eer
-from nes2net.models.registry import corpora
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import ERROR_RATES, Measure, Validated, split_by_class
-from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.objective import Features, Objective, Outcome, Part
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
@@ -99,7 +100,7 @@ class SegmentObjective(Objective):
         ]
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
-    def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
+    def compute_outputs(self, features: Features, part: Part) -> tuple[dict[float, Tensor], Tensor]:
         """Compute the inputs of the losses in one pass of the back-end.
 
         Returns:
@@ -222,7 +223,7 @@ class Segments(Task):
         """Make an objective that adds losses of frames to the loss of the utterance."""
         return SegmentObjective(detector, self.recipe)
 
-    def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels:
+    def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels:
         """Read the labels of the frames of ``trials``, from all corpora of ``part``.
 
         Raises:
@@ -231,8 +232,8 @@ class Segments(Task):
         all_labels = dict[str, NDArray]()
         titles = list[str]()
         labelled = False
-        corpus_configs = self.recipe.data.parts(part)
-        for corpus_config in corpus_configs:
+        data = self.recipe.data
+        for corpus_config in data.parts(part):
             corpus = corpora.get(corpus_config.name)
             titles.append(corpus.title)
             if corpus.segment_labels is not None:
@@ -240,7 +241,7 @@ class Segments(Task):
                 labels = corpus.segment_labels(
                     corpus_config.root, corpus_config.split(part), _LABEL_MS, protocols=corpus_config.protocols
                 )
-                prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
+                prefix = data.prefix_of(corpus_config, part)
                 all_labels |= {f"{prefix}{id}": frame_labels for id, frame_labels in labels.items()}
         if not labelled:
             raise InputError(

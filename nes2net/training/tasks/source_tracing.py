@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.training.measures import ERROR_RATES, Measure, Validated
 from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
@@ -108,11 +109,11 @@ class SourceTracing(Task):
         self.numbers: dict[str, int] = {}  # name of a class → its index
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
-    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+    def reads(self, part: SetName) -> tuple[str, ...]:
         """Choose the labels of the trials to read for ``part``: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
-    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+    def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part`` that have a class; a note says which classes all other trials have.
 
         The training trials determine the classes.

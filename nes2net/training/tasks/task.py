@@ -5,23 +5,24 @@ A recipe chooses a task by its name, or by settings that imply it.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known, listed, nearest, shown
-from nes2net.models.registry import tasks
+from nes2net.lib.errors import InputError, listed, nearest, shown
+from nes2net.lib.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.objective import Objective
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.registry import tasks
+from nes2net.training.trials import read_trials
 
 
 class Start(NamedTuple):
@@ -74,14 +75,14 @@ class Task:
         """Whether settings of ``recipe`` imply this task; only tasks of this package are asked."""
         return False
 
-    def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+    def reads(self, part: SetName) -> tuple[str, ...]:
         """Choose the labels of the trials to read for ``part``, by default spoof and bona fide.
 
         There must be trials of each label.
         """
         return SPOOF, BONAFIDE
 
-    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+    def trials(self, part: SetName) -> list[Trial]:
         """List the trials of ``part`` with the labels that :meth:`reads` chooses; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
@@ -89,7 +90,7 @@ class Task:
         """Find the class of ``trial``, as an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
-    def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
+    def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels | None:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
@@ -130,26 +131,16 @@ def create_task(recipe: Recipe) -> Task:
             task.
     """
     # Find the task that the recipe names, and its options.
-    setting = recipe.train.task
-    task_options: dict[str, Any] = {}
-    if isinstance(setting, str):
-        task_options = {"name": setting}
-    elif setting is not None:
-        task_options = dict(setting)
-    if task_options and not isinstance(task_options.get("name"), str):
-        raise InputError("`train.task` needs a `name`, to which the other options belong")
+    name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
-    task_names = {name for name in tasks.names(installed=False) if tasks.get(name).is_asked_for(recipe)}
-    if task_options:
-        task_names.add(task_options.pop("name"))
+    task_names = {task for task in tasks.names(installed=False) if tasks.get(task).is_asked_for(recipe)}
+    if name:
+        task_names.add(name)
     if len(task_names) > 1:
         raise InputError(
             f"settings of the recipe ask for the tasks {' and '.join(sorted(task_names))}: keep one of them"
         )
     name = task_names.pop() if task_names else "utterance"
-    if task_options:
-        options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
-        check_known(task_options, options, f"task '{name}' has no option")
     task = tasks.create(name, recipe=recipe, **task_options)
     if not tasks.is_built_in(name):
         task.subject = tasks.subject(name)

@@ -81,26 +81,18 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
     experiment_file(folder, corpus, seeds=[1, 2, 3])
     (out / "reports/seed1/best1/wild.json").unlink()
-    record = out / "scores/seed1/best1/wild.txt.json"  # whose run found all scores there
-    facts = json.loads(record.read_text())
-    record.write_text(json.dumps({**facts, "kept_from_earlier_runs": facts["total"]}))
-    for history in out.rglob("history.json"):  # each epoch took a minute
-        rows = json.loads(history.read_text())
-        history.write_text(json.dumps([{**row, "seconds": 60.0} for row in rows]))
     lines = planned()
     assert lines[0] == "nothing is missing" and lines[2].split()[-1] == "wild"
     assert lines[3].split("  ")[0] == "single" and lines[3].endswith("1 of 3") and lines[4].endswith("2 of 3")
-    assert lines[5].startswith("15 jobs, 9 done, 6 to do: about ") and "unknown" not in lines[5]
-    left = [line.split("  ")[0] for line in lines if " to do " in line]
+    assert lines[5] == "15 jobs, 9 done, 6 to do"
+    left = [line.split("  ")[0] for line in lines[6:] if line.endswith("to do")]
     assert left[0] == "evaluate seed1 best1 wild" and len(left) == 6 and all("seed3" in line for line in left[1:])
-    (training,) = (line for line in lines if line.startswith("train seed3"))
-    assert " 2 min " in training and "2 epochs of 60 s" in training and training.endswith("as in seed1")
     assert "15 jobs, 0 done, 15 to do" in planned("train.lr=0.5")[5]  # other runs, in folders of their own
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
     experiment_file(folder, corpus, evaluate=[other_keys])
     lines = planned()
-    assert sum(line.startswith("evaluate") for line in lines) == sum(" to do " in line for line in lines) == 4
+    assert sum(line.startswith("evaluate") for line in lines) == sum(line.endswith("to do") for line in lines[6:]) == 4
     experiment_file(folder, corpus, seeds=[1, 2, 3])
     # Scores of a run under other settings, whose checkpoint has the same name, are scored again.
     record = out / "scores/seed2/best1/wild.txt.json"

@@ -90,7 +90,9 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts" / "demo_experiment.yaml"], ids=lambda p: p.stem
+    "path",
+    [*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts" / "demonstration" / "experiment.yaml"],
+    ids=lambda p: p.stem,
 )
 def test_packaged_experiments_can_be_planned(path, tmp_path):
     """Their recipes, corpora and keys exist."""

@@ -19,11 +19,11 @@ from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2021_la, in_the_wild
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.trial import Part
+from nes2net.data.registry import corpora
 from nes2net.lib.findings import Finding
 from nes2net.models.checkpoints.state_dict import load_state_dict, save_state_dict
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows
-from nes2net.models.registry import corpora
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.averaging import average_run
 from nes2net.training.recipes.reading import load_recipe

@@ -26,7 +26,6 @@ from nes2net.data.corpora import asvspoof2021_la
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
 from nes2net.models import registry
-from nes2net.models.checkpoints.onnx_file import device_in_use
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
@@ -41,7 +40,7 @@ from nes2net.apps.export.formats import export  # noqa: E402
 from nes2net.apps.export.onnx import export_onnx  # noqa: E402
 from nes2net.apps.export.onnx_translations import translations  # noqa: E402
 from nes2net.models.frontends.sizes import SIZES  # noqa: E402
-from nes2net.models.onnx_detector import OnnxDetector  # noqa: E402
+from nes2net.models.onnx_detector import OnnxDetector, device_in_use  # noqa: E402
 
 TOLERANCE = 1e-4
 #: Options that make a part small.

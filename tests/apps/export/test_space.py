@@ -62,7 +62,7 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spectral_detector):
-    pytest.importorskip("gradio")
+    pytest.importorskip("fastapi_offline")
     space, sound = tmp_path / "space", tmp_path / "a.wav"
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
     soundfile.write(sound, voice(seconds=2), 16000)

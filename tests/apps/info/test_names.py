@@ -12,11 +12,12 @@ from nes2net.apps.info import costs, names
 from nes2net.apps.info.overview import STORED, STORED_CARDS, stored_overview
 from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
+from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
-from nes2net.models.registry import backends, corpora, create_frontend, effects, frontends
+from nes2net.models.registry import backends, create_frontend, frontends
 from nes2net.training.recipes.reading import load_recipe, packaged_recipes, recipe_notes
 
 KINDS = names.names()

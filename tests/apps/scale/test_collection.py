@@ -9,26 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 from builders import PATIENCE
-from builders.collection import flac, write_shard
+from builders.collection import flac, write_record, write_shard
 
 from nes2net import InputError
-from nes2net.apps.scale.collection import (
-    _check_run,
-    _check_source,
-    _in_order_if_complete,
-    _outdated_results,
-    _stamps_of_model,
-    _unfinished_shards,
-    score_collection,
-)
+from nes2net.apps.scale.collection import _in_order_if_complete, _stamps_of_model, score_collection
 from nes2net.apps.scale.reading import Piece
-from nes2net.apps.scale.results import finished_shards, result_path, write_record, write_results
-from nes2net.apps.scale.sources import Shard, shards_of
+from nes2net.apps.scale.results import Results, finished_shards, read_record, result_path, write_results
+from nes2net.apps.scale.sources import UNKNOWN, Shard, shards_of
 from nes2net.cli.main import main
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.installation import how_to_install
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
+from nes2net.scoring.engine import BatchResult, RunSettings, run_over
+from nes2net.scoring.journal import Row
 from nes2net.scoring.score_file import read_scores
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
@@ -40,16 +34,41 @@ ROWS = [
 ]
 
 
-def test_what_is_left_to_do(tmp_path):
+def kept(folder, shards=SHARDS, *, run=RUN, overwrite=False, retry_errors=False):
+    """Scan ``shards`` as a run over a collection does; return the shards to score, and the finished run.
+
+    The scores of a shard that has to be scored are 1.0 and a failure.
+    """
+    results = Results(folder, shards, overwrite=overwrite, retry_errors=retry_errors)
+    scored = []
+
+    def read(trials, done, processes):
+        results.keep_only(done)
+        yield from (results.shards[trial.id] for trial in trials if trial.id not in done)
+
+    def score(batches):
+        for shard in batches:
+            scored.append(shard)
+            yield BatchResult({shard.address: Row(write_results(folder, shard, run, ROWS), shard.stamp)}, {})
+
+    settings = RunSettings(overwrite="others" if overwrite else False, alone=True)
+    trials = [Trial(shard.address) for shard in shards]
+    run_over(trials, read, score, results, folder / "scale", run=run, about={}, settings=settings)
+    return scored, read_record(folder)
+
+
+def test_shards_without_results_are_scored(tmp_path):
     for shard in SHARDS[:2]:
-        write_results(tmp_path, shard, ROWS)
-    done = finished_shards(tmp_path)
-    outcome, left = _unfinished_shards(tmp_path, done, SHARDS, retry_errors=False)
-    assert left == SHARDS[2:]
-    assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
-    assert _unfinished_shards(tmp_path, done, SHARDS, retry_errors=True)[1] == SHARDS
-    assert _outdated_results(done, SHARDS) == []
-    assert _outdated_results(done, [CHANGED, *SHARDS[1:]]) == [result_path(tmp_path, CHANGED)]
+        write_results(tmp_path, shard, RUN, ROWS)
+    scored, record = kept(tmp_path)
+    assert scored == SHARDS[2:]
+    assert (record.shards, record.kept_from_earlier_runs, record.total, record.scored) == (3, 2, 6, 3)
+    assert not record.is_complete
+    assert kept(tmp_path)[0] == []
+    assert kept(tmp_path, retry_errors=True)[0] == SHARDS
+    assert kept(tmp_path, [CHANGED, *SHARDS[1:]])[0] == [CHANGED]
+    # A store that gives no stamp is not a reason to score again.
+    assert kept(tmp_path, [Shard("/a.tar", UNKNOWN, "a.tar"), *SHARDS[1:]])[0] == []
 
 
 def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
@@ -60,35 +79,31 @@ def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
 
 
 def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
-    _check_run(tmp_path, {}, RUN, overwrite=False)  # nothing is there
-    write_record(tmp_path, {"run": RUN, "failures": {}})
-    write_results(tmp_path, SHARDS[0], ROWS)
-    done = finished_shards(tmp_path)
-    _check_run(tmp_path, done, RUN, overwrite=False)
+    kept(tmp_path, SHARDS[:1])
     another = {**RUN, "dtype": "bfloat16", "num_samples": None}
-    with pytest.raises(InputError, match=r"another run \(another num_samples, dtype\): pass `overwrite=True`"):
-        _check_run(tmp_path, done, another, overwrite=False)
-    assert finished_shards(tmp_path) == done != {}
-    _check_run(tmp_path, done, another, overwrite=True)
-    assert finished_shards(tmp_path) == done == {}
+    with pytest.raises(
+        InputError, match=r"another run or program \(another num_samples, dtype\): pass `overwrite=True`"
+    ):
+        kept(tmp_path, SHARDS[:1], run=another)
+    assert [done.run for done in finished_shards(tmp_path).values()] == [RUN]
+    assert kept(tmp_path, SHARDS[:1], run=another, overwrite=True)[0] == SHARDS[:1]
+    assert [done.run for done in finished_shards(tmp_path).values()] == [another]
 
 
 def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
-    for shard in SHARDS:
-        write_results(tmp_path, shard, ROWS)
-    done = finished_shards(tmp_path)
-    _check_source(tmp_path, done, SHARDS, overwrite=False)
+    kept(tmp_path)
     with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
-        _check_source(tmp_path, done, SHARDS[::2], overwrite=False)
-    _check_source(tmp_path, done, SHARDS[::2], overwrite=True)
-    assert finished_shards(tmp_path).keys() == done.keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
+        kept(tmp_path, SHARDS[::2])
+    scored, record = kept(tmp_path, SHARDS[::2], overwrite=True)
+    assert (scored, record.shards, record.total) == ([], 2, 4)
+    assert finished_shards(tmp_path).keys() == {result_path(tmp_path, shard) for shard in SHARDS[::2]}
 
 
 def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     out, model = tmp_path / "out", tmp_path / "m.pth"
     model.write_bytes(b"weights")
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
-    write_results(out, shards_of(shard)[0], ROWS)
+    write_results(out, shards_of(shard)[0], RUN, ROWS)
     asked = {
         "name": str(model),
         "files": _stamps_of_model(model),
@@ -97,7 +112,8 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
         "device": "auto",
     }
     asked |= {"dtype": "auto", "config": None, "base": None}
-    write_record(out, {"run": RUN, "failures": {}, "asked": asked})
+    counts = {"shards": 1, "total": 2, "scored": 1}
+    write_record(out, {"run": RUN, "failures": {}, "asked": asked, **counts})
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
     assert main(command) == 1
@@ -139,7 +155,6 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     monkeypatch.chdir(tmp_path)
     import ray
 
-    from nes2net.apps.scale import engine
     from nes2net.apps.scale.cluster import Resources, connected
 
     with connected(Resources(2)):
@@ -148,9 +163,6 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
         assert f"1 shard could not be read: {cut}" in told.err
         assert all(path.stat().st_mtime_ns == when for path, when in written.items())
-        one = engine.read(source / "test-00007.parquet")
-        mine = engine.score(one, tmp_path / "model", batch_size=4, resources=Resources(1))
-        rows = {row["id"]: row for row in mine.take_all()}
     assert not ray.is_initialized()
 
     threads = torch.get_num_threads()
@@ -166,10 +178,7 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     finally:
         torch.set_num_threads(threads)
     assert Path("s.txt").read_bytes() == Path("expected.txt").read_bytes()
-    assert len(rows) == 8 and rows["u07_2"]["score"] is None and "u07_2" not in read_scores("s.txt")[0]
-    expected = dict(zip(*read_scores("s.txt")))
-    assert all(abs(row["score"] - expected[id]) < 1e-6 for id, row in rows.items() if id != "u07_2")
-    assert rows["u07_0"]["seconds"] == 1.5 and rows["u07_0"]["label"] == 0 and "content" not in rows["u07_0"]
+    assert "u07_2" not in read_scores("s.txt")[0]
 
 
 def test_a_judgement_without_a_score_of_each_recording_is_refused(tmp_path):

@@ -3,14 +3,12 @@
 import math
 
 import fsspec
-import pyarrow as pa
 import pytest
 from builders.collection import flac, write_shard
 from builders.files import write
 
-from nes2net import InputError
 from nes2net.apps.scale.cluster import Resources
-from nes2net.apps.scale.engine import Model, decode_piece, piece_of_rows, score_piece
+from nes2net.apps.scale.engine import Model, decode_piece, score_piece
 from nes2net.apps.scale.engine import _load_facts as facts_here
 from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
@@ -70,21 +68,6 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
     assert all(waveform.equal(local) for waveform in remote[::2])
     assert all("gone.flac cannot be read (FileNotFoundError" in missing for missing in remote[1::2])
     assert "nowhere.flac not found" in nowhere
-
-
-def test_rows_of_other_datasets(tmp_path):
-    audio = pa.array([{"bytes": b"x", "path": "a.wav"}, {"bytes": None, "path": "b.wav"}])
-    piece = piece_of_rows(pa.table({"audio": audio, "label": [0, 1]}))
-    assert piece.rows[0] == {"id": "a.wav", "address": "a.wav", "content": b"x", "suffix": ".wav"}
-    assert piece.rows[1]["content"] is None and piece.rows[1]["address"] == "b.wav"
-    assert piece.beside.to_pylist() == [{"label": 0}, {"label": 1}]
-    (row,) = piece_of_rows(pa.table({"id": ["i"], "url": ["s3://b/c.mp3"]})).rows
-    assert row == {"id": "i", "address": "s3://b/c.mp3", "content": None, "suffix": ".mp3"}
-    piece = piece_of_rows(pa.table({"path": ["c.mp3"], "mine": [b"y"]}), "mine")
-    assert piece.rows == [{"id": "c.mp3", "address": "c.mp3", "content": b"y", "suffix": ".mp3"}]
-    assert piece.beside.to_pylist() == [{"path": "c.mp3"}]
-    with pytest.raises(InputError, match="no column 'audio' of recordings, only text: name one with `audio`"):
-        piece_of_rows(pa.table({"text": ["a"]}))
 
 
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):

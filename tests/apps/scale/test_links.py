@@ -4,7 +4,9 @@ import pytest
 
 pytest.importorskip("pyarrow")
 
-from nes2net.apps.scale.results import RECORD, result_path, to_score_file, write_record, write_results
+from builders.collection import write_record
+
+from nes2net.apps.scale.results import result_path, to_score_file, write_results
 from nes2net.apps.scale.sources import Shard
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
@@ -17,11 +19,11 @@ def test_nothing_is_written_through_a_link(tmp_path):
     elsewhere.write_text("precious")
     shard = Shard("/data/a.tar", "1", "a.tar")
     scores = tmp_path / "s.txt"
-    written = [result_path(out, shard), out / RECORD, scores, tmp_path / "s.txt.json"]
+    written = [result_path(out, shard), scores, tmp_path / "s.txt.json"]
     for path in written:
         path.symlink_to(elsewhere)
-    write_record(out, {"run": RUN, "failures": {}})
-    write_results(out, shard, [{"id": "a", "seconds": 1.5, "score": 1.0, "error": None}])
+    write_record(out, {"run": RUN, "failures": {}, "total": 1})
+    write_results(out, shard, RUN, [{"id": "a", "seconds": 1.5, "score": 1.0, "error": None}])
     to_score_file(out, scores)
     assert elsewhere.read_text() == "precious"
     assert not any(path.is_symlink() for path in written)

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders.collection import write_record
 from builders.files import write
 
 from nes2net import InputError
@@ -16,14 +17,13 @@ from nes2net.apps.scale.results import (
     read_record,
     result_path,
     to_score_file,
-    write_record,
     write_results,
 )
 from nes2net.apps.scale.sources import Shard
 from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.lib.files import sha256_of
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
+from nes2net.scoring.record import record_of
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 
@@ -39,8 +39,10 @@ def row(id, score, **columns):
 def test_results_and_the_score_file_of_them(tmp_path):
     out = tmp_path / "out"
     scores = tmp_path / "s.txt"
-    write_record(out, {"run": RUN, "failures": {}})
-    done = write_results(out, shard("b.tar"), [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)])
+    write_record(out, {"run": RUN, "failures": {}, "total": 4})
+    done = write_results(
+        out, shard("b.tar"), RUN, [row("c", 1 / 3, label="x"), row("d", None, label="y"), row("e", 2.0)]
+    )
     assert finished_shards(out) == {result_path(out, shard("b.tar")): done}
     table = pq.read_table(result_path(out, shard("b.tar")))
     assert table.column_names == ["id", "address", "label", "seconds", "score", "error"]
@@ -48,16 +50,16 @@ def test_results_and_the_score_file_of_them(tmp_path):
     assert (done.rows, done.scored) == (3, 2)
     assert (done.seconds, done.stamp) == (4.5, "1")
     assert result_path(out, Shard("s3://x/b.tar", "1", "b.tar")) != result_path(out, shard("b.tar"))
-    write_results(out, shard("a b/ü.parquet"), [row("a", -1.0)])
-    write_results(out, shard("empty.tar"), [])
+    write_results(out, shard("a b/ü.parquet"), RUN, [row("a", -1.0)])
+    write_results(out, shard("empty.tar"), RUN, [])
     finished = to_score_file(out, scores)
     assert (finished.path, finished.done, finished.failures) == (scores, 3, {"d": "damaged"})
     assert scores.read_text() == "a -1.0\nc 0.3333333333333333\ne 2.0\n"
     record = json.loads((tmp_path / "s.txt.json").read_text())
     assert record["failures"] == {"d": "damaged"}
     assert record["total"] == 4
-    assert read_scored_by(scores, sha256_of(scores)).num_samples == 64600
-    write_results(out, shard("c.tar"), [row("c", 0.0)])
+    assert read_scored_by(record_of(scores)).num_samples == 64600
+    write_results(out, shard("c.tar"), RUN, [row("c", 0.0)])
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
     assert scores.read_text().startswith("a -1.0")  # the old file is whole
@@ -65,15 +67,19 @@ def test_results_and_the_score_file_of_them(tmp_path):
 
 def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     judgement = Classes(("a b", "c"))
-    write_record(tmp_path, {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described()})
+    write_record(
+        tmp_path,
+        {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described(), "total": 3},
+    )
     logits = [0.1, -2.5]
-    write_results(tmp_path, shard("x.tar"), [row("u", np.float32(logits).tolist()), row("v", None)])
-    write_results(tmp_path, shard("failed.tar"), [row("w", None)], has_lists=True)
+    rows = [row("u", np.float32(logits).tolist()), row("v", None)]
+    write_results(tmp_path, shard("x.tar"), RUN, rows, has_lists=True)
+    write_results(tmp_path, shard("failed.tar"), RUN, [row("w", None)], has_lists=True)
     types = {pq.read_schema(path).field("score").type for path in tmp_path.glob("*.parquet")}
     (type_of_scores,) = types
     assert pa.types.is_list(type_of_scores)  # also if all recordings of a shard failed
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
-    table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
+    table = ScoreFile.of(tmp_path / "c.tsv").judgement.table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
 
 
@@ -83,8 +89,8 @@ def results(tmp_path):
     out = tmp_path / "results"
     facts = {"total": 3, "shards": 3, "failures": {"/data/c.tar": "not found"}}
     write_record(out, {"run": RUN, **facts})
-    write_results(out, shard("a.tar"), [row("a", 0.5)])
-    write_results(out, shard("b.tar"), [row("b", 1.5), row("c", None)])
+    write_results(out, shard("a.tar"), RUN, [row("a", 0.5)])
+    write_results(out, shard("b.tar"), RUN, [row("b", 1.5), row("c", None)])
     return out
 
 
@@ -118,9 +124,9 @@ def test_results_that_the_record_does_not_count_are_refused(results, tmp_path, f
 
 
 def test_folders_without_scores_and_damaged_files(tmp_path):
-    with pytest.raises(InputError, match="is not a folder of results"):
+    with pytest.raises(InputError, match="is not a folder of finished results"):
         to_score_file(tmp_path, tmp_path / "s.txt")
-    write_record(tmp_path, {"run": RUN, "failures": {}})
+    write_record(tmp_path, {"run": RUN, "failures": {}, "total": 0})
     with pytest.raises(InputError, match="has no scores"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     assert not (tmp_path / "s.txt").exists()

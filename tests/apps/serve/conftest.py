@@ -1,7 +1,6 @@
 """A small detector, recordings, and the real server of the page."""
 
 import multiprocessing
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from builders import PATIENCE
+from builders.browser import opened_page
 from builders.page_requests import left
 from builders.recordings import encode
 from builders.voices import voice
@@ -52,7 +52,8 @@ def calibration(small, speech) -> LinearCalibration:
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory) -> Path:
     """Ten seconds of harmonics with pauses as WAV, MP3 and M4A, and a text file."""
-    folder, talk = tmp_path_factory.mktemp("speech"), 0.5 * voice(seconds=10)
+    folder = tmp_path_factory.mktemp("speech")
+    talk = 0.5 * voice(seconds=10)
     soundfile.write(folder / "talk.wav", talk, 16000)
     encode(folder / "talk.mp3", talk[: 160_000 // 1152 * 1152], "mp3")
     encode(folder / "talk.m4a", talk, "aac")
@@ -72,25 +73,21 @@ def warm_decoders(monkeypatch):
 @contextmanager
 def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
     """Run the server of a desk in a thread; gives a client of it and the desk."""
-    pytest.importorskip("gradio")
+    pytest.importorskip("fastapi_offline")
     from nes2net.apps.serve.app import build
-    from nes2net.apps.serve.server import _Server, set_up_gradio, uvicorn_config
+    from nes2net.apps.serve.server import _Server, uvicorn_config
 
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
-            patch.setenv(name, os.environ.get(name, ""))  # put back at the end
-        desk = Desk(detector, folder, limits, decider)
-        set_up_gradio(folder)
-        listener = listening_socket("127.0.0.1", range(0, 1))
-        listener.most = 500
-        server = _Server(uvicorn_config(build(desk, "small.pth")), desk, StopSignals())
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
-            yield client, desk
-        desk.close()
-        server.should_exit = True
-        thread.join(PATIENCE)
+    desk = Desk(detector, folder, limits, decider)
+    listener = listening_socket("127.0.0.1", range(0, 1))
+    listener.most = 500
+    server = _Server(uvicorn_config(build(desk, "small.pth")), desk, StopSignals())
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
+        yield client, desk
+    desk.close()
+    server.should_exit = True
+    thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -119,3 +116,9 @@ def server(usual_server):
     for path in left(desk):
         path.unlink(missing_ok=True)
     return usual_server
+
+
+@pytest.fixture
+def page():
+    with opened_page() as page:
+        yield page

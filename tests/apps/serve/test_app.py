@@ -1,7 +1,5 @@
 """The API and the page's routes, over HTTP on the real server."""
 
-import json
-import logging
 import socket
 import time
 from contextlib import ExitStack
@@ -10,8 +8,8 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio, wait
-from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wav
+from builders import PATIENCE, needs_serve, wait
+from builders.page_requests import answers, begun, left, lines, send, wav
 from builders.voices import voice
 
 from nes2net import __version__
@@ -19,7 +17,7 @@ from nes2net.apps.serve.desk import Limits
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.scoring.decisions import Decider
 
-pytestmark = needs_gradio
+pytestmark = needs_serve
 
 
 def test_info_and_scores_are_served(server, speech):
@@ -35,7 +33,7 @@ def test_info_and_scores_are_served(server, speech):
         assert answer.status_code == 422 and list(answer.json()) == ["error"], options
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
     assert send(client, speech / "talk.wav", headers={"Origin": "http://evil.example"}).status_code == 403
-    assert client.post("/gradio_api/queue/join", content=bytes(3 << 20)).status_code == 413  # only files may be long
+    assert client.post("/page/score", content=bytes(3 << 20)).status_code == 413  # only files may be long
     assert left(desk) == []
 
 
@@ -51,94 +49,40 @@ def test_the_player_gets_its_file_once(server, speech):
     wait(lambda: not left(desk))  # the file is removed after it was sent
 
 
-def test_the_page_takes_uploaded_files_alone(server, tmp_path):
-    """Not those of this machine, and not what is at an address, which a request may name instead."""
-    client, desk = server
-    secret = tmp_path / "secret.wav"
-    soundfile.write(secret, np.zeros(16000), 16000)
-    for path in (str(secret), "http://example.invalid/a.wav", f"{desk.folder}/uploads/../../secret.wav"):
-        for payload in (given(path), [given(path)], [{**given(path), "url": path}]):
-            answer = client.post("/gradio_api/queue/join", json=joined(payload))
-            assert answer.status_code == 422 and "not a drop of the page: data " in answer.json()["error"], path
-    assert left(desk) == []
-
-
-def test_gradio_answers_nothing_that_the_page_does_not_need(server):
-    """It could fetch what is at an address, keep files in the folder for temporary ones, and skip the queue."""
-    client, desk = server
-    path, foreign = upload(client, ("a.wav", wav()))[0], "http://example.invalid/"
-    for name in (f"file={path}", f"file={foreign}", f"proxy={foreign}", "runs", "openapi.json"):
-        assert client.get(f"/gradio_api/{name}").status_code == 404, name
-    for name in ("monitoring", "monitoring/summary", "redoc", "api/score", "docs/oauth2-redirect"):
-        assert client.get(f"/{name}").json()["error"].startswith("nothing is at this address"), name
-    for name in ("run/x", "api/x", "call/x", "process_recording", "component_server", "queue/data"):
-        assert client.post(f"/gradio_api/{name}", json=joined([given(path)])).status_code == 404, name
-    assert client.put("/api/score").status_code == 404
-    assert [file.name for file in left(desk)] == ["a.wav"]
-
-
-def test_a_drop_that_is_none_of_the_page_is_refused(server):
-    for body, error in (
-        ({"fn_index": 99}, "there is no such event"),
-        ({"fn_index": [0]}, "there is no such event"),
-        ({"fn_index": True}, "there is no such event"),
-        ({"session_hash": "x" * 101}, "session_hash is not 1 to 100 letters"),
-        ({"session_hash": "\ud800"}, "session_hash is not 1 to 100 letters"),
-        ({"session_hash": None}, "session_hash is not 1 to 100 letters"),
-        ({"data": [1, 2, 3]}, "data is no list of files and a box"),
-        ({"data": [None, 1]}, "data is no list of files and a box"),
-        ({"data": {}}, "data is no list of files and a box"),
-        (joined(given("/etc/passwd")), "data holds no list of files"),
-        (joined([1]), "data holds what is no file"),
-        (joined([given("\x1b]0;owned\x07")]), "data holds what is no file"),
-        (joined([given("\ud800")]), "surrogates not allowed"),
-        (joined([given(f"{server[1].folder}/uploads/0/{'a' * 256}")]), "not an uploaded one"),
-        ({**joined([]), "fn_index": 1}, "data holds what is no file"),
-        (b'{"fn_index": 1e400}', "there is no such event"),
-        (b'{"fn_index": 1' + b"0" * 5000 + b"}", "4300 digits"),
-        (b"[1, 2]", "it is no JSON object"),
-        (b"", "Expecting value"),
-        (b"[" * 1000, "nested more than 100 deep"),
-        (b"\xff", "can't decode byte"),
+def test_nothing_else_is_answered(server):
+    client, _ = server
+    for name in (
+        "config",
+        "index.html",
+        "page.py",
+        "page/",
+        "page/score",
+        "redoc",
+        "docs/oauth2-redirect",
+        "api/score",
     ):
-        content = body if isinstance(body, bytes) else json.dumps({**joined(None), **body}).encode()
-        answer = server[0].post("/gradio_api/queue/join", content=content)
-        assert answer.status_code == 422
-        assert answer.json()["error"].startswith("not a drop of the page: ") and error in answer.json()["error"]
+        answer = client.get(f"/{name}")
+        assert answer.status_code == 404, name
+        assert answer.json()["error"].startswith("nothing is at this address")
+    for name in ("", "page.js", "api/info", "heard/x"):
+        assert client.post(f"/{name}").status_code == 404, name
+    assert client.put("/api/score").status_code == 404
+    assert client.get("/page.js/" + "a" * 300).status_code == 404  # no file of any system is called so
 
 
-def test_a_session_that_is_none_is_refused(server, caplog, capfd):
-    """Without a word on the terminal."""
+def test_the_page_is_three_files_that_no_browser_keeps(server):
+    """What a browser keeps might belong to another version."""
     client, _ = server
-    uvicorn = logging.getLogger("uvicorn.error")
-    uvicorn.addHandler(caplog.handler)
-    for name, status in (("unknown", 404), ("%1b]0;owned", 422), ("%ff", 422), ("", 422)):
-        assert client.get(f"/gradio_api/queue/data?session_hash={name}").status_code == status
-    assert client.get("/gradio_api/queue/data").status_code == 422
-    for name in ("%1b]0;owned", "a/b", ""):
-        assert client.get(f"/gradio_api/heartbeat/{name}").status_code == 422
-    for body in ([], {}, {"session_hash": "\ud800", "fn_index": 0, "event_id": "\ud800"}):
-        for name in ("cancel", "reset"):
-            assert client.post(f"/gradio_api/{name}", content=json.dumps(body)).status_code == 422
-    assert client.get("/static/" + "a" * 300).status_code == 404  # no file of any system is called so
-    uvicorn.removeHandler(caplog.handler)
-    assert not caplog.records and capfd.readouterr() == ("", "")
+    for name, kind in (("", "text/html"), ("page.css", "text/css"), ("page.js", "text/javascript")):
+        answer = client.get(f"/{name}")
+        assert answer.headers["content-type"].startswith(kind)
+        assert answer.headers["cache-control"] == "no-store"
+        assert "unsafe" not in answer.headers["content-security-policy"]
 
 
-def test_only_what_the_page_needs_of_a_drop_reaches_gradio(server):
-    """Its other fields, which Gradio would fetch or compute with, are left out."""
-    client, _ = server
-    (path,) = upload(client, ("a.wav", wav()))
-    file = {**given(path), "url": "http://example.invalid/", "size": "\x1b", "is_stream": 3}
-    drop = {**joined([file]), "event_data": 1, "batched": "x", "trigger_id": []}
-    assert client.post("/gradio_api/queue/join", json=drop).status_code == 200
-    assert shown(ask_page(client, None)) == ([], ["a.wav"])
-    assert next(message for message in messages(client, None) if message["msg"] == "process_completed")["success"]
-
-
-@pytest.mark.parametrize("address", ["/api/score", "/gradio_api/upload", "/gradio_api/upload?upload_id=one"])
+@pytest.mark.parametrize("address", ["/api/score", "/page/score", "/page/score?each=true"])
 def test_a_form_holds_files_alone(server, address):
-    """Text in a form would be kept in memory, and Gradio fails on it."""
+    """Text in a form would be kept in memory."""
     client, desk = server
     file = {"file": ("a.wav", wav())}
     for options, status, error in (
@@ -186,50 +130,23 @@ def test_the_page_is_shown_whatever_its_address_says(server):
     assert server[0].get("/?utm_source=mail&deep_link=x").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/api/score", "/page/score"])
 @pytest.mark.parametrize("second", ["file", "other"])
-def test_one_recording_is_scored_at_a_time(server, second):
+def test_one_recording_is_scored_at_a_time(server, second, path):
     client, desk = server
-    answer = client.post("/api/score", files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
+    answer = client.post(path, files=[("file", ("a.wav", wav())), (second, ("b.wav", wav()))])
     assert answer.status_code == 422
     assert answer.json()["error"] == "one recording is scored at a time: send one form field, file"
     assert left(desk) == []
 
 
-@pytest.mark.parametrize("path", ["/api/score", "/gradio_api/upload"])
+@pytest.mark.parametrize("path", ["/api/score", "/page/score"])
 @pytest.mark.parametrize("charset", ["undefined", "x" * 2000, "idna"])
 def test_the_charset_of_a_form_is_of_no_account(server, path, charset):
     head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     headers = {"content-type": f"multipart/form-data; boundary=B; charset={charset}"}
     answer = server[0].post(path, content=head + wav() + b"\r\n--B--\r\n", headers=headers)
     assert answer.status_code == 200
-
-
-def test_gradio_remembers_only_the_latest_uploads_and_drops(serving, monkeypatch):
-    """And only the latest messages for a page that does not fetch them."""
-    from nes2net.apps.serve import page
-
-    pages = []
-
-    def forget(blocks):
-        pages.append(blocks)
-        page.forget_requests(blocks)
-
-    monkeypatch.setattr("nes2net.apps.serve.app.forget_requests", forget)
-    monkeypatch.setattr("nes2net.apps.serve.app._TIDY_EVERY", 0.05)
-    monkeypatch.setattr(page, "_MOST_REMEMBERED", 3)
-    monkeypatch.setattr(page, "_MOST_MESSAGES", 2)
-    client, _ = serving()
-    for number in range(6):
-        client.post(f"/gradio_api/upload?upload_id=id{number}", files={"files": (f"{number}.wav", wav())})
-        client.post("/gradio_api/queue/join", json={**joined([]), "session_hash": f"session{number}"})
-        client.post("/gradio_api/queue/join", json={**joined([]), "session_hash": "one"})
-    queue = pages[0]._queue
-    wait(lambda: len(page.file_upload_statuses._statuses) <= 3)
-    wait(lambda: len(page.file_upload_statuses._signals) <= 3)
-    wait(lambda: len(queue.event_ids_to_events) <= 3)
-    wait(lambda: len(queue.pending_event_ids_session) <= 3)
-    wait(lambda: max(messages.qsize() for messages in queue.pending_messages_per_session.values()) <= 2)
-    assert not pages[0].upload_file_set
 
 
 def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
@@ -270,22 +187,17 @@ def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, mon
     connection.close()
 
 
-def test_uploads_are_scored_by_the_page_and_removed(server, small, speech):
-    """Gradio keeps what has the same content in one folder, and with the same name too as one file."""
+def test_the_page_gets_progress_and_an_answer(server, small, speech):
     client, desk = server
-    (path,) = upload(client, ("<b>talk</b> ${alert(1)} {{1}}.wav", (speech / "talk.wav").read_bytes()))
-    assert path.startswith(str(desk.folder))
-    html, cleared = ask_page(client, [given(path)])["output"]["data"]
-    score = f"{small.score(speech / 'talk.wav'):.4f}".replace("-", "−")
-    assert score in html and cleared is None and "<b>talk" not in html
-    assert [file.suffix for file in left(desk)] == [".wav"] and left(desk)[0].stem in desk.player_files
-    paths = upload(client, ("a.wav", wav()), ("copy.wav", wav()))
-    found = ask_page(client, [given(path) for path in [*paths, paths[0]]])
-    assert shown(found) == ([], ["a.wav", "copy.wav", "a.wav"])
-    (path,), _ = upload(client, ("a.wav", wav())), upload(client, ("a.wav", wav()))
-    assert shown(ask_page(client, [given(path)])) == ([], ["a.wav"])
-    assert shown(ask_page(client, [given(path)])) == (["was removed already: drop it again"], [])
-    assert {file.stem for file in left(desk)} == set(desk.player_files) and len(desk.player_files) == 5
+    told = list(lines(client, "<b>talk</b> ${alert(1)} {{1}}.wav", (speech / "talk.wav").read_bytes()))
+    *steps, answer = told
+    assert steps[0] == {"share": 0, "step": "decoding"}
+    assert steps[-1] == {"share": 1, "step": "scored 0:10 of 0:10"}
+    assert answer["row"]["file"] == "b> ${alert(1)} {{1}}.wav"  # no path
+    assert answer["row"]["score"] == small.score(speech / "talk.wav")
+    assert [file.stem for file in left(desk)] == [answer["player"]]
+    over_http = send(client, speech / "talk.wav").json()
+    assert answer["row"] == {**over_http, "file": answer["row"]["file"]}
 
 
 def test_the_box_of_the_page_scores_each_channel_by_itself(server, small, tmp_path):
@@ -293,34 +205,32 @@ def test_the_box_of_the_page_scores_each_channel_by_itself(server, small, tmp_pa
     client, _ = server
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
-    uploaded = given(upload(client, ("call.wav", path.read_bytes()))[0])
-    (mixed,) = ask_page(client, [uploaded])["output"]["data"][:1]
-    assert "score each by itself, with `score each channel by itself`" in mixed
+    (mixed,) = answers(client, "call.wav", path.read_bytes())
+    assert "score each by itself, with `score each channel by itself`" in mixed["row"]["remark"]
     assert "score each by itself, with `channel`" in send(client, path).json()["remark"]
-    uploaded = given(upload(client, ("call.wav", path.read_bytes()))[0])
-    (mono,) = upload(client, ("a.wav", wav()))
-    message = ask_page(client, [uploaded, given(mono)], each_channel=True)
-    assert shown(message) == ([], ["call.wav, channel 0", "call.wav, channel 1", "a.wav, channel 0"])
-    for number in range(2):
-        score = small.score(ChannelOf(path, number))
-        assert f"{score:.4f}".replace("-", "−") in message["output"]["data"][0]
-        answer = send(client, path, params={"channel": number}).json()
-        assert answer["score"] == pytest.approx(score, abs=1e-4)
-        assert "remark" not in answer
+    by_channel = answers(client, "call.wav", path.read_bytes(), each=True)
+    assert [answer["row"]["file"] for answer in by_channel] == ["call.wav, channel 0", "call.wav, channel 1"]
+    for number, answer in enumerate(by_channel):
+        assert answer["row"]["score"] == small.score(ChannelOf(path, number))
+        assert send(client, path, params={"channel": number}).json()["score"] == answer["row"]["score"]
+        assert "remark" not in answer["row"]
+    assert len(answers(client, "a.wav", wav(), each=True)) == 1
 
 
 def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(server):
-    client, _ = server
-    removed = given(upload(client, ("a.wav", wav()))[0])
-    ask_page(client, [removed])
-    message = ask_page(client, [removed], each_channel=True)
-    assert shown(message) == (["was removed already: drop it again"], [])
+    client, desk = server
+    (answer,) = answers(client, "=1+1.txt", b"no samples" * 100, each=True)
+    error = "not a recording: neither libsndfile nor FFmpeg reads it"
+    assert answer["row"] == {"file": "=1+1.txt, channel 0", "error": error}
+    assert answer["columns"]["file"] == "'=1+1.txt, channel 0"  # a spreadsheet would compute it
+    assert answer["columns"]["error"] == error
+    assert left(desk) == []
 
 
 def test_players_have_their_minutes_from_the_answer_on(server, speech):
     client, desk = server
-    paths = upload(client, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
-    ask_page(client, [given(path) for path in paths])
+    for pitch in (200, 300):
+        answers(client, "a.wav", wav(pitch=pitch))
     assert client.get(f"/heard/{next(iter(desk.player_files))}", headers={"Range": "bytes=abc"}).status_code == 400
     for seconds, files in ((200, 2), (400, 0)):
         desk.tidy(seconds)
@@ -328,24 +238,25 @@ def test_players_have_their_minutes_from_the_answer_on(server, speech):
     assert desk.player_files == {}
     desk.score(speech / "talk.wav", "c.wav", look=True)
     desk.tidy(4000)
-    assert len(desk.player_files) == 1  # of a drop that is still being scored
+    assert len(desk.player_files) == 1  # the page does not know it yet
 
 
-def test_a_page_that_is_closed_ends_its_drop(server):
+def test_a_page_that_is_closed_ends_its_scoring(server):
     client, desk = server
-    paths = upload(client, *((f"{n}.wav", wav(pitch=100 + n)) for n in range(40)))
-    told = messages(client, [given(path) for path in paths])
-    assert next(message for message in told if message["msg"] == "process_starts")
+    told = lines(client, "a.wav", wav(1000))
+    assert next(told)["step"] == "decoding"
+    assert desk.num_present == 1
     told.close()
-    most = wait(lambda: not left(desk), lambda: len(desk.player_files))
-    assert most < 40 and desk.player_files == {}
+    wait(lambda: not desk.num_present and not left(desk))
+    outcomes = client.get("/metrics").text
+    assert 'nes2net_recordings_total{outcome="Closed"} 1.0' in outcomes
 
 
 def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, caplog):
     client, desk = server
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
-    answer = ask_page(client, [given(path) for path in upload(client, ("a.wav", wav()))])
-    assert shown(answer) == (["not scored: the server failed (ZeroDivisionError)"], [])
+    (answer,) = answers(client, "a.wav", wav())
+    assert answer["row"] == {"file": "a.wav", "error": "not scored: the server failed (ZeroDivisionError)"}
     assert left(desk) == [] and desk.player_files == {} and "ZeroDivisionError" in caplog.text
 
 
@@ -385,19 +296,17 @@ def test_the_server_tidies_up_by_itself(serving, monkeypatch):
     monkeypatch.setattr("nes2net.apps.serve.app._TIDY_EVERY", 0.05)
     monkeypatch.setattr("nes2net.apps.serve.desk._OFFERED_FOR", 0.0)
     client, desk = serving()
-    paths = upload(client, ("a.wav", wav()), ("never asked for.wav", wav()))
-    assert shown(ask_page(client, [given(paths[0])])) == ([], ["a.wav"])
-    # Not before the answer, because a.wav would be removed if the page asked late.
-    monkeypatch.setattr("nes2net.apps.serve.uploads._FORGOTTEN_AFTER", 0.0)
+    assert answers(client, "a.wav", wav())[0]["player"]
     wait(lambda: not left(desk))
 
 
-def test_no_more_files_come_over_http_than_can_wait(serving):
+@pytest.mark.parametrize("path", ["/api/score", "/page/score"])
+def test_no_more_files_come_over_http_than_can_wait(serving, path):
     client, _ = serving(Limits(max_size=2, waiting=1))
-    connections = [begun(client, 1_000_000, bytes(1000)) for _ in range(2)]
+    connections = [begun(client, 1_000_000, bytes(1000), path) for _ in range(2)]
 
     def answer():
-        return client.post("/api/score", files={"file": ("a.wav", wav())})
+        return client.post(path, files={"file": ("a.wav", wav())})
 
     wait(lambda: answer().status_code == 503)
     assert "busy" in answer().json()["error"] and answer().headers["retry-after"]

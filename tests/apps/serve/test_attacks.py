@@ -15,7 +15,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio, wait
+from builders import PATIENCE, needs_serve, wait
 from builders.page_requests import left, send, wav
 
 from nes2net.apps.serve.desk import Limits
@@ -25,7 +25,7 @@ pytest.importorskip("websockets")
 listen_server = pytest.importorskip("nes2net.apps.listen.server")
 live = pytest.importorskip("builders.live")
 
-pytestmark = needs_gradio
+pytestmark = needs_serve
 
 HEADS = {"page": "GET /", "http": "POST /api/score", "listen": "GET /"}
 UPGRADE = {
@@ -155,7 +155,7 @@ def test_slow_bodies(serving, monkeypatch):
     monkeypatch.setattr(Guard.__init__, "__defaults__", ((), 1.0))
     client, desk = serving()
     port = client.base_url.port
-    for path in ("/api/score", "/gradio_api/upload"):
+    for path in ("/api/score", "/page/score"):
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM}\r\nContent-Length: 100000\r\n\r\n"
         assert exchange(port, head.encode(), PART, bytes(1000)) == 408
     monkeypatch.undo()
@@ -198,7 +198,7 @@ def test_huge_frames(ports):
 
 def test_a_websocket_where_none_is(ports, caplog):
     """Without a word in the log."""
-    for path in ("/", "/api/score", "/gradio_api/queue/join"):
+    for path in ("/", "/api/score", "/page/score"):
         head = request("listen", ports["page"]).replace(b"GET /", b"GET " + path.encode(), 1)
         assert exchange(ports["page"], head) == (200 if path == "/" else 404)
     assert not caplog.records

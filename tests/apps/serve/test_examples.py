@@ -11,7 +11,7 @@ import sys
 import threading
 
 import pytest
-from builders import needs_gradio, wait
+from builders import needs_serve, wait
 from conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
@@ -22,7 +22,7 @@ def Worker():
     return runpy.run_path(str(SCRIPT))["Worker"]
 
 
-@needs_gradio
+@needs_serve
 def test_the_requests_of_the_manual_have_the_answers_that_it_shows(server, speech):
     page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
     [session] = re.findall(r"```console\n(.*?)```", page, re.DOTALL)

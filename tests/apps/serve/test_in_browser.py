@@ -1,8 +1,6 @@
 """The page in a real browser: uploads, scores, listening, downloads, and no request to elsewhere."""
 
 import json
-import re
-import shutil
 import threading
 from itertools import count
 from pathlib import Path
@@ -10,41 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio, wait
+from builders import PATIENCE, wait
+from builders.browser import CARD, IN_BROWSER, audio, drop, rows_of
 from builders.page_requests import left
 from builders.voices import voice
 
 from nes2net.cli.main import main
 from nes2net.scoring.decisions import Decider
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, needs_gradio, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
-ARGUMENTS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
-    --disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required
-    --use-fake-device-for-media-stream --use-fake-ui-for-media-stream""".split()
-WAIT = 1000 * PATIENCE  # milliseconds
-CARD = ".n2-card:not([hidden])"
-
-
-@pytest.fixture
-def page():
-    """A page that must ask this machine alone, and make no error."""
-    asked, errors = [], []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=WAIT)
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        context.grant_permissions(["microphone"])
-        page = context.new_page()
-        page.set_default_timeout(WAIT)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        # Gradio asks for what was recorded, to show it until it is scored; an upload is not given out again.
-        page.on("response", lambda a: a.status < 400 or "/file=" in a.url or errors.append(f"{a.status} {a.url}"))
-        yield page
-        browser.close()
-    assert asked and all(re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:http://127\.0\.0\.1:)", url) for url in asked)
-    assert errors == []
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture
@@ -63,21 +35,18 @@ def held_after_one(monkeypatch):
     may_go_on.set()
 
 
-def audio(page, expression):
-    page.wait_for_function(f"document.querySelector('{CARD} audio')?.readyState >= 1")
-    return page.evaluate(f"document.querySelector('{CARD} audio').{expression}")
-
-
 def listen_from(page, share, within):
     """Click into the picture at ``share`` of its width: the player starts there, before ``within`` of the recording."""
-    picture, duration = page.locator(f"{CARD} .n2-picture"), audio(page, "duration")
+    picture = page.locator("#picture")
+    duration = audio(page, "duration")
     # The page itself reads the place, because the player goes on while Playwright asks.
-    read_place = "(event) => { event.target.playedFrom = [event.target.currentTime]; }"
+    page.evaluate("delete audio.playedFrom")
+    read_place = "() => { audio.playedFrom = audio.currentTime; }"
     audio(page, f"addEventListener('playing', {read_place}, {{ once: true }})")
     box = picture.bounding_box()
     picture.click(position={"x": share * box["width"], "y": 0.6 * box["height"]})
-    (place,) = page.wait_for_function(f"document.querySelector('{CARD} audio').playedFrom").json_value()
-    assert share * duration - 0.1 < place < within * duration
+    wait(lambda: page.evaluate("'playedFrom' in audio"))
+    assert share * duration - 0.1 < page.evaluate("audio.playedFrom") < within * duration
 
 
 def check_widths(page):
@@ -95,17 +64,16 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     files = [tmp_path / "long.flac", *(speech / name for name in names)]
     minute = voice(seconds=60)
     soundfile.write(files[0], np.concatenate([0 * minute, minute, 0 * minute]), 16000)
-    page.goto(str(client.base_url))
-    page.wait_for_selector("#n2-files input[type=file]", state="attached")
-    page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])
-    page.wait_for_selector("[data-n2-unscored]")  # rows come as files are done
-    early = page.locator(".n2-table tbody tr").all_inner_texts()
-    assert len(early) == 1 and early[0].startswith("long.flac") and not page.locator(CARD).count()
+    drop(page, client, *files)
+    page.wait_for_selector(CARD)  # rows come as files are done
+    wait(lambda: "2 of 5, talk.wav" in page.locator("#progress").inner_text())
+    assert page.locator("#table tbody tr").count() == 1
+    assert page.locator(f"{CARD} h2").inner_text() == "long.flac"
     held_after_one.set()
-    page.wait_for_selector(CARD)
+    page.wait_for_selector("#progress", state="hidden")
     main(["predict", *map(str, files), "--model", str(model), "--device", "cpu", "--json"])
     expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    lines = [line.split("\t") for line in page.locator(".n2-table tbody tr").all_inner_texts()]
+    lines = rows_of(page)
     assert len(lines) == 5
     for line, file, row in zip(lines[:4], files, expected):
         probability = 1 / (1 + np.exp(-calibration([row["score"]])[0]))
@@ -117,7 +85,7 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     assert f"mean of {expected[0]['windows']} windows" in page.locator(CARD).inner_text()
     assert audio(page, "duration") == 180
     listen_from(page, 0.5, 0.6)
-    page.click("[data-n2-pick='3']")
+    page.click("#table tr:nth-child(3) button")
     assert page.locator(f"{CARD} h2").inner_text() == "talk.mp3"
     assert audio(page, "duration") == pytest.approx(expected[2]["duration"], abs=0.01)
     listen_from(page, 0.25, 0.6)
@@ -132,33 +100,32 @@ def test_rows_of_several_files_appear_as_they_are_scored(
 
 
 def test_the_page_says_what_comes_and_breaks_names_of_files_at_their_separators_only(
-    page, serving, speech, calibration, tmp_path
+    page, serving, speech, calibration
 ):
     """On the screen of a phone, before and after an upload; the table itself does not stick out."""
     client, _ = serving(decider=Decider(calibration))
     page.set_viewport_size({"width": 400, "height": 900})
     page.goto(str(client.base_url))
-    assert "What you get for each recording" in page.locator("#n2-results").inner_text()
-    files = [tmp_path / name for name in ("interview_2024_05_minister.wav", "notes_of_meeting.txt")]
-    files[0].write_bytes((speech / "talk.wav").read_bytes())
-    files[1].write_text("no recording")
-    page.wait_for_selector("#n2-files input[type=file]", state="attached")
-    page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])
-    page.wait_for_selector(CARD)
-    names = page.locator(".n2-table tbody th")
-    assert names.all_inner_texts() == [file.name for file in files]
+    assert "What you get for each recording" in page.locator("main").inner_text()
+    first = ("interview_2024_05_minister.wav", (speech / "talk.wav").read_bytes())
+    second = ("notes_of_meeting.txt", b"no recording")
+    drop(page, client, first, second)
+    page.wait_for_selector("#table tr:nth-child(2)")
+    assert not page.locator("#empty").is_visible()
+    names = page.locator("#table tbody th")
+    assert names.all_inner_texts() == [first[0], second[0]]
     lines_of_pieces = """(header) => {
         const walker = document.createTreeWalker(header, NodeFilter.SHOW_TEXT), counts = [];
         while (walker.nextNode()) {
             const range = document.createRange();
             range.selectNodeContents(walker.currentNode);
-            counts.push([walker.currentNode.data, range.getClientRects().length]);
+            if (range.getClientRects().length) counts.push([walker.currentNode.data, range.getClientRects().length]);
         }
         return counts;
     }"""
     pieces = [["interview_", 1], ["2024_", 1], ["05_", 1], ["minister.", 1], ["wav", 1]]
     assert names.first.evaluate(lines_of_pieces) == pieces
-    table = page.locator(".n2-wide").first
+    table = page.locator("#table")
     assert table.evaluate("(element) => element.scrollWidth") == table.evaluate("(element) => element.clientWidth")
     check_widths(page)
 
@@ -175,16 +142,18 @@ def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
 
 
 def test_a_recording_of_the_microphone_is_scored(page, serving):
-    """A browser's fake device beeps; the recording comes as WebM or WAV."""
+    """A browser's fake device beeps; the recording comes as WebM."""
     client, desk = serving()
     page.goto(str(client.base_url))
-    page.locator("header .n2-microphone").wait_for()  # shown once the page has found a microphone
+    page.locator("header .microphone").wait_for()  # shown once the page has found a microphone
     assert "or record one" in page.locator("header").inner_text()
-    page.locator("#n2-microphone button", has_text="Record").click()
-    page.locator("#n2-microphone .duration", has_not_text="0:00").wait_for()  # a second is recorded
-    page.locator("#n2-microphone button", has_text="Stop").first.click()
-    page.wait_for_selector(".n2-card")
+    page.click("#record")
+    page.wait_for_timeout(1500)  # records
+    page.click("#stop")
+    page.wait_for_selector(CARD)
+    assert page.locator("#record").is_visible()
+    assert not page.locator("#stop").is_visible()
     assert 0.5 < audio(page, "duration") < PATIENCE
-    assert np.isfinite(float(page.locator(".n2-verdict").inner_text().replace("−", "-")))
+    assert np.isfinite(float(page.locator(".verdict").inner_text().replace("−", "-")))
     assert "no calibrated probability" in page.locator(CARD).inner_text()
     wait(lambda: not left(desk))

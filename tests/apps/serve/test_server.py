@@ -11,8 +11,8 @@ from contextlib import suppress
 import httpx
 import pytest
 import torch
-from builders import PATIENCE, needs_gradio
-from builders.page_requests import send
+from builders import PATIENCE, needs_serve
+from builders.page_requests import lines, send, wav
 
 from nes2net.apps.export.formats import export
 from nes2net.apps.serve import server
@@ -44,20 +44,20 @@ def started(model, tmp_path):
 
 
 @pytest.mark.slow
-@needs_gradio
+@needs_serve
 @POSIX
 @pytest.mark.parametrize("number, ended", [(signal.SIGINT, (0, "stopped", "")), (signal.SIGHUP, (143, "", ""))])
 def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, speech, small, tmp_path, number, ended):
-    """An open page does not disturb its end, and nothing is left."""
+    """A recording that is being scored does not disturb its end, and nothing is left."""
     process, address = started()
     assert address.startswith("http://127.0.0.1:78")
     assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         assert send(client, speech / "talk.wav").json()["score"] == small.score(speech / "talk.wav")
-        assert "<gradio-app" in client.get("/").text
-        with suppress(httpx.RemoteProtocolError), client.stream("GET", "/gradio_api/heartbeat/one") as stream:
-            for line in stream.iter_lines():
-                if line:
+        assert "page.js" in client.get("/").text
+        with suppress(httpx.RemoteProtocolError):
+            for line in lines(client, "long.wav", wav(1000)):
+                if line.get("step") == "decoding":
                     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out.strip(), err) == ended
@@ -74,7 +74,7 @@ class SendsSignal:
         signal.raise_signal(self.number)
 
 
-@needs_gradio
+@needs_serve
 @POSIX
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, number, status):
@@ -86,8 +86,6 @@ def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, numbe
 
     monkeypatch.setattr(server, "Desk", interrupted)
     monkeypatch.setattr(server._Server, "run", lambda *_, **__: pytest.fail("the server was started"))
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
     before = signal.getsignal(number)
     ended_with, out, _ = command(["serve", "--model", model, "--device", "cpu"])
     assert ended_with == status
@@ -96,7 +94,7 @@ def test_a_signal_while_it_starts_is_not_lost(command, model, monkeypatch, numbe
 
 
 @pytest.mark.slow
-@needs_gradio
+@needs_serve
 @POSIX
 def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, tmp_path):
     words = ("--host", "0.0.0.0", "--allow-name", "lab.example", "--workers", "2")
@@ -114,7 +112,7 @@ def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm
 
 
 @pytest.mark.slow
-@needs_gradio
+@needs_serve
 def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
@@ -126,7 +124,7 @@ def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
     assert row["scores"] == pytest.approx(small.score_track(speech / "talk.wav", hop=row["hop"]).scores, abs=1e-4)
 
 
-@needs_gradio
+@needs_serve
 @POSIX
 def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(small, tmp_path, monkeypatch):
     """Started with four threads for two workers, the session of onnxruntime has two."""
@@ -135,8 +133,6 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
     exported = export(small, "onnx", tmp_path / "small.onnx")
     desks = []
     monkeypatch.setattr(server._Server, "run", lambda self, **_: desks.append(self.desk))  # stops at once
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
     threads = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
@@ -147,7 +143,7 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
     assert desk.detector.session.get_session_options().intra_op_num_threads == 2
 
 
-@needs_gradio
+@needs_serve
 def test_wrong_input_is_one_line(model, tmp_path, capsys):
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -166,8 +162,9 @@ def test_wrong_input_is_one_line(model, tmp_path, capsys):
             assert out == "" and err.count("\n") == 1 and message in err
 
 
-def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
+@pytest.mark.parametrize("library", ["fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"])
+def test_without_its_libraries_it_says_what_to_install(model, monkeypatch, capsys, library):
+    monkeypatch.setitem(sys.modules, library, None)
     assert main(["serve", "--model", str(model)]) == 2
     assert capsys.readouterr().err.rstrip().endswith(how_to_install("serve"))
 

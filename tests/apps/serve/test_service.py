@@ -11,7 +11,7 @@ from http import HTTPStatus
 import httpx
 import jsonschema
 import pytest
-from builders import PATIENCE, loud_is_fake, needs_gradio, wait
+from builders import PATIENCE, loud_is_fake, needs_serve, wait
 from builders.page_requests import send, wav
 from conftest import REPOSITORY
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions import Decider
 
-pytestmark = needs_gradio
+pytestmark = needs_serve
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech
     health, refused = client.get("/health"), send(client, speech / "talk.wav")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
     assert refused.status_code == 503 and "being stopped" in refused.json()["error"] and refused.headers["retry-after"]
-    assert client.post("/gradio_api/upload", files={"files": wav()}).status_code == 503
+    assert client.post("/page/score", files={"file": wav()}).status_code == 503
     may_go_on.set()
     running.join(PATIENCE)
     assert answers[0].json()["score"] == small.score(speech / "talk.wav")

@@ -1,12 +1,12 @@
 """`nes2net serve` refuses a detector of source tracing at the start."""
 
-from builders import needs_gradio
+from builders import needs_serve
 from builders.source_tracing import REFUSED, save_tracing_detector
 
 from nes2net.lib.http_server import listening_socket
 
 
-@needs_gradio
+@needs_serve
 def test_a_detector_without_a_score_is_refused(command, tmp_path):
     tracing = save_tracing_detector(tmp_path / "tracing.pth")
     with listening_socket("127.0.0.1", range(0, 1)) as listener:

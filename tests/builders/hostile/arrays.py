@@ -20,9 +20,9 @@ from nes2net.scoring.embeddings import Embeddings
 IDS = [f"t{number}" for number in range(60)]
 ROWS = np.random.default_rng(0).normal(size=(60, 4)).astype("<f4")
 CASES: list[Case] = []
-_NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\): copy it and its list again, or embed again"
+_NO_ARRAY = r"e\.npy is not a file of embeddings or is damaged \(.*\); copy it and its list again, or embed again"
 _NO_TABLE = r"e\.parquet is not a file of embeddings or is damaged \("
-_NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\): remove it, and run the same"
+_NO_RESULT = r"a\.parquet is not a result of `nes2net scale` or is damaged \(.*\); remove it, and run the same"
 _NO_COUNT = r"scale\.json does not count the results beside it"
 
 
@@ -195,7 +195,7 @@ class _Results:
 
     def __init__(self) -> None:
         self.record: dict[str, Any] = {"run": {"model": "x"}, "total": 2, "scored": 1, "failures": {}}
-        self.facts: Any = {"shard": "a", "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
+        self.facts: Any = {"shard": "a", "run": {}, "stamp": "b", "rows": 2, "scored": 1, "seconds": 1.0}
         self.columns: dict[str, Any] = {"id": ["u1", "u2"], "score": [0.5, None], "error": [None, "bad"]}
         self.further_facts: dict[str, str] = {}
 

@@ -16,7 +16,7 @@ _FRAMES = 50
 def _read(path: Path) -> Any:
     from nes2net.scoring.segment_file import read_segment_scores
 
-    return list(read_segment_scores(path).scores)
+    return list(read_segment_scores(path))
 
 
 def _rows(*values: object) -> str:

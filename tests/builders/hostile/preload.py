@@ -3,6 +3,7 @@
 from importlib import import_module, util
 
 import builders.hostile
+from nes2net.data.registry import corpora
 from nes2net.models import registry
 
 for _name in (
@@ -19,6 +20,6 @@ for _name in (
     *(f"builders.hostile.{family}" for family in builders.hostile.FAMILIES),
 ):
     import_module(_name)
-for _parts in (registry.frontends, registry.aggregations, registry.backends, registry.corpora):
+for _parts in (registry.frontends, registry.aggregations, registry.backends, corpora):
     for _name in _parts.names():
         _parts.get(_name)

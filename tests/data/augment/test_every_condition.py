@@ -12,11 +12,12 @@ from builders.voices import voice
 from nes2net import InputError
 from nes2net.data.augment import NoiseAugmentation, Sources
 from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.conditions import create_condition, default_conditions
 from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
+from nes2net.data.registry import effects
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
-from nes2net.models.registry import create_condition, default_conditions, effects
 
 NAMES = [
     f"{name}:{strength:g}" if strength is not None else name

@@ -12,10 +12,11 @@ from scipy.signal import correlate
 
 from nes2net import InputError
 from nes2net.data.augment import Sources, timing
+from nes2net.data.augment.conditions import create_condition
 from nes2net.data.augment.effect import InOrder, OneOf
 from nes2net.data.augment.rooms import room_response
+from nes2net.data.registry import effects
 from nes2net.lib.errors import MissingLibrary
-from nes2net.models.registry import create_condition, effects
 
 
 def rng(seed=0):

@@ -8,8 +8,8 @@ from builders.files import folder, write
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
 
 TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
 KEY_LA = (

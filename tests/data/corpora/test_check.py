@@ -14,11 +14,11 @@ from nes2net.data.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, ge
 from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import key_digest
 from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import write_rttm
-from nes2net.models.registry import corpora
-from nes2net.training.data import check_unseen, read_trials
 from nes2net.training.recipes.data import DataConfig
+from nes2net.training.trials import check_unseen, read_trials
 
 ROOTS = dict.fromkeys(("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), ".")
 ROOTS |= {name: name for name in ("partialspoof", "generic")}

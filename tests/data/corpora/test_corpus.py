@@ -8,9 +8,9 @@ import pytest
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
-from nes2net.models.registry import corpora
 
 
 @pytest.mark.parametrize("name", corpora.names())

@@ -14,9 +14,9 @@ from nes2net.data.corpora.check import check_corpus
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.data.corpora.trial import Trial
+from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
 
 
 @pytest.mark.parametrize("name", CORPORA)

@@ -11,8 +11,8 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.data.corpora import asvspoof2019_la, hub
 from nes2net.data.corpora.pack import pack
+from nes2net.data.registry import corpora
 from nes2net.evaluation.judgements import Scores
-from nes2net.models.registry import corpora
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError
-from nes2net.models.registry import corpora
-from nes2net.scoring.judgement import judgement_of
+from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import read_scores
 
 
@@ -87,7 +87,7 @@ def test_a_decimal_comma_is_named(path, text):
 def test_a_header_without_scores_is_called_a_header(path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=f"scores.txt: no column of scores in the header .*{message}") as error:
-        judgement_of(path).scores(path)
+        ScoreFile.of(path).judgement.scores(path)
     header = text.split("\n")[0]
     assert header.replace("\t", "\\t") in str(error.value)
 

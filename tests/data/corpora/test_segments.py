@@ -8,12 +8,16 @@ from builders.files import write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data.corpora.segments import any_spoof, check_labels, covering, labels_of, read_segments
+from nes2net.data.corpora.segments import any_spoof, check_labels, covering, covering_segments, labels_of
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.metrics.localisation import Segment, pool_labels, rttm_text
+from nes2net.metrics.localisation import Segment, pool_labels, read_rttm, rttm_text
 
 LABELS = {"bonafide": "bonafide", "spoof": "spoof", "fake": "spoof"}
+
+
+def read_segments(path, durations, labels, uncovered=None):
+    return covering_segments(read_rttm(path), path, durations, labels, uncovered)
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))

@@ -7,7 +7,7 @@ from builders.files import write
 
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
-from nes2net.metrics.localisation.label_files import map_rttm, rttm_text, write_audacity
+from nes2net.metrics.localisation.label_files import map_rttm, read_audacity, rttm_text, write_audacity
 
 
 def test_frames_and_mapping_become_the_published_text(tmp_path):
@@ -45,7 +45,8 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
 
 def test_a_malformed_line_is_named(tmp_path):
     for line, message in (
-        ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA>", "expected 10 fields .* found 9"),
+        ("SPEAKER a 1 0 1 <NA> <NA>", "expected 8 to 10 fields .* found 7"),
+        ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA> x", "expected 8 to 10 fields .* found 11"),
         ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),
         ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "expected a number as start, found 'x'"),
         ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "a start is 0 to 10000000 s, not '-1'"),
@@ -56,3 +57,35 @@ def test_a_malformed_line_is_named(tmp_path):
             read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
     with pytest.raises(InputError, match=r"line 1: a duration is 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
+
+
+def test_comments_speakers_and_missing_last_fields_of_nist_are_read(tmp_path):
+    lines = [
+        ";; made by another program",
+        "SPKR-INFO a 1 <NA> <NA> <NA> unknown ann <NA> <NA>",
+        "SPEAKER a 1 0.0 0.5 <NA> <NA> bonafide",
+        "SPEAKER a 1 0.5 0.5 <NA> <NA> spoof <NA>",
+    ]
+    path = write(tmp_path / "a.rttm", "\n".join(lines))
+    assert read_rttm(path) == {"a": [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.0)]}
+
+
+def test_a_label_file_of_audacity_is_read_again(tmp_path):
+    segments = [Segment("bonafide", 0.0, 0.5), Segment("spoof", 0.5, 1.25)]
+    path = tmp_path / "a.labels.txt"
+    write_audacity(path, segments)
+    assert read_audacity(path) == segments
+
+
+def test_ranges_of_frequencies_of_audacity_are_skipped(tmp_path):
+    path = write(tmp_path / "a.labels.txt", "0.5\t1.0\tspoof\n\\\t100.0\t8000.0\n")
+    assert read_audacity(path) == [Segment("spoof", 0.5, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "line, message", [("0.5 1.0 spoof", "between tabs"), ("x\t1\tspoof", "expected a number as start")]
+)
+def test_a_malformed_line_of_audacity_is_named(tmp_path, line, message):
+    path = write(tmp_path / "a.labels.txt", f"0.0\t0.5\treal\n{line}\n")
+    with pytest.raises(InputError, match=rf"line 2: .*{message}"):
+        read_audacity(path)

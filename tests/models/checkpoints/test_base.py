@@ -11,6 +11,7 @@ from nes2net import Detector, InputError
 from nes2net.apps.export.formats import export
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+from nes2net.models.loading import Checkpoint
 
 WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
 
@@ -163,17 +164,19 @@ def test_without_a_base_everything_is_saved(small_model, tmp_path):
     assert torch.equal(logits(found), logits(detector)) and found.base is None and found.frontend.adapted
 
 
-def test_what_was_trained_loads_into_a_detector_with_its_base(trained):
+def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path):
     """As when a run goes on, or takes its best epoch back."""
     other = shaken(copy.deepcopy(trained), seed=2)
     assert not torch.equal(logits(other), logits(trained))
-    other.load_published(trained.trained_state_dict(), "epoch_1.pth")
+    record = {"base": trained.base}
+    path = tmp_path / "epoch_1.pth"
+    other.load(Checkpoint.of(path, trained.trained_state_dict(), record))
     assert torch.equal(logits(other), logits(trained))
     state_dict = dict(trained.trained_state_dict())
     key = next(key for key in state_dict if key.endswith("lora_A"))
     del state_dict[key]
     with pytest.raises(InputError, match=re.escape(f"does not fit this model; missing: {key}")):
-        other.load_published(state_dict, "epoch_1.pth")
+        other.load(Checkpoint.of(path, state_dict, record))
 
 
 def test_averages_have_one_base(trained, tmp_path):

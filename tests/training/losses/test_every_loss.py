@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.models.registry import losses
 from nes2net.training.losses.by_name import create_loss, with_head
+from nes2net.training.registry import losses
 
 MODEL = {"frontend": {"name": "lps", "num_bins": 32}, "aggregation": "last"}
 HARD = torch.tensor([0, 0, 1, 0, 1, 0, 0])

@@ -12,8 +12,8 @@ from conftest import REPOSITORY
 from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
-from nes2net.models.registry import corpora
-from nes2net.training.distributed import PRECISIONS
+from nes2net.data.registry import corpora
+from nes2net.training.distributed import IN_SCORING
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.documentation import all_keys
@@ -241,8 +241,8 @@ def test_what_a_recipe_says_about_itself_changes_no_run(path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("about: 5", "recipe: about is a list of texts, not 5"),
-        ("sources: [seed]", r"recipe: sources is a mapping of keys, such as train\.lr, to texts, not \['seed'\]"),
+        ("about: 5", "`about` is a list of texts, not 5"),
+        ("sources: [seed]", r"`sources` is a mapping of keys to texts, not \['seed'\]"),
     ],
 )
 def test_notes_of_another_type_are_refused(path, text, message):
@@ -348,7 +348,7 @@ def test_the_choices_are_those_that_training_has():
     """Recipes stand below the rooms that use them, so they name the choices themselves."""
     known = {key.name: key for key in all_keys()}
     assert (known["augment.algo"].schema["minimum"], known["augment.algo"].schema["maximum"]) == (0, ALGORITHMS[-1])
-    assert known["train.precision"].schema["enum"] == list(PRECISIONS)
+    assert known["train.precision"].schema["enum"] == list(IN_SCORING)
     assert known["data.corpus"].schema["default"] in corpora.names()
     assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))
 

@@ -1,0 +1,83 @@
+"""Conditions of a robustness test: an effect at one strength, by its name."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.sources import Sources
+from nes2net.data.registry import effects
+from nes2net.lib.contracts import PartCheck
+from nes2net.lib.errors import InputError, MissingLibrary, concerning
+
+
+def create_condition(text: str, sources: Sources | None = None) -> Effect:
+    """Build a condition of a robustness test: an effect at one strength.
+
+    Args:
+        text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+        sources: folders of noises and impulse responses, for the effects that need them.
+
+    Raises:
+        InputError: if the name is unknown, or the strength or a source does not fit.
+    """
+    name, colon, strength = text.partition(":")
+    effect_class = effects.get(name)
+    try:
+        number = float(strength) if colon else None
+    except ValueError:
+        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+    with concerning(f"condition '{text}':"), effects.guarded(name):
+        effect = effect_class(number, sources)
+    return effects.checked(name, effect, check_effect)
+
+
+class ConditionSuite(NamedTuple):
+    """The default conditions of a robustness report."""
+
+    names: list[str]
+    """Conditions such as ``"mp3:16"``, effect by effect. The mildest strength of each effect comes first."""
+    left_out: dict[str, str]
+    """Name → reason, for the effects that this machine or the given sources do not allow."""
+
+
+def default_conditions(sources: Sources | None = None) -> ConditionSuite:
+    """List every effect at each of its default strengths.
+
+    If an effect needs a source or a library that is missing, ``left_out`` names the effect and the
+    reason.
+
+    Raises:
+        InputError: if a folder of ``sources`` cannot be used.
+    """
+    sources = sources or Sources()
+    suite = ConditionSuite([], {})
+    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
+        effect = effects.find(name)
+        if effect is None:
+            suite.left_out[name] = f"cannot be imported; nes2net info {name} says why"
+            continue
+        if missing := [source for source in effect.needs if not getattr(sources, source)]:
+            suite.left_out[name] = f"needs {' and '.join(missing)}"
+            continue
+        # Build one condition, to find out whether this machine can compute the effect.
+        texts = [f"{name}:{strength:g}" for strength in effect.strengths] or [name]
+        try:
+            create_condition(texts[0], sources)
+        except InputError as error:
+            if not isinstance(error, MissingLibrary) and "speech" not in effect.needs:
+                raise  # the user named a folder that cannot be used
+            suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
+        else:
+            suite.names.extend(texts)
+    return suite
+
+
+def check_effect(check: PartCheck, effect: Any, length: int) -> None:
+    """Check what an effect of another package makes of 1,000·``length`` samples of noise."""
+    generator = np.random.default_rng(0)
+    changed = check.call(effect, "__call__", 0.1 * generator.standard_normal(1000 * length, np.float32), generator)
+    fits = isinstance(changed, np.ndarray) and changed.ndim == 1 and changed.size and np.isfinite(changed).all()
+    check.that(bool(fits), "__call__ returned", changed, "finite samples, an array of shape (N,)")

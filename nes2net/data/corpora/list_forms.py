@@ -1,0 +1,118 @@
+"""Open lists of recordings in the forms of other toolkits as a header and rows.
+
+====================== =========================================================================
+CSV, TSV               a header, also SpeechBrain's ``ID,duration,wav,label``
+JSON lines             an object in each line: NeMo's manifests, ``metadata.jsonl`` of an
+                       AudioFolder, Lhotse's cuts of single recordings; also compressed (``.gz``)
+Kaldi                  ``wav.scp``, with ``utt2label`` and ``utt2spk`` beside it
+====================== =========================================================================
+
+A list names whole files. Commands, offsets and archives are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_json
+from nes2net.data.corpora.protocol import NumberedRows, read_csv
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import is_absent
+from nes2net.lib.text_files import read_rows, read_text
+
+#: Name of Kaldi's list of recordings.
+KALDI = "wav.scp"
+_USUAL_NAMES = ("metadata.csv", "meta.csv", "list.csv", "metadata.jsonl", "cuts.jsonl", "cuts.jsonl.gz", KALDI)
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz")
+# Kaldi's list beside wav.scp → the column that it becomes. Both have lines ``ID VALUE``.
+_KALDI_COLUMNS = {"utt2label": "label", "utt2spk": "speaker"}
+_TOLERANCE = 0.01  # seconds by which the durations of a cut and its recording may differ
+
+
+def is_list(path: Path) -> bool:
+    """Whether the name of ``path`` is the name of a list.
+
+    >>> [is_list(Path(name)) for name in ("train.jsonl.gz", "wav.scp", "text")]
+    [True, True, False]
+    """
+    return path.name == KALDI or path.name.lower().endswith(_SUFFIXES)
+
+
+def list_stem(path: Path) -> str:
+    """Return the name of a list without its suffix, in lower case."""
+    return path.name.lower().partition(".")[0]
+
+
+def find_list(folder: Path) -> Path | None:
+    """Find the list of ``folder``: one with a usual name, or the only one."""
+    lists = sorted(path for path in folder.iterdir() if is_list(path) and not path.is_dir())
+    for name in _USUAL_NAMES:
+        if folder / name in lists:
+            return folder / name
+    return lists[0] if len(lists) == 1 else None
+
+
+def open_list(path: Path) -> NumberedRows:
+    """Yield the header of a list, and then its rows, as (line number, fields).
+
+    Raises:
+        InputError: if a line is malformed, or names a command or a part of a recording.
+    """
+    if path.name == KALDI:
+        return _rows_of_kaldi(path)
+    line = first_line(path)
+    if path.suffix == ".gz" or line.startswith("{"):
+        return rows_of_json(path, _flat_object)
+    return read_csv(path, "\t" if path.suffix == ".tsv" else delimiter_of(line) or ",")
+
+
+def _rows_of_kaldi(path: Path) -> NumberedRows:
+    if not is_absent(path.with_name("segments")):
+        raise InputError(
+            f"{path}: the file segments beside it cuts recordings into parts; cut the files, and remove it"
+        )
+    columns = {}
+    for name, column in _KALDI_COLUMNS.items():
+        file = path.with_name(name)
+        if not is_absent(file):
+            columns[column] = dict(row for _, row in read_rows(file, 2, f"utterance {column}"))
+    yield 1, ["id", "path", *columns]
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        id, _, recording = text.strip().partition(" ")
+        recording = recording.strip()
+        if not id:
+            continue
+        if "|" in recording:
+            raise InputError(f"{path}, line {line}: {shown(recording)} is a command, which is never run; write a file")
+        if ".ark:" in recording:
+            raise InputError(f"{path}, line {line}: {shown(recording)} lies in an archive; write a file")
+        yield line, [id, recording, *(values.get(id, "") for values in columns.values())]
+
+
+def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the keys and values of a line of JSON; of a cut, those of its recording and its supervision.
+
+    Raises:
+        ValueError: if the object is a part of a recording, or is made by a command.
+    """
+    if entry.get("type") not in (None, "MonoCut"):
+        raise ValueError(f"a {entry['type']} is not a single recording")
+    if entry.get("offset") or entry.get("start"):
+        raise ValueError("it begins within a recording; only whole files are read")
+    recording = entry.get("recording")
+    if not isinstance(recording, dict):
+        yield from entry.items()
+        return
+    if abs(entry["duration"] - recording["duration"]) > _TOLERANCE:
+        raise ValueError("it ends within a recording; only whole files are read")
+    [source] = recording["sources"]
+    if source["type"] != "file":
+        raise ValueError(f"its source is of the type {source['type']!r}, which is not read; expected 'file'")
+    yield "id", entry["id"]
+    yield "path", source["source"]
+    supervision: dict[str, Any] = next(iter(entry.get("supervisions") or ()), {})
+    yield from {**supervision.get("custom", {}), **entry.get("custom", {})}.items()
+    yield "speaker", supervision.get("speaker")
+    yield "language", supervision.get("language")

@@ -1,0 +1,97 @@
+"""The names of corpora and of effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.registry import Registry
+
+if TYPE_CHECKING:
+    from nes2net.data.augment import Effect
+    from nes2net.data.corpora.corpus import Corpus
+
+
+class CorpusRegistry(Registry["Corpus"]):
+    """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
+
+    def get(self, name: str) -> Corpus:
+        """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
+        if not name.startswith("hub:"):
+            return super().get(name)  # type: ignore[no-any-return]
+        from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
+
+        return hub_corpus(name)
+
+    def check(self, name: str, registered: Any) -> None:
+        """Check a corpus of another package, and let its methods check the labels that they list."""
+        super().check(name, registered)
+        for method in ("trials", "read_protocol", "read_keys"):
+            if method not in vars(registered):
+                listing = partial(_checked_trials, self.subject(name), method, getattr(registered, method))
+                object.__setattr__(registered, method, listing)  # a corpus is a frozen dataclass
+
+
+def _checked_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    with raised_by(subject, method):
+        trials = list(listing(*args, **options))
+        labels = {trial.label: trial.id for trial in trials}
+    for label, id in labels.items():
+        fits = label in ("bonafide", "spoof", None)
+        PartCheck(subject).that(fits, f"{method} gave trial '{id}' the label", label, "'bonafide', 'spoof' or None")
+    return trials
+
+
+#: The corpora whose module has their name.
+_IN_MODULES_OF_THEIR_NAME = (
+    "asvspoof2019_la asvspoof2021_la asvspoof2021_df asvspoof5 in_the_wild ctrsvdd partialspoof mlaad spoofceleb "
+    "deepfake_eval_2024 codecfake wavefake fake_or_real dfadd add2022 add2023 add2023_track3 stopa compspoof "
+    "librisevoc habla asvspoof_laundered famous_figures partialedit llamapartialspoof hq_mpsd speechfake generic "
+    "shards"
+).split()
+corpora = CorpusRegistry(
+    "corpus",
+    "corpora",
+    {
+        **{name: f"nes2net.data.corpora.{name}:CORPUS" for name in _IN_MODULES_OF_THEIR_NAME},
+        "at_add_track1": "nes2net.data.corpora.at_add:TRACK_1",
+        "at_add_track2": "nes2net.data.corpora.at_add:TRACK_2",
+    },
+    "nes2net.data.corpora.corpus:Corpus",
+    registers="instance",
+)
+effects: Registry[Effect] = Registry(
+    "condition",
+    "effects",
+    {
+        "mp3": "nes2net.data.augment.codecs:Mp3",
+        "aac": "nes2net.data.augment.codecs:Aac",
+        "opus": "nes2net.data.augment.codecs:Opus",
+        "g722": "nes2net.data.augment.codecs:G722",
+        "alaw": "nes2net.data.augment.codecs:ALaw",
+        "ulaw": "nes2net.data.augment.codecs:MuLaw",
+        "gsm": "nes2net.data.augment.codecs:Gsm",
+        "amr_nb": "nes2net.data.augment.codecs:AmrNb",
+        "telephone": "nes2net.data.augment.channels:Telephone",
+        "resample": "nes2net.data.augment.channels:Resample",
+        "white": "nes2net.data.augment.noise:White",
+        "pink": "nes2net.data.augment.noise:Pink",
+        "babble": "nes2net.data.augment.noise:Babble",
+        "noise": "nes2net.data.augment.noise:MusanNoise",
+        "music": "nes2net.data.augment.noise:MusanMusic",
+        "speech": "nes2net.data.augment.noise:MusanSpeech",
+        "room": "nes2net.data.augment.rooms:Room",
+        "rir": "nes2net.data.augment.rooms:MeasuredRoom",
+        "gain": "nes2net.data.augment.channels:Gain",
+        "clip": "nes2net.data.augment.channels:Clip",
+        "trim": "nes2net.data.augment.timing:Trim",
+        "cut": "nes2net.data.augment.timing:Cut",
+        "speed": "nes2net.data.augment.timing:Speed",
+        "pitch": "nes2net.data.augment.timing:Pitch",
+        "rawboost": "nes2net.data.augment.rawboost:RawBoost",
+    },
+    "nes2net.data.augment.effect:Effect",
+    given=("strength", "sources"),
+)

@@ -1,0 +1,232 @@
+"""Tables of names: a :class:`Registry` finds parts, corpora, commands and others by name, also those of other packages.
+
+Each district has its tables in a module ``registry``. The command line and the recipes use the same
+names. Each name stands for an object, written as ``"module:attribute"``. The module is imported
+when the object is first needed, so that listing names is fast. Installed packages add their own
+names by entry points (see docs/extending.md).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import resolve_name
+from typing import Any, Generic, Literal, TypeVar
+
+from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.errors import InputError, check_known, one_line
+from nes2net.lib.source_text import spec_of
+from nes2net.lib.terminal import print_note
+
+#: Key of the packages of parts in checkpoints and records (:func:`packages_of`).
+PACKAGES_KEY = "packages"
+T = TypeVar("T")
+
+
+def existing(table: Mapping[str, str]) -> dict[str, str]:
+    """Omit the names from ``table`` whose module does not exist, because users may delete apps, tasks and judgements."""
+    return {name: target for name, target in table.items() if spec_of(target.partition(":")[0])}
+
+
+class Registry(Generic[T]):
+    """A table of names. Each name stands for an object in a module, such as a factory of parts or a corpus.
+
+    Args:
+        kind: the word for a registered object in messages, such as ``"back-end"``.
+        table: name → ``"module:attribute"``.
+        base: the class of the parts of other packages, as ``"module:class"``.
+        registers: what a name stands for: a subclass of ``base``, a subclass or a function that
+            builds a part (``"factory"``), or an instance.
+        given: parameters of the constructor that nes2net sets; all others must have defaults.
+        group: name of the entry points by which installed packages add names, after ``nes2net.``.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        table: dict[str, str],
+        base: str,
+        *,
+        registers: Literal["class", "factory", "instance"] = "class",
+        given: Sequence[str] = (),
+    ) -> None:
+        self.kind = kind
+        self.group = f"nes2net.{group}"
+        self.base = base
+        self.registers = registers
+        self.given = given
+        self._built_in = table
+
+    @cached_property
+    def _added(self) -> dict[str, list[EntryPoint]]:
+        """Name → entry points of other packages with this name, of which there should be one."""
+        added: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            added.setdefault(point.name, []).append(point)
+        return added
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
+        return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
+
+    def names(self, *, installed: bool = True) -> list[str]:
+        """List all registered names, sorted; only this package's names if ``installed`` is false."""
+        return sorted(self._table if installed else self._built_in)
+
+    def target(self, name: str) -> str:
+        """Return ``"module:attribute"`` of the object registered under ``name``."""
+        return self._table[name]
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether the object registered under ``name`` belongs to this package."""
+        return name in self._built_in
+
+    def package_of(self, name: str) -> str:
+        """Return distribution and version of the package that adds ``name``; empty if not known."""
+        points = [] if name in self._built_in else self._added.get(name, [])
+        return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
+
+    def subject(self, name: str) -> str:
+        """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
+        package = self.package_of(name)
+        return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
+
+    def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
+        """Make a context in which an error in another package's code becomes one line."""
+        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
+
+    def checked(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
+        """Return ``part``, after a check of what it computes if it belongs to another package."""
+        if name not in self._built_in:
+            from nes2net.lib.part_checks import check_part  # imported late, because it imports torch
+
+            check_part(self.subject(name), part, check_length, *facts)
+        return part
+
+    def add(self, name: str, target: str) -> None:
+        """Register ``target`` (``"module:attribute"``) under ``name``.
+
+        Raises:
+            InputError: if the name is taken, or ``target`` is not of the form
+                ``"module:attribute"``.
+        """
+        if not all(target.partition(":")):
+            raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
+        if name in self._table:
+            raise InputError(f"{self.kind} '{name}' is registered already as {self._table[name]}")
+        self._table[name] = target
+
+    def get(self, name: str) -> Any:
+        """Import the object that is registered under ``name``.
+
+        Raises:
+            InputError: if the name is unknown (the message suggests the nearest name), or if the
+                object of an installed package cannot be imported or breaks its contract, or if several
+                packages add it.
+        """
+        check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
+        self._check_owner(name)
+        if name in self._built_in:
+            return resolve_name(self._built_in[name])
+        try:
+            registered = resolve_name(self._table[name])
+        except Exception as error:  # the code of another package may raise any error
+            raise InputError(
+                f"{self.subject(name)} cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
+            ) from error
+        self.check(name, registered)
+        return registered
+
+    def find(self, name: str) -> Any | None:
+        """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
+        with suppress(InputError):
+            return self.get(name) if name in self._table else None
+        return None
+
+    def _check_owner(self, name: str) -> None:
+        """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
+        points = self._added.get(name, [])
+        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
+        if owners and name in self._built_in:
+            del self._added[name]
+            print_note(
+                f"{self.kind} '{name}' is the one of nes2net; that of {' and '.join(owners)} cannot be used: its author "
+                "has to choose a new name"
+            )
+        elif len(owners) > 1:
+            raise InputError(
+                f"{self.kind} '{name}' is added by {' and by '.join(owners)}: uninstall all of these packages but one"
+            )
+
+    def check(self, name: str, registered: Any) -> None:
+        """Check what the entry point ``name`` of another package names, before a part is built.
+
+        Raises:
+            BrokenPart: if ``registered`` is not of the declared class, or its constructor cannot be called.
+        """
+        check = PartCheck(self.subject(name))
+        part_class = type(registered) if self.registers == "instance" else registered
+        fits = self.registers == "factory" and callable(registered)
+        if inspect.isclass(part_class):
+            fits = issubclass(part_class, resolve_name(self.base))
+        check.that(fits, "its entry point names", registered, f"a part of the class {self.base}")
+        if self.registers == "instance":
+            return
+        for argument in inspect.signature(registered).parameters.values():
+            is_free = argument.default is not argument.empty or argument.name in self.given
+            is_free = is_free or argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+            check.that(is_free, "its constructor has no default for", argument.name, "one, because it is an option")
+
+    def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
+
+        The options may include parameters that nes2net sets.
+
+        Raises:
+            InputError: if a name or option is unknown (the message suggests the nearest name), or
+                if the value of an option has another type or range than the factory declares.
+        """
+        from nes2net.lib.options import check_options  # imported late, so that listing names needs no pydantic
+
+        factory = self.get(name)
+        owner = f"{self.kind} '{name}'"
+        parameters = inspect.signature(factory).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
+        check_options(factory, options, owner)
+        return factory
+
+    def create(self, name: str, **options: Any) -> T:
+        """Call the factory that is registered under ``name`` with ``options``.
+
+        Raises:
+            InputError: as for :meth:`checked_factory`; also if the part has too many weights or
+                modules (:func:`nes2net.lib.module_size.limited_size`).
+        """
+        from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
+
+        factory = self.checked_factory(name, options)
+        with limited_size(f"{self.kind} '{name}'"), self.guarded(name):
+            return factory(**options)
+
+
+def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
+    """List the packages of the ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
+    packages = {f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts}
+    return {part: package for part, package in packages.items() if package}
+
+
+def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -> None:
+    """Raise :class:`InputError` if a part is not installed whose package the file ``owner`` names."""
+    named = packages if isinstance(packages, dict) else {}
+    for registry in registries:
+        for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:
+            if part.startswith(registry.kind):
+                package = str(named[part])
+                raise InputError(f"{owner} needs {part} of package {package} (pip install {package.partition(' ')[0]})")

@@ -1,0 +1,35 @@
+"""The names of judgements."""
+
+import dataclasses
+from typing import Any
+
+from nes2net.lib.contracts import PartCheck
+from nes2net.lib.registry import Registry, existing
+
+
+class JudgementRegistry(Registry[Any]):
+    """The names of judgements, which are frozen dataclasses."""
+
+    def check(self, name: str, registered: Any) -> None:
+        """Check a judgement of another package; its own name must be the name of its entry point."""
+        super().check(name, registered)
+        check = PartCheck(self.subject(name))
+        is_dataclass = dataclasses.is_dataclass(registered)
+        check.that(is_dataclass, "its entry point names", registered, "a frozen dataclass")
+        own_name = getattr(registered, "name", None)
+        check.that(own_name == name, "its attribute 'name' is", own_name, f"the name of its entry point, '{name}'")
+
+
+judgements = JudgementRegistry(
+    "judgement",
+    "judgements",
+    existing(
+        {
+            "scores": "nes2net.evaluation.judgements:Scores",
+            "frames": "nes2net.evaluation.judgements:Frames",
+            "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
+            "classes": "nes2net.evaluation.classes:Classes",
+        }
+    ),
+    "nes2net.scoring.judgement:Judgement",
+)

@@ -1,0 +1,141 @@
+"""The trials of a run: they are listed corpus by corpus, and training and development must differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.registry import corpora
+from nes2net.lib.errors import InputError, settings_called
+from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
+
+_WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
+
+
+def check_folders(data: DataConfig) -> None:
+    """Raise the error of :func:`read_trials` if the folder of a corpus is missing; this needs no PyTorch."""
+    parts: tuple[SetName, ...] = ("train", "dev")
+    for part in parts:
+        for corpus in data.parts(part):
+            has_folder = Path(corpus.root).exists() if corpus.root else corpora.get(corpus.name).home is not None
+            if not has_folder:
+                _trials_of(corpus, data, part)
+
+
+def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOOF, BONAFIDE)) -> list[Trial]:
+    """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
+
+    If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
+    ``for:LA_T_1``, so that trials of different corpora have different ids. The column ``corpus`` of a trial also
+    holds the alias. There is one exception: if the only corpus is a list of your own with a column
+    ``corpus``, the values of this column are kept.
+
+    Args:
+        labels: labels of the trials to list. The part must have trials of each label in ``labels``.
+
+    Raises:
+        InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
+            given that the corpus does not use; if an audio file is missing; or if a label has no
+            trials.
+    """
+    name = "training" if part == "train" else "development"
+    trials: list[Trial] = []
+    for corpus_config in data.parts(part):
+        corpus_trials = _trials_of(corpus_config, data, part)
+        trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
+    # Check that each of the ``labels`` has trials.
+    if len(labels) == 1:
+        trials = [trial for trial in trials if trial.label in labels]
+    if {trial.label for trial in trials} != set(labels):
+        needed = " and ".join(word for label, word in _WORDS.items() if label in labels)
+        if not trials:
+            raise InputError(f"the {name} set has no {needed} trials")
+        raise InputError(f"the {name} set needs {needed} trials, but its {len(trials)} trials lack a class")
+    missing = [trial for trial in trials if not is_there(trial.audio_path())]
+    if missing:
+        by_alias = {corpus_config.called: corpus_config for corpus_config in data.parts(part)}
+        corpus_config = by_alias.get(missing[0].get("corpus") or "", data.parts(part)[0])
+        raise InputError(
+            f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
+            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
+        )
+    return trials
+
+
+def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Trial]:
+    """List the trials of a single corpus; an error names the corpus and its keys as in the recipe."""
+    is_short = data.short_form is not None
+    if config.root is None and corpora.get(config.name).home is None:
+        title = "the corpus" if is_short else f"corpus {config.called}"
+        raise InputError(f"where is {title}? name its folder with `{data.key_of(config, 'root')}`")
+    root = config.root or "."
+    split = config.split(part)
+    keys = (config.dev_keys if part == "dev" else None) or root
+    phase = config.dev_phase if part == "dev" else None
+    try:
+        corpus = corpora.get(config.name)
+        if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
+            other_corpus = ", or another corpus with `data.dev_corpus`" if is_short else ""
+            raise InputError(
+                f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
+                f"name one with `dev_split`{other_corpus}"
+            )
+        trials = corpus.trials(root, split, protocols=config.protocols)
+        if corpus.key_files:  # the labels are in separate files, not in the protocols
+            labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
+            return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
+        if phase is not None:
+            raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
+        if keys != root:
+            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
+    except InputError as error:
+        keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")
+        with settings_called({key: data.key_of(config, key) for key in keys_of_recipe}):
+            error.reword()
+        if not is_short:
+            error.concern(f"corpus {config.called} of `data.corpora`:")
+        raise
+    return trials
+
+
+def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]:
+    """Write ``alias`` to the column ``corpus`` of each trial, and ``prefix`` before its id.
+
+    Without a prefix, the column of a trial that has one is kept.
+    """
+    renamed = []
+    for trial in trials:
+        extra = trial.extra
+        columns = tuple(pair for pair in extra if pair[0] != "corpus")
+        if prefix or len(columns) == len(extra):
+            extra = (("corpus", alias), *columns)
+        renamed.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
+    return renamed
+
+
+def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
+    """Raise :class:`InputError` if all development trials of a corpus are training trials too.
+
+    Development trials of a class without training trials are ignored.
+    """
+    classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
+    class_words = "" if len(classes) == 2 else "bona fide "
+    training_paths = {trial.path for trial in train_trials}
+    corpus_configs = data.parts("dev")
+    for corpus in corpus_configs:
+        of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
+        paths = []
+        for trial in dev_trials:
+            is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
+            if is_of_corpus and trial.target in classes:
+                paths.append(trial.path)
+        if paths and training_paths.issuperset(paths):
+            raise InputError(
+                f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "
+                "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
+                f"name another list or folder with `{data.key_of(corpus, 'root')}`"
+            )

@@ -1,0 +1,407 @@
+"""Build partially spoofed recordings in the layout of PartialSpoof, from the speakers of the corpus.
+
+An utterance is a row of pieces of one human speaker. A piece is a short prompt whose words are
+known, or a stretch between the pauses of a longer prompt. A third of the utterances is bona fide.
+In the others a synthesiser says some of the pieces (see ``splice``).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from nes2net.metrics.localisation import Segment, frame_labels, pool_labels, write_rttm
+from nes2net.metrics.localisation.frames import RESOLUTIONS
+
+from . import channel, layout, plan, splice, splice_cues, synthesis
+from .prepared import candidates, load, prepare
+from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings, read, spoken_words
+from .voices import KOKORO_VOICES, PACKAGES
+from .workers import Workers
+
+VERSION = 4
+HUMAN = "human"
+#: Methods that resynthesise human speech, and so need no text.
+COPIES = ("griffin_lim", "other_griffin_lim", "other_world")
+#: Part → methods of its fake pieces; all but copies say the words of a text.
+METHODS = {
+    "train": ("espeak", "klatt", *COPIES),
+    "dev": ("espeak", "klatt", *COPIES),
+    "eval": ("piper", "hibari", "kokoro", "espeak", "griffin_lim"),
+}
+_PROTOCOLS = "database/protocols/PartialSpoof_LA_cm_protocols"
+_STEP = 0.01  # seconds, of a frame
+_PIECES = (5, 10)  # fewest and most pieces of an utterance
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Number of utterances of each part, and of pieces in the talk: one long recording with runs of fake pieces."""
+
+    train: int = 600
+    dev: int = 60
+    eval: int = 180
+    talk: int = 100
+
+
+class Source(NamedTuple):
+    """Human speech for a piece: a whole prompt with its ``words``, or stretch ``number`` of a longer recording."""
+
+    recording: Recording
+    number: int = 0
+    words: str = ""
+
+
+class Piece(NamedTuple):
+    """A piece as its human speaker says it, or as a voice of a method says it."""
+
+    source: Source
+    method: str = HUMAN
+    voice: str = ""
+
+    @property
+    def speaker(self) -> str:
+        """Name the pieces that share a long-term spectrum: same method, voice and human speaker."""
+        return f"{self.method} {self.voice} {self.source.recording.speaker}"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance to make: ``part`` is "train", "dev", "eval" or "talk"."""
+
+    id: str
+    part: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def is_human(self) -> bool:
+        """Whether no piece is fake."""
+        return all(piece.method == HUMAN for piece in self.pieces)
+
+
+def audio_path(out: Path, utterance: Utterance) -> Path:
+    """Return the path of an utterance below ``out``."""
+    return out / (f"database/{utterance.part}/con_wav/{utterance.id}.wav" if utterance.part in METHODS else "talk.wav")
+
+
+def draw_fakes(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw which of ``count`` pieces are fake: one or two runs, together at most half of the pieces."""
+    fake = np.zeros(count, bool)
+    for most_fakes in (count // 2, int(rng.integers(0, count // 2))):
+        length = int(rng.integers(1, most_fakes + 1)) if most_fakes else 0
+        start = int(rng.integers(0, count - length + 1))
+        if fake.sum() + length <= count // 2:
+            fake[start : start + length] = True
+    return fake
+
+
+def _draw_sources(sources: list[Source], count: int, with_words: bool, rng: np.random.Generator) -> list[Source]:
+    """Draw up to ``count`` pieces of one speaker, either all with words or all without."""
+    sources = [source for source in sources if bool(source.words) == with_words]
+    speaker = rng.choice(sorted({source.recording.speaker for source in sources}))
+    sources_of_speaker = [source for source in sources if source.recording.speaker == speaker]
+    return [sources_of_speaker[i] for i in rng.permutation(len(sources_of_speaker))[:count]]
+
+
+def _voice(method: str, part_name: str, rng: np.random.Generator) -> str:
+    """Draw a voice of a method; empty if the method has no choice of voices."""
+    voices = {
+        "kokoro": KOKORO_VOICES,
+        "espeak": synthesis.espeak_variants(part_name),
+        "klatt": synthesis.KLATT_VARIANTS,
+    }
+    return str(rng.choice(voices.get(method, ("",))))
+
+
+def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: Sizes, seed: int) -> list[Utterance]:
+    """Plan all utterances of all parts, and the talk.
+
+    A third is bona fide; the others are shared out among the methods of the part. Whether an
+    utterance consists of words or of stretches does not show its class, because bona fide
+    utterances are drawn in the same way.
+
+    Args:
+        sources: part → human speech for its pieces.
+        methods: methods that can run here.
+    """
+    planned = []
+    for part_name, part_methods in METHODS.items():
+        rng = channel.generator(seed, "partial", part_name)
+        part_methods = [m for m in part_methods if m in methods]
+        for number in range(getattr(sizes, part_name)):
+            spoofed = number % 3
+            method = (
+                part_methods[(number // 3 * 2 + spoofed) % len(part_methods)]
+                if spoofed
+                else str(rng.choice(part_methods))
+            )
+            stretches = (method in COPIES and bool(rng.integers(2))) or not any(s.words for s in sources[part_name])
+            drawn_sources = _draw_sources(
+                sources[part_name], int(rng.integers(_PIECES[0], _PIECES[1] + 1)), not stretches, rng
+            )
+            voice = _voice(method, part_name, rng)
+            fake = draw_fakes(len(drawn_sources), rng) & bool(spoofed)
+            name = (
+                f"CON_{part_name[0].upper()}_{number:07d}"
+                if spoofed
+                else f"LA_{part_name[0].upper()}_{4_000_000 + number}"
+            )
+            pieces = tuple(
+                Piece(source, method, voice) if f else Piece(source) for source, f in zip(drawn_sources, fake)
+            )
+            planned.append(Utterance(name, part_name, pieces))
+    drawn_sources = _draw_sources(sources["eval"], sizes.talk, any(s.words for s in sources["eval"]), rng)
+    pieces = []
+    turn = 0
+    while len(pieces) < len(drawn_sources):  # turns of 4 to 9 pieces: human, a method, human, the next method, …
+        method = part_methods[turn // 2 % len(part_methods)] if turn % 2 else HUMAN
+        voice = _voice(method, "eval", rng) if turn % 2 else ""
+        pieces += [Piece(s, method, voice) for s in drawn_sources[len(pieces) : len(pieces) + int(rng.integers(4, 10))]]
+        turn += 1
+    return [*planned, Utterance("talk", "talk", tuple(pieces))]
+
+
+def _line(piece: Piece) -> str:
+    return f"{piece.voice}\t{piece.source.words}" if piece.voice else piece.source.words
+
+
+def read_aloud(method: str, planned: list[Utterance], work: Path, seed: int) -> dict[str, Path]:
+    """Have a neural method read all its lines, and return line → file."""
+    lines = sorted({_line(piece) for utterance in planned for piece in utterance.pieces if piece.method == method})
+    return dict(zip(lines, synthesis.read_aloud(method, "words", lines, work, seed, synthesis.WORD_PACE[method])))
+
+
+def count_stretches(recording: Recording, work: Path, seed: int) -> int:
+    """Prepare a recording, and return the number of its stretches."""
+    return len(splice.stretches(load(recording, work))) if prepare(recording, work, seed) else 0
+
+
+def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: int) -> dict[str, np.ndarray]:
+    """Make the pieces of an utterance, and store them in ``work``.
+
+    Args:
+        read_already: line → file, of the neural methods.
+
+    Returns:
+        Speaker → sum of the spectral densities of its pieces.
+    """
+    rng = channel.generator(seed, "pieces", utterance.part, utterance.id)
+    pitch = int(rng.integers(30, 75))
+    spectra = Counter[str]()
+    waveforms = []
+    for piece in utterance.pieces:
+        recording, number, words = piece.source
+        if piece.method in PACKAGES:
+            x = channel.speech_only(synthesis.read_speech(read_already[_line(piece)]))
+        elif piece.method in ("espeak", "klatt"):
+            x = channel.speech_only(synthesis.espeak_word(words, piece.voice, recording.language, pitch, rng))
+        else:
+            x = channel.speech_only(read(recording.path)) if words else splice.stretches(load(recording, work))[number]
+            if piece.method != HUMAN:
+                x = synthesis.copy(piece.method, x, rng)
+        x = splice.trimmed(x)
+        spectra.update({piece.speaker: splice.power_density(x)})
+        waveforms.append(x.astype(np.float32))
+    with open(work / f"{utterance.id}.npz", "wb") as file:
+        np.savez(file, *waveforms)
+    return spectra
+
+
+def make(utterance: Utterance, spectra: Mapping[str, np.ndarray], out: Path, work: Path, seed: int) -> list[int]:
+    """Join the pieces of an utterance, write its file, and return the boundaries of the pieces in frames of 10 ms.
+
+    Args:
+        spectra: speaker → mean spectral density in dB. A fake piece gets the density of the human speaker.
+    """
+    pieces = []
+    for piece, x in zip(utterance.pieces, np.load(work / f"{utterance.id}.npz").values()):
+        gain_db = spectra[Piece(piece.source).speaker] - spectra[piece.speaker]
+        x = x.astype(np.float64)
+        pieces.append(channel.equalised(x, channel.density_db(x) + gain_db))
+    x, boundaries = splice.render(pieces, channel.generator(seed, "channel", utterance.part, utterance.id))
+    layout.write_audio(audio_path(out, utterance), x)
+    return boundaries
+
+
+def segments(utterance: Utterance, boundaries: list[int]) -> list[Segment]:
+    """List the bona fide and the fake segments of an utterance; neighbours with the same label are joined."""
+    joined_segments: list[Segment] = []
+    for piece, start, end in zip(utterance.pieces, boundaries, boundaries[1:]):
+        label = "bonafide" if piece.method == HUMAN else "spoof"
+        first = (
+            joined_segments.pop().start
+            if joined_segments and joined_segments[-1].label == label
+            else round(start * _STEP, 2)
+        )
+        joined_segments.append(Segment(label, first, round(end * _STEP, 2)))
+    return joined_segments
+
+
+def write_labels(out: Path, labelled_utterances: Iterable[tuple[Utterance, list[int]]]) -> None:
+    """Write protocols, labels of all resolutions, RTTM, durations, and the list of all pieces."""
+    labelled_utterances = list(labelled_utterances)
+    for part_name in METHODS:
+        utterances_of_part = {u.id: (u, boundaries) for u, boundaries in labelled_utterances if u.part == part_name}
+        rows = [
+            f"{u.pieces[0].source.recording.speaker} {u.id} - {'- bonafide' if u.is_human else 'CON spoof'}"
+            for u, _ in utterances_of_part.values()
+        ]
+        layout.write_text(out / _PROTOCOLS / f"PartialSpoof.LA.cm.{part_name}.trl.txt", layout.lines(rows))
+        segments_by_id = {name: segments(*one_utterance) for name, one_utterance in utterances_of_part.items()}
+        fine = {
+            name: frame_labels(one_utterance, 10, one_utterance[-1].end, last_frame="round")
+            for name, one_utterance in segments_by_id.items()
+        }
+        for resolution in RESOLUTIONS:
+            labels = {name: pool_labels(row, resolution // 10).astype("U1") for name, row in fine.items()}
+            path = out / f"database/segment_labels/{part_name}_seglab_{resolution / 1000:g}.npy"
+            layout.replace_file(path, partial(_save, np.array(labels, dtype=object)))
+        folder = out / f"database/{part_name}/con_data"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rttm(folder / "rttm_2cls_0sil", segments_by_id)
+        spoofed = {
+            name: [s for s in one_utterance if s.label == "spoof"] for name, one_utterance in segments_by_id.items()
+        }
+        write_rttm(folder / "rttm_2cls_0sil_spoof", spoofed)
+        rows = [f"{name} {one_utterance[-1].end:.6f}" for name, one_utterance in segments_by_id.items()]
+        layout.write_text(folder / "reco2dur", layout.lines(rows))
+    rows = [
+        f"{u.part} {u.id} {start} {end} {piece.method} {piece.source.recording.key} {piece.source.words}".rstrip()
+        for u, boundaries in labelled_utterances
+        for piece, start, end in zip(u.pieces, boundaries, boundaries[1:])
+    ]
+    layout.write_text(out / splice_cues.PIECES, layout.lines(rows))
+    write_rttm(
+        out / "talk.rttm", {u.id: segments(u, boundaries) for u, boundaries in labelled_utterances if u.part == "talk"}
+    )
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with open(path, "wb") as file:
+        np.save(file, array, allow_pickle=True)
+
+
+def _sources(
+    shared: plan.Split, counts: Mapping[Recording, int], words: list[tuple[Recording, str]], seed: int
+) -> dict[str, list[Source]]:
+    """List the human speech for the pieces of each part.
+
+    A fifth of the words of the training speakers is for development.
+
+    Args:
+        counts: recording → number of its stretches.
+        words: prompts with their words.
+    """
+    recordings = {"train": shared.parts["train"], "dev": shared.parts["dev"]}
+    recordings["eval"] = [r for name in synthesis.EVALUATION_PARTS for r in shared.parts[name]]
+    sources = {}
+    for part_name, part_recordings in recordings.items():
+        sources[part_name] = [Source(r, i) for r in part_recordings for i in range(counts[r])]
+    for rank, i in enumerate(channel.generator(seed, "words").permutation(len(words))):
+        recording, text = words[i]
+        part_name = "train" if rank % 5 else "dev"
+        if recording.role == "eval":
+            part_name = "eval"
+        sources[part_name].append(Source(recording, 0, text))
+    return sources
+
+
+def build(
+    out: Path,
+    bonafide: Path | None = None,
+    jobs: int = 2,
+    seed: int = 0,
+    sizes: Sizes | None = None,
+    human: plan.Sizes | None = None,
+) -> dict[str, float]:
+    """Build the recordings in ``out``, or finish them if they are incomplete.
+
+    Args:
+        bonafide: folder of the user's recordings; None for Debian's voice prompts.
+        jobs: number of processes.
+        sizes: numbers of recordings of each part; None for the usual numbers.
+        human: sizes of the parts of the demonstration corpus, among which the human speech is
+            divided; None for the usual sizes.
+
+    Returns:
+        The EERs of the check of trivial cues.
+
+    Raises:
+        InputError: if there is too little human speech, or ``out`` holds another corpus.
+    """
+    sizes = sizes or Sizes()
+    human = human or plan.Sizes()
+    recordings = own_recordings(bonafide, seed) if bonafide else debian_prompts()
+    methods = list(dict.fromkeys([*([] if bonafide else synthesis.available_methods()), *COPIES]))
+    stamp = layout.stamp(recordings, seed, {"partial": VERSION, "methods": methods, "sizes": f"{sizes} {human}"})
+    if complete := layout.begin(out, stamp):
+        return complete
+    if bonafide:
+        print("The words of your own recordings are not known: copies of them are the only spoofs.")
+    else:
+        synthesis.say_what_is_missing(methods)
+
+    work = out / ".work"
+    chosen_recordings = candidates(recordings, human, seed)
+    with tqdm(total=len(chosen_recordings), unit="clip", dynamic_ncols=True) as bar:
+        workers = Workers(jobs, bar)
+        try:
+            counted = workers.map(partial(count_stretches, work=work, seed=seed), chosen_recordings, "human speech")
+            counts = {recording: count for recording, count in zip(chosen_recordings, counted) if count}
+            shared = plan.split(list(counts), human, seed)
+            words = [] if bonafide else spoken_words()
+            planned = utterances(_sources(shared, counts, words, seed), methods, sizes, seed)
+            aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
+            bar.total += len(aloud) + 2 * len(planned) + sizes.train + sizes.eval
+            reading = partial(read_aloud, planned=planned, work=work, seed=seed)
+            files: dict[str, Path] = {}
+            for files_of_method in workers.map(reading, aloud, "reading aloud"):
+                files |= files_of_method
+            spectra = Counter[str]()
+            saying = partial(say, read_already=files, work=work, seed=seed)
+            for spectra_of_utterance in workers.map(saying, planned, "pieces"):
+                spectra.update(spectra_of_utterance)
+            spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
+            making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
+            labelled_utterances = list(zip(planned, workers.map(making, planned, "partially spoofed")))
+            write_labels(out, labelled_utterances)
+            eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
+        finally:
+            workers.close()
+    summary = f"{_count_table(labelled_utterances)}\n\n{splice_cues.summary(eers)}"
+    source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
+    layout.write_text(out / "README.md", f"{_README}\n{source}\n\n{summary}\n")
+    layout.complete(out, stamp, [audio_path(out, u) for u in planned], eers)
+    shutil.rmtree(work)
+    print(summary)
+    return eers
+
+
+_README = """\
+# Partially spoofed recordings of the demonstration
+
+Rows of pieces in the layout of PartialSpoof; a synthesiser says some of them. Error rates compare with nothing.
+`pieces.txt` lists them: part, utterance, first frame of 10 ms, last, method, prompt, words. `talk.wav` is such a row of the
+evaluation speaker; `talk.rttm` says who speaks when.
+"""
+
+
+def _count_table(labelled_utterances: list[tuple[Utterance, list[int]]]) -> str:
+    rows = ["| part | bona fide | partially spoofed | minutes | of them fake |", "|---|---|---|---|---|"]
+    for part_name in METHODS:
+        utterances_of_part = [(u, boundaries) for u, boundaries in labelled_utterances if u.part == part_name]
+        human = sum(u.is_human for u, _ in utterances_of_part)
+        fake = sum(
+            s.end - s.start for labelled in utterances_of_part for s in segments(*labelled) if s.label == "spoof"
+        )
+        minutes = sum(boundaries[-1] for _, boundaries in utterances_of_part) * _STEP / 60
+        rows.append(f"| {part_name} | {human} | {len(utterances_of_part) - human} | {minutes:.1f} | {fake / 60:.1f} |")
+    return "\n".join(rows)

@@ -1,0 +1,146 @@
+"""Lists of other toolkits give the trials of the CSV list that says the same."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from builders.files import write
+
+from nes2net.data.corpora import generic
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import Segment
+
+
+def lines_of_json(*objects):
+    return "".join(f"{json.dumps(entry)}\n" for entry in objects)
+
+
+def cut(id, file, label, duration=2.0, **changes):
+    """A cut of Lhotse: all of a recording of 2 s, with a supervision."""
+    sources = [{"type": "file", "channels": [0], "source": file}]
+    recording = {"id": id, "sources": sources, "duration": 2.0}
+    supervision = {"id": id, "speaker": "ann", "custom": {"label": label}}
+    entry = {"id": id, "start": 0, "duration": duration, "channel": 0, "type": "MonoCut"}
+    entry["recording"] = recording
+    entry["supervisions"] = [supervision]
+    return {**entry, **changes}
+
+
+FIRST = {"audio_filepath": "a/1.wav", "duration": 2.0, "label": "real", "speaker": "ann", "id": "u1"}
+SECOND = {"audio_filepath": "a/2.wav", "offset": 0, "label": "fake", "speaker": "ann", "id": "u2"}
+NEMO = lines_of_json(FIRST, SECOND)
+FIRST_CUT = cut("u1", "a/1.wav", "real")
+SECOND_CUT = cut("u2", "a/2.wav", "fake")
+CUTS = lines_of_json(FIRST_CUT, SECOND_CUT)
+SPEECHBRAIN = """ID,duration,wav,label,speaker
+u1,2.0,$data_root/a/1.wav,real,ann
+u2,2.0,{data_root}/a/2.wav,fake,ann
+"""
+LISTS = {"train.jsonl": NEMO, "cuts.jsonl": CUTS, "speechbrain.csv": SPEECHBRAIN}
+LISTS["metadata.jsonl"] = NEMO.replace("audio_filepath", "file_name")
+
+
+@pytest.fixture
+def expected(tmp_path):
+    return [("u1", tmp_path / "a/1.wav", "bonafide", "ann"), ("u2", tmp_path / "a/2.wav", "spoof", "ann")]
+
+
+def facts(trials):
+    return [(trial.id, trial.path, trial.label, trial.speaker) for trial in trials]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_is_read_by_its_path_and_found_in_its_folder(tmp_path, expected, name):
+    path = write(tmp_path / name, LISTS[name])
+    assert facts(generic.CORPUS.trials(path)) == expected
+    assert facts(generic.CORPUS.trials(tmp_path)) == expected
+
+
+def test_compressed_cuts_are_read(tmp_path, expected):
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(CUTS.encode()))
+    assert facts(generic.CORPUS.trials(path)) == expected
+
+
+def test_a_cut_off_gzip_file_is_an_error(tmp_path):
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(CUTS.encode())[:-9])
+    with pytest.raises(InputError, match="cut off"):
+        generic.CORPUS.trials(path)
+
+
+def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("nes2net.lib.text_files.MOST_BYTES", 1000)
+    path = tmp_path / "cuts.jsonl.gz"
+    path.write_bytes(gzip.compress(b" " * 2000))
+    with pytest.raises(InputError, match="1,000 bytes when decompressed"):
+        generic.CORPUS.trials(path)
+
+
+def test_kaldi_lists_are_joined_by_their_ids(tmp_path, expected):
+    write(tmp_path / "wav.scp", "u1 a/1.wav\nu2 a/2.wav\n")
+    write(tmp_path / "utt2label", "u2 fake\nu1 real\n")
+    write(tmp_path / "utt2spk", "u1 ann\nu2 ann\n")
+    assert facts(generic.CORPUS.trials(tmp_path)) == expected
+
+
+def test_a_folder_for_each_part_may_hold_a_list(tmp_path):
+    write(tmp_path / "train" / "metadata.jsonl", lines_of_json({"file_name": "1.wav", "label": "real"}))
+    write(tmp_path / "test" / "wav.scp", "u2 2.wav\n")
+    write(tmp_path / "test" / "utt2label", "u2 fake\n")
+    expected = [("1", tmp_path / "train" / "1.wav", "train"), ("u2", tmp_path / "test" / "2.wav", "eval")]
+    trials = generic.CORPUS.trials(tmp_path)
+    assert [(trial.id, trial.path, trial.phase) for trial in trials] == expected
+    [trial] = generic.CORPUS.trials(tmp_path, "train")
+    assert trial.path == tmp_path / "train" / "1.wav"
+
+
+OFFSET = lines_of_json({**FIRST, "offset": 1.5})
+SHORTER = lines_of_json(cut("u", "a.wav", "real", duration=1.0))
+MIXED = lines_of_json(cut("u", "a.wav", "real", type="MixedCut"))
+WITHOUT_FILE = lines_of_json({"id": "u", "label": "real"})
+REFUSED = [
+    ("wav.scp", "u1 touch {owned} |\n", ["wav.scp, line 1", "never run"]),
+    ("wav.scp", "u1 wav.ark:42\n", ["wav.scp, line 1", "archive"]),
+    ("a.jsonl", OFFSET, ["line 1", "whole files"]),
+    ("a.jsonl", SHORTER, ["line 1", "whole files"]),
+    ("a.jsonl", MIXED, ["line 1", "MixedCut"]),
+    ("a.jsonl", WITHOUT_FILE, ["expected a column 'path'"]),
+]
+
+
+@pytest.mark.parametrize("name, text, facts_of_message", REFUSED)
+def test_what_names_no_whole_file_is_refused(tmp_path, name, text, facts_of_message):
+    owned = tmp_path / "owned"
+    path = write(tmp_path / name, text.replace("{owned}", str(owned)))
+    with pytest.raises(InputError) as refused:
+        generic.CORPUS.trials(path)
+    message = str(refused.value)
+    assert [fact for fact in facts_of_message if fact not in message] == []
+    assert not owned.exists()
+
+
+def test_a_source_that_is_a_command_is_refused(tmp_path):
+    entry = cut("u", "touch owned", "real")
+    entry["recording"]["sources"][0]["type"] = "command"
+    path = write(tmp_path / "cuts.jsonl", lines_of_json(entry))
+    with pytest.raises(InputError, match="type 'command'"):
+        generic.CORPUS.trials(path)
+
+
+def test_segments_of_kaldi_are_refused(tmp_path):
+    write(tmp_path / "wav.scp", "r1 a.wav\n")
+    write(tmp_path / "segments", "u1 r1 0.0 1.0\n")
+    with pytest.raises(InputError, match="cut the files"):
+        generic.CORPUS.trials(tmp_path)
+
+
+def test_label_files_beside_the_recordings_state_the_parts(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(16000, dtype=np.float32), 16000)
+    write(tmp_path / "list.csv", "path,label\na.wav,fake\nb.wav,real\n")
+    write(tmp_path / "a.labels.txt", "0.25\t0.5\tfake\n")
+    fake_part = [Segment("bonafide", 0.0, 0.25), Segment("spoof", 0.25, 0.5), Segment("bonafide", 0.5, 1.0)]
+    assert generic.segments(tmp_path) == {"a": fake_part, "b": [Segment("bonafide", 0.0, 1.0)]}

@@ -1,0 +1,28 @@
+"""The providers that onnxruntime is given, and the device that they mean."""
+
+import pytest
+import torch
+
+from nes2net.lib.errors import InputError
+from nes2net.models.onnx_detector import device_in_use, providers
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def test_cuda_computes_in_whole_float32_without_a_search_for_each_length():
+    for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
+        options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+        assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
+
+
+def test_the_cpu_is_taken_if_asked_for_or_alone_and_other_devices_are_refused():
+    for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
+        assert providers(device, available) == [CPU]
+    for device, available in (("cuda", [CPU]), ("mps", [CUDA, CPU])):
+        with pytest.raises(InputError, match=f"this onnxruntime has no {device}"):
+            providers(device, available)
+
+
+def test_the_device_is_that_of_the_providers_in_use():
+    assert device_in_use({CUDA: {"device_id": "1", "use_tf32": "0"}, CPU: {}}) == torch.device("cuda", 1)
+    assert device_in_use({CPU: {}}) == torch.device("cpu")  # also if CUDA was wanted and could not start

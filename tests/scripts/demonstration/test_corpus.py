@@ -1,0 +1,224 @@
+"""The demonstration corpus: its parts on seconds of audio, and a small corpus."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import tiny_corpus
+from builders.demonstration import RATE, SIZES, contents, folder_of_voices, recording, speech_like
+from builders.files import write
+from demonstration import build, channel, codecs, cues, plan, recordings, synthesis, voices
+
+from nes2net import InputError
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    return channel.speech_only(speech_like(3.0, 0))
+
+
+@pytest.mark.parametrize("name", sorted({*codecs.LA_CODECS, *codecs.DF_CODECS, *codecs.WILD_CODECS}))
+def test_a_codec_keeps_length_and_spectrum_but_is_lossy(speech, name):
+    x = 0.5 * speech / np.abs(speech).max()
+    y = codecs.transmit(x, name)
+    assert len(y) == len(x)
+    if name in ("none", "nocodec"):
+        np.testing.assert_array_equal(x, y)
+        return
+    assert not np.allclose(x, y, atol=1e-4)  # it is lossy
+    first, second = (20 * np.log10(RATE**-0.5 + np.abs(np.fft.rfft(z)))[: 3000 * len(x) // RATE] for z in (x, y))
+    assert np.corrcoef(first, second)[0, 1] > 0.6
+    if name in ("alaw", "ulaw", "gsm"):  # a telephone's band
+        noise = 0.1 * np.random.default_rng(0).standard_normal(RATE)
+        power = np.abs(np.fft.rfft(codecs.transmit(noise, name))) ** 2
+        assert power[4200:].sum() < 1e-3 * power.sum()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", sorted(synthesis.METHODS))
+def test_spoofs_are_speech_of_the_same_length(speech, method, tmp_path):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    if method not in synthesis.available_methods():
+        pytest.skip(f"{method} is not installed")
+    speech = speech[: 3 * RATE // 2]
+    part = "la" if synthesis.METHODS[method].unseen else "train"
+    made = []
+    for work in (tmp_path / "one", tmp_path / "same"):
+        if method in voices.PACKAGES:
+            synthesis.read_aloud(method, part, synthesis.sentences("en", part)[:2], work, 0)
+        made.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", part, work))
+    one, same = made
+    np.testing.assert_array_equal(one, same)
+    assert len(one) >= len(speech) - RATE // 100 and np.sqrt(np.mean(one**2)) > 1e-3
+    assert not np.allclose(one[: len(speech)], speech[: len(one)], atol=1e-3)
+
+
+def test_no_sentence_is_read_in_two_parts():
+    places = [(x, part) for x in ("en", "fr", "it", "ru") for part in (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)]
+    parts = [set(synthesis.sentences(language, part)) for language, part in places]
+    assert sum(map(bool, parts)) == 4 * 2 + 3  # all languages to train and develop, English to evaluate
+    assert sum(map(len, parts)) == len(set().union(*parts))
+
+
+@pytest.fixture(scope="module")
+def built(bonafide, tmp_path_factory) -> Path:
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    out = tmp_path_factory.mktemp("built") / "corpus"
+    build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+    return out
+
+
+@pytest.mark.slow
+class TestCorpus:
+    def test_layout_is_the_published_one(self, built):
+        """And evaluation speakers are kept apart."""
+        methods = [synthesis.METHODS[name] for name in synthesis.available_methods()]
+        seen, every = {m.attack for m in methods if not m.unseen}, {m.attack for m in methods}
+        learnt, judged = set(), set()
+        for split in ("train", "dev"):
+            trials = asvspoof2019_la.CORPUS.trials(built, split)
+            assert sum(t.label == "bonafide" for t in trials) == 8
+            assert {t.attack for t in trials if t.label == "spoof"} == seen
+            check_audio(trials, f"LA_{split[0].upper()}_1")
+            learnt |= {t.speaker for t in trials}
+        tracks = (("LA", asvspoof2021_la.CORPUS, codecs.LA_CODECS), ("DF", asvspoof2021_df.CORPUS, codecs.DF_CODECS))
+        for track, corpus, names in tracks:
+            trials, keys = corpus.trials(built), corpus.keys(built / "keys")
+            assert [t.id for t in trials] == [t.id for t in keys]
+            assert {t.attack for t in keys if t.label == "spoof"} == every
+            assert {t.codec for t in keys} <= set(names) and {t.phase for t in keys} <= {"eval", "progress"}
+            check_audio(trials, f"{track}_E_")
+            judged |= {t.speaker for t in keys}
+        wild = in_the_wild.CORPUS.trials(built)
+        assert {t.label for t in wild} == {"bonafide", "spoof"}
+        assert sorted(int(t.id) for t in wild) == list(range(len(wild)))
+        check_audio(wild)
+        assert learnt and not learnt & {*judged, *(t.speaker for t in wild)}
+        target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
+        assert len(spoof) and 1 >= target.mean() > nontarget.mean() >= -1  # cosines
+        text = (built / "README.md").read_text()
+        assert "toy" in text and all(f"| {attack} |" in text for attack in every)
+
+    def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch, capsys):
+        """Two processes make the same corpus as one, a lost file is made again, and a whole corpus is left alone."""
+        out, made, real = tmp_path / "corpus", [], build.render
+
+        def render(clip, human, work, seed):
+            if len(made) == 10:
+                raise KeyboardInterrupt
+            made.append(clip.id)
+            return real(clip, human, work, seed)
+
+        monkeypatch.setattr(build, "render", render)
+        with pytest.raises(KeyboardInterrupt):
+            build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+        monkeypatch.undo()
+        kept = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
+        assert len(kept) == 10
+        build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
+        assert kept == {p: p.stat().st_mtime_ns for p in kept} and contents(out) == contents(built)
+        min(out.glob("ASVspoof2021_DF_eval/flac/*")).unlink()
+        build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+        monkeypatch.setattr(build, "Workers", None)  # no clip is made
+        eers = build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
+        assert "complete already" in capsys.readouterr().out and contents(out) == contents(built)
+        assert 0 <= eers["dev"] <= 100 and 0 <= eers["eval"] <= 100
+        with pytest.raises(InputError, match="another seed"):
+            build.build(out, bonafide, jobs=1, seed=1, sizes=SIZES)
+
+
+def check_audio(trials, prefix=""):
+    for trial in trials:
+        info = soundfile.info(trial.path)
+        assert (info.samplerate, info.channels, info.subtype) == (RATE, 1, "PCM_16")
+        assert 1.0 <= info.duration <= 5.5 and trial.id.startswith(prefix)
+    assert {t.path for t in trials} == set(trials[0].path.parent.glob("*" + trials[0].path.suffix))
+
+
+def test_the_plan_separates_recordings_methods_and_codecs():
+    """No recording is in two parts, no unseen method in training, and codecs are as frequent in both classes."""
+    split = plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
+    planned = plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
+    assert len({(c.part, c.id) for c in planned}) == len(planned)
+    keys = [r.key for part in split.parts.values() for r in part]
+    enrolled = {r.key for r in split.enrolment if r.role == "eval"}
+    assert len(keys) == len(set(keys)) and not enrolled & set(keys)
+    unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
+    assert {clip.part for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
+    for part in synthesis.EVALUATION_PARTS:
+        human, spoof = ([c.codec for c in planned if c.part == part and c.is_human is h] for h in (True, False))
+        for codec in set(human):
+            assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
+
+
+def test_speakers_of_own_recordings(tmp_path):
+    """They are subfolders or groups of names, and two cannot be kept apart."""
+    found = recordings.own_recordings(folder_of_voices(tmp_path / "four", 3, 4), seed=0)
+    by_voice = {r.path.parent.name: (r.speaker, r.role) for r in found}
+    assert len(set(by_voice.values())) == 4 == len(by_voice)
+    assert {role for _, role in by_voice.values()} == {"train", "eval"}
+    assert {r.role for r in recordings.own_recordings(folder_of_voices(tmp_path / "two", 3, 2), seed=0)} == {"any"}
+    for name in ("anna_1", "anna_2", "bert1", "bert 2", "carl-7"):
+        soundfile.write(tmp_path / f"{name}.wav", speech_like(1.6, 0), RATE)
+    groups = {r.path.stem: r.speaker for r in recordings.own_recordings(tmp_path, seed=0)}
+    assert groups["anna_1"] == groups["anna_2"] != groups["bert1"] == groups["bert 2"] != groups["carl-7"]
+
+
+def test_pieces_of_own_recordings(tmp_path):
+    """Long ones are cut, and FFmpeg reads what libsndfile does not."""
+    x = 0.3 * speech_like(14.0, 0)
+    soundfile.write(tmp_path / "long.wav", x, RATE)
+    pieces = recordings.own_recordings(tmp_path, seed=0)
+    assert [round(p.stop - p.start, 2) for p in pieces] == [3.5] * 4
+    read = np.concatenate([recordings.read(p.path, p.start, p.stop) for p in pieces])
+    np.testing.assert_allclose(read, x, atol=1e-4)
+    (tmp_path / "voice.m4a").write_bytes(codecs._encode(x, RATE, codecs._CODECS["high_m4a"]).getvalue())
+    read = recordings.read(tmp_path / "voice.m4a", 0.5, 1.5)
+    assert len(read) == RATE and np.corrcoef(read, x[RATE // 2 : RATE // 2 + RATE])[0, 1] > 0.95
+
+
+def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    empty, broken, few = (tmp_path / name for name in ("empty", "broken", "few"))
+    empty.mkdir()
+    write(broken / "broken.wav", "no audio"), write(tmp_path / "letter" / "letter.txt", "Dear")
+    folder_of_voices(few, 2, 3)
+    monkeypatch.setattr(recordings, "PROMPTS", tmp_path)
+    for words, *messages in (
+        ("o --bonafide nowhere", "no such folder"),
+        (f"o --bonafide {empty}", "no audio in it"),
+        (f"o --bonafide {broken}", "broken.wav", "take the file away"),
+        (f"o --bonafide {few} --jobs 1", "too little human speech", "are needed"),
+        (f"letter --bonafide {few}", "is not a demonstration corpus"),
+        ("p", "asterisk-core-sounds-en-g722", "--bonafide DIR"),
+        ("p --partial --bonafide nowhere", "no such folder"),
+    ):
+        assert build.main(f"--out {tmp_path}/{words}".split()) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert all(message in line for message in messages), line
+
+
+def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(voices, "installed", lambda method: False)
+    methods = synthesis.available_methods()
+    assert methods == ["world", "griffin_lim", "lpc", "phase_vocoder"]
+    synthesis.say_what_is_missing(methods)
+    said = capsys.readouterr().out
+    assert "espeak-ng, flite, hibari" in said and "made without" in said
+    monkeypatch.setitem(sys.modules, "pyworld", None)
+    synthesis._pyworld.cache_clear()
+    with pytest.raises(InputError, match=r"pip install .*\[demo\]"):
+        synthesis.available_methods()
+    synthesis._pyworld.cache_clear()
+
+
+def test_cues_find_a_trivial_difference(tmp_path):
+    """The check finds an uneven noise, so a high EER means that there is no such cue."""
+    eers = cues.trivial_cue_eer(tiny_corpus.make(tmp_path, per_class=20))
+    assert eers["dev"] < 5 and eers["eval"] < 5

@@ -1,0 +1,171 @@
+"""Partially spoofed recordings of the demonstration: rows of pieces on seconds of audio, and a small corpus."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from builders.demonstration import RATE, contents, recording, speech_like
+from builders.demonstration import SIZES as HUMAN
+from demonstration import build, channel, layout, partial, recordings, splice, splice_cues, synthesis
+
+from nes2net import InputError
+from nes2net.data.corpora import partialspoof
+from nes2net.metrics.localisation import frame_labels, pool_labels, read_rttm
+
+SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)
+
+
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_at_most_half_of_the_pieces_is_fake(count):
+    draws = [partial.draw_fakes(count, np.random.default_rng(seed)) for seed in range(100)]
+    assert {int(fake.sum()) for fake in draws} == set(range(1, count // 2 + 1))
+
+
+def test_without_synthesisers_copies_are_the_only_spoofs():
+    said = [partial.Source(recording(i), 0, "word" if i % 3 else "") for i in range(60)]
+    planned = partial.utterances({part: said for part in partial.METHODS}, ["flite", *partial.COPIES], SIZES, 0)
+    assert {piece.method for u in planned for piece in u.pieces} == {partial.HUMAN, *partial.COPIES}
+    for utterance in planned[:-1]:
+        assert len({piece.source.recording.speaker for piece in utterance.pieces}) == 1
+        assert len({bool(piece.source.words) for piece in utterance.pieces}) == 1
+        assert utterance.is_human == utterance.id.startswith("LA_")
+
+
+def test_a_recording_is_cut_at_its_pauses():
+    tone = np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
+    lengths = (0.5, 1.0, 0.1, 0.8)
+    found = splice.stretches(np.concatenate([np.append(tone[: int(s * RATE)], np.zeros(RATE // 10)) for s in lengths]))
+    assert [len(x) / RATE for x in found] == pytest.approx([0.5, 1.0, 0.8], abs=0.03)
+
+
+@pytest.mark.parametrize("method", partial.COPIES)
+def test_copies_are_speech_of_about_that_length(method):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    speech = channel.speech_only(speech_like(1.5, 0))
+    made = synthesis.copy(method, speech, channel.generator(0, method))
+    assert 0.75 <= len(made) / len(speech) <= 1.3
+    assert np.isfinite(made).all() and np.std(made) > 1e-3
+    assert not np.allclose(made[: RATE // 2], speech[: RATE // 2], atol=1e-3)
+
+
+def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
+    """By how much ``y`` is later than ``x``, by the energy of 1 ms."""
+
+    def energy(x):
+        power = x[: min(len(x), len(y)) // 16 * 16].reshape(-1, 16).var(axis=1)
+        return np.log(np.convolve(power, np.hanning(9), "same") + 1e-3 * power.mean())
+
+    one, two = energy(x), energy(y)
+    return int(np.argmax([np.corrcoef(one[20:-20], np.roll(two, -lag)[20:-20])[0, 1] for lag in range(-16, 17)])) - 16
+
+
+def test_labels_are_right_behind_the_channel():
+    """The boundaries lie in pauses, and no sample is moved by more than a few ms."""
+    rng = np.random.default_rng(0)
+    pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
+    for seed in range(3):
+        row, before = splice.joined(pieces, channel.generator(seed, "row"))
+        made, boundaries = splice.render(pieces, channel.generator(seed, "row"))
+        assert len(before) == len(pieces) + 1 and boundaries == [b - channel.EDGE // channel.FRAME for b in before]
+        assert len(made) == boundaries[-1] * channel.FRAME and np.abs(made).max() < 1
+        assert abs(lag_ms(row[channel.EDGE :], made)) <= 3
+        for boundary in np.array(before[1:-1]) * channel.FRAME:
+            around = np.abs(row[boundary - 2 * channel.FRAME : boundary + 2 * channel.FRAME])
+            assert around.max() == 0
+
+
+@pytest.fixture(scope="module")
+def bonafide(tmp_path_factory) -> Path:
+    """Recordings of four speakers, whose syllables last half a second."""
+    folder = tmp_path_factory.mktemp("voices")
+    for number in range(80):
+        path = folder / f"voice{number % 4}" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, soxr.resample(speech_like(1.5, number, 250 + 75 * (number % 4)), 2, 5), RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(bonafide, tmp_path_factory):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    out = tmp_path_factory.mktemp("built") / "partialspoof"
+    partial.build(out, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
+    return out
+
+
+@pytest.mark.slow
+def test_layout_is_that_of_partialspoof(built):
+    speakers = {}
+    for part, count in (("train", 9), ("dev", 2), ("eval", 6)):
+        trials = partialspoof.CORPUS.trials(built, part)
+        assert len(trials) == count and {trial.label for trial in trials} == {"bonafide", "spoof"}
+        speakers[part] = {trial.speaker for trial in trials}
+        fine = partialspoof.segment_labels(built, part, 10)
+        assert set(fine) == {trial.id for trial in trials}
+        segments = partialspoof.CORPUS.segments(built, part)
+        for trial in trials:
+            info = soundfile.info(trial.path)
+            assert (info.samplerate, info.channels, info.subtype) == (RATE, 1, "PCM_16")
+            assert info.duration == segments[trial.id][-1].end
+            labels = frame_labels(segments[trial.id], 10, info.duration, last_frame="round")
+            np.testing.assert_array_equal(labels, fine[trial.id])
+            assert (labels == 0).any() == (trial.label == "spoof") and (labels == 1).any()
+        for resolution in partialspoof.RESOLUTIONS:
+            for name, row in partialspoof.segment_labels(built, part, resolution).items():
+                np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))
+    assert not speakers["eval"] & (speakers["train"] | speakers["dev"])
+    (talk,) = read_rttm(built / "talk.rttm").values()
+    assert {segment.label for segment in talk} == {"bonafide", "spoof"}
+    assert talk[-1].end == soundfile.info(built / "talk.wav").duration
+
+
+@pytest.mark.slow
+def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
+    before = contents(built)
+    min(built.glob("database/eval/con_wav/CON*")).unlink()
+    partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
+    assert contents(built) == before
+    monkeypatch.setattr(partial, "Workers", None)  # nothing is made
+    partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
+    assert "complete already" in capsys.readouterr().out
+    with pytest.raises(InputError, match="another seed"):
+        partial.build(built, bonafide, jobs=1, seed=1, sizes=SIZES, human=HUMAN)
+
+
+@pytest.mark.parametrize(
+    "trace, kind", [("click", "boundary"), ("level", "frame"), ("pause", "piece"), ("long", "utterance")]
+)
+def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
+    """So a high EER means that there is no such difference."""
+    rng = np.random.default_rng(0)
+    made = []
+    for part in ("train", "eval"):
+        for number in range(30):
+            spoofed = bool(number % 2)
+            fakes = partial.draw_fakes(6, rng) & spoofed
+            pieces = tuple(partial.Piece(partial.Source(recording()), "world" if f else partial.HUMAN) for f in fakes)
+            lengths = rng.integers(30, 60, 6) + 30 * (trace == "long" and spoofed)
+            boundaries = [0, *map(int, np.cumsum(lengths))]
+            x = 0.05 * rng.standard_normal(boundaries[-1] * channel.FRAME)
+            for start, end, fake, before in zip(boundaries, boundaries[1:], fakes, [False, *fakes]):
+                if fake and trace == "level":
+                    x[start * channel.FRAME : end * channel.FRAME] *= 2
+                x[start * channel.FRAME : (start + (20 if fake and trace == "pause" else 5)) * channel.FRAME] *= 0.02
+                if fake != before and trace == "click":
+                    x[start * channel.FRAME] = 0.6
+            utterance = partial.Utterance(f"{part}{number}", part, pieces)
+            layout.write_audio(partial.audio_path(tmp_path, utterance), x)
+            made.append((utterance, boundaries))
+    partial.write_labels(tmp_path, made)
+    assert splice_cues.trivial_cue_eer(tmp_path)[kind] < 15
+
+
+@pytest.mark.weekly
+def test_trivial_cues_do_not_give_the_edits_away(tmp_path):
+    """The recordings of the demonstration, in full."""
+    if not recordings.PROMPTS.is_dir():
+        pytest.skip("the voice prompts are not installed")
+    eers = partial.build(tmp_path / "partialspoof", seed=build.SEED)
+    assert min(eers.values()) >= 40, eers  # percent

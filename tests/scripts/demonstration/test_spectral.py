@@ -1,0 +1,53 @@
+"""The demonstration's mel bands, MFCCs, Griffin-Lim and phase vocoder equal librosa's, which it does not need."""
+
+import librosa
+import numpy as np
+import pytest
+from demonstration import spectral
+
+
+@pytest.fixture(scope="module")
+def voice():
+    """Two seconds of a gliding harmonic tone in noise, with a pause."""
+    rng = np.random.default_rng(0)
+    time = np.arange(32000) / 16000
+    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(4 * time)) / 16000
+    tone = sum(np.sin(harmonic * phase) / harmonic for harmonic in range(1, 30))
+    return (0.1 * tone + 0.01 * rng.standard_normal(len(time))) * (np.abs(time - 1) > 0.1)
+
+
+def distance(x, magnitude):
+    """Relative distance between the magnitude of the spectrum of ``x`` and ``magnitude``."""
+    frames = np.abs(spectral.spectrum(x, 1024, 256))[:, : magnitude.shape[1]]
+    return np.linalg.norm(frames - magnitude) / np.linalg.norm(magnitude)
+
+
+def test_a_spectrum_is_inverted(voice):
+    frames = spectral.spectrum(voice, 1024, 160)
+    np.testing.assert_allclose(spectral.waveform(frames, 1024, 160, len(voice)), voice, atol=1e-12)
+
+
+def test_mel_bands_and_mfccs_are_librosas(voice):
+    expected = librosa.filters.mel(sr=16000, n_fft=1024, n_mels=80, htk=True)
+    np.testing.assert_allclose(spectral.mel_bands(80, 1024), expected, atol=1e-8)
+    settings = {"n_mfcc": 31, "n_fft": 512, "hop_length": 160, "n_mels": 40, "fmin": 100, "fmax": 3800, "htk": True}
+    expected = librosa.feature.mfcc(y=voice, sr=16000, **settings)[1:]
+    frames = expected.shape[1] - 3  # SciPy pads the last windows otherwise
+    np.testing.assert_allclose(spectral.mfcc(voice, 31)[1:, :frames], expected[:, :frames], atol=1e-5)
+
+
+def test_griffin_lim_comes_as_near_as_librosas(voice):
+    magnitude = np.abs(spectral.spectrum(voice, 1024, 256))
+    ours = spectral.griffin_lim(magnitude, 1024, len(voice), 24, np.random.default_rng(1))
+    theirs = librosa.griffinlim(
+        np.abs(librosa.stft(voice, n_fft=1024)), n_iter=24, n_fft=1024, length=len(voice), random_state=1
+    )
+    assert len(ours) == len(voice) and distance(ours, magnitude) < 1.1 * distance(theirs, magnitude)
+
+
+@pytest.mark.parametrize("rate", [1.3, 1 / 1.3])
+def test_the_phase_vocoder_is_librosas(voice, rate):
+    ours = spectral.change_speed(voice, rate, 1024, 160)
+    frames = librosa.phase_vocoder(librosa.stft(voice, n_fft=1024, hop_length=160), rate=rate, hop_length=160)
+    theirs = librosa.istft(frames, n_fft=1024, hop_length=160, length=len(ours))
+    assert len(ours) == int(len(voice) / rate) and np.corrcoef(ours, theirs)[0, 1] > 0.999

@@ -1,0 +1,178 @@
+"""Whisper models of CTranslate2 become folders of the front-end `whisper`; damaged files are refused."""
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+from demonstration.whisper import convert, main
+
+from nes2net import InputError, create_frontend
+
+SIZES = {"encoder_layers": 2, "encoder_embed_dim": 8, "encoder_ffn_embed_dim": 16, "encoder_attention_heads": 2}
+TYPES = {"float32": 0, "int8": 1, "int16": 2, "float16": 4}
+
+
+def text(name):
+    return struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+
+
+def variable(name, array):
+    array = np.asarray(array)
+    shape = struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)
+    return text(name) + shape + struct.pack("<BI", TYPES[array.dtype.name], array.nbytes) + array.tobytes()
+
+
+def model_bin(variables, version=6, spec="WhisperSpec"):
+    """The bytes of a model as CTranslate2's converters write it, with one alias."""
+    content = struct.pack("<I", version) + text(spec) + struct.pack("<II", 3, len(variables))
+    content += b"".join(variable(name, array) for name, array in variables.items())
+    return content + struct.pack("<I", 1) + text("decoder/projection/weight") + text("decoder/embeddings/weight")
+
+
+def variables_of(frontend, dtype="float32"):
+    """The variables of the encoder of `frontend` under CTranslate2's names, and one of a decoder."""
+    tensors = {name: tensor.numpy().astype(dtype) for name, tensor in frontend.model.state_dict().items()}
+    variables = {
+        "decoder/embeddings/weight": np.zeros((5, 8), dtype),
+        "encoder/num_heads": np.int16(2),
+        "encoder/position_encodings/encodings": tensors["embed_positions.weight"],
+    }
+    plain = {"conv1": "conv1", "conv2": "conv2"}
+    norms = {"layer_norm": "layer_norm"}
+    for n in range(2):
+        attention = f"encoder/layer_{n}/self_attention"
+        old = f"layers.{n}.self_attn"
+        no_bias = np.zeros(8, dtype)
+        weights = [tensors[f"{old}.{kind}_proj.weight"] for kind in "qkv"]
+        biases = [tensors[f"{old}.q_proj.bias"], no_bias, tensors[f"{old}.v_proj.bias"]]
+        variables[f"{attention}/linear_0/weight"] = np.concatenate(weights)
+        variables[f"{attention}/linear_0/bias"] = np.concatenate(biases)
+        plain[f"layer_{n}/self_attention/linear_1"] = f"{old}.out_proj"
+        plain[f"layer_{n}/ffn/linear_0"] = f"layers.{n}.fc1"
+        plain[f"layer_{n}/ffn/linear_1"] = f"layers.{n}.fc2"
+        norms[f"layer_{n}/self_attention/layer_norm"] = f"{old}_layer_norm"
+        norms[f"layer_{n}/ffn/layer_norm"] = f"layers.{n}.final_layer_norm"
+    for new, old in plain.items():
+        variables[f"encoder/{new}/weight"] = tensors[f"{old}.weight"]
+        variables[f"encoder/{new}/bias"] = tensors[f"{old}.bias"]
+    for new, old in norms.items():
+        variables[f"encoder/{new}/gamma"] = tensors[f"{old}.weight"]
+        variables[f"encoder/{new}/beta"] = tensors[f"{old}.bias"]
+    return variables
+
+
+@pytest.fixture(scope="module")
+def frontend():
+    torch.manual_seed(0)
+    frontend = create_frontend("whisper", **SIZES, num_mel_bins=12, chunk_length=2).eval()
+    for parameter in frontend.parameters():
+        torch.nn.init.normal_(parameter.data, 0.0, 0.3)
+    return frontend
+
+
+def test_converted_encoder_has_the_same_hidden_states(frontend, tmp_path):
+    file = tmp_path / "model.bin"
+    file.write_bytes(model_bin(variables_of(frontend)))
+    assert main([str(file), str(tmp_path / "folder"), "--seconds", "2"]) == 0
+    converted = create_frontend("whisper", tmp_path / "folder").eval()
+    waveform = 0.1 * torch.randn(1, 20_000)
+    for state, expected in zip(converted(waveform, layers="all"), frontend(waveform, layers="all"), strict=True):
+        torch.testing.assert_close(state, expected)
+
+
+def test_positions_are_cut_to_the_seconds_asked_for(frontend, tmp_path):
+    file = tmp_path / "model.bin"
+    file.write_bytes(model_bin(variables_of(frontend, "float16")))
+    convert(file, tmp_path / "folder", seconds=1)
+    converted = create_frontend("whisper", tmp_path / "folder").eval()
+    assert converted.most_samples == 16_000 and converted.model.embed_positions.weight.shape == (50, 8)
+    # all that the first layer reads of the positions that are left is as before
+    waveform = 0.1 * torch.randn(1, 8_000)
+    first, expected = (f(waveform, layers="all")[0] for f in (converted, frontend))
+    torch.testing.assert_close(first, expected, atol=5e-3, rtol=5e-3)  # of float16
+    with pytest.raises(InputError, match="3 s are not 1 to 2 s"):
+        convert(file, tmp_path / "folder", seconds=3)
+
+
+def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
+    file = tmp_path / "model.bin"
+    file.write_bytes(model_bin(variables_of(frontend)))
+    assert main([str(file), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]) == 0
+    converted = create_frontend("whisper", tmp_path / "folder").eval()
+    waveform = 0.1 * torch.randn(1, 8_000)
+    first_output = frontend(waveform, layers="all")[1]
+    torch.testing.assert_close(converted(waveform)[0], frontend.model.layer_norm(first_output))
+    with pytest.raises(InputError, match="3 layers are not 1 to 2"):
+        convert(file, tmp_path / "folder", seconds=2, layers=3)
+
+
+def changed(frontend, **variables):
+    return {**variables_of(frontend), **{name.replace("__", "/"): array for name, array in variables.items()}}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"encoder__conv1__weight_scale": np.float32(1)}, "quantised weights"),
+        ({"encoder__conv1__weight": np.zeros((8, 12, 3), "int8")}, "conv1.weight.* is not float32 or float16"),
+        ({"encoder__layer_1__self_attention__linear_0__bias": np.ones(24, "float32")}, "bias of the keys"),
+        ({"encoder__layer_1__self_attention__linear_0__bias": np.ones(23, "float32")}, "reshape"),
+        ({"encoder__conv1__weight": np.zeros((8, 12), "float32")}, "unpack"),
+    ],
+)
+def test_encoders_that_the_front_end_cannot_compute_are_named(frontend, tmp_path, changes, message):
+    file = tmp_path / "model.bin"
+    file.write_bytes(model_bin(changed(frontend, **changes)))
+    with pytest.raises(InputError, match=message):
+        convert(file, tmp_path / "folder", seconds=2)
+    assert not (tmp_path / "folder").exists()
+
+
+def test_missing_variables_are_named(frontend, tmp_path):
+    file = tmp_path / "model.bin"
+    for name in ("encoder/num_heads", "encoder/position_encodings/encodings", "encoder/conv1/weight"):
+        variables = variables_of(frontend)
+        del variables[name]
+        file.write_bytes(model_bin(variables))
+        with pytest.raises(InputError, match=r"no variable encoder/|conv1\.weight"):
+            convert(file, tmp_path / "folder", seconds=2)
+
+
+def test_every_cut_of_a_file_is_refused(frontend, tmp_path):
+    content = model_bin(variables_of(frontend))
+    aliases = len(text("decoder/projection/weight") + text("decoder/embeddings/weight")) + 4
+    file = tmp_path / "model.bin"
+    for length in (*range(0, 400), *range(400, len(content) - aliases, 997)):
+        file.write_bytes(content[:length])
+        with pytest.raises(InputError, match="is damaged: "):
+            convert(file, tmp_path / "folder", seconds=2)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (struct.pack("<I", 3) + text("WhisperSpec"), "version 3 of the format"),
+        (struct.pack("<I", 6) + text("TransformerSpec"), "a model of type 'TransformerSpec'"),
+        (struct.pack("<I", 6) + text("WhisperSpec") + struct.pack("<II", 3, 2**32 - 1), "before the end of the file"),
+        (
+            model_bin({"encoder/conv1/bias": np.zeros(4, "float32")}).replace(b"\x04\x00\x00\x00\x00", b"\xff" * 5),
+            "type 255",
+        ),
+        (struct.pack("<I", 6) + b"\x02\x00\xff\xfe", "codec can't decode"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, capsys, content, message):
+    file = tmp_path / "model.bin"
+    file.write_bytes(content)
+    assert main([str(file), str(tmp_path / "folder")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_size_that_the_data_contradict_is_refused(tmp_path):
+    content = model_bin({"encoder/conv1/bias": np.zeros(4, "float32")})
+    wrong = content.replace(struct.pack("<BI", 1, 4), struct.pack("<BI", 1, 2**31))
+    assert wrong != content
+    (tmp_path / "model.bin").write_bytes(wrong)
+    with pytest.raises(InputError, match=r"'conv1/bias'|'encoder/conv1/bias' of shape \[2147483648\] has 16 bytes"):
+        convert(tmp_path / "model.bin", tmp_path / "folder")
