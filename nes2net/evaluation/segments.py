@@ -70,7 +70,7 @@ _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measur
 
 def evaluate_segments(
     corpus: str,
-    score_files: Sequence[AnyPath | ScoreFile],
+    score_paths: Sequence[AnyPath | ScoreFile],
     keys_path: AnyPath,
     phase: str = "eval",
     *,
@@ -85,7 +85,7 @@ def evaluate_segments(
     Args:
         corpus: a corpus with labels of segments.
         keys_path: folder or file of the labels of segments.
-        score_files: one file in the format of :mod:`nes2net.scoring.segment_file`.
+        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: a threshold for F1, intersection over union and boundary error: frames with this
@@ -104,9 +104,9 @@ def evaluate_segments(
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
-    if len(score_files) > 1:
-        raise InputError(f"one of {len(score_files)} files holds scores of frames: evaluate such a file alone")
-    file = ScoreFile.of(score_files[0])
+    if len(score_paths) > 1:
+        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
+    file = ScoreFile.of(score_paths[0])
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
     origin = read_origin(file, corpus, phase)
