@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
+from nes2net.lib.errors import InputError
 from nes2net.models.provenance import Provenance
 
 #: The number of leading samples that a user asks for; None for all, "auto" to choose as for training.
@@ -57,11 +58,18 @@ def samples_to_score(
             else decides, or if the training crops have 64,600 or 64,000 samples, as in the
             published recipes with '4sec' protocols.
 
+    Raises:
+        InputError: if "4sec" is requested without a usual number, which only a corpus has.
+
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
     >>> samples_to_score(Provenance(recipe={"data": {"num_samples": 16000}}), usual=64600).num_samples
     16000
     """
+    if requested == "4sec" and usual is None:
+        raise InputError(
+            "`num_samples` is at least 1, or None for the whole recording, not '4sec', which a corpus defines"
+        )
     if requested != "auto" and requested != "4sec":
         return ScoreLength(requested)
     # If the detector has a published architecture, its authors decide; otherwise the training decides.
