@@ -23,7 +23,6 @@ from nes2net.apps.info import files as info_files
 from nes2net.apps.robustness import robustness
 from nes2net.cli.main import main
 from nes2net.evaluation import matching, segments, verification
-from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.files import Unchanged
@@ -123,7 +122,7 @@ def test_scores_that_change_during_an_evaluation(folder, monkeypatch):
     scores = folder / "scores.txt"
     judged = sha256(scores)
     before(monkeypatch, matching, "match", scores)
-    result = evaluate(labels_of(folder), [scores], EvaluationSettings(num_resamples=5))
+    result = evaluate(labels_of(folder), [scores], num_resamples=5)
     assert result.header["inputs"][0]["sha256"] == judged
     assert sha256(scores) != judged
 
@@ -148,9 +147,9 @@ def test_the_digest_of_a_calibration_is_of_what_was_loaded(folder, monkeypatch):
     loaded = sha256(saved)
     assert decisions.load(saved).sha256 == loaded
     source = ThresholdSource(calibrations=[saved])
-    settings = EvaluationSettings(threshold_source=source, num_resamples=5)
+    settings = {"threshold_source": source, "num_resamples": 5}
     before(monkeypatch, matching, "match", saved)
-    inputs = evaluate(labels_of(folder), [folder / "scores.txt"], settings).header["inputs"]
+    inputs = evaluate(labels_of(folder), [folder / "scores.txt"], **settings).header["inputs"]
     (file,) = [entry for entry in inputs if entry["kind"] == "calibration"]
     assert file["sha256"] == loaded
     before(monkeypatch, decisions, "read_json_as", saved)
@@ -175,13 +174,13 @@ def test_embeddings_that_change_while_they_are_compared(folder, monkeypatch):
     corpus = write(folder / "corpus.csv", (folder / "key.csv").read_text().replace("\ns", "\nt"))
     corpus_part = {"name": "generic", "root": str(corpus), "split": "all"}
     write(folder / "enrolled.npy.json", json.dumps({"run": {}, "failures": {}, "corpus": corpus_part}))
-    settings = EvaluationSettings(reference=(folder / "enrolled.npy",), num_resamples=5)
-    inputs = evaluate(labels_of(folder), [folder / "trials.npy"], settings).header["inputs"]
+    settings = {"reference": (folder / "enrolled.npy",), "num_resamples": 5}
+    inputs = evaluate(labels_of(folder), [folder / "trials.npy"], **settings).header["inputs"]
     assert inputs[0]["sha256"] == sha256(folder / "trials.npy")
     assert inputs[1]["sha256"] == sha256(folder / "enrolled.npy")
     before(monkeypatch, verification, "verification_scores", folder / "enrolled.npy")
     with pytest.raises(InputError, match=CHANGED):
-        evaluate(labels_of(folder), [folder / "trials.npy"], settings)
+        evaluate(labels_of(folder), [folder / "trials.npy"], **settings)
 
 
 def test_scores_that_change_while_robustness_is_measured(folder, monkeypatch):
@@ -241,14 +240,14 @@ def test_scores_of_frames_that_change_while_they_are_evaluated(tmp_path, monkeyp
     write_rttm(tmp_path / "list.rttm", {"a": [Segment("spoof", 0.0, 0.1)], "b": [Segment("bonafide", 0.0, 0.1)]})
     write(tmp_path / "reco2dur", "a 0.1\nb 0.1\n")
     frames = write(tmp_path / "frames.txt", lines("a", np.zeros(5)) + lines("b", np.ones(5)))
-    settings = EvaluationSettings(resolution_ms=20, num_resamples=5)
-    result = evaluate(Labels("generic", key, "all"), [frames], settings)
+    settings = {"resolution_ms": 20, "num_resamples": 5}
+    result = evaluate(Labels("generic", key, "all"), [frames], **settings)
     assert result.header["inputs"][0]["sha256"] == sha256(frames)
     before(monkeypatch, segments, "read_origin", frames)
-    assert evaluate(Labels("generic", key, "all"), [frames], settings).header["inputs"]
+    assert evaluate(Labels("generic", key, "all"), [frames], **settings).header["inputs"]
     before(monkeypatch, segments, "labelled_frames", frames)
     with pytest.raises(InputError, match=CHANGED):
-        evaluate(Labels("generic", key, "all"), [frames], settings)
+        evaluate(Labels("generic", key, "all"), [frames], **settings)
 
 
 def test_an_onnx_file_that_changes_after_it_was_opened_has_no_fingerprint(tmp_path):

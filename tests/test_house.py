@@ -62,7 +62,7 @@ DIRECT_WRITES = {
     "training.recipes.documentation": 1,  # for developers
 }
 #: Modules that write files that a user has named, which may be links or pipes.
-OF_USERS = {"actions.evaluation", "apps.report.command", "cli.calibrate", "scoring.decisions.calibration"}
+OF_USERS = {"apps.report.command", "cli.calibrate", "cli.evaluate", "scoring.decisions.calibration"}
 OF_USERS |= {"scoring.score_file"}
 
 

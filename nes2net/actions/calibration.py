@@ -22,6 +22,7 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
+from nes2net.evaluation.judgements import evaluable
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
@@ -136,7 +137,10 @@ def calibrate(
     """
     corpus = corpora.get(labels.corpus)
     files = list(map(ScoreFile.of, scores))
-    labelled = files[0].judgement.labelled(labels, files, allow_partial=allow_partial, resolution_ms=resolution_ms)
+    judgement = evaluable(files[0])
+    settings = {} if resolution_ms is None else {"resolution_ms": resolution_ms}
+    judgement.check_settings(judgement.labelled, settings, files[0].path)
+    labelled = judgement.labelled(labels, files, allow_partial=allow_partial, **settings)
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [file.sha256 for file in files]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Count, File, Flag, FromZero
+from nes2net.lib.commands import Count, File, Flag, FromZero, given
+from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider
     from nes2net.scoring.engine import Finished
     from nes2net.scoring.kernel import Scorer
+    from nes2net.scoring.score_length import CorpusSamples, RequestedSamples
 
 
 class CorpusNames(Listed):
@@ -166,7 +168,7 @@ class Length:
         """Raise :class:`InputError` if the flag has an impossible value."""
         self.asked()  # raises the error now, before a large model is read
 
-    def asked(self) -> int | Literal["auto", "4sec"] | None:
+    def asked(self) -> CorpusSamples:
         """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
 
         If the flag is not given, the result is ``"auto"``.
@@ -174,21 +176,18 @@ class Length:
         Raises:
             InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
         """
-        if self.num_samples is None:
-            return "auto"
-        if self.num_samples == "4sec":
-            return "4sec"
-        if self.num_samples == "full":
-            return None
+        words: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
+        if self.num_samples in words:
+            return words[self.num_samples]
         try:
-            number = int(self.num_samples)
+            number = int(str(self.num_samples))
         except ValueError:
             number = 0
         if number < 1:
-            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
+            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {str(self.num_samples)[:100]}")
         return number
 
-    def of_files(self) -> int | Literal["auto"] | None:
+    def of_files(self) -> RequestedSamples:
         """Read the flag for files outside of a corpus: like :meth:`asked`, but ``4sec`` becomes 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
@@ -209,11 +208,7 @@ class Length:
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
-        num_samples = self.asked()
-        if num_samples == "4sec":
-            score_length = samples_to_score(provenance, "auto", of_corpus, num_samples)
-        else:
-            score_length = samples_to_score(provenance, num_samples, of_corpus)
+        score_length = samples_to_score(provenance, self.asked(), of_corpus)
         print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
         return score_length.num_samples
 
@@ -231,6 +226,9 @@ class Batches:
     num_workers: FromZero | None = None
 
 
+_OF_CALIBRATION = UsedWith("calibration")
+
+
 @dataclass(frozen=True)
 class Deciding:
     """What the score means.
@@ -244,34 +242,26 @@ class Deciding:
     """
 
     calibration: File | None = None
-    prior: Annotated[float | None, Flag("P")] = None
-    operating_point: Annotated[str | None, Flag("POINT")] = None
-    abstain: Annotated[float | None, Flag("SHARE")] = None
-    unbounded: bool = False
+    prior: Annotated[float | None, Flag("P"), _OF_CALIBRATION] = None
+    operating_point: Annotated[str | None, Flag("POINT"), _OF_CALIBRATION] = None
+    abstain: Annotated[float | None, Flag("SHARE"), _OF_CALIBRATION] = None
+    unbounded: Annotated[bool, _OF_CALIBRATION] = False
 
     def decider(self) -> Decider | None:
         """Make the decider from the flags; None without the flag ``--calibration``.
 
         Raises:
-            InputError: if the file or a number cannot be used, or if a flag is given that needs
-                ``--calibration``.
+            InputError: if the file or a number cannot be used.
         """
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
-        settings: dict[str, Any] = {
-            key: value
-            for key, value in vars(self).items()
-            if key != "calibration" and value is not None and value is not False
-        }
-        if self.calibration is None and settings:
-            flag = f"--{next(iter(settings)).replace('_', '-')}"
-            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
+        settings = given(self)
         if self.calibration is None:
             return None
-        if "operating_point" in settings:
-            settings["operating_point"] = OperatingPoint.parse(settings["operating_point"])
-        return Decider(load(self.calibration), **settings)
+        if self.operating_point is not None:
+            settings["operating_point"] = OperatingPoint.parse(self.operating_point)
+        return Decider(**settings | {"calibration": load(self.calibration)})
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:

@@ -6,7 +6,6 @@ Python programs can do here what `nes2net calibrate classes` does.
 from __future__ import annotations
 
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
-from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
@@ -52,9 +51,7 @@ def known_classes(
     file = ScoreFile.of(logits)
     table = file.read(read_class_table)
     key = labels.read()
-    trials = class_trials(
-        key, file, table, file.path.stem, EvaluationSettings(allow_partial=allow_partial, class_field=class_field)
-    )
+    trials = class_trials(key, file, table, file.path.stem, allow_partial=allow_partial, class_field=class_field)
     learned = KnownThreshold.of_logits(trials.known.logits, kind, table.names)
     if equal_errors:
         if not trials.unknown.names:

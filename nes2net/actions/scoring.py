@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Part, Trial
@@ -25,7 +25,7 @@ from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import Judgement, ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
 
 
@@ -44,7 +44,7 @@ def score_corpus(
     out: AnyPath,
     *,
     checkpoint: AnyPath,
-    num_samples: int | Literal["auto", "4sec"] | None = "auto",
+    num_samples: CorpusSamples = "auto",
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     trials: Sequence[Trial] | None = None,
     system_scores: Sequence[AnyPath] = (),
@@ -118,9 +118,7 @@ def score_corpus(
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     # Choose how much of each utterance is scored.
-    forced_protocol: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
-    requested_samples = "auto" if num_samples == "4sec" else num_samples
-    score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
+    score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.lib.command_line import WRONG_INPUT
 from nes2net.lib.commands import File, Flag, called
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say
 
@@ -19,11 +20,11 @@ def average(
     checkpoints: Sequence[str],
     *,
     ids: Sequence[int] | None = None,
-    last: Annotated[int | None, Flag("K")] = None,
-    best: Annotated[int | None, Flag("K")] = None,
-    by: Annotated[str | None, Flag("VALUE")] = None,
+    last: Annotated[int | None, Flag("K"), NotWith("ids")] = None,
+    best: Annotated[int | None, Flag("K"), NotWith("ids", "last")] = None,
+    by: Annotated[str | None, Flag("VALUE"), UsedWith("best")] = None,
     weights: Sequence[float] | None = None,
-    update_bn: int | None = None,
+    update_bn: Annotated[int | None, UsedWith("ids", "last", "best")] = None,
     out: File | None = None,
     mode: Literal["mean", "legacy"] = "mean",
 ) -> int:
@@ -46,15 +47,8 @@ def average(
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
-    # Check the flags that choose epochs; at most one of them may be given.
-    choices_by_flag = {"--ids": ids, "--last": last, "--best": best}
-    selecting_flags = [flag for flag, value in choices_by_flag.items() if value is not None]
-    if len(selecting_flags) > 1:
-        raise InputError(f"argument {selecting_flags[1]}: not allowed with argument {selecting_flags[0]}")
-    if by and best is None:
-        raise InputError("--by goes with --best")
     # Average epochs of a run folder.
-    if selecting_flags:
+    if (ids, last, best) != (None, None, None):
         if len(checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
         folder = checkpoints[0]
@@ -77,8 +71,6 @@ def average(
         return WRONG_INPUT
     # Average the given files.
     else:
-        if update_bn is not None:
-            raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
         if not out:
             raise InputError("where should the average go? name a file with --out")
         path = average_files(checkpoints, out, mode, weights)

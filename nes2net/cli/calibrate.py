@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from nes2net.actions.flags import (
 from nes2net.cli.next_commands import print_next
 from nes2net.lib.command_line import FOUND, INCOMPLETE
 from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.terminal import print_note, print_warnings, printable, say, say_written, table_line
 
@@ -68,13 +68,13 @@ def fit(
     l2: float = 1e-4,
     allow_inverted: bool = False,
     save: File | None = None,
-    root: Folder | None = None,
-    model: ModelName | None = None,
+    root: Annotated[Folder | None, UsedWith("save")] = None,
+    model: Annotated[ModelName | None, UsedWith("root")] = None,
     architecture: Architecture,
     device: str = "auto",
     num_workers: FromZero | None = None,
-    apply_: Annotated[Sequence[str], Flag("SCORES")] = (),
-    out: File | None = None,
+    apply_: Annotated[Sequence[str], Flag("SCORES"), UsedWith("out")] = (),
+    out: Annotated[File | None, UsedWith("apply_")] = None,
     evaluating: EvaluationFlags,
 ) -> None:
     """Learn log-likelihood ratios from labelled scores; fuse several systems.
@@ -113,28 +113,17 @@ def fit(
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
     from nes2net.evaluation.key import Labels
     from nes2net.lib.files import check_writable, make_folder
-    from nes2net.scoring.judgement import ScoreFile
+    from nes2net.lib.outputs import check_files_differ
     from nes2net.scoring.measuring import forget_traits
 
     # Check the flags first.
-    _check_files_differ([*dev_scores, *apply_], out, save)
-    if bool(apply_) != bool(out):
-        raise InputError("--apply and --out go together: what to calibrate, and where to write it")
+    check_files_differ([*dev_scores, *apply_], filter(None, (out, save)))
     if apply_ and len(apply_) != len(dev_scores):
         raise InputError(f"trained on {len(dev_scores)} score files, so --apply takes as many, not {len(apply_)}")
-    if apply_ and not ScoreFile.of(dev_scores[0]).judgement.of_recordings:
-        raise InputError(
-            "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
-            "nes2net predict --judgement frames --calibration"
-        )
     recordings = None
-    if model and not root:
-        raise InputError("`model` embeds the recordings of the corpus: name its folder with `root`")
-    if root:
+    if root and save:
         if len(dev_scores) > 1:
             raise InputError("recordings are measured for the scores of one system: leave `root` out of a fusion")
-        if not save:
-            raise InputError("what `root` measures goes into the calibration: name a file for it with `save`")
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
@@ -199,9 +188,10 @@ def apply(
     """
     from nes2net.actions.calibration import apply_calibration
     from nes2net.evaluation.key import Labels
+    from nes2net.lib.outputs import check_files_differ
     from nes2net.scoring.decisions.calibration import load
 
-    _check_files_differ([parameters, *scores], out)
+    check_files_differ([parameters, *scores], [out])
     calibration = load(parameters)
     labels = None
     if evaluating.eval_corpus:
@@ -372,15 +362,12 @@ def drift(
     """
     from nes2net.actions.drift import measure_drift
     from nes2net.lib.files import check_writable, json_text, make_folder, write_output
-    from nes2net.lib.outputs import check_output_paths, check_picture
+    from nes2net.lib.outputs import check_files_differ, check_output_paths, check_picture
     from nes2net.scoring.decisions.calibration import load
 
     # Check first that the files can be written.
-    for written in (save, plot):
-        _check_files_differ([calibration, *files], written)
+    check_files_differ([calibration, *files], filter(None, (save, plot)))
     if plot:
-        if plot == save:
-            raise InputError(f"--save and --plot are both {plot}; name two files")
         check_picture(plot)
         check_output_paths([Path(plot)], "name another with --plot")
     if save:
@@ -459,25 +446,6 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
         say(f"recordings: {population.num_recordings} measured by {traits}")
         if scored_by is not None and scored_by.num_samples is None and scored_by.resolution_ms is None:
             say("note: whole recordings were scored, so predict cannot tell of much longer ones, and listen of no call")
-
-
-def _check_files_differ(files: Sequence[str], *written: str | None) -> None:
-    """Check that no file is both read and written, and that no file is written twice.
-
-    Args:
-        files: files that are read.
-        written: files that will be written; None for a flag that was not given.
-
-    Raises:
-        InputError: if a file is read and written, or written twice.
-    """
-    read = {os.path.realpath(path) for path in files}
-    for path in filter(None, written):
-        if os.path.realpath(path) in read:
-            raise InputError(f"{path} is one of the files that are read; name another file to write")
-    written_paths = [os.path.realpath(path) for path in filter(None, written)]
-    if len(set(written_paths)) < len(written_paths):
-        raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
 def _weights_lines(calibration: LinearCalibration) -> list[str]:

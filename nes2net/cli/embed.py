@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, located, report_finished
 from nes2net.lib.commands import File, Flag, Folder, called
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 
 
@@ -26,9 +27,9 @@ def embed(
     protocols: Folder | None = None,
     length: Length,
     model: ModelName | None = None,
-    frontend: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
-    ssl_checkpoint: File | None = None,
-    of: Literal["frontend", "aggregation", "backend"] = "frontend",
+    frontend: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("base")] = None,
+    ssl_checkpoint: Annotated[File | None, UsedWith("frontend")] = None,
+    of: Annotated[Literal["frontend", "aggregation", "backend"], UsedWith("model")] = "frontend",
     layer: str = "last",
     loading: Loading,
     batches: Batches,
@@ -79,16 +80,10 @@ def embed(
     if (model is None) == (frontend is None):
         raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
     if model is None:
-        if of != "frontend":
-            raise InputError(f"a front-end alone has no {of}: take a trained detector with `model`")
-        if loading.base:
-            raise InputError("a front-end alone has no base: leave `base` out")
         frontend_options = read_value(str(frontend), None, "`frontend`")
         detector = frontend_alone(frontend_options, ssl_checkpoint, loading.device, loading.dtype)
         source["frontend"] = {"ssl_checkpoint": ssl_checkpoint}
     else:
-        if ssl_checkpoint:
-            raise InputError("a trained detector holds its front-end: leave `ssl_checkpoint` out")
         detector = loading.load(model)
         source["checkpoint"] = {**detector.provenance.to_dict(), "path": model}
     result = embed_recordings(

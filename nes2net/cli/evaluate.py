@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
-from nes2net.lib.commands import File, Flag, Folder, called
+from nes2net.lib.commands import File, Flag, Folder, called, given
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
 
 if TYPE_CHECKING:
     from nes2net.evaluation.transfer import ThresholdSource
+
+
+_TRANSFERRED = UsedWith("threshold_from", "calibration")
 
 
 @dataclass(frozen=True)
@@ -31,36 +35,28 @@ class TransferFlags:
         also: evaluate a further test set at the same threshold
     """
 
-    threshold_from: Annotated[Sequence[str], Flag("DEV_SCORES")] = ()
-    dev_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None
-    dev_keys: Folder | None = None
+    threshold_from: Annotated[
+        Sequence[str], Flag("DEV_SCORES"), UsedWith("dev_keys"), NotWith("calibration", "threshold")
+    ] = ()
+    dev_corpus: Annotated[CorpusName | None, Flag("CORPUS"), UsedWith("threshold_from")] = None
+    dev_keys: Annotated[Folder | None, UsedWith("threshold_from")] = None
     dev_phase: Annotated[str, Flag("PHASE")] = "dev"
-    calibration: Sequence[File] = ()
-    operating_point: Annotated[str, Flag("POINT")] = "eer"
-    also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE"))] = ()
+    calibration: Annotated[Sequence[File], NotWith("threshold")] = ()
+    operating_point: Annotated[str, Flag("POINT"), _TRANSFERRED] = "eer"
+    also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE")), _TRANSFERRED] = ()
 
     def source(self) -> ThresholdSource | None:
         """Turn the flags into the source of thresholds; None if no flag asks for a threshold from other trials.
 
         Raises:
-            InputError: if flags contradict each other, or if the corpus of a further test set is
-                unknown.
+            InputError: if a further test set is malformed, or its corpus is unknown.
         """
         from nes2net.evaluation.transfer import SetFiles, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
-        # Refuse flags about a threshold from other trials if no flag gives such a threshold.
         point = OperatingPoint.parse(self.operating_point)
         if not self.threshold_from and not self.calibration:
-            if self.also or self.dev_keys or self.dev_corpus or self.operating_point != "eer":
-                raise InputError(
-                    "`also`, `dev_keys`, `dev_corpus` and `operating_point` go with a transferred threshold: give "
-                    "`threshold_from` or `calibration` too"
-                )
             return None
-        # Check the flags for a threshold from other trials.
-        if self.threshold_from and not self.dev_keys:
-            raise InputError("`threshold_from` needs `dev_keys`, the labels of its scores")
         for further_set in self.also:
             if len(further_set) not in (3, 4):
                 raise InputError(
@@ -78,7 +74,42 @@ class TransferFlags:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # messages call both settings --keys
+@dataclass(frozen=True)
+class JudgementFlags:
+    """Settings that only some kinds of scores have."""
+
+    exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None
+    names: Sequence[str] = ()
+    draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto"
+    threshold: float | None = None
+    resolution_ms: Annotated[float | None, Flag("MS")] = None
+    unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None
+    class_field: Annotated[str | None, Flag("FIELD")] = None
+    bonafide_unknown: bool = False
+    reference: Annotated[Sequence[File], Flag("EMBEDDINGS")] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """Collect the settings that were given: name → value.
+
+        Raises:
+            InputError: if a value of ``exclude`` is not of the form FIELD=VALUE.
+        """
+        settings = given(self)
+        if self.exclude is not None:
+            values_by_field: dict[str, list[str]] = {}
+            for pair in self.exclude:
+                name, equals, value = pair.partition("=")
+                if not equals or not name or not value:
+                    raise InputError(f"`exclude` takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
+                values_by_field.setdefault(name, []).append(value)
+            settings["exclude"] = values_by_field
+        if self.reference:
+            settings["reference"] = list(map(Path, self.reference))
+        return settings
+
+
+# Messages call these settings by these flags.
+@called(names={"root": "--keys", "protocols": "--keys", "threshold_source": "--threshold-from"})
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],
@@ -86,8 +117,6 @@ def evaluate(
     keys: Folder = ".",
     phase: str = "eval",
     allow_partial: bool = False,
-    exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
-    names: Sequence[str] = (),
     metric: Annotated[Sequence[str], Flag("NAME")] = (),
     html: File | None = None,
     json: File | None = None,
@@ -97,13 +126,7 @@ def evaluate(
     card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
-    draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto",
-    threshold: float | None = None,
-    resolution_ms: Annotated[float | None, Flag("MS")] = None,
-    unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None,
-    class_field: Annotated[str | None, Flag("FIELD")] = None,
-    bonafide_unknown: bool = False,
-    reference: Annotated[Sequence[File], Flag("EMBEDDINGS")] = (),
+    judgement: JudgementFlags,
     transfer: TransferFlags,
 ) -> None:
     """Evaluate score files against a key, and compare them.
@@ -141,55 +164,30 @@ def evaluate(
         bonafide_unknown: count bona fide as an unknown class
         reference: embeddings of training or enrolled trials
     """
-    from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
-    from nes2net.evaluation.judgements import EvaluationSettings
     from nes2net.evaluation.key import Labels
+    from nes2net.evaluation.page import Pages
+    from nes2net.lib.files import write_output
 
     # Check first that the files can be written.
     pages = Pages(html, json, latex, markdown, plot)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
-    pages.check(scores, [*transfer.threshold_from, *further_scores], transfer.calibration)
+    pages.check([*scores, *transfer.threshold_from, *further_scores, *transfer.calibration])
     source = transfer.source()
-    if source is not None and threshold is not None:
-        raise InputError(
-            "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
-        )
-    # Turn the flags into settings.
-    values_by_field: dict[str, list[str]] = {}
-    for pair in exclude or ():
-        name, equals, value = pair.partition("=")
-        if not equals or not name or not value:
-            raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
-        values_by_field.setdefault(name, []).append(value)
-    labels = Labels(corpus, keys, phase)
-    settings = EvaluationSettings(
-        threshold_source=source,
-        threshold=threshold,
-        resolution_ms=resolution_ms,
-        allow_partial=allow_partial,
-        exclude=None if exclude is None else values_by_field,
-        unknown=unknown,
-        class_field=class_field,
-        bonafide_unknown=bonafide_unknown,
-        reference=tuple(map(Path, reference)),
-        metrics=metric,
-        names=names,
-        num_resamples=num_resamples,
-        seed=seed,
-        draw=draw,
-    )
+    settings = judgement.settings() | {"num_resamples": num_resamples, "seed": seed, "allow_partial": allow_partial}
+    if source is not None:
+        settings["threshold_source"] = source
     # Evaluate, then print and write the result.
-    result = evaluated(labels, scores, settings)
+    result = evaluated(Labels(corpus, keys, phase), scores, metrics=metric, **settings)
     shown = result.only(metric) if metric else result
     try:
         print(printable(shown.text()), flush=True)
         print_warnings(shown.warnings)
     finally:  # write the files even if printing fails, such as on a full disk
-        files_beside = pages.write(shown)
+        pages.write(shown, write_output)
     if card is not None:
         from nes2net.training.card import add_figures
 
         say_written(add_figures(Path(card), result, list(map(Path, scores))))
-    for path in [*pages.files, *files_beside]:
+    for path in pages.files:
         say_written(path, beside_data=True)

@@ -14,7 +14,8 @@ from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, called, changed_fields
+from nes2net.lib.commands import Count, Flag, Folder, called, given
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say, table_line, written_said_last
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # The columns after the name of the file: heading → width. A table has those of its judgement and its decider.
 _WIDTHS = {"score": 10, "duration": 10, "llr": 8, "probability": 11, "decision": 11}
+_ONE_RESULT_A_FILE = NotWith("channel=each")
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Stretches:
         out: folder for the files of --labels
     """
 
-    rttm: Annotated[str | None, Flag("FILE|DIR")] = None
-    labels: Literal["audacity"] | None = None
-    out: Folder | None = None
+    rttm: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None
+    labels: Annotated[Literal["audacity"] | None, _ONE_RESULT_A_FILE] = None
+    out: Annotated[Folder | None, UsedWith("labels")] = None
 
 
 @called(
@@ -69,15 +71,15 @@ def predict(
     model: ScorerName | None = None,
     loading: Loading,
     along: Windows,
-    plot: Annotated[str | None, Flag("FILE|DIR")] = None,
-    threshold: float | None = None,
+    plot: Annotated[str | None, Flag("FILE|DIR"), _ONE_RESULT_A_FILE] = None,
+    threshold: Annotated[float | None, NotWith("calibration")] = None,
     deciding: Deciding,
     judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
-    detector: ScorerName | None = None,
+    detector: Annotated[ScorerName | None, UsedWith("judgement")] = None,
     channel: Annotated[str, Flag("N|mix|each")] = "mix",
     stretches: Stretches,
     json_: bool = False,
-    csv: bool = False,
+    csv: Annotated[bool, NotWith("json_")] = False,
     batch_size: Count | None = None,
     workers: Count | None = None,
 ) -> int:
@@ -114,22 +116,10 @@ def predict(
     if model is None:
         raise InputError(_no_detector_message())
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
-    if detector is not None and chosen_judgement.is_score:
-        raise InputError(
-            "`detector` is asked before another judgement than a score: add `judgement`, or name it `model`"
-        )
-    if csv and json_:
-        raise InputError("--csv and --json are two formats: leave out one")
-    beside_flags = changed_fields(stretches)
-    if beside_flags and not chosen_judgement.has_frames:
-        raise InputError(f"{beside_flags[0]} is for fake stretches: add --judgement frames, or leave it out")
-    if stretches.out and not stretches.labels:
-        raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-    if threshold is not None and deciding.calibration:
-        raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
+    for flag in given(stretches):
+        if not chosen_judgement.has_frames:
+            raise InputError(f"--{flag} is for fake stretches: add --judgement frames, or leave it out")
     chosen_channel = _parse_channel(channel)
-    if chosen_channel == "each" and (plot or beside_flags):
-        raise InputError("--channel each has several results a file: leave out files beside them, or choose a channel")
     decider = deciding.decider()
     cutoff = None if threshold is None else Cutoff(threshold)
     is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))

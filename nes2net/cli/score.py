@@ -18,7 +18,7 @@ from nes2net.actions.flags import (
 )
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.lib.commands import File, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.terminal import say
 
 
@@ -44,9 +44,9 @@ def score(
     peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     channel: FromZero | None = None,
     segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
-    judgement: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
+    judgement: Annotated[str | None, Flag("NAME|OPTIONS"), NotWith("segments")] = None,
     system_scores: Sequence[File] = (),
-    score_range: Sequence[File] = (),
+    score_range: Annotated[Sequence[File], UsedWith("system_scores")] = (),
     loading: Loading,
     batches: Batches,
     compile: bool = False,
@@ -85,20 +85,16 @@ def score(
     """
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.registry import corpora
-    from nes2net.evaluation.judgements import Frames, Scores
     from nes2net.lib.yaml_text import read_value
     from nes2net.scoring.corpus import ScoringSettings
-    from nes2net.scoring.judgement import Judgement, as_judgement
+    from nes2net.scoring.judgement import as_judgement
 
-    # Choose what to compute: scores, scores of frames, or the judgement that was named.
-    if judgement is not None and segments is not None:
-        raise InputError("`judgement` says what to make instead of scores: leave out --segments")
-    if segments is None:
-        chosen_judgement: Judgement[Any] = Scores()
-    else:
-        chosen_judgement = Frames(segments or None)
+    described: str | dict[str, Any] = "scores"
+    if segments is not None:
+        described = {"name": "frames", "resolution_ms": segments or None}
     if judgement is not None:
-        chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
+        described = read_value(judgement, None, "`judgement`")
+    chosen_judgement = as_judgement(described)
     decider = deciding.decider()
     located_part = located(corpus, root, split, protocols)
     # Read the trials before the detector, so that an error in the trials is found before a large model is loaded.

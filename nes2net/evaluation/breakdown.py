@@ -41,6 +41,7 @@ from nes2net.evaluation.tables import (
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
+from nes2net.metrics.intervals import Groups
 
 #: Pairs of fields. If the trials of a corpus have both fields of a pair, the corpus gets a table by both fields. The
 #: first two pairs occur in the published tables of ASVspoof 2021 LA. The other pairs occur in the published tables of
@@ -294,9 +295,9 @@ class _Drawn(NamedTuple):
         """Select the labels, speakers and attacks of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
-    def groups(self, unit: Unit) -> dict[str, Any]:
+    def groups(self, unit: Unit) -> Groups:
         """Collect the groups that the bootstrap draws, as :func:`groups_of` describes them."""
-        groups: dict[str, Any] = {}
+        groups: Groups = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
             groups["spoof_groups"] = self.speakers[~self.is_bonafide]
@@ -315,20 +316,11 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
 
-def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speaker of each trial, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
-
-    In the result, each speaker is given as a number. If a trial has no speaker, or there are fewer
-    than ten speakers, the result is empty, and the bootstrap draws trials.
-    """
-    return groups_of(trials, "speakers")
-
-
-def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
+def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
     """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if
-    :func:`speaker_groups` is empty. Attacks cannot be drawn if a spoofed trial has no attack, or
+    In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if a
+    trial has no speaker, or there are fewer than ten speakers. Attacks cannot be drawn if a spoofed trial has no attack, or
     there are fewer than five attacks. If the groups that ``unit`` names cannot be drawn, the
     bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn but
     attacks cannot be drawn, the bootstrap draws only speakers.
@@ -339,34 +331,34 @@ def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     return _Drawn.of(trials).groups(unit)
 
 
-def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]:
-    """Say in words what a bootstrap over ``trials`` draws, and count the drawn speakers, attacks or trials.
+class DrawnGroups(NamedTuple):
+    """What a bootstrap draws."""
 
-    Returns:
-        ``interval_over``, such as ``"speakers"`` or ``"speakers × 8 attacks"``, and ``num_groups``.
-        If speakers and attacks are drawn, ``num_groups`` counts the speakers.
-    """
-    groups = groups_of(trials, unit)
-    attacks = np.unique(groups.get("spoof_attacks", ())).size
-    if attacks and "bonafide_groups" not in groups:
-        return {"interval_over": "attacks", "num_groups": attacks}
-    if not groups:
-        return {"interval_over": "trials", "num_groups": len(trials)}
-    words = f"speakers × {attacks} attacks" if attacks else "speakers"
-    return {
-        "interval_over": words,
-        "num_groups": np.unique(np.concatenate((groups["bonafide_groups"], groups["spoof_groups"]))).size,
-    }
+    interval_over: str
+    """Such as ``"speakers"``, ``"speakers × 8 attacks"`` or ``"trials"``."""
+    num_groups: int
+    """Number of speakers, otherwise of attacks, otherwise of trials."""
 
+    @classmethod
+    def of(cls, trials: Sequence[Trial], unit: Unit = "auto") -> DrawnGroups:
+        """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
+        drawn = _Drawn.of(trials)
+        groups = drawn.groups(unit)
+        attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
+        if "bonafide_groups" in groups:
+            words = f"speakers × {attacks} attacks" if attacks else "speakers"
+            return cls(words, np.unique(drawn.speakers).size)
+        return cls("attacks", attacks) if attacks else cls("trials", len(trials))
 
-def few_speakers_notes(facts: Mapping[str, Any]) -> list[str]:
-    """Write a note if few speakers are drawn; ``facts`` are of :func:`drawn_groups`."""
-    if facts["num_groups"] >= _ENOUGH_SPEAKERS or not facts["interval_over"].startswith("speakers"):
-        return []
-    return [
-        f"only {facts['num_groups']} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % "
-        "intervals held the true EER in 84 % of the cases with 10 speakers, and in 95 % with 20"
-    ]
+    @property
+    def notes(self) -> list[str]:
+        """A note if few speakers are drawn."""
+        if self.num_groups >= _ENOUGH_SPEAKERS or not self.interval_over.startswith("speakers"):
+            return []
+        return [
+            f"only {self.num_groups} speakers are drawn, so the intervals may be too narrow: in a simulation, 95 % "
+            "intervals held the true EER in 84 % of the cases with 10 speakers, and in 95 % with 20"
+        ]
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:

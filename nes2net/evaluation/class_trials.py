@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,6 @@ from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_path
-
-if TYPE_CHECKING:
-    from nes2net.evaluation.judgements import EvaluationSettings
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
 # These scores of being known do not change if a constant is added to all logits of a trial.
@@ -153,7 +150,15 @@ class ClassTrials:
 
 
 def class_trials(
-    key: Key, file: ScoreFile, table: ClassTable, system: str, settings: EvaluationSettings
+    key: Key,
+    file: ScoreFile,
+    table: ClassTable,
+    system: str,
+    *,
+    allow_partial: bool = False,
+    class_field: str | None = None,
+    bonafide_unknown: bool = False,
+    references: Sequence[ScoreFile] = (),
 ) -> ClassTrials:
     """Find the true class of each trial of a file of logits, and divide the trials into known and unknown classes.
 
@@ -161,8 +166,13 @@ def class_trials(
         key: the labels of the evaluation.
         file, table: the file and its content.
         system: name of the system that made the file.
-        settings: says whether trials may lack logits, whether bona fide counts as an unknown class,
-            and from which files of training trials further scores of being known are computed.
+        allow_partial: leave out trials whose logits are missing or unusable.
+        class_field: field of a trial that names its class; None for the field in the record beside
+            the file, or else ``attack``.
+        bonafide_unknown: count bona fide trials as trials of an unknown class if bona fide is not a
+            class of the detector; otherwise bona fide trials are left out.
+        references: files of embeddings or logits of training trials and of the evaluated trials, from
+            which further scores of being known are computed.
 
     Raises:
         InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
@@ -171,10 +181,10 @@ def class_trials(
     # Find the name of the class of each trial.
     path = file.path
     record = file.record
-    labels = ClassLabels.read(file, settings.class_field)
-    rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
+    labels = ClassLabels.read(file, class_field)
+    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
     names = classes_of(trials, labels)
-    ignored = set() if settings.bonafide_unknown else {BONAFIDE}
+    ignored = set() if bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
     known_columns = set(map(column_name, table.names))
     misspelt = listed([name for name in unknown_names if column_name(name) in known_columns])
@@ -186,8 +196,8 @@ def class_trials(
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
     # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
-    if settings.reference:
-        files = list(map(ScoreFile.of, settings.reference))
+    if references:
+        files = list(references)
         if not is_absent(path.with_suffix(".npy")):
             files.insert(0, ScoreFile.of(path.with_suffix(".npy")))  # first, because later files take precedence
         for reference in files:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.evaluation.judgements import Rows
+from nes2net.evaluation.judgements import Evaluator, Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.scoring.class_file import MEANING_OF_NAMES
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.score_file import ScoreTable
@@ -22,9 +22,6 @@ from nes2net.scoring.score_file import ScoreTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.evaluation.judgements import EvaluationSettings
-    from nes2net.evaluation.key import Labels
-    from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
 #: Title of the figure of a checkpoint that says how often a development trial gets the name of a wrong class.
@@ -167,22 +164,18 @@ class Classes(Rows):
             )
         return lines
 
-    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
-        """Evaluate the logits in ``files``, a file for each system.
-
-        See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
-
-        Raises:
-            InputError: if a file does not hold logits of classes, or for a reason that
-                ``evaluate_classes`` names.
-        """
+    def evaluator(self) -> Evaluator:
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need this module
 
-        read_tables = []
-        for file in files:
-            if not isinstance(file.judgement, Classes):
-                raise InputError(
-                    f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart from {files[0].path}"
-                )
-            read_tables.append(file.judgement.table)
-        return evaluate_classes(labels, files, read_tables, settings)
+        return partial(evaluate_classes, _read_table)
+
+
+def _read_table(file: ScoreFile) -> ClassTable:
+    """Read the logits in ``file``, whose record or header says that they are of classes.
+
+    Raises:
+        InputError: if the file holds another judgement, or is malformed.
+    """
+    if not isinstance(file.judgement, Classes):
+        raise InputError(f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart")
+    return file.read(file.judgement.table)

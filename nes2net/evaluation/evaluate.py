@@ -32,6 +32,7 @@ from nes2net.evaluation.tables import (
     MIN_DCF,
     NUM_BONAFIDE,
     NUM_SPOOF,
+    NUM_TRIALS,
     THRESHOLD,
     Figure,
     Measure,
@@ -53,6 +54,7 @@ from nes2net.evaluation.transfer_tables import transfer_tables
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.judgement import ScoreFile
 
 #: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
@@ -77,7 +79,7 @@ _DIFFERENCES = (
     Measure("first_eer", "EER % of the first", text_digits=3),
     Measure("second_eer", "EER % of the second", text_digits=3),
     Measure("rank_correlation", "rank correlation", "correlation", 4),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
 
 
@@ -92,7 +94,7 @@ def evaluate_systems(
     num_resamples: int = 1000,
     seed: int = 0,
     threshold_source: ThresholdSource | None = None,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = (),
     draw: Unit = "auto",
 ) -> Result:
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
@@ -115,7 +117,7 @@ def evaluate_systems(
             threshold for each system. Each system is also judged at its threshold. If all trials
             are of one class, the system is judged only at this threshold. With None, no system has
             such a threshold.
-        names: Names of the systems. If None, each system has the name of its file without suffix, or
+        names: Names of the systems. If empty, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
             there are at least ten speakers, otherwise trials. If several systems are compared,
@@ -148,14 +150,14 @@ def evaluate_systems(
     # Judge the score files. If all trials are of one class, they are judged later, at the thresholds from other trials.
     one_class = threshold_source is not None and key.only_label is not None
     unit = resolved_unit(draw, key.evaluated_trials, len(files))
-    names = names or system_names([file.path for file in files])
+    names = system_names([file.path for file in files], names)
     matched_files = [key.match(file, allow_partial=allow_partial) for file in files]
     origins = [read_origin(file, corpus, phase) for file in files]
     systems: list[SystemFigures] = []
     scored_sets: list[ScoredSet] = []
     asv_files: dict[Path, str] = {}
     inputs = [score_input(file.path, file.sha256) for file in files]
-    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
     for file, name, judged, entry in zip(files, names, matched_files, inputs):
         scored_sets.append(ScoredSet(corpus, canonical_phase(phase), file, judged.matched, [entry], key.digest))
         if not one_class:
@@ -303,7 +305,8 @@ def _differences(
             *((scores[is_bonafide], scores[~is_bonafide]) for scores in both_scores),
             num_resamples=num_resamples,
             seed=seed,
-            **(groups_of(common, unit) | bootstrap_options()),
+            **groups_of(common, unit),
+            **bootstrap_options(),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),

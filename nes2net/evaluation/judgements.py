@@ -1,7 +1,7 @@
 """The judgements that can be evaluated: the score of a recording, the scores of its frames, and rows of numbers.
 
-In reading order: ``EvaluationSettings`` says how to evaluate; ``LabelledScores`` are scores with
-labels, from which a calibration is learned; ``OfRecordings`` is the base of ``Scores`` and of
+In reading order: ``LabelledScores`` are scores with labels, from which a calibration is learned;
+``Evaluable`` is a judgement that can be evaluated; ``OfRecordings`` is the base of ``Scores`` and of
 ``Rows``; other packages derive judgements from ``Rows``; ``Frames`` has a score for each frame.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,9 +24,10 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
-from nes2net.evaluation.matching import labelled_trials, system_names
+from nes2net.evaluation.matching import labelled_trials
 from nes2net.lib.contracts import PartCheck
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.class_file import ClassTable, read_class_table
@@ -37,9 +39,7 @@ from nes2net.scoring.score_file import ScoreTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nes2net.evaluation.breakdown import Unit
     from nes2net.evaluation.result import Result
-    from nes2net.evaluation.transfer import ThresholdSource
     from nes2net.scoring.decisions.along import Cutoff
     from nes2net.scoring.kernel import Scorer
     from nes2net.scoring.track import FrameScores
@@ -49,84 +49,6 @@ T = TypeVar("T")
 
 #: Detector → names of the judgements that have been checked with it.
 _CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """The settings of an evaluation."""
-
-    threshold_source: ThresholdSource | None = None
-    """The source of thresholds that were chosen on other trials; None if there are no such
-    thresholds. Applies only to scores of recordings."""
-    threshold: float | None = None
-    """Frames with this score or a lower score count as spoof. Applies only to scores of frames."""
-    resolution_ms: float | None = None
-    """Length of a frame in ms. This setting is needed if no record beside the scores states the
-    length. Applies only to scores of frames."""
-    allow_partial: bool = False
-    """Whether to leave out trials whose scores are missing or unusable."""
-    exclude: Mapping[str, Collection[str]] | None = None
-    """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
-    unknown: str | None = None
-    """Name of the score of being known for the table and the plot of unknown classes. Applies only to classes."""
-    bonafide_unknown: bool = False
-    """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of
-    the detector; otherwise bona fide trials are left out. Applies only to classes."""
-    class_field: str | None = None
-    """Field of a trial that names its class; None for the field in the record beside a file, or else
-    ``attack``. Applies only to classes and embeddings."""
-    reference: Sequence[Path] = ()
-    """For classes: files of embeddings or logits of training trials and of the evaluated trials,
-    from which further scores of being known are computed. For embeddings: a file of embeddings of
-    enrolled trials for each evaluated file."""
-    metrics: Collection[str] = ()
-    """Names of figures that are computed only if this setting names them, because computing them takes long."""
-    names: Sequence[str] = ()
-    """A name for the system of each file; if empty, the systems have the names of their files."""
-    num_resamples: int = 1000
-    """Number of draws of the bootstrap."""
-    seed: int = 0
-    """Seed of the draws of the bootstrap."""
-    draw: Unit = "auto"
-    """What the bootstrap draws. Applies only to scores of recordings."""
-
-    def names_of(self, files: Sequence[ScoreFile]) -> list[str]:
-        """List the name of the system of each of ``files``.
-
-        Raises:
-            InputError: if there are not as many names as files, or two names are equal.
-        """
-        if not self.names:
-            return system_names([file.path for file in files])
-        if len(self.names) != len(files) or len(set(self.names)) < len(self.names):
-            raise InputError(f"`names` has a name of its own for each of {len(files)} files, not {listed(self.names)}")
-        return list(self.names)
-
-    def check_no_classes(self, path: Path) -> None:
-        """Check that no setting for classes is given, because the file ``path`` holds no classes.
-
-        Raises:
-            InputError: if a setting for classes is given.
-        """
-        if self.unknown is not None or self.class_field is not None or self.reference or self.bonafide_unknown:
-            raise InputError(
-                "`unknown`, `class_field`, `bonafide_unknown` and `reference` are for classes (`class_field` and `reference` for "
-                f"embeddings, too), which {path} does not hold by its record or header: leave them out"
-            )
-
-    def check_no_scores(self) -> None:
-        """Check that no setting for scores of recordings or of frames is given, because the files hold no scores.
-
-        Raises:
-            InputError: if such a setting is given.
-        """
-        if self.threshold_source is not None or self.threshold is not None or self.resolution_ms is not None:
-            raise InputError(
-                "thresholds and lengths of frames are for scores, which these files do not hold: leave out `threshold_from`, "
-                "`calibration`, `threshold` and `resolution_ms`"
-            )
-        if self.exclude is not None:
-            raise InputError("`exclude` is for scores of utterances: leave it out")
 
 
 class LabelledScores(NamedTuple):
@@ -147,7 +69,60 @@ class LabelledScores(NamedTuple):
     """Length of a frame in ms; None for scores of recordings."""
 
 
-class InLines(Judgement[T]):
+#: Evaluates files of a judgement: (corpus, files, keys, phase, settings) → result. The settings are keyword parameters.
+Evaluator: TypeAlias = "Callable[Concatenate[str, Sequence[ScoreFile], AnyPath, str, ...], Result]"
+
+
+class Evaluable(Judgement[T]):
+    """A judgement whose files can be evaluated against labels."""
+
+    @abstractmethod
+    def evaluator(self) -> Evaluator:
+        """Return the function that evaluates a file for each system; its keyword parameters are this judgement's settings.
+
+        All systems are compared on the same trials. The function raises InputError if files and
+        labels do not fit each other.
+        """
+
+    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
+        """Read the scores of bona fide and spoofed trials from which a calibration is learned.
+
+        A judgement may declare further keyword parameters.
+
+        Args:
+            files: a file for each system.
+            allow_partial: whether to leave out trials with missing or unusable scores, instead of
+                raising an error.
+
+        Raises:
+            InputError: if files or labels cannot be read or do not fit each other, or if no
+                calibration can be learned from this judgement.
+        """
+        raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
+
+    def check_settings(self, function: Callable[..., object], names: Iterable[str], path: Path) -> None:
+        """Check that the settings ``names`` are parameters of ``function``, which gets the file ``path``.
+
+        Raises:
+            InputError: if a setting has no effect on this judgement.
+        """
+        for name in names:
+            if name not in signature(function).parameters:
+                raise InputError(f"`{name}` has no effect on {self.what}, which {path} holds: leave it out")
+
+
+def evaluable(file: ScoreFile) -> Evaluable[Any]:
+    """Return the judgement of a file that is evaluated, or from which a calibration is learned.
+
+    Raises:
+        InputError: if the judgement cannot be evaluated.
+    """
+    if not isinstance(file.judgement, Evaluable):
+        raise InputError(f"{file.path}: holds {file.judgement.what}, which are not evaluated: give scores")
+    return file.judgement
+
+
+class InLines(Evaluable[T]):
     """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
@@ -174,47 +149,12 @@ class OfRecordings(InLines[T]):
 
     of_recordings = True
 
-    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
-        """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
-
-        Raises:
-            InputError: if settings for classes or for frames are given, or for a reason that
-                ``evaluate_systems`` names.
-        """
+    def evaluator(self) -> Evaluator:
         from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need this module
 
-        settings.check_no_classes(files[0].path)
-        if settings.threshold is not None or settings.resolution_ms is not None:
-            raise InputError(
-                "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: "
-                "leave them out"
-            )
-        return evaluate_systems(
-            labels.corpus,
-            files,
-            labels.keys,
-            labels.phase,
-            allow_partial=settings.allow_partial,
-            exclude=settings.exclude,
-            num_resamples=settings.num_resamples,
-            seed=settings.seed,
-            threshold_source=settings.threshold_source,
-            names=settings.names_of(files),
-            draw=settings.draw,
-        )
+        return evaluate_systems
 
-    def labelled(
-        self,
-        labels: Labels,
-        files: Sequence[ScoreFile],
-        *,
-        allow_partial: bool = False,
-        resolution_ms: float | None = None,
-    ) -> LabelledScores:
-        if resolution_ms is not None:
-            raise InputError(
-                "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
-            )
+    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
         key = labels.read({})
         labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
         return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})
@@ -528,34 +468,10 @@ class Frames(InLines[NDArray]):
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
 
-    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
-        """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
-
-        Raises:
-            InputError: if there are several files; if settings for classes or for scores of
-                recordings are given; or for a reason that ``evaluate_segments`` names.
-        """
+    def evaluator(self) -> Evaluator:
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need this module
 
-        if len(files) > 1:
-            raise InputError(f"one of {len(files)} files holds scores of frames: evaluate such a file alone")
-        of_frames = f"{files[0].path} holds scores of frames"
-        settings.check_no_classes(files[0].path)
-        if settings.exclude is not None:
-            raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
-        if settings.threshold_source is not None:
-            raise InputError(f"{of_frames}: use `threshold`, and leave out `threshold_from` and `calibration`")
-        return evaluate_segments(
-            labels.corpus,
-            files[0],
-            labels.keys,
-            labels.phase,
-            resolution_ms=settings.resolution_ms,
-            threshold=settings.threshold,
-            allow_partial=settings.allow_partial,
-            num_resamples=settings.num_resamples,
-            seed=settings.seed,
-        )
+        return evaluate_segments
 
     def labelled(
         self,

@@ -299,12 +299,20 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
     )
 
 
-def system_names(paths: Sequence[str | Path]) -> list[str]:
-    """Give each system the name of its file without suffix, or the whole path if two files share a name.
+def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> list[str]:
+    """Name the system of each file: by ``chosen``, or by the file without suffix, or by the path if two files share a name.
+
+    Raises:
+        InputError: if ``chosen`` does not have as many names as there are files, or two names are
+            equal.
 
     >>> system_names(["a/lfcc.txt", "b/lfcc.txt", "b/xlsr.txt"])
     ['a/lfcc.txt', 'b/lfcc.txt', 'xlsr']
     """
+    if chosen:
+        if len(chosen) != len(paths) or len(set(chosen)) < len(chosen):
+            raise InputError(f"`names` has a name of its own for each of {len(paths)} files, not {listed(chosen)}")
+        return list(chosen)
     stems = Counter(Path(path).stem for path in paths)
     names = []
     for path in paths:

@@ -8,7 +8,6 @@ rejected.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -35,18 +34,14 @@ class Errors(NamedTuple):
     number: int
     """Number of trials."""
 
-    @property
-    def rate(self) -> float:
-        """Share of wrong decisions, in [0, 1]."""
-        return self.wrong / self.number
-
     def figures(self, name: str) -> dict[str, Figure]:
         """Make the figures of a row: the error rate ``name``, the number of errors and the number of trials.
 
         The error rate has Wilson's 95 % interval, which assumes independent trials.
         """
-        rate = Figure(self.rate, wilson_interval(self.rate, self.number))
-        return {name: rate, "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
+        rate = self.wrong / self.number
+        interval = wilson_interval(rate, self.number)
+        return {name: Figure(rate, interval), "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
 
 
 @dataclass(frozen=True)
@@ -81,15 +76,15 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
     Args:
         name: name of the test set.
     """
-    accepted = decider.accepts(matched_trials.scores)
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
     # A decision is wrong if it accepts a spoofed trial or rejects a bona fide trial.
-    wrong = (accepted == (label == SPOOF)).tolist()
+    is_wrong = decider.accepts(matched_trials.scores) == (label == SPOOF)
     by_field: dict[str, dict[str, Errors]] = {}
     for field in grouping_fields(matched_trials.trials):
-        decisions: dict[str, list[bool]] = defaultdict(list)
-        for trial, is_wrong in zip(matched_trials.trials, wrong):
-            if (value := trial.get(field)) is not None:
-                decisions[value].append(is_wrong)
-        by_field[field] = {value: Errors(sum(wrongs), len(wrongs)) for value, wrongs in sorted(decisions.items())}
-    return OneClass(name, label, Errors(sum(wrong), len(wrong)), by_field)
+        numbers, values = matched_trials.table.column(field)
+        by_field[field] = {}
+        for number, value in enumerate(values):
+            wrong = is_wrong[numbers == number]
+            if wrong.size:
+                by_field[field][value] = Errors(int(wrong.sum()), wrong.size)
+    return OneClass(name, label, Errors(int(is_wrong.sum()), is_wrong.size), by_field)

@@ -6,10 +6,10 @@ page's own policy forbids scripts and requests. The same result gives the same b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -17,7 +17,9 @@ from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import Table
 from nes2net.evaluation.writers import Grid, grid
-from nes2net.lib.files import is_stream, json_text, write_text
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import AnyPath, check_writable, json_text, write_text
+from nes2net.lib.outputs import check_files_differ, check_picture
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
@@ -25,46 +27,59 @@ from nes2net.lib.terminal import printable
 _MOST_ROWS_UNFOLDED = 40
 
 
-def write_result(
-    result: Result,
-    page: str | Path | None = None,
-    data: str | Path | None = None,
-    latex: str | Path | None = None,
-    markdown: str | Path | None = None,
-    write: Callable[[str | Path, str], None] = write_text,
-) -> list[str]:
-    """Write the page, the JSON and the tables of ``result`` to those files that are given.
+class Pages(NamedTuple):
+    """The files to which a result is written; None for a file that is not to be written."""
 
-    Each file is replaced atomically. Tables that are too large for the page are written to files
-    beside the page, unless the page is a pipe.
+    html: AnyPath | None = None
+    """A page with tables and plots."""
+    json: AnyPath | None = None
+    """All figures, and hashes of the inputs."""
+    latex: AnyPath | None = None
+    markdown: AnyPath | None = None
+    """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
+    plot: AnyPath | None = None
+    """DET curves and histograms of the scores: a .svg, .pdf or .png."""
 
-    Args:
-        page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
-            in LaTeX and in Markdown; a file that is None is not written.
-        write: writes a text to one of these files; :func:`~nes2net.lib.files.write_output` if a
-            user has named them, so that they may be links or pipes.
+    @property
+    def files(self) -> list[AnyPath]:
+        """The files to write."""
+        return [path for path in self if path is not None]
 
-    Returns:
-        The paths of the tables that were written beside the page.
+    def check(self, read: Iterable[AnyPath]) -> None:
+        """Check, before a long evaluation, that the files can be written, and are not among the files that are ``read``.
 
-    Raises:
-        InputError: if one of the files cannot be written.
-    """
-    forms: dict[str | Path | None, Callable[[], str]] = {
-        page: lambda: html_page(result),
-        data: lambda: json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n",
-        latex: result.latex,
-        markdown: result.markdown,
-    }
-    for path, form in forms.items():
-        if path is not None:
-            write(path, printable(form()))
-    files_beside = {}
-    if page is not None and not is_stream(page):
-        files_beside = {f"{page}{ending}": text for ending, text in result.beside_page().items()}
-    for file, text in files_beside.items():
-        write_text(file, printable(text))
-    return list(files_beside)
+        Raises:
+            InputError: if a file cannot be written, is also read by the evaluation, or is named twice.
+        """
+        check_files_differ(read, self.files)
+        if self.plot is not None:
+            check_picture(self.plot)
+        for path in self.files:
+            check_writable(path, stream=True)
+
+    def write(self, result: Result, write: Callable[[AnyPath, str], None] = write_text) -> None:
+        """Write ``result`` to the files. Each file is replaced atomically.
+
+        Args:
+            write: writes a text to a file; :func:`~nes2net.lib.files.write_output` if a user has
+                named the files, so that they may be links or pipes.
+
+        Raises:
+            InputError: if a file cannot be written, or if there is no plot of such results.
+        """
+        forms: tuple[Callable[[], str], ...] = (
+            lambda: html_page(result),
+            lambda: json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n",
+            result.latex,
+            result.markdown,
+        )
+        for path, form in zip(self, forms):
+            if path is not None:
+                write(path, printable(form()))
+        if self.plot is not None:
+            if result.draw is None:
+                raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
+            result.draw(self.plot)
 
 
 @dataclass(frozen=True)

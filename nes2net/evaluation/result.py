@@ -37,7 +37,7 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Stand in for the plots, curves or further files that a :class:`Result` lacks."""
+    """Stand in for the plots or curves that a :class:`Result` lacks."""
     return {}
 
 
@@ -53,9 +53,8 @@ class Result:
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons to doubt
       the figures; these reasons do not come from the scores.
     - ``plots`` draws the plots of the page: heading of a section → plots of the section. ``curves``
-      computes the data of the plots for the JSON. ``beside_page`` gives the tables that are too
-      large for the page: ending of a file name → the text of the file. Each of these three
-      functions takes time, so it is called only if its result is needed.
+      computes the data of the plots for the JSON. Both functions take time, so they are called only if
+      their result is needed.
     - ``draw`` draws a plot for a paper into a file; None for results without such a plot.
     """
 
@@ -67,7 +66,6 @@ class Result:
     warnings: Sequence[str] = ()
     plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
     curves: Callable[[], Mapping[str, Any]] = _no_content
-    beside_page: Callable[[], Mapping[str, str]] = _no_content
     draw: Callable[[str | Path], None] | None = None
 
     @property

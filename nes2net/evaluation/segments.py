@@ -13,7 +13,6 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +70,7 @@ _EXAMPLES = (Measure("wrong", "called wrongly, % of its time", digits=1), Measur
 
 def evaluate_segments(
     corpus: str,
-    scores_path: AnyPath | ScoreFile,
+    score_paths: Sequence[AnyPath | ScoreFile],
     keys_path: AnyPath,
     phase: str = "eval",
     *,
@@ -86,7 +85,7 @@ def evaluate_segments(
     Args:
         corpus: a corpus with labels of segments.
         keys_path: folder or file of the labels of segments.
-        scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
+        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: a threshold for F1, intersection over union and boundary error: frames with this
@@ -98,14 +97,16 @@ def evaluate_segments(
         num_resamples, seed: number of bootstrap draws of utterances, and seed of the draws.
 
     Raises:
-        InputError: if a file is missing or malformed, the resolution is unknown or not one of
+        InputError: if there are several files, a file is missing or malformed, the resolution is unknown or not one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
             segments, the phase is unknown, scores and labels do not fit, a class has no frames, or
             the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
-    file = ScoreFile.of(scores_path)
+    if len(score_paths) > 1:
+        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
+    file = ScoreFile.of(score_paths[0])
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
     origin = read_origin(file, corpus, phase)
@@ -195,7 +196,7 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 
 
 def _figures(
-    labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]
+    labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, int]
 ) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
     """Compute all figures of a file of frame scores.
 
@@ -278,7 +279,7 @@ def _figures(
     return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 
 
-def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
+def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> Figure:
     """Compute F1 or IoU of the detected segments, as ``name`` says, and its interval.
 
     If all counts are 0, the figure has no value.
@@ -292,7 +293,7 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
-def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
+def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, int]) -> Row:
     """Make a row of the table of EERs: the point-based EER of ``frames`` and its interval.
 
     The EER of the row has no value if a class has no frames.

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, few_speakers_notes, groups_of
+from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_of
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import recorded_digests
-from nes2net.metrics.intervals import Draws
+from nes2net.metrics.intervals import Resampling
 
 #: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
 #: seed to seed, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of
@@ -96,7 +96,7 @@ def evaluate_scores(
         InputError: if all trials are of one class.
     """
     definition = key.definition
-    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
     matched_trials = judged.matched
     bonafide = matched_trials.bonafide
     spoof = matched_trials.spoof
@@ -129,8 +129,9 @@ def evaluate_scores(
         "num_expected": Figure(matched_trials.num_expected),
     }
     # Compute the breakdowns, the official table and the notes.
+    drawn = DrawnGroups.of(matched_trials.trials, unit)
     facts = {
-        **drawn_groups(matched_trials.trials, unit),
+        **drawn._asdict(),
         "asv_counts": asv_counts,
         "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
@@ -146,7 +147,7 @@ def evaluate_scores(
             *filter(None, [partial]),
             *notes,
             *_doubt_notes(matched_trials, figures["eer"]),
-            *few_speakers_notes(facts),
+            *drawn.notes,
         ],
         {} if min_tdcf is None else digests,
     )

@@ -225,7 +225,7 @@ class Measured:
     """
 
     def __init__(
-        self, rules: Mapping[str, Callable[..., Any]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
+        self, rules: Mapping[str, Callable[..., object]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
     ) -> None:
         """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
@@ -356,6 +356,7 @@ THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
 MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
+NUM_TRIALS = Measure("num_trials", "trials", "count")
 #: A table with more rows than this is not printed on the terminal; it is only on the page and in the JSON.
 MOST_LINES = 150
 

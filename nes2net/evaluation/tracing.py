@@ -8,12 +8,9 @@ trials at the threshold for unknown classes.
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +21,17 @@ from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.class_reference import label_lines
 from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials, differ_in_words
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
+from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import FEWEST, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import FEWEST, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.text_files import as_cell
+from nes2net.lib.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 from nes2net.scoring.judgement import ScoreFile
-
-if TYPE_CHECKING:
-    from nes2net.evaluation.judgements import EvaluationSettings
 
 #: Name of the class that is given to a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
@@ -57,7 +52,7 @@ _CLOSED = (
     Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
 # The breakdowns lack the one-against-rest EER, which is computed only if the user names it.
-_BREAKDOWN = (*_CLOSED[:-1], Measure("num_trials", "trials", "count"))
+_BREAKDOWN = (*_CLOSED[:-1], NUM_TRIALS)
 _OPEN = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "FPR95 %"),
@@ -75,14 +70,14 @@ _BY_CLASS = (
     Measure("precision", "precision %"),
     Measure("recall", "recall %"),
     Measure("f1", "F1 %"),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
 _BY_GENERATOR = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "taken for known % (FPR95)", has_heat=True),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
-_CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
+_CONFUSIONS = (NUM_TRIALS, Measure("share", "of its trials %"))
 
 #: Name of a measure → function that computes the measure from a confusion matrix of known classes.
 _RATES: dict[str, Callable[[NDArray], float]] = {
@@ -93,48 +88,71 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 
 def evaluate_classes(
-    labels: Labels,
+    read_table: Callable[[ScoreFile], ClassTable],
+    corpus: str,
     files: Sequence[ScoreFile],
-    read_tables: Sequence[Callable[[Path], ClassTable]],
-    settings: EvaluationSettings,
+    keys_path: AnyPath,
+    phase: str = "eval",
+    *,
+    allow_partial: bool = False,
+    unknown: str | None = None,
+    class_field: str | None = None,
+    bonafide_unknown: bool = False,
+    reference: Sequence[AnyPath] = (),
+    metrics: Collection[str] = (),
+    names: Sequence[str] = (),
+    num_resamples: int = 1000,
+    seed: int = 0,
 ) -> Result:
     """Evaluate files of class logits against the true classes in a key.
 
     Args:
-        labels: the corpus, the key and the phase of the evaluation.
-        files, read_tables: the file of each system, and the function that reads it.
-        settings: the settings for classes and the settings for all judgements. Settings for scores
-            must not be given.
+        read_table: reads a file of logits.
+        corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
+            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
+        files: the file of each system.
+        unknown: name of the score of being known for the table and the plot of unknown classes;
+            None for the score of the first system's threshold, or the default without a threshold.
+        class_field, bonafide_unknown: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
+        reference: the paths of its ``references``.
+        metrics: names of figures that are computed only if they are named, because computing them
+            takes long.
 
     Raises:
         InputError: if labels cannot be read, files and labels do not fit each other, or a setting
-            does not apply to classes or to these files.
+            does not apply to these files.
     """
-    settings.check_no_scores()
-    # Join each file with the key, and check that the file has the score of being known that the settings name.
-    key = labels.read()
+    # Join each file with the key, and check that the file has the score of being known that is asked for.
+    key = Labels(corpus, keys_path, phase).read()
+    references = list(map(ScoreFile.of, reference))
     systems = []
     inputs = []
-    for file, read_table, system in zip(files, read_tables, settings.names_of(files)):
+    for file, system in zip(files, system_names([file.path for file in files], names)):
         # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
         # their logits.
-        trials = class_trials(key, file, file.read(read_table), system, settings)
-        if settings.unknown is not None and settings.unknown not in trials.kinds:
-            if settings.unknown not in LOGIT_SCORES:
+        trials = class_trials(
+            key,
+            file,
+            read_table(file),
+            system,
+            allow_partial=allow_partial,
+            class_field=class_field,
+            bonafide_unknown=bonafide_unknown,
+            references=references,
+        )
+        if unknown is not None and unknown not in trials.kinds:
+            if unknown not in LOGIT_SCORES:
                 raise InputError(
-                    f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
+                    f"the score {unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
             raise InputError(
-                f"{file.path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
+                f"{file.path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}"
             )
         systems.append(trials)
         inputs.append(score_input(file.path, file.sha256))
-    # Choose the score of being known for the table of unknown classes: the score that the settings name. If the
-    # settings name no score, take the score of the first system's threshold; if there is no threshold, take the
-    # default.
     first = systems[0]
-    kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
-    resamples = Resamples(settings.num_resamples, settings.seed)
+    kind = unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
+    resamples = Resamples(num_resamples, seed)
     notes = [*filter(None, [unofficial_note(key)]), MEANING_OF_NAMES]
     warnings: list[str] = []
     for trials in systems:
@@ -149,7 +167,7 @@ def evaluate_classes(
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
-        **key.header(inputs, settings.num_resamples),
+        **key.header(inputs, num_resamples),
         "class_labels": {trials.system: trials.labels._asdict() for trials in systems},
         "classes": {trials.system: list(trials.known.names) for trials in systems},
         "known_score": kind,
@@ -158,18 +176,17 @@ def evaluate_classes(
         "num_left_out": first.num_left_out,
         "sources": {trials.system: trials.origin.facts for trials in systems},
     }
-    lines = [_first_line(key, first, settings.num_resamples), *label_lines(map(ScoreFile.of, settings.reference))]
+    lines = [_first_line(key, first, num_resamples), *label_lines(references)]
     lines += [trials.labels.in_words(trials.system) for trials in systems]
     return Result(
         f"{key.title}: which class",
         header,
         lines,
-        [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
+        [table for table in _tables(key.title, systems, kind, resamples, metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),
         functools.partial(_confusions_for_json, systems),
-        functools.partial(_write_large_confusions, systems),
     )
 
 
@@ -423,27 +440,3 @@ def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
             for trials in systems
         }
     }
-
-
-def _write_large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
-    """Write as CSV the confusion matrix of each system with more than 30 classes, too many for numbers in a plot.
-
-    Returns:
-        The ending of the name of the file → the text of the file: a row for each system and true
-        class, in the order of the plot. The mapping is empty if no system has more than 30 classes.
-    """
-    from nes2net.evaluation.tracing_plots import (  # quick start-up: the imported module needs SciPy
-        CONFUSION_FILE,
-        MOST_READABLE,
-        ordered_confusion,
-    )
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    large = [trials for trials in systems if len(trials.known.names) > MOST_READABLE]
-    for trials in large:
-        confusion = ordered_confusion(trials)
-        writer.writerow(["system", "class", "known", *map(as_cell, confusion.columns)])
-        for number, (name, counts) in enumerate(zip(confusion.rows, confusion.counts.tolist())):
-            writer.writerow([as_cell(trials.system), as_cell(name), number < confusion.num_known, *counts])
-    return {CONFUSION_FILE: text.getvalue()} if large else {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -28,13 +26,8 @@ _MOST_NUMBERED = 12  # with more classes than this, the cells have colours but n
 _LEAST_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
-    "Classes that are taken for each other stand together.{}{}"
+    "Classes that are taken for each other stand together; the JSON holds the numbers.{}"
 )
-#: With more classes than this, the numbers of trials are also in a file beside the page; the name of this file ends in
-#: :data:`CONFUSION_FILE`.
-MOST_READABLE = 30
-CONFUSION_FILE = ".confusion.csv"
-_COUNTS_BESIDE = f" The counts are in the file beside this page whose name ends in {CONFUSION_FILE}."
 _UNKNOWN_ROWS = " Below the line are unknown classes: what they are taken for."
 _KNOWN_CAPTION = Markup(
     '<b>{}</b>: scores of being known ({}) of <span class="key"><span class="box bonafide"></span>known</span> and <span '
@@ -60,47 +53,20 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
     return leaves_list(linkage(distances, "average", optimal_ordering=True))
 
 
-class OrderedConfusion(NamedTuple):
-    """A confusion matrix in the order of the plot: classes that are confused with each other are neighbours."""
+def confusion_plot(trials: ClassTrials) -> Plot:
+    """Draw the confusion matrix of known classes, and below it a row for each unknown class.
 
-    counts: NDArray
-    """Numbers of trials, (rows, K): a row for each known class that has trials, then a row for each unknown class."""
-    rows: list[str]
-    """Names of the true classes, one for each row."""
-    columns: list[str]
-    """Names of the K known classes, one for each column."""
-    num_known: int
-    """Number of rows of known classes."""
-
-
-def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
-    """Sort the rows and the columns of the confusion matrix for the plot.
-
-    The unknown classes are sorted by the known class that is most often predicted for their trials.
-    A known class without trials has a column but no row.
+    The row of an unknown class shows which known classes are predicted for its trials. The unknown
+    classes are sorted by the known class that is most often predicted. A known class without trials
+    has a column but no row.
     """
     known = trials.known
     unknown = trials.unknown
     order = order_of_lookalikes(known.confusion)
     with_trials = [number for number in order if known.confusion[number].any()]
     by_nearest = np.argsort(unknown.confusion[:, order].argmax(1), kind="stable")
-    return OrderedConfusion(
-        np.vstack([known.confusion[with_trials], unknown.confusion[by_nearest]])[:, order],
-        [known.names[number] for number in with_trials] + [unknown.names[number] for number in by_nearest],
-        [known.names[number] for number in order],
-        len(with_trials),
-    )
-
-
-def confusion_plot(trials: ClassTrials) -> Plot:
-    """Draw the confusion matrix of known classes, and below it a row for each unknown class.
-
-    The row of an unknown class shows which known classes are predicted for its trials. A known
-    class without trials has a column but no row.
-    """
-    confusion = ordered_confusion(trials)
-    rows = _shares(confusion.counts)
-    names = confusion.rows
+    rows = _shares(np.vstack([known.confusion[with_trials], unknown.confusion[by_nearest]])[:, order])
+    names = [known.names[number] for number in with_trials] + [unknown.names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
     is_wide = num_columns > _MOST_NUMBERED
     width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
@@ -111,22 +77,21 @@ def confusion_plot(trials: ClassTrials) -> Plot:
         if not is_wide:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
     if trials.unknown.names:
-        axes.axhline(confusion.num_known, color=INK, linewidth=1.2)
+        axes.axhline(len(with_trials), color=INK, linewidth=1.2)
     axes.set(xlim=(0, num_columns), ylim=(num_rows, 0), xlabel="taken for", ylabel="class")
     size = 8.5 if num_rows <= 40 else 6.5
-    axes.set_xticks(np.arange(num_columns) + 0.5, confusion.columns, rotation=90, fontsize=size)
+    axes.set_xticks(np.arange(num_columns) + 0.5, [known.names[number] for number in order], rotation=90, fontsize=size)
     axes.set_yticks(np.arange(num_rows) + 0.5, names, fontsize=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_color(GRID)
-    recalls = [rows[number, confusion.columns.index(names[number])] for number in range(confusion.num_known)]
+    columns = order.tolist()
+    recalls = [rows[row, columns.index(number)] for row, number in enumerate(with_trials)]
     description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))
     svg = svg_of(figure, f"confusion-{trials.system}", f"Confusion of {trials.system}", f"{description}.")
     below = _UNKNOWN_ROWS if trials.unknown.names else ""
-    counts = _COUNTS_BESIDE if num_columns > MOST_READABLE else ""
-    caption = _CONFUSION_CAPTION.format(trials.system, below, counts)
-    return Plot(svg, caption, "wide" if is_wide else "")
+    return Plot(svg, _CONFUSION_CAPTION.format(trials.system, below), "wide" if is_wide else "")
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:

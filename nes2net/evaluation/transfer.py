@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -25,13 +25,14 @@ from nes2net import metrics
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
-from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
+from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import Labels, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
 from nes2net.lib.errors import InputError, counted
+from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
@@ -295,7 +296,7 @@ def judge_sets(
         num_resamples, seed: number and seed of the bootstrap draws.
     """
     decider, development, _ = threshold
-    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
 
     def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
         trials = scored.matched.trials
@@ -305,12 +306,12 @@ def judge_sets(
             "corpus": scored.corpus,
             "phase": scored.phase,
             "is_development": is_development,
-            **drawn_groups(trials),
+            **DrawnGroups.of(trials)._asdict(),
             "num_resamples": num_resamples,
         }
         method = corpora.get(scored.corpus).eer_method
         rule = functools.partial(metrics.compute_eer, method=method, order=scored.matched.positions)
-        row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(trials)})
+        row = _figures(decider, llrs, raw, rule, {**draws, **groups_of(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
     # Judge the development set, or the log-likelihood ratios in the file of the calibration.
@@ -342,12 +343,14 @@ def judge_sets(
         else:
             judged = judge(scored)
             sets.append(judged)
-            warnings += [f"{scored.name}: {note}" for note in few_speakers_notes(judged.facts)]
+            warnings += [f"{scored.name}: {note}" for note in DrawnGroups.of(scored.matched.trials).notes]
         warnings += _warnings(decider.calibration, development, scored, judged)
     return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings)
 
 
-def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> Row:
+def _figures(
+    decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Callable[..., tuple[float, float]], draws: Draws
+) -> Row:
     """Compute all figures of a set, and their intervals from the same bootstrap draws.
 
     Args:
@@ -356,7 +359,7 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
         eer: function that computes the EER and its threshold from the scores of two classes.
         draws: the arguments of :class:`Measured` that describe the bootstrap.
     """
-    rules: dict[str, Any] = {
+    rules: dict[str, Callable[..., object]] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,

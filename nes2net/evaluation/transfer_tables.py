@@ -9,7 +9,7 @@ from dataclasses import replace
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import label_of
 from nes2net.evaluation.one_class import MEASURES, WORDS
-from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -39,7 +39,7 @@ COSTS = (
 _RELIABILITY = (
     Measure("predicted", "predicted probability %"),
     Measure("share", "share that is bona fide %"),
-    Measure("num_trials", "trials", "count"),
+    NUM_TRIALS,
 )
 _ONE_CLASS = {
     SPOOF: "1 − SRR is the share of spoofed trials that are accepted as bona fide, with Wilson’s 95 % interval.",
@@ -115,23 +115,22 @@ def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> I
         hidden: names of labels that the tables do not show.
     """
     for label, measure in MEASURES.items():
-        measures = (Measure("num_trials", "trials", "count"), Measure("wrong", "wrong", "count"), measure)
-        rows = []
-        by_field: dict[str, list[Row]] = {}
+        rows_by_field: dict[str, list[Row]] = {"": []}
         for transfer in transfers:
             for judged in transfer.one_class:
-                if judged.label != label:
-                    continue
-                labels = {"system": transfer.system, "set": judged.name}
-                rows.append(Row(labels, judged.errors.figures(measure.name)))
-                for name, errors_by_value in judged.by_field.items():
-                    rows_of_field = by_field.setdefault(name, [])
-                    for value, errors in errors_by_value.items():
-                        rows_of_field.append(Row({**labels, label_of(name): value}, errors.figures(measure.name)))
-        if rows:
-            caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
-            yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)
-        for name, rows_of_field in by_field.items():
-            title = f"{measure.name} by {words(name)}"
-            caption = f"Errors at the threshold, all trials {WORDS[label]}, by {words(name)}."
-            yield Table(title, caption, measures, rows_of_field, SECTION, hidden=hidden)
+                if judged.label == label:
+                    labels = {"system": transfer.system, "set": judged.name}
+                    rows_by_field[""].append(Row(labels, judged.errors.figures(measure.name)))
+                    for name, errors_by_value in judged.by_field.items():
+                        rows = rows_by_field.setdefault(name, [])
+                        for value, errors in errors_by_value.items():
+                            rows.append(Row({**labels, label_of(name): value}, errors.figures(measure.name)))
+        measures = (NUM_TRIALS, Measure("wrong", "wrong", "count"), measure)
+        for name, rows in rows_by_field.items():
+            if name:
+                title = f"{measure.name} by {words(name)}"
+                caption = f"Errors at the threshold, all trials {WORDS[label]}, by {words(name)}."
+                yield Table(title, caption, measures, rows, SECTION, hidden=hidden)
+            elif rows:
+                caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
+                yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)

@@ -13,11 +13,14 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
 from nes2net.evaluation.class_reference import embeddings_of, examples_of, label_lines
 from nes2net.evaluation.class_trials import ClassLabels, classes_of, differ_in_words
-from nes2net.evaluation.judgements import EvaluationSettings
+from nes2net.evaluation.judgements import Evaluable, Evaluator
 from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
+from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import AnyPath
+from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.decisions.known import verification_scores
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.judgement import ScoreFile
@@ -43,128 +46,144 @@ class _Pairs(NamedTuple):
     """Number of spoofed trials without an embedding."""
 
 
-class ComparedEmbeddings(Embeddings):
+class ComparedEmbeddings(Embeddings, Evaluable[NDArray]):
     """The judgement ``embeddings``, evaluated by comparing embeddings of trials with embeddings of enrolled trials."""
 
-    def evaluate(self, labels: Labels, files: Sequence[ScoreFile], settings: EvaluationSettings) -> Result:
-        """Compute the EER of the cosines between each spoofed trial and the mean embedding of each enrolled model.
+    def evaluator(self) -> Evaluator:
+        return evaluate_embeddings
 
-        Args:
-            settings: ``reference`` holds a file of embeddings of enrolled trials for each file of
-                ``files``.
 
-        Raises:
-            InputError: if a file cannot be read, a trial has no embedding or no class, the numbers
-                of systems and of files of enrolled trials differ, or a setting does not apply.
-        """
-        settings.check_no_scores()
-        if len(settings.reference) != len(files) or settings.unknown is not None or settings.bonafide_unknown:
-            raise InputError(
-                f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
-                "file of these for each file of embeddings, and leave out `unknown` and `bonafide_unknown`"
-            )
-        key = labels.read()
-        rows: list[Row] = []
-        rows_of_models: list[Row] = []
-        enrolled_files = list(map(ScoreFile.of, settings.reference))
-        inputs: list[dict[str, str]] = []
-        class_labels: dict[str, ClassLabels] = {}
-        warnings = [unofficial_note(key)]
-        for file, enrolled, system in zip(files, enrolled_files, settings.names_of(files)):
-            class_labels[system] = ClassLabels.read(file, settings.class_field)
-            pairs = self._pairs(file, enrolled, key, class_labels[system], settings.allow_partial)
-            is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
-            groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
-            for name, is_counted in groups.items():
-                figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & is_counted, settings)
-                rows.append(Row({"system": system, "trials of other pairs": name}, figures))
-            for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
-                figures = _figures(scores, is_target, ~is_target, settings)
-                rows_of_models.append(Row({"system": system, "enrolled model": model}, figures))
-            if pairs.num_left_out:
-                warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
-            warnings.append(class_labels[system].doubt(key.evaluated_trials))
-        warnings.append(differ_in_words(class_labels.values()))
-        for file, enrolled in zip(files, enrolled_files):
-            inputs.append(score_input(file.path, file.sha256, "embeddings"))
-            inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
-        hidden = () if len(files) > 1 else ("system",)
-        title = f"{key.title}: same class or not"
-        extent = (
-            f"{labels.corpus}, phase {canonical_phase(key.phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
-            f"{counted(len(pairs.models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
-            f"{settings.num_resamples} draws"
+def evaluate_embeddings(
+    corpus: str,
+    files: Sequence[ScoreFile],
+    keys_path: AnyPath,
+    phase: str = "eval",
+    *,
+    allow_partial: bool = False,
+    class_field: str | None = None,
+    reference: Sequence[AnyPath] = (),
+    names: Sequence[str] = (),
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Result:
+    """Compute the EER of the cosines between each spoofed trial and the mean embedding of each enrolled model.
+
+    Args:
+        corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
+            :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
+        files: the file of embeddings of each system.
+        class_field: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
+        reference: a file of embeddings of enrolled trials for each file of ``files``.
+
+    Raises:
+        InputError: if a file cannot be read, a trial has no embedding or no class, or the numbers
+            of systems and of files of enrolled trials differ.
+    """
+    if len(reference) != len(files):
+        raise InputError(
+            f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
+            "file of these for each file of embeddings"
         )
-        notes = [
-            "The score is the cosine to the mean embedding of an enrolled model. Each row has all pairs of the same class. EER "
-            "by the rule of ASVspoof."
-        ]
-        tables = [
-            Table("verification", f"{title}.", _MEASURES, rows, notes=notes, hidden=hidden),
-            Table("by_model", "Enrolled models one by one.", _MEASURES, rows_of_models, "Models", hidden=hidden),
-        ]
-        header = {
-            **key.header(inputs, settings.num_resamples),
-            "class_labels": {system: facts._asdict() for system, facts in class_labels.items()},
-        }
-        lines = [extent, *label_lines(enrolled_files)]
-        lines += [facts.in_words(system) for system, facts in class_labels.items()]
-        return Result(title, header, lines, tables, list(filter(None, warnings)))
-
-    def _pairs(
-        self, file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool
-    ) -> _Pairs:
-        """Compare the spoofed trials of the evaluated phase with the enrolled models.
-
-        The field ``enrolment_models`` of an enrolled trial names the models to which the trial
-        belongs. Without this field, the trial belongs to the only model of its class.
-
-        Args:
-            file: the embeddings of the evaluated trials.
-            enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
-            labels: how the trials get their classes.
-            allow_partial: leave out trials without an embedding, instead of raising.
-
-        Raises:
-            InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
-                or no models are left to compare.
-        """
-        # Select the spoofed trials to evaluate.
-        rows = dict(self.read(file.path))
-        spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
-        trials = spoofed_trials
-        if allow_partial:
-            trials = [trial for trial in trials if trial.id in rows]
-        if not trials:
-            raise InputError(
-                f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
-            )
-        # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
-        examples: dict[str, list[NDArray]] = {}
-        class_of_model: dict[str, str] = {}
-        for example in examples_of(dict(self.read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
-            if example.name != BONAFIDE:
-                for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
-                    examples.setdefault(model, []).append(example.embedding)
-                    if class_of_model.setdefault(model, example.name) != example.name:
-                        raise InputError(
-                            f"{enrolled.path}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
-                            f"{example.name}: a model has examples of one {labels.field}"
-                        )
-        models = sorted(examples)
-        if not models:
-            raise InputError(
-                f"{enrolled.path}: all its trials are bona fide: give embeddings of trials of the classes to find"
-            )
-        scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
-        classes = np.array(classes_of(trials, labels))
-        is_target = classes[:, None] == np.array([class_of_model[model] for model in models])
-        return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
+    key = Labels(corpus, keys_path, phase).read()
+    rows: list[Row] = []
+    rows_of_models: list[Row] = []
+    enrolled_files = list(map(ScoreFile.of, reference))
+    inputs: list[dict[str, str]] = []
+    class_labels: dict[str, ClassLabels] = {}
+    warnings = [unofficial_note(key)]
+    draws: Resampling = {"num_resamples": num_resamples, "seed": seed}
+    for file, enrolled, system in zip(files, enrolled_files, system_names([file.path for file in files], names)):
+        class_labels[system] = ClassLabels.read(file, class_field)
+        pairs = _pairs(file, enrolled, key, class_labels[system], allow_partial)
+        is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
+        groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
+        for name, is_counted in groups.items():
+            figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & is_counted, draws)
+            rows.append(Row({"system": system, "trials of other pairs": name}, figures))
+        for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
+            figures = _figures(scores, is_target, ~is_target, draws)
+            rows_of_models.append(Row({"system": system, "enrolled model": model}, figures))
+        if pairs.num_left_out:
+            warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
+        warnings.append(class_labels[system].doubt(key.evaluated_trials))
+    warnings.append(differ_in_words(class_labels.values()))
+    for file, enrolled in zip(files, enrolled_files):
+        inputs.append(score_input(file.path, file.sha256, "embeddings"))
+        inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
+    hidden = () if len(files) > 1 else ("system",)
+    title = f"{key.title}: same class or not"
+    extent = (
+        f"{corpus}, phase {canonical_phase(phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
+        f"{counted(len(pairs.models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
+        f"{num_resamples} draws"
+    )
+    notes = [
+        "The score is the cosine to the mean embedding of an enrolled model. Each row has all pairs of the same class. EER "
+        "by the rule of ASVspoof."
+    ]
+    tables = [
+        Table("verification", f"{title}.", _MEASURES, rows, notes=notes, hidden=hidden),
+        Table("by_model", "Enrolled models one by one.", _MEASURES, rows_of_models, "Models", hidden=hidden),
+    ]
+    header = {
+        **key.header(inputs, num_resamples),
+        "class_labels": {system: facts._asdict() for system, facts in class_labels.items()},
+    }
+    lines = [extent, *label_lines(enrolled_files)]
+    lines += [facts.in_words(system) for system, facts in class_labels.items()]
+    return Result(title, header, lines, tables, list(filter(None, warnings)))
 
 
-def _figures(
-    scores: NDArray, is_target: NDArray, is_nontarget: NDArray, settings: EvaluationSettings
-) -> dict[str, Figure]:
+def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
+    """Compare the spoofed trials of the evaluated phase with the enrolled models.
+
+    The field ``enrolment_models`` of an enrolled trial names the models to which the trial
+    belongs. Without this field, the trial belongs to the only model of its class.
+
+    Args:
+        file: the embeddings of the evaluated trials.
+        enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
+        labels: how the trials get their classes.
+        allow_partial: leave out trials without an embedding, instead of raising.
+
+    Raises:
+        InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
+            or no models are left to compare.
+    """
+    # Select the spoofed trials to evaluate.
+    rows = dict(Embeddings().read(file.path))
+    spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
+    trials = spoofed_trials
+    if allow_partial:
+        trials = [trial for trial in trials if trial.id in rows]
+    if not trials:
+        raise InputError(
+            f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
+        )
+    # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
+    examples: dict[str, list[NDArray]] = {}
+    class_of_model: dict[str, str] = {}
+    for example in examples_of(dict(Embeddings().read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
+        if example.name != BONAFIDE:
+            for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
+                examples.setdefault(model, []).append(example.embedding)
+                if class_of_model.setdefault(model, example.name) != example.name:
+                    raise InputError(
+                        f"{enrolled.path}: examples of the enrolled model {model} are of {class_of_model[model]} and of "
+                        f"{example.name}: a model has examples of one {labels.field}"
+                    )
+    models = sorted(examples)
+    if not models:
+        raise InputError(
+            f"{enrolled.path}: all its trials are bona fide: give embeddings of trials of the classes to find"
+        )
+    scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
+    classes = np.array(classes_of(trials, labels))
+    is_target = classes[:, None] == np.array([class_of_model[model] for model in models])
+    return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
+
+
+def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Resampling) -> dict[str, Figure]:
     """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
 
     If there are no target pairs or no nontarget pairs, there is no EER. The bootstrap of the
@@ -176,6 +195,7 @@ def _figures(
             ``scores``.
         is_nontarget: whether a pair of different classes takes part in the EER; of the shape of
             ``scores``.
+        draws: ``num_resamples`` and ``seed`` of the bootstrap.
     """
     target_trials = np.nonzero(is_target)[0].tolist()
     nontarget_trials = np.nonzero(is_nontarget)[0].tolist()
@@ -187,10 +207,9 @@ def _figures(
             metrics.compute_eer,
             targets,
             nontargets,
-            num_resamples=settings.num_resamples,
-            seed=settings.seed,
             bonafide_groups=target_trials,  # all pairs of a trial are drawn together
             spoof_groups=nontarget_trials,
+            **draws,
         )
         figures["eer"] = Figure(metrics.compute_eer(targets, nontargets)[0], interval)
         figures["eer_roc"] = Figure(metrics.compute_eer(targets, nontargets, "roc")[0])

@@ -99,20 +99,15 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Divide the further measures into two kinds: a common measure has the same figure in all rows of each group, and a
-    # differing measure has different figures in some group.
+    # A common measure has the same figure in all rows of each group, and a differing measure does not.
     main = measures[0]
-    common = []
-    differing = []
+    common: list[Measure] = []
+    differing: list[Measure] = []
     for measure in measures[1:]:
-        is_common = True
-        for group in groups.values():
-            figures = {row[measure.name].value for row in group.values()}
-            is_common = is_common and len(figures) == 1
-        if is_common:
-            common.append(measure)
-        else:
-            differing.append(measure)
+        distinct: set[tuple[object, ...]] = set()
+        for labels, group in groups.items():
+            distinct |= {(labels, row[measure.name].value) for row in group.values()}
+        (common if len(distinct) == len(groups) else differing).append(measure)
     # Write the cells.
     rows = []
     for values, group in groups.items():
@@ -128,9 +123,7 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
                     details.append(f"{measure.heading} {measure.write(value)}")
             cells.append(cell._replace(details=tuple(details)))
         first = next(iter(group.values()))
-        for measure in common:
-            cells.append(_cell(table, measure, first[measure.name]))
-        rows.append(cells)
+        rows.append([*cells, *(_cell(table, measure, first[measure.name]) for measure in common)])
     head = [*map(words, names), *columns]
     for measure in common:
         head.append(measure.heading)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from nes2net.lib.conditions import Condition
 from nes2net.lib.errors import (
     InputError,
     Unfinished,
@@ -132,6 +133,10 @@ class OneLineParser(argparse.ArgumentParser):
             self.add_argument_group("example", example)
             self._action_groups.insert(0, self._action_groups.pop())
         self.names: dict[str, str] = {}
+        #: Name of an argument → the smallest number that it allows.
+        self.minimums: dict[str, int] = {}
+        #: Conditions of flags, each with the name of its argument.
+        self.conditions: list[tuple[str, Condition]] = []
         #: Whether an interrupted run is resumed if the user gives the command again.
         self.resumes = True
         self.set_defaults(parser=self)

@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from nes2net.lib.command_line import OneLineParser, add_debug
+from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError
 
@@ -103,18 +104,18 @@ def add_command(
             add_command(below, subcommand)
         return parser
     parser.resumes = getattr(function, "resumes", True)
-    minimums: dict[str, int] = {}
-    call = _add_arguments(parser, function, page.arguments, minimums)
+    call = _add_arguments(parser, function, page.arguments)
     parser.names |= getattr(function, "names", {})
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        for key, smallest in minimums.items():
+        for key, smallest in parser.minimums.items():
             argument_value = getattr(args, key)
             values = argument_value if isinstance(argument_value, list) else [argument_value]
             for value in values:
                 if value is not None and value < smallest:
                     raise InputError(f"`{key}` is at least {smallest}, not {value}")
+        check_conditions(parser.conditions, vars(args), {key: parser.get_default(key) for key in vars(args)})
         return call(args)
 
     parser.set_defaults(function=run)
@@ -122,14 +123,16 @@ def add_command(
 
 
 def _add_arguments(
-    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], minimums: dict[str, int]
+    parser: OneLineParser,
+    owner: Any,
+    meanings: Mapping[str, tuple[str, str]],
+    inherited: Sequence[Condition] = (),
 ) -> Callable[[argparse.Namespace], Any]:
     """Add the parameters of ``owner``, a function or a dataclass, to ``parser``.
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
-        minimums: a mapping that this function fills: name of a parameter with a limit → smallest
-            allowed number.
+        inherited: conditions of all parameters.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.
@@ -137,20 +140,25 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
+        hint = hints[key]
+        facts = getattr(hint, "__metadata__", ())
+        conditions = [*inherited, *(fact for fact in facts if isinstance(fact, Condition))]
         # For a dataclass, add its fields as flags. The docstrings of the dataclass and of its base
         # classes explain the flags.
-        if is_dataclass(hints[key]):
-            pages = [docstring_of(base) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+        kind: type[Any] = get_args(hint)[0] if facts else hint
+        if is_dataclass(kind):
+            pages = [docstring_of(base) for base in reversed(kind.__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
-            values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
+            values[key] = _add_arguments(parser, kind, arguments | dict(meanings), conditions)
             continue
         # For any other parameter, add a flag or a positional argument to the group of its docstring
         # section.
         values[key] = attrgetter(key)
-        options = _argparse_options(hints[key])
+        parser.conditions += [(key, condition) for condition in conditions]
+        options = _argparse_options(hint)
         if "minimum" in options:
-            minimums[key] = options.pop("minimum")
+            parser.minimums[key] = options.pop("minimum")
         flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
         has_default = parameter.default is not parameter.empty
         if has_default:
@@ -188,10 +196,11 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
     origin = get_origin(hint)
     arguments = get_args(hint)
     if origin is Annotated:
-        stated = {
-            name: value for name, value in arguments[1]._asdict().items() if value is not None and value is not False
-        }
-        options = _argparse_options(arguments[0]) | stated
+        options = _argparse_options(arguments[0])
+        for fact in arguments[1:]:
+            if isinstance(fact, Flag):
+                stated = fact._asdict().items()
+                options |= {name: value for name, value in stated if value is not None and value is not False}
         if options.pop("repeated", False):
             options |= {"action": "append", "nargs": None}
         if callable(options.get("choices")):
@@ -215,10 +224,19 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
     return {} if hint is str else {"type": hint}
 
 
-def changed_fields(settings: Any) -> list[str]:
-    """List the fields of ``settings`` that differ from their defaults, by name and in backticks, for a message.
+def given(settings: Any) -> dict[str, Any]:
+    """Collect the fields of ``settings`` that differ from their defaults: name → value.
 
     Args:
         settings: an instance of a dataclass whose fields are flags of a command.
     """
-    return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]
+    changed = {}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        default = field.default
+        if isinstance(default, tuple):  # argparse makes lists
+            default = list(default)
+            value = list(value)
+        if value != default:
+            changed[field.name] = value
+    return changed

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.files import check_writable, make_folder, writing
+from nes2net.lib.files import AnyPath, check_writable, make_folder, writing
 
 
 def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
@@ -27,6 +28,23 @@ def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
             name = f"{path.stem}_{number}{suffix}"
         names[name] = path
     return {path: name for name, path in names.items()}
+
+
+def check_files_differ(read: Iterable[AnyPath], written: Iterable[AnyPath]) -> None:
+    """Check that no file is both read and written, and that no file is written twice.
+
+    Raises:
+        InputError: if a file is read and written, or written twice.
+    """
+    read_paths = set(map(os.path.realpath, read))
+    written_paths = set()
+    for path in written:
+        real_path = os.path.realpath(path)
+        if real_path in read_paths:
+            raise InputError(f"{path} is one of the files that are read; name another file to write")
+        if real_path in written_paths:
+            raise InputError(f"{path} is named for two outputs; name two files")
+        written_paths.add(real_path)
 
 
 #: Suffixes of the pictures that commands draw.

@@ -50,13 +50,18 @@ Interval: TypeAlias = tuple[float, float]
 Draw = Callable[[int], NDArray]
 
 
-class Draws(TypedDict, total=False):
-    """Settings of the bootstrap: keyword arguments that the public functions of this module share."""
+class Resampling(TypedDict, total=False):
+    """How often and with which seed the bootstrap draws."""
 
     num_resamples: int
     """Number of draws, at least 1; by default 1,000."""
     seed: int
     """Seed of the draws, 0 or more; by default 0."""
+
+
+class Groups(TypedDict, total=False):
+    """What the bootstrap draws; single trials if this is empty."""
+
     bonafide_groups: Sequence | None
     """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
 
@@ -77,6 +82,11 @@ class Draws(TypedDict, total=False):
     counted three times (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007).
     Because there are few attacks, the metric varies too little between draws. Therefore the
     distances are multiplied by the factor :func:`spread_factor`."""
+
+
+class Draws(Resampling, Groups, total=False):
+    """Settings of the bootstrap: keyword arguments that the public functions of this module share."""
+
     num_threads: int | None
     """Number of threads, used for the metrics that are listed in :func:`bootstrap_interval`; by
     default :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not

@@ -12,50 +12,39 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties
+from nes2net.metrics.eer import checked_scores, det_curve
 from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
-METHODS = ("asvspoof5", "distinct")
 
-
-def compute_a_dcf(
-    target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, method: str = "asvspoof5"
-) -> tuple[float, float]:
+def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
     """Compute the normalised minimum, over all thresholds, of the architecture-agnostic detection cost (a-DCF).
 
     The system should accept only bona fide trials of the target speaker. With the priors π and
     costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
     C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. This cost is divided by the cost of
-    accepting all trials or of rejecting all trials, whichever is smaller.
+    accepting all trials or of rejecting all trials, whichever is smaller. A trial is accepted if its
+    score is above the threshold. As in the evaluation package of ASVspoof 5, the first threshold
+    accepts all trials, and each further threshold rejects one more trial. Among equal scores,
+    targets are rejected first, then nontargets, then spoofed trials.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
             score means that a trial is more likely bona fide and of the claimed speaker.
-        method: The rule for the thresholds; a trial is accepted if its score is above the
-            threshold. ``"asvspoof5"`` is the rule of the evaluation package of ASVspoof 5: the
-            first threshold accepts all trials, and each further threshold rejects one more trial.
-            Among equal scores, targets are rejected first, then nontargets, then spoofed trials.
-            With ``"distinct"``, the thresholds are the distinct scores. No threshold then accepts
-            all trials, so the cost of a useless system may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
+        InputError: if a class has no scores, or if a score is NaN.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
     """
     thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(
-        (checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")),
-        method,
+        checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
-    if method == "distinct":  # leave out the threshold that accepts all trials
-        thresholds = thresholds[1:]
-        cost = cost[1:]
     best = np.argmin(cost)
     return float(cost[best] / min(weights[0], weights[1] + weights[2])), float(thresholds[best])
 
@@ -66,7 +55,6 @@ def compute_t_eer(
     asv_target: ArrayLike,
     asv_nontarget: ArrayLike,
     asv_spoof: ArrayLike,
-    method: str = "asvspoof5",
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
@@ -75,46 +63,40 @@ def compute_t_eer(
     with one threshold of the countermeasure: the threshold at which the tandem's miss rate is
     nearest to the mean of the tandem's two false alarm rates.
 
+    One of these pairs is chosen by the rule of the evaluation package of ASVspoof 5. Each ASV trial
+    gives one threshold. The rule uses only ASV thresholds at which the miss rate of the ASV system
+    is below the mean of its two false alarm rates. It takes the first pair at which
+    P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
+    countermeasure.
+
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
             countermeasure come from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
             score is above the threshold.
-        method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
-            of the evaluation package of ASVspoof 5. Each ASV trial gives one threshold. The rule
-            uses only ASV thresholds at which the miss rate of the ASV system is below the mean of
-            its two false alarm rates. The rule takes the first pair at which P_fa,nontarget /
-            P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure.
-            With ``"distinct"``, each distinct ASV score gives one threshold. The rule then takes
-            the first pair at which the miss rate of the tandem is nearest to its rate of accepted
-            nontargets.
 
     Returns:
         The rate at which the tandem accepts spoofed trials at the chosen pair of thresholds, a
         fraction in [0, 1].
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. The
-            error is also raised if ``"asvspoof5"`` finds no pair, for example if both systems give
-            higher scores to the classes that they should reject.
+        InputError: if a class has no scores, if a score is NaN, or if no pair is found, for example
+            if both systems give higher scores to the classes that they should reject.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
     """
     cm_miss, cm_alarm, _ = det_curve(bonafide, spoof)
-    asv = (
+    _, *rates = _rates_at_thresholds(
         checked_scores(asv_target, "ASV target"),
         checked_scores(asv_nontarget, "ASV nontarget"),
         checked_scores(asv_spoof, "ASV spoof"),
     )
-    _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
-    if method == "asvspoof5":
-        # Only thresholds with a miss rate below the mean false alarm rate are allowed. Thresholds at which no spoofed
-        # trial is accepted are left out, because ``distances`` divides by ``spoof_alarm``.
-        allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
-        miss = miss[allowed]
-        nontarget_alarm = nontarget_alarm[allowed]
-        spoof_alarm = spoof_alarm[allowed]
+    # Only thresholds with a miss rate below the mean false alarm rate are allowed. Thresholds at which no spoofed trial
+    # is accepted are left out, because ``distances`` divides by ``spoof_alarm``.
+    miss, nontarget_alarm, spoof_alarm = rates
+    allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
+    miss, nontarget_alarm, spoof_alarm = (rate[allowed] for rate in rates)
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         passed = 1 - cm_miss[index]
@@ -140,9 +122,6 @@ def compute_t_eer(
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
     # Choose one of the pairs of thresholds.
-    misses, nontargets, spoofs = tandem(nearest)
-    if method == "distinct":
-        return float(spoofs[np.argmin(np.abs(misses - nontargets))])
     with np.errstate(divide="ignore"):
         distances = np.abs(nontarget_alarm / spoof_alarm - cm_alarm[nearest] / (1 - cm_miss[nearest]))
     if not np.isfinite(distances).any():
@@ -150,16 +129,13 @@ def compute_t_eer(
             "t-EER has no value by the rule of ASVspoof 5, because the tandem rejects all targets wherever its errors "
             "are balanced: check that higher scores mean bona fide and the claimed speaker"
         )
-    return float(spoofs[np.argmin(distances)])
+    return float(tandem(nearest)[2][np.argmin(distances)])
 
 
-def _rates_at_thresholds(
-    classes: tuple[NDArray, NDArray, NDArray], method: str
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _rates_at_thresholds(*classes: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    With ``"asvspoof5"``, each trial gives one threshold. With ``"distinct"``, each distinct score
-    gives one threshold.
+    Each trial gives one threshold.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.
@@ -167,25 +143,14 @@ def _rates_at_thresholds(
     Returns:
         The thresholds, and at each threshold the rates of rejected targets, accepted nontargets and
         accepted spoofed trials. The first threshold accepts all trials.
-
-    Raises:
-        InputError: if the method is unknown.
     """
-    if method not in METHODS:
-        raise InputError(f"unknown method '{method}'; known: {', '.join(METHODS)}")
     scores = np.concatenate(classes)
     index = np.argsort(scores, kind="stable")
     label = np.repeat(np.arange(3), [of_class.size for of_class in classes])[index]
     scores = scores[index]
-    steps = last_of_ties(scores) if method == "distinct" else np.arange(scores.size)
-    rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
-    thresholds = np.append(scores[0] - 0.001, scores[steps])
-    misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
+    misses, *rejected_shares = (
+        np.append(0, np.cumsum(label == number)) / of_class.size for number, of_class in enumerate(classes)
+    )
     # If two pairs of thresholds are equally good by the rule, the last bit of an error rate decides which pair
     # compute_t_eer() takes. To get the same bits as the evaluation package, subtract the rejected fractions from 1.
-    nontarget_alarm = 1 - rejected_shares[0]
-    spoof_alarm = 1 - rejected_shares[1]
-    if method == "distinct":
-        nontarget_alarm = (classes[1].size - rejected[1]) / classes[1].size
-        spoof_alarm = (classes[2].size - rejected[2]) / classes[2].size
-    return thresholds, misses, nontarget_alarm, spoof_alarm
+    return np.append(scores[0] - 0.001, scores), misses, 1 - rejected_shares[0], 1 - rejected_shares[1]

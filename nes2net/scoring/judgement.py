@@ -164,51 +164,6 @@ class Judgement(Output[T]):
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
         )
 
-    def evaluate(self, labels: Any, files: Sequence[ScoreFile], settings: Any) -> Any:
-        """Evaluate ``files`` of this judgement against ``labels``.
-
-        Args:
-            labels: :class:`nes2net.evaluation.key.Labels`.
-            files: a file for each system; all systems are compared on the same trials.
-            settings: :class:`nes2net.evaluation.judgements.EvaluationSettings`.
-
-        Returns:
-            :class:`nes2net.evaluation.result.Result`.
-
-        Raises:
-            InputError: if files or labels cannot be read or do not fit each other, if settings do
-                not apply, or if the judgement cannot be evaluated. This base class always raises
-                the error.
-        """
-        raise InputError(f"{files[0].path}: holds {self.what}, which are not evaluated: give scores")
-
-    def labelled(
-        self,
-        labels: Any,
-        files: Sequence[ScoreFile],
-        *,
-        allow_partial: bool = False,
-        resolution_ms: float | None = None,
-    ) -> Any:
-        """Read the scores of bona fide and spoofed trials from which a calibration is learned.
-
-        Args:
-            labels: :class:`nes2net.evaluation.key.Labels`.
-            files: a file for each system.
-            allow_partial: whether to leave out trials with missing or unusable scores, instead of
-                raising an error.
-            resolution_ms: length of a frame in ms, needed if no record of the frame scores states
-                this length.
-
-        Returns:
-            :class:`nes2net.evaluation.judgements.LabelledScores`.
-
-        Raises:
-            InputError: if files or labels cannot be read or do not fit each other, or if no
-                calibration can be learned from this judgement.
-        """
-        raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
-
     def meaning(self, scorer: Scorer) -> list[str]:
         """Return sentences that explain the rows of ``nes2net predict`` to a user."""
         return []

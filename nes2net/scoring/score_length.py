@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
+from nes2net.lib.errors import InputError
 from nes2net.models.provenance import Provenance
 
 #: The number of leading samples that a user asks for; None for all, "auto" to choose as for training.
 RequestedSamples: TypeAlias = int | Literal["auto"] | None
+#: The same for a corpus; "4sec" chooses like "auto", but the usual number of the corpus instead of all samples.
+CorpusSamples: TypeAlias = RequestedSamples | Literal["4sec"]
 #: Lengths of training crops in published recipes. Authors who train on crops of one of these lengths score the usual
 #: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -41,10 +44,7 @@ class ScoreLength(NamedTuple):
 
 
 def samples_to_score(
-    provenance: Provenance,
-    requested: RequestedSamples = "auto",
-    usual: int | None = None,
-    protocol: Literal["4sec", "full"] | None = None,
+    provenance: Provenance, requested: CorpusSamples = "auto", usual: int | None = None
 ) -> ScoreLength:
     """Choose how many samples of a recording are scored with a detector of this ``provenance``.
 
@@ -53,21 +53,24 @@ def samples_to_score(
     the detector's training crops decides.
 
     Args:
-        requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
+        requested: the user's choice.
         usual: the usual number of samples; None for all samples. This number is taken if nothing
             else decides, or if the training crops have 64,600 or 64,000 samples, as in the
             published recipes with '4sec' protocols.
-        protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
-            samples of recordings that would otherwise be scored as a whole. None for neither.
+
+    Raises:
+        InputError: if "4sec" is requested without a usual number, which only a corpus has.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
     >>> samples_to_score(Provenance(recipe={"data": {"num_samples": 16000}}), usual=64600).num_samples
     16000
     """
-    if protocol == "full":
-        return ScoreLength(None)
-    if requested != "auto":
+    if requested == "4sec" and usual is None:
+        raise InputError(
+            "`num_samples` is at least 1, or None for the whole recording, not '4sec', which a corpus defines"
+        )
+    if requested != "auto" and requested != "4sec":
         return ScoreLength(requested)
     # If the detector has a published architecture, its authors decide; otherwise the training decides.
     samples: Any
@@ -87,7 +90,7 @@ def samples_to_score(
             samples = "corpus"  # a damaged or usual length in the recipe does not decide
 
     # If the usual number of samples is scored, leave the reason empty.
-    if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
+    if samples in ("corpus", usual) or (samples is None and requested == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)
 

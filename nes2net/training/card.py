@@ -21,7 +21,7 @@ from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes
+from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
@@ -76,7 +76,7 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
             if length := stated_length(trial.audio_path()):
                 lengths.append(length)
     hours = sum(lengths) / len(lengths) * len(trials) / SAMPLE_RATE / 3600 if lengths else None
-    groups = drawn_groups(trials)
+    groups = DrawnGroups.of(trials)
     return {
         "bonafide": bonafide,
         "spoof": len(trials) - bonafide,
@@ -84,7 +84,7 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
         "attacks": sorted(names["attack"])[:_MOST_NAMES],
         "languages": sorted(names["language"])[:_MOST_NAMES],
         "codecs": sorted(names["codec"])[:_MOST_NAMES],
-        "drawn": f"{groups['num_groups']} {groups['interval_over']}",
+        "drawn": f"{groups.num_groups} {groups.interval_over}",
         "hours": hours,
     }
 
@@ -183,7 +183,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
         notes = list(origin.seen)
         notes += [facts["partial"]] if facts["partial"] else []
-        notes += few_speakers_notes(facts)
+        notes += DrawnGroups(facts["interval_over"], facts["num_groups"]).notes
         figure = SetFigure(
             corpus=corpus,
             split=phase,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.evaluation.breakdown import over_corpora, speaker_groups
+from nes2net.evaluation.breakdown import groups_of, over_corpora
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import bootstrap_options
 from nes2net.lib.errors import InputError
@@ -137,7 +137,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         spoofed,
         num_resamples=NUM_RESAMPLES,
         seed=seed,
-        **speaker_groups([] if validated.num_failed else validated.trials),
+        **groups_of([] if validated.num_failed else validated.trials),
         **bootstrap_options(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}

@@ -105,7 +105,8 @@ def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str]) -> st
 
 def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: of frames, of time, and of utterances; then by method of synthesis."""
-    result = evaluate_segments("partialspoof", scores, partialspoof)
+    score_paths = [scores]
+    result = evaluate_segments("partialspoof", score_paths, partialspoof)
     *points, utterances, seconds = result.rows("rates")
     (frames,) = (row for row in points if row.labels["scores"] == "own")
     resolution_ms = result.header["resolution_ms"]

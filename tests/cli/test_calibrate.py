@@ -146,13 +146,13 @@ def test_errors_are_one_line(folder, calibrate, refused):
     protocol = (folder / PROTOCOLS["dev"]).read_text().splitlines(True)
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
     for words, message in (
-        (f"{FIT} --out x.txt", "--apply and --out go together"),
+        (f"{FIT} --out x.txt", "--out is used only with --apply"),
         (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "one.txt: no score for 199 trials"),
         ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
         ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
-        (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "--out and --save are both x.txt"),
+        (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "x.txt is named for two outputs"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
         (f"{FIT} --save A.json/B.json", "A.json/B.json: cannot be written"),
         (f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
@@ -308,10 +308,10 @@ def test_what_cannot_be_measured(recordings, refused):
     for words, message in (
         (f"{LEARN} --model other.pth", "other.pth is not the detector that made s.txt"),
         (LEARN.replace("s.txt", "bare.txt") + " --model d.pth", "bare.txt: no record of these scores is beside it"),
-        (LEARN.replace("--save c.json", ""), "name a file for it with --save"),
-        (f"{BY_KEYS} --model d.pth", "name its folder with --root"),
+        (LEARN.replace("--save c.json", ""), "--root is used only with --save"),
+        (f"{BY_KEYS} --model d.pth", "--model is used only with --root"),
         (f"{BY_KEYS} --root few.csv", "few.csv: has no recordings of 22 of the 24 trials"),
-        (f"{LEARN} --resolution 20", "--resolution is the length of frames"),
+        (f"{LEARN} --resolution 20", "--resolution has no effect on scores, which s.txt holds"),
     ):
         refused(f"calibrate {words}", message)
 
@@ -359,9 +359,8 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(here, calib
     scores = {id: row + rng.normal(0, 1, len(row)) for id, row in labels.items()}
     (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
-    refused(
-        f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --judgement frames --calibration"
-    )
+    applying = "--resolution 20 --apply f.txt --out x.txt"
+    refused(f"calibrate {words} {applying}", "holds scores of frames, not one score of each recording")
     refused(f"calibrate {words}", "no record beside it states the length of its frames")
     refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}

@@ -78,7 +78,7 @@ def test_wrong_flags_are_refused(folder, monkeypatch, refused):
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),
         ("c.json same --model d.pth --alpha 2", "--alpha lies between 0 and 1, not at 2"),
         ("c.json same --model d.pth --plot drift.jpg", "--plot draws a .png, .svg or .pdf, not drift.jpg"),
-        ("c.json same --model d.pth --plot x.png --save x.png", "--save and --plot are both x.png"),
+        ("c.json same --model d.pth --plot x.png --save x.png", "x.png is named for two outputs"),
         ("c.json same --model d.pth --save c.json", "c.json is one of the files that are read"),
         ("d.pth same --model d.pth", "d.pth"),
     ):

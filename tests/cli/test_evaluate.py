@@ -6,7 +6,7 @@ import re
 import pytest
 from builders.report_case import make_case
 
-from nes2net.actions.evaluation import Pages
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError
 
@@ -31,9 +31,10 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0 and "left out by definition: attack A08, codec gsm" in out
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
-    refused(f"{good} --json good.txt", "is one of the score files")
+    refused(f"{good} --json good.txt", "is one of the files that are read")
+    refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
     refused(f"{good} --seed -1", "seed must be 0 or more, got -1")
-    refused(f"{good} --threshold 0.5", "--threshold and --resolution are for scores of frames")
+    refused(f"{good} --threshold 0.5", "--threshold has no effect on scores, which good.txt holds")
 
 
 def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
@@ -48,7 +49,7 @@ def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
     refused(
         f"{good.replace('good.txt', 'frames.txt')} --draw speakers",
-        "--draw is for scores of recordings, not for scores",
+        "--draw has no effect on scores of frames, which",
     )
 
 
@@ -105,11 +106,11 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     for name in ("hter", "miss", "cllr", "act_dcf"):
         assert again[1][name]["value"] == pytest.approx(rows[1][name]["value"], abs=1e-9)
     for wrong, message in (
-        ("--threshold-from dev.txt", "--threshold-from needs --dev-keys"),
-        (also, "go with a transferred threshold: give --threshold-from or --calibration too"),
+        ("--threshold-from dev.txt", "--threshold-from is used only with --dev-keys"),
+        (also, "--also is used only with --threshold-from or --calibration: leave it out"),
         (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
-        (f"{threshold} --calibration c.json", "--threshold-from and --calibration both give a threshold"),
-        ("--calibration c.json --json c.json", "is a calibration that is read"),
+        (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
+        ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):
         refused(f"{good} {wrong}", message)
 

@@ -38,7 +38,7 @@ def test_errors_are_one_line(here, refused):
         ("predict a.wav --model m --dtype fp16", "'fp16'; did you mean 'float16'? Known: auto, "),
         ("average a.pth", "--out"),
         ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
-        ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
+        ("average a.pth --out b.pth --update-bn 3", "--update-bn is used only with --ids or --last or --best"),
         ("evalute s.txt", "nes2net: error: unknown command 'evalute'; did you mean 'evaluate'? Known: "),
         ("train asvspoof2019_nes2net_x data.rot=DB", "did you mean 'data.root'?"),
         ("data chek", "nes2net data: error: unknown command 'chek'; did you mean 'check'?"),

@@ -425,8 +425,11 @@ def test_errors_are_one_line(refused, place, calibrations, monkeypatch):
         ("empty", ["there are no audio files in empty"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 in bfloat16", "another detector or another precision"]),
         ("--calibration {}/frames.json", ["was learned from scores of frames of 20 ms, not of recordings"]),
-        ("--calibration {}/known.json --threshold 0 --plot a.png", ["takes the threshold of --operating-po"]),
-        ("--prior 0.1", ["--prior goes with a calibration: name one with --calibration"]),
+        (
+            "--calibration {}/known.json --threshold 0 --plot a.png",
+            ["--threshold and --calibration exclude each other"],
+        ),
+        ("--prior 0.1", ["--prior is used only with --calibration: leave it out"]),
         ("--model recipe.yaml", ["recipe.yaml is a text file, not a checkpoint"]),
         ("--model model.onnx", ["model.onnx is not an ONNX file or is damaged"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored

@@ -139,7 +139,7 @@ def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
     assert "no fake stretch" in none
     words = f"predict speech/a.wav --model model.pth --calibration {tmp_path}/frames.json"
-    refused(f"{words} --judgement frames --threshold 0", "--calibration takes the threshold of --operating-point")
+    refused(f"{words} --judgement frames --threshold 0", "--threshold and --calibration exclude each other")
     refused(words, "from scores of frames of 20 ms, not of recordings", "--judgement frames")
 
 
@@ -155,7 +155,7 @@ def test_errors_are_one_line(place, monkeypatch, refused):
             ["--track, --window and --hop are for scores along a recording, not for frames"],
         ),
         ("--judgement frames --samples 9000", ["frames are judged in whole recordings: leave out --samples"]),
-        ("--judgement frames --out labels", ["--out is for the files of --labels"]),
+        ("--judgement frames --out labels", ["--out is used only with --labels"]),
         ("--judgement frames --csv", ["--csv is a table of scores and decisions, not of scores of frames"]),
         ("--judgement frames --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
         ("--rttm a.rttm", ["--rttm is for fake stretches: add --judgement frames"]),

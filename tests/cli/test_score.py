@@ -117,6 +117,6 @@ def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_pa
             "--calibration decides on scores of recordings, not on scores of frames",
         ),
         ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
-        ("--abstain 0", "--abstain goes with a calibration"),
+        ("--abstain 0", "--abstain is used only with --calibration"),
     ):
         assert message in score(flags, status=2)[3] and not (tmp_path / "dev.txt").exists()

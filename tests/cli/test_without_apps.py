@@ -78,9 +78,6 @@ def test_the_files_of_a_task_and_of_its_judgement_can_be_deleted(recording, tmp_
     code = f"""{IMPORT_ALL}
 from nes2net.scoring.registry import judgements
 from nes2net.training.registry import tasks
-from nes2net.scoring.judgement import judgement_of
-from nes2net.scoring.registry import judgements
-from nes2net.training.registry import tasks
 from nes2net.scoring.judgement import ScoreFile
 assert "source_tracing" not in tasks.names() and "classes" not in judgements.names()
 assert ScoreFile.of("scores.txt").judgement.name == "scores"

@@ -11,7 +11,6 @@ from builders.files import write
 from nes2net import InputError
 from nes2net.actions.evaluation import evaluate
 from nes2net.cli.main import main
-from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
 from nes2net.scoring.decisions.known import KnownThreshold
@@ -52,9 +51,7 @@ def record_beside(file: Path, class_labels: dict) -> None:
 
 def evaluated(folder: Path, *files: str, **settings) -> Result:
     paths = [folder / file for file in files or ("logits.tsv",)]
-    return evaluate(
-        Labels("generic", folder / "key.csv", "all"), paths, EvaluationSettings(num_resamples=5, **settings)
-    )
+    return evaluate(Labels("generic", folder / "key.csv", "all"), paths, num_resamples=5, **settings)
 
 
 def test_without_a_record_the_class_is_the_attack(folder):
@@ -143,7 +140,7 @@ def test_the_field_is_a_flag(folder, monkeypatch, capsys):
     assert main([*words.split(), "--class-field", "family"]) == 2
     write(folder / "scores.txt", "u0 1\nu1 2\n")
     assert main("evaluate generic scores.txt --keys key.csv --phase all --class-field family".split()) == 2
-    assert "--class-field, --bonafide-unknown and --reference are for classes" in capsys.readouterr().err
+    assert "--class-field has no effect on scores, which scores.txt holds" in capsys.readouterr().err
 
 
 def test_spaces_around_names_do_not_count(folder):

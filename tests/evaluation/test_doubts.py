@@ -7,7 +7,6 @@ from builders.files import write
 
 from nes2net.actions.calibration import apply_calibration, calibrate
 from nes2net.actions.evaluation import evaluate
-from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.transfer import SetFiles, ThresholdSource
@@ -40,12 +39,12 @@ def labels_of(folder: Path) -> Labels:
 
 
 def test_evaluate_doubts_scores_of_the_predicted_class(folder):
-    settings = EvaluationSettings(num_resamples=5)
-    result = evaluate(labels_of(folder), [folder / "predicted.csv"], settings)
+    settings = {"num_resamples": 5}
+    result = evaluate(labels_of(folder), [folder / "predicted.csv"], **settings)
     assert result["eer"].value > 0.3
     assert any(note.startswith(DOUBT) for note in result.notes)
     assert any(notice.startswith(DOUBT) for notice in result.to_dict()["notices"])
-    right = evaluate(labels_of(folder), [folder / "bonafide.csv"], settings)
+    right = evaluate(labels_of(folder), [folder / "bonafide.csv"], **settings)
     assert right["eer"].value == 0
     assert not right.notes
 
@@ -56,8 +55,8 @@ def test_thresholds_and_further_sets_are_doubted(folder):
     source = ThresholdSource(
         dev_scores=[predicted], dev_keys=folder / "key.csv", dev_phase="all", further=[further_set]
     )
-    settings = EvaluationSettings(threshold_source=source, num_resamples=5)
-    result = evaluate(labels_of(folder), [folder / "bonafide.csv"], settings)
+    settings = {"threshold_source": source, "num_resamples": 5}
+    result = evaluate(labels_of(folder), [folder / "bonafide.csv"], **settings)
     doubts = [warning for warning in result.warnings if DOUBT in warning]
     assert len(doubts) == 2
 

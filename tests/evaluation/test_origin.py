@@ -15,7 +15,7 @@ from nes2net.actions.evaluation import evaluate
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.judgements import EvaluationSettings, Scores
+from nes2net.evaluation.judgements import Scores
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.origin import read_origin, read_scored_by, training_in_words, uses_in_words
 from nes2net.evaluation.page import html_page
@@ -96,7 +96,7 @@ def test_an_evaluation_reads_a_record_once(case, monkeypatch):
 
     monkeypatch.setattr(judgement, "record_of", read_and_count)
     labels = Labels("asvspoof2021_la", case / "trial_metadata.txt", "eval")
-    result = evaluate(labels, [scores], EvaluationSettings(num_resamples=5))
+    result = evaluate(labels, [scores], num_resamples=5)
     assert result.header["sources"]["good"]["recipe"] == "nes2net_x (small)"
     assert read_paths == [scores]
 

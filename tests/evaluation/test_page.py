@@ -16,7 +16,7 @@ from markupsafe import escape
 from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.data.corpora.corpus import Counts
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import html_page, write_result
+from nes2net.evaluation.page import Pages, html_page
 from nes2net.evaluation.plots import strip_svg
 from nes2net.evaluation.tables import format_p
 from nes2net.lib.errors import InputError
@@ -205,8 +205,9 @@ def test_tables_and_plots_can_be_read_aloud(pages):
 
 
 def test_the_json_holds_everything_and_the_same_inputs_give_the_same_bytes(several, pages, case, tmp_path):
-    write_result(several, data=tmp_path / "0.json")
-    write_result(report_of(case, "good", "worse", "useless"), tmp_path / "1.html", tmp_path / "1.json")
+    Pages(json=tmp_path / "0.json").write(several)
+    files = Pages(tmp_path / "1.html", tmp_path / "1.json")
+    files.write(report_of(case, "good", "worse", "useless"))
     text = (tmp_path / "0.json").read_text()
     assert (tmp_path / "1.html").read_text() == pages[1] and (tmp_path / "1.json").read_text() == text
     data = json.loads(text)
@@ -264,7 +265,8 @@ def test_text_from_files_is_escaped(tmp_path):
 
 def test_file_names_that_are_not_utf_8_are_shown_with_their_bytes(single, tmp_path):
     report = replace(single, title="\udcff")
-    write_result(report, tmp_path / "r.html", tmp_path / "r.json")
+    pages = Pages(tmp_path / "r.html", tmp_path / "r.json")
+    pages.write(report)
     assert "\\udcff" in (tmp_path / "r.html").read_text()
     assert json.loads((tmp_path / "r.json").read_text())["title"] == "\udcff"
 

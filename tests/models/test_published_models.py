@@ -90,10 +90,7 @@ def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
     assert samples_to_score(Provenance.read(record), 5) == (5, "") and samples_to_score(
         Provenance.read(record), None
     ) == (None, "")
-    assert samples_to_score(Provenance.read(record), usual=7, protocol="full") == (None, "")
-    assert samples_to_score(Provenance.read(record), usual=7, protocol="4sec").num_samples == (
-        7 if samples is None else samples
-    )
+    assert samples_to_score(Provenance.read(record), "4sec", usual=7).num_samples == (7 if samples is None else samples)
 
 
 def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ from nes2net.actions.evaluation import evaluate
 from nes2net.actions.prediction import predict
 from nes2net.data.corpora.asvspoof2019_la import CORPUS
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import EvaluationSettings, Rows
+from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import Labels
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import DecisionAlong
@@ -91,7 +91,7 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     np.testing.assert_array_equal(scores, [row.min() for row in rows.values()])
     plain = write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
     labels = Labels(LA, corpus, "dev")
-    of_rows, of_scores = (evaluate(labels, [path], EvaluationSettings(num_resamples=20)) for path in (out, plain))
+    of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
     assert of_rows["eer"] == of_scores["eer"]
     learned = [calibrate(labels, [path], allow_inverted=True).calibration for path in (out, plain)]
     assert learned[0].weights == learned[1].weights

@@ -108,8 +108,8 @@ def test_the_best_epochs_of_a_run(tmp_path, capsys):
     assert "Averaged_Model_IDs_3_10.pth is there already" in average("--ids", "3", "10")[1]
     for options, said in (
         (["--best", "4"], "has checkpoints of 3 epochs with val_loss_wo_aug (3, 9, 10), not of 4"),
-        (["--last", "2", "--by", "val_loss_w_aug"], "--by goes with --best"),
-        (["--best", "2", "--last", "2"], "argument --best: not allowed with argument"),
+        (["--last", "2", "--by", "val_loss_w_aug"], "--by is used only with --best"),
+        (["--best", "2", "--last", "2"], "--best and --last exclude each other"),
     ):
         status, printed = average(*options)
         assert status == 2 and said in printed

@@ -187,6 +187,6 @@ def test_drop_last_belongs_to_the_run(recipe):
 
 
 def test_logistic_regression_has_no_batches(recipe):
-    message = "`train.drop_last=false` changes nothing with `train.optimizer=logistic`"
+    message = "`train.drop_last` is used only with .*, not with `train.optimizer=logistic`"
     with pytest.raises(InputError, match=message):
         recipe(train={"optimizer": "logistic", "epochs": 1, "drop_last": False})

@@ -131,9 +131,12 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
     [
         ({"augment": {"algo": 4}}, "leave the section augment out"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
-        ({"data": {"crop": "random", "num_samples": 8000}}, "leave out `data.crop=random`"),
+        (
+            {"data": {"crop": "random", "num_samples": 8000}},
+            "`data.crop` and `train.optimizer=logistic` exclude each other",
+        ),
         ({"train": {"optimizer": "adam"}}, "whole utterances, needs `train.optimizer=logistic`"),
-        ({"validation": {"mode": "train"}}, "`validation.mode=train` moves batch statistics"),
+        ({"validation": {"mode": "train"}}, "`validation.mode` and `train.optimizer=logistic` exclude each other"),
         (
             {"model": {"backend": {"name": "logistic", "num_logits": 3}}},
             "and the back-end has spoof_1, spoof_2, bonafide",

@@ -138,11 +138,15 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ({"loss": "cosine_error"}, {"model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
         ({}, {"data": {"corpus": "asvspoof2019_la"}}, "LA has labels of whole utterances only"),
         ({"resolutions": [15]}, {}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
-        ({"resolutions": []}, {}, "`segments.boundary_share` changes nothing without `segments.resolu"),
+        ({"resolutions": []}, {}, "`segments.boundary_share` is used only with `segments.resolu"),
         ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
         ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
-        ({}, {"augment": {"specmix": {}}}, "`augment.specmix` mixes frames"),
-        ({}, {"data": {"crop": "head"}}, "`data.crop=head` has no random crops"),
+        ({}, {"augment": {"specmix": {}}}, "`augment.specmix` and `segments.resolutions` exclude each other"),
+        (
+            {},
+            {"data": {"crop": "head"}},
+            "only with `data.crop=random` or `data.crop=dynamic`, not with `data.crop=head`",
+        ),
         ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
         (
             {"resolutions": [], "boundary_share": None},

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from nes2net.actions.flags import ModelName, Precision
 from nes2net.lib.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, counted
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
@@ -24,9 +25,9 @@ def bench(
     files: Annotated[Sequence[str], Flag("FILE")] = (),
     *,
     model: ModelName | None = None,
-    architecture: Annotated[str | None, Flag("NAME|FILE")] = None,
+    architecture: Annotated[str | None, Flag("NAME|FILE"), NotWith("model")] = None,
     base: File | None = None,
-    frontend: Annotated[str | None, Flag("NAME")] = None,
+    frontend: Annotated[str | None, Flag("NAME"), NotWith("model")] = None,
     device: str = "auto",
     dtype: Precision = "auto",
     seconds: float = 64600 / 16000,
@@ -65,10 +66,6 @@ def bench(
     from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 
-    if model and frontend:
-        raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
-    if model and architecture:
-        raise InputError("argument --architecture: not allowed with argument --model")
     if model:
         detector = Detector.from_pretrained(model, device, dtype, base=base)
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Batches
 from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
 from nes2net.lib.commands import Count, Flag, Folder, called
+from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, worded
 from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say_written, text_table
@@ -147,8 +148,8 @@ def reproduce(
     keys: _Folder | None = None,
     protocols: _Folder | None = None,
     checkpoint: _File | None = None,
-    recipe: _File | None = None,
-    ssl_checkpoint: _File | None = None,
+    recipe: Annotated[_File | None, NotWith("checkpoint")] = None,
+    ssl_checkpoint: Annotated[_File | None, NotWith("checkpoint")] = None,
     out: _Folder | None = None,
     rows: _File | None = None,
     batch_size: int = 8,
@@ -197,8 +198,6 @@ def reproduce(
     published = find_row(row, all_rows)
     if data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")
-    if checkpoint and (recipe or ssl_checkpoint):
-        raise InputError("`checkpoint` is not trained: leave out `recipe` and `ssl_checkpoint`, or `checkpoint`")
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print(published.describe())

@@ -9,7 +9,7 @@ from nes2net.apps.experiments.jobs import Job, unfinished
 from nes2net.apps.experiments.missing import Search
 from nes2net.apps.experiments.plan import Plan
 from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, experiment_result
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import write_text
@@ -92,6 +92,5 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     )
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
     paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]
-    page, data, latex, markdown = paths
-    write_result(result, page, data, latex, markdown)
+    Pages(*paths).write(result)
     return result, paths

@@ -26,7 +26,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
@@ -36,7 +36,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import Record, read_whole_record, record_path, recordings_digest
-from nes2net.scoring.score_length import samples_to_score
+from nes2net.scoring.score_length import CorpusSamples, samples_to_score
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
@@ -231,9 +231,9 @@ class ScoreJob(Job):
         """Return the number of leading samples to score; None for whole utterances."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
-        num_samples: Any = "auto" if tested.samples is None else tested.samples
-        usual = corpora.get(tested.corpus).test_samples
-        return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
+        protocols: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
+        requested = tested.samples or protocols[tested.protocol]
+        return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
     def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
         """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
@@ -385,7 +385,7 @@ class EvaluateJob(Job):
         )
         make_folder(self.page.parent)
         header = {"asked": self.settings(), "measured": asdict(measured), **result.header}
-        write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
+        Pages(self.page, self.page.with_suffix(".json")).write(replace(result, header=header))
 
     def missing(self, search: Search) -> list[Finding]:
         """Report missing labels: return one finding, or an empty list if the labels can be read."""

@@ -18,7 +18,7 @@ from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import path_below
@@ -319,7 +319,7 @@ def reproduce(
         num_resamples=num_resamples,
         names=[row.system],
     )
-    write_result(result, paths.out / "report.html", paths.out / "report.json")
+    Pages(paths.out / "report.html", paths.out / "report.json").write(result)
     conditions = compare_conditions(row, detector.config, result, paths.key(row))
     compare_weights(row, detector.provenance, conditions)
     return Reproduction(row, result, conditions)

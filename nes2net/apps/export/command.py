@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, Length, ModelName, Precision
-from nes2net.lib.commands import File, Flag, called, changed_fields
+from nes2net.lib.commands import File, Flag, called
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say, say_written
 
@@ -38,7 +39,7 @@ class Arena(Length):
     code_url: Annotated[str | None, Flag("URL")] = None
     checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None
-    check: bool = False
+    check: Annotated[bool, NotWith("out", "push")] = False
 
     def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
         """Write the folder ``out`` for the Arena, and print what the description of the system lacks.
@@ -82,12 +83,12 @@ def export(
     to: Literal["pth", "safetensors", "merged", "hf", "onnx", "space", "arena"] | None = None,
     out: str | None = None,
     overwrite: bool = False,
-    quantize: Literal["int8"] | None = None,
-    calibration: File | None = None,
+    quantize: Annotated[Literal["int8"] | None, UsedWith("to=onnx")] = None,
+    calibration: Annotated[File | None, UsedWith("to=space")] = None,
     push: Annotated[str | None, Flag("OWNER/NAME")] = None,
     private: bool = False,
     architecture: Architecture,
-    arena: Arena,
+    arena: Annotated[Arena, UsedWith("to=arena")],
 ) -> None:
     """Write a detector in another format, or upload it.
 
@@ -110,22 +111,14 @@ def export(
     from nes2net.apps.export.formats import export as exported
     from nes2net.detector import Detector
 
-    if to != "arena" and (unused_flags := changed_fields(arena)):
-        raise InputError(f"{unused_flags[0]} goes with `to=arena`")
     if arena.check:
         from nes2net.apps.export.arena import META, check_meta
 
-        if out or push:
-            raise InputError("`check` looks at an existing folder: leave out `out` and `push`")
         check_meta(Path(model))
         say(f"{Path(model) / META} says all that the Arena asks")
         return
     if bool(to) != bool(out) or not (to or push):
         raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
-    if quantize and not to:
-        raise InputError("`quantize` goes with `to=onnx`")
-    if calibration and not to:
-        raise InputError("`calibration` goes with `to=space`")
     if out and Path(out).exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
     if to and out:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import Windows
-from nes2net.lib.commands import Count, Flag, called, changed_fields
+from nes2net.lib.commands import Count, Flag, called
+from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
@@ -52,7 +53,7 @@ def listen(
     model: ScorerName,
     loading: Loading,
     deciding: Deciding,
-    audio: Input,
+    audio: Annotated[Input, NotWith("serve")],
     windows: Windows,
     json_: bool = False,
     serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
@@ -86,8 +87,6 @@ def listen(
         heard = None
         if source is not None:
             heard = opened(source, **vars(audio))
-        elif unused := changed_fields(audio):
-            raise InputError(f"each client says {unused[0]} itself: leave it out")
         elif find_spec("websockets") is None:
             raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
         # Load the detector and the calibration.

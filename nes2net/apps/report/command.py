@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.lib.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.commands import Count, File, Flag, FromZero, called, given
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -101,11 +100,8 @@ def report(
 
 
 def _changed_flags(settings: Any) -> Iterator[str]:
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value == field.default:
-            continue
-        name = {"config": "architecture"}.get(field.name, field.name)
+    for key, value in given(settings).items():
+        name = {"config": "architecture"}.get(key, key)
         yield f"--{name.replace('_', '-')}"
         if value is not True:
             yield _without_folders(str(value))

@@ -79,7 +79,7 @@ def robustness(
     """
     from nes2net.apps.robustness.run import plan, run
     from nes2net.data.registry import corpora
-    from nes2net.evaluation.page import write_result
+    from nes2net.evaluation.page import Pages
     from nes2net.scoring.calibrated import check_belongs
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
@@ -119,10 +119,10 @@ def robustness(
         num_resamples=num_resamples,
     )
     print(printable(result.text()))
-    page, data, markdown = (Path(out, f"report.{suffix}") for suffix in ("html", "json", "md"))
+    pages = Pages(Path(out, "report.html"), Path(out, "report.json"), markdown=Path(out, "report.md"))
     print_warnings(result.warnings)
-    write_result(result, page, data, markdown=markdown)
-    for path in (page, data, markdown, Path(out, "scores")):
+    pages.write(result)
+    for path in (*pages.files, Path(out, "scores")):
         say_written(path, beside_data=True)
     has_failures = bool(result.header["failed"].keys() - planned.left_out.keys())
     return INCOMPLETE if has_failures or result.header["left_out"] else 0

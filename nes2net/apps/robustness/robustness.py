@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.data.registry import corpora
-from nes2net.evaluation.breakdown import drawn_groups, few_speakers_notes, speaker_groups
+from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
@@ -108,7 +108,8 @@ def evaluate_robustness(
         "eer": functools.partial(metrics.compute_eer, method=corpora.get(corpus).eer_method, order=order),
         "rates": functools.partial(metrics.compute_rates, threshold=threshold),
     }
-    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
+    drawn = DrawnGroups.of(common)
+    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups_of(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     # Make the header, which says where the figures come from.
     origin = read_origin(files[CLEAN], corpus, phase)
@@ -129,7 +130,7 @@ def evaluate_robustness(
         "basis": basis,
         "failed": failed,
         "left_out": left_out,
-        **drawn_groups(common),
+        **drawn._asdict(),
         "num_resamples": num_resamples,
         "seed": seed,
         "calibration": calibration,
@@ -146,7 +147,7 @@ def evaluate_robustness(
         header,
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
-        [*few_speakers_notes(header), *_notes_on_missing(left_out, failed)],
+        [*drawn.notes, *_notes_on_missing(left_out, failed)],
         origin.seen,
         functools.partial(_draw_plots, clean_row, rows),
     )

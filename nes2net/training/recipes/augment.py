@@ -10,6 +10,7 @@ from pydantic import (
     model_validator,
 )
 
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
 
 
@@ -26,10 +27,13 @@ class AugmentConfig(Section):
     ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""
-    parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
+    parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = (
+        Field(default={})
+    )
     """Values that replace the published values of RawBoost's parameters, by the parameters' published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
+        NotWith("data.crop=pieces"),
         Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
     ] = None
     """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. A higher
@@ -48,12 +52,14 @@ class AugmentConfig(Section):
     rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
     Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from
     `augment.rir`, and babble is made of the training speech."""
-    condition_probability: Probability = 0.5
+    condition_probability: Annotated[Probability, UsedWith("conditions")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
-    specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
+    specmix: Annotated[
+        dict[str, Any] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
+    ] = None
     """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
     `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
     fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None
@@ -79,18 +85,8 @@ class AugmentConfig(Section):
                 f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}",
             ),
             (
-                self.parameters and not self.algo,
-                f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "
-                "leave them out, or choose an algorithm from 1 to 11",
-            ),
-            (
                 self.conditions and not self.condition_probability,
                 "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out",
-            ),
-            (
-                not self.conditions and self.condition_probability != 0.5,
-                "`augment.condition_probability` changes nothing without `augment.conditions`: name some, such as "
-                "[mp3:16, white:10], or leave it out",
             ),
         )
         return self

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
@@ -24,10 +25,11 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    UsedWith,
     refuse,
     yaml_word,
 )
+
+_NOT_LOGISTIC = NotWith("train.optimizer=logistic")
 
 #: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for a second corpus that only validates.
 _SHORT_FORM = (
@@ -145,15 +147,15 @@ class DataConfig(Section):
     needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
     The keys from `data.corpus` to `data.dev_phase` are the short form of `data.corpora`, for a
     training corpus and perhaps another validation corpus."""
-    balance: list[Text] = Field(default=[])
+    balance: Annotated[list[Text], _NOT_LOGISTIC] = Field(default=[])
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
     column of a list; trials without a value count as one value. Each batch has these shares, up to
     rounding. Once all utterances of a group are drawn, the group begins again in another order."""
-    speaker_cap: Count | None = None
+    speaker_cap: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Largest number of utterances of a speaker in an epoch; each epoch draws other utterances. null sets no limit."""
-    epoch_size: Count | None = None
+    epoch_size: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
@@ -175,6 +177,7 @@ class DataConfig(Section):
     validation only. null takes whole utterances, and needs `train.optimizer=logistic`."""
     crop: Annotated[
         Literal["head", "random", "random_tiled", "dynamic", "pieces"],
+        _NOT_LOGISTIC,
         Source(
             "head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program; "
             "dynamic: arXiv 2309.08279; pieces: arXiv 2111.07725"
@@ -189,12 +192,12 @@ class DataConfig(Section):
     chunk_samples: Annotated[
         list[Count],
         Field(min_length=2, max_length=2),
-        UsedWith("crop", ("dynamic",)),
+        UsedWith("crop=dynamic"),
         Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
     ] = Field(default=[16000, 96000])
     """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
     between these limits are equally likely."""
-    min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
+    min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
     """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
     whole utterance that is shorter is padded with zeros to this length."""
     num_workers: Natural = 4

@@ -58,14 +58,14 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """The setting without which this key has no effect, such as "train.schedule: step".
+        """The setting without which this key has no effect, such as "train.schedule=step".
 
         None if the key needs no other setting.
         """
-        used_with = self.schema.get("usedWith")
-        if used_with is None:
+        if "usedWith" not in self.schema:
             return None
-        return f"{self.name.rpartition('.')[0]}.{used_with}"
+        section = self.name.rpartition(".")[0]
+        return " or ".join(f"{section}.{setting}" for setting in self.schema["usedWith"])
 
 
 def keys_of(kind: type[Section]) -> list[Key]:

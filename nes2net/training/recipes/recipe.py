@@ -75,20 +75,9 @@ class Recipe(Section):
     def _refuse_contradictions(self) -> Recipe:
         data = self.data
         train = self.train
-        augment = self.augment
         validation = self.validation
-        framed = bool(self.segments.resolutions)
+        is_logistic = train.optimizer == "logistic"
         refuse(
-            (
-                validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
-                "`validation.epochs=around_minima` needs the minima of `train.schedule=cosine_epochs`, not "
-                f"{train.schedule}",
-            ),
-            (
-                validation.epochs == "around_minima" and train.warmup_epochs,
-                "`validation.epochs=around_minima` is for a cosine without `train.warmup_epochs`: leave these out, or "
-                "take `validation.epochs=all`",
-            ),
             (
                 validation.batch_size is not None
                 and (validation.batch_size % train.batch_size or validation.mode == "train" or data.crop == "pieces"),
@@ -97,65 +86,35 @@ class Recipe(Section):
                 "of it, or leave it out",
             ),
             (
-                augment.speed and data.crop == "pieces",
-                "`augment.speed` changes the length of pieces, but `data.crop=pieces` makes batches by length: leave "
-                "it out, or take `data.crop=random`",
-            ),
-            (
                 validation.over != "pooled" and len(data.parts("dev")) < 2,
                 f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
             ),
             (
-                framed and augment.specmix is not None,
-                "`augment.specmix` mixes frames, whose labels `segments.resolutions` needs: leave one of them out",
-            ),
-            (
-                framed and train.optimizer == "logistic",
-                "`segments.resolutions` needs gradient steps, which `train.optimizer=logistic` does not take: leave one "
-                "of them out",
-            ),
-            (
-                framed and self.segments.boundary_share is not None and data.crop not in ("random", "dynamic"),
-                f"`segments.boundary_share` chooses random crops, but `data.crop={data.crop}` has no random crops: leave "
-                "it out, or set `data.crop=random`",
-            ),
-            (
-                framed and data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES,
+                self.segments.resolutions
+                and data.crop == "pieces"
+                and data.num_samples is not None
+                and data.num_samples % LABEL_SAMPLES,
                 f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
                 f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
             ),
-            *(self._rules_for_logistic() if train.optimizer == "logistic" else ()),
             (
-                data.num_samples is None and train.optimizer != "logistic",
+                is_logistic and self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
+            ),
+            (
+                is_logistic and data.weighted,
+                "`train.optimizer=logistic` fits every utterance once: leave out the `weight` of a corpus",
+            ),
+            (
+                is_logistic and train.epochs != 1,
+                f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {train.epochs}",
+            ),
+            (
+                data.num_samples is None and not is_logistic,
                 "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`",
             ),
         )
         return self
-
-    def _rules_for_logistic(self) -> list[tuple[Any, str]]:
-        data = self.data
-        epochs = self.train.epochs
-        return [
-            (
-                self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
-                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
-            ),
-            (
-                data.crop != "head",
-                f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={data.crop}`",
-            ),
-            (
-                data.balanced,
-                "`train.optimizer=logistic` fits every utterance once: leave out `data.balance`, `data.speaker_cap`, "
-                "`data.epoch_size` and the `weight` of a corpus",
-            ),
-            (epochs != 1, f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {epochs}"),
-            (
-                self.validation.mode == "train",
-                "`validation.mode=train` moves batch statistics, and `train.optimizer=logistic` changes the last layer "
-                "alone: leave it out",
-            ),
-        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the recipe to plain data, in the order of its keys."""

@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails
 
+from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.errors import InputError, did_you_mean, nearest, shown, worded
 from nes2net.lib.options import Takes, what_it_takes
 
@@ -136,18 +137,6 @@ class AlsoCalled:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class UsedWith:
-    """A key with this mark is used only if another key of its section, ``choice``, has one of the ``values``."""
-
-    choice: str
-    values: tuple[str | bool | None, ...]
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the other key and its values to the JSON schema of the key."""
-        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(map(yaml_word, self.values))}"}
-
-
 class Section(BaseModel):
     """A group of keys of a recipe.
 
@@ -201,20 +190,19 @@ class Section(BaseModel):
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 
     @model_validator(mode="after")
-    def _check_uses(self) -> Section:
-        """Raise InputError if a key differs from its default but has no effect (:class:`UsedWith`)."""
-        for name, field in type(self).model_fields.items():
-            for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
-                value = getattr(self, name)
-                default = field.default
-                choice = getattr(self, used_with.choice)
-                if choice not in used_with.values and value != default:
-                    raise InputError(
-                        f"`{self.prefix}{name}={yaml_word(value)}` changes nothing with "
-                        f"`{self.prefix}{used_with.choice}={yaml_word(choice)}`: it is used with "
-                        f"{' and '.join(map(yaml_word, used_with.values))}; leave it out, "
-                        f"or set it to {yaml_word(default)}"
-                    )
+    def _check_conditions(self) -> Section:
+        """Raise InputError if a condition of a key of this section, or of a section in it, is not met."""
+        conditions: list[tuple[str, Condition]] = []
+        values = {}
+        defaults = {}
+        for section in (self, *vars(self).values()):
+            if isinstance(section, Section):
+                for name, field in type(section).model_fields.items():
+                    key = f"{section.prefix}{name}"
+                    conditions += [(key, fact) for fact in field.metadata if isinstance(fact, Condition)]
+                    values[key] = yaml_word(getattr(section, name, None))
+                    defaults[key] = yaml_word(field.get_default())
+        check_conditions(conditions, values, defaults)
         return self
 
 

@@ -9,12 +9,15 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
 #: Number of samples in 10 ms at 16 kHz; a label describes a frame of this length.
 LABEL_SAMPLES = 160
+
+
+_OF_FRAMES = UsedWith("resolutions")
 
 
 class SegmentsConfig(Section):
@@ -24,6 +27,7 @@ class SegmentsConfig(Section):
 
     resolutions: Annotated[
         list[Count],
+        NotWith("train.optimizer=logistic"),
         Takes("a list of whole numbers of at least 1"),
         Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
     ] = Field(default=[])
@@ -32,28 +36,31 @@ class SegmentsConfig(Section):
     spoof if any of its 10-ms labels is spoof. The losses of all resolutions are added."""
     loss: Annotated[
         Text | dict[str, Any],
+        _OF_FRAMES,
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
     """Loss of a frame: any loss of logits, such as `cross_entropy` or `cosine_error` (the mean
     squared error of the cosines to two class vectors). It is written like `train.loss`; a name
     alone stands for the loss with its default options. The loss is averaged over all labelled
     frames of a batch."""
-    utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
+    utterance_weight: Annotated[
+        NotNegative, _OF_FRAMES, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")
+    ] = 1.0
     """Factor of the loss of the utterance, which is added to the losses of the frames; 0 trains on
     frames alone."""
-    boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
+    boundary_share: Annotated[
+        Probability | None,
+        _OF_FRAMES,
+        UsedWith("data.crop=random", "data.crop=dynamic"),
+        Source("assumed: 0.5 in our recipe"),
+    ] = None
     """Fraction of the crops that contain a boundary between bona fide and spoof, in utterances that
     have crops with and without a boundary; null draws all crops of an utterance equally often. Only
     for `data.crop: random` and `data.crop: dynamic`."""
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        """Refuse keys without effect, and resolutions that occur twice or are not multiples of 10 ms."""
-        for name, field in type(self).model_fields.items():
-            if not self.resolutions and getattr(self, name) != field.get_default(call_default_factory=True):
-                raise InputError(
-                    f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
-                )
+        """Refuse resolutions that occur twice or are not multiples of 10 ms."""
         refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),

@@ -9,6 +9,7 @@ from pydantic import (
     model_validator,
 )
 
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
@@ -23,15 +24,14 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    UsedWith,
     refuse,
 )
 
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
 #: Condition of keys that are used only if the front-end is trained.
-_OF_TRAINED = UsedWith("freeze_frontend", (False,))
+_OF_TRAINED = UsedWith("freeze_frontend=false")
 #: Condition of keys that are used only if an optimiser takes gradient steps.
-_OF_STEPS = UsedWith("optimizer", ("adam", "adamw"))
+_OF_STEPS = UsedWith("optimizer=adam", "optimizer=adamw")
 
 
 class TrainConfig(Section):
@@ -67,7 +67,7 @@ class TrainConfig(Section):
     augmentation. Learning rate, schedule and weight decay then have no effect, and `train.epochs`
     is 1."""
     logistic_c: Annotated[
-        AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
+        AboveZero, UsedWith("optimizer=logistic"), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
     """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
     regularises less. The embeddings are first scaled to unit variance in each dimension."""
@@ -100,24 +100,22 @@ class TrainConfig(Section):
     epochs."""
     min_lr: Annotated[
         NotNegative,
-        UsedWith("schedule", ("cosine", "cosine_epochs")),
+        UsedWith("schedule=cosine", "schedule=cosine_epochs"),
         Source("CtrSVDD program --min_lr: 1e-9; ASVspoof 5 program: 1e-7"),
     ] = 0.0
     """Lowest learning rate of a cosine; at most `train.lr`."""
-    t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
+    t_max: Annotated[Count, UsedWith("schedule=cosine_epochs"), Source("CtrSVDD program --T_max")] = 5
     """Number of epochs in which the learning rate falls from its highest to its lowest value."""
-    decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
+    decay_epochs: Annotated[Count, UsedWith("schedule=step"), Source("GF/LGF/LLGF code")] = 5
     """Number of epochs after which the learning rate is multiplied by `train.decay_factor`."""
-    decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
+    decay_factor: Annotated[Probability, UsedWith("schedule=step"), Source("GF/LGF/LLGF code")] = 0.5
     """Factor by which the learning rate is multiplied every `train.decay_epochs` epochs."""
-    warmup_steps: Annotated[Natural, _OF_STEPS, Source("SR-LA Res2Net code: 1000")] = 0
+    warmup_steps: Annotated[Natural, _OF_STEPS, NotWith("warmup_epochs"), Source("SR-LA Res2Net code: 1000")] = 0
     """Number of steps at the beginning in which the learning rate rises linearly."""
-    warmup_epochs: Annotated[
-        Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
-    ] = 0
+    warmup_epochs: Annotated[Natural, UsedWith("schedule=cosine_epochs"), Source("MoE code (arXiv 2409.11909): 3")] = 0
     """Number of epochs at the beginning in which the learning rate rises linearly, once an epoch,
     before the cosine; `train.t_max` includes these epochs."""
-    warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
+    warmup_from_zero: Annotated[Flag, UsedWith("warmup_epochs"), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the learning rate
     of the first epoch is `train.lr` / (W + 1), where W is `train.warmup_epochs`. In each of the W
     epochs after the first one, the learning rate grows by the same amount."""
@@ -170,14 +168,16 @@ class TrainConfig(Section):
     """Never train the front-end. The optimiser then has no parameters of the front-end, and no
     gradients or activations of the front-end are kept."""
     frontend_mode: Annotated[
-        Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
+        Literal["eval", "train"],
+        UsedWith("freeze_frontend=true", "freeze_frontend_epochs"),
+        Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2"),
     ] = "eval"
     """Mode of a front-end while it is not trained. In `train` mode, dropout and layer drop of the front-end are on."""
     freeze_layers: Annotated[
         Natural | None,
         _OF_TRAINED,
         _OF_STEPS,
-        UsedWith("adapt", (None,)),
+        UsedWith("adapt=null"),
         Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions"),
     ] = None
     """Number of transformer layers, from the first one on, that are never trained. Everything
@@ -223,19 +223,6 @@ class TrainConfig(Section):
             (
                 self.warmup_epochs and self.warmup_epochs >= self.t_max,
                 f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
-            ),
-            (
-                self.warmup_epochs and self.warmup_steps,
-                "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out",
-            ),
-            (
-                self.warmup_from_zero and not self.warmup_epochs,
-                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them",
-            ),
-            (
-                self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs),
-                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it is used with "
-                "`train.freeze_frontend=true` and `train.freeze_frontend_epochs`; leave it out",
             ),
         )
         return self

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text, UsedWith
+from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
 
 Ties = Literal["first", "last"]
 
@@ -20,7 +21,12 @@ class ValidationConfig(Section):
     """Validate on whole utterances, one at a time, instead of the first `data.num_samples` samples."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
     """First epoch that may be validated; epochs are numbered from 1. The last epoch is always validated."""
-    epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
+    epochs: Annotated[
+        Literal["all", "around_minima"],
+        UsedWith("train.schedule=cosine_epochs"),
+        NotWith("train.warmup_epochs"),
+        Source("all: main.py; around_minima: CtrSVDD program"),
+    ] = "all"
     """Epochs that are validated: all, or the first one and the epochs around each minimum of the
     learning rate with `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
@@ -38,7 +44,7 @@ class ValidationConfig(Section):
     ] = "last"
     """Which of the epochs with the same lowest value is the best. With `last`, a value that equals
     the lowest value so far counts as improved; with `first`, it does not."""
-    over: Annotated[Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf"))] = "pooled"
+    over: Annotated[Literal["pooled", "mean", "worst"], UsedWith("select_on=eer", "select_on=min_dcf")] = "pooled"
     """With `data.corpora`, how the measure `validation.select_on` is computed: over the trials of
     all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
     or as the highest value of a corpus (`worst`)."""
@@ -54,9 +60,11 @@ class ValidationConfig(Section):
     """Number of utterances that are computed at once, a multiple of `train.batch_size`; null takes
     `train.batch_size`. The loss is still averaged over groups of `train.batch_size` utterances, as
     published. Whole utterances are computed one at a time."""
-    mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
-        "eval"
-    )
+    mode: Annotated[
+        Literal["eval", "train"],
+        NotWith("train.optimizer=logistic"),
+        Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)"),
+    ] = "eval"
     """Mode of the network on the development set. In `train` mode, dropout is on, and batch
     normalisation updates its running statistics on development data; `train` mode needs a single
     process."""

@@ -7,7 +7,7 @@ from statistics import stdev
 import pytest
 
 from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability_notes, experiment_result
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.evaluation.writers import grid
 
 
@@ -86,7 +86,8 @@ def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
     assert list(result.notes) == expected
     assert result.header["notes"] == ["a note"]
     paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
-    write_result(result, *paths)
+    pages = Pages(*paths)
+    pages.write(result)
     for path in paths:
         for notice in expected:
             assert notice in path.read_text()
@@ -94,7 +95,8 @@ def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
 
 def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result, tmp_path):
     paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
-    write_result(result, *paths)
+    pages = Pages(*paths)
+    pages.write(result)
     page, data, latex, markdown = (path.read_text() for path in paths)
     assert "<b>&" not in page and "Title &amp; &lt;b&gt;" in page
     assert 'href="reports/seed1/a%20b.html"' in page and "mean 1.89" in page and "<script" not in page

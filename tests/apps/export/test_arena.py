@@ -119,7 +119,7 @@ def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(check
         ("--arxiv paper.pdf", "arxiv_id"),
         ("--code-url here", "system.code"),
         ("--batch-size 0", "--batch-size is at least 1"),
-        ("--check", "leave out --out and --push"),
+        ("--check", "--check and --out exclude each other"),
     ):
         assert write(checkpoint, tmp_path / "out", *given.split()) == 2 and not (tmp_path / "out").exists()
         error = capsys.readouterr().err

@@ -300,7 +300,10 @@ def test_predict_and_calibrate_take_an_exported_detector(here, capsys):
 def test_what_an_exported_detector_cannot_do_is_refused(here, capsys):
     classes = "makes no embeddings: take the checkpoint that it was exported from"
     for words, message in (
-        ("--judgement frames", "('nes2net_x') scores recordings, not their segments: take a checkpoint that was trained on"),
+        (
+            "--judgement frames",
+            "('nes2net_x') scores recordings, not their segments: take a checkpoint that was trained on",
+        ),
         ("--judgement embeddings", classes),
         ("--architecture AASIST", "holds its architecture and weights: leave out --architecture and --base"),
         ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: leave out --dtype"),

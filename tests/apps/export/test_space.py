@@ -51,7 +51,7 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
     calibration, out = tmp_path / "calibration.json", tmp_path / "out"
     other = ScoredBy("0" * 64, "float32", None)
     for to, weights, scored_by, message in (
-        ("safetensors", (3.0,), None, "leave out --calibration"),
+        ("safetensors", (3.0,), None, "--calibration is used only with --to space"),
         ("space", (1.0,), other, "the calibration does not belong to this detector"),
         ("space", (1.0, 2.0), None, "fuses 2 systems"),
     ):

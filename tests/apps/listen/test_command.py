@@ -168,7 +168,7 @@ def test_wrong_input_is_one_line(refused, made, tmp_path, call):
     for words, message in (
         ([], "name one source"),
         ([wav, "--serve", 7861], "name one source"),
-        (["--serve", 7861, "--rate", 8000], "each client says --rate itself"),
+        (["--serve", 7861, "--rate", 8000], "--rate and --serve exclude each other"),
         (["-"], "name it with --rate"),
         ([tmp_path / "none.wav"], "none.wav does not exist"),
         ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each, with --split"),

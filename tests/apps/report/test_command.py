@@ -167,7 +167,7 @@ def test_a_report_is_written_as_pdf(report, here):
         ("--html .", ["is a folder"]),
         ("--html no/r.html", ["name a file in a folder that exists"]),
         ("--html r.html --calibration r.json", ["r.json"]),
-        ("--html r.html --prior 0.3", ["--prior goes with a calibration"]),
+        ("--html r.html --prior 0.3", ["--prior is used only with --calibration"]),
     ],
 )
 def test_it_is_refused_before_the_detector_is_loaded(refused, made, here, words, messages):

@@ -11,7 +11,7 @@ from nes2net import InputError, metrics
 from nes2net.apps.robustness.plots import families_of
 from nes2net.apps.robustness.robustness import CLEAN, evaluate_robustness
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.evaluation.page import html_page, write_result
+from nes2net.evaluation.page import Pages, html_page
 from nes2net.scoring.decisions import Decider, OperatingPoint, fit
 from nes2net.scoring.score_file import write_scores
 
@@ -116,7 +116,8 @@ def test_words_tables_and_json(case, tmp_path):
     text = result.text()
     assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
     assert "no figures of noise: needs musan" in text
-    write_result(result, tmp_path / "r.html", tmp_path / "r.json", markdown=tmp_path / "r.md")
+    pages = Pages(tmp_path / "r.html", tmp_path / "r.json", markdown=tmp_path / "r.md")
+    pages.write(result)
     rows = re.findall(r"^\| (\S+) \|", (tmp_path / "r.md").read_text(), re.MULTILINE)
     assert rows == ["condition", "---", "clean", "mp3:8", "telephone", "mp3:64"]
     found = json.loads((tmp_path / "r.json").read_text())

@@ -14,7 +14,7 @@ from nes2net.apps.robustness import run as robustness
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import Sources
 from nes2net.data.corpora.trial import BONAFIDE, Part
-from nes2net.evaluation.page import write_result
+from nes2net.evaluation.page import Pages
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
 
@@ -41,7 +41,8 @@ def files_of(folder):
 
 
 def report_of(result, folder):
-    write_result(result, folder / "r.html", folder / "r.json", markdown=folder / "r.md")
+    pages = Pages(folder / "r.html", folder / "r.json", markdown=folder / "r.md")
+    pages.write(result)
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 

@@ -45,7 +45,7 @@ def test_one_key_is_printed_with_its_source(capsys):
         "  Number of epochs in which the learning rate falls from its highest to its lowest value.",
         "  takes      a whole number of at least 1",
         "  default    5",
-        "  used with  train.schedule: cosine_epochs",
+        "  used with  train.schedule=cosine_epochs",
         "  source     CtrSVDD program --T_max",
     ]
     assert main(["info", "nes2net_x", "train.lr"]) == 2

@@ -1,0 +1,80 @@
+"""Conditions on settings, declared beside them in ``Annotated``, for flags of commands and for keys of recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nes2net.lib.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic_core import CoreSchema
+
+
+class Condition:
+    """A relation of a setting to others, which holds if the setting has another value than its default.
+
+    Args:
+        settings: the other settings: ``"name=value"``, or ``"name"`` for any value but its default.
+    """
+
+    def __init__(self, *settings: str) -> None:
+        self.settings = settings
+
+
+class UsedWith(Condition):
+    """The setting changes something only together with one of ``settings``."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the other settings to the JSON schema of the setting."""
+        return {**handler(core), "usedWith": list(self.settings)}
+
+
+class NotWith(Condition):
+    """The setting excludes each of ``settings``."""
+
+
+def check_conditions(
+    conditions: Iterable[tuple[str, Condition]],
+    values: Mapping[str, object],
+    defaults: Mapping[str, object],
+) -> None:
+    """Check the conditions of all settings that do not have their default.
+
+    Args:
+        conditions: each condition with the name of its setting.
+        values, defaults: name of a setting → its value and its default. Names may have a section,
+            such as ``train.lr``; settings of a condition without a section are in the section of
+            its own setting. Settings that are not in ``values`` are not compared.
+
+    Raises:
+        InputError: if a condition is not met.
+
+    >>> check_conditions([("t_max", UsedWith("epochs"))], {"t_max": 5, "epochs": 1}, {"t_max": 4, "epochs": 1})
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: `t_max` is used only with `epochs`: leave it out, or add `epochs`
+    """
+    for name, condition in conditions:
+        if values[name] == defaults[name]:
+            continue
+        prefix = name[: name.rfind(".") + 1]
+        met = []
+        unmet = []
+        found = ""
+        for setting in condition.settings:
+            full_setting = setting if "." in setting else f"{prefix}{setting}"
+            other, equals, value = full_setting.partition("=")
+            if other not in values:
+                continue
+            if values[other] == value if equals else values[other] != defaults[other]:
+                met.append(f"`{full_setting}`")
+                continue
+            unmet.append(f"`{full_setting}`")
+            if equals:
+                found = f", not with `{other}={values[other]}`"
+        if isinstance(condition, NotWith) and met:
+            raise InputError(f"`{name}` and {met[0]} exclude each other: leave one of them out")
+        if isinstance(condition, UsedWith) and unmet and not met:
+            others = " or ".join(unmet)
+            raise InputError(f"`{name}` is used only with {others}{found}: leave it out, or add {others}")
