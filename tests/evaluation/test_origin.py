@@ -122,7 +122,7 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     assert facts["software"].startswith("nes2net ") and "torch" in facts["software"]
     scores.write_text("a 1.0\n")
     assert read_record(scores) is None
-    assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
+    assert read_scored_by(file.record) == ScoredBy(spectral_detector.fingerprint(), "float32", 8000, judgement="scores")
     assert read_scored_by(None) is None
 
 
