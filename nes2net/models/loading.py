@@ -163,6 +163,10 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
     elif path.is_dir():
         state_dict, record = read_folder(path)
     else:
+        if path.suffix in (".safetensors", ".bin") and _holds_classifier(path.parent):
+            raise InputError(
+                f"{path} lacks the names of the classes, which are beside it: name its folder, {path.parent}"
+            )
         state_dict = load_state_dict(path)
         record = read_record(state_dict)
     return Checkpoint.of(path, state_dict, record, source)

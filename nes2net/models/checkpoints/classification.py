@@ -20,6 +20,7 @@ from torch import Tensor
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.files import is_absent
+from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, read_configuration, read_weights
 from nes2net.models.registry import create_frontend
 
@@ -45,6 +46,9 @@ POLARITY = "bonafide="
 NAMES_KEY = "class_numbers"
 #: Key in this description. The value says whether waveforms are normalised, and why.
 WAVEFORMS_KEY = "waveforms"
+#: The file that describes a detector in a folder of this package.
+DETECTOR_FILE = "config.yaml"
+_ADAPTER_FILE = "adapter_config.json"  # the configuration of a PEFT adapter
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
 # projection and the last layer.
@@ -79,6 +83,23 @@ def holds_classifier(folder: Path) -> bool:
         if architectures == [name]:
             raise InputError(f"{folder} holds {name}: {reason}")
     return _frontend_of_class(config) is not None
+
+
+def describe_other_folder(folder: Path) -> str:
+    """Say what a folder that is not a detector holds, and what to do."""
+    adapter = folder / _ADAPTER_FILE
+    if not is_absent(adapter):
+        base = shown(read_json(adapter).get("base_model_name_or_path"))
+        return f"it holds a PEFT adapter of {base}: merge_and_unload() and save_pretrained() make a folder that can be read"
+    checkpoints = sorted((path.parent.name for path in folder.glob(f"checkpoint-*/{CONFIG_FILE}")), key=len)
+    if checkpoints:
+        return f"it holds the output of a Trainer: name one of {', '.join(checkpoints)} in it"
+    if not is_absent(folder / CONFIG_FILE):
+        classes = read_configuration(folder).get("architectures")
+        return (
+            f"a model of the class {shown(classes)}; of the transformers library, {', '.join(ARCHITECTURES)} are read"
+        )
+    return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
 def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -224,7 +245,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
             f"{folder / CONFIG_FILE}: id2label is not a different text for each of 0, 1, …: {shown(names)}"
         )
     numbers = config.get("label2id")
-    if isinstance(numbers, dict) and {str(value): key for key, value in numbers.items()} != names:
+    is_default = isinstance(numbers, dict) and all(re.fullmatch(r"LABEL_\d+", name) for name in numbers)
+    if isinstance(numbers, dict) and not is_default and {str(value): key for key, value in numbers.items()} != names:
         raise InputError(
             f"{folder / CONFIG_FILE}: id2label and label2id contradict each other: {shown(names)}, {shown(numbers)}"
         )

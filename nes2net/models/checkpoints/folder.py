@@ -22,6 +22,7 @@ from nes2net.lib.errors import InputError, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
 from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     MODEL_FILES,
@@ -40,7 +41,7 @@ WEIGHTS = "model.safetensors"
 #: The file of the tensors of aggregation and back-end, in a folder that the transformers library can read.
 HEAD = "head.safetensors"
 #: The file that describes the detector: its architecture and further facts.
-CONFIG = "config.yaml"
+CONFIG = DETECTOR_FILE
 #: Only these files of a repository are downloaded. Other files, such as the pickle ``training_args.bin``, are left out.
 _FETCHED = [HEAD, CONFIG, *MODEL_FILES]
 _HUB = "https://huggingface.co/"
@@ -82,9 +83,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     config_file = folder / CONFIG
     if is_absent(config_file):
-        raise InputError(
-            f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
-        )
+        raise InputError(f"{folder} is not a detector folder: {describe_other_folder(folder)}")
     description = read_yaml_file(config_file, None, str(config_file))
     frontend: Any = description
     for key in ("model", "frontend"):

@@ -29,6 +29,7 @@ _DEFAULT_REASON = (
 # Key in the preprocessor_config.json of an exported folder, for a value of ``normalize`` that the transformers library
 # does not know.
 _OUR_NORMALIZE = "nes2net_normalize"
+_OF_COMPILED = "_orig_mod."  # prefix of the names in a model that torch.compile() made
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -264,6 +265,10 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         InputError: if there are no weights, or a file is damaged.
     """
+    return {name.removeprefix(_OF_COMPILED): tensor for name, tensor in _read_weight_files(folder).items()}
+
+
+def _read_weight_files(folder: Path) -> dict[str, Tensor]:
     for name in _WEIGHT_FILES:
         if not is_absent(folder / name):
             return load_state_dict(folder / name)

@@ -1,0 +1,80 @@
+"""Hugging Face folders as people have them: compiled models, default names of classes, adapters, Trainer's output."""
+
+import json
+
+import numpy as np
+import pytest
+from builders.classification_folders import folder_of
+from builders.files import write
+from safetensors.torch import load_file, save_file
+
+from nes2net import Detector, InputError
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def waveform():
+    return (0.01 * np.random.default_rng(0).standard_normal(16000)).astype(np.float32)
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refusal(path):
+    with pytest.raises(InputError) as refused:
+        Detector.from_pretrained(path, "cpu")
+    return str(refused.value)
+
+
+def test_names_of_a_compiled_model_are_read(tmp_path, waveform):
+    folder_of("Wav2Vec2", tmp_path)
+    expected = Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000)
+    weights = {f"_orig_mod.{name}": tensor for name, tensor in load_file(tmp_path / "model.safetensors").items()}
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000) == pytest.approx(expected, abs=1e-7)
+
+
+def test_the_librarys_default_numbers_contradict_no_names(tmp_path, waveform):
+    folder_of("Wav2Vec2", tmp_path)
+    expected = Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000)
+    change_config(tmp_path, label2id={"LABEL_0": 0, "LABEL_1": 1})
+    assert Detector.from_pretrained(tmp_path, "cpu").score(waveform, 16000) == pytest.approx(expected, abs=1e-7)
+    assert Detector.from_pretrained(tmp_path, "cpu", config="bonafide=real").score(waveform, 16000) == pytest.approx(
+        expected, abs=1e-7
+    )
+
+
+def test_other_numbers_contradict_the_names(tmp_path):
+    folder_of("Wav2Vec2", tmp_path)
+    change_config(tmp_path, label2id={"real": 1, "fake": 0})
+    assert "contradict each other" in refusal(tmp_path)
+
+
+def test_a_peft_adapter_names_its_base(tmp_path):
+    write(tmp_path / "adapter_config.json", json.dumps({"base_model_name_or_path": "OWNER/BASE"}))
+    message = refusal(tmp_path)
+    assert "PEFT adapter of 'OWNER/BASE'" in message
+    assert "merge_and_unload" in message
+
+
+def test_the_output_of_a_trainer_names_its_checkpoints(tmp_path):
+    for number in (500, 1000):
+        write(tmp_path / f"checkpoint-{number}" / "config.json", "{}")
+    assert "name one of checkpoint-500, checkpoint-1000" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [["WhisperForAudioClassification"], ["Wav2Vec2ForCTC"], None])
+def test_another_class_is_named_beside_those_that_are_read(tmp_path, classes):
+    folder_of("Wav2Vec2", tmp_path)
+    change_config(tmp_path, architectures=classes)
+    message = refusal(tmp_path)
+    assert str(classes) in message
+    assert "HubertForSequenceClassification" in message
+
+
+def test_the_weights_by_themselves_lead_to_their_folder(tmp_path):
+    folder_of("Wav2Vec2", tmp_path)
+    assert f"name its folder, {tmp_path}" in refusal(tmp_path / "model.safetensors")
