@@ -200,10 +200,15 @@ class Section(BaseModel):
                 for name, field in type(section).model_fields.items():
                     key = f"{section.prefix}{name}"
                     conditions += [(key, fact) for fact in field.metadata if isinstance(fact, Condition)]
-                    values[key] = yaml_word(getattr(section, name, None))
-                    defaults[key] = yaml_word(field.get_default())
+                    values[key] = _comparable(getattr(section, name, None))
+                    defaults[key] = _comparable(field.get_default())
         check_conditions(conditions, values, defaults)
         return self
+
+
+def _comparable(value: Any) -> Any:
+    """Write a value as conditions name it; leave a mapping or a list, because the order of a mapping's keys is free."""
+    return value if isinstance(value, (dict, list)) else yaml_word(value)
 
 
 def meant_key(name: str) -> str:
