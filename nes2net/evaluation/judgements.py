@@ -452,7 +452,9 @@ class Frames(InLines[NDArray]):
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
                 try:
-                    return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
+                    samples = waveform.numpy()
+                    found = frame_scores(scorer, samples, SAMPLE_RATE, resolution_ms=resolution_ms, is_emphasised=True)
+                    return found.scores
                 except InputError as error:
                     return str(error)
 

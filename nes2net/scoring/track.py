@@ -193,6 +193,7 @@ def frame_scores(
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
     channels: Channels | None = None,
+    is_emphasised: bool = False,
 ) -> FrameScores:
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
@@ -212,6 +213,7 @@ def frame_scores(
         progress: function that is called after each batch, with the end of its last window in
             seconds.
         channels: as for :func:`score_track`.
+        is_emphasised: whether ``audio`` already has the pre-emphasis of ``scorer``.
 
     Raises:
         InputError: if ``scorer`` does not score frames of this length, or needs scores of other
@@ -229,7 +231,8 @@ def frame_scores(
     step = grid.step // frame  # in frames
     listener = Listener(channels)
     blocks = pushed(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
-    windows = pushed(pushed(blocks, PreEmphasis(scorer.pre_emphasis)), FrameWindows(grid.longest, grid.step))
+    emphasis = PreEmphasis(0.0 if is_emphasised else scorer.pre_emphasis)
+    windows = pushed(pushed(blocks, emphasis), FrameWindows(grid.longest, grid.step))
     kept_scores: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):

@@ -97,6 +97,21 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
     np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
 
 
+def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
+    frontend = {**small_model["frontend"], "pre_emphasis": 0.97}
+    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+    path = tmp_path / "a.wav"
+    soundfile.write(path, recording[: 5 * 16000], 16000, subtype="FLOAT")
+    scores = tmp_path / "frames.txt"
+    judge_trials(
+        detector, [Trial("a", path)], scores, Frames(), settings=ScoringSettings(num_samples=None, num_workers=0)
+    )
+    written = read_segment_scores(scores)["a"]
+    np.testing.assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
+
+
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
     """The frames of this detector see all of their window, here of 2 s."""
     monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
