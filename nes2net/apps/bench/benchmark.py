@@ -43,7 +43,7 @@ _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Measured:
-    """The speed of one stage, measured in several rounds; a round runs the stage once."""
+    """The speed of one stage; a round runs the stage once."""
 
     stage: str
     seconds: float
@@ -57,12 +57,12 @@ class Measured:
 
     @property
     def per_second(self) -> float:
-        """Number of utterances that the stage processes per second."""
+        """Utterances per second."""
         return self.utterances / self.seconds
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of audio that the stage processes per second."""
+        """Seconds of audio per second."""
         return self.audio / self.seconds
 
 
@@ -79,9 +79,8 @@ def measure(
     Args:
         files: recordings to decode and score, repeated to fill a batch.
         num_samples: number of leading samples to score, at 16 kHz.
-        batch_sizes: batch sizes to measure.
-        num_workers: number of worker processes, which read files while other files are scored; None
-            for the default of :func:`nes2net.scoring.corpus.judge_trials`.
+        num_workers: processes that read files; None for the default of
+            :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
         The speed of each stage, and the speed of a matrix product in FLOP/s.
@@ -147,18 +146,13 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Compute all scores by iterating over the results: a score is computed only when its result is asked for.
-
-    Raises:
-        InputError: if a file has no score.
-    """
     for result in batch_results:
         for name, reason in result.failures.items():
             raise InputError(f"{name}: {reason}")
 
 
 def speed_table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
-    """Write the speeds of the stages as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
+    """Write the speeds as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
     for stage in measured:
         speed = share = "–"
@@ -175,7 +169,7 @@ def speed_table(measured: Sequence[Measured], product: float, detector: Detector
 
 
 def environment(detector: Detector) -> list[str]:
-    """Describe the versions and the hardware on which the speeds depend, as lines of a Markdown list."""
+    """Describe versions and hardware as lines of a Markdown list."""
     lines = [
         f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",
