@@ -70,8 +70,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
     An unknown corpus or unnamed folder counts as missing, too. The list is empty for a corpus on
-    the
-    Hugging Face hub, which is downloaded when needed.
+    the Hugging Face hub, which is downloaded when needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -125,13 +124,10 @@ class Paths:
     """The files and folders of a reproduction.
 
     ``data`` has all corpora; each may be in a subfolder with its registered name. Scores and
-    reports go
-    to ``out``, trainings to the folder ``training`` beside it, where all rows of a recipe share
-    one. If
-    ``keys`` or ``protocols`` is None, they are in the folder of the corpus. If ``recipe`` or
-    ``ssl_checkpoint`` is None, the row's recipe and pre-trained front-end are used. ``checkpoint``
-    is a
-    detector or a run folder; if it is None, the detector is trained.
+    reports go to ``out``, trainings to the folder ``training`` beside it, where all rows of a
+    recipe share one. If ``keys`` or ``protocols`` is None, they are in the folder of the corpus. If
+    ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and pre-trained front-end are used.
+    ``checkpoint`` is a detector or a run folder; if it is None, the detector is trained.
     """
 
     data: Path

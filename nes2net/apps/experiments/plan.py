@@ -41,8 +41,7 @@ class Task:
     """Jobs that one process does one after another.
 
     They train a run, or score and evaluate one average of a run. ``needs`` names the task that must
-    be
-    done first.
+    be done first.
     """
 
     name: str

@@ -35,12 +35,10 @@ class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
     ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
-    EER;
-    ``interval_over`` names the units that the bootstrap draws, such as speakers. ``left_out`` says
-    which
-    trials have no score. ``trials`` and ``key`` are checksums of recordings and labels. ``page`` is
-    the
-    path of the report in the experiment's folder, and ``notices`` are its other notices.
+    EER; ``interval_over`` names the units that the bootstrap draws, such as speakers. ``left_out``
+    says which trials have no score. ``trials`` and ``key`` are checksums of recordings and labels.
+    ``page`` is the path of the report in the experiment's folder, and ``notices`` are its other
+    notices.
     """
 
     run: str
@@ -84,8 +82,7 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     """Summarise a metric over the seeds. Lower is better; among equal figures, the first is the best.
 
     The figure of the best seed has the name of the metric. ``deviation`` is that of the sample (n −
-    1).
-    Mean and deviation are None for a single seed. Without figures, the mapping is empty.
+    1). Mean and deviation are None for a single seed. Without figures, the mapping is empty.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]

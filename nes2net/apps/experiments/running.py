@@ -42,8 +42,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return the failures; print a line before each.
 
     After a failure, only the jobs that need the failed job are skipped. The traceback of an
-    unexpected
-    error is written to the folder ``logs``.
+    unexpected error is written to the folder ``logs``.
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
@@ -81,8 +80,7 @@ def do_in_processes(
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
     After a failure, only the tasks that need the failed task are skipped. SIGTERM and Ctrl-C are
-    passed
-    on; an error is raised when all processes have ended.
+    passed on; an error is raised when all processes have ended.
 
     Args:
         command: returns the command line of a task.

@@ -101,8 +101,7 @@ def submit(
         """Submit ``names`` as one array, except tasks whose jobs are queued or running.
 
         ``condition`` says in Slurm's words when they may begin after the jobs ``before``; the
-        cluster
-        ``local`` knows no conditions, so this function waits there.
+        cluster ``local`` knows no conditions, so this function waits there.
         """
         names = [task for task in names if task not in active]
         if not names:

@@ -44,12 +44,11 @@ _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard, which are stored in the metadata of the shard's Parquet file."""
+    """Facts about the results of a shard, stored in the metadata of its Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     shard: str
-    """Address of the shard."""
     run: dict[str, str | int | float | bool | None]
     """Identity of the run that made the results."""
     stamp: str
@@ -59,7 +58,7 @@ class ShardScores(BaseModel):
     scored: Natural
     """Number of recordings with a score."""
     seconds: Seconds
-    """Total duration in seconds of the recordings that could be read."""
+    """Total duration of the recordings that could be read."""
 
 
 class CollectionRecord(Record):
@@ -68,7 +67,7 @@ class CollectionRecord(Record):
     shards: Natural = 0
     """Number of shards of the source."""
     scored: Natural = 0
-    """Number of recordings with a score; ``total`` is the number of recordings in shards with results."""
+    """Number of recordings with a score; ``total`` counts the recordings in shards with results."""
     asked: dict[str, Any] | None = None
     """The arguments of the finished run."""
 
@@ -96,7 +95,7 @@ _reading = partial(expecting, "a result of `nes2net scale`", remedy="remove it, 
 
 
 def read_record(out: Path) -> CollectionRecord | None:
-    """Read the record of the run in ``out``; None if there is no record.
+    """Read the record of the run in ``out``, if there is one.
 
     Raises:
         InputError: if the record is damaged.
@@ -114,7 +113,7 @@ def read_record(out: Path) -> CollectionRecord | None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Return the path for the results of ``shard``: the name of the shard, and a digest of its address."""
+    """Name the results by the shard's name and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
@@ -128,7 +127,7 @@ def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
 
 
 def finished_shards(out: Path) -> dict[Path, ShardScores]:
-    """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
+    """Map the paths of results to the facts about their shards; skip damaged files."""
     files = {}
     for path in out.glob("*.parquet"):
         with suppress(InputError):
@@ -140,9 +139,8 @@ class Results(Output[ShardScores]):
     """The results of a collection: a run in which each shard is a trial, whose Parquet file keeps the row.
 
     Args:
-        folder: the folder of results.
         overwrite: whether results of shards that the source does not have may be removed.
-        retry_errors: whether a shard counts as not finished if some of its recordings have no score.
+        retry_errors: whether a shard is unfinished if some of its recordings have no score.
     """
 
     doing = "scoring"
@@ -165,7 +163,7 @@ class Results(Output[ShardScores]):
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` if there are results of shards that the source does not have.
 
-        If they stayed, the scores would contain recordings that the source does not have.
+        Otherwise their recordings would be in the scores.
         """
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
@@ -175,7 +173,6 @@ class Results(Output[ShardScores]):
             )
 
     def stamp(self, trial: Trial) -> str:
-        """Return the stamp of the shard."""
         return self.shards[trial.id].stamp
 
     def claim(self, out: Path, run: Mapping[str, Any]) -> Claim:
@@ -186,23 +183,21 @@ class Results(Output[ShardScores]):
 
     @contextmanager
     def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
-        """Yield the facts about finished shards. If the store gives no stamp of a shard, the shard counts as unchanged."""
+        """Yield the facts about finished shards. A shard without a stamp from the store counts as unchanged."""
         facts = {done.shard: done for done in self.finished.values()}
         unknown = {address for address, shard in self.shards.items() if shard.stamp == UNKNOWN}
         stamps = {address: UNKNOWN if address in unknown else done.stamp for address, done in facts.items()}
         yield KeptRows(stamps, {}, facts.__getitem__)
 
     def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
-        """Return this object."""
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
-        """Count shards as finished, whose results :func:`write_results` wrote."""
+        """Count the shards whose results :func:`write_results` wrote as finished."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
     def forget(self, out: Path) -> None:
-        """Remove all results."""
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
@@ -231,12 +226,10 @@ def write_results(
 ) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    A value that a row lacks is null. The columns of the shard stand between ``address`` and
-    ``seconds``.
+    A missing value is null. The columns of the shard stand between ``address`` and ``seconds``.
 
-    The content of the file is flushed to the disk now; the name of the file in the folder is
-    flushed only with the next record. If the power fails in between, the results of the shard may
-    be missing, and the next call scores the shard again.
+    The content is flushed to the disk now, the file's name only with the next record. If the power
+    fails in between, the results may be missing, and the next call scores the shard again.
 
     Args:
         run: identity of the run.
@@ -269,7 +262,7 @@ def write_results(
 
 
 def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardScores, list[_Result]]]:
-    """Read the results in ``out`` shard by shard; the shards are sorted by address.
+    """Read the results in ``out`` shard by shard, sorted by address.
 
     Yields:
         The facts about a shard, and its rows, whose scores are values of the ``judgement``.
@@ -293,11 +286,11 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Join the results in the folder ``out`` into one file in the format of their judgement, and write its record.
+    """Join the results in ``out`` into one file in the format of their judgement; its record is ``{path}.json``.
 
-    The record is ``{path}.json``. Recordings are sorted by the address of their shard, and keep
-    their order within a shard. Recordings without a score are left out of the file; the record has
-    the reasons for the first ten thousand of these recordings, and for all shards without results.
+    Recordings are sorted by the address of their shard, and keep their order within it. Recordings
+    without a score are omitted; the record has the reasons for the first ten thousand of them, and
+    for all shards without results.
 
     Raises:
         InputError: if ``out`` has no scores, a damaged file, or other files than its record says;
@@ -329,7 +322,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
                 else:
                     yield Trial(row.id), row.score
 
-    # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it
