@@ -38,19 +38,15 @@ _MOST_TIMES = 1000  # computing times and lags are kept for at most this many wi
 class Channel:
     """Judges the audio of one speaker.
 
-    Two threads may use a channel: one thread calls :meth:`take`, the other thread calls
-    :meth:`lines`, which computes the scores. A thread must hold a lock while it calls :meth:`take`
-    or removes an item from :attr:`queue`.
+    One thread may call :meth:`take`, and another :meth:`lines`, which computes the scores. A thread
+    must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
 
     Args:
-        name: name of the channel, for the lines about the channel.
-        scorer: the detector.
-        stream: cuts the audio of this channel into windows, and scores the windows.
+        stream: cuts the audio of this channel into windows, and scores them.
         hop: seconds from one window to the next.
-        evidence: adds up the evidence in the scores of the windows, by a calibration; None without
-            a calibration.
-        is_live: whether the audio arrives as it is spoken. The lag of the results behind the audio
-            is measured only for such live audio.
+        evidence: adds up the evidence by a calibration; None without one.
+        is_live: whether the audio arrives as it is spoken; only then, the lag behind it is
+            measured.
         vad: the rule for windows with little speech.
     """
 
@@ -86,13 +82,12 @@ class Channel:
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            start_time: time of the first sample; see ``time`` in
-                :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: number of windows that may wait in the queue. If more windows wait, all
-                windows but the newest are skipped. None to skip no windows.
+            start_time: see ``time`` in :meth:`nes2net.scoring.stream.Stream.push`.
+            most_waiting: number of windows that may wait. If there are more, all but the newest are
+                skipped. None to skip none.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
+            InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
         """
         self.stream.take(samples, start_time)
         if self._began is None:
@@ -106,12 +101,11 @@ class Channel:
         return self.stream.waiting
 
     def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
-        """Score the window ``item``, which the caller took from the front of the queue; return the lines about it.
+        """Score ``item`` from the front of the queue; return the lines about it, each with the channel's name.
 
-        Of a gap or of skipped windows, there is one line. A window without speech is not
-        scored if the channel skips such windows. If a window cannot be scored, the line about the
-        window has an ``error``. Further lines follow if silence begins with the window, or if an
-        alarm begins or ends. Each line has the name of the channel.
+        A gap, or skipped windows, have one line. A window without speech may be skipped unscored.
+        If a window cannot be scored, its line has an ``error``. Further lines follow if silence
+        begins, or if an alarm begins or ends.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -121,7 +115,6 @@ class Channel:
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         lines = [line]
-        # Measure how much speech the window has.
         samples = item.samples
         weight = 1.0
         if self.vad != "none":
@@ -134,12 +127,10 @@ class Channel:
             if not self._is_silent:
                 lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
         self._is_silent = is_silent
-        # Score the window.
         if is_silent and self.vad == "skip":
             self._num_skipped += 1
         elif not self._score(item, line):
             return lines
-        # Add the window to the evidence, and measure the computing time and the lag.
         if self.evidence is not None:
             lines += self._add_evidence(self.evidence, line, weight, samples)
         lines += self._say_unjudged(line)
@@ -150,7 +141,7 @@ class Channel:
         return lines
 
     def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Add the score of the window ``item``, or an ``error``, to ``line``; return whether the window has a score.
+        """Add a score or an ``error`` to ``line``; return whether there is a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -173,17 +164,10 @@ class Channel:
         return True
 
     def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
-        """Add a window to ``evidence``, and write the state of the evidence into ``line``, the line about the window.
+        """Add a window (N,) to ``evidence`` and ``line``; return a line if an alarm begins or ends.
 
-        Args:
-            weight: the weight of the window, usually its share of speech. If the weight is 0, or if
-                the window is unlike the calibration's recordings, it changes neither the mean nor
-                the sum of the evidence, and its line has None for ``llr`` and ``probability``.
-            samples: (N,), the samples of the window.
-
-        Returns:
-            A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
-            otherwise an empty list.
+        ``weight`` is usually the share of speech. A window of weight 0, or unlike the calibration's
+        recordings, changes no evidence; its line has None for ``llr`` and ``probability``.
         """
         # A window without a score has the weight 0.
         traits = self._traits(evidence, line, samples) if weight else None
@@ -210,10 +194,7 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Measure the traits of a window (N,) of a stream without end.
-
-        Windows that overlap share an embedding, because computing it takes as long as a score.
-        """
+        """Overlapping windows (N,) share an embedding, because computing it takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
@@ -223,7 +204,7 @@ class Channel:
         return traits
 
     def _say_unjudged(self, line: Line) -> list[Line]:
-        """Say that the channel is not judged, if that is so for long or from its first window with speech on."""
+        """Return a line if the channel is unjudged for long, or from its first window with speech on."""
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None
