@@ -39,7 +39,7 @@ def figure_of(row: PublishedRow) -> str:
 
 
 def result_sheet(id: str) -> Sheet:
-    """Describe a published result: where it stands, how it was measured, and how it is measured again."""
+    """Describe where a published result stands, how it was measured, and how it is measured again."""
     row = find_row(id, published_rows())
     facts = {
         "what": _line(row),
@@ -62,7 +62,7 @@ def result_sheet(id: str) -> Sheet:
 
 
 def published_sheet() -> Sheet:
-    """Write the tables of all published results, with their notes and how each result is measured again."""
+    """Write the tables of all published results, with their notes and how each is measured again."""
     tables = published_tables()
     numbers = numbered_notes(tables)
     rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}

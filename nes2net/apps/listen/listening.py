@@ -29,8 +29,6 @@ _MOST_UNSCORED = 2  # the source waits while a channel has this many unscored wi
 
 
 class Block(NamedTuple):
-    """Consecutive samples from a source."""
-
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
@@ -46,18 +44,16 @@ class LiveJudge(Windows):
     """A detector, and the settings with which it judges live audio.
 
     Args:
-        scorer: the detector.
         model: name of the detector, for the first line of a session.
-        decider: a calibration with an operating point, for probabilities and alarms; None for
-            scores alone.
-        calibration: name of the calibration, for the first line; None without a calibration.
+        decider: a calibration with an operating point, for probabilities and alarms.
+        calibration: name of the calibration, for the first line.
         window: length of a window in seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
         keep: which windows are scored if computing is too slow, see :data:`Keep`; None for the
             default of the source.
-        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio waits,
-            all windows but the newest are skipped.
+        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
+            windows but the newest are skipped.
         vad: the rule for windows with little speech.
     """
 
@@ -67,7 +63,6 @@ class LiveJudge(Windows):
     calibration: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, or if a number is out of its range."""
         if not 0 < self.max_behind < math.inf:
             raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
@@ -77,11 +72,9 @@ class LiveJudge(Windows):
 
         Args:
             rate: sample rate of the source in Hz.
-            encoding: encoding of the source, for the first line.
-            names: names of the channels that are judged; a single name if the mean of all channels
-                is judged.
+            names: names of the judged channels; a single name for the mean of all channels.
             is_live: whether the audio arrives as it is spoken.
-            keep: which windows are scored if :attr:`keep` of the judge is None, see :data:`Keep`.
+            keep: used if :attr:`keep` of the judge is None.
 
         Raises:
             InputError: for the reasons in :meth:`nes2net.Detector.stream`.
@@ -117,16 +110,15 @@ class Session:
     ready: Line
     """The first line, ``ready``, which states the settings."""
     most_waiting: int
-    """Number of windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
+    """Windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
 
 
 class Listening:
     """Listens to one source until the source ends, its connection is lost, or :meth:`stop` is called.
 
     Args:
-        session: the channels to judge, and the settings.
-        blocks: the audio of the source. A separate thread iterates over the blocks. The iteration
-            raises :class:`Gone` if the connection is lost.
+        blocks: the audio of the source, iterated over by a separate thread. Raises :class:`Gone` if
+            the connection is lost.
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
@@ -142,28 +134,22 @@ class Listening:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def stop(self) -> None:
-        """Stop reading the source; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
+        """Stop reading; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
         self._is_stopped = True
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
-
-        Once the thread has ended, it cannot change the channels any more.
-
-        Args:
-            seconds: longest time to wait; None to wait without a limit.
-        """
+        """Wait until the reading thread, if any, has ended and cannot change the channels any more."""
         if self._reader.ident is not None:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read the source; yield lines about windows, as they are scored, and then summaries of channels.
+        """Start to read the source; yield lines about windows as they are scored, then summaries of channels.
 
         Raises:
             Gone: if the connection to the source is lost. Waiting windows then stay in the session,
                 and no summaries are yielded.
-            InputError: if the source cannot be read, or if ten windows in a row cannot be scored.
-                The error is raised after the summaries.
+            InputError: after the summaries, if the source cannot be read, or if ten windows in a
+                row cannot be scored.
         """
         self._reader.start()
         failure = None
@@ -184,9 +170,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Score the waiting windows, and yield the lines about them, until reading has ended and no window waits.
-
-        The channel in whose queue most items wait comes first.
+        """Score waiting windows, longest queue first, until reading has ended and no window waits.
 
         Raises:
             Gone: if the connection to the source is lost.
@@ -205,10 +189,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Read the source, and give its samples to the channels, up to a second of audio at once; runs in a thread.
-
-        An error is stored, so that :meth:`lines` can raise the error.
-        """
+        """Runs in a thread, so an error is stored for :meth:`lines` to raise."""
         try:
             for block in self._blocks:
                 step = max(1, round(self._rate))
@@ -224,14 +205,10 @@ class Listening:
                 self._changed.notify()
 
     def _take(self, samples: NDArray, time: float | None) -> bool:
-        """Give the next samples of the source to the channels; return False if listening was stopped.
+        """Give samples (channels, N) to the channels; return False if listening was stopped.
 
-        If windows may not be skipped, first wait until no channel has too many unscored windows.
-
-        Args:
-            samples: (channels, N). If there is a single :class:`Channel`, it gets the samples of
-                all channels of the source, and judges the mean of the channels.
-            time: time of the first sample, see :attr:`Block.time`.
+        If windows may not be skipped, first wait until no channel has too many. A single
+        :class:`Channel` gets all channels of the source, and judges their mean.
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:
