@@ -62,9 +62,8 @@ def export(
     - ``safetensors``: a folder with weights, architecture and a model card.
     - ``merged``: an adapted detector as a file or folder of this package, with its record.
     - ``hf``: a folder with two files of weights: the front-end, for ``AutoModel.from_pretrained``
-      of
-      transformers, and the rest. If transformers has a class for the whole detector, the first file
-      also has the head, for ``AutoModelForAudioClassification``
+      of transformers, and the rest. If transformers has a class for the whole detector, the first
+      file also has the head, for ``AutoModelForAudioClassification``
       (:func:`nes2net.models.checkpoints.classification.library_head`).
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
