@@ -47,22 +47,20 @@ class Measured:
 
     stage: str
     seconds: float
-    """Median duration of a round."""
+    """Median of the rounds."""
     utterances: int
-    """Number of utterances in a round."""
+    """Per round."""
     audio: float
-    """Seconds of audio in a round."""
+    """Seconds per round."""
     flops: float | None = None
-    """Floating-point operations of a round; None if they are not counted."""
+    """Per round; None if not counted."""
 
     @property
     def per_second(self) -> float:
-        """Utterances per second."""
         return self.utterances / self.seconds
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of audio per second."""
         return self.audio / self.seconds
 
 

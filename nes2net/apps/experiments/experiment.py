@@ -19,7 +19,6 @@ from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
-    """List the missing inputs of ``jobs``, without repetitions."""
     findings: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
@@ -29,11 +28,7 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
-    """Describe the measured seeds of each system, the work left and all jobs, for a terminal.
-
-    Args:
-        unfinished_jobs: the jobs of ``plan`` that are not done.
-    """
+    """Describe measured seeds, work left and all jobs, for a terminal."""
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:

@@ -1,8 +1,7 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-Whether a job is done is decided from records, timestamps and checksums of small files, without
-loading a detector or decoding a recording. The work is done by the functions behind the commands,
-which check the contents of files and resume earlier work.
+This is decided from records, timestamps and checksums of small files, without loading a detector.
+The work is done by the functions behind the commands, which check files and resume earlier work.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ from nes2net.version import __version__
 
 @dataclass(frozen=True)
 class Machine:
-    """Settings for this machine, which change no result.
+    """Settings of this machine, which change no result.
 
-    With ``overwrite``, scores of changed recordings or of another device are replaced.
+    ``overwrite`` replaces scores of changed recordings or of another device.
     """
 
     device: str
@@ -63,8 +62,8 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` consists of the values at this point of the grid; it is empty without a grid. ``sets``
-    names the evaluation sets that detectors of the run score.
+    ``point`` has the values at this point of the grid, if any. ``sets`` names the evaluation sets
+    to score.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Run:
         return path_below(self.recipe.output, self.recipe.tag)
 
     def history(self) -> list[Row]:
-        """Read one row for each finished epoch; [] before the first epoch has ended."""
+        """One row for each finished epoch, if any."""
         path = self.folder / HISTORY_FILE
         if is_absent(path):
             return []
@@ -87,9 +86,9 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs. If ``needs`` is a job, that job has to be done first.
+    """A piece of work, to be done after the job ``needs``.
 
-    ``name`` consists of action and subject, such as ``score seed1 best3 LA``.
+    ``name`` is action and subject, such as ``score seed1 best3 LA``.
     """
 
     name: str
@@ -106,11 +105,11 @@ class Job(ABC):
 
     @abstractmethod
     def do(self, machine: Machine) -> None:
-        """Do the job; resume it if an earlier call was interrupted."""
+        """Do or resume the job."""
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List the missing inputs of the job; outputs of other jobs do not count as missing."""
+        """List the missing inputs, except outputs of other jobs."""
 
 
 class TrainJob(Job):
@@ -140,7 +139,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Scores an evaluation set by the best checkpoint of a run, or the average of its best checkpoints."""
+    """Scores an evaluation set by the best checkpoint of a run, or an average of the best."""
 
     average: Average
     tested: EvaluationSet
@@ -152,7 +151,7 @@ class ScoreJob(Job):
         return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 
     def checkpoints(self) -> list[Path]:
-        """Return the checkpoints of the best epochs; the last path is scored, and may be their average.
+        """Return the best checkpoints, then their average, if any; the last path is scored.
 
         Raises:
             InputError: if the run has fewer saved epochs than ``average.best``.
@@ -166,7 +165,6 @@ class ScoreJob(Job):
         return files
 
     def record(self) -> Record | None:
-        """Read the record; None if the score file or its record is missing."""
         path = record_path(self.scores)
         if not self.scores.is_file() or is_absent(path):
             return None
@@ -220,10 +218,7 @@ class ScoreJob(Job):
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
     def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
-        """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
-
-        With ``detector``, its weights are also compared with the fingerprint in the record.
-        """
+        """Whether checkpoint, trials, settings or the fingerprint of ``detector`` differ."""
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
         if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
@@ -248,7 +243,7 @@ class ScoreJob(Job):
 
 @lru_cache(1)
 def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
-    """Load a detector; the cache keeps the last one until ``_changed``, the checkpoint's timestamp, differs."""
+    """Cache the last detector until ``_changed``, the checkpoint's timestamp, differs."""
     return Detector.from_pretrained(checkpoint, device)
 
 
@@ -271,10 +266,10 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside it.
+    """Evaluates a score file: writes the report ``page``, and a ``.json`` file beside it.
 
-    Several evaluations may share the scores of the job ``needs``. They may use different labels and
-    exclude different trials, so ``needs.tested`` may differ from ``tested``.
+    Several evaluations may share the scores of ``needs`` with different labels and excluded trials,
+    so ``needs.tested`` may differ from ``tested``.
     """
 
     needs: ScoreJob
@@ -283,7 +278,7 @@ class EvaluateJob(Job):
     page: Path
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings, which together with the input files determine the figures."""
+        """Return what, together with the input files, determines the figures."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
@@ -294,7 +289,7 @@ class EvaluateJob(Job):
         }
 
     def read(self) -> ReportFile | None:
-        """Read the report's JSON file; None if it is missing.
+        """Read the report's JSON file, if there is one.
 
         Raises:
             InputError: if the file is damaged.
@@ -305,9 +300,9 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report was made with the present settings, and its input files have not changed since.
+        """Whether the report has the present settings, and its input files have not changed since.
 
-        The score file must still exist; other input files may be missing by now.
+        Except the scores, they may be missing by now.
         """
         report = self.read()
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
@@ -364,12 +359,9 @@ class EvaluateJob(Job):
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
+    """Select jobs that are not done, need such a job, or whose check raises an error.
 
-    A job whose check raises an error also counts; the error appears again when the job runs.
-
-    Args:
-        jobs: jobs in an order such that each comes after the job that it needs.
+    Each job must come after the job that it needs.
     """
     unfinished_jobs = []
     for job in jobs:

@@ -34,9 +34,7 @@ def training_parts(recipe: Recipe) -> list[Part]:
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
     """List missing recordings, protocols and files with weights to start from.
 
-    Args:
-        name: file name of the recipe, for the commands that the findings suggest.
-        search: remembers earlier searches.
+    ``name`` is the recipe's file name in suggested commands.
     """
     search = search or Search()
     missing = []
@@ -67,10 +65,10 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(corpus_part: Part) -> list[Finding]:
-    """List a missing protocol and missing recordings of a part of a corpus.
+    """List a missing protocol and missing recordings.
 
-    An unknown corpus or unnamed folder counts as missing, too. The list is empty for a corpus on
-    the Hugging Face hub, which is downloaded when needed.
+    An unknown corpus or unnamed folder counts, too, but not a corpus on the Hugging Face hub, which
+    is downloaded when needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -93,13 +91,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """Return a finding if the keys (labels) of a phase are missing or cannot be read.
-
-    The list is empty if the corpus is unknown.
-
-    Args:
-        keys: file or folder of the keys.
-    """
+    """Return a finding if the labels cannot be read; none for an unknown corpus."""
     corpus = corpora.find(name)
     if corpus is None:
         return []
@@ -123,11 +115,11 @@ class Search:
 class Paths:
     """The files and folders of a reproduction.
 
-    ``data`` has all corpora; each may be in a subfolder with its registered name. Scores and
-    reports go to ``out``, trainings to the folder ``training`` beside it, where all rows of a
-    recipe share one. If ``keys`` or ``protocols`` is None, they are in the folder of the corpus. If
-    ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and pre-trained front-end are used.
-    ``checkpoint`` is a detector or a run folder; if it is None, the detector is trained.
+    ``data`` has all corpora, perhaps in subfolders with their registered names. Scores and reports
+    go to ``out``, trainings to the folder ``training`` beside it, where all rows of a recipe share
+    one. By default, ``keys`` and ``protocols`` are in the folder of the corpus, and ``recipe`` and
+    ``ssl_checkpoint`` are those of the row. Without ``checkpoint``, a detector or a run folder, the
+    detector is trained.
     """
 
     data: Path
@@ -139,26 +131,21 @@ class Paths:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """Return the subfolder of ``data`` named like the corpus, or else ``data`` itself."""
+        """Return the subfolder named like the corpus, or else ``data``."""
         folder = self.data / corpus
         return folder if folder.is_dir() else self.data
 
     def key(self, row: PublishedRow) -> Path:
-        """Return the file or folder of the labels."""
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """Return the path of the recipe that trains ``row``, or None."""
         if self.recipe is not None or row.recipe is None:
             return self.recipe
         return recipe_path(row.recipe)
 
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List the missing inputs of a reproduction of ``row``.
-
-    If the training lacks an input, the list also says where to get a checkpoint.
-    """
+    """List the missing inputs; if the training lacks any, also where to get a checkpoint."""
     released = row.obtain
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -204,6 +191,6 @@ def recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 
 def recipe_path(recipe: str) -> Path:
-    """Return the path of a packaged recipe with this file name, or else of any file."""
+    """Return a packaged recipe with this file name, or else any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)

@@ -26,7 +26,7 @@ _MOST_EVALUATIONS = 10_000
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints that is scored."""
+    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints to score."""
 
     point: str
     average: Average
@@ -38,11 +38,7 @@ class System:
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that one process does one after another.
-
-    They train a run, or score and evaluate one average of a run. ``needs`` names the task that must
-    be done first.
-    """
+    """Jobs that one process does: a training, or the rest of one average. ``needs`` names the task before."""
 
     name: str
     jobs: list[Job]
@@ -51,8 +47,6 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs and jobs of an experiment; ``out`` is the folder of the experiment's files."""
-
     experiment: Experiment
     out: Path
     runs: list[Run]
@@ -98,20 +92,18 @@ class Plan:
 
     @property
     def systems(self) -> list[System]:
-        """The rows of the table: each grid point with each average of checkpoints."""
         systems = []
         for point in dict.fromkeys(run.point for run in self.runs):
             systems += [System(point, average) for average in self.experiment.averages]
         return systems
 
     def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
-        """Return the jobs that evaluate ``system`` on ``tested``, one for each seed."""
         jobs = [job for job in self.jobs if isinstance(job, EvaluateJob) and job.tested == tested]
         return [job for job in jobs if System(job.run.point, job.needs.average) == system]
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
-    """Plan the runs of ``experiment``; all files go to the folder ``out``.
+    """Plan the runs of ``experiment``.
 
     Raises:
         InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
@@ -153,10 +145,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
 
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
-    """Map the alias of each left-out corpus to its evaluation sets; without `leave_one_out`, None to all.
-
-    The set named like the alias belongs to the corpus; if there is none, all sets of the same
-    corpus.
+    """Map each left-out corpus to the set with its alias, or else all its sets; else None to all.
 
     Raises:
         InputError: if fewer than two corpora are for training, if a left-out corpus has no set, or

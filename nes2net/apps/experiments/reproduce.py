@@ -51,22 +51,14 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass
 class Conditions:
-    """The comparison of the conditions of a measurement with the published conditions, in words.
-
-    Any of ``differences`` prevents a verdict. ``unchecked`` has the conditions that could not be
-    compared.
-    """
+    """Conditions, in words, of which any of ``differences`` prevents a verdict."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
 
 def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, keys: Path) -> Conditions:
-    """Compare the conditions of a measurement with the conditions of ``row``.
-
-    Args:
-        config: architecture of the measured detector, :attr:`nes2net.detector.Detector.config`.
-        keys: file or folder of the labels.
+    """Compare the conditions of a measurement with those of ``row``.
 
     Raises:
         InputError: if the keys or the ASV scores cannot be read.
@@ -108,7 +100,7 @@ def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, ke
 
 
 def compare_weights(row: PublishedRow, provenance: Provenance, conditions: Conditions) -> None:
-    """Add differences between the origins of the measured weights and those of ``row`` to ``conditions``."""
+    """Add differences between the origins of the weights to ``conditions``."""
     if provenance.recipe is None and row.released is not None:
         if row.released:
             conditions.unchecked.append("whether the checkpoint is the file that was released for this row")
@@ -160,7 +152,7 @@ def _architecture_differences(config: Config, published_config: Config) -> list[
 
 
 def published_architectures(row: PublishedRow) -> dict[str, Config]:
-    """Return the architectures of ``row.models`` as ``Detector.from_config`` takes them: name → architecture.
+    """Return name → architecture, as ``Detector.from_config`` takes it.
 
     A back-end gets the front-end of the row. If the row has none, the architecture of its recipe is
     returned; without a recipe, the front-end is XLS-R 300M.
@@ -180,7 +172,7 @@ def published_architectures(row: PublishedRow) -> dict[str, Config]:
 
 
 def _relevant_options(config: Config) -> dict[str, Config]:
-    """Return role → name and options, as JSON types, without options that change no score."""
+    """Omit options that change no score; values are JSON types."""
     options = {}
     for kind, (_, registry) in _ROLES.items():
         parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
@@ -249,8 +241,7 @@ def reproduce(
 ) -> Reproduction:
     """Train if there is no checkpoint, score, evaluate, and compare the conditions with ``row``.
 
-    Scores, ``report.html`` and ``report.json`` go to ``paths.out``. Finished work is not repeated;
-    interrupted training and scoring resume.
+    Results go to ``paths.out``. Finished work is not repeated; interrupted work resumes.
 
     Args:
         allow_partial: evaluate even if scores are missing.

@@ -34,11 +34,10 @@ _OVER_SEEDS = (
 class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
-    ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
-    EER; ``interval_over`` names the units that the bootstrap draws, such as speakers. ``left_out``
-    says which trials have no score. ``trials`` and ``key`` are checksums of recordings and labels.
-    ``page`` is the path of the report in the experiment's folder, and ``notices`` are its other
-    notices.
+    ``interval`` is the 95 % interval of the EER; ``interval_over`` names the units of the
+    bootstrap. ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of
+    recordings and labels. ``page`` is the path of the report in the experiment's folder, and
+    ``notices`` are its other notices.
     """
 
     run: str
@@ -55,7 +54,6 @@ class Measured:
     notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
-        """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -63,10 +61,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """The figures of a system on an evaluation set: ``measured`` has one entry per seed.
-
-    ``num_expected`` counts the planned seeds.
-    """
+    """``measured`` has one entry per seed, of ``num_expected`` planned seeds."""
 
     system: str
     set: str
@@ -81,8 +76,7 @@ class SystemOnSet:
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     """Summarise a metric over the seeds. Lower is better; among equal figures, the first is the best.
 
-    The figure of the best seed has the name of the metric. ``deviation`` is that of the sample (n −
-    1). Mean and deviation are None for a single seed. Without figures, the mapping is empty.
+    ``deviation`` is that of the sample (n − 1). Mean and deviation are None for a single seed.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -117,14 +111,14 @@ def experiment_result(
     Args:
         measurements: figures of every system on every set, sorted by system.
         metrics: names of :data:`METRICS`.
-        num_resamples: number of draws of the bootstrap that gave the intervals.
-        left_out_in_turn: whether each set was scored by detectors whose training left out its
-            corpus. Each system then also gets rows with the mean and the worst value over the sets.
+        num_resamples: draws of the bootstrap that gave the intervals.
+        left_out_in_turn: whether the training for each set left out its corpus. Each system then
+            also gets rows with the mean and the worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:
-        A table for each metric, ``over the seeds`` with the details of each EER, and ``reports``
-        with the figures of each detector.
+        A table for each metric, ``over the seeds`` with details of each EER, and ``reports`` with
+        the figures of each detector.
     """
     details = []
     reports = []
@@ -204,7 +198,7 @@ def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: i
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Yield mean and worst figure of each system, only over seeds that have figures on all sets."""
+    """Use only seeds that have figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]

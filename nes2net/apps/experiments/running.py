@@ -83,9 +83,8 @@ def do_in_processes(
     passed on; an error is raised when all processes have ended.
 
     Args:
-        command: returns the command line of a task.
         logs: folder for the output of the processes, ``{task}.log``.
-        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process; if empty, it is not changed.
+        gpus: ``CUDA_VISIBLE_DEVICES`` of each process; if empty, not changed.
 
     Raises:
         Unfinished: as :func:`do_here`.

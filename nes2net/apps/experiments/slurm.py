@@ -1,8 +1,7 @@
 """Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
-One array does all trainings. For each run, another array does the remaining tasks after its
-training. The last job makes the table. A job that reaches its time limit, or has to make room for
-another job, saves its work and is queued again.
+One array does all trainings. For each run, another array does the remaining tasks. The last job
+makes the table. A job that runs out of time, or is preempted, saves its work and is queued again.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ _SAVE_WITHIN = 80  # seconds that a process may take to save its work; submitit'
 
 
 class TaskCommand:
-    """The command of a job. When the job's time is over, it saves its work and is queued again."""
-
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._process: subprocess.Popen | None = None
@@ -46,7 +43,7 @@ class TaskCommand:
             raise RuntimeError(f"exit status {status} of {' '.join(self.command)}")
 
     def checkpoint(self) -> Any:
-        """Let the process save its work, and submit it again; submitit calls this at the time limit."""
+        """Let the process save its work, and submit it again, at the time limit."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             until = time.monotonic() + _SAVE_WITHIN
@@ -71,8 +68,8 @@ def submit(
 ) -> dict[str, str]:
     """Submit ``tasks`` and the job that writes the table; return task → id of its job.
 
-    A task whose job is queued or running is not submitted again. On the cluster ``local``, this
-    function waits for the jobs, because one job cannot wait for another.
+    A queued or running task is not submitted again. On the cluster ``local``, this function waits,
+    because one job cannot wait for another.
 
     Args:
         command: returns the command line of the task with a name.
@@ -98,11 +95,7 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
-        """Submit ``names`` as one array, except tasks whose jobs are queued or running.
-
-        ``condition`` says in Slurm's words when they may begin after the jobs ``before``; the
-        cluster ``local`` knows no conditions, so this function waits there.
-        """
+        """``condition`` says in Slurm's words when the jobs ``before`` are over; ``local`` waits here."""
         names = [task for task in names if task not in active]
         if not names:
             return

@@ -32,11 +32,11 @@ EXPLANATION_METHODS = ("occlusion", *METHODS)
 @dataclass(frozen=True)
 class Explanation:
     score: float
-    """Score of the explained part; higher means more bona fide."""
+    """Higher means more bona fide."""
     start: float
-    """Beginning of the explained part in the recording, in seconds."""
+    """Seconds in the recording."""
     duration: float
-    """Duration of the explained part in seconds."""
+    """Seconds."""
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
@@ -46,17 +46,16 @@ class Explanation:
     layers: Layers | None
     """None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
-    """Comparisons of removing the most relevant tenth with removing random tenths."""
     difference: float | None
-    """Score of recording minus score of baseline, the sum of ideal integrated gradients; else None."""
+    """Score of recording minus score of baseline, for integrated gradients."""
     waveform: NDArray = field(repr=False)
     """(N,), the explained samples at 16 kHz."""
     remark: str
-    """Remark about the samples (:mod:`nes2net.data.audio.remarks`), or empty."""
+    """See :mod:`nes2net.data.audio.remarks`."""
 
     @property
     def unexplained(self) -> float | None:
-        """:attr:`difference` minus the sum of the relevance; None unless the method is integrated gradients."""
+        """:attr:`difference` minus the sum of the relevance; None for other methods."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -99,13 +98,12 @@ def explain(
     The same arguments give the same explanation, up to the rounding of the device.
 
     Args:
-        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; ``num_samples``
-            counts from ``start``.
-        start: beginning of the part in seconds.
-        duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch with its size, and the total number of changed versions to
-            score. The total may fall after the coarse pass of occlusion.
-        show_coarse: called after the coarse pass of occlusion with the relevance so far.
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``start``.
+        start: seconds.
+        duration: seconds; None for all samples from ``start`` on.
+        progress: called after each batch with its size, and the total number of versions to score,
+            which may fall after the coarse pass of occlusion.
+        show_coarse: called after this pass with the relevance so far.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
@@ -161,7 +159,7 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Return (N,) at 16 kHz, with at most ``samples`` samples, by default :data:`LONGEST` seconds."""
+    """Return (N,) at 16 kHz; without ``samples``, at most :data:`LONGEST` seconds."""
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):

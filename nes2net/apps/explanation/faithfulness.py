@@ -21,14 +21,14 @@ REMOVED = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """How the score changes if the most relevant tenth is removed, and if random tenths are removed."""
+    """How the score changes without the most relevant tenth, and without random tenths."""
 
     of: str
     """``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change without the most relevant tenth; above 0 if it has the predicted sign."""
+    """Above 0 if it has the predicted sign."""
     random_changes: tuple[float, ...]
-    """Absolute change of the score for each random tenth."""
+    """Absolute values."""
 
     @property
     def mean_random_change(self) -> float:
@@ -44,7 +44,7 @@ class Check:
 
     @property
     def share_smaller(self) -> float:
-        """Fraction of the random tenths that change the score less than the most relevant tenth does."""
+        """Fraction of random tenths that change the score less."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,13 +77,11 @@ def check(
 ) -> list[Check]:
     """Compare how much the score changes without the most relevant tenth, and without random tenths.
 
-    The comparison is made for time bins and for cells. Of the tenths with the largest relevance
-    towards bona fide and towards spoof, the most relevant one has the larger absolute sum; parts
-    towards both are not mixed, because their effects would cancel. A random tenth has as many bins
-    or cells, drawn without replacement.
+    The tenth with the larger absolute sum, towards bona fide or spoof, is the most relevant one.
+    Both are not mixed, because their effects would cancel. A random tenth has as many bins or
+    cells, drawn without replacement.
 
     Args:
-        score: score of the whole recording.
         draws: number of random tenths of time bins, and of cells.
 
     Returns:

@@ -34,12 +34,11 @@ def occlude(
 ) -> Relevance:
     """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 
-    The relevance of a part is ``score``, of the whole recording, minus the score without the part.
-    The coarse pass removes windows of time, bands, and large blocks of cells. Then the small blocks
-    are removed within large blocks that have at least a quarter of the largest relevance. A time
-    bin has the mean over the windows that cover it, a cell the relevance of its small block. A
-    small block that was not removed has an equal share of its large block's relevance: a quarter,
-    or more at an edge.
+    A part's relevance is ``score``, of the whole recording, minus the score without the part. The
+    coarse pass removes windows of time, bands, and large blocks of cells; then the small blocks of
+    large blocks with at least a quarter of the largest relevance are removed. A time bin has the
+    mean over the windows that cover it. A small block that was not removed has an equal share of
+    its large block.
 
     Args:
         after_coarse_pass: called with the relevance so far, and the number of small blocks that
@@ -63,15 +62,11 @@ def occlude(
 
 
 def most_occlusions(grid: Removable) -> int:
-    """Return how many versions of the recording are scored if :func:`occlude` removes all small blocks."""
     return sum(map(len, _masks_to_remove(grid)))
 
 
 def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return masks K×F×T: windows of time, bands, large blocks and small blocks of cells.
-
-    A window begins at every bin, so only windows overlap.
-    """
+    """Masks K×F×T: overlapping windows of time, bands, large and small blocks."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)

@@ -27,11 +27,9 @@ TITLES = {
 def draw(
     picture: str | Path, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
 ) -> None:
-    """Draw ``explanation`` into the file ``picture``.
+    """Draw ``explanation`` into the file ``picture``; ``name`` and ``model`` are for the title.
 
     Args:
-        name: name of the recording, for the title.
-        model: name of the detector, for the title.
         file_format: ``png``, ``svg``, ``pdf``, …; None to choose it by the suffix.
     """
     relevance = explanation.relevance
@@ -87,7 +85,7 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw relevance, transparent where weak, over a grey spectrogram (loud is black), for a colour bar."""
+    """Weak relevance is transparent, over a grey spectrogram; loud is black."""
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
     hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MOST_COLUMNS))

@@ -25,13 +25,13 @@ class Part(NamedTuple):
 class Relevance:
     """Relevance of T time bins, F frequency bands and their cells, in units of the score.
 
-    Above 0, a part moves the score towards bona fide, below 0 towards spoof.
+    Above 0, a part moves the score towards bona fide.
     """
 
     times: NDArray
-    """(T+1,), edges of the time bins in seconds from the beginning of the recording."""
+    """(T+1,), edges in seconds of the recording."""
     bands: NDArray
-    """(F+1,), edges of the bands in Hz."""
+    """(F+1,), edges in Hz."""
     over_time: NDArray
     """(T,) float64."""
     over_bands: NDArray
@@ -39,29 +39,25 @@ class Relevance:
     cells: NDArray
     """(F, T) float64, lowest band first."""
     additive: bool
-    """Whether ``over_time`` and ``over_bands`` are sums of ``cells``: true for gradients, false for occlusion."""
+    """Whether the others are sums of ``cells``: true for gradients, false for occlusion."""
 
     def stretches(self) -> list[Part]:
         """Return up to three stretches of time that move the score most, strongest first.
 
-        A stretch consists of neighbouring bins that move the score in one direction, each with at
-        least a quarter of the largest relevance. Its relevance is the sum over its bins if
-        relevance is additive, otherwise that of its strongest bin.
+        A stretch joins bins of one direction with at least a quarter of the largest relevance. It
+        has their sum if relevance is additive, otherwise the strongest.
         """
         return self._strongest_parts(self.times, self.over_time, join_neighbours=True)
 
     def strongest_bands(self) -> list[Part]:
-        """Return up to three bands that move the score most, strongest first; weak bands are omitted."""
+        """Return up to three bands that move the score most, strongest first."""
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
-        """Return up to three bins, or joined neighbours of one sign, with enough relevance (:data:`LEAST_SHARE`).
-
-        ``edges`` is (n+1,), and ``values`` (n,).
-        """
+        """Omit bins below :data:`LEAST_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = LEAST_SHARE * sizes.max(initial=0.0)
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)

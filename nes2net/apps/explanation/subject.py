@@ -1,8 +1,8 @@
 """Remove parts of a recording, and score what remains: the basis of every explanation.
 
 In the short-time Fourier transform, removed parts are replaced by noise at the level of the
-recording's noise floor. Digital silence would itself be a cue to a detector that uses the logarithm
-of a spectrum. The windows overlap, so that no clicks arise and the remaining parts do not change.
+recording's noise floor. Digital silence would be a cue to a detector that uses the logarithm of a
+spectrum. The windows overlap, so that no clicks arise and the remaining parts do not change.
 """
 
 from __future__ import annotations
@@ -33,19 +33,18 @@ _NYQUIST = SAMPLE_RATE / 2
 class Removable:
     """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
 
-    Its short-time Fourier transform has R rows (frequencies) and C columns (times). Each row
-    belongs to a band, and each column to a time bin.
+    Its short-time Fourier transform has R rows (frequencies) and C columns (times).
 
     Args:
         waveform: (N,) float32, 16 kHz.
         bin_seconds: length of a time bin; the last bin also has the rest of the recording.
-        num_bands: F, the number of bands of equal width from 0 to 8 kHz.
+        num_bands: F, bands of equal width from 0 to 8 kHz.
         fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
 
     Attributes:
-        spectrum: (R, C) complex64, the short-time Fourier transform.
-        absent: (R, C) complex64, what replaces the spectrum in removed cells.
+        spectrum: (R, C) complex64.
+        absent: (R, C) complex64, what replaces removed cells.
         times: (T+1,), edges of the time bins in seconds.
         bands: (F+1,), edges of the bands in Hz.
 
@@ -88,22 +87,22 @@ class Removable:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(F, T), the numbers of bands and time bins."""
+        """(F, T)."""
         return len(self.bands) - 1, len(self.times) - 1
 
     def without(self, cells: NDArray) -> Tensor:
-        """Return B×N, the recording without the cells that are true in ``cells`` B×F×T."""
+        """Return B×N, without the cells that are true in ``cells`` B×F×T."""
         removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
         # Spread the grid's F bands and T time bins over the R×C bins of the spectrum.
         removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
         return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
-        """Compute the waveforms B×N from transforms B×R×C; gradients pass through."""
+        """Compute B×N from transforms B×R×C; gradients pass through."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
     def sum_over_cells(self, values: Tensor) -> NDArray:
-        """Sum ``values`` R×C over each cell of the grid; return (F, T) float64."""
+        """Sum ``values`` R×C over each cell; return (F, T) float64."""
         bands, bins = self.shape
         rows = torch.zeros(bands, values.shape[1], dtype=torch.float64).index_add(0, self._band_of, values.double())
         return torch.zeros(bands, bins, dtype=torch.float64).index_add(1, self._bin_of, rows).numpy()
@@ -114,17 +113,17 @@ class Removable:
 
 
 class Subject:
-    """A detector and a recording; changed versions of the recording are scored like the recording itself.
+    """A detector and a recording; changed versions of it are scored like the recording itself.
 
-    If the recording is too short for the detector, it is repeated after parts have been removed.
+    If it is too short for the detector, it is repeated after parts have been removed.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
-        num_samples: number of leading samples to score, as for :meth:`nes2net.Detector.score`.
-        batch_size: number of versions to score at once; None for a number that suits the device.
+        num_samples: as for :meth:`nes2net.Detector.score`.
+        batch_size: None for a number that suits the device.
 
     Attributes:
-        progress: called after each batch with the number of waveforms in it.
+        progress: called after each batch with its size.
 
     Raises:
         InputError: if the detector needs other inputs beside audio, or if a number is out of range.
@@ -159,7 +158,7 @@ class Subject:
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:
-        """Return the scores (B,) float64 of versions B×N of the recording.
+        """Return scores (B,) float64 of versions B×N.
 
         Raises:
             InputError: if the detector gives no score, for example because its weights are damaged.

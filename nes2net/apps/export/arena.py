@@ -1,10 +1,9 @@
 """Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
-The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system.
-The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once,
-``score_batch`` for every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these
-methods. The class in the adapter also inherits from the client's base class, so that nes2net does
-not need the client.
+It has an adapter, a Python module, and ``meta.yaml``, which describes the system. The client
+(`speech-spoof-bench`) calls the methods of :class:`ArenaModel`: ``load`` once, ``score_batch`` for
+every few recordings, and ``unload`` at the end. The class in the adapter also inherits from the
+client's base class, so that nes2net does not need the client.
 """
 
 from __future__ import annotations
@@ -64,25 +63,21 @@ _META_COMMENT = (
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; it gives the scores of `nes2net score`.
+    """A detector for the Arena's client, with the scores of `nes2net score`.
 
     The adapter sets the class variables in a subclass.
     """
 
     name: ClassVar[str] = "unnamed"
-    """Name of the system in the client's result."""
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
-    """Sample rate in Hz to which the client resamples recordings."""
+    """Hz, to which the client resamples recordings."""
     batch_size: ClassVar[int] = 16
-    """Largest number of recordings that the client gives at once."""
+    """Most recordings that the client gives at once."""
     checkpoint: ClassVar[str | Path] = ""
-    """File, folder or name for :meth:`nes2net.Detector.from_pretrained`."""
     num_samples: ClassVar[int | None] = None
-    """Number of leading samples to score; shorter recordings are repeated. None for whole recordings."""
+    """Leading samples to score, repeated if short; None for whole recordings."""
     precision: ClassVar[str] = "auto"
-    """See :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
-    """``"auto"`` for CUDA if it is available."""
 
     _detector: Detector | None = None
 
@@ -98,15 +93,14 @@ class ArenaModel:
         self._detector = detector
 
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
-        """Score recordings, in the given order; a higher score means more bona fide.
+        """Score recordings; higher means more bona fide.
 
         Only recordings of equal length share a batch, which changes a score by at most 1e-6.
 
         Args:
-            audios: arrays (N,) of floating-point samples in [−1, 1]; the client gives float32 at 16
-                kHz. As in `nes2net score`, other rates are resampled, and channels (channels, N)
-                are averaged.
-            srs: sample rates of the recordings in Hz.
+            audios: arrays (N,) or (channels, N), averaged, of floats in [−1, 1]. The client gives
+                float32 at 16 kHz; other rates are resampled.
+            srs: sample rates in Hz.
 
         Raises:
             InputError: if the detector is not loaded; if the numbers of rates and recordings
@@ -125,7 +119,6 @@ class ArenaModel:
         return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
-        """Release the detector and its GPU memory."""
         self._detector = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -167,11 +160,10 @@ class About:
     slug: str | None = None
     """Short name of a-z, 0-9 and -; None to derive it from the name."""
     description: str | None = None
-    """None for a sentence with the names of the detector's parts and the number of scored samples."""
+    """None for a sentence with parts and number of scored samples."""
     code_url: str | None = None
-    """None if it is not known yet."""
     checkpoint_url: str | None = None
-    """None for the detector's page on the hub; without such a page, the URL has to be filled in."""
+    """None for the detector's page on the hub, if any."""
     arxiv: str | None = None
     """arXiv number; None for that of a published system with the same parts, ``"none"`` for no paper."""
 
@@ -190,12 +182,10 @@ def write_arena(
 
     Args:
         num_samples: see :attr:`ArenaModel.num_samples`.
-        hub_name: name on the Hugging Face hub, from which the adapter then loads the detector; None
-            to write the detector to the folder.
+        hub_name: where the adapter loads the detector; None to write it to the folder.
 
     Returns:
-        The section ``system`` of :data:`META`. Values that still have to be filled in are None, see
-        :func:`lacking`.
+        The section ``system`` of :data:`META`, None for values to fill in (:func:`lacking`).
 
     Raises:
         InputError: if the Arena does not accept an argument, the detector cannot score audio alone,

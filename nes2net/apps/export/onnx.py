@@ -1,12 +1,10 @@
 """Export a detector as an ONNX file.
 
-:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run the file. The graph
-takes ``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher for bona
-fide, and ``logits`` B×n. The batch size is free, and the number of samples, too, unless the
-back-end takes only one length or the caller fixes it. The metadata describe the detector, as JSON
-under the key ``nes2net``; the entry ``input`` says how a recording becomes a waveform. The graph
-uses only standard ONNX operators. Weights of more than 2 GB are in a file ``.data`` beside the
-file. Weights of the front-end may be quantised to int8, which is smaller and faster on a CPU.
+:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
+``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher for bona fide,
+and ``logits`` B×n. B is free, and N, too, unless the back-end takes only one length or the caller
+fixes it. The metadata describe the detector, as JSON under the key ``nes2net``; the entry ``input``
+says how a recording becomes a waveform. The graph uses only standard ONNX operators.
 """
 
 from __future__ import annotations
@@ -67,8 +65,6 @@ _SCORE_FORMULAS: dict[ScoreRule, str] = {
 
 
 class _WithScores(nn.Module):
-    """A detector with the two outputs of the ONNX file."""
-
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
@@ -82,22 +78,22 @@ class _WithScores(nn.Module):
 def export_onnx(
     detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
 ) -> Path:
-    """Write ``detector``, which must be on the CPU in float32, as an ONNX file that computes in eval mode.
+    """Write ``detector``, on the CPU in float32, as an ONNX file that computes in eval mode.
 
     Before the file gets its name, the logits of onnxruntime and torch are compared, on batch sizes
     and lengths other than in the export. Weights of more than 2 GB go to ``{path}.data``, which has
-    to stay beside the file. The export needs memory for three to four further copies of the
-    weights, and with ``quantize`` for five.
+    to stay beside the file. The export needs memory for three to four copies of the weights, with
+    ``quantize`` for five.
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only length that the file accepts; None to leave it free. Back-ends that
-            take only one number of frames (SLS) always fix it: at 64,600 samples, as in published
-            recipes, if these give that number, otherwise at the smallest length that does.
-        quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
-            Weights become whole numbers from −64 to 64, with a scale per output. Activations are
-            quantised during the computation, to 8 bits with one range per layer and waveform.
-            Everything else stays float32. A line on standard error says how much the logits change.
+        num_samples: the only accepted length; None to leave it free. Back-ends that take only one
+            number of frames (SLS) fix it: at 64,600 samples if these give that number, otherwise at
+            the smallest length that does.
+        quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool:
+            weights to −64…64, with a scale per output; activations during the computation, to 8
+            bits with one range per layer and waveform. A line on standard error says how much the
+            logits change.
 
     Raises:
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
@@ -194,7 +190,7 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 
 
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Return the smallest and the largest number of samples; no limit is None, a fixed length twice the same."""
+    """Return smallest and largest number of samples; None for no limit."""
     frontend = detector.frontend
     backend = detector.backend
     shortest = detector.min_samples
@@ -211,7 +207,7 @@ def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int,
 
 
 def _write_float32(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
-    """Return the names of the nodes to quantise: matrix products of large linear layers in the front-end."""
+    """Return the nodes to quantise: matrix products of large linear layers in the front-end."""
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
     from nes2net.apps.export.onnx_translations import translations  # optional, as above
@@ -260,10 +256,9 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
 
 
 def _quantise_weights(path: Path, node_names: list[str], description: dict[str, Any]) -> None:
-    """Quantise the weights of these nodes to int8, with 7 bits (``reduce_range``).
+    """Quantise weights to int8, with 7 bits (``reduce_range``).
 
-    Without VNNI, pairs of products are summed in int16. With 8 bits, a sum could overflow, and the
-    scores would be wrong without an error.
+    Without VNNI, pairs of products are summed in int16; 8 bits could overflow without an error.
     """
     import onnx  # optional: the extra onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
@@ -302,7 +297,7 @@ def _has_fixed_length(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """Return a length with several frames after every pooling: torch.export treats a size of 1 as a constant."""
+    """Give several frames after every pooling: torch.export treats a size of 1 as a constant."""
     if _has_fixed_length(description):
         return description["min_samples"]
     frames = max(32, 8 * detector.backend.min_frames)
@@ -360,14 +355,14 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
 
 
 def _test_noise(batch: int, samples: int) -> Tensor:
-    """Make white noise B×N; half of the last row is silent, to test the floor of a logarithm."""
+    """White noise B×N; half of the last row is silent, to test the floor of a logarithm."""
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Name a published model only as the start of training, because the weights in the file cannot be verified."""
+    """A published model is only the start of training: the file's weights cannot be verified."""
     training = provenance.start(places=False)
     if training.published_model:
         starts = (Provenance(training.published_model), *training.started_from)

@@ -65,17 +65,15 @@ class Identity:
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if unknown."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """The state dict, including buffers and pre-training heads."""
+    """With buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
     """Tensors that do not fit the configuration in the file, or else the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes in the file; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
-    """Facts in the file about the training, such as the recipe and the epoch."""
+    """Facts in the file about the training."""
     base: Any = None
-    """The record of the base of an adapted front-end."""
     notes: list[str] = field(default_factory=list)
-    """Further facts, in lines of text."""
 
     @property
     def dtypes(self) -> dict[str, int]:
@@ -87,7 +85,6 @@ class Identity:
 
     @property
     def parameters(self) -> int:
-        """Number of elements in the state dict."""
         return sum(self.dtypes.values())
 
     @property
@@ -203,7 +200,6 @@ def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[st
 
 
 def _identify_detector(checkpoint: Checkpoint) -> Identity:
-    """Find out whether this package saved the tensors, or which published model they fit, or nearly fit."""
     path = checkpoint.path
     tensors = checkpoint.state_dict
     state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
@@ -248,7 +244,6 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
 
 
 def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = "") -> Identity:
-    """``adapted_kind`` is the kind of an adapted detector that omits the base weights."""
     path = checkpoint.path
     state_dict = unwrap_frontend(checkpoint.state_dict)
     provenance = checkpoint.provenance

@@ -43,7 +43,6 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 
 def overview() -> Sheet:
-    """Make tables of all names by kind, with one line about each."""
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
@@ -52,13 +51,11 @@ def overview() -> Sheet:
 
 
 class _Kind(NamedTuple):
-    """A kind of named things, such as corpora."""
-
     name: str
-    """Singular name of the kind."""
+    """In the singular."""
     names: list[str]
     line: Callable[[str], str]
-    """Returns the line of a name in the overview."""
+    """The line of a name in the overview."""
     sheet: Callable[[str], Sheet]
 
     @property
@@ -66,7 +63,7 @@ class _Kind(NamedTuple):
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Return a row for each name: a line about the thing, or the error if it cannot be imported."""
+        """Return a line about each thing, or the error if it cannot be imported."""
         rows = []
         for name in self.names:
             try:
@@ -175,7 +172,7 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each option of a model's parts that differs from the default, or one for the whole part."""
+    """Return a row for each option that differs from the default, or one for the whole part."""
     rows = []
     for role, registry in REGISTRIES.items():
         if config.get(role) is None:
@@ -199,9 +196,7 @@ def part_sheet(
 ) -> Sheet:
     """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
-    Args:
-        key: key of a recipe that chooses the part by its name.
-        further_facts: collects the facts of parts of this kind.
+    ``key`` of a recipe chooses the part by its name.
     """
     facts = {"what": _title(registry, name), **further_facts(registry, name)}
     options = option_rows(registry, name) + general_rows(registry, name)
@@ -248,14 +243,12 @@ def _task_facts(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def judgement_sheet(name: str) -> Sheet:
-    """Describe a judgement and its options."""
     facts = {"what": _title(judgements, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str) -> Sheet:
-    """Describe a command by its arguments and flags, or by its subcommands."""
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
     for action in parser._actions:
@@ -268,7 +261,6 @@ def command_sheet(name: str) -> Sheet:
 
 
 def condition_sheet(name: str) -> Sheet:
-    """Describe a condition by its strengths and requirements."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
@@ -298,7 +290,7 @@ def condition_sheet(name: str) -> Sheet:
 
 
 def published_size_facts(name: str) -> dict[str, Any]:
-    """Collect facts about the weights of a published front-end; {} for any other name."""
+    """Collect facts about published front-end weights; {} for any other name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -323,7 +315,6 @@ def published_size_facts(name: str) -> dict[str, Any]:
 
 
 def model_sheet(name: str) -> Sheet:
-    """Describe a published model: its parts, their costs, and its published results."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
@@ -345,7 +336,7 @@ def model_sheet(name: str) -> Sheet:
 
 
 def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
-    """Make the tables of a published model, which are stored because building the model takes seconds."""
+    """Make tables that are stored, because building the model takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
     config = PUBLISHED_MODELS[name]
@@ -356,7 +347,7 @@ def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect source, licences, scoring and training data of a published model; {} for any other name."""
+    """Collect source, licences, scoring and training data of a published model, or {}."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -377,7 +368,7 @@ def published_facts(name: str) -> dict[str, Any]:
 
 
 def weights_facts(shelf: Shelf) -> dict[str, Any]:
-    """Collect source and checksum of published weights, and whether they are on this machine."""
+    """Collect source, checksum, and whether the weights are on this machine."""
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
@@ -403,11 +394,7 @@ def recipe_sheet(name: str) -> Sheet:
 
 
 def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
-    """Describe a recipe: its model, its data, and the keys that differ from the defaults.
-
-    Args:
-        notes: what the file of the recipe says about itself.
-    """
+    """Describe model, data, changed keys and what the recipe's file ``notes``."""
     notes = notes or RecipeNotes()
     names = corpora.names()
     checked = "CORPUS"
@@ -462,7 +449,7 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def corpus_sheet(name: str) -> Sheet:
-    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
+    """Describe parts, expected files, official numbers, and how to check a copy."""
     corpus = corpora.get(name)
     recipes = []
     for recipe in packaged_recipes():

@@ -1,4 +1,4 @@
-"""Judge one channel of live audio: score its windows, add up the evidence, and report the results as lines."""
+"""Judge one channel of live audio: score its windows, add up the evidence, report results as lines."""
 
 from __future__ import annotations
 
@@ -42,11 +42,9 @@ class Channel:
     must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
 
     Args:
-        stream: cuts the audio of this channel into windows, and scores them.
         hop: seconds from one window to the next.
-        evidence: adds up the evidence by a calibration; None without one.
-        is_live: whether the audio arrives as it is spoken; only then, the lag behind it is
-            measured.
+        evidence: adds up the evidence by a calibration, if any.
+        is_live: whether the audio arrives as it is spoken; only then, its lag is measured.
         vad: the rule for windows with little speech.
     """
 
@@ -78,13 +76,12 @@ class Channel:
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
     def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
-        """Take the next samples, and put the windows that are now complete into :attr:`queue`.
+        """Put the windows that are now complete into :attr:`queue`.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: see ``time`` in :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: number of windows that may wait. If there are more, all but the newest are
-                skipped. None to skip none.
+            most_waiting: if more windows wait, all but the newest are skipped.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
@@ -101,11 +98,11 @@ class Channel:
         return self.stream.waiting
 
     def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
-        """Score ``item`` from the front of the queue; return the lines about it, each with the channel's name.
+        """Score ``item`` from the front of the queue; return the lines about it.
 
-        A gap, or skipped windows, have one line. A window without speech may be skipped unscored.
-        If a window cannot be scored, its line has an ``error``. Further lines follow if silence
-        begins, or if an alarm begins or ends.
+        A gap, or skipped windows, have one line. A window without speech may be skipped unscored;
+        one that cannot be scored has an ``error``. More lines follow if silence begins, or if an
+        alarm begins or ends.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -141,7 +138,7 @@ class Channel:
         return lines
 
     def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Add a score or an ``error`` to ``line``; return whether there is a score.
+        """Return whether ``line`` got a score instead of an ``error``.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -166,8 +163,8 @@ class Channel:
     def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
         """Add a window (N,) to ``evidence`` and ``line``; return a line if an alarm begins or ends.
 
-        ``weight`` is usually the share of speech. A window of weight 0, or unlike the calibration's
-        recordings, changes no evidence; its line has None for ``llr`` and ``probability``.
+        A window of ``weight`` 0, or unlike the calibration's recordings, changes no evidence; its
+        line has None for ``llr`` and ``probability``.
         """
         # A window without a score has the weight 0.
         traits = self._traits(evidence, line, samples) if weight else None
@@ -194,7 +191,7 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Overlapping windows (N,) share an embedding, because computing it takes as long as a score."""
+        """Overlapping windows share an embedding, which takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
@@ -204,7 +201,6 @@ class Channel:
         return traits
 
     def _say_unjudged(self, line: Line) -> list[Line]:
-        """Return a line if the channel is unjudged for long, or from its first window with speech on."""
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None
@@ -224,7 +220,6 @@ class Channel:
         self.stream.end()
 
     def summary(self) -> Line:
-        """Return the last line of the channel, a summary of all windows."""
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()

@@ -32,11 +32,11 @@ class Block(NamedTuple):
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
-    """Time in the stream, in seconds, of the first sample; None if the samples follow without a gap."""
+    """Seconds in the stream at the first sample; None if the samples follow without a gap."""
 
 
 class Gone(Exception):
-    """The error that the connection to the source is lost; the source may connect again."""
+    """The connection to the source is lost; the source may connect again."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,13 @@ class LiveJudge(Windows):
     Args:
         model: name of the detector, for the first line of a session.
         decider: a calibration with an operating point, for probabilities and alarms.
-        calibration: name of the calibration, for the first line.
-        window: length of a window in seconds; None for the length of the detector's training crops.
+        calibration: its name, for the first line.
+        window: seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
-        keep: which windows are scored if computing is too slow, see :data:`Keep`; None for the
-            default of the source.
-        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
-            windows but the newest are skipped.
+        keep: see :data:`Keep`; None for the default of the source.
+        max_behind: seconds that may wait if ``keep`` is ``"latest"``, before all but the newest
+            window are skipped.
         vad: the rule for windows with little speech.
     """
 
@@ -68,11 +67,11 @@ class LiveJudge(Windows):
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
-        """Begin a session on a source: make a channel for each name, and the first line.
+        """Make a channel for each name, and the first line.
 
         Args:
             rate: sample rate of the source in Hz.
-            names: names of the judged channels; a single name for the mean of all channels.
+            names: a single name for the mean of all channels.
             is_live: whether the audio arrives as it is spoken.
             keep: used if :attr:`keep` of the judge is None.
 
@@ -104,21 +103,19 @@ class LiveJudge(Windows):
 
 @dataclass
 class Session:
-    """The channels and settings of a source, kept so that the source can resume after a lost connection."""
+    """Channels and settings of a source, which can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line
-    """The first line, ``ready``, which states the settings."""
     most_waiting: int
-    """Windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
+    """Per channel, before old windows are skipped if ``keep`` is ``"latest"``."""
 
 
 class Listening:
-    """Listens to one source until the source ends, its connection is lost, or :meth:`stop` is called.
+    """Listens to one source until it ends, its connection is lost, or :meth:`stop` is called.
 
     Args:
-        blocks: the audio of the source, iterated over by a separate thread. Raises :class:`Gone` if
-            the connection is lost.
+        blocks: iterated over in a separate thread; raises :class:`Gone` if the connection is lost.
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
@@ -138,16 +135,15 @@ class Listening:
         self._is_stopped = True
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until the reading thread, if any, has ended and cannot change the channels any more."""
+        """Wait until the reading thread, if any, has ended and changes no channel any more."""
         if self._reader.ident is not None:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read the source; yield lines about windows as they are scored, then summaries of channels.
+        """Yield lines about windows as they are scored, then summaries of channels.
 
         Raises:
-            Gone: if the connection to the source is lost. Waiting windows then stay in the session,
-                and no summaries are yielded.
+            Gone: if the connection is lost. Waiting windows stay in the session, without summaries.
             InputError: after the summaries, if the source cannot be read, or if ten windows in a
                 row cannot be scored.
         """
@@ -170,7 +166,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Score waiting windows, longest queue first, until reading has ended and no window waits.
+        """Longest queue first, until reading has ended and no window waits.
 
         Raises:
             Gone: if the connection to the source is lost.
@@ -208,7 +204,7 @@ class Listening:
         """Give samples (channels, N) to the channels; return False if listening was stopped.
 
         If windows may not be skipped, first wait until no channel has too many. A single
-        :class:`Channel` gets all channels of the source, and judges their mean.
+        :class:`Channel` judges the mean of all channels.
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:

@@ -85,7 +85,7 @@ class Server:
     """Serves WebSocket clients until :meth:`stop` is called.
 
     Args:
-        most_clients: largest number of clients at once. Any further client gets the error "busy".
+        most_clients: any further client gets the error "busy".
         names: names of this machine, besides ``localhost`` and IP addresses.
 
     Raises:
@@ -109,11 +109,10 @@ class Server:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Let :meth:`serve` end after each client has got its last lines. A signal handler may call this."""
+        """Let :meth:`serve` end after the last lines of each client. A signal handler may call this."""
         self._is_stopped = True
 
     def serve(self, listener: Listener) -> None:
-        """Serve the clients that connect to ``listener``, until :meth:`stop` is called."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
         listener.most = min(self._most_connections, self._most_clients + _MOST_STRANGERS)
@@ -188,12 +187,11 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Receive audio, and send the lines about it.
+        """Raise errors of a session, which is kept in ``_parked`` if the connection is lost.
 
         Raises:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.
-            Gone, ConnectionClosed: if the connection is lost. The session is then kept in
-                ``_parked``.
+            Gone, ConnectionClosed: if the connection is lost.
         """
         start = _receive(connection)
         if not isinstance(start, _Start):
@@ -224,8 +222,6 @@ class Server:
     def _take_parked(self, start: _Start, names: list[str]) -> _Parked | None:
         """Remove and return the session to resume, if it is kept; cut its connection if it still runs.
 
-        Sessions that are too old or too many are removed, too.
-
         Raises:
             InputError: if the kept session has another rate, another encoding or other channels.
         """
@@ -249,10 +245,7 @@ class Server:
 
 
 def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
-    """Yield the audio of a client until it sends ``stop``.
-
-    The time without a connection becomes a gap in the resumed stream, added to a gap that the
-    client reports before the next audio.
+    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports.
 
     Raises:
         Gone: if the connection is lost.

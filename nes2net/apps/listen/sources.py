@@ -33,19 +33,17 @@ class Source(NamedTuple):
     rate: float
     """Sample rate in Hz."""
     encoding: str
-    """Encoding of raw samples or of the microphone; ``"recording"`` for a recording."""
+    """``"recording"`` for a recording."""
     names: list[str]
-    """Names of the judged channels; a single name for the mean of all channels."""
+    """A single name for the mean of all channels."""
     is_live: bool
     """Whether the audio arrives as it is spoken."""
     keep: Keep
-    """Which windows are scored by default if computing is too slow."""
+    """The default if computing is too slow."""
 
 
 def channel_names(names: list[str] | None, num_channels: int, setting: str = "split") -> list[str]:
-    """Return the names of the channels to judge; without names, ``mix``, the mean of all channels.
-
-    ``setting`` names the setting in messages.
+    """Return the names of the channels to judge; without names, ``mix``, their mean.
 
     Raises:
         InputError: if there is not one distinct name for each channel, or if more than two channels
@@ -68,16 +66,14 @@ def opened(
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    A file is read as raw samples if a rate or an encoding is given, otherwise as a recording.
+    With a rate or an encoding, a file has raw samples, otherwise it is a recording.
 
     Args:
         encoding: encoding of raw samples; None for ``"s16le"``.
-        rate: sample rate in Hz, required for raw samples; None for 16 kHz at the microphone.
-        channels: number of channels of raw samples or of the microphone; 1 for a recording, which
-            states the number itself.
-        split: names of the channels to judge one by one, separated by commas; None to judge their
-            mean.
-        speed: speed at which a recording is played: 1 for real time, infinity for no waiting.
+        rate: Hz, required for raw samples; None for 16 kHz at the microphone.
+        channels: 1 for a recording, which states the number itself.
+        split: comma-separated names of the channels to judge one by one; None to judge their mean.
+        speed: for a recording: 1 for real time, infinity for no waiting.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw
@@ -132,7 +128,7 @@ def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Yield (channels, N) at 16 kHz in tenths of a second; ``speed`` is 1 for real time, infinity for no waiting."""
+    """Yield (channels, N) at 16 kHz in tenths of a second; ``speed`` is 1 for real time."""
     step = round(_BLOCK * SAMPLE_RATE)
     began = time.monotonic()
     num_samples = 0
@@ -145,7 +141,7 @@ def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
 
 
 def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
-    """Open a microphone by number, name or "" for the default; lost samples leave a gap between blocks.
+    """Open a microphone; lost samples leave a gap between blocks.
 
     Raises:
         MissingLibrary: if sounddevice, or its library PortAudio, is not installed.

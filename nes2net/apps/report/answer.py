@@ -20,27 +20,21 @@ _MANY_TIMES = 3
 
 
 class Answer(NamedTuple):
-    """The answer about a recording, in the order of the page: the most important sentence comes first."""
+    """The answer about a recording; the most important sentence comes first."""
 
     kind: str
     """Chooses colours in the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
     """One to three words."""
     meaning: str
-    """The verdict explained in a sentence or two."""
     facts: list[tuple[str, str]]
-    """Heading and text of each fact behind the answer."""
+    """Heading and text."""
     command: str = ""
     """A command that makes a calibration, if there is none."""
 
 
 def answer_of(judged: Judged[float], model: str) -> Answer:
-    """Put the answer of a detector into plain words.
-
-    Args:
-        judged: the decision, with the scores of the windows.
-        model: name of the detector, for the command that makes a calibration.
-    """
+    """Put the answer of a detector into plain words; ``model`` is for the command."""
     decider = judged.decider
     decision = judged.decision
     if decider is None or decision is None:
@@ -94,10 +88,7 @@ def stretch_of(judged: Judged[float]) -> Stretch | None:
 
 
 def decided_windows(judged: Judged[float]) -> NDArray:
-    """Find the windows that the decision uses: (K,) booleans for K windows.
-
-    They have enough speech; an unfit recording has none.
-    """
+    """(K,), windows with enough speech; none for an unfit recording."""
     track = judged.track
     assert track is not None and track.speech is not None
     return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)

@@ -35,12 +35,10 @@ _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG th
 
 @dataclass(frozen=True)
 class Making:
-    """Facts on how a report was made, for its last section."""
-
     model: str
-    """Name of the detector on the command line."""
+    """As on the command line."""
     command: str
-    """The whole command, without the folders of its files."""
+    """Without the folders of its files."""
     calibration_sha256: str
     """Empty without a calibration."""
     date: str

@@ -72,7 +72,7 @@ def draw(examination: Examination) -> Markup:
 
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
-    """Without a calibration, draw scores instead of log-likelihood ratios; hollow marks are unused windows."""
+    """Without a calibration, draw scores; hollow marks are unused windows."""
     decider = examination.decider
     values = np.asarray(track.scores, np.float64)
     usual = None

@@ -1,8 +1,7 @@
-"""Evaluate the robustness of a detector: its error rates on clean trials, and on the same trials under conditions.
+"""Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
 
-A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
-clean trials, or by a calibration, and is the same under all conditions, because in use the
-condition of a recording is unknown.
+A condition changes all recordings, such as a codec or noise. The threshold, of the clean trials or
+a calibration, is the same under all conditions, because in use the condition is unknown.
 """
 
 from __future__ import annotations
@@ -65,17 +64,14 @@ def evaluate_robustness(
     """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
     Args:
-        phase: phase of the labels.
         trials: labelled trials, in the order of the score files.
-        paths: :data:`CLEAN` or condition → its score file. A condition fails if it lacks more than
-            a tenth of the scores. A trial without a score under another condition is excluded
-            everywhere.
-        rule: source of the threshold: the decider of a calibration, or an operating point on the
-            clean trials.
-        num_resamples: number of draws of the bootstrap, over speakers if every trial has one and
-            there are at least ten, otherwise over trials.
-        failed: the conditions without scores, as condition → reason.
-        num_available: number of trials of the phase; None if ``trials`` are not a subset.
+        paths: :data:`CLEAN` or condition → its score file. A condition that lacks more than a tenth
+            of the scores fails; a trial without a score under any other is excluded from all.
+        rule: threshold by a calibration, or an operating point on the clean trials.
+        num_resamples: draws of the bootstrap, over speakers if every trial has one and there are at
+            least ten, otherwise over trials.
+        failed: condition without scores → reason.
+        num_available: number of trials of the phase, if ``trials`` are a subset.
 
     Returns:
         A result with the table ``conditions``: first :data:`CLEAN`, then the conditions from the
@@ -153,10 +149,9 @@ def _condition_rows(
     rules: Mapping[str, Callable[..., Any]],
     draws: dict[str, Any],
 ) -> list[Row]:
-    """Make the row of the clean trials, and a row for each condition, largest rise of the EER first.
+    """Clean trials come first, then the largest rise of the EER.
 
-    ``values`` has scores (N,), ``rules`` name of a figure → function, ``draws`` the arguments of
-    :class:`nes2net.evaluation.tables.Measured`.
+    ``values`` are scores (N,), ``draws`` arguments of :class:`nes2net.evaluation.tables.Measured`.
     """
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []
@@ -201,7 +196,7 @@ def _error_rates(measured: Measured) -> dict[str, Figure]:
 
 
 def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """Return the difference of the EERs on the same draws, with interval and p-value; ``changed`` is a fraction."""
+    """Compare EERs on the same draws; ``changed`` is a fraction of the decisions."""
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
     return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
@@ -253,10 +248,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 def _read_scores(
     trials: Sequence[Trial], files: Mapping[str, ScoreFile]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Return condition → id of a trial → score, and failed condition → reason.
-
-    A condition fails if it lacks scores for more than a tenth of the clean trials.
-    """
+    """Return condition → id of a trial → score, and failed condition → reason."""
     scores = {}
     failed = {}
     for name, file in files.items():

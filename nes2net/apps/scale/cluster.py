@@ -44,9 +44,7 @@ class Resources:
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def resolved(self, available: dict[str, float], device: str) -> Resources:
-        """Return a copy in which each None is replaced by a number that suits the cluster.
-
-        An actor with a GPU reserves no processors.
+        """Replace each None by a number that suits the cluster; GPU actors reserve no processors.
 
         Args:
             available: the numbers of ``"CPU"`` and ``"GPU"`` of the cluster.
@@ -78,7 +76,7 @@ class Resources:
 
     @property
     def device(self) -> str:
-        """The device of an actor, without a number, because an actor sees only the GPUs that Ray gives it."""
+        """Without a number, because an actor sees only the GPUs that Ray gives it."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def ray_options(self) -> dict[str, float]:

@@ -50,31 +50,28 @@ def score_collection(
     overwrite: bool = False,
     retry_errors: bool = False,
 ) -> CollectionRecord:
-    """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
+    """Score the shards of ``source`` into ``out``, which gets a Parquet file for each shard.
 
-    Columns: ``id``, ``address``, the shard's own columns of texts, numbers and booleans,
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
-    for a missing score). Each file is written atomically. The same call after an interruption, or
-    after shards were added or replaced, scores the shards without results. A recording that cannot
-    be read has an error in its row. A shard that cannot be read has no results, and is tried again
-    by the next call.
+    Columns: ``id``, ``address``, the shard's columns of texts, numbers and booleans, ``seconds``
+    (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason for a
+    missing score). Files are written atomically. The same call after an interruption, or after
+    shards were added or replaced, scores the shards without results. A recording that cannot be
+    read has an error; a shard that cannot be read has no results, and is tried again by the next
+    call.
 
-    `nes2net score` gives the same scores if it reads the recordings of a shard in the same order
-    with as many threads: bit for bit for a fixed number of samples, up to float32 rounding for
-    whole utterances.
+    `nes2net score` with the same order and number of threads gives the same scores: bit for bit for
+    a fixed number of samples, up to float32 rounding for whole utterances.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        judgement: a judgement, its name, such as ``"classes"``, or a mapping of ``name`` and
-            options, but not of frames or embeddings. If it gives several numbers for a recording,
-            ``score`` is a list.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for
-            all samples; "auto" for :func:`nes2net.scoring.score_length.samples_to_score`, 64,600
-            for most detectors.
-        batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
-        resources: the actors and the Ray cluster; None for all of this machine.
+        judgement: a judgement, its name, or a mapping of ``name`` and options. If it gives several
+            numbers for a recording, ``score`` is a list.
+        num_samples: leading samples to score, repeated if short; None for all; "auto" for
+            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        batch_size: None for 8 on a CPU and 64 on a GPU.
+        resources: None for all of this machine.
         overwrite: first remove results of another detector or other settings, and results of shards
             that the source does not have.
         retry_errors: score a shard again if some of its recordings have no score.
@@ -150,7 +147,7 @@ class _OnRay:
     def read(
         self, trials: Sequence[Trial], done: Container[str], processes: Processes
     ) -> Generator[list[Piece], None, None]:
-        """Yield the scored pieces of each shard that is not ``done``; first remove results of all other shards.
+        """Yield the scored pieces of each shard that is not ``done``; first remove all other results.
 
         They must not stay, even if the new shard cannot be read.
 
@@ -188,7 +185,7 @@ class _OnRay:
             yield [Piece(address, 0, True, [], _KILLED)]
 
     def write(self, shards: Iterable[list[Piece]]) -> Generator[BatchResult[ShardScores], None, None]:
-        """Write the results of one shard after another; a shard that cannot be read gets no results."""
+        """Write the results of each shard, except shards that cannot be read."""
         for pieces in shards:
             shard = self.results.shards[pieces[0].shard]
             if fault := pieces[-1].fault:

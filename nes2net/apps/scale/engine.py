@@ -44,7 +44,7 @@ _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; 
 
 @dataclass(frozen=True)
 class Model:
-    """The arguments with which every actor calls ``Detector.from_pretrained``.
+    """The arguments of ``Detector.from_pretrained`` in every actor.
 
     ``name`` is a checkpoint or folder that every machine can read, or a name on the Hugging Face
     hub.
@@ -58,7 +58,7 @@ class Model:
 
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
-        """Make a :class:`Model`; a path on this machine becomes absolute."""
+        """Make a path on this machine absolute."""
         described = model if isinstance(model, Model) else cls(str(model))
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
@@ -68,19 +68,18 @@ class Model:
 
 
 class Facts(NamedTuple):
-    """Facts about the detector and the run, collected by a process that has loaded the detector."""
+    """Facts collected by a process that has loaded the detector."""
 
     run: dict[str, Any]
     """The facts that determine scores. Scores of runs with equal facts may be mixed."""
     record: dict[str, Any]
-    """Detector, software and hardware, for the record of the run."""
     reader: WaveformReader
     batch_size: int
     judgement: Judgement[Any]
-    """The kind of result, with the options that the detector determines."""
+    """With the options that the detector determines."""
     score_length: ScoreLength
     model: Model
-    """How an actor loads the detector, with the actor's device."""
+    """With the actor's device."""
     resources: Resources
     """All numbers are filled in."""
 
@@ -92,7 +91,7 @@ def facts_of(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts:
-    """Load ``model`` in a process with the resources of an actor, and return the facts about the detector.
+    """Collect facts about the detector in a process with the resources of an actor.
 
     Raises:
         InputError: if the process cannot load the detector, or if it cannot score audio alone or
@@ -115,7 +114,7 @@ def _load_facts(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts | str:
-    """Collect the facts in another process; return an error as text, or Ray would add a traceback to it."""
+    """Return an error as text, or Ray would add a traceback to it."""
     try:
         scorer = model.load()
         check_takes_audio_alone(scorer)

@@ -50,25 +50,23 @@ class Piece:
     """
 
     shard: str
-    """Address of the shard."""
     number: int
-    """Number of the piece in the shard, from 0."""
+    """In the shard, from 0."""
     last: bool
     rows: list[Columns]
-    """A row for each recording; empty if there is a :attr:`fault`."""
+    """One for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
     """Why the shard cannot be read to its end."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
-    """Read ``shard``, and yield its recordings piece by piece.
+    """Yield the recordings of ``shard`` piece by piece.
 
-    A row has ``id``, ``address``, ``content`` (None if it has to be fetched from the address),
-    ``suffix``, and the further columns of the shard. The last piece may have no recordings; if the
-    shard cannot be read to its end, its :attr:`Piece.fault` says why.
+    A row has ``id``, ``address``, ``content`` (None if it has to be fetched), ``suffix``, and the
+    further columns of the shard. The last piece may have no recordings, or a :attr:`Piece.fault`.
 
     Args:
-        rows: number of recordings in a piece; a piece of large recordings has fewer.
+        rows: recordings in a piece; fewer if they are large.
     """
     rows_of_piece = []
     number = 0
@@ -185,7 +183,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
 
 
 def _parsed_notes(text: Any) -> dict[str, Any]:
-    """Parse the JSON notes; {} if malformed, because a score needs no notes."""
+    """{} if malformed, because a score needs no notes."""
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -194,7 +192,7 @@ def _parsed_notes(text: Any) -> dict[str, Any]:
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    """Yield recordings; in the tar file, the files that describe one are adjacent and share its key."""
+    """In the tar file, the files that describe a recording are adjacent and share its key."""
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described = {}
         recordings = []
@@ -211,6 +209,5 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 
 def _key_of_member(member: Member) -> tuple[str, str]:
-    """Return folder, and name up to the first dot."""
     folder, name = os.path.split(member.name)
     return folder, name.partition(".")[0]

@@ -50,35 +50,29 @@ class ShardScores(BaseModel):
 
     shard: str
     run: dict[str, str | int | float | bool | None]
-    """Identity of the run that made the results."""
     stamp: str
     """Stamp of the shard when it was listed, see :class:`nes2net.apps.scale.sources.Shard`."""
     rows: Natural
-    """Number of recordings."""
     scored: Natural
-    """Number of recordings with a score."""
     seconds: Seconds
-    """Total duration of the recordings that could be read."""
+    """Of the recordings that could be read."""
 
 
 class CollectionRecord(Record):
     """The record of a collection. Its ``failures`` say why shards have no results, as address → reason."""
 
     shards: Natural = 0
-    """Number of shards of the source."""
     scored: Natural = 0
-    """Number of recordings with a score; ``total`` counts the recordings in shards with results."""
+    """``total`` counts the recordings in shards with results."""
     asked: dict[str, Any] | None = None
     """The arguments of the finished run."""
 
     @property
     def without_score(self) -> int:
-        """Number of recordings that have an error instead of a score."""
         return (self.total or 0) - self.scored
 
     @property
     def is_complete(self) -> bool:
-        """Whether every recording of every shard has a score."""
         return not self.failures and not self.without_score
 
 
@@ -113,13 +107,12 @@ def read_record(out: Path) -> CollectionRecord | None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Name the results by the shard's name and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
 def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
-    """Build a judgement as :func:`as_judgement`; raise :class:`InputError` if a collection cannot have its results."""
+    """Build a judgement; raise :class:`InputError` if a collection cannot have its results."""
     built = as_judgement(judgement)
     if not built.of_recordings:
         raise InputError(f"a collection has no {built.what}: make these with `nes2net score` or `nes2net embed`")
@@ -127,7 +120,7 @@ def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
 
 
 def finished_shards(out: Path) -> dict[Path, ShardScores]:
-    """Map the paths of results to the facts about their shards; skip damaged files."""
+    """Map paths of results to facts about shards; skip damaged files."""
     files = {}
     for path in out.glob("*.parquet"):
         with suppress(InputError):
@@ -136,7 +129,7 @@ def finished_shards(out: Path) -> dict[Path, ShardScores]:
 
 
 class Results(Output[ShardScores]):
-    """The results of a collection: a run in which each shard is a trial, whose Parquet file keeps the row.
+    """A run in which each shard is a trial, whose Parquet file keeps the row.
 
     Args:
         overwrite: whether results of shards that the source does not have may be removed.
@@ -157,14 +150,11 @@ class Results(Output[ShardScores]):
             self.finished = {path: done for path, done in self.finished.items() if done.scored == done.rows}
 
     def files(self, out: Path) -> list[Path]:
-        """Return no path, because the results stay in the files of the shards."""
+        """The results stay in the files of the shards."""
         return []
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if there are results of shards that the source does not have.
-
-        Otherwise their recordings would be in the scores.
-        """
+        """Raise :class:`InputError` if recordings would be scored that the source does not have."""
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
             raise InputError(
@@ -183,7 +173,7 @@ class Results(Output[ShardScores]):
 
     @contextmanager
     def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
-        """Yield the facts about finished shards. A shard without a stamp from the store counts as unchanged."""
+        """Yield facts about finished shards; one without a stamp from the store is unchanged."""
         facts = {done.shard: done for done in self.finished.values()}
         unknown = {address for address, shard in self.shards.items() if shard.stamp == UNKNOWN}
         stamps = {address: UNKNOWN if address in unknown else done.stamp for address, done in facts.items()}
@@ -193,7 +183,6 @@ class Results(Output[ShardScores]):
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
-        """Count the shards whose results :func:`write_results` wrote as finished."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
@@ -201,14 +190,12 @@ class Results(Output[ShardScores]):
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
-        """Remove the results of all shards except those at ``addresses``."""
         for path, done in list(self.finished.items()):
             if done.shard not in addresses:
                 path.unlink()
                 del self.finished[path]
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, Any]:
-        """Count the recordings of all shards, for the record."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}
@@ -228,11 +215,10 @@ def write_results(
 
     A missing value is null. The columns of the shard stand between ``address`` and ``seconds``.
 
-    The content is flushed to the disk now, the file's name only with the next record. If the power
-    fails in between, the results may be missing, and the next call scores the shard again.
+    The content is flushed now, the file's name only with the next record; after a power failure in
+    between, the next call may have to score the shard again.
 
     Args:
-        run: identity of the run.
         has_lists: whether a score is a list of numbers, such as logits of classes.
 
     Raises:
@@ -262,10 +248,7 @@ def write_results(
 
 
 def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardScores, list[_Result]]]:
-    """Read the results in ``out`` shard by shard, sorted by address.
-
-    Yields:
-        The facts about a shard, and its rows, whose scores are values of the ``judgement``.
+    """Yield the facts about each shard in ``out``, by address, and its rows.
 
     Raises:
         InputError: if a file is damaged; no file is skipped.
@@ -286,11 +269,10 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Join the results in ``out`` into one file in the format of their judgement; its record is ``{path}.json``.
+    """Join the results in ``out`` into one file in the format of their judgement, with its record.
 
-    Recordings are sorted by the address of their shard, and keep their order within it. Recordings
-    without a score are omitted; the record has the reasons for the first ten thousand of them, and
-    for all shards without results.
+    Shards are sorted by address. Recordings without a score are omitted; the record has the reasons
+    for the first ten thousand of them, and for all shards without results.
 
     Raises:
         InputError: if ``out`` has no scores, a damaged file, or other files than its record says;

@@ -64,9 +64,9 @@ def decode(
     """Decode ``source`` to 16 kHz mono in another process.
 
     Args:
-        full_wav: file to write with the samples for the detector (WAV of 32-bit floats).
-        player_wav: file to write for a player (WAV of 16-bit integers), or None.
-        num_samples: number of leading samples that are scored; None for all.
+        full_wav: file for the detector (WAV of 32-bit floats).
+        player_wav: file for a player (WAV of 16-bit integers), if any.
+        num_samples: leading samples that are scored; None for all.
         longest: largest accepted duration in seconds.
         check: called at once and several times a second; an exception from it ends the decoding.
 
@@ -112,7 +112,7 @@ def _decode_and_send(
     channels: ChannelsOfBoth,
     sender: Connection,
 ) -> None:
-    """Send duration and ``channels``, or an error text, from the separate process."""
+    """Send the result or an error text from the separate process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))

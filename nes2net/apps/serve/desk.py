@@ -44,7 +44,7 @@ Progress = Callable[[float, str], object]
 
 
 class Busy(InputError):
-    """A recording is refused, because as many recordings as allowed are waiting already."""
+    """As many recordings as allowed are waiting already."""
 
 
 class TooLarge(InputError):
@@ -57,12 +57,12 @@ class Closed(InputError):
 
 @dataclass(frozen=True)
 class Picture:
-    """Waveform and spectrogram of a recording, both in C columns over time."""
+    """Waveform and spectrogram in C columns over time."""
 
     low: np.ndarray
-    """(C,), the lowest sample of each column."""
+    """(C,), the lowest samples."""
     high: np.ndarray
-    """(C,), the highest sample of each column."""
+    """(C,), the highest samples."""
     spectrogram: bytes
     """PNG in grey, loud is black; from 0 Hz at the bottom to 8 kHz."""
 
@@ -75,7 +75,7 @@ class Scored:
     """None if the detector was not trained on segments."""
     picture: Picture | None = None
     token: str = ""
-    """Key in :attr:`Desk.player_files` of the file for a player, if there is one."""
+    """Key in :attr:`Desk.player_files`, if any."""
 
     def row(self) -> dict[str, Any]:
         """Return the row of `nes2net predict --track --json`, and the fake stretches beside a score."""
@@ -87,12 +87,11 @@ class Scored:
 
 
 class Desk:
-    """Scores recordings within limits; each recording is scored in the thread that calls :meth:`score`.
+    """Scores recordings within limits, in the threads that call :meth:`score`.
 
     Args:
         folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
             :meth:`withdraw`, or :meth:`tidy` some minutes after :meth:`offer`.
-        limits: limits for recordings; None for the defaults.
         decider: decides by a calibration; None for raw scores.
 
     Raises:
@@ -135,17 +134,15 @@ class Desk:
         self._closed.set()
 
     def finish(self) -> None:
-        """Refuse new recordings; the present recordings are still scored."""
+        """Refuse new recordings; present ones are still scored."""
         self.is_finishing = True
 
     @property
     def most_present(self) -> int:
-        """Largest number of recordings that may be present at once."""
         return self.limits.workers + self.limits.waiting
 
     @property
     def is_full(self) -> bool:
-        """Whether a further recording would be refused now."""
         return self.num_present >= self.most_present
 
     def busy_error(self) -> Busy:
@@ -167,12 +164,9 @@ class Desk:
         """Judge the file ``source`` as soon as a worker is free.
 
         Args:
-            name: name of the recording in the result.
             look: whether to make a picture, and a file for the player of the page.
-            channel: number of the channel to score, from 0; None for the mean of all.
-            judgement: name of the judgement. Beside scores, a detector trained on segments also
-                finds fake stretches.
-            progress: see :data:`Progress`.
+            channel: counted from 0; None for the mean of all.
+            judgement: beside scores, a detector trained on segments also finds fake stretches.
             check: called often; an exception from it ends the scoring.
 
         Raises:
@@ -222,7 +216,6 @@ class Desk:
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
-        """Name ``judgement`` comes from a request; only scores are decided on."""
         if judgement not in self._judges:
             self._judges[judgement] = Judge(self.detector, judgement)
         return self._judges[judgement]
@@ -243,14 +236,13 @@ class Desk:
         self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
-        """Remove these player files."""
         for token in tokens:
             self.player_files.pop(token, None)
             with suppress(OSError):  # Windows cannot remove a file while it is being sent
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove player files that were offered minutes ago; tests move the clock by ``later`` seconds."""
+        """Remove files offered minutes ago; tests move the clock by ``later`` seconds."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -258,7 +250,6 @@ class Desk:
 
     @contextmanager
     def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        """Make a folder for this context, with a name that begins with ``prefix``."""
         folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder

@@ -45,12 +45,11 @@ class Admitted(NamedTuple):
     """What an admitted request may hold."""
 
     room: int = 0
-    """Largest size of the body in bytes."""
+    """Bytes of the body."""
     parameters: Collection[str] = ()
     is_strict: bool = False
-    """Whether other parameters are refused instead of ignored."""
+    """Whether other parameters are refused, not ignored."""
     runs_inline_scripts: bool = False
-    """Whether the browser may run scripts that stand in the answer itself."""
 
 
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
@@ -62,14 +61,15 @@ Admit = Callable[[str, str], AbstractContextManager[Admitted]]
 class Guard:
     """ASGI middleware that checks every request before the page or the API gets it.
 
-    - A request must name this machine, and must not come from a page of another site
+    - It must name this machine, and must not come from a page of another site
       (:func:`nes2net.lib.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only the body of a form may be as long as an uploaded file. A form must hold files only,
-      because text fields would be kept in memory.
+    - Only a form may be as long as an uploaded file. It must hold files only, because text fields
+      would be kept in memory.
     - The application gets only known parameters and headers.
-    - The answers forbid the browser to load anything from other servers, and forbid other sites to
-      show the page in a frame.
+    - Answers forbid the browser to load anything from other servers, and other sites to show the
+      page
+      in a frame.
 
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
@@ -143,10 +143,7 @@ class Guard:
 
 
 class _Body:
-    """The body of a request, with limits on bytes and seconds; a form must hold files only.
-
-    The application receives the body by calling this object instead of ASGI's ``receive``.
-    """
+    """The body of a request, with limits on bytes and seconds; called instead of ASGI's ``receive``."""
 
     def __init__(self, receive: Any, patience: float) -> None:
         self.receive = receive
@@ -159,7 +156,7 @@ class _Body:
         self.allow(0)
 
     def allow(self, room: int) -> None:
-        """Allow a file of ``room`` bytes, and a few more bytes for the form around it."""
+        """Allow a file of ``room`` bytes, and some more for the form around it."""
         self.num_allowed = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
@@ -183,7 +180,7 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message before the deadline.
 
-        Once the body is complete, the only message says that the connection has ended, at any time.
+        After the body, the only message, without a deadline, says that the connection has ended.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -215,7 +212,7 @@ class _Form:
 
     @classmethod
     def from_content_type(cls, content_type: str) -> tuple[bytes, _Form | None]:
-        """Return the part of the header that is understood, and a check if it announces a form.
+        """Return the part of the header that is understood, and a check of a form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.
@@ -251,7 +248,6 @@ class _Form:
         self.value += data[start:end]
 
     def header_end(self) -> None:
-        """If the complete header describes the field, note whether the field is a file."""
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""

@@ -43,14 +43,12 @@ _GRACE = 2  # seconds within which answers must end after the server is stopped
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which the page is served, and the sites that may show the page."""
-
     host: str = "127.0.0.1"
     """Other machines cannot reach a loopback address."""
     port: int | None = None
     """None for the first free port from 7860 on."""
     names: Sequence[str] = ()
-    """Further host names of this machine that may stand in the page's address."""
+    """Further host names of this machine in the page's address."""
     frames: Sequence[str] = ()
     """Sites that may show the page in a frame."""
 
@@ -68,15 +66,12 @@ def serve(
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
-    Ctrl-C ends the server at once, SIGTERM or SIGHUP after the present recordings are scored; a
-    second signal ends it at once.
+    Ctrl-C or a second signal ends the server at once, the first SIGTERM or SIGHUP after the present
+    recordings are scored.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
-        decider: decides by a calibration, which must be made for this detector; None for raw
-            scores.
-        loading: how to load the detector; None for the defaults.
-        limits: limits for recordings; None for the defaults.
+        decider: decides by a calibration of this detector; None for raw scores.
         stop: notes signals while the server starts.
 
     Raises:
@@ -128,10 +123,7 @@ def serve(
 
 @contextmanager
 def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
-    """Answer requests with status 503 while the detector is loaded in this context.
-
-    ``listener`` stays open.
-    """
+    """Answer with status 503 while the detector is loaded; ``listener`` stays open."""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         content = {"status": "loading", "model": printable(model)}
@@ -154,7 +146,6 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs ``app``, and ``settings``."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
@@ -168,10 +159,7 @@ def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
 
 
 class _TimedProtocol(H11Protocol):
-    """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end.
-
-    The listener may cut off a connection without a request.
-    """
+    """Closes a connection if the head of a request takes too long; uvicorn would wait without end."""
 
     timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
 
@@ -181,7 +169,7 @@ class _TimedProtocol(H11Protocol):
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer once the head of a request is complete; until then, start it unless it runs."""
+        """Stop the timer once the head of a request is complete."""
         super().data_received(data)
         if self._has_request():
             Listener.served.add(self.socket)
@@ -198,7 +186,7 @@ class _TimedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _should_upgrade(self) -> bool:
-        """WebSockets are not served; the request is answered like any other."""
+        """WebSockets are not served."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

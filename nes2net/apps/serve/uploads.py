@@ -19,8 +19,6 @@ from nes2net.lib.terminal import printable
 
 @dataclass(frozen=True)
 class Upload:
-    """A recording that a request has sent."""
-
     name: str
     """Name that can be shown; never a path."""
     file: UploadFile
@@ -45,7 +43,7 @@ async def one_upload(
     request: Request,
     file: Annotated[UploadFile, File(description="The recording, in any format that libsndfile or FFmpeg reads.")],
 ) -> Upload:
-    """Return the recording of a request, as a dependency of routes.
+    """Return the recording, as a dependency of routes.
 
     Raises:
         HTTPException: if the form has further fields.
