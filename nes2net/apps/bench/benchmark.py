@@ -1,7 +1,4 @@
-"""Measure the speed of a detector on this machine, by stage.
-
-The stages are decoding, the front-end, the back-end, and everything from files to scores.
-"""
+"""Measure the speed of a detector's stages: decoding, front-end, back-end, files to scores."""
 
 from __future__ import annotations
 

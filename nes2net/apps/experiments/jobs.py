@@ -171,7 +171,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, newer than the checkpoints, and of this job's trials and checkpoints."""
+        """Whether the scores are complete, newer than the checkpoints, and of the same trials."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
             return False

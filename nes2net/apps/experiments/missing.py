@@ -104,7 +104,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Caches :func:`missing_part` and :func:`missing_keys`, because searching a large corpus takes long."""
+    """Caches :func:`missing_part` and :func:`missing_keys`, because a search may take long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)

@@ -38,7 +38,7 @@ class System:
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that one process does: a training, or the rest of one average. ``needs`` names the task before."""
+    """A training, or the other jobs of one average; one process does them after the task ``needs``."""
 
     name: str
     jobs: list[Job]
@@ -145,7 +145,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
 
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
-    """Map each left-out corpus to the set with its alias, or else all its sets; else None to all.
+    """Return alias → names of the evaluation sets; without `leave_one_out`, None → all sets.
 
     Raises:
         InputError: if fewer than two corpora are for training, if a left-out corpus has no set, or

@@ -1,4 +1,4 @@
-"""Reproduce a published result: train if necessary, score, evaluate, and compare figures and conditions."""
+"""Reproduce a published result: train if necessary, score, evaluate and compare."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass
 class Conditions:
-    """Conditions, in words, of which any of ``differences`` prevents a verdict."""
+    """Compared conditions, in words. There is a verdict only without ``differences``."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)

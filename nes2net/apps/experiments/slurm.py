@@ -95,7 +95,7 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
-        """``condition`` says in Slurm's words when the jobs ``before`` are over; ``local`` waits here."""
+        """``condition``, in Slurm's words, when to begin after ``before``; ``local`` waits here."""
         names = [task for task in names if task not in active]
         if not names:
             return

@@ -1,4 +1,4 @@
-"""Explain a score: which parts of a recording, in time and in frequency, move it, and which layers count.
+"""Explain a score: which stretches, bands and layers move it.
 
 In reading order: ``explain`` is the entry point. ``subject`` removes parts of a recording and
 scores the rest. ``occlusion`` and ``gradients`` compute a ``relevance``, which ``faithfulness``

@@ -1,4 +1,4 @@
-"""Explain the score of a recording by its relevant parts and the weights of the layers, and check the explanation."""
+"""Explain a score by relevant parts of the recording and weights of the layers, and check it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Check:
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change; for a mean of 0, ±inf, or 0 without a change."""
+        """Change by mean random change; for a mean of 0, ±inf, or 0 without a change."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean

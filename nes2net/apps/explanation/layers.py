@@ -31,10 +31,10 @@ class Layers:
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """Return the weights of the hidden states in the aggregation, or in a back-end that reads all layers.
+    """Return the weights of the hidden states in the aggregation or the back-end.
 
-    None if there are none, or only one state. The magnitudes of the states can differ by a factor
-    of 100, so a weight alone says little; :attr:`Layers.shares` includes them.
+    None without such weights, or with only one state. The magnitudes of the states can differ by a
+    factor of 100, so a weight alone says little; :attr:`Layers.shares` includes them.
     """
     detector = subject.detector
     if detector.frontend.num_layers < 2:

@@ -170,6 +170,6 @@ class Subject:
         return np.array(scores)
 
     def changes(self, grid: Removable, cells: NDArray, score: float) -> NDArray:
-        """Return by how much removing each set of ``cells`` (K×F×T booleans) lowers ``score``, (K,)."""
+        """Return by how much removing each of ``cells`` (K×F×T booleans) lowers ``score``, (K,)."""
         batches = (cells[start : start + self.batch_size] for start in range(0, len(cells), self.batch_size))
         return score - np.concatenate([self.scores(grid.without(batch)) for batch in batches])

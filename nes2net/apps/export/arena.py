@@ -98,8 +98,8 @@ class ArenaModel:
         Only recordings of equal length share a batch, which changes a score by at most 1e-6.
 
         Args:
-            audios: arrays (N,) or (channels, N), averaged, of floats in [−1, 1]. The client gives
-                float32 at 16 kHz; other rates are resampled.
+            audios: floats in [−1, 1], (N,) or (channels, N); channels are averaged. The client
+                gives float32 at 16 kHz; other rates are resampled.
             srs: sample rates in Hz.
 
         Raises:

@@ -72,6 +72,6 @@ def translations() -> dict[Callable, Callable]:
 
 
 def _fourier_basis(length: int) -> np.ndarray:
-    """Return exp(−2πi·n·k/length) as length×bins×2 float32 (real, imaginary), computed in float64."""
+    """exp(−2πi·n·k/length) as length×bins×2 float32 (real, imaginary), computed in float64."""
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Write a folder that becomes a Hugging Face Space by `git push`: a detector with the page of `nes2net serve`."""
+"""Write a folder for a Hugging Face Space: a detector with the page of `nes2net serve`."""
 
 from __future__ import annotations
 

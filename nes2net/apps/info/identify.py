@@ -63,7 +63,7 @@ class Identity:
     For a front-end without a detector, its published sizes.
     """
     config: dict[str, Any] = field(default_factory=dict)
-    """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if unknown."""
+    """``{"frontend": …}`` for a front-end without a detector; empty if unknown."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """With buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)

@@ -1,4 +1,4 @@
-"""Describe every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and results."""
+"""Describe every name that ``nes2net info`` knows, such as recipes, models, parts and corpora."""
 
 from __future__ import annotations
 
@@ -394,7 +394,7 @@ def recipe_sheet(name: str) -> Sheet:
 
 
 def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
-    """Describe model, data, changed keys and what the recipe's file ``notes``."""
+    """Describe model, data and changed keys; ``notes`` are about the recipe's file."""
     notes = notes or RecipeNotes()
     names = corpora.names()
     checked = "CORPUS"

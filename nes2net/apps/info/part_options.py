@@ -1,4 +1,4 @@
-"""The options of parts as rows of tables, with the types, ranges and meanings that constructors declare."""
+"""Tabulate the options of parts with their declared types, ranges and meanings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return a row for each option of a part, with ``option``, ``takes``, ``default`` and ``meaning``."""
+    """Return ``option``, ``takes``, ``default`` and ``meaning`` of each option of a part."""
     return rows_of(registry.get(name), registry.given)
 
 

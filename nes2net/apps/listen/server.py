@@ -146,7 +146,7 @@ class Server:
             return [listening for listening, _ in self._running.values()]
 
     def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse a handshake from a page of another site, or addressed to another machine; None accepts it."""
+        """Refuse a handshake from another site's page, or to another machine; None accepts it."""
         if self._is_stopped:
             return connection.respond(503, "the server is being stopped\n")
         headers: dict[str, str] = {}
@@ -187,7 +187,7 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Raise errors of a session, which is kept in ``_parked`` if the connection is lost.
+        """Keep the session in ``_parked`` if its connection is lost.
 
         Raises:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.

@@ -1,4 +1,4 @@
-"""Open sources of live audio: a pipe of raw samples, a recording played in real time, or the microphone."""
+"""Open a source of live audio: raw samples, a recording in real time, or the microphone."""
 
 from __future__ import annotations
 

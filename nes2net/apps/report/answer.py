@@ -82,13 +82,13 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
 
 
 def stretch_of(judged: Judged[float]) -> Stretch | None:
-    """Return the part with the most evidence against bona fide; None if the decision is "cannot tell"."""
+    """Return the part with the most evidence against bona fide; None for "cannot tell"."""
     along = judged.along
     return None if along is None or along.decision == CANNOT_TELL else along.stretch
 
 
 def decided_windows(judged: Judged[float]) -> NDArray:
-    """(K,), windows with enough speech; none for an unfit recording."""
+    """Return (K,) booleans: windows with enough speech; none if the recording is unfit."""
     track = judged.track
     assert track is not None and track.speech is not None
     return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
@@ -97,7 +97,7 @@ def decided_windows(judged: Judged[float]) -> NDArray:
 def percent(share: float) -> str:
     """Write a share in percent, with a no-break space; shares near 0 and 100 % get more digits.
 
-    >>> [percent(share).replace(" ", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
+    >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
     ['73 %', '98.8 %', '100 %', '0.04 %']
     """
     number = f"{100 * share:.2g}"

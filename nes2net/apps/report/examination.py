@@ -46,7 +46,7 @@ class AudioFile(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> AudioFile:
-        """Decode the whole file, which also shows whether it is damaged; ``channel`` counts from 0, None: mean of all.
+        """Decode the whole file, to know whether it is damaged.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
@@ -84,9 +84,9 @@ class Examination:
     """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
     detector: Facts
     for_experts: list[str]
-    """Sentences that say how the recording was scored, and what the numbers mean."""
+    """How the recording was scored, and what the numbers mean, in sentences."""
     doubts: list[str]
-    """Sentences that say what makes the decision uncertain."""
+    """What makes the decision uncertain, in sentences."""
     published: list[str]
     """Published figures of the detector."""
     fakes: FrameScores | None

@@ -1,4 +1,4 @@
-"""Draw the picture of a report: waveform, spectrogram, the detector's answer for each window, and fake stretches."""
+"""Draw the picture of a report: waveform, spectrogram, windows, and fake stretches."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group the rows by family, such as ``mp3`` → rows of ``mp3:8`` and ``mp3:16``, and keep their order."""
+    """Group rows by family, in order: ``mp3`` → rows of ``mp3:8`` and ``mp3:16``."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         families.setdefault(row.labels["condition"].partition(":")[0], []).append(row)

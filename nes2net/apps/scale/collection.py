@@ -1,4 +1,4 @@
-"""Score a collection shard by shard into a folder of results; the same call resumes after an interruption."""
+"""Score a collection shard by shard into a folder of results, resuming after an interruption."""
 
 from __future__ import annotations
 

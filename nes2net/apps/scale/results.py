@@ -59,7 +59,7 @@ class ShardScores(BaseModel):
 
 
 class CollectionRecord(Record):
-    """The record of a collection. Its ``failures`` say why shards have no results, as address → reason."""
+    """The record of a collection; ``failures`` are address → why the shard has no results."""
 
     shards: Natural = 0
     scored: Natural = 0
@@ -154,7 +154,7 @@ class Results(Output[ShardScores]):
         return []
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if recordings would be scored that the source does not have."""
+        """Raise :class:`InputError` if there are results of shards that the source lacks."""
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
             raise InputError(

@@ -1,4 +1,4 @@
-"""List the shards of a source: Parquet, Arrow and tar files, and lists of recordings, here or in an object store."""
+"""List the shards of a source: Parquet, Arrow and tar files, and lists of recordings."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Shard:
     """Recordings that are scored together, with results in one file."""
 
     address: str
-    """Path or URL of the file; for a part of a list, the path of the list and the number of the first recording."""
+    """Path or URL of the file, or of a list, with the number of the part's first recording."""
     stamp: str
     """Text that changes if the file, or the part of the list, changes."""
     name: str = ""
-    """Path relative to the source, which becomes part of the id of a recording without an id."""
+    """Path relative to the source, part of the id of a recording without an id."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 

@@ -45,7 +45,7 @@ _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
 def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
-    """Build the web application: the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
+    """Build the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
 
     Args:
         model: name of the detector on the page.
@@ -157,7 +157,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
 
 def _route_of(path: str) -> str:
-    """Return the name of the route that answers ``path``, or ``"other"``.
+    """Return the route of ``path``, or ``"other"``.
 
     >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
     ('/heard/', '/api/score', 'other')

@@ -25,7 +25,7 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bound
 
 @dataclass
 class RecordingTimes:
-    """The times of a recording: its arrival at the server, the beginning of its scoring, and its duration."""
+    """When a recording arrived, when its scoring began, and how long it lasts."""
 
     arrived: float
     """By the monotonic clock."""

@@ -1,4 +1,4 @@
-"""Answer the page: lines of JSON tell how far a recording is scored, and then what the page shows of it."""
+"""Answer the page in lines of JSON: progress, then what the page shows of a recording."""
 
 from __future__ import annotations
 
