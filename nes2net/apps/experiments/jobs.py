@@ -302,7 +302,7 @@ class EvaluateJob(Job):
     def is_done(self) -> bool:
         """Whether the report has the present settings, and its input files have not changed since.
 
-        Except the scores, they may be missing by now.
+        Except for the score file, input files may be missing by now.
         """
         report = self.read()
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:

@@ -37,8 +37,8 @@ def occlude(
     A part's relevance is ``score``, of the whole recording, minus the score without the part. The
     coarse pass removes windows of time, bands, and large blocks of cells; then the small blocks of
     large blocks with at least a quarter of the largest relevance are removed. A time bin has the
-    mean over the windows that cover it. A small block that was not removed has an equal share of
-    its large block.
+    mean over the windows that cover it, a cell the relevance of its small block. A small block that
+    was not removed has an equal share of its large block's relevance.
 
     Args:
         after_coarse_pass: called with the relevance so far, and the number of small blocks that

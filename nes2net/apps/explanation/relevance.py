@@ -44,8 +44,8 @@ class Relevance:
     def stretches(self) -> list[Part]:
         """Return up to three stretches of time that move the score most, strongest first.
 
-        A stretch joins bins of one direction with at least a quarter of the largest relevance. It
-        has their sum if relevance is additive, otherwise the strongest.
+        A stretch joins bins of one direction with at least a quarter of the largest relevance. Its
+        relevance is their sum if additive, otherwise the strongest.
         """
         return self._strongest_parts(self.times, self.over_time, join_neighbours=True)
 

@@ -67,9 +67,8 @@ class Guard:
     - Only a form may be as long as an uploaded file. It must hold files only, because text fields
       would be kept in memory.
     - The application gets only known parameters and headers.
-    - Answers forbid the browser to load anything from other servers, and other sites to show the
-      page
-      in a frame.
+    - Answers forbid the browser to load anything from other servers, and other sites to
+      show the page in a frame.
 
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
