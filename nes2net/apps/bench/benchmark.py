@@ -1,7 +1,4 @@
-"""Measure the speed of a detector on this machine, by stage.
-
-The stages are decoding, the front-end, the back-end, and everything from files to scores.
-"""
+"""Measure the speed of a detector's stages: decoding, front-end, back-end, files to scores."""
 
 from __future__ import annotations
 
@@ -43,26 +40,24 @@ _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Measured:
-    """The speed of one stage, measured in several rounds; a round runs the stage once."""
+    """The speed of one stage; a round runs the stage once."""
 
     stage: str
     seconds: float
-    """Median duration of a round."""
+    """Median of the rounds."""
     utterances: int
-    """Number of utterances in a round."""
+    """Per round."""
     audio: float
-    """Seconds of audio in a round."""
+    """Seconds per round."""
     flops: float | None = None
-    """Floating-point operations of a round; None if they are not counted."""
+    """Per round; None if not counted."""
 
     @property
     def per_second(self) -> float:
-        """Number of utterances that the stage processes per second."""
         return self.utterances / self.seconds
 
     @property
     def times_real_time(self) -> float:
-        """Seconds of audio that the stage processes per second."""
         return self.audio / self.seconds
 
 
@@ -79,9 +74,8 @@ def measure(
     Args:
         files: recordings to decode and score, repeated to fill a batch.
         num_samples: number of leading samples to score, at 16 kHz.
-        batch_sizes: batch sizes to measure.
-        num_workers: number of worker processes, which read files while other files are scored; None
-            for the default of :func:`nes2net.scoring.corpus.judge_trials`.
+        num_workers: processes that read files; None for the default of
+            :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
         The speed of each stage, and the speed of a matrix product in FLOP/s.
@@ -147,18 +141,13 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Compute all scores by iterating over the results: a score is computed only when its result is asked for.
-
-    Raises:
-        InputError: if a file has no score.
-    """
     for result in batch_results:
         for name, reason in result.failures.items():
             raise InputError(f"{name}: {reason}")
 
 
 def speed_table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
-    """Write the speeds of the stages as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
+    """Write the speeds as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
     for stage in measured:
         speed = share = "–"
@@ -175,7 +164,7 @@ def speed_table(measured: Sequence[Measured], product: float, detector: Detector
 
 
 def environment(detector: Detector) -> list[str]:
-    """Describe the versions and the hardware on which the speeds depend, as lines of a Markdown list."""
+    """Describe versions and hardware as lines of a Markdown list."""
     lines = [
         f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",

@@ -19,7 +19,6 @@ from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
-    """List the missing inputs of ``jobs``, without repetitions."""
     findings: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
@@ -29,14 +28,7 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
-    """Describe how much of an experiment is done, in tables for a terminal.
-
-    The lines show how many seeds of each system are measured, how much work is left, and all jobs.
-
-    Args:
-        unfinished_jobs: the jobs of ``plan`` that are not done.
-    """
-    # Count the measured seeds of each system.
+    """Describe measured seeds, work left and all jobs, for a terminal."""
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -46,7 +38,6 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
-    # List the state of each job.
     rows = [["job", "state"]]
     for job in plan.jobs:
         rows.append([job.name, "to do" if job in unfinished_jobs else "done"])
@@ -58,16 +49,11 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
 def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     """Write the description of the experiment, and its result as HTML, JSON, LaTeX and Markdown.
 
-    Returns:
-        The result, and the paths of its files.
-
     Raises:
-        InputError: if no figure is measured yet, if a report is damaged, or if a file cannot be
-            written.
+        InputError: if no figure is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
     unfinished_jobs = unfinished(plan.jobs)
-    # Read the measured figures.
     measurements = []
     incomplete = []
     for system in plan.systems:

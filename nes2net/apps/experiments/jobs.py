@@ -1,9 +1,7 @@
 """The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
-To tell whether it is done, a job reads only records, timestamps and checksums of small files; it
-loads no detector, and decodes no recording. To do its work, a job calls the same functions as
-the commands (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
-These functions check the contents of files, and resume earlier work.
+This is decided from records, timestamps and checksums of small files, without loading a detector.
+The work is done by the functions behind the commands, which check files and resume earlier work.
 """
 
 from __future__ import annotations
@@ -49,10 +47,9 @@ from nes2net.version import __version__
 
 @dataclass(frozen=True)
 class Machine:
-    """Settings for this machine, which change no result.
+    """Settings of this machine, which change no result.
 
-    Scoring uses ``batch_size`` and ``num_workers``. With ``overwrite``, scores are replaced if the
-    recordings have changed, or if the scores were computed on another device.
+    ``overwrite`` replaces scores of changed recordings or of another device.
     """
 
     device: str
@@ -65,9 +62,8 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` is the name of the grid point in tables. The name consists of the values at this point
-    of the grid; the name is empty if the experiment has no grid. ``sets`` has the names of the
-    evaluation sets on which detectors of the run are scored.
+    ``point`` has the values at this point of the grid, if any. ``sets`` names the evaluation sets
+    to score.
     """
 
     name: str
@@ -78,11 +74,10 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The run folder."""
         return path_below(self.recipe.output, self.recipe.tag)
 
     def history(self) -> list[Row]:
-        """Read the history of the run, one row for each finished epoch; [] before the first epoch has ended."""
+        """One row for each finished epoch, if any."""
         path = self.folder / HISTORY_FILE
         if is_absent(path):
             return []
@@ -91,9 +86,9 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs. If ``needs`` is a job, that job has to be done first.
+    """A piece of work, to be done after the job ``needs``.
 
-    ``name`` consists of the action and its subject, such as ``score seed1 best3 LA``.
+    ``name`` is action and subject, such as ``score seed1 best3 LA``.
     """
 
     name: str
@@ -110,16 +105,14 @@ class Job(ABC):
 
     @abstractmethod
     def do(self, machine: Machine) -> None:
-        """Do the job; resume it if an earlier call was interrupted."""
+        """Do or resume the job."""
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List the missing inputs of the job; outputs of other jobs do not count as missing."""
+        """List the missing inputs, except outputs of other jobs."""
 
 
 class TrainJob(Job):
-    """Trains a run."""
-
     def is_done(self) -> bool:
         """Whether all epochs are done, or the training has stopped early.
 
@@ -137,21 +130,16 @@ class TrainJob(Job):
         return selection.is_done
 
     def do(self, machine: Machine) -> None:
-        """Train the run."""
         _load_detector.cache_clear()  # forget the detector of the last scoring, to free its memory
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
-        """List the missing inputs of training."""
         return missing_for_training(self.run.recipe, self.run.recipe.name, search)
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Scores an evaluation set, and writes the file ``scores``.
-
-    The detector is the best checkpoint of a run, or the average of its best checkpoints.
-    """
+    """Scores an evaluation set by the best checkpoint of a run, or an average of the best."""
 
     average: Average
     tested: EvaluationSet
@@ -159,14 +147,11 @@ class ScoreJob(Job):
 
     @property
     def part(self) -> Part:
-        """The part of a corpus that is scored."""
         tested = self.tested
         return Part(tested.corpus, tested.root, tested.split, tested.protocols)
 
     def checkpoints(self) -> list[Path]:
-        """Return the paths of the checkpoints of the best epochs; if there are several, their average comes last.
-
-        The last path is the checkpoint that is scored.
+        """Return the best checkpoints, then their average, if any; the last path is scored.
 
         Raises:
             InputError: if the run has fewer saved epochs than ``average.best``.
@@ -180,14 +165,13 @@ class ScoreJob(Job):
         return files
 
     def record(self) -> Record | None:
-        """Read the record of the score file; None if the score file or the record is missing."""
         path = record_path(self.scores)
         if not self.scores.is_file() or is_absent(path):
             return None
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, newer than the checkpoints, and of this job's trials and checkpoints."""
+        """Whether the scores are complete, newer than the checkpoints, and of the same trials."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._record_differs(record):
             return False
@@ -197,7 +181,6 @@ class ScoreJob(Job):
         return sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
-        """Average checkpoints if necessary, and score the evaluation set."""
         tested = self.tested
         average = self.average
         record = self.record()
@@ -228,7 +211,6 @@ class ScoreJob(Job):
         os.utime(self.scores, follow_symlinks=False)
 
     def _num_samples(self) -> int | None:
-        """Return the number of leading samples to score; None for whole utterances."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
         protocols: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
@@ -236,12 +218,7 @@ class ScoreJob(Job):
         return samples_to_score(provenance, requested, corpora.get(tested.corpus).test_samples).num_samples
 
     def _record_differs(self, record: Record, detector: Detector | None = None) -> bool:
-        """Whether the checkpoint, the trials or the settings in ``record`` differ from this job's.
-
-        Args:
-            detector: the loaded detector, whose weights are compared with the fingerprint in the
-                record; None to skip this comparison.
-        """
+        """Whether checkpoint, trials, settings or the fingerprint of ``detector`` differ."""
         # Compare only the last two parts of the path: the name of the run folder identifies the settings, but a run
         # folder may have been moved.
         if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
@@ -257,10 +234,7 @@ class ScoreJob(Job):
         return not Claim(self.scores, record.run | expected, record.run).is_same
 
     def missing(self, search: Search) -> list[Finding]:
-        """List the missing files of the evaluation set.
-
-        With `allow_partial`, missing files count only if nothing can be scored without them.
-        """
+        """List missing files; with `allow_partial`, only if nothing can be scored without them."""
         findings = search.part(self.part)
         if self.tested.allow_partial:
             return [finding for finding in findings if not finding.spares_some]
@@ -269,17 +243,12 @@ class ScoreJob(Job):
 
 @lru_cache(1)
 def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
-    """Load a detector, or return the detector of the last call if all arguments are the same.
-
-    Args:
-        _changed: time of the last change of the checkpoint. Only the cache uses this argument.
-    """
+    """Cache the last detector until ``_changed``, the checkpoint's timestamp, differs."""
     return Detector.from_pretrained(checkpoint, device)
 
 
 @cache
 def _trials_digest(corpus_part: Part) -> str | None:
-    """Return the digest of the trials in a part of a corpus; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         return recordings_digest(corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols))
@@ -288,7 +257,7 @@ def _trials_digest(corpus_part: Part) -> str | None:
 
 
 class ReportFile(BaseModel):
-    """The part of a report's JSON file that is read here: its settings, its input files, and its figures."""
+    """The settings, input files and figures in a report's JSON file."""
 
     asked: dict[str, Any]
     inputs: list[dict[str, str]]
@@ -297,11 +266,10 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside the page.
+    """Evaluates a score file: writes the report ``page``, and a ``.json`` file beside it.
 
-    ``needs`` is the job that scores. Several evaluations may share the scores of one job. These
-    evaluations may use different labels and exclude different trials, so the evaluation set of the
-    scoring job, ``needs.tested``, may differ from ``tested``.
+    Several evaluations may share the scores of ``needs`` with different labels and excluded trials,
+    so ``needs.tested`` may differ from ``tested``.
     """
 
     needs: ScoreJob
@@ -310,7 +278,7 @@ class EvaluateJob(Job):
     page: Path
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings of the evaluation. Settings and input files together determine the figures."""
+        """Return what, together with the input files, determines the figures."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
@@ -321,7 +289,7 @@ class EvaluateJob(Job):
         }
 
     def read(self) -> ReportFile | None:
-        """Read the JSON file of the report; None if it has not been written yet.
+        """Read the report's JSON file, if there is one.
 
         Raises:
             InputError: if the file is damaged.
@@ -332,9 +300,9 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report was made with the present settings, and its input files have not changed since.
+        """Whether the report has the present settings, and its input files have not changed since.
 
-        The file of the scores must still exist. The other input files may be missing by now.
+        Except for the score file, input files may be missing by now.
         """
         report = self.read()
         if report is None or not Claim(self.page, self.settings(), report.asked, self.page.is_file()).is_done:
@@ -348,7 +316,6 @@ class EvaluateJob(Job):
         return scores == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:
-        """Evaluate the scores, and write the report."""
         tested = self.tested
         scoring = self.needs
         result = evaluate_systems(
@@ -388,18 +355,13 @@ class EvaluateJob(Job):
         Pages(self.page, self.page.with_suffix(".json")).write(replace(result, header=header))
 
     def missing(self, search: Search) -> list[Finding]:
-        """Report missing labels: return one finding, or an empty list if the labels can be read."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
+    """Select jobs that are not done, need such a job, or whose check raises an error.
 
-    If the check of a job raises an error, the job counts as not done; the error appears again when
-    the job runs.
-
-    Args:
-        jobs: the jobs in order, such that a job comes after the job that it needs.
+    Each job must come after the job that it needs.
     """
     unfinished_jobs = []
     for job in jobs:

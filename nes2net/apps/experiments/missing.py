@@ -1,4 +1,4 @@
-"""Find missing inputs (recordings, protocols, keys, pre-training files), and say where to get each input."""
+"""Find missing inputs (recordings, protocols, keys, pre-training files), and say where to get them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ def training_parts(recipe: Recipe) -> list[Part]:
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
-    """List the missing inputs of training by ``recipe``: recordings, protocols, and files with weights to start from.
+    """List missing recordings, protocols and files with weights to start from.
 
-    Args:
-        name: file name of the recipe, for the commands that the findings suggest.
-        search: object that remembers the results of earlier searches; None for a new object.
+    ``name`` is the recipe's file name in suggested commands.
     """
     search = search or Search()
     missing = []
@@ -67,11 +65,10 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(corpus_part: Part) -> list[Finding]:
-    """List a missing protocol and missing recordings of a part of a corpus.
+    """List a missing protocol and missing recordings.
 
-    An unknown corpus, or a corpus whose folder is not named, counts as missing, too. The list is
-    empty for a corpus on the Hugging Face hub, because such a corpus is downloaded when it is
-    needed.
+    An unknown corpus or unnamed folder counts, too, but not a corpus on the Hugging Face hub, which
+    is downloaded when needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -94,14 +91,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """Return a finding if the keys (labels) of a phase of a corpus are missing or cannot be read.
-
-    The list is empty if the keys can be read, or if the corpus is unknown.
-
-    Args:
-        name: name of the corpus.
-        keys: file or folder of the keys.
-    """
+    """Return a finding if the labels cannot be read; none for an unknown corpus."""
     corpus = corpora.find(name)
     if corpus is None:
         return []
@@ -114,11 +104,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Finds missing inputs and remembers the results, because looking for the files of a large corpus takes long.
-
-    ``part`` calls :func:`missing_part` and caches the results. ``keys`` calls :func:`missing_keys`
-    and caches the results.
-    """
+    """Caches :func:`missing_part` and :func:`missing_keys`, because a search may take long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)
@@ -129,11 +115,10 @@ class Search:
 class Paths:
     """The files and folders of a reproduction.
 
-    ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. Scores and reports are written to ``out``, trainings to the folder ``training`` beside
-    ``out``, where all rows of a recipe share one. If ``keys`` or ``protocols`` is None, they are in
-    the folder of the corpus. If ``recipe`` or ``ssl_checkpoint`` is None, the row's recipe and its
-    pre-trained front-end are used. ``checkpoint`` is a detector or a run folder; if it is None, the
+    ``data`` has all corpora, perhaps in subfolders with their registered names. Scores and reports
+    go to ``out``, trainings to the folder ``training`` beside it, where all rows of a recipe share
+    one. By default, ``keys`` and ``protocols`` are in the folder of the corpus, and ``recipe`` and
+    ``ssl_checkpoint`` are those of the row. Without ``checkpoint``, a detector or a run folder, the
     detector is trained.
     """
 
@@ -146,31 +131,24 @@ class Paths:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """Return the folder of ``corpus``: the subfolder of ``data`` with this name, or else ``data`` itself."""
+        """Return the subfolder named like the corpus, or else ``data``."""
         folder = self.data / corpus
         return folder if folder.is_dir() else self.data
 
     def key(self, row: PublishedRow) -> Path:
-        """Return the file or folder of the labels of ``row``."""
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """Return the path of the recipe that trains ``row``; None if there is no recipe."""
         if self.recipe is not None or row.recipe is None:
             return self.recipe
         return recipe_path(row.recipe)
 
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List the missing inputs of a reproduction of ``row``.
-
-    If no checkpoint is given, the list includes the missing inputs of the training. If an input of
-    the training is missing, the list also says where to get a checkpoint.
-    """
+    """List the missing inputs; if the training lacks any, also where to get a checkpoint."""
     released = row.obtain
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    # Look for the checkpoint, or for the inputs of its training.
     path = paths.recipe_of(row)
     missing = list[Finding]()
     if paths.checkpoint is not None:
@@ -192,7 +170,6 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    # Check the recordings and labels to evaluate on.
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
@@ -214,6 +191,6 @@ def recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 
 def recipe_path(recipe: str) -> Path:
-    """Return the path of the ``recipe`` of a row: a packaged recipe with this file name, or else any file."""
+    """Return a packaged recipe with this file name, or else any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)

@@ -26,24 +26,19 @@ _MOST_EVALUATIONS = 10_000
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints that is scored."""
+    """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints to score."""
 
     point: str
     average: Average
 
     @property
     def title(self) -> str:
-        """The name of the row."""
         return ", ".join(filter(None, (self.point, self.average.words)))
 
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that one process does one after another.
-
-    The jobs train a run, or they score and evaluate one average of a run. ``needs`` is the name of
-    the task that must be done first, or None.
-    """
+    """A training, or the other jobs of one average; one process does them after the task ``needs``."""
 
     name: str
     jobs: list[Job]
@@ -52,15 +47,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs and jobs of an experiment; ``out`` is the folder of the experiment's files."""
-
     experiment: Experiment
     out: Path
     runs: list[Run]
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The tasks of all runs: for each run the training, then a task for each average of checkpoints."""
+        """For each run the training, then a task for each average of checkpoints."""
         tasks = []
         for run in self.runs:
             training = TrainJob(f"train {run.name}", run, None)
@@ -90,29 +83,27 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs in order: a job comes after the job that it needs."""
+        """All jobs; each comes after the job that it needs."""
         return list(itertools.chain.from_iterable(task.jobs for task in self.tasks))
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return the evaluation sets of ``run``: all sets, or the sets of the corpus that the training leaves out."""
+        """Return all evaluation sets, or those of the corpus that the training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
     def systems(self) -> list[System]:
-        """The systems, which are the rows of the table: each grid point with each average of checkpoints."""
         systems = []
         for point in dict.fromkeys(run.point for run in self.runs):
             systems += [System(point, average) for average in self.experiment.averages]
         return systems
 
     def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
-        """Return the jobs that evaluate ``system`` on the set ``tested``, one for each seed."""
         jobs = [job for job in self.jobs if isinstance(job, EvaluateJob) and job.tested == tested]
         return [job for job in jobs if System(job.run.point, job.needs.average) == system]
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
-    """Plan the runs of ``experiment``; the files of all runs go to the folder ``out``.
+    """Plan the runs of ``experiment``.
 
     Raises:
         InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
@@ -129,7 +120,6 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
-    # Make a run for each grid point, left-out corpus and seed.
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))
@@ -155,14 +145,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
 
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
-    """Assign evaluation sets to the corpora that training leaves out in turn.
-
-    The evaluation set of a left-out corpus is the set whose name equals the alias of the corpus. If
-    no set has this name, all sets of the same corpus are used.
-
-    Returns:
-        A mapping: alias of a left-out corpus → names of its evaluation sets. Without
-        `leave_one_out`, the only key is None, and its value has the names of all sets.
+    """Return alias → names of the evaluation sets; without `leave_one_out`, None → all sets.
 
     Raises:
         InputError: if fewer than two corpora are for training, if a left-out corpus has no set, or
@@ -198,7 +181,6 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a recipe's key, such as ``lr`` of ``train.lr``; return "" for the key "recipe"."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
@@ -211,7 +193,6 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Make a folder name from a grid point and a left-out corpus; a long or unusual name is cut and gets a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -1,4 +1,4 @@
-"""Reproduce a published result: train if necessary, score, evaluate, and compare figures and conditions."""
+"""Reproduce a published result: train if necessary, score, evaluate and compare."""
 
 from __future__ import annotations
 
@@ -51,23 +51,14 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass
 class Conditions:
-    """The comparison of the conditions of a measurement with the published conditions, in words.
-
-    ``differences`` has the conditions that differ; if a condition differs, there is no verdict.
-    ``unchecked`` has the conditions that could not be compared, so they may differ.
-    """
+    """Compared conditions, in words. There is a verdict only without ``differences``."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
 
 def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, keys: Path) -> Conditions:
-    """Compare the conditions of a measurement with the conditions of ``row``.
-
-    Args:
-        config: architecture of the measured detector, :attr:`nes2net.detector.Detector.config`.
-        evaluation: evaluation of the scores of the measured detector.
-        keys: file or folder of the labels.
+    """Compare the conditions of a measurement with those of ``row``.
 
     Raises:
         InputError: if the keys or the ASV scores cannot be read.
@@ -77,7 +68,6 @@ def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, ke
         conditions.unchecked.append("the score length: the source does not state it; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
-    # Compare the trials.
     corpus = corpora.get(row.corpus)
     phase = canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
@@ -85,7 +75,6 @@ def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, ke
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
-    # Compare the architectures.
     differences_by_model = {}
     for name, architecture in published_architectures(row).items():
         with torch.device("meta"):
@@ -96,7 +85,6 @@ def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, ke
     elif all(differences_by_model.values()):
         name, differences = min(differences_by_model.items(), key=lambda item: len(item[1]))
         conditions.differences.append(f"the architecture differs from {name}: {listed(differences)}")
-    # Compare the speaker-verification scores, on which a min t-DCF also depends.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -112,19 +100,13 @@ def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, ke
 
 
 def compare_weights(row: PublishedRow, provenance: Provenance, conditions: Conditions) -> None:
-    """Compare the origin of the measured weights with the origin of the weights of ``row``.
-
-    Args:
-        provenance: provenance of the measured detector.
-        conditions: comparison of the other conditions; differences are added to it.
-    """
+    """Add differences between the origins of the weights to ``conditions``."""
     if provenance.recipe is None and row.released is not None:
         if row.released:
             conditions.unchecked.append("whether the checkpoint is the file that was released for this row")
         else:
             text = "no checkpoint of this row was released, and this file records no training"
             conditions.differences.append(f"{text}: its figure need not be the row's")
-    # Compare how many checkpoints were averaged, and in which way.
     average = provenance.facts.get("average")
     if isinstance(average, dict):
         digests = average.get("sha256")
@@ -170,10 +152,10 @@ def _architecture_differences(config: Config, published_config: Config) -> list[
 
 
 def published_architectures(row: PublishedRow) -> dict[str, Config]:
-    """Return the architectures of ``row.models`` as ``Detector.from_config`` takes them: name → architecture.
+    """Return name → architecture, as ``Detector.from_config`` takes it.
 
-    If a model is only a back-end, the front-end comes from the row. If the row has no front-end,
-    the architecture of its recipe is returned; without a recipe, the front-end is XLS-R 300M.
+    A back-end gets the front-end of the row. If the row has none, the architecture of its recipe is
+    returned; without a recipe, the front-end is XLS-R 300M.
 
     Raises:
         InputError: if the recipe cannot be read.
@@ -190,10 +172,7 @@ def published_architectures(row: PublishedRow) -> dict[str, Config]:
 
 
 def _relevant_options(config: Config) -> dict[str, Config]:
-    """Return role → name and options of the part with this role, without options that change no score.
-
-    Values have the types of JSON.
-    """
+    """Omit options that change no score; values are JSON types."""
     options = {}
     for kind, (_, registry) in _ROLES.items():
         parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
@@ -206,14 +185,12 @@ def _relevant_options(config: Config) -> dict[str, Config]:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """The result of measuring a published row again."""
-
     row: PublishedRow
     result: Result
     conditions: Conditions
 
     def text(self) -> str:
-        """Describe the published and the measured figures, and give a verdict if no condition differs."""
+        """Describe the published and the measured figures, with a verdict if no condition differs."""
         row = self.row
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
@@ -264,18 +241,15 @@ def reproduce(
 ) -> Reproduction:
     """Train if there is no checkpoint, score, evaluate, and compare the conditions with ``row``.
 
-    Scores, ``report.html`` and ``report.json`` are written to ``paths.out``. Finished work is not
-    repeated; interrupted training and scoring resume.
+    Results go to ``paths.out``. Finished work is not repeated; interrupted work resumes.
 
     Args:
-        row: the published result.
-        paths: files and folders of the reproduction.
         allow_partial: evaluate even if scores are missing.
         overwrite: replace the scores of another checkpoint.
 
     Raises:
-        InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
-            malformed, or if ``paths.out`` holds another run.
+        InputError: if an input is missing (see :func:`find_missing`) or malformed, or if
+            ``paths.out`` holds another run.
     """
     # Train if there is no checkpoint. Of a run, take the epoch or the average that the row names.
     checkpoint = paths.checkpoint
@@ -294,7 +268,6 @@ def reproduce(
             checkpoint = average_run(checkpoint, epochs, row.average_mode).path
         else:
             checkpoint = checkpoint / f"epoch_{epochs[0]}.pth"
-    # Score and evaluate.
     scores = paths.out / "scores.txt"
     config = next(iter(published_architectures(row).values()), None)  # used if the checkpoint has no configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
@@ -328,7 +301,7 @@ def reproduce(
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:
     """Say whether a published figure (in %) lies within, above or below a measured interval (in %).
 
-    The published figure is assumed to be rounded to ``digits`` decimal places.
+    The published figure is rounded to ``digits`` decimal places.
 
     >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
     ('within the interval', 'better: the whole interval lies below it', 'within the interval')

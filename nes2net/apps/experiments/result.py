@@ -34,11 +34,10 @@ _OVER_SEEDS = (
 class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
-    ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
-    EER, and ``interval_over`` says which units the bootstrap draws, such as trials or speakers.
-    ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of the
-    recordings and of the labels. ``page`` is the path of the report in the experiment's folder.
-    ``notices`` are the other notices of the report.
+    ``interval`` is the 95 % interval of the EER; ``interval_over`` names the units of the
+    bootstrap. ``left_out`` says which trials have no score. ``trials`` and ``key`` are checksums of
+    recordings and labels. ``page`` is the path of the report in the experiment's folder, and
+    ``notices`` are its other notices.
     """
 
     run: str
@@ -55,7 +54,6 @@ class Measured:
     notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
-        """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -63,10 +61,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """The figures of a system on an evaluation set: ``measured`` has one entry per seed.
-
-    ``num_expected`` is the number of planned seeds.
-    """
+    """``measured`` has one entry per seed, of ``num_expected`` planned seeds."""
 
     system: str
     set: str
@@ -74,21 +69,14 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Return the figures of ``metric``, as seed → figure; seeds without this figure are missing."""
+        """Return seed → figure; seeds without this figure are missing."""
         return {detector.seed: detector.metrics[metric] for detector in self.measured if metric in detector.metrics}
 
 
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
-    """Summarise the figures of a metric over the seeds. Lower is better; among equal figures, the first is the best.
+    """Summarise a metric over the seeds. Lower is better; among equal figures, the first is the best.
 
-    Args:
-        by_seed: figures of ``metric``, as seed → figure.
-
-    Returns:
-        A mapping of names to figures. The figure of the best seed has the name of the metric. The
-        other names are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the
-        sample, with n − 1) and ``num_seeds``. The values of mean and deviation are None for a
-        single seed. The mapping is empty if there are no figures.
+    ``deviation`` is that of the sample (n − 1). Mean and deviation are None for a single seed.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -123,16 +111,14 @@ def experiment_result(
     Args:
         measurements: figures of every system on every set, sorted by system.
         metrics: names of :data:`METRICS`.
-        seeds: seeds of the experiment.
-        num_resamples: number of draws of the bootstrap that gave the intervals.
-        left_out_in_turn: whether each set was scored by detectors whose training left out the
-            corpus of the set. If true, each system also gets a row with the mean and a row with the
-            worst value over the sets.
+        num_resamples: draws of the bootstrap that gave the intervals.
+        left_out_in_turn: whether the training for each set left out its corpus. Each system then
+            also gets rows with the mean and the worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:
-        A table for each metric, a table ``over the seeds`` with the details of each EER, and a
-        table ``reports`` with the figures of each detector.
+        A table for each metric, ``over the seeds`` with details of each EER, and ``reports`` with
+        the figures of each detector.
     """
     details = []
     reports = []
@@ -185,11 +171,6 @@ def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
 
 
 def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
-    """Make the table of one metric: for each system and set, the best seed and the mean over the seeds.
-
-    With ``left_out_in_turn``, each system also gets the rows ``mean`` and ``worst`` over its sets.
-    The lowest figure on each set is marked.
-    """
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}
@@ -217,10 +198,7 @@ def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: i
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Yield for each system a row with the mean over its sets, and a row with the worst figure over its sets.
-
-    Only seeds that have figures on all sets are used.
-    """
+    """Use only seeds that have figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]
@@ -230,7 +208,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
 
 
 def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Return notes on sets whose figures are not comparable, because trials or labels differ, or scores are missing."""
+    """Note the sets whose trials or labels differ, or whose scores are missing."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

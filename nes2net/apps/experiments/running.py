@@ -26,7 +26,7 @@ _LOG_TAIL = 4096  # number of bytes to read at the end of a log, to find the rea
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that was not begun because a needed job had failed."""
+    """A job or task that failed, or was not begun because a needed job had failed."""
 
     name: str
     problem: str
@@ -34,21 +34,19 @@ class Failure:
     """Exit status as a command would return it; None if the job did not begin."""
 
     def __str__(self) -> str:
-        """Describe the failure in a line."""
         state = "not begun" if self.status is None else f"exit status {self.status}"
         return f"{self.name}: {state}: {self.problem}"
 
 
 def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
-    """Do the unfinished ``jobs``, one after another, and return the failures; print a line before each job.
+    """Do the unfinished ``jobs``, one after another, and return the failures; print a line before each.
 
-    If a job fails, the following jobs are still done, except the jobs that need the failed job. The
-    traceback of an unexpected error is written to the folder ``logs``.
+    After a failure, only the jobs that need the failed job are skipped. The traceback of an
+    unexpected error is written to the folder ``logs``.
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
-        KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept after both
-            :class:`Unfinished` and Ctrl-C.
+        KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept.
     """
     failures: dict[Job, Failure] = {}
     unfinished_jobs = unfinished(jobs)
@@ -81,14 +79,12 @@ def do_in_processes(
 ) -> list[Failure]:
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
-    If a task fails, the other tasks are still done, except tasks that need the failed task. SIGTERM
-    and Ctrl-C are passed on to all processes; when the processes have ended, an error is raised.
+    After a failure, only the tasks that need the failed task are skipped. SIGTERM and Ctrl-C are
+    passed on; an error is raised when all processes have ended.
 
     Args:
-        command: function that returns the command line of a task.
         logs: folder for the output of the processes, ``{task}.log``.
-        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process; if empty, the variable is
-            not changed.
+        gpus: ``CUDA_VISIBLE_DEVICES`` of each process; if empty, not changed.
 
     Raises:
         Unfinished: as :func:`do_here`.
@@ -126,7 +122,6 @@ def do_in_processes(
                                 _start_process(command(task), logs / f"{task.name}.log", environment),
                                 slot,
                             )
-                # Collect the processes that have ended.
                 for name, (process, slot) in list(running.items()):
                     status = process.poll()
                     if status is None:
@@ -141,7 +136,6 @@ def do_in_processes(
                     display.update()
                 time.sleep(0.1)
         except BaseException as error:
-            # Pass the signal on to the processes.
             signal_number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
             for process, _ in running.values():
                 with suppress(ProcessLookupError):
@@ -153,7 +147,6 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line of a log, which often says why a process failed; "it printed nothing" for a blank log."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

@@ -1,8 +1,7 @@
 """Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
-One array of jobs does all trainings. For each run, another array does the remaining tasks, after
-the training of this run. The last job makes the table. If a job reaches its time limit, or has to
-make room for another job, it saves its work and is queued again.
+One array does all trainings. For each run, another array does the remaining tasks. The last job
+makes the table. A job that runs out of time, or is preempted, saves its work and is queued again.
 """
 
 from __future__ import annotations
@@ -27,14 +26,12 @@ _SAVE_WITHIN = 80  # seconds that a process may take to save its work; submitit'
 
 
 class TaskCommand:
-    """The command of a job. When the time of the job is over, the command saves its work and is queued again."""
-
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> None:
-        """Run the command; submitit calls this in the job.
+        """Run the command in the job.
 
         Raises:
             RuntimeError: if the command fails, so that jobs that need this job do not begin.
@@ -46,7 +43,7 @@ class TaskCommand:
             raise RuntimeError(f"exit status {status} of {' '.join(self.command)}")
 
     def checkpoint(self) -> Any:
-        """Let the process save its work, and submit the same command again; submitit calls this at the time limit."""
+        """Let the process save its work, and submit it again, at the time limit."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             until = time.monotonic() + _SAVE_WITHIN
@@ -69,15 +66,15 @@ def submit(
     settings: SlurmSettings,
     name: str,
 ) -> dict[str, str]:
-    """Submit ``tasks`` and the job that writes the table; return the ids of the jobs, as task → id.
+    """Submit ``tasks`` and the job that writes the table; return task → id of its job.
 
-    A task is not submitted again while its job is queued or running. The cluster ``local`` cannot
-    let one job wait for another, so there this function waits for the jobs itself.
+    A queued or running task is not submitted again. On the cluster ``local``, this function waits,
+    because one job cannot wait for another.
 
     Args:
-        command: function that returns the command line of a task, given the name of the task.
+        command: returns the command line of the task with a name.
         folder: folder for submitit's files and the ids of the jobs.
-        name: name that all these jobs have on the cluster.
+        name: name of all these jobs on the cluster.
 
     Raises:
         MissingLibrary: if submitit is not installed.
@@ -98,12 +95,7 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], condition: str, before: Sequence[Any]) -> None:
-        """Submit the tasks ``names`` as one array, except tasks whose jobs are queued or running.
-
-        Args:
-            condition: when the tasks may begin after the jobs ``before``, in the words of Slurm. The
-                cluster ``local`` knows no conditions; there, this function waits for the jobs.
-        """
+        """``condition``, in Slurm's words, when to begin after ``before``; ``local`` waits here."""
         names = [task for task in names if task not in active]
         if not names:
             return

@@ -1,4 +1,4 @@
-"""Explain the score of a recording by its relevant parts and the weights of the layers, and check the explanation."""
+"""Explain a score by relevant parts of the recording and weights of the layers, and check it."""
 
 from __future__ import annotations
 
@@ -31,35 +31,31 @@ EXPLANATION_METHODS = ("occlusion", *METHODS)
 
 @dataclass(frozen=True)
 class Explanation:
-    """An explanation of why a recording, or a part of it, has its score."""
-
     score: float
-    """Score of the explained part; higher means more bona fide."""
+    """Higher means more bona fide."""
     start: float
-    """Beginning of the explained part in the recording, in seconds."""
+    """Seconds in the recording."""
     duration: float
-    """Duration of the explained part in seconds."""
+    """Seconds."""
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
-    """What replaces removed parts, ``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.settings.Fill`."""
+    """``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.settings.Fill`."""
     relevance: Relevance
-    """Relevance of time bins, frequency bands and cells; times count from the beginning of the recording."""
+    """Times count from the beginning of the recording."""
     layers: Layers | None
-    """Weights of the layers; None if the detector does not weigh layers."""
+    """None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
-    """Checks that compare removing the most relevant tenth with removing random tenths."""
     difference: float | None
-    """Score of the recording minus score of the baseline. Integrated gradients should add up to this
-    difference. None for other methods."""
+    """Score of recording minus score of baseline, for integrated gradients."""
     waveform: NDArray = field(repr=False)
     """(N,), the explained samples at 16 kHz."""
     remark: str
-    """A remark about the samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
+    """See :mod:`nes2net.data.audio.remarks`."""
 
     @property
     def unexplained(self) -> float | None:
-        """Error of integrated gradients, :attr:`difference` minus the sum of the relevance; None for other methods."""
+        """:attr:`difference` minus the sum of the relevance; None for other methods."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -102,15 +98,12 @@ def explain(
     The same arguments give the same explanation, up to the rounding of the device.
 
     Args:
-        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; ``num_samples``
-            counts from ``start``.
-        how: settings of the explanation.
-        start: beginning of the part in seconds.
-        duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch of changed versions of the recording, with two numbers:
-            the size of the batch, and the total number of versions to score. The total becomes
-            smaller after the coarse pass of occlusion if some small blocks need not be removed.
-        show_coarse: called after the coarse pass of occlusion with the relevance so far.
+        audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`, but from ``start``.
+        start: seconds.
+        duration: seconds; None for all samples from ``start`` on.
+        progress: called after each batch with its size, and the total number of versions to score,
+            which may fall after the coarse pass of occlusion.
+        show_coarse: called after this pass with the relevance so far.
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
@@ -166,16 +159,7 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Read the part of a recording that is explained, (N,) at 16 kHz.
-
-    Args:
-        samples: largest number of samples to read; None for the number of samples in
-            :data:`LONGEST` seconds.
-
-    Raises:
-        InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer
-            than 30 s.
-    """
+    """Return (N,) at 16 kHz; without ``samples``, at most :data:`LONGEST` seconds."""
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):

@@ -21,23 +21,22 @@ REMOVED = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """How the score changes if the most relevant tenth is removed, and if random tenths are removed."""
+    """How the score changes without the most relevant tenth, and without random tenths."""
 
     of: str
-    """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
+    """``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change of the score if the most relevant tenth is removed; above 0 if the change has the predicted sign."""
+    """Above 0 if it has the predicted sign."""
     random_changes: tuple[float, ...]
-    """Absolute change of the score for each random tenth that is removed."""
+    """Absolute values."""
 
     @property
     def mean_random_change(self) -> float:
-        """Mean absolute change of the score if a random tenth is removed."""
         return float(np.mean(self.random_changes))
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change. For a mean of 0, the ratio is ±inf, or 0 without a change."""
+        """Change by mean random change; for a mean of 0, ±inf, or 0 without a change."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -45,11 +44,10 @@ class Check:
 
     @property
     def share_smaller(self) -> float:
-        """Fraction of the random tenths that change the score less than the most relevant tenth does."""
+        """Fraction of random tenths that change the score less."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
         return {
             "of": self.of,
             "change": self.change,
@@ -79,17 +77,12 @@ def check(
 ) -> list[Check]:
     """Compare how much the score changes without the most relevant tenth, and without random tenths.
 
-    The comparison is made twice, for time bins and for cells. Two tenths are considered: the tenth
-    with the largest relevance towards bona fide, and the tenth with the largest relevance towards
-    spoof. The most relevant tenth is the tenth whose summed relevance has the larger absolute
-    value. The most relevant tenth does not mix parts towards bona fide with parts towards spoof,
-    because their effects would cancel. A random tenth has as many bins or cells as the most
-    relevant tenth, drawn without replacement.
+    The tenth with the larger absolute sum, towards bona fide or spoof, is the most relevant one.
+    Both are not mixed, because their effects would cancel. A random tenth has as many bins or
+    cells, drawn without replacement.
 
     Args:
-        score: score of the whole recording.
         draws: number of random tenths of time bins, and of cells.
-        seed: seed of the random tenths.
 
     Returns:
         The check by time bins, and the check by cells.

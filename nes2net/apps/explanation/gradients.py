@@ -2,15 +2,14 @@
 
 The waveform is the inverse transform of its cells, so the score is a function of the cells.
 
-Gradient × input: the relevance of a cell z is Re(z)·∂score/∂Re(z) + Im(z)·∂score/∂Im(z). This sum
-is the derivative of the score with respect to the logarithm of the cell's magnitude.
+Gradient × input: the relevance of a cell z is Re(z)·∂score/∂Re(z) + Im(z)·∂score/∂Im(z), the
+derivative of the score with respect to the logarithm of the cell's magnitude.
 
-Integrated gradients: the same derivative is integrated along a path from the magnitudes of the
-baseline to the magnitudes of the recording. The path is a straight line in log magnitudes, with the
-phases of the recording. A straight line between complex cells would pass near 0, where the
-logarithm of a spectrum has no gradient.
+Integrated gradients: this derivative is integrated along a straight line in log magnitudes, from
+the baseline to the recording, with the phases of the recording. A straight line between complex
+cells would pass near 0, where the logarithm of a spectrum has no gradient.
 
-With both methods, the relevance of a time bin or a band is the sum over its cells.
+The relevance of a time bin or a band is the sum over its cells.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
 "Axiomatic attribution for deep networks", ICML 2017 (integrated gradients; their sum is the
@@ -39,13 +38,13 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
     """Compute the relevance of the time bins, bands and cells of ``grid`` by gradients of the score.
 
     Args:
-        method: ``"gradient_x_input"`` or ``"integrated_gradients"``. The baseline of integrated
-            gradients has the magnitudes of ``grid.absent``.
+        method: ``"gradient_x_input"`` or ``"integrated_gradients"``, whose baseline has the
+            magnitudes of ``grid.absent``.
         steps: number of steps of integrated gradients.
 
     Returns:
-        The relevance, and the score of the recording minus the score of the baseline. The relevance
-        should add up to this difference. The difference is None for gradient × input.
+        The relevance, and for integrated gradients the score of the recording minus the score of
+        the baseline, to which the relevance should add up.
 
     Raises:
         MissingLibrary: if captum is not installed.
@@ -61,7 +60,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
         raise InputError(f"`steps` is a number from 2 to 10,000, not {steps}")
 
     def score_of(spectrum: Tensor) -> Tensor:
-        """Return the scores (B,) of transforms B×R×C, with gradients; captum calls this."""
+        """Return the scores (B,) of transforms B×R×C, with gradients."""
         subject.progress(len(spectrum))
         return detector.backend.scores(detector(subject.detector_input(grid.waveform_of(spectrum))))
 
@@ -91,7 +90,6 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
 def num_gradients(method: str, steps: int) -> int:
     """Return the number of versions of the recording that :func:`attribute` gives to the detector.
 
-    Gradient × input needs only the recording itself. Integrated gradients need one version for each
-    step, and both ends of the path.
+    Integrated gradients need one for each step, and both ends of the path.
     """
     return 1 if method == "gradient_x_input" else steps + 2

@@ -18,25 +18,23 @@ class Layers:
     """Weights of the L hidden states; the first state is the input of the first transformer layer."""
 
     weights: NDArray
-    """(L,), factor of each state: gates from 0 to 1, or weights that add up to 1; 0 for an unused state."""
+    """(L,), gates from 0 to 1, or weights that add up to 1; 0 for an unused state."""
     shares: NDArray
-    """(L,), share of each state in the weighted sum: its weight times its root mean square, scaled to add up to 1."""
+    """(L,), weight times root mean square of each state, scaled to add up to 1."""
 
     def strongest(self, number: int = 3) -> list[int]:
-        """Return the indices of the states with the largest shares, largest share first."""
+        """Return the indices of the states with the largest shares, largest first."""
         return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
+    """Return the weights of the hidden states in the aggregation or the back-end.
 
-    The result is None if the detector does not weigh layers, or if there is only one hidden state.
-    The magnitudes of the states can differ by a factor of 100, so a weight alone says little.
-    :attr:`Layers.shares` takes the magnitudes into account.
+    None without such weights, or with only one state. The magnitudes of the states can differ by a
+    factor of 100, so a weight alone says little; :attr:`Layers.shares` includes them.
     """
     detector = subject.detector
     if detector.frontend.num_layers < 2:

@@ -1,8 +1,8 @@
 """Occlusion: a part is relevant if removing it changes the score.
 
 Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Occlusion
-needs only scores, so it explains any detector in any precision. A coarse pass removes large blocks of
-cells. Small blocks are removed only where a large block was relevant.
+needs only scores, so it explains any detector in any precision. A coarse pass removes large blocks
+of cells. Small blocks are removed only where a large block was relevant.
 """
 
 from __future__ import annotations
@@ -34,17 +34,15 @@ def occlude(
 ) -> Relevance:
     """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 
-    The relevance of a part is the score of the whole recording, ``score``, minus the score without
-    the part. The coarse pass removes windows of time, bands, and large blocks of cells. Then the
-    small blocks within relevant large blocks are removed. A large block is relevant if its
-    relevance is at least a quarter of the largest relevance. The relevance of a time bin is the
-    mean over the windows that cover the bin. A cell has the relevance of the small block around it.
-    A small block that was not removed has an equal share of the relevance of its large block: a
-    quarter, or more if a large block at an edge has fewer than four small blocks.
+    A part's relevance is ``score``, of the whole recording, minus the score without the part. The
+    coarse pass removes windows of time, bands, and large blocks of cells; then the small blocks of
+    large blocks with at least a quarter of the largest relevance are removed. A time bin has the
+    mean over the windows that cover it, a cell the relevance of its small block. A small block that
+    was not removed has an equal share of its large block's relevance.
 
     Args:
-        after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,
-            and the number of small blocks that need not be removed.
+        after_coarse_pass: called with the relevance so far, and the number of small blocks that
+            need not be removed.
     """
     windows, bands, large_blocks, blocks = _masks_to_remove(grid)
     windows_cover = windows[:, 0].astype(float)
@@ -64,18 +62,11 @@ def occlude(
 
 
 def most_occlusions(grid: Removable) -> int:
-    """Return the number of versions of the recording that are scored if :func:`occlude` removes all small blocks."""
     return sum(map(len, _masks_to_remove(grid)))
 
 
 def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Make the masks of all parts that occlusion may remove.
-
-    Returns:
-        Four arrays of masks, booleans K×F×T: windows of time, bands, large blocks of cells, and
-        small blocks of cells. A window begins at every bin, so windows overlap. Bands do not
-        overlap, and blocks of equal size do not overlap.
-    """
+    """Masks K×F×T: overlapping windows of time, bands, large and small blocks."""
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)
@@ -90,7 +81,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
 
 def _disjoint_blocks(grid: Removable, bands_a_block: int, bins_a_block: int) -> NDArray:
-    """Divide the cells of ``grid`` into blocks, which are smaller at the ends; return the masks K×F×T of the blocks."""
+    """Return the masks K×F×T of blocks, which are smaller at the ends."""
     num_bands, num_bins = grid.shape
     time_blocks = np.arange(num_bins) // bins_a_block
     band_blocks = np.arange(num_bands)[:, None] // bands_a_block

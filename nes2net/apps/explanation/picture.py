@@ -27,14 +27,10 @@ TITLES = {
 def draw(
     picture: str | Path, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
 ) -> None:
-    """Draw ``explanation`` into the file ``picture``.
+    """Draw ``explanation`` into the file ``picture``; ``name`` and ``model`` are for the title.
 
     Args:
-        picture: file to write.
-        name: name of the recording, for the title.
-        model: name of the detector, for the title.
-        file_format: ``png``, ``svg``, ``pdf``, …; None to choose the format by the suffix of
-            ``picture``.
+        file_format: ``png``, ``svg``, ``pdf``, …; None to choose it by the suffix.
     """
     relevance = explanation.relevance
     layers = explanation.layers
@@ -49,21 +45,18 @@ def draw(
     time = figure.add_subplot(grid[1, 0], sharex=cells)
     bands = figure.add_subplot(grid[0, 1], sharey=cells)
     tint = _draw_cells(cells, explanation)
-    # Draw the relevance over time, below the cells.
     time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
         relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
         time.stairs(relevance_of_sign, relevance.times, fill=True, color=colour, alpha=0.7)
     time.axhline(0, color=INK, linewidth=0.8)
     time.set(xlabel="time, s", ylabel="relevance")
-    # Draw the relevance of the bands, beside the cells.
     edges = relevance.bands / 1000
     colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
     bands.axvline(0, color=INK, linewidth=0.8)
     bands.set_xlabel("relevance")
     bands.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))  # more labels would touch each other
-    # Draw the weights and shares of the layers.
     if layers is not None:
         numbers = np.arange(len(layers.shares))
         axes = figure.add_subplot(grid[2, 0])
@@ -75,7 +68,6 @@ def draw(
         style(axes)
     for axes in (time, bands):
         style(axes)
-    # Draw the colour bar in the corner.
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))
@@ -93,13 +85,7 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw the spectrogram in grey, and over it the relevance of the cells in colour.
-
-    Loud is black. The stronger the relevance, the less transparent is the colour.
-
-    Returns:
-        The drawing of the relevance; the caller makes a colour bar for it.
-    """
+    """Weak relevance is transparent, over a grey spectrogram; loud is black."""
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
     hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MOST_COLUMNS))

@@ -18,58 +18,46 @@ class Part(NamedTuple):
     start: float
     end: float
     relevance: float
-    """Relevance in units of the score; above 0 if the part moves the score towards bona fide."""
+    """In units of the score; above 0 if the part moves the score towards bona fide."""
 
 
 @dataclass(frozen=True)
 class Relevance:
     """Relevance of T time bins, F frequency bands and their cells, in units of the score.
 
-    A part with relevance above 0 moves the score towards bona fide. A part with relevance below 0
-    moves the score towards spoof.
+    Above 0, a part moves the score towards bona fide.
     """
 
     times: NDArray
-    """(T+1,), edges of the time bins in seconds from the beginning of the recording."""
+    """(T+1,), edges in seconds of the recording."""
     bands: NDArray
-    """(F+1,), edges of the bands in Hz."""
+    """(F+1,), edges in Hz."""
     over_time: NDArray
-    """(T,) float64, relevance of the time bins."""
+    """(T,) float64."""
     over_bands: NDArray
-    """(F,) float64, relevance of the bands."""
+    """(F,) float64."""
     cells: NDArray
-    """(F, T) float64, relevance of the cells, lowest band first."""
+    """(F, T) float64, lowest band first."""
     additive: bool
-    """Whether ``over_time`` and ``over_bands`` are sums of ``cells``: true for gradients, false for occlusion."""
+    """Whether the others are sums of ``cells``: true for gradients, false for occlusion."""
 
     def stretches(self) -> list[Part]:
         """Return up to three stretches of time that move the score most, strongest first.
 
-        A stretch consists of neighbouring bins that move the score in one direction, each with at
-        least a quarter of the largest relevance. If relevance is additive, the relevance of a
-        stretch is the sum over its bins; otherwise a stretch has the relevance of its strongest
-        bin.
+        A stretch joins bins of one direction with at least a quarter of the largest relevance. Its
+        relevance is their sum if additive, otherwise the strongest.
         """
         return self._strongest_parts(self.times, self.over_time, join_neighbours=True)
 
     def strongest_bands(self) -> list[Part]:
-        """Return up to three bands that move the score most, strongest first; weak bands are left out."""
+        """Return up to three bands that move the score most, strongest first."""
         return self._strongest_parts(self.bands, self.over_bands, join_neighbours=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON."""
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
-        """Return up to three bins, or groups of joined bins, with the strongest relevance, strongest first.
-
-        Bins with less than :data:`LEAST_SHARE` of the largest relevance are left out.
-
-        Args:
-            edges: (n+1,), edges of the bins.
-            values: (n,), relevance of the bins.
-            join_neighbours: whether neighbouring bins that move the score in one direction are joined.
-        """
+        """Omit bins below :data:`LEAST_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
         threshold = LEAST_SHARE * sizes.max(initial=0.0)
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)

@@ -1,9 +1,8 @@
 """Remove parts of a recording, and score what remains: the basis of every explanation.
 
 In the short-time Fourier transform, removed parts are replaced by noise at the level of the
-recording's noise floor. Digital silence would itself be a cue to a detector that uses the logarithm
-of a spectrum. The windows of the transform overlap, so that no clicks arise and the remaining parts
-do not change.
+recording's noise floor. Digital silence would be a cue to a detector that uses the logarithm of a
+spectrum. The windows overlap, so that no clicks arise and the remaining parts do not change.
 """
 
 from __future__ import annotations
@@ -34,20 +33,18 @@ _NYQUIST = SAMPLE_RATE / 2
 class Removable:
     """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
 
-    The short-time Fourier transform of the recording has R rows (frequencies) and C columns
-    (times). Each row belongs to a band of the grid, and each column to a time bin.
+    Its short-time Fourier transform has R rows (frequencies) and C columns (times).
 
     Args:
         waveform: (N,) float32, 16 kHz.
-        bin_seconds: length of a time bin in seconds; the last bin also has the rest of the
-            recording.
-        num_bands: F, the number of bands of equal width from 0 to 8 kHz.
+        bin_seconds: length of a time bin; the last bin also has the rest of the recording.
+        num_bands: F, bands of equal width from 0 to 8 kHz.
         fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
 
     Attributes:
-        spectrum: (R, C) complex64, the short-time Fourier transform.
-        absent: (R, C) complex64, what replaces the spectrum in removed cells.
+        spectrum: (R, C) complex64.
+        absent: (R, C) complex64, what replaces removed cells.
         times: (T+1,), edges of the time bins in seconds.
         bands: (F+1,), edges of the bands in Hz.
 
@@ -58,7 +55,6 @@ class Removable:
     def __init__(
         self, waveform: Tensor, bin_seconds: float = 0.1, num_bands: int = 16, fill: Fill = "floor", seed: int = 0
     ) -> None:
-        """Check the settings, transform the recording, and prepare what replaces removed cells."""
         if fill not in ("floor", "silence"):
             raise InputError(f"`baseline` is 'floor' or 'silence', not {fill!r}")
         if not 2 <= num_bands <= WINDOW // 4:
@@ -91,44 +87,43 @@ class Removable:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(F, T), the numbers of bands and time bins."""
+        """(F, T)."""
         return len(self.bands) - 1, len(self.times) - 1
 
     def without(self, cells: NDArray) -> Tensor:
-        """Return B versions of the recording, B×N, without the cells that are true in ``cells`` B×F×T."""
+        """Return B×N, without the cells that are true in ``cells`` B×F×T."""
         removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
         # Spread the grid's F bands and T time bins over the R×C bins of the spectrum.
         removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
         return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
-        """Compute the waveforms B×N from transforms B×R×C; gradients pass through."""
+        """Compute B×N from transforms B×R×C; gradients pass through."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
     def sum_over_cells(self, values: Tensor) -> NDArray:
-        """Sum ``values`` R×C over each cell of the grid; return the sums, (F, T) float64."""
+        """Sum ``values`` R×C over each cell; return (F, T) float64."""
         bands, bins = self.shape
         rows = torch.zeros(bands, values.shape[1], dtype=torch.float64).index_add(0, self._band_of, values.double())
         return torch.zeros(bands, bins, dtype=torch.float64).index_add(1, self._bin_of, rows).numpy()
 
     def _transform(self, waveform: Tensor) -> Tensor:
-        """Return the short-time Fourier transform (R, C) of ``waveform`` (N,)."""
         # Pad with zeros, because padding with mirrored samples fails for a recording of less than half a window.
         return torch.stft(waveform, WINDOW, HOP, window=self.window, pad_mode="constant", return_complex=True)
 
 
 class Subject:
-    """A detector and a recording; changed versions of the recording are scored like the recording itself.
+    """A detector and a recording; changed versions of it are scored like the recording itself.
 
-    If the recording is too short for the detector, it is repeated after parts have been removed.
+    If it is too short for the detector, it is repeated after parts have been removed.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
-        num_samples: number of leading samples to score, as for :meth:`nes2net.Detector.score`.
-        batch_size: number of versions to score at once; None for a number that suits the device.
+        num_samples: as for :meth:`nes2net.Detector.score`.
+        batch_size: None for a number that suits the device.
 
     Attributes:
-        progress: called after each batch with the number of waveforms in the batch.
+        progress: called after each batch with its size.
 
     Raises:
         InputError: if the detector needs other inputs beside audio, or if a number is out of range.
@@ -141,7 +136,6 @@ class Subject:
         num_samples: int | None = None,
         batch_size: int | None = None,
     ) -> None:
-        """Check the arguments, and cut the recording to the samples that the detector uses."""
         check_takes_audio_alone(detector)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {batch_size}")
@@ -155,20 +149,16 @@ class Subject:
         self.batch_size = 1 if depends_on_batch(detector) else suitable
 
     def detector_input(self, waveforms: Tensor) -> Tensor:
-        """Make the detector's input B×M from versions B×N of the recording; gradients pass through.
-
-        The detector's pre-emphasis is applied, and versions that are too short are repeated.
-        """
+        """Pre-emphasise, and repeat if too short, B×N versions; gradients pass through."""
         if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
         return waveforms[:, self._indices.to(waveforms.device)]
 
     def score(self) -> float:
-        """Return the score of the unchanged recording."""
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:
-        """Return the scores (B,) float64 of versions B×N of the recording.
+        """Return scores (B,) float64 of versions B×N.
 
         Raises:
             InputError: if the detector gives no score, for example because its weights are damaged.
@@ -180,11 +170,6 @@ class Subject:
         return np.array(scores)
 
     def changes(self, grid: Removable, cells: NDArray, score: float) -> NDArray:
-        """Remove K sets of cells, one at a time, and return how much each removal lowers the score, (K,).
-
-        Args:
-            cells: K×F×T booleans, true for the cells of a set.
-            score: score of the whole recording.
-        """
+        """Return by how much removing each of ``cells`` (K×F×T booleans) lowers ``score``, (K,)."""
         batches = (cells[start : start + self.batch_size] for start in range(0, len(cells), self.batch_size))
         return score - np.concatenate([self.scores(grid.without(batch)) for batch in batches])

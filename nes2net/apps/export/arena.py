@@ -1,10 +1,9 @@
 """Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
-The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system.
-The client (`speech-spoof-bench`) calls methods of the submitter's class: it calls ``load`` once,
-``score_batch`` for every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these
-methods. The class in the adapter also inherits from the client's base class, so that nes2net does
-not need the client.
+It has an adapter, a Python module, and ``meta.yaml``, which describes the system. The client
+(`speech-spoof-bench`) calls the methods of :class:`ArenaModel`: ``load`` once, ``score_batch`` for
+every few recordings, and ``unload`` at the end. The class in the adapter also inherits from the
+client's base class, so that nes2net does not need the client.
 """
 
 from __future__ import annotations
@@ -64,25 +63,21 @@ _META_COMMENT = (
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; it gives the scores of `nes2net score`.
+    """A detector for the Arena's client, with the scores of `nes2net score`.
 
     The adapter sets the class variables in a subclass.
     """
 
     name: ClassVar[str] = "unnamed"
-    """Name of the system in the client's result."""
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
-    """Sample rate in Hz to which the client resamples recordings."""
+    """Hz, to which the client resamples recordings."""
     batch_size: ClassVar[int] = 16
-    """Largest number of recordings that the client gives at once."""
+    """Most recordings that the client gives at once."""
     checkpoint: ClassVar[str | Path] = ""
-    """File, folder or name for :meth:`nes2net.Detector.from_pretrained`."""
     num_samples: ClassVar[int | None] = None
-    """Number of leading samples to score; shorter recordings are repeated. None for whole recordings."""
+    """Leading samples to score, repeated if short; None for whole recordings."""
     precision: ClassVar[str] = "auto"
-    """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
-    """Device that computes; ``"auto"`` for CUDA if it is available."""
 
     _detector: Detector | None = None
 
@@ -90,30 +85,28 @@ class ArenaModel:
         """Load the detector.
 
         Raises:
-            InputError: for the same reasons as in :meth:`nes2net.Detector.from_pretrained`, or if
-                the detector needs scores of other systems.
+            InputError: as :meth:`nes2net.Detector.from_pretrained`, or if the detector needs scores
+                of other systems.
         """
         detector = Detector.from_pretrained(self.checkpoint, self.device, self.precision)
         check_takes_audio_alone(detector)
         self._detector = detector
 
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
-        """Score recordings, in the given order; a higher score means more bona fide.
+        """Score recordings; higher means more bona fide.
 
-        Only recordings of equal length share a batch. The other recordings of a batch change a
-        score by at most 1e-6.
+        Only recordings of equal length share a batch, which changes a score by at most 1e-6.
 
         Args:
-            audios: recordings of any lengths, each an array (N,) of floating-point samples in [−1,
-                1]. The client gives float32 at 16 kHz. As in `nes2net score`, other rates are
-                resampled, and the channels of samples (channels, N) are averaged.
-            srs: sample rates of the recordings in Hz.
+            audios: floats in [−1, 1], (N,) or (channels, N); channels are averaged. The client
+                gives float32 at 16 kHz; other rates are resampled.
+            srs: sample rates in Hz.
 
         Raises:
             InputError: if the detector is not loaded; if the numbers of rates and recordings
                 differ; if samples are whole numbers, not finite or far outside [−1, 1]; or if a
                 recording cannot be scored. The client then repeats the call with single recordings,
-                and leaves out the recordings that fail.
+                and omits those that fail.
         """
         detector = self._detector
         if detector is None:
@@ -126,7 +119,6 @@ class ArenaModel:
         return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
-        """Release the detector, and the GPU memory that the detector used."""
         self._detector = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -137,16 +129,12 @@ _Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 
 
 class _Paper(StrictModel):
-    """The paper about a system."""
-
     arxiv_id: Annotated[str, Field(pattern=rf"^(?:{_ARXIV.pattern})$")]
     url: _Address
     bibtex: _Text
 
 
 class _System(StrictModel):
-    """The system that is submitted."""
-
     name: _Text
     slug: Annotated[str, Field(pattern=f"^{_SLUG.pattern}$")]
     description: _Text
@@ -168,20 +156,16 @@ class About:
     """Facts that the submitter states about a system."""
 
     name: str | None = None
-    """Name of the system; None for the detector's own name, or else the names of its parts."""
+    """None for the detector's own name, or else the names of its parts."""
     slug: str | None = None
-    """Short name of a-z, 0-9 and -; None to derive the short name from the name."""
+    """Short name of a-z, 0-9 and -; None to derive it from the name."""
     description: str | None = None
-    """Description in words; None for a sentence with the names of the detector's parts and the
-    number of scored samples."""
+    """None for a sentence with parts and number of scored samples."""
     code_url: str | None = None
-    """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint. None for the detector's page on the hub; if there is no such
-    page, the URL still has to be filled in."""
+    """None for the detector's page on the hub, if any."""
     arxiv: str | None = None
-    """arXiv number of the paper; None for the paper of a published system with the same front-end and
-    back-end, ``"none"`` for no paper."""
+    """arXiv number; None for that of a published system with the same parts, ``"none"`` for no paper."""
 
 
 def write_arena(
@@ -197,16 +181,11 @@ def write_arena(
     """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
 
     Args:
-        metadata: facts that the submitter states.
         num_samples: see :attr:`ArenaModel.num_samples`.
-        hub_name: name of the detector on the Hugging Face hub; the adapter then loads the detector
-            from there. If ``hub_name`` is None, the detector is written to the folder.
-        precision: see :attr:`ArenaModel.precision`.
-        batch_size: see :attr:`ArenaModel.batch_size`.
+        hub_name: where the adapter loads the detector; None to write it to the folder.
 
     Returns:
-        The section ``system`` of :data:`META`. Values that still have to be filled in are None, see
-        :func:`lacking`.
+        The section ``system`` of :data:`META`, None for values to fill in (:func:`lacking`).
 
     Raises:
         InputError: if the Arena does not accept an argument, the detector cannot score audio alone,
@@ -248,7 +227,6 @@ def write_arena(
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
     missing_keys = lacking(system)
     _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
-    # Write the detector, the adapter and the description.
     if hub_name is None:
         detector.whole().save(path_below(folder, DETECTOR))
     checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
@@ -288,7 +266,6 @@ def lacking(system: dict[str, Any]) -> list[str]:
 
 
 def _validate_meta(content: Any, source: str) -> None:
-    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; the message begins with ``source``."""
     try:
         _Meta.model_validate(content)
     except ValidationError as error:

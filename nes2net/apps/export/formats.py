@@ -1,8 +1,7 @@
 """Export a detector in one of several formats.
 
 The formats are a ``.pth`` file in the published layout, a folder of this package, an adapted
-detector merged with its base, a folder for the transformers library, an ONNX file, and a Hugging
-Face Space.
+detector merged with its base, a folder for transformers, an ONNX file, and a Hugging Face Space.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # format that is writt
 def check_export(
     to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
 ) -> None:
-    """Check those arguments of an export that can be checked before a large detector is loaded.
+    """Check the arguments of an export before a large detector is loaded.
 
     Raises:
         InputError: if an option is for another format, if the suffix of ``out`` does not suit the
@@ -58,21 +57,18 @@ def export(
 ) -> Path:
     """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 
-    - ``pth``: a file that the published code loads strictly: the bare state dict, with the tensor
-      names of the published code.
+    - ``pth``: a bare state dict with the tensor names of the published code, which loads it
+      strictly.
     - ``safetensors``: a folder with weights, architecture and a model card.
-    - ``merged``: an adapted detector as a file or folder of this package, with the record of its
-      checkpoint.
-    - ``hf``: a folder with two files of weights. The first file has the front-end, and
-      ``AutoModel.from_pretrained`` of transformers reads this file. The second file has the rest of
-      the detector. If transformers has a class for the whole detector, such as
-      ``Wav2Vec2ForSequenceClassification``, the first file also has the head, and
-      ``AutoModelForAudioClassification`` reads this file
+    - ``merged``: an adapted detector as a file or folder of this package, with its record.
+    - ``hf``: a folder with two files of weights: the front-end, for ``AutoModel.from_pretrained``
+      of transformers, and the rest. If transformers has a class for the whole detector, the first
+      file also has the head, for ``AutoModelForAudioClassification``
       (:func:`nes2net.models.checkpoints.classification.library_head`).
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
-    - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given;
-      see :func:`nes2net.apps.export.space.write_space`.
+    - ``space``: a folder that becomes a Hugging Face Space, perhaps with ``calibration``; see
+      :func:`nes2net.apps.export.space.write_space`.
 
     :meth:`Detector.from_pretrained` reads ``pth``, ``safetensors``, ``merged`` and ``hf``. A
     detector with an adapted front-end is merged first (:meth:`Detector.merged`).
@@ -93,7 +89,6 @@ def export(
         raise InputError(
             "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
         )
-    # Write the format.
     detector = detector.whole()
     if to == "onnx":
         from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx

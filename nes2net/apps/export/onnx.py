@@ -1,13 +1,10 @@
 """Export a detector as an ONNX file.
 
-:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run the file. The graph
-takes ``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
-bona fide, and ``logits`` B×n. The batch size is free. The number of samples is also free, unless
-the back-end takes only one length, or the caller fixes the length. The metadata describe the
-detector, as JSON under the key ``nes2net``; the entry ``input`` says how a recording becomes a
-waveform. The graph uses only standard ONNX operators. The weights are in the file itself, or in a
-file ``.data`` beside it if they have more than 2 GB. Weights of the front-end may be quantised to
-int8, which makes the file smaller and the computation of scores on a CPU faster.
+:class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
+``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher for bona fide,
+and ``logits`` B×n. B is free, and N, too, unless the back-end takes only one length or the caller
+fixes it. The metadata describe the detector, as JSON under the key ``nes2net``; the entry ``input``
+says how a recording becomes a waveform. The graph uses only standard ONNX operators.
 """
 
 from __future__ import annotations
@@ -68,8 +65,6 @@ _SCORE_FORMULAS: dict[ScoreRule, str] = {
 
 
 class _WithScores(nn.Module):
-    """The module that is exported: a detector with the two outputs of the ONNX file."""
-
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
@@ -83,24 +78,22 @@ class _WithScores(nn.Module):
 def export_onnx(
     detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
 ) -> Path:
-    """Write ``detector``, which must be on the CPU in float32, as an ONNX file that computes in eval mode.
+    """Write ``detector``, on the CPU in float32, as an ONNX file that computes in eval mode.
 
-    Before the file gets its name, the logits of onnxruntime are compared with the logits of torch,
-    on batch sizes and lengths other than in the export. If the weights have more than 2 GB, they go
-    to ``{path}.data``, which has to stay beside the file. The export needs memory for three to four
-    further copies of the weights, and with ``quantize`` for five.
+    Before the file gets its name, the logits of onnxruntime and torch are compared, on batch sizes
+    and lengths other than in the export. Weights of more than 2 GB go to ``{path}.data``, which has
+    to stay beside the file. The export needs memory for three to four copies of the weights, with
+    ``quantize`` for five.
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only length that the file accepts; None to leave the length free. Some
-            back-ends (SLS) take only one number of frames; then the length is always fixed. This
-            length is 64,600 samples, as in published recipes, if the front-end turns these samples
-            into the right number of frames. Otherwise it is the smallest length with the right
-            number of frames.
-        quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
-            Weights become whole numbers from −64 to 64, with a scale per output. Activations are
-            quantised during the computation, to 8 bits with one range per layer and waveform.
-            Everything else stays float32. A line on standard error says how much the logits change.
+        num_samples: the only accepted length; None to leave it free. Back-ends that take only one
+            number of frames (SLS) fix it: at 64,600 samples if these give that number, otherwise at
+            the smallest length that does.
+        quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool:
+            weights to −64…64, with a scale per output; activations during the computation, to 8
+            bits with one range per layer and waveform. A line on standard error says how much the
+            logits change.
 
     Raises:
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
@@ -174,7 +167,6 @@ def export_onnx(
 
 
 def _can_quantise(frontend: nn.Module) -> bool:
-    """Whether ``frontend`` has a linear layer that is large enough to be quantised."""
     layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
     return any(min(layer.weight.shape) >= _FEWEST_FEATURES for layer in layers)
 
@@ -185,12 +177,6 @@ def _nothing_to_quantise_error(detector: Detector) -> InputError:
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
-    """Describe in words how a recording becomes the input of the graph.
-
-    Args:
-        scored_samples: number of leading samples that are scored; None for all samples.
-        shortest: smallest number of samples that the graph accepts.
-    """
     steps = [f"mono at {SAMPLE_RATE} Hz, in [-1, 1]"]
     if detector.pre_emphasis:
         steps.append(f"x[n] - {detector.pre_emphasis:g} x[n-1] for n > 0")
@@ -204,15 +190,7 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 
 
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Return the smallest and the largest number of samples that the graph accepts.
-
-    The largest number is None if there is no limit. The two numbers are equal if the length is
-    fixed.
-
-    Args:
-        num_samples: the length that the caller fixes; None for no fixed length. A length that does
-            not suit the detector raises :class:`InputError`.
-    """
+    """Return smallest and largest number of samples; None for no limit."""
     frontend = detector.frontend
     backend = detector.backend
     shortest = detector.min_samples
@@ -229,10 +207,7 @@ def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int,
 
 
 def _write_float32(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
-    """Write the float32 graph to ``path``; return the names of the nodes that can be quantised.
-
-    These nodes are the matrix products of the large linear layers in the front-end.
-    """
+    """Return the nodes to quantise: matrix products of large linear layers in the front-end."""
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
     from nes2net.apps.export.onnx_translations import translations  # optional, as above
@@ -281,11 +256,9 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
 
 
 def _quantise_weights(path: Path, node_names: list[str], description: dict[str, Any]) -> None:
-    """Quantise the weights of the nodes ``node_names`` in the ONNX file ``path`` to int8.
+    """Quantise weights to int8, with 7 bits (``reduce_range``).
 
-    ``description`` is written into the metadata. The weights get 7 bits (``reduce_range``), because
-    processors without VNNI add pairs of products in int16. With weights of 8 bits, a sum could
-    overflow, and the scores would be wrong without an error.
+    Without VNNI, pairs of products are summed in int16; 8 bits could overflow without an error.
     """
     import onnx  # optional: the extra onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
@@ -324,11 +297,7 @@ def _has_fixed_length(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """Return the length in samples of the waveform with which torch.export traces the detector.
-
-    The waveform is so long that several frames are left after every pooling, because torch.export
-    treats a size of 1 as a constant.
-    """
+    """Give several frames after every pooling: torch.export treats a size of 1 as a constant."""
     if _has_fixed_length(description):
         return description["min_samples"]
     frames = max(32, 8 * detector.backend.min_frames)
@@ -348,14 +317,7 @@ def _silenced() -> Iterator[None]:
 
 
 def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Check that the logits of onnxruntime and torch agree on noise.
-
-    Args:
-        unchecked: the ONNX file under its temporary name.
-        path: the name that the file will get, for the error message.
-
-    Returns:
-        The largest difference between the logits of onnxruntime and torch, and the largest logit.
+    """Return the largest difference on noise, and the largest logit.
 
     Raises:
         InputError: if the difference is larger than accepted.
@@ -393,19 +355,14 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
 
 
 def _test_noise(batch: int, samples: int) -> Tensor:
-    """Make white noise B×N; half of the last row is silent, to test the floor of a logarithm."""
+    """White noise B×N; half of the last row is silent, to test the floor of a logarithm."""
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Collect facts about the training of the detector, for the metadata of the ONNX file.
-
-    For a published model, the metadata say that the training started from this model. The metadata
-    do not say that the ONNX file is the published model itself, because the weights in the file
-    cannot be verified.
-    """
+    """A published model is only the start of training: the file's weights cannot be verified."""
     training = provenance.start(places=False)
     if training.published_model:
         starts = (Provenance(training.published_model), *training.started_from)

@@ -18,33 +18,31 @@ from onnxscript import opset18 as op
 def translations() -> dict[Callable, Callable]:
     """Map PyTorch operators to functions that build their ONNX nodes, for ``torch.onnx.export``.
 
-    A complex tensor becomes a real tensor with a last axis of size 2. A window function, such as
-    ``torch.hann_window``, becomes a constant. Spectra become products with the Fourier matrix.
-    onnxruntime's own transform is not used: for lengths other than powers of two, its error is 1e-4
-    of the largest bin, and the logarithm of a small bin would be meaningless.
+    A complex tensor becomes a real tensor with a last axis of size 2, a window function a constant,
+    and a spectrum a product with the Fourier matrix. onnxruntime's own transform is not used: for
+    lengths other than powers of two, its error is 1e-4 of the largest bin, and the logarithm of a
+    small bin would be meaningless.
     """
 
     def constant(array: np.ndarray) -> Any:
-        """Build the node of a constant."""
         return op.Constant(value=numpy_helper.from_array(array))
 
     def window(function: Callable, length: int, periodic: bool = True, dtype: int | None = None, **_: Any) -> Any:
-        """Build a constant with the window that a ``function`` such as ``torch.hann_window`` makes."""
         precision = torch.float64 if dtype == TensorProto.DOUBLE else torch.float32
         return constant(function(length, periodic=periodic, dtype=precision).numpy())
 
     def remainder(dividend: Any, divisor: Any) -> Any:
-        """Build the remainder of a division, ``aten::remainder``."""
+        """``aten::remainder``."""
         return op.Mod(dividend, op.CastLike(divisor, dividend))
 
     def stable_sort(x: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
-        """Build a sort that keeps the order of equal values, ``aten::sort.stable``."""
+        """``aten::sort.stable``: keep the order of equal values."""
         axis = dim % len(x.shape)
         length = op.Shape(x, start=axis, end=axis + 1)
         return op.TopK(x, length, axis=axis, largest=int(descending))  # TopK keeps the order of equal values
 
     def fft_r2c(x: Any, dim: list[int], normalization: int, onesided: bool) -> Any:
-        """Build the spectrum …×bins×2 of real signals …×N, ``aten::_fft_r2c``."""
+        """``aten::_fft_r2c``: the spectrum …×bins×2 of real signals …×N."""
         if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
             raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
         basis = _fourier_basis(x.shape[-1])
@@ -54,7 +52,7 @@ def translations() -> dict[Callable, Callable]:
         return op.Reshape(spectrum, constant(np.array([*kept_axes, num_bins, parts])))
 
     def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
-        """Build the spectrogram B×bins×frames×2 of waveforms B×N, ``aten::stft``."""
+        """``aten::stft``: the spectrogram B×bins×frames×2 of waveforms B×N."""
         # PyTorch passes `normalized` as the first of `options`.
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
             raise NotImplementedError("only an unscaled spectrogram B×N → B×bins×frames is translated")
@@ -74,11 +72,6 @@ def translations() -> dict[Callable, Callable]:
 
 
 def _fourier_basis(length: int) -> np.ndarray:
-    """Compute the Fourier matrix exp(−2πi·n·k/length) for real signals.
-
-    Returns:
-        length×bins×2 float32, computed in float64; the last axis holds the real and the imaginary
-        part.
-    """
+    """exp(−2πi·n·k/length) as length×bins×2 float32 (real, imaginary), computed in float64."""
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Write a folder that becomes a Hugging Face Space by `git push`: a detector with the page of `nes2net serve`."""
+"""Write a folder for a Hugging Face Space: a detector with the page of `nes2net serve`."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     """Write the detector, the files of a Space and, if given, a calibration to ``folder``.
 
     Args:
-        calibration: file of a calibration; None for a page with raw scores. If None, a calibration
-            from an earlier call is removed from the folder.
+        calibration: file of a calibration; None for raw scores, and to remove an earlier
+            calibration.
 
     Raises:
         InputError: if the calibration is of another detector or of several detectors, or if a file

@@ -33,26 +33,23 @@ _FRAME_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a part of a detector."""
-
     role: str
     module: Frontend | Aggregation | Backend
     multiply_adds: float
-    """Number of multiply-adds for a second of audio."""
+    """Per second of audio."""
     notes: list[str]
     """Lines of text about sizes, the receptive field and layers."""
 
     @property
     def parameters(self) -> int:
-        """Number of trained parameters."""
         return _num_trained(self.module)
 
 
 def costs_of_part(registry: Registry, name: str) -> Costs:
     """Count the costs of a front-end, an aggregation or a back-end with its default options.
 
-    A front-end reads 64,600 samples. An aggregation or a back-end reads :data:`PAPER_FRAMES`
-    frames, or the only length that the back-end takes.
+    A front-end reads 64,600 samples; other parts read :data:`PAPER_FRAMES` frames, or the only
+    length that the back-end takes.
 
     Raises:
         InputError: if ``registry`` does not have the name.
@@ -74,7 +71,7 @@ def costs_of_part(registry: Registry, name: str) -> Costs:
 
 
 def costs_of_config(config: Mapping[str, Any]) -> list[Costs]:
-    """Count the costs of the detector's parts, or of the front-end alone, that ``config`` describes."""
+    """Count the costs of the parts of a detector, or of a front-end without a detector."""
     with torch.device("meta"):
         if "backend" not in config:
             options = dict(config["frontend"])
@@ -103,7 +100,7 @@ def _frontend_costs(frontend: Frontend) -> Costs:
 
 
 def _costs(role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float) -> Costs:
-    """Count the costs of an aggregation or a back-end on ``inputs``, ``frames`` frames of ``seconds`` seconds."""
+    """Count the costs on ``inputs``, ``frames`` frames of together ``seconds`` seconds."""
     arguments = [inputs]
     if isinstance(module, Backend) and module.num_scores:
         arguments.append(torch.zeros(1, module.num_scores))
@@ -143,7 +140,7 @@ def _num_trained(module: nn.Module) -> int:
 
 
 def cost_rows(costs: Sequence[Costs]) -> list[dict[str, Any]]:
-    """Make the rows of a table of costs: a row for each part, with its first two notes, and a row of sums."""
+    """Make a row for each part, with its first two notes, and a row of sums."""
     rows = []
     for cost in costs:
         name = cost.module.config["name"]

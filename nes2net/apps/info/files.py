@@ -50,7 +50,7 @@ _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEAD
 
 
 def file_sheet(path: str | Path) -> Sheet:
-    """Describe a file or folder by its content; no code in the file or folder is executed.
+    """Describe a file or folder by its content; no code in it is executed.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -99,7 +99,6 @@ def file_sheet(path: str | Path) -> Sheet:
 
 
 def _detector_sheet(identity: Identity) -> Sheet:
-    # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -153,7 +152,6 @@ def _detector_sheet(identity: Identity) -> Sheet:
         "notes": [*identity.notes, *notes],
         "published": lines_about(*published),
     }
-    # Make the tables, and list commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
@@ -212,7 +210,6 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    # Add the measured values, then all other facts except lists and mappings.
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
         if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
@@ -305,7 +302,6 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts |= {"scored lengths, in s": population.durations or "not kept"}
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    # Make the tables.
     rows = []
     for system, weight in zip(calibration.systems, calibration.weights):
         rows.append({"weight": weight, "system": system})

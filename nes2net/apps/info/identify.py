@@ -54,35 +54,30 @@ _LEAST_FITTING = 0.5  # the nearest published model is near enough if at least t
 
 @dataclass
 class Identity:
-    """The result of :func:`identify`."""
-
     path: Path
-    """Path of the identified file or folder."""
     kind: str
-    """Kind of the file or folder in words, such as ``"detector checkpoint"``."""
+    """Words such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models whose tensor names and shapes equal the file's; for a front-end alone, its published sizes.
+    """Published models with exactly these tensor names and shapes, or at most the nearest one.
 
-    If no published model fits, the list has the nearest published model, or is empty."""
+    For a front-end without a detector, its published sizes.
+    """
     config: dict[str, Any] = field(default_factory=dict)
-    """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
+    """``{"frontend": …}`` for a front-end without a detector; empty if unknown."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    """The state dict, including buffers and pre-training heads."""
+    """With buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Tensors that do not fit the configuration in the file. If the file has no configuration,
-    tensors that do not fit the nearest published model."""
+    """Tensors that do not fit the configuration in the file, or else the nearest published model."""
     records: list[str] = field(default_factory=list)
-    """Names of classes that the file mentions; no objects of these classes were built."""
+    """Names of classes in the file; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
-    """Facts in the file about the training, such as the recipe and the epoch."""
+    """Facts in the file about the training."""
     base: Any = None
-    """The record of the base of an adapted front-end."""
     notes: list[str] = field(default_factory=list)
-    """Lines of text with further facts about the file or folder."""
 
     @property
     def dtypes(self) -> dict[str, int]:
-        """Type → number of elements of this type in the state dict."""
+        """Type → number of elements in the state dict."""
         numbers: Counter[str] = Counter()
         for tensor in self.tensors.values():
             numbers[named_type(tensor)] += tensor.numel()
@@ -90,24 +85,23 @@ class Identity:
 
     @property
     def parameters(self) -> int:
-        """Number of elements in the state dict."""
         return sum(self.dtypes.values())
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The :attr:`config` if it is known, or else the configuration of the only published model that fits."""
+        """:attr:`config`, or else the configuration of the only published model that fits."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
 
 
 def identify(path: str | Path) -> Identity:
-    """Identify the file or folder ``path`` by its content; no code in the file or folder is executed.
+    """Identify the file or folder ``path`` by its content; no code in it is executed.
 
-    These kinds are known: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face
-    folders of the types that front-ends read; checkpoints of the published code; checkpoints and
-    folders of this package; ONNX files; resume files; and other state dicts. A folder of a training
-    run is described by :func:`nes2net.apps.info.files.file_sheet` instead.
+    Known kinds: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face folders of
+    the types that front-ends read; checkpoints of the published code; checkpoints and folders of
+    this package; ONNX files; resume files; and other state dicts. Run folders are described by
+    :func:`nes2net.apps.info.files.file_sheet`.
 
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.
@@ -162,14 +156,6 @@ def identify(path: str | Path) -> Identity:
 
 
 def _identify_folder(folder: Path) -> Identity:
-    """Identify a folder with a detector or a Hugging Face model.
-
-    A Hugging Face model may be a front-end, a front-end with a classification head, or another
-    model in the layout of Hugging Face.
-
-    Raises:
-        InputError: if the folder is of another kind, or damaged.
-    """
     if not is_absent(folder / CONFIG):
         return _compare_with_record(read_checkpoint(folder), "detector folder", "adapted detector's folder")
     # Identify any other weights in the layout of Hugging Face.
@@ -214,11 +200,6 @@ def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[st
 
 
 def _identify_detector(checkpoint: Checkpoint) -> Identity:
-    """Identify the checkpoint of a detector.
-
-    There are four outcomes: this package saved the state dict; the state dict fits a published
-    model; only most of the tensors fit the nearest published model; or the model is unknown.
-    """
     path = checkpoint.path
     tensors = checkpoint.state_dict
     state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
@@ -230,7 +211,6 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
     if checkpoint.config:
         kind = "detector checkpoint of this package"
         return _compare_with_record(checkpoint, kind, f"adapted {kind}")
-    # Find the published models that the tensors fit, perhaps with changed options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -264,11 +244,6 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
 
 
 def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = "") -> Identity:
-    """Compare the tensors with those of the detector that ``checkpoint`` describes, if it describes one.
-
-    Args:
-        adapted_kind: the kind of an adapted detector that omits the base weights; empty for ``kind``.
-    """
     path = checkpoint.path
     state_dict = unwrap_frontend(checkpoint.state_dict)
     provenance = checkpoint.provenance

@@ -1,4 +1,4 @@
-"""Describe every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and results."""
+"""Describe every name that ``nes2net info`` knows, such as recipes, models, parts and corpora."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 
 def overview() -> Sheet:
-    """Make the overview: tables of all names by kind, with one line about each name."""
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
@@ -52,24 +51,19 @@ def overview() -> Sheet:
 
 
 class _Kind(NamedTuple):
-    """A kind of named things, such as corpora."""
-
     name: str
-    """Name of the kind in the singular."""
+    """In the singular."""
     names: list[str]
-    """Names of the things of this kind."""
     line: Callable[[str], str]
-    """Function that returns the line of a name in the overview."""
+    """The line of a name in the overview."""
     sheet: Callable[[str], Sheet]
-    """Function that describes the thing of a name."""
 
     @property
     def plural(self) -> str:
-        """Name of the kind in the plural."""
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Return a row for each name: a line about the thing, or the error if the thing cannot be imported."""
+        """Return a line about each thing, or the error if it cannot be imported."""
         rows = []
         for name in self.names:
             try:
@@ -104,12 +98,12 @@ def _all_kinds() -> list[_Kind]:
 
 
 def names() -> dict[str, list[str]]:
-    """Return the names of each kind, such as ``"corpora"`` → names of the corpora."""
+    """Return kind → names, such as ``"corpora"`` → names of the corpora."""
     return {kind.plural: kind.names for kind in _all_kinds()}
 
 
 def sheets(name: str) -> list[Sheet]:
-    """Describe every thing with this name, usually one; if ``name`` is a kind, list the names of the kind.
+    """Describe every thing with this name, usually one; for a kind, list its names.
 
     Raises:
         InputError: if nothing has this name; the message suggests the nearest name.
@@ -178,10 +172,7 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each option of a model's parts that differs from the default.
-
-    For a part without changed options, a single row says that all options have their defaults.
-    """
+    """Return a row for each option that differs from the default, or one for the whole part."""
     rows = []
     for role, registry in REGISTRIES.items():
         if config.get(role) is None:
@@ -205,9 +196,7 @@ def part_sheet(
 ) -> Sheet:
     """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
-    Args:
-        key: key of a recipe that chooses the part by its name.
-        further_facts: function that collects the facts of parts of this kind.
+    ``key`` of a recipe chooses the part by its name.
     """
     facts = {"what": _title(registry, name), **further_facts(registry, name)}
     options = option_rows(registry, name) + general_rows(registry, name)
@@ -254,14 +243,12 @@ def _task_facts(registry: Registry, name: str) -> dict[str, Any]:
 
 
 def judgement_sheet(name: str) -> Sheet:
-    """Describe a judgement and its options."""
     facts = {"what": _title(judgements, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str) -> Sheet:
-    """Describe a command by its arguments and flags, or by its subcommands."""
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
     for action in parser._actions:
@@ -274,7 +261,6 @@ def command_sheet(name: str) -> Sheet:
 
 
 def condition_sheet(name: str) -> Sheet:
-    """Describe a condition by its strengths and requirements."""
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
@@ -304,7 +290,7 @@ def condition_sheet(name: str) -> Sheet:
 
 
 def published_size_facts(name: str) -> dict[str, Any]:
-    """Collect facts about the weights of a published front-end; {} if no published front-end has this name."""
+    """Collect facts about published front-end weights; {} for any other name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -329,7 +315,6 @@ def published_size_facts(name: str) -> dict[str, Any]:
 
 
 def model_sheet(name: str) -> Sheet:
-    """Describe a published model: its parts, their costs, and its published results."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
@@ -351,7 +336,7 @@ def model_sheet(name: str) -> Sheet:
 
 
 def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
-    """Make the tables of a published model's sheet, which are stored because building the model takes seconds."""
+    """Make tables that are stored, because building the model takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
     config = PUBLISHED_MODELS[name]
@@ -362,7 +347,7 @@ def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect facts about a published model: source, licences, scoring and training data; {} for any other name."""
+    """Collect source, licences, scoring and training data of a published model, or {}."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -383,7 +368,7 @@ def published_facts(name: str) -> dict[str, Any]:
 
 
 def weights_facts(shelf: Shelf) -> dict[str, Any]:
-    """Collect source and checksum of published weights, and whether they are on this machine."""
+    """Collect source, checksum, and whether the weights are on this machine."""
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
@@ -397,7 +382,6 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
 
 
 def recipe_sheet(name: str) -> Sheet:
-    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
     sheet = describe_recipe(load_recipe(name), recipe_notes(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
@@ -410,11 +394,7 @@ def recipe_sheet(name: str) -> Sheet:
 
 
 def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
-    """Describe a recipe: its model, its data, and the keys that differ from the defaults.
-
-    Args:
-        notes: what the file of the recipe says about itself; None for a recipe without a file.
-    """
+    """Describe model, data and changed keys; ``notes`` are about the recipe's file."""
     notes = notes or RecipeNotes()
     names = corpora.names()
     checked = "CORPUS"
@@ -431,7 +411,6 @@ def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
         checked = "CORPUS"
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
-    # Collect the facts about the model and the start of training.
     start = None
     with suppress(InputError):  # the package of a task may be missing here
         start = create_task(recipe).start
@@ -443,7 +422,6 @@ def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
-    # List the keys that differ from the defaults.
     defaults = _values_by_key(Recipe().written())
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
@@ -460,7 +438,7 @@ def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
 
 
 def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten a recipe: return its keys, such as ``train.lr``, with their values, except the keys of the model."""
+    """Omit the keys of the model; nested keys become ``train.lr``."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in SECTIONS:
@@ -471,8 +449,7 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def corpus_sheet(name: str) -> Sheet:
-    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
-    # Collect the facts.
+    """Describe parts, expected files, official numbers, and how to check a copy."""
     corpus = corpora.get(name)
     recipes = []
     for recipe in packaged_recipes():
@@ -494,7 +471,6 @@ def corpus_sheet(name: str) -> Sheet:
         "recipes": ", ".join(recipes),
         "published": [f"{row.id}: {figure_of(row)}" for row in rows_about([name])],
     }
-    # Make the tables of the expected files and of the official numbers.
     layout = []
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():

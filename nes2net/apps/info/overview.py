@@ -1,4 +1,4 @@
-"""Read the overview of all names from a stored list, because making the overview imports every part and torch.
+"""Read the overview of all names from a stored list, because making it imports every part and torch.
 
 ``python scripts/site/overview.py`` writes this list.
 """
@@ -29,8 +29,7 @@ COMMANDS = [
 def stored_overview(kind: str | None = None) -> Sheet | None:
     """Return the stored overview, or only its table of the ``kind``, such as ``"corpora"``.
 
-    The result is None if there is no such kind, or if the stored list lacks names that installed
-    packages add.
+    None if there is no such kind, or if the list lacks names that installed packages add.
     """
     registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
     if any(registry.names() != registry.names(installed=False) for registry in registries):

@@ -1,4 +1,4 @@
-"""The options of parts as rows of tables, with the types, ranges and meanings that the constructors declare."""
+"""Tabulate the options of parts with their declared types, ranges and meanings."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return a row for each option of a part, with ``option``, ``takes``, ``default`` and ``meaning``."""
+    """Return ``option``, ``takes``, ``default`` and ``meaning`` of each option of a part."""
     return rows_of(registry.get(name), registry.given)
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return rows like :func:`option_rows`, but for the options that all parts of this kind have."""
+    """Return rows like :func:`option_rows` for the options that all parts of this kind have."""
     if registry is frontends:
         meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
@@ -44,7 +44,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return rows like :func:`option_rows` for the parameters of a constructor, without the parameters ``left_out``."""
+    """Return rows like :func:`option_rows` for the parameters of a constructor, except ``left_out``."""
     rows = []
     for name, option in declared(factory).items():
         if name not in left_out:
@@ -54,7 +54,7 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """Return rows like :func:`option_rows` for the mapping ``key`` of a recipe, such as ``augment.fir``.
+    """Return rows like :func:`option_rows` for a mapping of a recipe, such as ``augment.fir``.
 
     The result is empty if the value of ``key`` is not a mapping.
     """

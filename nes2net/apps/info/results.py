@@ -14,12 +14,10 @@ _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say wh
 
 
 def rows_about(names: Collection[str]) -> list[PublishedRow]:
-    """List the published results of the models, recipes and corpora with these ``names``."""
     return [row for row in published_rows() if not {*row.models, _recipe(row), row.corpus}.isdisjoint(names)]
 
 
 def lines_about(*names: str) -> list[str]:
-    """Describe each of the results :func:`rows_about` in a line."""
     return [_line(row) for row in rows_about(names)]
 
 
@@ -39,7 +37,7 @@ def figure_of(row: PublishedRow) -> str:
 
 
 def result_sheet(id: str) -> Sheet:
-    """Describe a published result: where it stands, how it was measured, and how it is measured again."""
+    """Describe where a result stands, how it was measured, and how it is measured again."""
     row = find_row(id, published_rows())
     facts = {
         "what": _line(row),
@@ -62,7 +60,6 @@ def result_sheet(id: str) -> Sheet:
 
 
 def published_sheet() -> Sheet:
-    """Write the tables of all published results, with their notes and how each result is measured again."""
     tables = published_tables()
     numbers = numbered_notes(tables)
     rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}

@@ -1,4 +1,4 @@
-"""Judge one channel of live audio: score its windows, add up the evidence, and report the results as lines."""
+"""Judge one channel of live audio: score its windows, add up the evidence, report results as lines."""
 
 from __future__ import annotations
 
@@ -38,19 +38,13 @@ _MOST_TIMES = 1000  # computing times and lags are kept for at most this many wi
 class Channel:
     """Judges the audio of one speaker.
 
-    Two threads may use a channel: one thread calls :meth:`take`, the other thread calls
-    :meth:`lines`, which computes the scores. A thread must hold a lock while it calls :meth:`take`
-    or removes an item from :attr:`queue`.
+    One thread may call :meth:`take`, and another :meth:`lines`, which computes the scores. A thread
+    must hold a lock while it calls :meth:`take` or removes an item from :attr:`queue`.
 
     Args:
-        name: name of the channel, for the lines about the channel.
-        scorer: the detector.
-        stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
-        evidence: adds up the evidence in the scores of the windows, by a calibration; None without
-            a calibration.
-        is_live: whether the audio arrives as it is spoken. The lag of the results behind the audio
-            is measured only for such live audio.
+        evidence: adds up the evidence by a calibration, if any.
+        is_live: whether the audio arrives as it is spoken; only then, its lag is measured.
         vad: the rule for windows with little speech.
     """
 
@@ -82,17 +76,15 @@ class Channel:
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
     def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
-        """Take the next samples, and put the windows that are now complete into :attr:`queue`.
+        """Put the windows that are now complete into :attr:`queue`.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            start_time: time of the first sample; see ``time`` in
-                :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: number of windows that may wait in the queue. If more windows wait, all
-                windows but the newest are skipped. None to skip no windows.
+            start_time: see ``time`` in :meth:`nes2net.scoring.stream.Stream.push`.
+            most_waiting: if more windows wait, all but the newest are skipped.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
+            InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
         """
         self.stream.take(samples, start_time)
         if self._began is None:
@@ -106,12 +98,11 @@ class Channel:
         return self.stream.waiting
 
     def lines(self, item: TimedWindow | Gap | Skipped) -> list[Line]:
-        """Score the window ``item``, which the caller took from the front of the queue; return the lines about it.
+        """Score ``item`` from the front of the queue; return the lines about it.
 
-        Of a gap or of skipped windows, there is one line. A window without speech is not
-        scored if the channel skips such windows. If a window cannot be scored, the line about the
-        window has an ``error``. Further lines follow if silence begins with the window, or if an
-        alarm begins or ends. Each line has the name of the channel.
+        A gap, or skipped windows, have one line. A window without speech may be skipped unscored;
+        one that cannot be scored has an ``error``. More lines follow if silence begins, or if an
+        alarm begins or ends.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -121,7 +112,6 @@ class Channel:
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         lines = [line]
-        # Measure how much speech the window has.
         samples = item.samples
         weight = 1.0
         if self.vad != "none":
@@ -134,12 +124,10 @@ class Channel:
             if not self._is_silent:
                 lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
         self._is_silent = is_silent
-        # Score the window.
         if is_silent and self.vad == "skip":
             self._num_skipped += 1
         elif not self._score(item, line):
             return lines
-        # Add the window to the evidence, and measure the computing time and the lag.
         if self.evidence is not None:
             lines += self._add_evidence(self.evidence, line, weight, samples)
         lines += self._say_unjudged(line)
@@ -150,7 +138,7 @@ class Channel:
         return lines
 
     def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Add the score of the window ``item``, or an ``error``, to ``line``; return whether the window has a score.
+        """Return whether ``line`` got a score instead of an ``error``.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -173,17 +161,10 @@ class Channel:
         return True
 
     def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
-        """Add a window to ``evidence``, and write the state of the evidence into ``line``, the line about the window.
+        """Add a window (N,) to ``evidence`` and ``line``; return a line if an alarm begins or ends.
 
-        Args:
-            weight: the weight of the window, usually its share of speech. If the weight is 0, or if
-                the window is unlike the calibration's recordings, it changes neither the mean nor
-                the sum of the evidence, and its line has None for ``llr`` and ``probability``.
-            samples: (N,), the samples of the window.
-
-        Returns:
-            A list with a line ``alarm`` or ``clear`` if an alarm begins or ends with the window,
-            otherwise an empty list.
+        A window of ``weight`` 0, or unlike the calibration's recordings, changes no evidence; its
+        line has None for ``llr`` and ``probability``.
         """
         # A window without a score has the weight 0.
         traits = self._traits(evidence, line, samples) if weight else None
@@ -210,10 +191,7 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def _traits(self, evidence: Evidence, line: Line, samples: np.ndarray) -> Traits:
-        """Measure the traits of a window (N,) of a stream without end.
-
-        Windows that overlap share an embedding, because computing it takes as long as a score.
-        """
+        """Overlapping windows share an embedding, which takes as long as a score."""
         traits = measure(samples)._replace(embedding=self._embedding, duration=math.inf, in_windows=True)
         if line["start"] >= self._embedded_until and not evidence.decider.too_long(traits):
             waveform = WaveformReader.of(self.scorer, None).take(samples, SAMPLE_RATE).waveform
@@ -223,7 +201,6 @@ class Channel:
         return traits
 
     def _say_unjudged(self, line: Line) -> list[Line]:
-        """Say that the channel is not judged, if that is so for long or from its first window with speech on."""
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None
@@ -243,7 +220,6 @@ class Channel:
         self.stream.end()
 
     def summary(self) -> Line:
-        """Return the last line of the channel, a summary of all windows."""
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()

@@ -29,16 +29,14 @@ _MOST_UNSCORED = 2  # the source waits while a channel has this many unscored wi
 
 
 class Block(NamedTuple):
-    """Consecutive samples from a source."""
-
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
-    """Time in the stream, in seconds, of the first sample; None if the samples follow without a gap."""
+    """Seconds in the stream at the first sample; None if the samples follow without a gap."""
 
 
 class Gone(Exception):
-    """The error that the connection to the source is lost; the source may connect again."""
+    """The connection to the source is lost; the source may connect again."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +44,15 @@ class LiveJudge(Windows):
     """A detector, and the settings with which it judges live audio.
 
     Args:
-        scorer: the detector.
         model: name of the detector, for the first line of a session.
-        decider: a calibration with an operating point, for probabilities and alarms; None for
-            scores alone.
-        calibration: name of the calibration, for the first line; None without a calibration.
-        window: length of a window in seconds; None for the length of the detector's training crops.
+        decider: a calibration with an operating point, for probabilities and alarms.
+        calibration: its name, for the first line.
+        window: seconds; None for the length of the detector's training crops.
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
-        keep: which windows are scored if computing is too slow, see :data:`Keep`; None for the
-            default of the source.
-        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio waits,
-            all windows but the newest are skipped.
+        keep: see :data:`Keep`; None for the default of the source.
+        max_behind: seconds that may wait if ``keep`` is ``"latest"``, before all but the newest
+            window are skipped.
         vad: the rule for windows with little speech.
     """
 
@@ -67,21 +62,18 @@ class LiveJudge(Windows):
     calibration: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, or if a number is out of its range."""
         if not 0 < self.max_behind < math.inf:
             raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
-        """Begin a session on a source: make a channel for each name, and the first line.
+        """Make a channel for each name, and the first line.
 
         Args:
             rate: sample rate of the source in Hz.
-            encoding: encoding of the source, for the first line.
-            names: names of the channels that are judged; a single name if the mean of all channels
-                is judged.
+            names: a single name for the mean of all channels.
             is_live: whether the audio arrives as it is spoken.
-            keep: which windows are scored if :attr:`keep` of the judge is None, see :data:`Keep`.
+            keep: used if :attr:`keep` of the judge is None.
 
         Raises:
             InputError: for the reasons in :meth:`nes2net.Detector.stream`.
@@ -111,22 +103,19 @@ class LiveJudge(Windows):
 
 @dataclass
 class Session:
-    """The channels and settings of a source, kept so that the source can resume after a lost connection."""
+    """Channels and settings of a source, which can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line
-    """The first line, ``ready``, which states the settings."""
     most_waiting: int
-    """Number of windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
+    """Per channel, before old windows are skipped if ``keep`` is ``"latest"``."""
 
 
 class Listening:
-    """Listens to one source until the source ends, its connection is lost, or :meth:`stop` is called.
+    """Listens to one source until it ends, its connection is lost, or :meth:`stop` is called.
 
     Args:
-        session: the channels to judge, and the settings.
-        blocks: the audio of the source. A separate thread iterates over the blocks. The iteration
-            raises :class:`Gone` if the connection is lost.
+        blocks: iterated over in a separate thread; raises :class:`Gone` if the connection is lost.
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
@@ -142,28 +131,21 @@ class Listening:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def stop(self) -> None:
-        """Stop reading the source; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
+        """Stop reading; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
         self._is_stopped = True
 
     def wait(self, seconds: float | None = None) -> None:
-        """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
-
-        Once the thread has ended, it cannot change the channels any more.
-
-        Args:
-            seconds: longest time to wait; None to wait without a limit.
-        """
+        """Wait until the reading thread, if any, has ended and changes no channel any more."""
         if self._reader.ident is not None:
             self._reader.join(seconds)
 
     def lines(self) -> Iterator[Line]:
-        """Start to read the source; yield lines about windows, as they are scored, and then summaries of channels.
+        """Yield lines about windows as they are scored, then summaries of channels.
 
         Raises:
-            Gone: if the connection to the source is lost. Waiting windows then stay in the session,
-                and no summaries are yielded.
-            InputError: if the source cannot be read, or if ten windows in a row cannot be scored.
-                The error is raised after the summaries.
+            Gone: if the connection is lost. Waiting windows stay in the session, without summaries.
+            InputError: after the summaries, if the source cannot be read, or if ten windows in a
+                row cannot be scored.
         """
         self._reader.start()
         failure = None
@@ -184,9 +166,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Score the waiting windows, and yield the lines about them, until reading has ended and no window waits.
-
-        The channel in whose queue most items wait comes first.
+        """Longest queue first, until reading has ended and no window waits.
 
         Raises:
             Gone: if the connection to the source is lost.
@@ -205,10 +185,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Read the source, and give its samples to the channels, up to a second of audio at once; runs in a thread.
-
-        An error is stored, so that :meth:`lines` can raise the error.
-        """
+        """Runs in a thread, so an error is stored for :meth:`lines` to raise."""
         try:
             for block in self._blocks:
                 step = max(1, round(self._rate))
@@ -224,14 +201,10 @@ class Listening:
                 self._changed.notify()
 
     def _take(self, samples: NDArray, time: float | None) -> bool:
-        """Give the next samples of the source to the channels; return False if listening was stopped.
+        """Give samples (channels, N) to the channels; return False if listening was stopped.
 
-        If windows may not be skipped, first wait until no channel has too many unscored windows.
-
-        Args:
-            samples: (channels, N). If there is a single :class:`Channel`, it gets the samples of
-                all channels of the source, and judges the mean of the channels.
-            time: time of the first sample, see :attr:`Block.time`.
+        If windows may not be skipped, first wait until no channel has too many. A single
+        :class:`Channel` judges the mean of all channels.
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:

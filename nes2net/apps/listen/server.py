@@ -74,7 +74,7 @@ class _Text(RootModel[Annotated[_Start | _Gap | _Stop, Field(discriminator="even
 
 
 class _Parked(NamedTuple):
-    """A session that is kept after its connection was lost, so that the client can resume the session."""
+    """A session kept after its connection was lost, so that the client can resume it."""
 
     session: Session
     since: float
@@ -85,10 +85,8 @@ class Server:
     """Serves WebSocket clients until :meth:`stop` is called.
 
     Args:
-        judge: the detector, and the settings with which it judges live audio.
-        most_clients: largest number of clients at once. Any further client gets the error "busy".
-        names: names by which clients may address this machine, in addition to ``localhost`` and IP
-            addresses.
+        most_clients: any further client gets the error "busy".
+        names: names of this machine, besides ``localhost`` and IP addresses.
 
     Raises:
         InputError: if ``most_clients`` need more file descriptors than this process may have.
@@ -111,11 +109,10 @@ class Server:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Let :meth:`serve` end after each client has got its last lines. A signal handler may call this method."""
+        """Let :meth:`serve` end after the last lines of each client. A signal handler may call this."""
         self._is_stopped = True
 
     def serve(self, listener: Listener) -> None:
-        """Serve the clients that connect to ``listener``, until :meth:`stop` is called."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
         listener.most = min(self._most_connections, self._most_clients + _MOST_STRANGERS)
@@ -149,13 +146,7 @@ class Server:
             return [listening for listening, _ in self._running.values()]
 
     def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse the handshake ``request`` if it comes from a page of another site, or is addressed to another machine.
-
-        The WebSocket server calls this method for each handshake.
-
-        Returns:
-            The response that refuses the handshake, or None to accept the handshake.
-        """
+        """Refuse a handshake from another site's page, or to another machine; None accepts it."""
         if self._is_stopped:
             return connection.respond(503, "the server is being stopped\n")
         headers: dict[str, str] = {}
@@ -168,11 +159,6 @@ class Server:
         return None
 
     def _serve_client(self, connection: ServerConnection) -> None:
-        """Serve a client from its first message to its last line, and close the connection with a suitable code.
-
-        The WebSocket server calls this method in a thread for each client. A client that is refused
-        or has made an error gets a line ``error``.
-        """
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):
                 _send(connection, {"event": "error", "message": f"busy: {self._most_clients} clients are served"})
@@ -186,7 +172,6 @@ class Server:
                 Listener.served.discard(connection.socket)
 
     def _code_of_session(self, connection: ServerConnection) -> int:
-        """Run a session, release its slot, and return the code with which to close the connection."""
         try:
             self._run_session(connection)
         except InputError as error:
@@ -202,12 +187,11 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Run the session of a client: receive audio, and send the lines about the audio.
+        """Keep the session in ``_parked`` if its connection is lost.
 
         Raises:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.
-            Gone, ConnectionClosed: if the connection is lost. The session is then kept in
-                ``_parked``.
+            Gone, ConnectionClosed: if the connection is lost.
         """
         start = _receive(connection)
         if not isinstance(start, _Start):
@@ -236,14 +220,7 @@ class Server:
                 del self._running[token]
 
     def _take_parked(self, start: _Start, names: list[str]) -> _Parked | None:
-        """Return the kept session that ``start`` asks to resume, and remove it from the kept sessions.
-
-        The result is None if ``start`` names no session, or if the session is not kept any more.
-        Kept sessions that are too old, and the oldest if there are too many, are removed, too. If
-        the session to resume still runs, its connection is cut first.
-
-        Args:
-            names: names of the channels, which must equal the names in the kept session.
+        """Remove and return the session to resume, if it is kept; cut its connection if it still runs.
 
         Raises:
             InputError: if the kept session has another rate, another encoding or other channels.
@@ -268,15 +245,7 @@ class Server:
 
 
 def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
-    """Yield blocks of the audio that a client sends, until the client sends ``stop``.
-
-    Args:
-        start: the first message of the client, which states the encoding and the number of
-            channels.
-        session: the session, whose stream tells how much audio came so far.
-        parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection becomes a gap in the stream. If the client also reports a gap before the
-            next audio, the two gaps are added.
+    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports.
 
     Raises:
         Gone: if the connection is lost.
@@ -303,7 +272,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
 
 
 def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
-    """Receive the next message of a client, bytes of audio or a text; return the bytes or the parsed text.
+    """Receive bytes of audio, or a text, and parse it.
 
     Raises:
         Gone: if the connection is lost.
@@ -326,11 +295,6 @@ def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    """Send a line to a client; if sending takes longer than :data:`LONGEST_SEND`, cut the connection.
-
-    Raises:
-        ConnectionClosed: if the connection is lost.
-    """
     cut = threading.Timer(LONGEST_SEND, connection.socket.shutdown, [socket.SHUT_RDWR])
     cut.start()
     try:

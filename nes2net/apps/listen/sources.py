@@ -1,4 +1,4 @@
-"""Open sources of live audio: a pipe of raw samples, a recording played in real time, or the microphone."""
+"""Open a source of live audio: raw samples, a recording in real time, or the microphone."""
 
 from __future__ import annotations
 
@@ -27,28 +27,23 @@ _BLOCK = 0.1  # seconds of audio in a block from a recording or the microphone
 
 
 class Source(NamedTuple):
-    """An opened source of audio: its blocks, and facts about the source."""
+    """An opened source of audio."""
 
     blocks: Iterator[Block]
     rate: float
     """Sample rate in Hz."""
     encoding: str
-    """Encoding of raw samples or of the microphone; ``"recording"`` for a recording."""
+    """``"recording"`` for a recording."""
     names: list[str]
-    """Names of the channels that are judged; a single name if the mean of all channels is judged."""
+    """A single name for the mean of all channels."""
     is_live: bool
     """Whether the audio arrives as it is spoken."""
     keep: Keep
-    """Which windows are scored by default if computing is too slow."""
+    """The default if computing is too slow."""
 
 
 def channel_names(names: list[str] | None, num_channels: int, setting: str = "split") -> list[str]:
-    """Check and return the names of the channels to judge; without names, return ``mix``, the mean of all channels.
-
-    Args:
-        names: a name for each channel, if each is judged by itself; None to judge the mean of all
-            channels, which gets the name ``mix``.
-        setting: the setting that has the names, for a message.
+    """Return the names of the channels to judge; without names, ``mix``, their mean.
 
     Raises:
         InputError: if there is not one distinct name for each channel, or if more than two channels
@@ -71,18 +66,14 @@ def opened(
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    A file is read as raw samples if a rate or an encoding is given, otherwise as a recording.
+    With a rate or an encoding, a file has raw samples, otherwise it is a recording.
 
     Args:
         encoding: encoding of raw samples; None for ``"s16le"``.
-        rate: sample rate in Hz of raw samples or of the microphone. None for 16 kHz at the
-            microphone; for raw samples, a rate must be given.
-        channels: number of channels of raw samples or of the microphone. Must be 1 for a recording,
-            because a recording states the number itself.
-        split: names of the channels to judge one by one, separated by commas; None to judge the
-            mean of all channels.
-        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. For
-            other sources, the speed has no effect.
+        rate: Hz, required for raw samples; None for 16 kHz at the microphone.
+        channels: 1 for a recording, which states the number itself.
+        split: comma-separated names of the channels to judge one by one; None to judge their mean.
+        speed: for a recording: 1 for real time, infinity for no waiting.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw
@@ -100,7 +91,6 @@ def opened(
         return Source(blocks, rate, "f32le", channel_names(names, channels), is_live=True, keep="latest")
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
-    # Read raw samples from a pipe or a file.
     is_pipe = source == STANDARD_INPUT or Path(source).is_fifo()
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
@@ -118,14 +108,7 @@ def opened(
 
 
 def _arriving_bytes(source: str) -> Iterator[bytes]:
-    """Yield the bytes of a file or of the standard input as soon as they arrive.
-
-    The file is opened without a buffer. A thread that waits for the standard input would lock a
-    buffer, even while the process ends.
-
-    Raises:
-        InputError: if the file cannot be read.
-    """
+    """Open without a buffer: a thread waiting for standard input would lock it, even at exit."""
     with told_as(f"{source} cannot be read", OSError):
         with open(
             0 if source == STANDARD_INPUT else source, "rb", buffering=0, closefd=source != STANDARD_INPUT
@@ -135,12 +118,7 @@ def _arriving_bytes(source: str) -> Iterator[bytes]:
 
 
 def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
-    """Read a recording, and yield blocks (channels, N) at 16 kHz.
-
-    Args:
-        num_channels: number of channels to read; 1 to read the mean of all channels as blocks (1,
-            N).
-    """
+    """Yield (channels, N) at 16 kHz; a single channel is the mean of all."""
     if num_channels == 1:
         for block in stream_audio(path):
             yield block[None]
@@ -150,12 +128,7 @@ def _recording_blocks(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Play 16 kHz audio: yield it in blocks of a tenth of a second, ``speed`` times as fast as real time.
-
-    Args:
-        blocks: arrays (channels, N).
-        speed: 1 for real time, 2 for twice as fast, infinity for no waiting.
-    """
+    """Yield (channels, N) at 16 kHz in tenths of a second; ``speed`` is 1 for real time."""
     step = round(_BLOCK * SAMPLE_RATE)
     began = time.monotonic()
     num_samples = 0
@@ -168,10 +141,7 @@ def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
 
 
 def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
-    """Open a microphone, and return its endless blocks of samples; lost samples leave a gap between blocks.
-
-    Args:
-        device: number or name of the microphone; empty for the default microphone.
+    """Open a microphone; lost samples leave a gap between blocks.
 
     Raises:
         MissingLibrary: if sounddevice, or its library PortAudio, is not installed.

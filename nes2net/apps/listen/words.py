@@ -11,7 +11,7 @@ _WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns of the table in characte
 
 
 def heading(line: Line) -> list[str]:
-    """Write the first line of a session (``ready``) in words, and the headings of the table that follows."""
+    """Write the line ``ready`` in words, and the headings of the table that follows."""
     calibration = line["calibration"]
     calibration_words = f"calibration {calibration}"
     columns = ["channel", "to", "score", "llr", "probability", ""]
@@ -25,7 +25,7 @@ def heading(line: Line) -> list[str]:
 
 
 def in_words(line: Line) -> str:
-    """Write any line but ``ready`` for people: the line ``end`` as a summary, all other lines as rows of a table."""
+    """Write any other line: ``end`` as a summary, the others as rows of a table."""
     cells = [line["channel"]]
     if line["event"] == "score":
         cells.append(clock(line["end"], 1))

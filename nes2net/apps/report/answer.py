@@ -20,27 +20,21 @@ _MANY_TIMES = 3
 
 
 class Answer(NamedTuple):
-    """The answer about a recording, in the order of the page: the most important sentence comes first."""
+    """The answer about a recording; the most important sentence comes first."""
 
     kind: str
-    """The kind of answer, by which the style sheet chooses colours: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
+    """Chooses colours in the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
-    """The answer in one to three words."""
+    """One to three words."""
     meaning: str
-    """The verdict explained in a sentence or two."""
     facts: list[tuple[str, str]]
-    """Heading and text of each fact behind the answer."""
+    """Heading and text."""
     command: str = ""
-    """A command that makes a calibration; empty if the answer already rests on a calibration."""
+    """A command that makes a calibration, if there is none."""
 
 
 def answer_of(judged: Judged[float], model: str) -> Answer:
-    """Put the answer of a detector into plain words.
-
-    Args:
-        judged: what the detector says of the recording, with the scores of its windows.
-        model: name of the detector, for the command that makes a calibration.
-    """
+    """Put the answer of a detector into plain words; ``model`` is for the command."""
     decider = judged.decider
     decision = judged.decision
     if decider is None or decision is None:
@@ -57,7 +51,6 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
-    # Collect the facts behind the decision.
     stretch = stretch_of(judged)
     assert decision.probability is not None
     facts.insert(0, ("Probability", _probability_words(judged, decision.probability, decider)))
@@ -75,7 +68,6 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
             f"this one in {compared}, or in how the detector hears them."
         )
         facts.append(("How usual it is", usualness))
-    # Put the decision into words: bona fide, spoof in part, or spoof.
     if decision.decision == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
@@ -90,20 +82,13 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
 
 
 def stretch_of(judged: Judged[float]) -> Stretch | None:
-    """Return the part of the recording with the most evidence against bona fide.
-
-    The result is None if there is no such part, or if the decision is "cannot tell".
-    """
+    """Return the part with the most evidence against bona fide; None for "cannot tell"."""
     along = judged.along
     return None if along is None or along.decision == CANNOT_TELL else along.stretch
 
 
 def decided_windows(judged: Judged[float]) -> NDArray:
-    """Find the windows that the decision uses: (K,) booleans for K windows.
-
-    A window is used if it has enough speech. If the recording as a whole is unfit, no window is
-    used.
-    """
+    """Return (K,) booleans: windows with enough speech; none if the recording is unfit."""
     track = judged.track
     assert track is not None and track.speech is not None
     return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
@@ -124,7 +109,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in words, as "about k in n"; 0 is "none", 1 is "all", and a tiny share is "fewer than 1 in …".
+    """Write a share in words, as "about k in n".
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')

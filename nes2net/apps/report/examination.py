@@ -33,25 +33,20 @@ class AudioFile(NamedTuple):
     path: Path
     sha256: str
     size: int
-    """Size of the file in bytes."""
+    """Bytes."""
     coding: str
     """Container and codec, as the decoder names them."""
     sample_rate: int
-    """Sampling rate in Hz."""
+    """Hz."""
     channels: int
-    """Number of channels in the file."""
     duration: float
-    """Duration in seconds."""
+    """Seconds."""
     channel: int | None
-    """Number of the channel that is examined, counted from 0; None for the mean of all channels."""
+    """The examined channel, counted from 0; None for the mean of all channels."""
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> AudioFile:
-        """Measure the audio file ``path`` by decoding it completely, which also shows whether it is damaged.
-
-        Args:
-            channel: number of the channel to examine, counted from 0; None for the mean of all
-                channels.
+        """Decode the whole file, to know whether it is damaged.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
@@ -74,13 +69,13 @@ class AudioFile(NamedTuple):
 
     @property
     def recording(self) -> AnyRecording:
-        """The examined recording, which is the file, or one channel of it."""
+        """The examined recording: the file, or one channel of it."""
         return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 
 @dataclass(frozen=True)
 class Examination:
-    """The examination of a recording: what the detector says of it, and facts about recording and detector."""
+    """What the detector says of a recording, and facts about both."""
 
     file: AudioFile
     traits: Traits
@@ -88,24 +83,23 @@ class Examination:
     judged: Judged[float]
     """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
     detector: Facts
-    """Facts about the detector."""
     for_experts: list[str]
-    """Sentences that say how the recording was scored, and what the numbers mean."""
+    """How the recording was scored, and what the numbers mean, in sentences."""
     doubts: list[str]
-    """Sentences that say what makes the decision uncertain."""
+    """What makes the decision uncertain, in sentences."""
     published: list[str]
     """Published figures of the detector."""
     fakes: FrameScores | None
-    """The fake stretches; None if the detector was not trained on segments."""
+    """None if the detector was not trained on segments."""
 
     @property
     def decider(self) -> Decider | None:
-        """The rule that decides by a calibration; None without a calibration."""
+        """The rule that decides by a calibration, if there is one."""
         return self.judged.decider
 
     @property
     def recording(self) -> Facts:
-        """The facts about the recording, written as texts."""
+        """The facts about the recording, as texts."""
         file = self.file
         level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
         facts = [
@@ -126,7 +120,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     """Score the windows of a recording, and collect the facts for its report.
 
     Args:
-        decider: the rule that decides by a calibration; None without a calibration.
+        decider: the rule that decides by a calibration, if there is one.
         batch_size: windows to score at once; None for the default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Write the report as one HTML page without scripts or links; the page contains its styles, picture and sound.
+"""Write the report as one HTML page without scripts or links; it contains its styles, picture and sound.
 
 The template escapes all text from files, and the page's own security policy forbids scripts and
 requests. The same recording, detector and calibration give the same bytes, except for the date.
@@ -35,25 +35,17 @@ _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG th
 
 @dataclass(frozen=True)
 class Making:
-    """Facts on how a report was made, for its last section."""
-
     model: str
-    """Name of the detector on the command line."""
+    """As on the command line."""
     command: str
-    """The whole command, without the folders of its files."""
+    """Without the folders of its files."""
     calibration_sha256: str
-    """Checksum of the calibration; empty without a calibration."""
+    """Empty without a calibration."""
     date: str
 
 
 def html_page(examination: Examination, making: Making, *, for_paper: bool = False) -> str:
-    """Write a report as an HTML page.
-
-    Args:
-        examination: the recording, its decision and the facts about it.
-        making: how the report was made.
-        for_paper: whether to leave out the player of the recording.
-    """
+    """Write a report as an HTML page, ``for_paper`` without the player of the recording."""
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
     style = ""
@@ -87,7 +79,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
 
 
 def _sound_url(path: AnyRecording) -> str:
-    """Return the audio that the detector gets (one channel at 16 kHz) as a FLAC file in a data URL."""
+    """Return the detector's input (one channel at 16 kHz) as a FLAC file in a data URL."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for block in stream_audio(path):

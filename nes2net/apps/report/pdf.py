@@ -13,7 +13,7 @@ from nes2net.lib.installation import how_to_install
 
 
 def weasyprint() -> ModuleType:
-    """Import the optional library WeasyPrint, and return the module.
+    """Import the optional library WeasyPrint.
 
     Raises:
         MissingLibrary: if WeasyPrint is not installed, or lacks the system library Pango.
@@ -34,11 +34,11 @@ def weasyprint() -> ModuleType:
 
 
 def write_pdf(page: str, path: str | Path) -> None:
-    """Print ``page``, the HTML of a report, on A4 into the file ``path``; no other file or address is read.
+    """Print a report in HTML on A4; no file or address is read.
 
     Raises:
         InputError: if the file cannot be written.
-        MissingLibrary: for the reasons of :func:`weasyprint`.
+        MissingLibrary: as :func:`weasyprint`.
     """
     library = weasyprint()
     fetcher = library.urls.URLFetcher(allowed_protocols=("data",))

@@ -1,4 +1,4 @@
-"""Draw the picture of a report: waveform, spectrogram, the detector's answer for each window, and fake stretches."""
+"""Draw the picture of a report: waveform, spectrogram, windows, and fake stretches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; m
 
 
 def draw(examination: Examination) -> Markup:
-    """Draw the recording over time, as SVG that refers to no other file; the same recording gives the same bytes."""
+    """Draw the recording over time, as SVG that refers to no other file; same recording, same bytes."""
     track = examination.judged.track
     assert track is not None  # examine() always scores the windows
     heights = [1.0, 1.6, 2.2]
@@ -35,14 +35,12 @@ def draw(examination: Examination) -> Markup:
     figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     waveform, spectra, windows = panels[:3]
-    # Draw the waveform.
     path = examination.file.recording
     low, high = envelope(path, track.duration, _COLUMNS)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
-    # Draw the spectrogram, and the answer for each window.
     decibels = spectrogram(path, track.duration, _COLUMNS)
     loudest = loudest_of(decibels)
     extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
@@ -54,7 +52,6 @@ def draw(examination: Examination) -> Markup:
     for panel in panels[:3]:
         style(panel)
         panel.grid(False)
-    # Draw a strip with the fake stretches.
     if examination.fakes is not None:
         strip = panels[3]
         intervals = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)
@@ -65,7 +62,6 @@ def draw(examination: Examination) -> Markup:
     name_time_axis(panels[-1], track.duration)
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
-    # Mark the part that stands out.
     stretch = stretch_of(examination.judged)
     description = "Over time: waveform, spectrogram, and what the detector says of each window."
     if stretch is not None and stretch.stands_out:
@@ -76,10 +72,7 @@ def draw(examination: Examination) -> Markup:
 
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
-    """Draw the log-likelihood ratio of each window, or its score if there is no calibration.
-
-    Hollow marks are windows that the decision does not use.
-    """
+    """Without a calibration, draw scores; hollow marks are unused windows."""
     decider = examination.decider
     values = np.asarray(track.scores, np.float64)
     usual = None

@@ -23,11 +23,9 @@ _CAPTION = Markup(
 
 
 def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
-    """Draw the error rates under each condition, and explain the families of conditions in the caption.
+    """Draw the error rates under each condition, and explain the families in the caption.
 
-    Args:
-        clean: row of the clean trials.
-        rows: rows of the conditions, most damaging first.
+    ``rows`` begin with the most damaging condition.
     """
     families = families_of(rows)
     caption = _CAPTION.format(swatch_svg(0), swatch_svg(1))
@@ -41,7 +39,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Group the rows by family, such as ``mp3`` → rows of ``mp3:8`` and ``mp3:16``, and keep their order."""
+    """Group rows by family, in order: ``mp3`` → rows of ``mp3:8`` and ``mp3:16``."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         families.setdefault(row.labels["condition"].partition(":")[0], []).append(row)
@@ -49,7 +47,7 @@ def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
-    """Draw EER and HTER under each condition with their intervals; dotted lines are the rates of the clean trials."""
+    """Draw EER and HTER with their intervals; dotted lines are the rates of the clean trials."""
     groups = [[clean], *families]
     rows = [row for group in groups for row in group]
     # Each condition takes one row of the plot, and half a row separates two families.

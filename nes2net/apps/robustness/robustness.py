@@ -1,8 +1,7 @@
-"""Evaluate the robustness of a detector: its error rates on clean trials, and on the same trials under conditions.
+"""Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
 
-A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
-clean trials, or by a calibration. The threshold is the same under all conditions, because in use
-the condition of a recording is unknown.
+A condition changes all recordings, such as a codec or noise. The threshold, of the clean trials or
+a calibration, is the same under all conditions, because in use the condition is unknown.
 """
 
 from __future__ import annotations
@@ -65,31 +64,23 @@ def evaluate_robustness(
     """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
     Args:
-        corpus: name of the corpus.
-        phase: phase of the labels.
         trials: labelled trials, in the order of the score files.
-        paths: :data:`CLEAN` or condition → its score file. A condition that lacks scores for more
-            than a tenth of the trials counts as failed. A trial that lacks a score under a
-            condition that did not fail is excluded under all conditions.
-        rule: source of the threshold: the decider of a calibration, or an operating point on the
-            clean trials.
-        num_resamples: number of draws of the bootstrap. If every trial has a speaker, and there are
-            at least ten speakers, the bootstrap draws speakers. In all other cases, the bootstrap
-            draws trials.
-        seed: seed of the bootstrap.
-        failed: the conditions without scores, as condition → reason.
-        num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
-            are all trials of the phase.
+        paths: :data:`CLEAN` or condition → its score file. A condition that lacks more than a tenth
+            of the scores fails; a trial without a score under any other is excluded from all.
+        rule: threshold by a calibration, or an operating point on the clean trials.
+        num_resamples: draws of the bootstrap, over speakers if every trial has one and there are at
+            least ten, otherwise over trials.
+        failed: condition without scores → reason.
+        num_available: number of trials of the phase, if ``trials`` are a subset.
 
     Returns:
-        A result with the table ``conditions``. The first row of the table is :data:`CLEAN`. The
-        rows of the conditions follow, from the largest rise of the EER to the smallest.
+        A result with the table ``conditions``: first :data:`CLEAN`, then the conditions from the
+        largest rise of the EER to the smallest.
 
     Raises:
         InputError: if a score file does not fit the trials, if a class has no trials, or if
             ``rule`` gives no threshold.
     """
-    # Read the scores of the trials that have a score under all conditions.
     files = {name: ScoreFile.of(path) for name, path in paths.items()}
     scores, without_scores = _read_scores(trials, files)
     failed = {**(failed or {}), **without_scores}
@@ -101,7 +92,6 @@ def evaluate_robustness(
             f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
-    # Make the table.
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
@@ -111,7 +101,6 @@ def evaluate_robustness(
     drawn = DrawnGroups.of(common)
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups_of(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
-    # Make the header, which says where the figures come from.
     origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
@@ -160,14 +149,9 @@ def _condition_rows(
     rules: Mapping[str, Callable[..., Any]],
     draws: dict[str, Any],
 ) -> list[Row]:
-    """Make the table: the row of the clean trials, and a row for each condition, largest rise of the EER first.
+    """Clean trials come first, then the largest rise of the EER.
 
-    Args:
-        values: scores (N,) of the same trials, as :data:`CLEAN` or condition → scores.
-        is_bonafide: (N,) booleans: whether each trial is bona fide.
-        rules: functions that compute figures from scores, as name of the figure → function.
-        draws: settings of the bootstrap, as arguments of
-            :class:`nes2net.evaluation.tables.Measured`.
+    ``values`` are scores (N,), ``draws`` arguments of :class:`nes2net.evaluation.tables.Measured`.
     """
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []
@@ -212,22 +196,14 @@ def _error_rates(measured: Measured) -> dict[str, Figure]:
 
 
 def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """Compute by how much the EER of a condition differs from the EER of the clean trials.
-
-    Args:
-        changed: fraction of the decisions that the condition changes.
-
-    Returns:
-        The difference between the two EERs with its interval, the p-value of the difference, and
-        ``changed``. Both EERs are computed on the same bootstrap draws.
-    """
+    """Compare EERs on the same draws; ``changed`` is a fraction of the decisions."""
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
     return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
 
 
 def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
-    """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
+    """Summarise the table in sentences; ``rows`` begin with the most damaging condition."""
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -272,14 +248,7 @@ def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]
 def _read_scores(
     trials: Sequence[Trial], files: Mapping[str, ScoreFile]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Read the score files, and find the conditions that fail because they lack too many scores.
-
-    A condition fails if it lacks scores for more than a tenth of the clean trials.
-
-    Returns:
-        Two mappings: condition → id of a trial → score, for the conditions that did not fail; and
-        failed condition → reason.
-    """
+    """Return condition → id of a trial → score, and failed condition → reason."""
     scores = {}
     failed = {}
     for name, file in files.items():
@@ -306,11 +275,11 @@ def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str
 
 
 def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:
-    """Find the threshold for scores, and say where the threshold comes from.
+    """Find the threshold, and say where it comes from.
 
     Args:
         clean: scores of the bona fide and of the spoofed clean trials.
-        rule: source of the threshold, as for :func:`evaluate_robustness`.
+        rule: as for :func:`evaluate_robustness`.
 
     Raises:
         InputError: if ``rule`` gives no threshold.

@@ -1,8 +1,6 @@
 """Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
-``OUT/scores/clean.txt`` and the file of each condition are ordinary score files. If a score file is
-complete, its trials are not scored again. If a score file is incomplete, scoring resumes where it
-was interrupted.
+``OUT/scores/clean.txt`` and the file of each condition are ordinary score files, which are resumed.
 """
 
 from __future__ import annotations
@@ -37,53 +35,49 @@ _MOST_TALKERS = 200
 
 @dataclass(frozen=True)
 class UnderCondition:
-    """A condition in the form of a transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
+    """A condition as a transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
 
-    Random numbers depend only on the seed, the name of the condition and the id of the utterance.
+    Random numbers depend only on the seed, the condition and the id of the utterance.
     """
 
     name: str
     condition: Effect
     seed: int
     sources: str
-    """Text that says which recordings the condition mixes in."""
+    """Which recordings the condition mixes in."""
 
     @property
     def identity(self) -> str:
-        """Text for the record of the scores; two transforms with the same text change waveforms equally."""
+        """Equal texts mean equal changes of waveforms."""
         return f"{self.name}, seed {self.seed}{self.sources}"
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
-        """Apply the condition to ``waveform`` (N,) of the utterance ``id``, and return the result."""
+        """Apply the condition to ``waveform`` (N,) of the utterance ``id``."""
         seeds = [self.seed, _checksum(self.name), _checksum(id)]
         return self.condition(waveform, np.random.default_rng(seeds))
 
 
 def _checksum(text: str) -> int:
-    """Compute a number from ``text`` that is the same in every process, for use in a seed."""
+    """Unlike ``hash``, it is the same in every process."""
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials and conditions of a robustness run."""
-
     part: Part
     phase: str
     trials: list[Trial]
-    """Trials with labels and paths of recordings."""
+    """With labels and paths of recordings."""
     num_available: int
-    """Number of trials of the phase; ``trials`` may be a subset."""
+    """Trials of the phase, of which ``trials`` may be a subset."""
     names: list[str]
-    """Names of the conditions, without :data:`CLEAN`."""
+    """Without :data:`CLEAN`."""
     sources: Sources
-    """The recordings from which conditions take noise, impulse responses and babble."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Condition that cannot be applied, for example because a library is missing → reason."""
+    """Condition → why it cannot be applied, such as a missing library."""
     seed: int = 0
 
     def words(self) -> list[str]:
-        """Describe the trials and the conditions, in lines of text for ``--list``."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
         numbers = f"{len(self.trials):,}"
         if len(self.trials) < self.num_available:
@@ -109,17 +103,15 @@ def plan(
 ) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
-    The run leaves out the trials that the published figures of the corpus leave out. Babble is
-    mixed from up to 200 bona fide trials. They are drawn from all trials of the phase, even if
-    ``num_trials`` limits the run to a subset.
+    Trials that the published figures of the corpus exclude are omitted. Babble is mixed from up to
+    200 bona fide trials of the whole phase, even if the run is a subset.
 
     Args:
-        part: corpus, split and folder.
-        phase: phase of the labels; None if the phase has the name of the split.
+        phase: phase of the labels; None if it is named like the split.
         keys: file or folder of the labels; None for the folder of the corpus.
         conditions: names such as ``"mp3:16"``, or ``"mp3"`` for all its strengths; None for all
-            conditions that are possible with ``musan``, ``rir`` and the installed libraries.
-        num_trials: size of a subset, stratified by label and attack; None for all trials.
+            that are possible here.
+        num_trials: size of a subset, stratified by label and attack.
         seed: seed of the subset, and of the random numbers in conditions.
         musan: folder of noises (MUSAN).
         rir: folder of impulse responses.
@@ -153,7 +145,7 @@ def plan(
 
 
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
-    """Leave out the trials that the corpus excludes from its published figures.
+    """Omit trials that the corpus excludes from its published figures.
 
     Raises:
         InputError: if there is no such trial, or if a trial has no label.
@@ -172,10 +164,7 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
 
 
 def _expand_strengths(text: str) -> list[str]:
-    """Return the conditions in ``text``: ``mp3`` stands for all strengths, and ``mp3:16`` for one strength.
-
-    Strengths are written in the format ``%g``, so that each condition has one name only.
-    """
+    """Write ``%g``, so that each condition has one name only."""
     name, colon, strength = text.partition(":")
     condition = effects.get(name)
     if not colon:
@@ -201,18 +190,12 @@ def run(
 ) -> Result:
     """Score the trials of ``plan``, clean and under each condition, and evaluate the scores.
 
-    The score files are written to the folder ``out/scores``.
-
-    If no trial can be scored under a condition, the condition is listed as failed in the result,
-    and the run continues. The other arguments are described in
-    :func:`nes2net.actions.scoring.score_corpus` and
+    Score files go to ``out/scores``. If no trial can be scored under a condition, it is listed as
+    failed. For other arguments see :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
     Args:
-        out: folder of the run.
-        batch_size: recordings in a batch; None for the default of scoring.
-        num_workers: worker processes that read and change audio; None for one per processor, at
-            most 8.
+        num_workers: processes that read and change audio; None for one per processor, at most 8.
         overwrite: replace scores of another run.
 
     Raises:

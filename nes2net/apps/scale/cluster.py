@@ -37,7 +37,6 @@ class Resources:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` if a number is out of range."""
         if self.num_actors is not None and self.num_actors < 1:
             raise InputError(f"`num_actors` is at least 1, not {self.num_actors}")
         for name, value in (("cpus_per_actor", self.cpus_per_actor), ("gpus_per_actor", self.gpus_per_actor or 0)):
@@ -45,9 +44,7 @@ class Resources:
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def resolved(self, available: dict[str, float], device: str) -> Resources:
-        """Return a copy in which each None is replaced by a number that suits the cluster.
-
-        For an actor with a GPU, no processors are reserved.
+        """Replace each None by a number that suits the cluster; GPU actors reserve no processors.
 
         Args:
             available: the numbers of ``"CPU"`` and ``"GPU"`` of the cluster.
@@ -79,20 +76,19 @@ class Resources:
 
     @property
     def device(self) -> str:
-        """The device of an actor, without a number, because an actor sees only the GPUs that Ray gives it."""
+        """Without a number, because an actor sees only the GPUs that Ray gives it."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
     def ray_options(self) -> dict[str, float]:
-        """Return the resources of one actor as options for Ray."""
         assert self.gpus_per_actor is not None  # set by `resolved`
         return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
 
 
 def start_ray(resources: Resources) -> bool:
-    """Connect this process to Ray; return False if the process was connected already, and True otherwise.
+    """Connect this process to Ray; return whether it was not connected before.
 
-    If neither ``resources`` nor the variable RAY_ADDRESS has an address, Ray is started on this
-    machine, without a dashboard and with a small object store.
+    Without an address in ``resources`` or RAY_ADDRESS, Ray is started on this machine, without a
+    dashboard and with a small object store.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # prevent a warning on machines without GPUs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -142,7 +138,7 @@ def start_ray(resources: Resources) -> bool:
 
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
-    """Connect to Ray within this context; if Ray was not connected before, disconnect afterwards."""
+    """Connect to Ray in this context; disconnect afterwards unless Ray was connected before."""
     started_here = False
     try:
         with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind

@@ -1,4 +1,4 @@
-"""Score a collection shard by shard into a folder of results; the same call resumes after an interruption."""
+"""Score a collection shard by shard into a folder of results, resuming after an interruption."""
 
 from __future__ import annotations
 
@@ -50,43 +50,36 @@ def score_collection(
     overwrite: bool = False,
     retry_errors: bool = False,
 ) -> CollectionRecord:
-    """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
+    """Score the shards of ``source`` into ``out``, which gets a Parquet file for each shard.
 
-    Each file has the columns ``id``, ``address``, ``seconds`` (duration of the recording), ``score``
-    (higher for bona fide), and ``error`` (reason for a missing score). The shard's own columns of
-    texts, numbers and booleans follow after ``address``. Each file is written atomically. After
-    an interruption, or if shards were added or replaced, the same call scores the shards without
-    results. A recording that cannot be read has an error in its row. A shard that cannot be read
-    has no results; the next call tries the shard again.
+    Columns: ``id``, ``address``, the shard's columns of texts, numbers and booleans, ``seconds``
+    (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason for a
+    missing score). Files are written atomically. The same call after an interruption, or after
+    shards were added or replaced, scores the shards without results. A recording that cannot be
+    read has an error; a shard that cannot be read has no results, and is tried again by the next
+    call.
 
-    `nes2net score` gives the same scores for the recordings of a shard, if it reads the recordings
-    in the same order and uses the same number of threads. The scores agree bit for bit if a fixed
-    number of samples is scored. If whole utterances are scored, the scores agree up to the rounding
-    of float32.
+    `nes2net score` with the same order and number of threads gives the same scores: bit for bit for
+    a fixed number of samples, up to float32 rounding for whole utterances.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        judgement: the kind of result, such as ``"classes"``: a judgement, the name of a judgement,
-            or a mapping of ``name`` and options. Judgements of frames and embeddings raise
-            :class:`InputError`. If a judgement gives several numbers for a recording, the column
-            ``score`` has a list of numbers.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
-            all samples; "auto" leaves the choice to
-            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
-            detectors.
-        batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
-        resources: number and resources of the actors, and the Ray cluster; by default all resources
-            of this machine.
+        judgement: a judgement, its name, or a mapping of ``name`` and options. If it gives several
+            numbers for a recording, ``score`` is a list.
+        num_samples: leading samples to score, repeated if short; None for all; "auto" for
+            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        batch_size: None for 8 on a CPU and 64 on a GPU.
+        resources: None for all of this machine.
         overwrite: first remove results of another detector or other settings, and results of shards
             that the source does not have.
         retry_errors: score a shard again if some of its recordings have no score.
 
     Raises:
-        InputError: if there is no such source or detector; if ``out`` has results that only
-            ``overwrite`` would remove; if another run is writing to ``out``; or if an argument is
-            out of range.
+        InputError: if there is no such source or detector; if the judgement is of frames or
+            embeddings; if ``out`` has results that only ``overwrite`` would remove; if another run
+            is writing to ``out``; or if an argument is out of range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
         Unfinished: if Ray stops, or SIGTERM comes; finished shards are kept.
     """
@@ -112,7 +105,7 @@ def score_collection(
             is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
         if Claim(out, request, record.asked, is_finished).is_done:
             return record
-    # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
+    # Ray's handler of SIGTERM would print a stack trace and abort.
     with connected(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         if words := facts.score_length.words:
@@ -136,10 +129,7 @@ def score_collection(
 
 
 def _stamps_of_model(model: Path) -> str:
-    """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
-
-    Therefore a change of a model on the hub is not noticed.
-    """
+    """Return a text that changes if a file of ``model`` changes; "" for a name on the hub."""
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
     else:
@@ -149,7 +139,7 @@ def _stamps_of_model(model: Path) -> str:
 
 @dataclass(frozen=True)
 class _OnRay:
-    """Scores the shards of a run on Ray, and writes the results of a shard as soon as the shard is complete."""
+    """Scores shards on Ray, and writes the results of each as soon as it is complete."""
 
     results: Results
     facts: Facts
@@ -157,9 +147,9 @@ class _OnRay:
     def read(
         self, trials: Sequence[Trial], done: Container[str], processes: Processes
     ) -> Generator[list[Piece], None, None]:
-        """Yield the scored pieces of each shard that is not ``done``; first remove results of all other shards.
+        """Yield the scored pieces of each shard that is not ``done``; first remove all other results.
 
-        The old results must not stay, even if the new shard cannot be read.
+        They must not stay, even if the new shard cannot be read.
 
         Raises:
             Unfinished: if Ray stops.
@@ -195,7 +185,7 @@ class _OnRay:
             yield [Piece(address, 0, True, [], _KILLED)]
 
     def write(self, shards: Iterable[list[Piece]]) -> Generator[BatchResult[ShardScores], None, None]:
-        """Write the results of one shard after another; a shard that cannot be read gets no results."""
+        """Write the results of each shard, except shards that cannot be read."""
         for pieces in shards:
             shard = self.results.shards[pieces[0].shard]
             if fault := pieces[-1].fault:

@@ -1,6 +1,6 @@
 """Score on Ray Data in three stages: tasks read shards, tasks decode recordings, and actors score them.
 
-A task is a call of a function in any process of the cluster. An actor is a process that keeps a
+A task is a function call in any process of the cluster. An actor is a process that keeps a
 detector.
 """
 
@@ -44,10 +44,10 @@ _FETCHED_AT_ONCE = 16  # largest number of URLs that a process fetches at once; 
 
 @dataclass(frozen=True)
 class Model:
-    """The arguments with which every actor calls ``Detector.from_pretrained``.
+    """The arguments of ``Detector.from_pretrained`` in every actor.
 
-    ``name`` is the path of a checkpoint or folder that every machine can read, or a name on the
-    Hugging Face hub.
+    ``name`` is a checkpoint or folder that every machine can read, or a name on the Hugging Face
+    hub.
     """
 
     name: str
@@ -58,35 +58,30 @@ class Model:
 
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
-        """Make a :class:`Model` from ``model``; a path on this machine becomes absolute."""
+        """Make a path on this machine absolute."""
         described = model if isinstance(model, Model) else cls(str(model))
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
 
     def load(self) -> Detector:
-        """Load the detector with these arguments."""
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
 
 
 class Facts(NamedTuple):
-    """Facts about the detector and the run, collected by a process that has loaded the detector."""
+    """Facts collected by a process that has loaded the detector."""
 
     run: dict[str, Any]
-    """Identity of the run: the facts that determine scores. Scores of runs with equal identities may be mixed."""
+    """The facts that determine scores. Scores of runs with equal facts may be mixed."""
     record: dict[str, Any]
-    """Facts about detector, software and hardware, for the record of the run."""
     reader: WaveformReader
-    """Decodes recordings to the waveforms that the detector takes."""
     batch_size: int
-    """Number of recordings in a batch."""
     judgement: Judgement[Any]
-    """The kind of result, with the options that the detector determines."""
+    """With the options that the detector determines."""
     score_length: ScoreLength
-    """The part of a recording that is scored."""
     model: Model
-    """How an actor loads the detector, with the actor's device."""
+    """With the actor's device."""
     resources: Resources
-    """The resources of the actors, with all numbers filled in."""
+    """All numbers are filled in."""
 
 
 def facts_of(
@@ -96,15 +91,11 @@ def facts_of(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts:
-    """Load ``model`` in a process with the resources of an actor, and return the facts about the detector.
-
-    Args:
-        num_samples, batch_size, judgement: as for
-            :func:`nes2net.apps.scale.collection.score_collection`.
+    """Collect facts about the detector in a process with the resources of an actor.
 
     Raises:
-        InputError: if the process cannot load the detector, or if the detector cannot score audio
-            alone or cannot make the judgement.
+        InputError: if the process cannot load the detector, or if it cannot score audio alone or
+            cannot make the judgement.
     """
     ray = library("ray")
     resources = resources.resolved(ray.cluster_resources(), model.device)
@@ -123,12 +114,7 @@ def _load_facts(
     resources: Resources,
     judgement: Judgement[Any],
 ) -> Facts | str:
-    """Load ``model`` and collect the facts about the detector; :func:`facts_of` runs this in another process.
-
-    Returns:
-        The facts, or a text that says why the detector cannot be used. The text is not raised as an
-        exception, because Ray would put a traceback into the message.
-    """
+    """Return an error as text, or Ray would add a traceback to it."""
     try:
         scorer = model.load()
         check_takes_audio_alone(scorer)
@@ -151,19 +137,16 @@ class Scoring:
     """The actor: loads a detector once, and scores decoded pieces.
 
     Raises:
-        InputError: if the model of this name on this machine is another detector, for example an
-            older copy.
+        InputError: if this machine has another detector of this name, for example an older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
-        """Load the detector; Ray calls this once in the process of each actor."""
         self.facts = facts
         self.scorer = facts.model.load()
         if self.scorer.fingerprint() != facts.run["model"]:
             raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
 
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
-        """Score the decoded piece in ``row``; Ray calls this for each row of its dataset."""
         facts = self.facts
         with scoring_mode(self.scorer):
             return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
@@ -172,11 +155,10 @@ class Scoring:
 def score_piece(
     piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]
 ) -> Piece:
-    """Score the recordings of a piece that :func:`decode_piece` returned, in the same batches as `nes2net score`.
+    """Score the recordings of a decoded piece in the same batches as `nes2net score`.
 
     Returns:
-        The piece; in its rows, ``score`` and ``error`` replace ``waveform``. ``score`` is the
-        result of the judgement as plain data.
+        The piece; in its rows, ``score`` (as plain data) and ``error`` replace ``waveform``.
     """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
@@ -196,7 +178,7 @@ def score_piece(
 
 
 def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
-    """Return a dataset of the scored ``pieces``; Ray decodes and scores the pieces when the dataset is iterated."""
+    """Return a lazy dataset: Ray decodes and scores the pieces when it is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         return {"piece": decode_piece(row["piece"], facts.reader)}
@@ -216,8 +198,8 @@ def decode_piece(piece: Piece, reader: WaveformReader) -> Piece:
 
     Returns:
         The piece; in its rows, ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
-        ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz,
-        or a text that says why the recording cannot be read.
+        ``seconds`` is the duration of the whole recording; ``waveform`` is (N,) float32 at 16 kHz,
+        or says why the recording cannot be read.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
@@ -245,7 +227,7 @@ def _without_columns(row: Columns, *names: str) -> Columns:
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int) -> Dataset:
-    """Make a Ray dataset of the pieces of ``shards``; a task reads a shard when the shard is needed."""
+    """Make a Ray dataset of pieces; a task reads a shard when it is needed."""
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
         for piece in pieces_of(row["shard"], BATCHES_OF_PIECE * batch_size, batch_size):

@@ -8,7 +8,7 @@ from nes2net.lib.installation import optional
 
 
 def library(name: str) -> Any:
-    """Import and return the module ``name``, which belongs to Ray, pyarrow or fsspec.
+    """Import a module of Ray, pyarrow or fsspec.
 
     Raises:
         MissingLibrary: if the library is not installed.

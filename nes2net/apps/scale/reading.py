@@ -43,35 +43,30 @@ Columns: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some consecutive recordings of a shard; a piece is a single row of Ray's dataset.
+    """Some consecutive recordings of a shard, a single row of Ray's dataset.
 
-    Ray cuts and joins blocks of rows by their size. If each recording were a row, the sizes of the
-    blocks would decide which recordings share a batch, and the last bits of scores would change.
+    Ray cuts and joins blocks of rows by their size. If each recording were a row, these sizes would
+    decide which recordings share a batch, and the last bits of scores would change.
     """
 
     shard: str
-    """Address of the shard."""
     number: int
-    """Number of the piece in the shard, from 0."""
+    """In the shard, from 0."""
     last: bool
-    """Whether this is the last piece of the shard."""
     rows: list[Columns]
-    """A row for each recording; empty if there is a :attr:`fault`."""
+    """One for each recording; empty if there is a :attr:`fault`."""
     fault: str | None = None
-    """Why the shard cannot be read to its end; None if the shard can be read."""
+    """Why the shard cannot be read to its end."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
-    """Read ``shard``, and yield its recordings piece by piece.
+    """Yield the recordings of ``shard`` piece by piece.
 
-    The row of a recording has ``id``, ``address``, ``content`` (None if the content has to be
-    fetched from the address), ``suffix``, and the further columns of the shard. The last piece may
-    have no recordings. If the shard cannot be read to its end, :attr:`Piece.fault` of the last
-    piece says why.
+    A row has ``id``, ``address``, ``content`` (None if it has to be fetched), ``suffix``, and the
+    further columns of the shard. The last piece may have no recordings, or a :attr:`Piece.fault`.
 
     Args:
-        rows: number of recordings in a piece; a piece of large recordings has fewer.
-        batch_size: number of recordings in a batch.
+        rows: recordings in a piece; fewer if they are large.
     """
     rows_of_piece = []
     number = 0
@@ -113,7 +108,6 @@ def _suffix(address: str) -> str:
 
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    # Open the table.
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
@@ -124,7 +118,6 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
         arrow = library("pyarrow")
         source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
         table = ArrowMessages(source, budget)
-    # Find the columns to read.
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
@@ -175,16 +168,7 @@ def fetch(address: str) -> RecordingBytes:
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
-    """Make the row of a recording that is stored in the file of a shard.
-
-    The row gets the id in ``described`` or in its ``notes``. If neither has an id, the id consists
-    of the names of the shard and of the recording.
-
-    Args:
-        name_in_shard: name of the recording in the file.
-        content: bytes of the encoded recording; None if the shard lacks these bytes.
-        described: the further columns of the recording.
-    """
+    """Take the id from ``described`` or its ``notes``, or else from the names of shard and recording."""
     notes = _parsed_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
@@ -199,7 +183,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
 
 
 def _parsed_notes(text: Any) -> dict[str, Any]:
-    """Parse the JSON notes about a recording; return {} for malformed notes, because a score needs no notes."""
+    """{} if malformed, because a score needs no notes."""
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -208,10 +192,7 @@ def _parsed_notes(text: Any) -> dict[str, Any]:
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    """Yield the rows of the recordings in a tar file.
-
-    A recording and the files that describe it are adjacent in the tar file, and have the same key.
-    """
+    """In the tar file, the files that describe a recording are adjacent and share its key."""
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described = {}
         recordings = []
@@ -228,6 +209,5 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 
 def _key_of_member(member: Member) -> tuple[str, str]:
-    """Return the key of a file in a tar file: its folder, and its name up to the first dot."""
     folder, name = os.path.split(member.name)
     return folder, name.partition(".")[0]

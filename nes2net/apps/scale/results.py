@@ -44,42 +44,35 @@ _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard, which are stored in the metadata of the shard's Parquet file."""
+    """Facts about the results of a shard, stored in the metadata of its Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     shard: str
-    """Address of the shard."""
     run: dict[str, str | int | float | bool | None]
-    """Identity of the run that made the results."""
     stamp: str
     """Stamp of the shard when it was listed, see :class:`nes2net.apps.scale.sources.Shard`."""
     rows: Natural
-    """Number of recordings."""
     scored: Natural
-    """Number of recordings with a score."""
     seconds: Seconds
-    """Total duration in seconds of the recordings that could be read."""
+    """Of the recordings that could be read."""
 
 
 class CollectionRecord(Record):
-    """The record of a collection. Its ``failures`` say why shards have no results, as address → reason."""
+    """The record of a collection; ``failures`` are address → why the shard has no results."""
 
     shards: Natural = 0
-    """Number of shards of the source."""
     scored: Natural = 0
-    """Number of recordings with a score; ``total`` is the number of recordings in shards with results."""
+    """``total`` counts the recordings in shards with results."""
     asked: dict[str, Any] | None = None
     """The arguments of the finished run."""
 
     @property
     def without_score(self) -> int:
-        """Number of recordings that have an error instead of a score."""
         return (self.total or 0) - self.scored
 
     @property
     def is_complete(self) -> bool:
-        """Whether every recording of every shard has a score."""
         return not self.failures and not self.without_score
 
 
@@ -96,7 +89,7 @@ _reading = partial(expecting, "a result of `nes2net scale`", remedy="remove it, 
 
 
 def read_record(out: Path) -> CollectionRecord | None:
-    """Read the record of the run in ``out``; None if there is no record.
+    """Read the record of the run in ``out``, if there is one.
 
     Raises:
         InputError: if the record is damaged.
@@ -114,13 +107,12 @@ def read_record(out: Path) -> CollectionRecord | None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Return the path for the results of ``shard``: the name of the shard, and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
 def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
-    """Build a judgement as :func:`as_judgement`; raise :class:`InputError` if a collection cannot have its results."""
+    """Build a judgement; raise :class:`InputError` if a collection cannot have its results."""
     built = as_judgement(judgement)
     if not built.of_recordings:
         raise InputError(f"a collection has no {built.what}: make these with `nes2net score` or `nes2net embed`")
@@ -128,7 +120,7 @@ def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
 
 
 def finished_shards(out: Path) -> dict[Path, ShardScores]:
-    """Find the finished shards in ``out``; return path of the results → facts about the shard. Skip damaged files."""
+    """Map paths of results to facts about shards; skip damaged files."""
     files = {}
     for path in out.glob("*.parquet"):
         with suppress(InputError):
@@ -137,12 +129,11 @@ def finished_shards(out: Path) -> dict[Path, ShardScores]:
 
 
 class Results(Output[ShardScores]):
-    """The results of a collection: a run in which each shard is a trial, whose Parquet file keeps the row.
+    """A run in which each shard is a trial, whose Parquet file keeps the row.
 
     Args:
-        folder: the folder of results.
         overwrite: whether results of shards that the source does not have may be removed.
-        retry_errors: whether a shard counts as not finished if some of its recordings have no score.
+        retry_errors: whether a shard is unfinished if some of its recordings have no score.
     """
 
     doing = "scoring"
@@ -159,14 +150,11 @@ class Results(Output[ShardScores]):
             self.finished = {path: done for path, done in self.finished.items() if done.scored == done.rows}
 
     def files(self, out: Path) -> list[Path]:
-        """Return no path, because the results stay in the files of the shards."""
+        """The results stay in the files of the shards."""
         return []
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if there are results of shards that the source does not have.
-
-        If they stayed, the scores would contain recordings that the source does not have.
-        """
+        """Raise :class:`InputError` if there are results of shards that the source lacks."""
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
             raise InputError(
@@ -175,7 +163,6 @@ class Results(Output[ShardScores]):
             )
 
     def stamp(self, trial: Trial) -> str:
-        """Return the stamp of the shard."""
         return self.shards[trial.id].stamp
 
     def claim(self, out: Path, run: Mapping[str, Any]) -> Claim:
@@ -186,34 +173,29 @@ class Results(Output[ShardScores]):
 
     @contextmanager
     def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
-        """Yield the facts about finished shards. If the store gives no stamp of a shard, the shard counts as unchanged."""
+        """Yield facts about finished shards; one without a stamp from the store is unchanged."""
         facts = {done.shard: done for done in self.finished.values()}
         unknown = {address for address, shard in self.shards.items() if shard.stamp == UNKNOWN}
         stamps = {address: UNKNOWN if address in unknown else done.stamp for address, done in facts.items()}
         yield KeptRows(stamps, {}, facts.__getitem__)
 
     def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Results]:
-        """Return this object."""
         return nullcontext(self)
 
     def add(self, rows: Mapping[str, Row[ShardScores]], failures: Mapping[str, str] | None = None) -> None:
-        """Count shards as finished, whose results :func:`write_results` wrote."""
         for id, row in rows.items():
             self.finished[result_path(self.folder, self.shards[id])] = row.value
 
     def forget(self, out: Path) -> None:
-        """Remove all results."""
         self.keep_only(())
 
     def keep_only(self, addresses: Container[str]) -> None:
-        """Remove the results of all shards except those at ``addresses``."""
         for path, done in list(self.finished.items()):
             if done.shard not in addresses:
                 path.unlink()
                 del self.finished[path]
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, Any]:
-        """Count the recordings of all shards, for the record."""
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}
@@ -231,15 +213,12 @@ def write_results(
 ) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    A value that a row lacks is null. The columns of the shard stand between ``address`` and
-    ``seconds``.
+    A missing value is null. The columns of the shard stand between ``address`` and ``seconds``.
 
-    The content of the file is flushed to the disk now; the name of the file in the folder is
-    flushed only with the next record. If the power fails in between, the results of the shard may
-    be missing, and the next call scores the shard again.
+    The content is flushed now, the file's name only with the next record; after a power failure in
+    between, the next call may have to score the shard again.
 
     Args:
-        run: identity of the run.
         has_lists: whether a score is a list of numbers, such as logits of classes.
 
     Raises:
@@ -269,10 +248,7 @@ def write_results(
 
 
 def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardScores, list[_Result]]]:
-    """Read the results in ``out`` shard by shard; the shards are sorted by address.
-
-    Yields:
-        The facts about a shard, and its rows, whose scores are values of the ``judgement``.
+    """Yield the facts about each shard in ``out``, by address, and its rows.
 
     Raises:
         InputError: if a file is damaged; no file is skipped.
@@ -293,11 +269,10 @@ def read_results(out: Path, judgement: Judgement[Any]) -> Iterator[tuple[ShardSc
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Join the results in the folder ``out`` into one file in the format of their judgement, and write its record.
+    """Join the results in ``out`` into one file in the format of their judgement, with its record.
 
-    The record is ``{path}.json``. Recordings are sorted by the address of their shard, and keep
-    their order within a shard. Recordings without a score are left out of the file; the record has
-    the reasons for the first ten thousand of these recordings, and for all shards without results.
+    Shards are sorted by address. Recordings without a score are omitted; the record has the reasons
+    for the first ten thousand of them, and for all shards without results.
 
     Raises:
         InputError: if ``out`` has no scores, a damaged file, or other files than its record says;
@@ -329,7 +304,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
                 else:
                     yield Trial(row.id), row.score
 
-    # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         judgement.write([temporary], 0, scored_trials())  # `count` is 0, because judgements of recordings do not use it

@@ -1,4 +1,4 @@
-"""List the shards of a source: Parquet, Arrow and tar files, and lists of recordings, here or in an object store."""
+"""List the shards of a source: Parquet, Arrow and tar files, and lists of recordings."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 @dataclass(frozen=True)
 class Shard:
-    """Recordings that are scored together. The results of a shard are in one file."""
+    """Recordings that are scored together, with results in one file."""
 
     address: str
-    """Path or URL of the file; for a part of a list, the path of the list and the number of the first recording."""
+    """Path or URL of the file, or of a list, with the number of the part's first recording."""
     stamp: str
     """Text that changes if the file, or the part of the list, changes."""
     name: str = ""
-    """Path of the shard relative to the source. If a recording has no id, this path becomes part of its id."""
+    """Path relative to the source, part of the id of a recording without an id."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 
 
 def is_url(address: str | Path) -> bool:
-    """Return true for a URL, which fsspec opens, and false for a path.
+    """Return whether fsspec has to open the address.
 
     >>> is_url("s3://bucket/a.parquet"), is_url("data/a.parquet"), is_url(Path("C:/a.parquet"))
     (True, False, False)
@@ -103,7 +103,6 @@ def shards_of(source: Source) -> list[Shard]:
 def _shards_of_text(name: str) -> list[Shard]:
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
-    # Read a list, or a single shard.
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
@@ -115,7 +114,6 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    # Read a pattern, or a folder with shards or recordings.
     try:
         store, path = library("fsspec.core").url_to_fs(address)
         files = store.glob(path) if "*" in path else store.find(path)
@@ -139,7 +137,6 @@ def _absolute_path_or_url(address: str) -> str:
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    """Yield id and address of each recording in the list ``name``, a path or URL; skip empty lines and comments."""
     if is_url(name):
         folder = name.rpartition("/")[0]
         try:
@@ -169,24 +166,19 @@ def _has_shard_suffix(address: str) -> bool:
 
 
 def read_error(address: str, error: Exception) -> InputError:
-    """Turn an ``error`` of fsspec at an address into an :class:`InputError`, or into :class:`MissingLibrary`."""
+    """Turn an error of fsspec into an :class:`InputError`, or into :class:`MissingLibrary`."""
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
 def _as_id(name: str) -> str:
-    """Make an id of ``name``: replace spaces, because spaces separate the fields of score files."""
+    """Replace spaces, because they separate the fields of score files."""
     return "%20".join(name.split())
 
 
 def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Divide a list into shards; the stamp of a shard changes if one of the shard's local files changes.
-
-    Args:
-        name: name of the list.
-        rows: id and address of each recording.
-    """
+    """Divide a list; the stamp of a shard changes if one of its local files changes."""
     absolute_rows = ((id, _absolute_path_or_url(address)) for id, address in rows)
     start = 0
     while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):

@@ -184,5 +184,5 @@ REASONS = {
 
 
 def error_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe for FastAPI the errors with these HTTP ``statuses``; each status is a key of :data:`REASONS`."""
+    """Describe for FastAPI the errors with these HTTP ``statuses``, keys of :data:`REASONS`."""
     return {status: {"model": Problem, "description": REASONS[status]} for status in statuses}

@@ -45,10 +45,9 @@ _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
 def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
-    """Build the web application: the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
+    """Build the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
 
     Args:
-        desk: scores the recordings.
         model: name of the detector on the page.
         names: names of this machine, besides ``localhost`` and IP addresses.
         frames: sites that may show the page in a frame.
@@ -158,7 +157,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
 
 def _route_of(path: str) -> str:
-    """Return the name of the route that answers requests for ``path``, or ``"other"`` if there is no such route.
+    """Return the route of ``path``, or ``"other"``.
 
     >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
     ('/heard/', '/api/score', 'other')
@@ -196,7 +195,6 @@ def _make_admit(desk: Desk) -> Admit:
 
 
 async def _tidy(desk: Desk) -> None:
-    """Remove old files every :data:`_TIDY_EVERY` seconds."""
     while True:
         await asyncio.sleep(_TIDY_EVERY)
         with suppress(OSError):  # the folder is removed when the server stops
@@ -204,7 +202,7 @@ async def _tidy(desk: Desk) -> None:
 
 
 def collect_info(desk: Desk, model: str) -> Info:
-    """Collect the facts about the server that the page and ``/api/info`` show."""
+    """Collect the facts that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config
     return {

@@ -1,7 +1,7 @@
 """Decode uploaded files in a separate process, which can be stopped and may crash.
 
-libsndfile and FFmpeg, which are native code, decode files of unknown origin. If such a library
-crashes, only the separate process ends, and the server continues.
+libsndfile and FFmpeg are native code, and decode files of unknown origin. If they crash, only this
+process ends, and the server continues.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TooSlow(InputError):
 
 
 class ChannelsOfBoth(Channels):
-    """Compares the channels of a whole recording, and those of its beginning, ``num_samples`` at 16 kHz."""
+    """Compares the channels of a whole recording, and of its first ``num_samples`` at 16 kHz."""
 
     def __init__(self, num_samples: int | None) -> None:
         self.beginning = Channels(num_samples)
@@ -64,12 +64,11 @@ def decode(
     """Decode ``source`` to 16 kHz mono in another process.
 
     Args:
-        full_wav: file to write with the samples for the detector (WAV of 32-bit floats).
-        player_wav: file to write for a player (WAV of 16-bit integers), or None.
-        num_samples: number of leading samples that are scored; None for all.
-        longest: largest duration in seconds; a longer recording is refused.
-        check: called at once and several times a second; if it raises an exception, the decoding
-            ends with this exception.
+        full_wav: file for the detector (WAV of 32-bit floats).
+        player_wav: file for a player (WAV of 16-bit integers), if any.
+        num_samples: leading samples that are scored; None for all.
+        longest: largest accepted duration in seconds.
+        check: called at once and several times a second; an exception from it ends the decoding.
 
     Returns:
         The duration in seconds, and the comparison of the recording's channels with each other.
@@ -113,7 +112,7 @@ def _decode_and_send(
     channels: ChannelsOfBoth,
     sender: Connection,
 ) -> None:
-    """Decode in the separate process; send the result to ``sender``: duration and ``channels``, or an error text."""
+    """Send the result or an error text from the separate process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
@@ -128,7 +127,6 @@ def _decode_and_send(
 def _write_wavs(
     source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
 ) -> float:
-    """Write the WAV files, store the comparison of the channels in ``channels``, and return the duration in seconds."""
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)

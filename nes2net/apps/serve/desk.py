@@ -44,7 +44,7 @@ Progress = Callable[[float, str], object]
 
 
 class Busy(InputError):
-    """A recording is refused, because as many recordings as allowed are waiting already."""
+    """As many recordings as allowed are waiting already."""
 
 
 class TooLarge(InputError):
@@ -57,27 +57,25 @@ class Closed(InputError):
 
 @dataclass(frozen=True)
 class Picture:
-    """Waveform and spectrogram of a recording, both in C columns over time."""
+    """Waveform and spectrogram in C columns over time."""
 
     low: np.ndarray
-    """(C,), the lowest sample of each column."""
+    """(C,), the lowest samples."""
     high: np.ndarray
-    """(C,), the highest sample of each column."""
+    """(C,), the highest samples."""
     spectrogram: bytes
-    """PNG in grey, loud is black; 0 Hz is at the bottom, 8 kHz at the top."""
+    """PNG in grey, loud is black; from 0 Hz at the bottom to 8 kHz."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A recording and what the detector says of it."""
-
     name: str
     judged: Judged[Any]
     fakes: FrameScores | None = None
-    """The fake stretches; None if the detector was not trained on segments."""
+    """None if the detector was not trained on segments."""
     picture: Picture | None = None
     token: str = ""
-    """Key in :attr:`Desk.player_files` of the file for a player; empty if there is no such file."""
+    """Key in :attr:`Desk.player_files`, if any."""
 
     def row(self) -> dict[str, Any]:
         """Return the row of `nes2net predict --track --json`, and the fake stretches beside a score."""
@@ -89,14 +87,11 @@ class Scored:
 
 
 class Desk:
-    """Scores recordings within limits; each recording is scored in the thread that calls :meth:`score`.
+    """Scores recordings within limits, in the threads that call :meth:`score`.
 
     Args:
-        detector: detector that scores the recordings.
-        folder: folder for temporary files. After scoring, this folder keeps only the files in
-            :attr:`player_files`. :meth:`withdraw` removes these files at once, and :meth:`tidy`
-            removes them some minutes after :meth:`offer`.
-        limits: limits for recordings; None for the defaults.
+        folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
+            :meth:`withdraw`, or :meth:`tidy` some minutes after :meth:`offer`.
         decider: decides by a calibration; None for raw scores.
 
     Raises:
@@ -135,25 +130,22 @@ class Desk:
         self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
     def close(self) -> None:
-        """End the scoring of all recordings; each scoring ends at its next step."""
+        """End the scoring of all recordings at its next step."""
         self._closed.set()
 
     def finish(self) -> None:
-        """Refuse new recordings from now on; the present recordings are still scored."""
+        """Refuse new recordings; present ones are still scored."""
         self.is_finishing = True
 
     @property
     def most_present(self) -> int:
-        """Largest number of recordings that may be present at once."""
         return self.limits.workers + self.limits.waiting
 
     @property
     def is_full(self) -> bool:
-        """Whether a further recording would be refused now."""
         return self.num_present >= self.most_present
 
     def busy_error(self) -> Busy:
-        """Make the error for a recording that is refused because too many recordings wait."""
         return Busy(
             f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
         )
@@ -172,14 +164,10 @@ class Desk:
         """Judge the file ``source`` as soon as a worker is free.
 
         Args:
-            name: name of the recording in the result.
-            look: whether to make a picture, too, and a file for the player of the page.
-            channel: number of the channel to score, counted from 0; None for the mean of all
-                channels.
-            judgement: name of the judgement. Fake stretches are also found beside scores, if the
-                detector was trained on segments.
-            progress: called with the progress, see :data:`Progress`.
-            check: called often; if it raises an exception, the scoring ends with this exception.
+            look: whether to make a picture, and a file for the player of the page.
+            channel: counted from 0; None for the mean of all.
+            judgement: beside scores, a detector trained on segments also finds fake stretches.
+            check: called often; an exception from it ends the scoring.
 
         Raises:
             InputError: if the file is not a recording, is damaged or is too long; or if the
@@ -220,7 +208,6 @@ class Desk:
                 fakes = _answer(self._judge("frames"), recording, searched).frames
                 searched(duration)
             check_end()
-            # Make the picture, and keep the file for the player.
             picture = draw(full_wav, duration) if look else None
             token = ""
             if player_wav:
@@ -229,13 +216,11 @@ class Desk:
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
-        """Return the judge for a judgement, by a name from a request; only scores are decided on."""
         if judgement not in self._judges:
             self._judges[judgement] = Judge(self.detector, judgement)
         return self._judges[judgement]
 
     def _check_end(self, deadline: float, check_caller: Callable[[], object]) -> None:
-        """Raise an error if the scoring of a recording has to end: at the ``deadline``, or if the server is stopped."""
         check_caller()
         if self._closed.is_set():
             raise Closed(STOPPING)
@@ -247,18 +232,17 @@ class Desk:
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
-        """Let the browser fetch the player files of these ``tokens`` during the next minutes."""
+        """Let the browser fetch these player files during the next minutes."""
         self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
-        """Remove the player files of these ``tokens``."""
         for token in tokens:
             self.player_files.pop(token, None)
             with suppress(OSError):  # Windows cannot remove a file while it is being sent
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove player files that were offered minutes ago; tests move the clock forward by ``later`` seconds."""
+        """Remove files offered minutes ago; tests move the clock by ``later`` seconds."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -266,11 +250,6 @@ class Desk:
 
     @contextmanager
     def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        """Make a folder for this context, and remove it with its content afterwards.
-
-        Args:
-            prefix: beginning of the name of the folder.
-        """
         folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder
@@ -279,11 +258,11 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, occupy the worker in this context, and store the beginning in ``times.began``.
+        """Occupy a worker in this context, and store the beginning in ``times.began``.
 
         Raises:
-            Busy: immediately, without waiting, if too many recordings wait.
-            Closed: immediately, without waiting, if the server is being stopped.
+            Busy: immediately, if too many recordings wait.
+            Closed: immediately, if the server is being stopped.
         """
         with self._count_lock:
             if self.is_finishing:
@@ -308,7 +287,7 @@ def _answer(judge: Judge[Any], recording: Source, show: Callable[[float], object
 
 
 def safe_suffix(name: str) -> str:
-    """Return the suffix of a file, by which FFmpeg recognises the format; return "" for an unusual suffix.
+    """Return the suffix, by which FFmpeg recognises the format; "" if it is unusual.
 
     >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
     ('.m4a', '')
@@ -318,7 +297,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """Remove the folders from the file name in a request, to show the name; ``"recording"`` if nothing is left.
+    """Remove the folders from the file name in a request; ``"recording"`` if nothing is left.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
@@ -327,12 +306,7 @@ def display_name(name: str | None) -> str:
 
 
 def draw(path: Path, duration: float) -> Picture:
-    """Draw waveform and spectrogram of a recording.
-
-    Args:
-        path: WAV file, 16 kHz mono.
-        duration: duration of the recording in seconds.
-    """
+    """Draw a WAV file (16 kHz mono) that lasts ``duration`` seconds."""
     decibels = spectrogram(path, duration, _COLUMNS)[::-1]  # from 8 kHz down to 0 Hz
     low, high = envelope(path, duration, decibels.shape[1])
     grey = np.clip((loudest_of(decibels) - decibels) / RANGE, 0, 1)

@@ -1,4 +1,4 @@
-"""Check where every request comes from and how much it sends, before the application gets the request."""
+"""Check where every request comes from and how much it sends, before the application gets it."""
 
 from __future__ import annotations
 
@@ -45,13 +45,11 @@ class Admitted(NamedTuple):
     """What an admitted request may hold."""
 
     room: int = 0
-    """Largest size of the body in bytes."""
+    """Bytes of the body."""
     parameters: Collection[str] = ()
-    """Names of the parameters that the query may have."""
     is_strict: bool = False
-    """Whether other parameters are refused; if not, they are ignored."""
+    """Whether other parameters are refused, not ignored."""
     runs_inline_scripts: bool = False
-    """Whether the browser may run scripts that stand in the answer itself."""
 
 
 #: Function that admits a request or raises Refused. The function is called before the body is received, with the
@@ -61,20 +59,20 @@ Admit = Callable[[str, str], AbstractContextManager[Admitted]]
 
 
 class Guard:
-    """ASGI middleware that checks every request before the page or the API gets the request.
+    """ASGI middleware that checks every request before the page or the API gets it.
 
-    - A request must name this machine, and must not come from a page of another site
+    - It must name this machine, and must not come from a page of another site
       (:func:`nes2net.lib.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only the body of a form may be as long as an uploaded file. A form must hold files only,
-      because text fields would be kept in memory.
-    - The application gets only those parameters and headers that are known here.
-    - The answers forbid the browser to load anything from other servers, and forbid other sites to
+    - Only a form may be as long as an uploaded file. It must hold files only, because text fields
+      would be kept in memory.
+    - The application gets only known parameters and headers.
+    - Answers forbid the browser to load anything from other servers, and other sites to
       show the page in a frame.
 
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
-        admit: function that admits or refuses the requests that pass these checks.
+        admit: admits or refuses the requests that pass these checks.
         frames: the only other sites that may show the page in a frame.
         patience: seconds within which a whole request must arrive.
     """
@@ -89,7 +87,6 @@ class Guard:
         self.frames = " ".join(("'self'", *frames))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Check a request and pass it on, or refuse it; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -117,7 +114,6 @@ class Guard:
             await _send_refusal(body, send, refusal)
 
     async def _forward(self, scope: dict[str, Any], body: _Body, send: Any, policy: str) -> None:
-        """Call the application, add headers to its answer, and raise :class:`Refused` if the body was refused."""
         started = False  # whether the beginning of the answer was sent
 
         async def send_with_headers(message: dict[str, Any]) -> None:
@@ -146,11 +142,7 @@ class Guard:
 
 
 class _Body:
-    """The body of a request, with limits on bytes and seconds. If the body is a form, the form must hold files only.
-
-    The application receives the body by calling this object, which takes the place of ASGI's
-    ``receive``.
-    """
+    """The body of a request, with limits on bytes and seconds; called instead of ASGI's ``receive``."""
 
     def __init__(self, receive: Any, patience: float) -> None:
         self.receive = receive
@@ -163,12 +155,12 @@ class _Body:
         self.allow(0)
 
     def allow(self, room: int) -> None:
-        """Allow a file of ``room`` bytes, and a few more bytes for the form around the file."""
+        """Allow a file of ``room`` bytes, and some more for the form around it."""
         self.num_allowed = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
     async def __call__(self) -> Any:
-        """Receive and check the next message of the request; raise :class:`Refused` if a limit is broken."""
+        """Receive and check the next message; raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
         except asyncio.TimeoutError:
@@ -185,10 +177,9 @@ class _Body:
         return message
 
     async def receive_message(self) -> Any:
-        """Receive the next message of the request, before the deadline.
+        """Receive the next message before the deadline.
 
-        The deadline applies until the body is complete. After that, the only message says that the
-        connection has ended, and may come at any time.
+        After the body, the only message, without a deadline, says that the connection has ended.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -220,7 +211,7 @@ class _Form:
 
     @classmethod
     def from_content_type(cls, content_type: str) -> tuple[bytes, _Form | None]:
-        """Return the part of the header ``content_type`` that is understood, and a check if it announces a form.
+        """Return the part of the header that is understood, and a check of a form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.
@@ -234,7 +225,7 @@ class _Form:
         return kind + b'; boundary="' + boundary + b'"', cls(boundary)
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Parse ``content``, the next part of the form; return a refusal if the form is wrong, or else None."""
+        """Parse the next part of the form; return a refusal if the form is wrong."""
         try:
             self.parser.write(content)
         except FormParserError:
@@ -246,26 +237,21 @@ class _Form:
     # The parser calls the following methods, which are named like the parser's events.
 
     def part_begin(self) -> None:
-        """Forget the last field, because a new field of the form begins."""
         self.name = self.value = b""
         self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
-        """Append the piece ``data[start:end]`` to the name of the header that is arriving."""
         self.name += data[start:end]
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
-        """Append the piece ``data[start:end]`` to the value of the header that is arriving."""
         self.value += data[start:end]
 
     def header_end(self) -> None:
-        """If the header that is now complete describes the field, note whether the field is a file."""
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""
 
     def headers_finished(self) -> None:
-        """Refuse the form if the field is not a file."""
         if not self.is_file:
             raise Refused(422, "a form field is no file; the recording is expected in the form field file")
 

@@ -25,18 +25,18 @@ _SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bound
 
 @dataclass
 class RecordingTimes:
-    """The times of a recording: its arrival at the server, the beginning of its scoring, and its duration."""
+    """When a recording arrived, when its scoring began, and how long it lasts."""
 
     arrived: float
-    """Time when the recording arrived, by the monotonic clock."""
+    """By the monotonic clock."""
     began: float | None = None
-    """Time when a worker began with the recording, by the monotonic clock; None while the recording waits."""
+    """Time when a worker began with the recording, by the monotonic clock; None while it waits."""
     duration: float = 0.0
-    """Duration of the recording in seconds; 0 until the recording is decoded."""
+    """Duration of the recording in seconds; 0 until it is decoded."""
 
 
 class Observer:
-    """Counts all recordings and requests for ``/metrics``, and writes each recording and request to the log."""
+    """Counts recordings and requests for ``/metrics``, and logs each."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -67,10 +67,9 @@ class Observer:
 
     @contextmanager
     def recording(self) -> Iterator[RecordingTimes]:
-        """Count and log the recording that is handled in this context.
+        """Count and log the recording of this context, which yields an object for its times.
 
-        The logged outcome is "scored", or the name of the exception that ends the context. The
-        context yields an object in which the caller stores the times of the recording.
+        The logged outcome is "scored", or the name of the exception that ends the context.
         """
         times = RecordingTimes(time.monotonic())
         facts: dict[str, Any] = {"outcome": "scored"}
@@ -97,9 +96,8 @@ class ObservedRequests:
     """ASGI middleware that counts and logs every request.
 
     Args:
-        observer: counts the requests.
-        route_of: maps the path of a request to the name of its route; there are only a few routes.
-            Paths are not logged, because a path may hold the key of somebody's recording.
+        route_of: maps the path of a request to one of a few routes. Paths are not logged, because
+            they may hold the key of somebody's recording.
     """
 
     app: Any
@@ -107,7 +105,6 @@ class ObservedRequests:
     route_of: Callable[[str], str]
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Pass a request on, and count and log it at its end; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begin = time.monotonic()
@@ -133,7 +130,7 @@ class JsonLines(logging.Formatter):
     """Formats each record of a log as a line of JSON with time, level, name of the event, and facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; a record without facts, such as a library's, becomes the event ``"message"``."""
+        """Format a record; without facts, such as a library's, it becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
@@ -150,9 +147,9 @@ class JsonLines(logging.Formatter):
 def logging_as(kind: LogKind) -> Iterator[None]:
     """Log to standard error within this context, including what libraries log.
 
-    ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints each note, warning and
-    error as a line of JSON, and also a line for each recording, each request and each Python
-    warning. What strangers can repeat is logged once a minute.
+    ``"text"`` prints notes, warnings and errors as text. ``"json"`` prints these, and also each
+    recording, request and Python warning, as lines of JSON. What strangers can repeat is logged
+    once a minute.
     """
     handler = logging.StreamHandler()
     handler.addFilter(OncePerMinute())
@@ -170,7 +167,7 @@ def logging_as(kind: LogKind) -> Iterator[None]:
 
 
 def tell(event: str, text: str, **facts: Any) -> None:
-    """Log an event of the server and its facts if the log is JSON; otherwise print ``text`` for people."""
+    """Log an event and its facts if the log is JSON; otherwise print ``text`` for people."""
     if LOGGER.isEnabledFor(logging.INFO):
         LOGGER.info(event, extra={"facts": facts})
     else:

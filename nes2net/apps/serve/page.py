@@ -1,4 +1,4 @@
-"""Answer the page: lines of JSON tell how far a recording is scored, and then what the page shows of it."""
+"""Answer the page in lines of JSON: progress, then what the page shows of a recording."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ async def lines_of(desk: Desk, upload: Upload, each_channel: bool) -> AsyncItera
     """Score a recording, or each of its channels, and yield lines of JSON for the page meanwhile.
 
     A line has the keys ``share`` and ``step`` of :data:`nes2net.apps.serve.desk.Progress`, or is an
-    answer: ``row`` is that of :meth:`Scored.row`, or has the keys ``file`` and ``error``; ``columns``
-    are its cells in a table. If nobody takes the lines any more, the scoring ends.
+    answer: ``row`` of :meth:`Scored.row`, or the keys ``file`` and ``error``; ``columns`` are its
+    cells in a table. If nobody takes the lines any more, the scoring ends.
     """
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[Line | None] = asyncio.Queue()
@@ -96,7 +96,6 @@ def _failed(name: str, error: str) -> Line:
 
 
 def _shown(scored: Scored, desk: Desk) -> Line:
-    """Collect what the page shows of a recording. ``low`` and ``high`` are the ends of the waveform in C columns."""
     assert scored.picture is not None  # the page always asks the desk for a picture
     row = scored.row()
     with settings_called({"channel": EACH_CHANNEL}):

@@ -43,14 +43,12 @@ _GRACE = 2  # seconds within which answers must end after the server is stopped
 
 @dataclass(frozen=True)
 class Address:
-    """The address at which the page is served, and the sites that may show the page."""
-
     host: str = "127.0.0.1"
-    """Address to listen at; other machines cannot reach a loopback address."""
+    """Other machines cannot reach a loopback address."""
     port: int | None = None
-    """Port to listen at; None for the first free port from 7860 on."""
+    """None for the first free port from 7860 on."""
     names: Sequence[str] = ()
-    """Further host names of this machine that may stand in the page's address."""
+    """Further host names of this machine in the page's address."""
     frames: Sequence[str] = ()
     """Sites that may show the page in a frame."""
 
@@ -68,19 +66,12 @@ def serve(
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
-    Ctrl-C ends the server at once. After SIGTERM or SIGHUP, the present recordings are still scored
-    before the server ends; a second signal ends the server at once.
+    Ctrl-C or a second signal ends the server at once, the first SIGTERM or SIGHUP after the present
+    recordings are scored.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
-        decider: decides by a calibration, which must be made for this detector; None for raw
-            scores.
-        address: address of the page, and sites that may show the page.
-        loading: how to load the detector; None for the defaults.
-        limits: limits for a recording, and for the number of recordings at once; None for the
-            defaults.
-        log: form of the log.
-        open_browser: open the page in a browser.
+        decider: decides by a calibration of this detector; None for raw scores.
         stop: notes signals while the server starts.
 
     Raises:
@@ -132,13 +123,7 @@ def serve(
 
 @contextmanager
 def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
-    """Answer requests with status 503 within this context, in which the detector is loaded.
-
-    Args:
-        listener: the listening socket, which stays open.
-        model: name of the detector, for ``/health``.
-        names: names of this machine, besides ``localhost`` and IP addresses.
-    """
+    """Answer with status 503 while the detector is loaded; ``listener`` stays open."""
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
         content = {"status": "loading", "model": printable(model)}
@@ -161,7 +146,6 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs ``app``; further ``settings`` are added."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
@@ -175,21 +159,17 @@ def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
 
 
 class _TimedProtocol(H11Protocol):
-    """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end.
-
-    The listener may cut off a connection without a request.
-    """
+    """Closes a connection if the head of a request takes too long; uvicorn would wait without end."""
 
     timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the timer for the first request."""
         super().connection_made(transport)
         self.socket = transport.get_extra_info("socket")._sock
         self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer once the head of a request is complete; until then, start the timer unless it runs already."""
+        """Stop the timer once the head of a request is complete."""
         super().data_received(data)
         if self._has_request():
             Listener.served.add(self.socket)
@@ -206,11 +186,10 @@ class _TimedProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _should_upgrade(self) -> bool:
-        """Return False, because WebSockets are not served: the request is answered like any other."""
+        """WebSockets are not served."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer of a connection that has been closed."""
         self._stop_timer()
         super().connection_lost(exc)
 
@@ -221,7 +200,7 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A web server that finishes the present recordings at SIGTERM, and stops scoring at other signals.
+    """Finishes the present recordings at SIGTERM, and stops scoring at other signals.
 
     ``stop`` has a signal that came before uvicorn noted signals.
     """
@@ -232,7 +211,7 @@ class _Server(uvicorn.Server):
         self.stop = stop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
+        """Stop the server; at the first SIGTERM, wait for the present recordings."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
             self.desk.finish()  # `on_tick` stops the server when no recording is left
             return
@@ -242,11 +221,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """After a first SIGTERM, stop the server once no recording is left; uvicorn calls this ten times a second.
-
-        Returns:
-            Whether the server stops now.
-        """
+        """Return whether the server stops now: after a first SIGTERM, once no recording is left."""
         if self.stop.number and not self.should_exit and not self.desk.is_finishing:
             self.handle_exit(self.stop.number, None)
         if self.desk.is_finishing and not self.desk.num_present and not self.should_exit:

@@ -19,15 +19,13 @@ from nes2net.lib.terminal import printable
 
 @dataclass(frozen=True)
 class Upload:
-    """A recording that a request has sent."""
-
     name: str
-    """Name of the file in words that can be shown; never a path."""
+    """Name that can be shown; never a path."""
     file: UploadFile
 
     @contextmanager
     def stored(self, desk: Desk) -> Iterator[Path]:
-        """Store the recording in a folder of the desk, which lasts as long as this context.
+        """Store the recording in a folder of the desk for this context.
 
         Raises:
             TooLarge: if the file is larger than the desk's limit.
@@ -45,7 +43,7 @@ async def one_upload(
     request: Request,
     file: Annotated[UploadFile, File(description="The recording, in any format that libsndfile or FFmpeg reads.")],
 ) -> Upload:
-    """Return the recording of a request; FastAPI calls this, because routes depend on it.
+    """Return the recording, as a dependency of routes.
 
     Raises:
         HTTPException: if the form has further fields.
