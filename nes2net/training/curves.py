@@ -33,18 +33,15 @@ def plot_curves(
     saved: Collection[int] = (),
     offered: Sequence[Measure] = ERROR_RATES,
 ) -> None:
-    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
+    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``, atomically.
 
-    Epochs without validation have no points in the curves of the development set. The file is
-    replaced atomically. If drawing fails, one line is printed on standard error, and training
-    continues.
+    If drawing fails, one line is printed on standard error, and training continues.
 
     Args:
         title: name of the run.
-        saved: epochs whose checkpoints are kept; the picture marks them.
-        offered: the measures of the task. Only measures that are
-            :attr:`~nes2net.training.measures.Measure.prominent` are drawn: all rates in one panel,
-            and each other measure in a panel of its own.
+        saved: epochs whose checkpoints are kept, which are marked.
+        offered: the task's measures; the :attr:`~nes2net.training.measures.Measure.prominent` are
+            drawn, all rates in one panel.
     """
     try:
         with replacing(path) as temporary:

@@ -21,13 +21,10 @@ _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffle
 
 
 def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of NumPy's generators for the random stream of an ``epoch``, or of a ``position`` in the epoch.
-
-    Epochs are counted from 1, and the seed contains ``epoch`` − 1.
+    """Make the seed of the random stream of an ``epoch``, counted from 1, or of a ``position`` in it.
 
     Args:
-        position: numbers that distinguish this stream from other streams of the same epoch, such as
-            the number of a step.
+        position: distinguishes streams of the same epoch, for example by the number of a step.
 
     >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -47,8 +44,8 @@ def count_steps(draws: int, batch_size: int, drop_last: bool) -> int:
 class StepShare(NamedTuple):
     """The rule by which a process takes parts of a step.
 
-    A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
-    ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
+    Of the ``accumulate`` × ``world_size`` parts of a step, process ``rank`` takes the parts
+    ``rank``, ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
     """
 
     rank: int = 0
@@ -66,19 +63,16 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B − 1 of a permutation drawn from
     (seed, epoch). The batch is cut, in order, into ``accumulate`` × ``world_size`` parts of nearly
-    equal size; an incomplete last batch is cut into fewer parts of about this size, equally many
-    for each process. An iteration yields the parts of this process's :class:`StepShare`.
+    equal size; an incomplete last batch has fewer parts of about this size, equally many for each
+    process. An iteration yields the parts of this process's :class:`StepShare`.
 
-    Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
-    r, r + world_size and so on.
+    Without ``shuffle``, items stay in order, and process r takes the batches r, r + world_size and
+    so on.
 
-    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
-    in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
-    are sorted by length, and items of equal length are in random order. The sorted items are cut
-    into blocks of 4 batches. Items are shuffled within each block, and the blocks are shuffled too;
-    an incomplete last block stays at the end.
-
-    If ``balance`` is given, it chooses the items of an epoch, and the permutation is not used.
+    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length), with one length for a
+    batch in all its parts and processes. With ``lengths`` and ``shuffle``, items are sorted by
+    length, with ties in random order, and cut into blocks of 4 batches; items within blocks, and
+    blocks, are shuffled. An incomplete last block stays at the end.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -89,16 +83,15 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     Args:
         length: number of items.
         batch_size: B, the number of items of a step, over all parts and processes.
-        chunk_samples: lowest and highest length of the items of a step. The length is drawn
-            uniformly, by a stream of (seed, epoch, step).
-        lengths: length of each item; all items of a batch get the length of the longest item.
-        balance: draws the items of an epoch, by the same stream of (seed, epoch); not together with
-            ``lengths``.
+        chunk_samples: lowest and highest length of the items of a step, drawn uniformly by a stream
+            of (seed, epoch, step).
+        lengths: length of each item; a batch gets the length of its longest item.
+        balance: draws the items of an epoch instead of a permutation, by the same stream of (seed,
+            epoch); not together with ``lengths``.
         drop_last: whether training drops the last incomplete batch of an epoch.
 
     Attributes:
-        epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
-            is the first number of each pair, and it is part of the seed of the permutation.
+        epoch: epoch of the next iteration, from 1; set it before each iteration.
         start: first step of the next iteration.
 
     Raises:
@@ -176,15 +169,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Choose the length of all items of ``batch``: a tuple that holds the length.
-
-        The length is drawn from ``chunk_samples``, or is the length of the longest item. If each
-        item keeps its own length, the tuple is empty.
-
-        Args:
-            batch: indices of the items.
-            step: number of the step in the epoch, from 0.
-        """
+        """Return a tuple that holds the length, or is empty if each item keeps its own."""
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
             rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch, step, _CHUNK_STREAM))
@@ -195,7 +180,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``batches``, which are parts of steps, by step: ``accumulate`` parts, the last step perhaps fewer.
+    """Group ``batches``, which are parts of steps, by step; the last may have fewer than ``accumulate``.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]
