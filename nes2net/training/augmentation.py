@@ -1,4 +1,4 @@
-"""Build the effects that augment training utterances, and the random stream of ``augment.rng: legacy``."""
+"""Build the effects that augment training utterances, and the stream of ``augment.rng: legacy``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def effects_of(
     aligned: bool = False,
     every: bool = False,
 ) -> list[Effect]:
-    """Build the effects that the section ``augment`` asks for, in the order in which they change a waveform.
+    """Build the effects of the section ``augment``, in the order in which they change a waveform.
 
     Args:
         speech: recordings of speech, from which babble is mixed.
-        stream: with ``augment.rng: legacy``, the random stream of RawBoost for all utterances, in
-            the order of reading; otherwise None.
-        aligned: whether to remove the delay of a reverberation, so that labels of frames still fit.
+        stream: RawBoost's random stream for all utterances in the order of reading, with
+            ``augment.rng: legacy``.
+        aligned: remove the delay of a reverberation, so that labels of frames still fit.
         every: apply all conditions one after another, instead of one at random.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Average the checkpoints of a run: choose epochs, name the file, estimate new batch statistics."""
+"""Average the checkpoints of a run: choose epochs, name the file, estimate batch statistics."""
 
 from __future__ import annotations
 
@@ -73,21 +73,20 @@ def average_run(
     ``weights``, ``batch_norm_batches`` or ``out``, it is always computed again.
 
     Args:
-        ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
-            published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of epochs to average, counted back from the last saved epoch: stochastic weight
-            averaging (Izmailov et al., UAI 2018).
+        ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; 3
+            and 5 epochs as published. None with ``last``.
+        last: number of last saved epochs to average: stochastic weight averaging (Izmailov et al.,
+            UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
-        batch_norm_batches: number of training batches on which the batch statistics of the average
-            are estimated again (Izmailov et al., section 3.1); by default, they are averaged.
-        out: file to write instead; an existing file is replaced.
+        batch_norm_batches: number of training batches for new batch statistics (Izmailov et al.,
+            section 3.1); by default, they are averaged.
+        out: file to write or replace instead.
 
     Raises:
         InputError: unless exactly one of ``ids`` and ``last`` is given, if the checkpoints do not
             fit each other, if one is missing although the average exists, or if ``out`` cannot be
             written.
     """
-    # Choose the epochs.
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
@@ -102,7 +101,6 @@ def average_run(
         ids = saved[-last:]
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    # Find the checkpoints, and the file to write.
     target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
@@ -195,7 +193,6 @@ def _with_new_batch_statistics(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
             "leave `batch_norm_batches` out"
         )
-    # Load the average into a detector.
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
@@ -204,7 +201,6 @@ def _with_new_batch_statistics(
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
-    # Prepare the training batches of the run, and estimate the statistics on the first ``num_batches`` batches.
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Choose the utterances that an epoch draws, by shares of corpora, classes and other groups."""
+"""Choose the utterances of an epoch by shares of corpora, classes and other groups."""
 
 from __future__ import annotations
 
@@ -28,20 +28,18 @@ class Level(NamedTuple):
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    The first level divides all items into groups, and each further level divides every group into
-    subgroups. A batch divides the draws of a group among its subgroups; too few draws because of
-    rounding are made up in the next batches. In a group of the last level, all items are drawn once
-    in random order, then all again in another order, and so on, so that counts of draws differ by
-    at most 1.
+    The first level divides all items into groups, each further level every group into subgroups,
+    and so are the draws of a batch divided. Draws missed by rounding are made up in the next
+    batches. In a group of the last level, all items are drawn in random order, then all again in
+    another, so that counts of draws differ by at most 1.
 
     Args:
         length: number of items.
-        levels: the divisions into groups, outermost first; without levels all items are one group.
+        levels: the divisions into groups, outermost first.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch, chosen at random for each
-            epoch; None sets no limit. Items without a speaker are always included.
-        draws: number of draws in an epoch; by default, the number of items within
-            ``most_of_speaker``.
+        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each;
+            None sets no limit. Items without a speaker are always included.
+        draws: draws of an epoch; by default, the number of items within ``most_of_speaker``.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)

@@ -1,4 +1,4 @@
-"""The model card of a run: facts for the provenance of its checkpoints, and ``README.md`` in its folder.
+"""The model card of a run: facts for the provenance of checkpoints, and ``README.md``.
 
 In reading order: ``describe_trials`` and ``describe_training`` give the facts of all epochs,
 ``with_last_epoch`` adds those of one epoch; ``write_card`` writes the card; ``add_figures`` adds an
@@ -68,7 +68,6 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
                 names[name].add(value)
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
-    # Read the headers of evenly spaced trials.
     for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):

@@ -68,7 +68,6 @@ def _draw(
         if measures:
             panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)
-    # Draw the panels below each other, over the same epochs.
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)

@@ -76,7 +76,7 @@ def list_examples(
     cannot be cut.
 
     Args:
-        part: name of the part, for the progress display.
+        part: name for the progress display.
         labels: labels of the frames of the ``trials``.
         shown: whether this process shows the progress.
 

@@ -1,7 +1,7 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
-In reading order: ``TrainingSet`` prepares an ``Example`` for each of the ``Examples``; ``collate``
-makes a ``Batch`` of several examples; ``training_loader`` loads the batches.
+In reading order: ``TrainingSet`` prepares an ``Example``; ``collate`` makes a ``Batch`` of several;
+``training_loader`` loads the batches.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Example(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The input of an objective: a part of a training step, or a batch of the development set."""
+    """A part of a training step, or a batch of the development set."""
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
@@ -118,27 +118,27 @@ class TrainingSet(Dataset):
 
     A third number in the index is the length of the example in samples.
 
-    The utterance or piece is augmented, and then cropped. Every (seed, epoch, utterance) has its
-    own random stream for the two, so that the example depends neither on the worker nor on the
-    order of reading (deviation 8). If the crop is the head and there is no augmentation, only the
-    head is decoded, and damage after it causes no error.
+    The utterance or piece is augmented, then cropped, by a random stream of its own (seed, epoch,
+    utterance), so that the example does not depend on the worker or the order of reading (deviation
+    8). If the crop is the head and there is no augmentation, only the head is decoded, and damage
+    after it causes no error.
 
-    Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
-    frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown or zeros that pad a piece.
+    Labels follow the waveform. Those of frames are (T,) int8: 1 bona fide, 0 spoof, −1 unknown or
+    padding.
 
     Args:
         examples: trials, with their excerpts and the labels of their frames.
-        num_samples: samples of an example; None keeps the length of each utterance. A shorter piece
-            of a recording is padded with zeros at the end.
-        effects: effects on a waveform, applied in this order.
+        num_samples: samples of an example; None keeps whole utterances. A shorter piece is padded
+            with zeros at the end.
+        effects: effects on a waveform, in order.
         part: ``train`` or ``dev``, which have different random streams.
-        crop: samples to take of an utterance longer than ``num_samples``: ``head``, ``random``,
-            ``random_tiled``, or ``dynamic``, which is random too.
+        crop: samples to take of a longer utterance: ``head``, ``random``, ``random_tiled``, or
+            ``dynamic``, which is random too.
         cache: cache of decoded audio.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation. The caller sets it
-            once the detector, which determines it, is built.
+        pre_emphasis: coefficient, applied after the augmentation; the caller sets it once the
+            detector is built.
     """
 
     examples: Examples
@@ -207,7 +207,6 @@ class TrainingSet(Dataset):
         if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
-        # Augment first.
         try:
             with concerning(f"utterance '{trial.id}':"):
                 waveform = self.augmentation(waveform, rng)
@@ -322,7 +321,7 @@ class BatchLoader(Loader):
     batch_sampler: EpochBatches
 
     def begin(self, epoch: int, start: int = 0) -> None:
-        """Let the next iteration run over ``epoch``, beginning with step ``start``."""
+        """Let the next iteration run over ``epoch`` from step ``start``."""
         self.batch_sampler.epoch = epoch
         self.batch_sampler.start = start
 

@@ -1,4 +1,4 @@
-"""Training in one process or several: device, precision, and how the processes agree on each step."""
+"""Training in one process or several: device, precision, and agreement on each step."""
 
 from __future__ import annotations
 
@@ -226,17 +226,17 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree with the other processes which parts of a step to compute, and whether to save or stop after it.
+    """Agree with the other processes on the parts of a step to compute, and whether to save or stop after it.
 
-    A signal to one process stops all, and if one wants to save, all save. If one could read no file
-    of a part, all skip the part, because DistributedDataParallel and batch normalisation would wait
-    for it.
+    A signal to one process stops all, and a wish to save counts for all. A part of which one
+    process could read no file is skipped by all, because DistributedDataParallel and batch
+    normalisation would wait.
 
     Args:
-        denominators: denominators of the terms of the loss, for each of this process's parts.
+        denominators: of the terms of the loss, for each of this process's parts.
         counts: number of utterances of each of these parts.
-        signal: number of the signal that this process received; 0 for none.
-        save: whether this process wants to save after the step.
+        signal: number of the signal received; 0 for none.
+        save: whether this process wants to save.
         lost: number of this process's files that cannot be read at present.
     """
     # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
@@ -244,7 +244,6 @@ def plan_step(
     rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
-    # Divide the list of sums into its rows.
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))

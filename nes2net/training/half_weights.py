@@ -23,11 +23,11 @@ def half_weights(network: Network, precision: str) -> Callable[[], AbstractConte
 class HalfWeights:
     """Gives a network copies of its weights in bfloat16 for a training step on a GPU.
 
-    Autocast converts each weight when it is used, and so its gradient: some 1,500 short kernels for
-    XLS-R 300M, instead of two here. The front-end then computes in bfloat16 throughout, as in
-    scoring (:meth:`Network.hidden_states`), the rest under autocast. Batch normalisation, recurrent
-    layers, whose weights cuDNN wants in one block, and the last layer, which computes in float32,
-    keep their weights.
+    Autocast converts each weight and its gradient separately: some 1,500 short kernels for XLS-R
+    300M, instead of two here. The front-end then computes in bfloat16, as in scoring
+    (:meth:`Network.hidden_states`), the rest under autocast. Batch normalisation, recurrent layers,
+    whose weights cuDNN wants in one block, and the last layer, which computes in float32, keep
+    their weights.
     """
 
     def __init__(self, network: Network) -> None:

@@ -25,11 +25,10 @@ class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
     SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``,
-    and a second Ctrl-C ends the run at once. Outside the main thread, this context does nothing.
+    and a second Ctrl-C ends the run at once, in the main thread only.
 
     To end several processes together, set ``agree`` to a function from this process's signal to the
-    signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`deferred`,
-    where the processes call ``agree``.
+    signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`deferred`.
 
     >>> import os, signal
     >>> with StopRequests() as stop:

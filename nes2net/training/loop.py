@@ -1,4 +1,4 @@
-"""The training loop: steps in parts on all processes, validation, selection, saving at any step."""
+"""The training loop: steps in parts on all processes, validation, selection, saving."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class Trainer:
         return self.recorded_step is not None and self.recorded_step.is_recordable is True
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step.
+        """Do the remaining steps of ``epoch``, or up to a signal.
 
-        The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
+        The run is saved after a signal, every ``train.save_every_minutes``, and after the last
+        step.
 
         Raises:
-            InputError: if no step of the epoch was computed, because in every step some process had
-                no usable file.
+            InputError: if no step was computed, because some process always had no usable file.
         """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:

@@ -1,4 +1,4 @@
-"""Measures of the development set: their names and columns, and the error rates of scores."""
+"""Measures of the development set: names, columns, and error rates of scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUM_RESAMPLES = 200
 
 
 class Measure(NamedTuple):
-    """A value of the development set by which epochs are compared, such as the EER; lower is better."""
+    """A value of the development set, such as the EER, that compares epochs; lower is better."""
 
     #: value of ``validation.select_on`` that chooses this measure
     name: str
@@ -80,7 +80,7 @@ ERROR_RATES = (EER, MIN_DCF)
 
 
 class Validated(NamedTuple):
-    """The results of a pass over the development set: N trials, in the order of the set."""
+    """The results of a pass over the development set, N trials in order."""
 
     #: name of the pass (:func:`nes2net.training.validation.passes`)
     name: str

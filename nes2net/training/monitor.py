@@ -1,8 +1,7 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
-Only the main process reports. Results go to standard output, remarks and progress to standard
-error; with a :class:`RunReporter`, only its lines go to standard output. ``train.log`` gets results
-and remarks.
+Only the main process reports: results on standard output, remarks and progress on standard error,
+both but progress in ``train.log``. A :class:`RunReporter` has standard output for itself.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ T = TypeVar("T")
 
 
 class RunReporter(Protocol):
-    """Prints the lines of a run for another program; only the main process calls it."""
+    """Prints the lines of a run for another program, in the main process."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print that training begins.
@@ -52,7 +51,7 @@ class RunReporter(Protocol):
         """
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the epoch that has just ended, the last row of ``history``."""
+        """Print the last row of ``history``, whose epoch has just ended."""
 
 
 class Monitor:
@@ -63,9 +62,9 @@ class Monitor:
     Args:
         selection: history of the run, and choice of its best epochs.
         log: folder of TensorBoard's log.
-        shown: True in the main process only; other processes only name failed files.
-        reporter: prints the lines of the run for another program; other lines then go to standard
-            error or to files.
+        shown: True in the main process only; others only name failed files.
+        reporter: prints the lines of the run for another program; others go to standard error or
+            files.
     """
 
     def __init__(

@@ -125,8 +125,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     """Make the function from an optimisation step to its learning rate.
 
     Steps count from 0 over all epochs, including those that changed no weight. The rate is ``lr``
-    times a factor. Here r is ``min_lr``/``lr``, T is the number of steps in the run, and e is the
-    epoch from 0:
+    times a factor. With r = ``min_lr``/``lr``, T steps in the run, and the epoch e from 0:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));

@@ -31,14 +31,14 @@ def augment(
     num_samples: int | None = None,
     crop: Literal["head", "random"] = "head",
 ) -> np.ndarray:
-    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for ``seed`` and ``epoch``: (N,) float32.
+    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does in ``epoch``: (N,) float32.
 
     Args:
-        file: a recording; its name without suffix is the utterance id, which seeds the stream.
+        file: a recording; its name without suffix seeds the stream as the utterance id.
         settings: unlike in training, all conditions are applied, one after another.
-        speech: folder of recordings, for the condition babble.
+        speech: folder of recordings, for babble.
         num_samples: crop to this length; None for the whole recording.
-        crop: which samples to take, if ``num_samples`` is given.
+        crop: which samples to take.
 
     Raises:
         InputError: if the settings ask for no augmentation, if a file cannot be read, or if no

@@ -1,4 +1,4 @@
-"""Show the progress of a pass: loss, speed, learning rate, time left, and the time spent waiting for data."""
+"""Show the progress of a pass: loss, speed, learning rate, time left, and waiting for data."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    Measuring begins after the first batch, whose time includes the start of the workers. Waiting is
-    measured in the process that feeds the GPU. The GPU is idle during this time only if each step
-    also waits for a result of the GPU, such as the loss.
+    Measuring begins after the first batch, whose time includes the start of the workers. The GPU is
+    idle while its process waits only if each step also waits for a result of the GPU, such as the
+    loss.
 
     Attributes:
         waited: seconds spent waiting for batches.

@@ -45,10 +45,9 @@ def line_about(reason: str) -> str:
 class RecordedStep:
     """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
-    The first two steps of a shape run without a graph, and the third is recorded. The second is
-    watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded, ``tell`` is called
-    with :func:`line_about` the reason. Only one shape is recorded. Results are the same as without
-    graphs.
+    The first two steps of a shape run without a graph, and the third is recorded, unless the second
+    shows an obstacle (:func:`nes2net.lib.cuda_graph.obstacles`); ``tell`` then gets
+    :func:`line_about` it. Only one shape is recorded. Results are the same as without graphs.
 
     Args:
         step: computes from the parts of a step and the denominators of the loss, and changes the

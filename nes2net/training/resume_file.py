@@ -1,4 +1,4 @@
-"""The file ``resume.pt``: its content, and the check of the file, which may come from anywhere."""
+"""The file ``resume.pt``: its content, and a check, because the file may come from anywhere."""
 
 from __future__ import annotations
 

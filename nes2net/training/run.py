@@ -64,17 +64,16 @@ def train(
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
     The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log``, the model card
-    ``README.md``, ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses, and
-    ``resume.pt``, which is saved every few minutes and after each epoch.
+    ``README.md``, ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, and ``resume.pt``, saved
+    every few minutes and after each epoch.
 
-    A second call with the same recipe resumes the run. On one device, it ends with the same weights
-    as an uninterrupted run, bit for bit; on a GPU this requires ``train.deterministic``. Processes
-    started by ``torchrun`` or ``accelerate launch`` share each batch, and their weights equal those
-    of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, the weights equal those of an
+    uninterrupted run bit for bit; on a GPU this requires ``train.deterministic``. Processes of
+    ``torchrun`` or ``accelerate launch`` share each batch, and the weights equal those of one
+    process up to rounding.
 
     Args:
-        reporter: prints the run on standard output; this package's messages then go to standard
-            error.
+        reporter: prints the run on standard output; other messages then go to standard error.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
@@ -133,14 +132,12 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
-        # Make the loaders; each loader reads the parts of the batches that this process takes.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         pin_memory = accelerator.device.type == "cuda"
         train_loader = training_batches(recipe, training, stream, share, pin_memory=pin_memory)
         dev_loaders = development_batches(recipe, development, stream, share, pin_memory=pin_memory)
         loaders = (train_loader, *dev_loaders.values())
         detector = self.detector(saved_state, loaders, {"train": train_trials, "dev": dev_trials})
-        # Make the parts of the run that have a state.
         objective = self.objective(detector)
         if self.task.subject:
             check_task(self.task, objective, train_loader.dataset)
@@ -342,7 +339,6 @@ def out_of_memory_message(trainer: Trainer) -> str:
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
-    # Find out what was being computed: a step or validation, and how much audio at once.
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
@@ -354,7 +350,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
-    # Collect settings that save memory. The settings in other_results change the results of the run.
+    # The settings in other_results change the results of the run.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend

@@ -1,4 +1,4 @@
-"""The run folder: it belongs to one recipe, and only one process at a time writes to it."""
+"""The run folder, of one recipe, to which only one process at a time writes."""
 
 from __future__ import annotations
 

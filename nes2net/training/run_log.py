@@ -43,7 +43,7 @@ class RunLog(logging.FileHandler):
         LOGGER.propagate = False
 
     def close(self) -> None:
-        """Give the logger its earlier settings, and close the file."""
+        """Restore the logger's settings, and close the file."""
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before

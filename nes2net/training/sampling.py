@@ -1,4 +1,4 @@
-"""Choose the utterances of each training step, and the share of each process."""
+"""Choose the utterances of each training step, and each process's share."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B − 1 of a permutation drawn from
-    (seed, epoch). The batch is cut, in order, into ``accumulate`` × ``world_size`` parts of nearly
-    equal size; an incomplete last batch has fewer parts of about this size, equally many for each
-    process. An iteration yields the parts of this process's :class:`StepShare`.
+    (seed, epoch). The batch is cut into ``accumulate`` × ``world_size`` parts of nearly equal size;
+    an incomplete last batch has fewer, equally many for each process. An iteration yields the parts
+    of this process's :class:`StepShare`.
 
     Without ``shuffle``, items stay in order, and process r takes the batches r, r + world_size and
     so on.
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length), with one length for a
     batch in all its parts and processes. With ``lengths`` and ``shuffle``, items are sorted by
-    length, with ties in random order, and cut into blocks of 4 batches; items within blocks, and
-    blocks, are shuffled. An incomplete last block stays at the end.
+    length (ties at random) and cut into blocks of 4 batches; items within blocks, and blocks but an
+    incomplete last one, are shuffled.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -82,21 +82,20 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     Args:
         length: number of items.
-        batch_size: B, the number of items of a step, over all parts and processes.
-        chunk_samples: lowest and highest length of the items of a step, drawn uniformly by a stream
-            of (seed, epoch, step).
-        lengths: length of each item; a batch gets the length of its longest item.
-        balance: draws the items of an epoch instead of a permutation, by the same stream of (seed,
-            epoch); not together with ``lengths``.
-        drop_last: whether training drops the last incomplete batch of an epoch.
+        batch_size: B, the items of a step, over all parts and processes.
+        chunk_samples: lowest and highest length of a step's items, drawn uniformly by a stream of
+            (seed, epoch, step).
+        lengths: length of each item; a batch gets that of its longest item.
+        balance: draws the items instead of a permutation, by the same stream; not with ``lengths``.
+        drop_last: drop the last incomplete batch of a training epoch.
 
     Attributes:
-        epoch: epoch of the next iteration, from 1; set it before each iteration.
+        epoch: epoch of the next iteration, from 1; set it before each.
         start: first step of the next iteration.
 
     Raises:
-        InputError: if a batch has fewer utterances than parts, or an incomplete last batch fewer
-            than processes.
+        InputError: if a batch has fewer utterances than parts, or the last batch fewer than
+            processes.
     """
 
     length: int
@@ -149,7 +148,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         else:
             order = self.balance.order(rng, self.batch_size, self.drop_last)
         if self.balance is None and self.lengths is not None:
-            # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
             order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]

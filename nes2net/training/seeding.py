@@ -1,4 +1,4 @@
-"""Seed the global random generators, which dropout draws from, and choose deterministic algorithms."""
+"""Seed the global random generators, and choose deterministic algorithms."""
 
 from __future__ import annotations
 

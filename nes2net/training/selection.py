@@ -81,7 +81,7 @@ class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
     An epoch is improved if one of the ``measures`` is below its lowest value so far, or equal to it
-    with ``validation.ties: last``. An epoch without these measures is never improved.
+    with ``validation.ties: last``.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.

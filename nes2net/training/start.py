@@ -1,4 +1,4 @@
-"""Build the detector that a run starts from: new, from a checkpoint, or from the last save of the run."""
+"""Build the detector that a run starts from: new, from a checkpoint, or from the last save."""
 
 from __future__ import annotations
 
@@ -42,7 +42,6 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or if the front-end lacks transformer
             layers.
     """
-    # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
     # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see

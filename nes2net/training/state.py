@@ -1,4 +1,4 @@
-"""The state of a run in ``resume.pt``, from which the run resumes at any optimisation step."""
+"""The state of a run in ``resume.pt``, which can resume at any optimisation step."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nes2net.training.selection import Selection
 
 
 class Stateful(Protocol):
-    """A part of a run whose state is saved as plain data and tensors, and restored later."""
+    """A part of a run whose state is saved as plain data and tensors."""
 
     def state_dict(self) -> Any:
         """Return the state, whose tensors share memory with the part."""
@@ -126,7 +126,7 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 
 def check_saved(optimizer: Optimizer, objective: Objective) -> None:
-    """Raise InputError if ``optimizer`` moves a tensor that neither the detector nor the objective saves."""
+    """Raise InputError if ``optimizer`` moves a tensor that is not saved."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
@@ -154,7 +154,7 @@ def _holder_of(parameter: Tensor, objective: Objective) -> str:
 
 @dataclass
 class RunState:
-    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote.
+    """The parts of a run that have a state, with :meth:`save` and :meth:`load`.
 
     Raises:
         InputError: if the optimiser moves a tensor that no part saves.

@@ -1,4 +1,4 @@
-"""Check a task of another package: what its examples carry, its terms of the loss, and its figures."""
+"""Check a task of another package: its examples, terms of the loss, and figures."""
 
 from __future__ import annotations
 

@@ -46,7 +46,6 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     for corpus_config in data.parts(part):
         corpus_trials = _trials_of(corpus_config, data, part)
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
-    # Check that each of the ``labels`` has trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):

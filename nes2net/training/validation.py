@@ -100,13 +100,13 @@ class Validator:
     Each of n processes computes every n-th batch, and all get the values of the whole set.
 
     Args:
-        loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
-            the set (:class:`nes2net.training.sampling.EpochBatches`).
+        loaders: name of a pass (:func:`passes`) → loader of this process's batches
+            (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: reports the files that failed.
         recipe: gives mode, precision, sizes, and ``seed`` for the bootstrap and dropout. In
             ``train`` mode, dropout is on, and batch normalisation updates its statistics on
             development data.
-        task: declares the measures; None for no check of the figures.
+        task: declares the measures; None skips the check of the figures.
 
     Raises:
         InputError: if several processes are to validate in train mode, or if the device does not
@@ -148,10 +148,10 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure the loss and the figures of each pass over the development set.
 
-        The loss is computed as published, with any number of processes and of utterances computed
-        at once: Σ(group loss × group size)/N, summed in float64, over groups of
-        ``train.batch_size`` utterances. The loss of a group is a weighted mean. Deviation 19: the
-        published code printed half of this loss for the pass without augmentation.
+        The loss is computed as published, whatever is computed at once: Σ(group loss × group
+        size)/N, summed in float64, over groups of ``train.batch_size`` utterances, where a group's
+        loss is a weighted mean. Deviation 19: the published code printed half of this loss without
+        augmentation.
 
         Returns:
             The values of the epoch, by their keys in the history.

@@ -25,13 +25,12 @@ class Criterion(nn.Module):
     """A loss that is the quotient of two sums over the batch.
 
     A batch may be computed in parts: their numerators and denominators are summed before the
-    division. The denominator is known before any forward pass.
+    division. The denominators are known before any forward pass.
 
-    Each loss is a subclass registered by name (docs/extending.md). A recipe sets the arguments of
-    the constructor as options, except for ``head``, ``feature_dim`` and ``num_classes``, which the
-    back-end determines. If :attr:`needs_head` names a head, ``head`` is the last layer of the
-    back-end, and ``feature_dim`` is the size of an embedding. A loss without the argument
-    ``num_classes`` has 2 classes.
+    Subclasses are registered by name (docs/extending.md). A recipe sets the arguments of the
+    constructor as options; the back-end gives ``head``, ``feature_dim`` and ``num_classes``. If
+    :attr:`needs_head` names a head, ``head`` is the last layer of the back-end, and ``feature_dim``
+    is the size of an embedding. A loss without the argument ``num_classes`` has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -71,11 +70,11 @@ class Criterion(nn.Module):
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each
-                class in a mixed sample. A loss of logits ignores a sample (utterance or frame)
-                whose shares are all 0.
+            targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the shares of the
+                classes in a mixed sample. A loss of logits ignores an utterance or frame whose
+                shares are all 0.
             step: optimisation step from 0, for a margin that changes in training; None for the
-                final margin.
+                final one.
             durations: (B,) in seconds, for a margin that depends on them.
 
         Raises:

@@ -1,7 +1,7 @@
 """Losses that compare embeddings with the vectors of a head.
 
-In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; ``AdditiveMarginSoftmax`` and
-``AdditiveAngularMarginSoftmax``; ``P2SGrad`` and ``CosineError``; ``Prototypes``.
+In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; softmax with additive margins;
+``P2SGrad`` and ``CosineError``; ``Prototypes``.
 """
 
 from __future__ import annotations
@@ -308,10 +308,9 @@ def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
 class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
-    [target] is 1 for the target's class and 0 for all other classes (Deng et al., "ArcFace:
-    Additive angular margin loss for deep face recognition", CVPR 2019). If θ > π − margin, the
-    logit of the target's class is scale·(cos θ − margin·sin margin). This logit therefore falls
-    over the whole range of θ. Scores have no margin: logits are scale·cos θ.
+    [target] is 1 for the target's class, otherwise 0 (Deng et al., "ArcFace: Additive angular
+    margin loss for deep face recognition", CVPR 2019). If θ > π − margin, its logit is scale·(cos θ
+    − margin·sin margin), which also falls with θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
@@ -362,8 +361,8 @@ class P2SGrad(_MeanOverClasses):
     """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
-    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). For a mixed label, the shares
-    of the classes replace the one-hot vector.
+    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label has shares
+    instead of the one-hot vector.
 
     Args:
         feature_dim: size of an embedding.
@@ -414,11 +413,10 @@ class Prototypes(_MeanOverClasses):
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
     augmentation", ICASSP 2025 (arXiv 2501.14240). The probabilities are a softmax over γ·cos θ_c,
-    with the angle θ_c between the embedding and the nearest prototype of class c. The margin is
-    added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties,
-    each a mean of max(0, cos), are added to the mean over samples: one over all pairs of spoof
-    prototypes, and one over all pairs of a spoof and a bona fide prototype. The formulas and
-    weights of the penalties, γ and the margin are assumptions.
+    with the angle θ_c to the nearest prototype of class c, plus the margin for the target's class
+    (as in ArcFace, Deng et al., CVPR 2019). Two penalties, means of max(0, cos), are added to the
+    mean over samples: over all pairs of spoof prototypes, and of a spoof and a bona fide prototype.
+    Their formulas and weights, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -35,11 +35,11 @@ class RecipeNotes(Section):
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    Missing keys are taken from the key ``base``: a packaged recipe, or a file beside the recipe,
-    itself without a base. Sections are merged key by key; front-end, aggregation and back-end are
-    replaced as a whole. A run is named after its parts (:func:`named_after_model`) if overrides
-    change a part but not ``name``, or if a recipe changes a part of its base but states neither
-    ``name`` nor ``comment``. ``about`` and ``sources`` (:class:`RecipeNotes`) change nothing.
+    Missing keys are taken from ``base``: a packaged recipe, or a file beside the recipe, itself
+    without a base. Sections are merged key by key; front-end, aggregation and back-end are replaced
+    as a whole. The parts name a run (:func:`named_after_model`) if overrides change a part but not
+    ``name``, or if a recipe changes a part of its base but has neither ``name`` nor ``comment``.
+    ``about`` and ``sources`` (:class:`RecipeNotes`) change nothing.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. The

@@ -1,4 +1,4 @@
-"""The base class of the sections of a recipe: types of keys, and messages about wrong keys and values."""
+"""The base class of the sections of a recipe: types of keys, and messages about errors."""
 
 from __future__ import annotations
 

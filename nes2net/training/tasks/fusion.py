@@ -45,7 +45,7 @@ class Fusion(Task):
         return FusionObjective(detector, self.recipe)
 
     def trials(self, part: SetName) -> list[Trial]:
-        """List the trials of ``part``, each with the scores of other systems.
+        """List the trials of ``part`` with the scores of other systems.
 
         Raises:
             InputError: as :meth:`Task.trials`, or if a score is missing.

@@ -29,9 +29,9 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 class SegmentObjective(Objective):
     """The objective that adds losses of frames to the loss of the utterance: one for each resolution.
 
-    Each loss is averaged over all labelled frames of a batch. As published, the longer of logits
-    and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by resolution
-    in ms, −1 without a label; the other methods get them as the carried tensors.
+    Each loss is averaged over all labelled frames of a batch; as published, the longer of logits
+    and labels is cut. :meth:`ready` returns labels B×T by resolution in ms, −1 without a label; the
+    other methods get them as carried tensors.
 
     Raises:
         InputError: as :class:`Objective`, if the detector has no frame scores of a resolution, or

@@ -29,8 +29,8 @@ ERROR = Measure("trace_error", ERROR_TITLE)
 class SourceTracingObjective(Objective):
     """The objective with a loss over the classes; validation measures accuracy and macro-F1.
 
-    Validation also scores whether a development trial belongs to a known class, and stores the
-    scores in the detector.
+    Validation also scores whether a trial is of a known class, and stores these scores in the
+    detector.
     """
 
     @property
@@ -165,7 +165,7 @@ class SourceTracing(Task):
         return SourceTracingObjective(detector, self.recipe)
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and refuse a loss that gives no logits of the classes."""
+        """Check as the base class does, and refuse a loss without logits of the classes."""
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(

@@ -1,4 +1,4 @@
-"""The task of a run: its trials, the tensors that examples carry, the terms of the loss, and the measures.
+"""The task of a run: its trials, tensors of examples, terms of the loss, and measures.
 
 A recipe chooses a task by its name, or by settings that imply it.
 """
@@ -43,6 +43,9 @@ class Task:
 
     Other tasks are subclasses (docs/extending.md). Data, loop, validation and resuming call the
     methods of the task and its objective; no code branches on the name of a task.
+
+    Args:
+        recipe: recipe of the run.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
@@ -120,7 +123,6 @@ def create_task(recipe: Recipe) -> Task:
         InputError: if the task is unknown, if the settings imply several tasks, if the recipe lacks
             a setting of the task, or if ``validation.select_on`` is not a measure of the task.
     """
-    # Find the task that the recipe names, and its options.
     name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
     task_names = {task for task in tasks.names(installed=False) if tasks.get(task).is_asked_for(recipe)}
