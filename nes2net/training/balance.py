@@ -137,7 +137,6 @@ class _SpeakerCap:
         self.draws = int(np.minimum(counts, speaker_cap).sum() + self.unknown.sum())
 
     def draw(self, rng: np.random.Generator) -> NDArray:
-        """Draw the items of an epoch, in ascending order."""
         # Shuffle the items, sort them by speaker, and take the first items of each speaker.
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]

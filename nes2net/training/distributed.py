@@ -188,14 +188,12 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
-        """Return the sum of ``x`` over all processes."""
         x = x.clone()
         dist.all_reduce(x)
         return x
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
-        """Return the sum of ``gradient`` over all processes."""
         return _SumOverProcesses.apply(gradient.contiguous())
 
 

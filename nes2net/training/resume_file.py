@@ -89,7 +89,6 @@ class Progress(_Part):
         return self.model_dump()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set all fields, and count time from now on."""
         for name, value in state.items():
             setattr(self, name, value)
         self._since = time.monotonic()
@@ -149,8 +148,6 @@ class _Stream(_Part):
 
 
 class _SavedRow(HistoryRow):
-    """A row of the history in ``resume.pt``; a validated epoch has further keys."""
-
     __pydantic_extra__: dict[str, Value]  # type: ignore[assignment]  # a narrower type
     loss: Value
     lr: NotNegative

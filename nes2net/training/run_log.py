@@ -43,7 +43,6 @@ class RunLog(logging.FileHandler):
         LOGGER.propagate = False
 
     def close(self) -> None:
-        """Restore the logger's settings, and close the file."""
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before
@@ -59,7 +58,6 @@ class RunLog(logging.FileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``; if the file cannot be opened, only print a warning."""
         try:
             super().emit(record)
         except (OSError, InputError):  # the file cannot be opened

@@ -116,11 +116,9 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, the only state."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
-        """Resume after the epochs of ``history``."""
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:

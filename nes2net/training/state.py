@@ -79,7 +79,6 @@ class OptimizerState:
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return PyTorch's state of the optimiser, without groups."""
         return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -145,7 +145,6 @@ class ClassWeighted(Criterion):
         self.register_buffer("weight", self.class_weights.clone(), persistent=False)  # moves to the device of the loss
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Sum the class weights of all samples."""
         weight = self.weight
         if targets.device.type == "cpu":  # a copy from the device would wait for the device
             weight = self.class_weights
@@ -157,7 +156,6 @@ class MeanOfSamples(Criterion):
     """A loss whose denominator is the number of samples."""
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Count the samples."""
         return count_samples(targets)
 
 

@@ -60,7 +60,6 @@ class WeightedCrossEntropy(ClassWeighted):
         self.label_smoothing = label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Sum the class weights of all samples, or count the samples without ``normalize``."""
         return super().weight_of(targets) if self.normalize else count_samples(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:

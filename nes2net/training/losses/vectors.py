@@ -137,7 +137,6 @@ class _MeanOverClasses(MeanOfSamples):
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum Σ_c q_c·ℓ_c over the embeddings B×E."""
         losses = self._losses_by_class(outputs, step, durations)
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
@@ -252,7 +251,6 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale, which the head gets too."""
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
@@ -342,7 +340,6 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale, which the head gets too."""
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
@@ -383,7 +380,6 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum over samples the squared errors of the cosines, averaged over classes."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -455,7 +451,6 @@ class Prototypes(_MeanOverClasses):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale, which the head gets too."""
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:

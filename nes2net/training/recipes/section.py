@@ -120,7 +120,6 @@ class Source:
         return re.findall(r"--([\w-]+)", self.text)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the source to the JSON schema of the key."""
         return {**handler(core), "source": self.text}
 
 

@@ -71,11 +71,9 @@ class EmbeddingDistance(Criterion):
         return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the bona fide utterances."""
         return int(targets.sum())
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from the similarity of student and teacher."""
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -97,7 +95,6 @@ class DistillationObjective(Objective):
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make :class:`EmbeddingDistance`; raise InputError if teacher or student is missing."""
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(
@@ -130,7 +127,6 @@ class Distillation(Task):
         student_init: Literal["teacher", "random"] = "teacher",
         distance: Literal["cosine", "mse"] = "cosine",
     ) -> None:
-        """Check the recipe, and set :attr:`start` to the teacher's file."""
         super().__init__(recipe)
         train = recipe.train
         if teacher is not None and train.init_from is not None:
@@ -162,7 +158,6 @@ class Distillation(Task):
             )
 
     def reads(self, part: SetName) -> tuple[str, ...]:
-        """Choose bona fide for training, and both classes for validation."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -180,7 +175,6 @@ class Distillation(Task):
         return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:
-        """Load the teacher's weights, with ``student_init: teacher`` also into the student."""
         if self.teacher is not None:
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 

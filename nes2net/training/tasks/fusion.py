@@ -65,7 +65,6 @@ class Fusion(Task):
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and store the score ranges in ``detector``."""
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 

@@ -190,11 +190,9 @@ class Segments(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe sets ``segments.resolutions``."""
         return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make a :class:`SegmentObjective`."""
         return SegmentObjective(detector, self.recipe)
 
     def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels:

@@ -101,7 +101,6 @@ class SourceTracing(Task):
         aliases: Mapping[str, str] | None = None,
         min_trials: Annotated[int, Field(ge=1)] = 10,
     ) -> None:
-        """Store the settings; the training trials determine the classes later."""
         super().__init__(recipe)
         self.field = field
         self.bonafide = bonafide
@@ -111,7 +110,6 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: SetName) -> tuple[str, ...]:
-        """Choose spoof, and also bona fide if it is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: SetName) -> list[Trial]:
@@ -155,7 +153,6 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def target(self, trial: Trial) -> int | None:
-        """Find the index of the class of ``trial``; None if the detector lacks this class."""
         return self.numbers.get(class_name(trial, self.field, self.aliases) or "")
 
     def objective(self, detector: Detector) -> Objective:
@@ -165,7 +162,6 @@ class SourceTracing(Task):
         return SourceTracingObjective(detector, self.recipe)
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and refuse a loss without logits of the classes."""
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(
