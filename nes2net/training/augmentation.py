@@ -70,7 +70,7 @@ def effects_of(
 def training_effects(
     recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
-    """Build the effects of ``recipe`` on training utterances; babble is mixed from the speech of ``trials``.
+    """Build the effects of ``recipe`` on training utterances, with babble from ``trials``.
 
     Args:
         labelled: whether frames have labels; effects must then not move sounds in time.
@@ -99,9 +99,7 @@ def training_effects(
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the random stream that all utterances share if ``augment.rng`` is ``legacy``; otherwise None.
-
-    A note says that ``data.num_workers`` is then not used.
+    """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise None.
 
     Raises:
         InputError: if a legacy stream has no RawBoost, has other effects or random crops, for which

@@ -236,8 +236,6 @@ def average_files(
 ) -> Path:
     """Average ``checkpoints`` into ``out``, and return ``out``; an existing file is replaced.
 
-    The record in the new file has the names, digests and weights of the checkpoints.
-
     Args:
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 

@@ -28,10 +28,10 @@ class Level(NamedTuple):
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    The first level divides all items into groups, each further level every group into subgroups,
-    and so are the draws of a batch divided. Draws missed by rounding are made up in the next
-    batches. In a group of the last level, all items are drawn in random order, then all again in
-    another, so that counts of draws differ by at most 1.
+    The first level divides all items into groups, each further level every group into subgroups;
+    the draws of a batch are divided in the same way. Draws missed by rounding are made up in the
+    next batches. In a group of the last level, all items are drawn in random order, then all again
+    in another, so that counts of draws differ by at most 1.
 
     Args:
         length: number of items.
@@ -72,7 +72,7 @@ class Balance:
     def order(self, rng: np.random.Generator, batch_size: int, drop_last: bool = True) -> NDArray:
         """Draw the indices of an epoch, batch after batch, in random order within a batch.
 
-        With ``drop_last``, there are no draws for an incomplete last batch.
+        With ``drop_last``, an incomplete last batch has no draws.
         """
         num_whole = self.draws // batch_size * batch_size
         num_draws = num_whole if drop_last else self.draws
@@ -85,7 +85,7 @@ class Balance:
     def digest(self) -> str:
         """Compute the SHA-256, in hexadecimal, of the groups and, with a speaker limit, of the speakers.
 
-        A run resumes only with the saved digest, so that an epoch does not change in the middle.
+        A run resumes only with the saved digest.
         """
         digest = sha256()
         for numbers, names in self._levels:
@@ -163,7 +163,7 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Draw all numbers below ``count`` in random order, then all again in another, and so on.
 
-    Counts of draws differ by at most 1, both in each of the ascending ``steps`` and over all.
+    In each of the ascending ``steps``, and over all, counts of draws differ by at most 1.
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
@@ -189,8 +189,8 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the :class:`Balance` that ``data`` asks for; None, as published, to draw each trial once.
 
     Raises:
-        InputError: if ``data.balance`` names a field, or ``data.speaker_cap`` needs a speaker, that
-            no trial states.
+        InputError: if no trial states a field of ``data.balance``, or a speaker for
+            ``data.speaker_cap``.
     """
     if not data.balanced:
         return None

@@ -117,13 +117,12 @@ def with_last_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 
 
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
-    """Write the card of the run in ``folder`` from the files of the folder.
+    """Write the card of the run in ``folder``.
 
     The training time includes epochs after the checkpoint.
 
     Args:
-        checkpoint: file name of the checkpoint that the card describes; None for that of the last
-            call, which is stored in the folder.
+        checkpoint: file name of the described checkpoint; None for that of the last call.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be

@@ -35,13 +35,12 @@ def plot_curves(
 ) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``, atomically.
 
-    If drawing fails, one line is printed on standard error, and training continues.
+    If drawing fails, a line on standard error says so.
 
     Args:
-        title: name of the run.
         saved: epochs whose checkpoints are kept, which are marked.
-        offered: the task's measures; the :attr:`~nes2net.training.measures.Measure.prominent` are
-            drawn, all rates in one panel.
+        offered: the task's measures, of which the
+            :attr:`~nes2net.training.measures.Measure.prominent` are drawn.
     """
     try:
         with replacing(path) as temporary:

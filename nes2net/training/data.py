@@ -42,10 +42,7 @@ from nes2net.training.validation import passes
 
 
 def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of ``part`` corpus by corpus, for the detector's provenance and the model card.
-
-    Corpora of the same layout are distinguished.
-    """
+    """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
     described = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)

@@ -163,8 +163,8 @@ class TrainingSet(Dataset):
     def __getitem__(self, item: tuple[int, ...]) -> Example:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
-        If the file fails, the example has a message instead of a waveform. A trial without a class
-        raises :class:`InputError`.
+        If the file fails, the example has a message instead of a waveform. Raises
+        :class:`InputError` for a trial without a class.
         """
         epoch, index, *length = item
         trial = self.trials[index]
@@ -286,7 +286,7 @@ def check_readable(path: Path) -> None:
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first, for reading whole utterances one by one.
+    """Sort ``trials`` by file size, largest first, for reading whole utterances.
 
     A lack of memory then shows at once, and parallel processes get utterances of similar length.
     """
@@ -329,7 +329,7 @@ class BatchLoader(Loader):
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
     """Make the loader that reads ``dataset`` in the order of ``batches``.
 
-    A data set with a :class:`LegacyStream` is read in this process, whatever ``num_workers`` is.
+    With a :class:`LegacyStream`, this process reads, whatever ``num_workers`` is.
     """
     workers = 0 if dataset.augmentation.in_turn else num_workers
     return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

@@ -132,9 +132,6 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of inputs B×C×…, in train mode with statistics over all processes.
 
     The batches may differ in size. Gradients flow through mean and variance.
-
-    Args:
-        norm: the layer to replace, whose parameters and buffers are used.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:

@@ -51,7 +51,6 @@ class FrameLabels:
 
         Args:
             sample_labels: (N,), of all samples of the trial.
-            crop: value of ``data.crop``.
         """
         positions = np.arange(len(sample_labels))
         if crop == "random_tiled":
@@ -102,7 +101,7 @@ def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray
 
 
 def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames: any −1, else any 0, else 1.
+    """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames: the minimum over each frame.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)
@@ -150,8 +149,8 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
     Labels before the first −1 of a row are pooled by
-    :func:`nes2net.metrics.localisation.pool_labels`; later frames get −1. The minimum of fewer than
-    ``factor`` labels is the first frame's.
+    :func:`nes2net.metrics.localisation.pool_labels`; later frames get −1. If fewer than ``factor``
+    labels precede it, the first frame gets their minimum.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

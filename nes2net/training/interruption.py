@@ -115,7 +115,6 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
     """Turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished` in this context.
 
     Args:
-        folder: folder of the run.
         needed: size of a save in bytes.
     """
     try:

@@ -91,8 +91,7 @@ class Trainer:
     def train_epoch(self, epoch: int) -> None:
         """Do the remaining steps of ``epoch``, or up to a signal.
 
-        The run is saved after a signal, every ``train.save_every_minutes``, and after the last
-        step.
+        The run is also saved every ``train.save_every_minutes`` and after the last step.
 
         Raises:
             InputError: if no step was computed, because some process always had no usable file.
@@ -167,7 +166,7 @@ class Trainer:
         """Move one part of a step to the device, and mix its examples; report failed files.
 
         Args:
-            number: index among the parts of the step that this process takes.
+            number: index among this process's parts of the step.
 
         Returns:
             The part, empty if none of its files could be used; and the denominators of its terms.
@@ -188,8 +187,7 @@ class Trainer:
     def read_result(self) -> None:
         """Wait for the result of the last step, check it, and add it to the progress.
 
-        The next step calls this after it has queued its own work, so that a GPU never waits; saving
-        and validation call it first.
+        The next step calls this after it has queued its own work, so that a GPU never waits.
 
         Raises:
             InputError: if the loss or the gradient is not finite; that step has changed no weight.
@@ -277,8 +275,7 @@ class Trainer:
         """Add the epoch to the history, save its checkpoint, and report it; then remove old checkpoints.
 
         Args:
-            values: by their keys in the history: training loss, learning rate, and validation if
-                any.
+            values: by their keys in the history.
         """
         state = self.state
         selection = state.selection

@@ -1,7 +1,8 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
-Only the main process reports: results on standard output, remarks and progress on standard error,
-both but progress in ``train.log``. A :class:`RunReporter` has standard output for itself.
+Only the main process reports: results on standard output, remarks and progress on standard error.
+With a :class:`RunReporter`, only its lines go to standard output. ``train.log`` gets results and
+remarks.
 """
 
 from __future__ import annotations
@@ -46,8 +47,6 @@ class RunReporter(Protocol):
 
         Args:
             checkpoint: file that the whole detector was read from, if any.
-            num_training: number of training trials.
-            num_development: number of development trials.
         """
 
     def epoch_ended(self, history: list[Row]) -> None:
@@ -135,8 +134,8 @@ class Monitor:
         """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the run.
 
         Args:
-            total: number of steps of an epoch.
-            start: number of its steps done before the run resumed.
+            total: steps of an epoch.
+            start: steps done before the run resumed.
         """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
@@ -183,7 +182,6 @@ class Monitor:
         """Print a line about an epoch, add it to TensorBoard, and draw the curves, at most once a minute.
 
         Args:
-            values: by key in the history.
             saved: name of the checkpoint; None if the epoch is not kept.
         """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]

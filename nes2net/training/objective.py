@@ -156,11 +156,7 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose and prepare the carried tensors that the losses need, on the CPU.
-
-        Args:
-            num_samples: number of samples of each waveform.
-        """
+        """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
     def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
@@ -195,10 +191,10 @@ class Objective(nn.Module):
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominator of each term of the loss for one part of a step.
 
-        The sum over all parts of a step is therefore known before its first forward pass.
+        The sum over all parts of a step is known before its first forward pass.
 
         Args:
-            targets, carried: targets and carried tensors of a part, on the CPU.
+            targets, carried: tensors of a part, on the CPU.
         """
         return [self.criterion.weight_of(targets).item()]
 
@@ -260,19 +256,11 @@ class Objective(nn.Module):
         return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each term of the loss, the utterance first.
-
-        Args:
-            computed: result of :meth:`compute_outputs`.
-        """
+        """Compute the numerator of each term of the loss, the utterance first."""
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs for :meth:`figures`, by default ``scores`` (B,).
-
-        Args:
-            computed: result of :meth:`compute_outputs`.
-        """
+        """Compute the loss of a batch, and the outputs for :meth:`figures`, by default ``scores`` (B,)."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 

@@ -34,11 +34,10 @@ def augment(
     """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does in ``epoch``: (N,) float32.
 
     Args:
-        file: a recording; its name without suffix seeds the stream as the utterance id.
+        file: a recording, whose name without suffix seeds the stream.
         settings: unlike in training, all conditions are applied, one after another.
         speech: folder of recordings, for babble.
         num_samples: crop to this length; None for the whole recording.
-        crop: which samples to take.
 
     Raises:
         InputError: if the settings ask for no augmentation, if a file cannot be read, or if no

@@ -226,9 +226,8 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        ``detector`` is changed in place: activation checkpointing and batch statistics over all
-        processes are switched on as needed. Trained front-ends and back-ends are compiled at the
-        end if the recipe says so.
+        ``detector`` is changed in place, by activation checkpointing and batch statistics over all
+        processes. What is trained is compiled at the end if the recipe says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -243,10 +242,9 @@ class Run:
         return objective
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
-        """Write the recipe, start the logs, and remove the rest of an interrupted save, in the main process.
+        """Write the recipe, start the logs, and clean up after an interrupted save, in the main process.
 
-        Random weights from which an adapted front-end began are written too (``base.pth``). No logs
-        are opened if all epochs are done.
+        Random base weights of an adapted front-end are written too (``base.pth``).
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)

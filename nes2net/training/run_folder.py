@@ -47,8 +47,7 @@ _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
     """Reserve ``folder`` for the run of ``recipe`` in this process, within this context.
 
-    At the beginning, the folder is made or rid of temporary files of an interrupted save. At the
-    end, a new folder is removed if it is empty.
+    The folder is made, or rid of temporary files; a new one is removed if it stays empty.
 
     Args:
         writes: False to only compare the recipe.
@@ -94,9 +93,9 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
-    Without ``recipe.yaml``, :meth:`nes2net.training.run.Run.resume` later compares the recipe in
-    ``resume.pt``; checkpoints without either file cannot be recognised. If a run ended before its
-    first save, any run may use the folder.
+    Without ``recipe.yaml``, :meth:`nes2net.training.run.Run.resume` compares the recipe in
+    ``resume.pt``; checkpoints without either cannot be recognised. Any run may use a folder without
+    a save.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:

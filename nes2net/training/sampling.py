@@ -21,10 +21,10 @@ _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffle
 
 
 def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of the random stream of an ``epoch``, counted from 1, or of a ``position`` in it.
+    """Make the seed of the random stream of an ``epoch``, from 1, or of a ``position`` in it.
 
     Args:
-        position: distinguishes streams of the same epoch, for example by the number of a step.
+        position: numbers of the stream in the epoch, such as that of a step.
 
     >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -44,8 +44,8 @@ def count_steps(draws: int, batch_size: int, drop_last: bool) -> int:
 class StepShare(NamedTuple):
     """The rule by which a process takes parts of a step.
 
-    Of the ``accumulate`` × ``world_size`` parts of a step, process ``rank`` takes the parts
-    ``rank``, ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
+    Process ``rank`` takes the parts ``rank``, ``rank`` + ``world_size``, ``rank`` +
+    2·``world_size`` and so on, of ``accumulate`` × ``world_size``.
     """
 
     rank: int = 0

@@ -46,7 +46,6 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
     """Seed the global generators for one development batch; in train mode, dropout draws from them.
 
     Args:
-        batch: index of the batch.
         number: index of the pass over the development set.
     """
     _seed_by(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))

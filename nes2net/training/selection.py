@@ -202,10 +202,7 @@ class Selection:
         return "\n".join(text_table(rows, "r"))
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the best epoch on each development corpus; None without these EERs.
-
-        The best epoch has the lowest value of the last of :attr:`measures`.
-        """
+        """Lay out the EERs of the best epoch on each development corpus; None without these EERs."""
         # The last measure is by default the loss without augmentation.
         for epoch in self._best(1, self.measures[-1]):
             (row,) = (row for row in self.history if row["epoch"] == epoch)
@@ -236,13 +233,6 @@ def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
     """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
-
-    Args:
-        by: as in :func:`best_epochs`.
-        offered: the measures of the run's task.
-
-    Returns:
-        The choices, and the lines of the table.
 
     Raises:
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
@@ -275,11 +265,10 @@ def saved_epochs(folder: Path) -> list[int]:
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     """Find the ``count`` epochs with a checkpoint in ``folder`` and the lowest ``by``, ascending.
 
-    ``validation.ties`` of the run's recipe ranks equal values.
+    ``validation.ties`` of the recipe ranks equal values.
 
     Args:
-        by: a key of ``history.json``: ``loss``, the training loss, or a value of the development
-            set, such as ``val_loss_w_aug``.
+        by: a key of ``history.json``, such as ``loss`` (of training) or ``val_loss_w_aug``.
 
     Raises:
         InputError: if the folder has no history, if no row has the key ``by``, or if fewer than
@@ -358,11 +347,7 @@ class Column(NamedTuple):
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
-    """List the columns of the table of epochs that have values in ``history``.
-
-    They are the epoch, the losses, the ``offered`` measures (rates in percent), the learning rate,
-    and whether the epoch is improved.
-    """
+    """List the columns of the table of epochs that have values in ``history``."""
     columns = [Column("epoch", "epoch", "{:d}")]
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:

@@ -85,9 +85,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """Build the detector that a run trains, with its initial weights.
 
     Args:
-        resume: content of the resume file, whose weights :meth:`RunState.load` loads later; None
-            for a new run.
-        task: names the classes, and may load further weights into a new detector.
+        resume: content of the resume file, whose weights :meth:`RunState.load` loads later.
+        task: names the classes, and may load further weights.
 
     Raises:
         InputError: if front-end, aggregation and back-end do not fit each other, if a file of

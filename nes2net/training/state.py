@@ -109,9 +109,9 @@ class OptimizerState:
 
 
 def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check that the tensors of ``state`` have the names, shapes and types of ``expected``, and finite values.
+    """Check that tensors have the names, shapes and types of ``expected``, and finite values.
 
-    Values that are not finite are allowed where an ``expected`` tensor has some.
+    A value may be infinite or NaN where an ``expected`` tensor has such values.
 
     Raises:
         ValueError: if ``state`` does not fit.
@@ -273,12 +273,12 @@ class RunState:
 def fingerprint(examples: Examples, balance: Balance | None = None) -> dict[str, int | str]:
     """Identify the trials of ``examples`` by their number, and by a digest of the ids and classes in order.
 
-    A run resumes only if the fingerprints of its sets are unchanged. The digest includes ``labels``
-    of frames and scores of other systems, but no paths of audio files.
+    A run resumes only if it is unchanged. The digest includes ``labels`` of frames and scores of
+    other systems, but no paths.
 
     Returns:
-        ``trials``, the number of trials, and ``digest``; with a ``balance`` also ``draws``, the
-        number of draws, and ``groups``, the digest of the groups.
+        ``trials``, their number, and ``digest``; with a ``balance``, ``draws`` and the digest
+        ``groups``.
     """
     trials = examples.trials
     frame_labels = {} if examples.labels is None else examples.labels.of_trial

@@ -78,10 +78,9 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 
     Args:
         folder: the run folder, which stores the id of the tracker's run.
-        say: prints the warning that a tracker cannot start.
 
     Returns:
-        The tracker; None, after a warning, if the tracker of a resumed run cannot start.
+        The tracker; None, after a warning, if that of a resumed run cannot start.
 
     Raises:
         InputError: if the tracker of a new run cannot start.

@@ -113,9 +113,9 @@ def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]
 
 
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
-    """Raise :class:`InputError` if all development trials of a corpus are training trials too.
+    """Raise :class:`InputError` if all development trials of a corpus are training trials.
 
-    Development trials of a class without training trials are ignored.
+    Trials of a class without training trials are ignored.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     class_words = "" if len(classes) == 2 else "bona fide "

@@ -21,8 +21,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     """Find a loss by its name, and check its options.
 
     Args:
-        loss: one of ``nes2net.training.registry.losses.names()``, or a mapping of ``name`` and
-            options.
+        loss: a name in ``nes2net.training.registry.losses``, or a mapping of ``name`` and options.
         key: the key of the recipe that names the loss.
 
     Returns:
@@ -65,7 +64,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
     """Return ``model`` with the head that ``loss`` needs in the back-end, and with the head's options.
 
-    ``model`` is unchanged if it names a different head, or if ``loss`` needs none.
+    ``model`` is unchanged if it names another head, or if ``loss`` needs none.
 
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}

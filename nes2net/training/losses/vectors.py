@@ -129,10 +129,7 @@ class AngularSoftmax(ClassWeighted):
 
 
 class _MeanOverClasses(MeanOfSamples):
-    """A loss Σ_c q_c·ℓ_c of embeddings, averaged over samples, with the share q_c of class c.
-
-    ℓ_c is the loss if c is taken as the class of the sample.
-    """
+    """A loss Σ_c q_c·ℓ_c of embeddings, averaged over samples, with the share q_c of class c."""
 
     takes_embeddings = True
 
@@ -294,8 +291,7 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
     """Compute cos(θ + margin) from ``cosine``, or cos θ − margin·sin margin if θ > π − margin.
 
-    The second formula keeps falling as θ grows. The arc cosine is avoided: its slope is infinite at
-    ±1.
+    The second formula keeps falling as θ grows. The arc cosine would have an infinite slope at ±1.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)

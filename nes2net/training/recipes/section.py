@@ -196,8 +196,8 @@ class Section(BaseModel):
 def meant_key(name: str) -> str:
     """Suggest a key for the unknown key ``name``, as the end of a message; empty if none is similar.
 
-    The last part of ``name`` is compared with keys, their names in other programs, and flags in
-    their sources; keys of the section that ``name`` begins with are preferred.
+    Keys, their names in other programs, and flags in their sources are compared with the last part
+    of ``name``; keys of its section are preferred.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

@@ -55,8 +55,8 @@ class LogisticObjective(Objective):
 class LogisticTrainer(Trainer):
     """A :class:`Trainer` that fits the last layer in one epoch without steps.
 
-    Embeddings of the training set are computed in float32 and in eval mode, and saved in the run
-    folder. A resumed run computes only the missing embeddings.
+    Embeddings are computed in float32 and eval mode, and saved in the run folder, so that a resumed
+    run computes only the rest.
 
     Raises:
         InputError: if there are several processes.

@@ -78,7 +78,7 @@ class SegmentObjective(Objective):
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
 
-        The result is empty if no file of the batch could be used.
+        It is empty if no file of the batch could be used.
         """
         if FRAMES not in carried:
             return {}

@@ -27,11 +27,7 @@ ERROR = Measure("trace_error", ERROR_TITLE)
 
 
 class SourceTracingObjective(Objective):
-    """The objective with a loss over the classes; validation measures accuracy and macro-F1.
-
-    Validation also scores whether a trial is of a known class, and stores these scores in the
-    detector.
-    """
+    """The objective with a loss over the classes; validation measures accuracy and macro-F1."""
 
     @property
     def has_bonafide(self) -> bool:
@@ -49,8 +45,8 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        The pass without augmentation also stores a known-class score of each development trial in
-        the detector, from which a threshold is later computed.
+        The pass without augmentation also stores a known-class score of each trial in the detector,
+        for a threshold.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
