@@ -123,8 +123,7 @@ class TrainingSet(Dataset):
     8). If the crop is the head and there is no augmentation, only the head is decoded, and damage
     after it causes no error.
 
-    Labels follow the waveform. Those of frames are (T,) int8: 1 bona fide, 0 spoof, −1 unknown or
-    padding.
+    Labels of frames, (T,) int8, follow the waveform: 1 bona fide, 0 spoof, −1 unknown or padding.
 
     Args:
         examples: trials, with their excerpts and the labels of their frames.
@@ -294,7 +293,6 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Make a batch of the usable examples."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]

@@ -145,7 +145,6 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, also update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)

@@ -25,7 +25,7 @@ class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
     SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``,
-    and a second Ctrl-C ends the run at once, in the main thread only.
+    and a second Ctrl-C ends the run at once. Outside the main thread, nothing changes.
 
     To end several processes together, set ``agree`` to a function from this process's signal to the
     signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`deferred`.
@@ -76,7 +76,6 @@ class StopRequests:
             self.stop(number)
 
     def stop(self, number: int) -> None:
-        """Raise the exception for the signal ``number``."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")

@@ -131,8 +131,8 @@ class Trainer:
             save_is_due: counts only in the main process.
 
         Returns:
-            The number of the signal that stops the run, 0 for none; and whether to save now; the
-            same in all processes.
+            The number of the signal that stops the run, 0 for none; and whether to save now. All
+            processes return the same.
 
         Raises:
             Unfinished: if a file cannot be read at present, or if no process can use any file of

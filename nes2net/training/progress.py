@@ -78,7 +78,6 @@ class Meter(Generic[T]):
                     self._began = asked_at
 
     def update(self, utterances: int, *, loss: float | None = None, lr: float | None = None) -> None:
-        """Count a step, and show its loss and learning rate."""
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began

@@ -50,7 +50,6 @@ class RunLog(logging.FileHandler):
             super().close()
 
     def write(self, text: str) -> None:
-        """Append the lines of ``text``."""
         for line in text.splitlines():
             LOGGER.info("%s", printable_name(line))
 

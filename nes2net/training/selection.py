@@ -90,9 +90,9 @@ class Selection:
 
     Attributes:
         measures: keys of the history whose lowest value marks the best epoch: as published, the
-            losses of all passes. ``validation.select_on`` instead chooses a single key (deviations
-            13 and 14): the training loss, ``loss``, or a measure in the pass without augmentation,
-            by ``validation.over`` pooled, or the mean or the highest value of the corpora.
+            losses of all passes. ``validation.select_on`` instead chooses one key (deviations 13
+            and 14): ``loss`` (of training), or a measure without augmentation, by
+            ``validation.over`` pooled, or the mean or the highest value of the corpora.
     """
 
     def __init__(
@@ -179,13 +179,11 @@ class Selection:
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
     def files_to_remove(self) -> list[Path]:
-        """List the checkpoints in the run folder that are no longer kept."""
         epochs = {row["epoch"] for row in self.history} - self.kept_epochs()
         files = [self.folder / f"epoch_{epoch}.pth" for epoch in sorted(epochs)]
         return [file for file in files if file.is_file()]
 
     def write_history(self) -> None:
-        """Write ``history.json``."""
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:

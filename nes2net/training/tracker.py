@@ -47,11 +47,9 @@ class Tracker:
         self._tracker: GeneralTracker | None = tracker
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Send the ``values`` of an epoch to the tracker."""
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
-        """End the run in the tracker, as finished or as interrupted."""
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:

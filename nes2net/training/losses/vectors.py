@@ -454,7 +454,6 @@ class Prototypes(_MeanOverClasses):
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        """Compute the weighted sum of the two penalties."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
         num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()

@@ -53,7 +53,6 @@ class Key:
 
     @property
     def source(self) -> str:
-        """The source of the key: a paper, or a flag of a published program."""
         return self.schema.get("source", "toolkit")
 
     @property

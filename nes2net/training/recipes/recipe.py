@@ -158,7 +158,7 @@ class Recipe(Section):
 
     @property
     def validation_batch_size(self) -> int:
-        """Number of utterances that validation computes at once."""
+        """Utterances that validation computes at once."""
         return self.validation.batch_size or self.train.batch_size
 
 

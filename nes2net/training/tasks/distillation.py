@@ -95,6 +95,7 @@ class DistillationObjective(Objective):
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
+        """Make :class:`EmbeddingDistance`; raise InputError if teacher or student is missing."""
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(

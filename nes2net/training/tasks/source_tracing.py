@@ -31,7 +31,6 @@ class SourceTracingObjective(Objective):
 
     @property
     def has_bonafide(self) -> bool:
-        """Whether bona fide is a class."""
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
