@@ -95,7 +95,6 @@ class Balance:
         return digest.hexdigest()
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Divide the draws among the subgroups of a group, recursively; ``steps`` are ascending."""
         if level == len(self._levels):
             return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
@@ -126,7 +125,7 @@ class Balance:
 
 
 class _SpeakerCap:
-    """Draws at most ``speaker_cap`` items of each speaker, and all items of unknown speakers (None)."""
+    """Draws at most ``speaker_cap`` items of each speaker, and all of unknown ones (None)."""
 
     def __init__(self, speakers: Sequence[Hashable | None], speaker_cap: int) -> None:
         self.speakers = _number_groups(speakers)[0]

@@ -92,7 +92,7 @@ def describe_training(
     """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` of all epochs.
 
     Args:
-        earlier: descriptions of the devices on which the run computed before it resumed.
+        earlier: devices on which the run computed before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -214,7 +214,6 @@ def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the pooled figure of each measure in ``row``, then those of the corpora."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:

@@ -73,7 +73,6 @@ def list_examples(
     cannot be cut.
 
     Args:
-        part: name for the progress display.
         labels: labels of the frames of the ``trials``.
         shown: whether this process shows the progress.
 

@@ -51,7 +51,7 @@ class HalfWeights:
 
 
 class _Converted(torch.autograd.Function):
-    """Converts float32 weights to bfloat16, and in the backward pass their gradients to float32."""
+    """Converts weights to bfloat16, and in the backward pass gradients to float32."""
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:

@@ -59,7 +59,6 @@ class Monitor:
     On exit, it draws the curves if needed, and closes the logs.
 
     Args:
-        selection: history of the run, and choice of its best epochs.
         log: folder of TensorBoard's log.
         shown: True in the main process only; others only name failed files.
         reporter: prints the lines of the run for another program; others go to standard error or

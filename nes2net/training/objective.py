@@ -163,15 +163,14 @@ class Objective(nn.Module):
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
-        (seed, epoch, step, ``number``) has its own random stream, so that a resumed run draws the
-        same numbers.
+        (seed, epoch, step, ``number``) has its own random stream, for resumed runs.
 
         Args:
-            targets: the targets of ``part``, on the CPU.
+            targets: targets of ``part``, on the CPU.
             number: number of the part in the step, over all processes.
 
         Returns:
-            The part, and its targets on the CPU, for :meth:`denominators`.
+            The part, and its targets on the CPU.
         """
         if self.latent is not None:
             part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
@@ -294,7 +293,6 @@ class Objective(nn.Module):
 
 @contextmanager
 def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
-    """Turn PyTorch's error about statistics of a single utterance into an :class:`InputError`."""
     try:
         yield
     except ValueError as error:

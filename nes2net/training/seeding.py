@@ -62,8 +62,8 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     ``torch.backends.cudnn.benchmark`` is not changed.
 
     Args:
-        deterministic: whether every operation must give the same bits each time, as in the strict
-            mode of ``torch.use_deterministic_algorithms``; no effect on the CPU.
+        deterministic: give the same bits each time, as in the strict mode of
+            ``torch.use_deterministic_algorithms``; no effect on the CPU.
 
     Raises:
         InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS

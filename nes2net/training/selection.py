@@ -84,7 +84,6 @@ class Selection:
     with ``validation.ties: last``.
 
     Args:
-        folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
         passes: passes over the development set (:func:`nes2net.training.validation.passes`).
         offered: the measures of the task.
 

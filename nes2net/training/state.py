@@ -42,7 +42,7 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainedWeights:
-    """The weights of a detector, without the frozen tensors of an adapted front-end (the base)."""
+    """The weights of a detector, without the frozen base of an adapted front-end."""
 
     detector: Detector
 

@@ -102,7 +102,6 @@ class Validator:
     Args:
         loaders: name of a pass (:func:`passes`) → loader of this process's batches
             (:class:`nes2net.training.sampling.EpochBatches`).
-        monitor: reports the files that failed.
         recipe: gives mode, precision, sizes, and ``seed`` for the bootstrap and dropout. In
             ``train`` mode, dropout is on, and batch normalisation updates its statistics on
             development data.

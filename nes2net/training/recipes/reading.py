@@ -215,7 +215,6 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
 
 def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
-    """Remove a part's options if an override gives it another ``name``, unless ``values`` name no part."""
     section, *further_keys = keys
     child = values.get(section)
     if not further_keys or not isinstance(child, dict):
