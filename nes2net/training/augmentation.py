@@ -1,4 +1,4 @@
-"""Build the effects that augment training utterances, and the random stream of ``augment.rng: legacy``."""
+"""Build the effects that augment training utterances, and the stream of ``augment.rng: legacy``."""
 
 from __future__ import annotations
 
@@ -28,20 +28,18 @@ def effects_of(
     aligned: bool = False,
     every: bool = False,
 ) -> list[Effect]:
-    """Build the effects that the section ``augment`` asks for, in the order in which they change a waveform.
+    """Build the effects of the section ``augment``, in the order in which they change a waveform.
 
     Args:
-        speech: recordings of speech, from which the condition babble is mixed.
-        stream: with ``augment.rng: legacy``, the random stream from which RawBoost draws for all
-            utterances, in the order of reading; otherwise None.
-        aligned: whether to remove the delay that a reverberation adds, so that labels of frames
-            still fit the audio.
-        every: whether to apply all conditions to an utterance, one after another, instead of a
-            condition drawn at random.
+        speech: recordings of speech, from which babble is mixed.
+        stream: RawBoost's random stream for all utterances in the order of reading, with
+            ``augment.rng: legacy``.
+        aligned: remove the delay of a reverberation, so that labels of frames still fit.
+        every: apply all conditions one after another, instead of one at random.
 
     Raises:
-        InputError: if a folder of noise does not exist, if the section names a folder that no
-            effect uses, or if a condition is unknown or not available on this machine.
+        InputError: if a folder of noise does not exist, if no effect uses a given folder, or if a
+            condition is unknown or not available on this machine.
     """
     sources = Sources(augment.musan, augment.rir, speech)  # all conditions share the sources: list folders once
     conditions = [create_condition(text, sources) for text in augment.conditions]
@@ -72,16 +70,15 @@ def effects_of(
 def training_effects(
     recipe: Recipe, trials: Sequence[Trial], stream: LegacyStream | None, *, labelled: bool = False
 ) -> list[Effect]:
-    """Build the effects of ``recipe`` on training utterances; babble is mixed from the speech of ``trials``.
+    """Build the effects of ``recipe`` on training utterances, with babble from ``trials``.
 
     Args:
-        stream: as for :func:`effects_of`.
         labelled: whether frames have labels; effects must then not move sounds in time.
 
     Raises:
-        InputError: as :func:`effects_of`, or if the recipe adds noise but names no folder of noise.
-            The error is also raised if a condition moves sounds in time although the recipe trains
-            on labels of frames or on pieces of recordings.
+        InputError: as :func:`effects_of`, if the recipe adds noise but names no folder of noise, or
+            if a condition moves sounds in time although the recipe trains on labels of frames or on
+            pieces.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -102,18 +99,11 @@ def training_effects(
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the random stream that all utterances share if ``augment.rng`` is ``legacy``; otherwise return None.
-
-    If a stream is made and ``data.num_workers`` is not 0, a note on standard error says that the
-    number of workers is not used.
-
-    Args:
-        world_size: number of training processes.
+    """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise None.
 
     Raises:
-        InputError: if ``augment.rng`` is ``legacy``, but the recipe has no RawBoost, or has other
-            effects or random crops, for which no order of draws was published; or if several
-            processes would have to share the stream.
+        InputError: if a legacy stream has no RawBoost, has other effects or random crops, for which
+            no order of draws was published, or would be shared by several processes.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -1,4 +1,4 @@
-"""Average the checkpoints of a run: choose epochs, name the file, estimate new batch statistics."""
+"""Average the checkpoints of a run: choose epochs, name the file, estimate batch statistics."""
 
 from __future__ import annotations
 
@@ -67,31 +67,26 @@ def average_run(
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. Options are appended to
-    this name: ``_legacy`` for legacy mode, ``_weighted`` and the weights if ``weights`` are given,
-    and ``_bn`` for new batch statistics. An existing average is reused if its record holds the
-    SHA-256 digests of the checkpoints that are in the folder now. If ``weights``,
-    ``batch_norm_batches`` or ``out`` is given, the average is always computed again.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder, followed by ``_legacy`` for
+    legacy mode, ``_weighted`` and the weights, and ``_bn`` for new batch statistics. An existing
+    average is reused if its record holds the SHA-256 digests of the present checkpoints; with
+    ``weights``, ``batch_norm_batches`` or ``out``, it is always computed again.
 
     Args:
-        ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
-            published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of epochs to average, counted back from the last saved epoch. Averaging the
-            last epochs is stochastic weight averaging (Izmailov et al., UAI 2018).
+        ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; 3
+            and 5 epochs as published. None with ``last``.
+        last: number of last saved epochs to average: stochastic weight averaging (Izmailov et al.,
+            UAI 2018).
         mode, weights: see :func:`average_checkpoints`.
-        batch_norm_batches: number of training batches of the run's recipe on which the batch
-            statistics of the average are estimated again (Izmailov et al., section 3.1). With None,
-            the average has the averaged statistics of the checkpoints.
-        out: file to write instead of ``Averaged_Model_IDs_….pth`` in the run folder; an existing
-            file is replaced.
+        batch_norm_batches: number of training batches for new batch statistics (Izmailov et al.,
+            section 3.1); by default, they are averaged.
+        out: file to write or replace instead.
 
     Raises:
         InputError: unless exactly one of ``ids`` and ``last`` is given, if the checkpoints do not
-            fit each other, or if ``out`` cannot be written. The error is also raised if a
-            checkpoint is missing although the average exists, because an existing average is reused
-            only if it fits the checkpoints.
+            fit each other, if one is missing although the average exists, or if ``out`` cannot be
+            written.
     """
-    # Choose the epochs.
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
@@ -106,7 +101,6 @@ def average_run(
         ids = saved[-last:]
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    # Find the checkpoints, and the file to write.
     target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
@@ -142,22 +136,16 @@ def average_run(
 
 
 def check_target(path: str | Path) -> None:
-    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written to ``path``."""
+    """Make the folder of ``path``; raise :class:`InputError` if ``path`` cannot be written."""
     with writing(path):
         make_folder(Path(path).parent)
     check_writable(path)
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average from its ``provenance`` and from the first checkpoint's record in ``average``.
+    """Make the record of an average from ``provenance`` and the first checkpoint's record in ``average``.
 
-    Facts about the first checkpoint that are also true of the average, such as model and recipe,
-    are copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
-    left out.
-
-    Args:
-        average: state dict of the average, with the metadata of the first checkpoint.
-        provenance: how the average was made.
+    Facts that hold only for the weights of the first checkpoint, such as its epoch, are omitted.
     """
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
@@ -175,7 +163,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """Make the path of an average in ``folder`` from its epochs and options; arguments as for :func:`average_run`.
+    """Make the path of an average in ``folder``; arguments as for :func:`average_run`.
 
     A name that is too long for a file raises :class:`InputError`.
 
@@ -199,24 +187,12 @@ def average_path(
 def _with_new_batch_statistics(
     state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
 ) -> Mapping[str, Tensor]:
-    """Return ``state_dict`` with new batch statistics, estimated on training batches of the run in ``folder``.
-
-    Args:
-        state_dict: the average. If the average lacks the frozen tensors of an adapted front-end,
-            the result lacks these tensors, too.
-        record: the record of the average.
-        num_batches: number of training batches.
-
-    Raises:
-        InputError: if model or recipe are unknown, if the detector fuses scores, or if
-            ``num_batches`` is below 1 or above the number of batches of an epoch.
-    """
+    """Frozen tensors of an adapted front-end are missing in the result if ``state_dict`` lacks them."""
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
             "leave `batch_norm_batches` out"
         )
-    # Load the average into a detector.
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     checkpoint = Checkpoint.of(folder / RECIPE_FILE, state_dict, record, str(folder))
@@ -225,7 +201,6 @@ def _with_new_batch_statistics(
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
-    # Prepare the training batches of the run, and estimate the statistics on the first ``num_batches`` batches.
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"
@@ -249,7 +224,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """Find the measures of the task that ``folder``'s run trains; EER and minDCF if the run has no usable recipe."""
+    """Find the measures of the run's task; EER and minDCF if the run has no usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:
@@ -259,11 +234,9 @@ def measures_of(folder: str | Path) -> Sequence[Measure]:
 def average_files(
     checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
 ) -> Path:
-    """Write the average of ``checkpoints`` to the file ``out``, and return ``out``.
+    """Average ``checkpoints`` into ``out``, and return ``out``; an existing file is replaced.
 
     Args:
-        out: file to write; an existing file is replaced. The record in the new file has the names,
-            digests and weights of the checkpoints.
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:
@@ -284,7 +257,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """Read the recipe in the record of ``average``; None if the record has no recipe that this version can read."""
+    """Read the recipe in the record of ``average``; None if this version cannot read one."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

@@ -1,4 +1,4 @@
-"""Choose the utterances that an epoch draws, by shares of corpora, classes and other groups."""
+"""Choose the utterances of an epoch by shares of corpora, classes and other groups."""
 
 from __future__ import annotations
 
@@ -22,28 +22,24 @@ class Level(NamedTuple):
     groups: Sequence[Hashable]
     """The group of each item."""
     shares: Mapping[Hashable, float] | None = None
-    """Group → share of the draws for this group, relative to the other groups; None for equal shares."""
+    """Group → relative share of the draws; None for equal shares."""
 
 
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    The first level divides all items into groups, and each further level divides every group into
-    subgroups. In each batch, the draws of a group are divided among its subgroups. If a subgroup
-    gets too few draws because of rounding, it gets more in the next batches. In a group of the last
-    level, all items are drawn once in random order, then all items again in another order, and so
-    on. The counts of draws of any two items in the group therefore differ by at most 1. Chance
-    decides the order of the items, but not the shares of the groups.
+    The first level divides all items into groups, each further level every group into subgroups;
+    the draws of a batch are divided in the same way. Draws missed by rounding are made up in the
+    next batches. In a group of the last level, all items are drawn in random order, then all again
+    in another, so that counts of draws differ by at most 1.
 
     Args:
         length: number of items.
-        levels: the divisions into groups, outermost first; without levels all items are one group.
+        levels: the divisions into groups, outermost first.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch; with None, there is no
-            limit. If a speaker has more items, each epoch chooses among the speaker's items at
-            random. Items without a speaker are always included.
-        draws: number of draws in an epoch. With None, an epoch has as many draws as there are items
-            within the limit ``most_of_speaker``.
+        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each;
+            None sets no limit. Items without a speaker are always included.
+        draws: draws of an epoch; by default, the number of items within ``most_of_speaker``.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -74,9 +70,9 @@ class Balance:
         self.draws = draws or length
 
     def order(self, rng: np.random.Generator, batch_size: int, drop_last: bool = True) -> NDArray:
-        """Draw the items of an epoch, and return their indices batch after batch, in random order within a batch.
+        """Draw the indices of an epoch, batch after batch, in random order within a batch.
 
-        With ``drop_last``, there are no draws for an incomplete last batch.
+        With ``drop_last``, an incomplete last batch has no draws.
         """
         num_whole = self.draws // batch_size * batch_size
         num_draws = num_whole if drop_last else self.draws
@@ -87,10 +83,9 @@ class Balance:
         return np.concatenate([whole_batches.ravel(), rng.permutation(drawn[num_whole:])])
 
     def digest(self) -> str:
-        """Compute the SHA-256, in hexadecimal, of the groups of all items and, with a speaker limit, of the speakers.
+        """Compute the SHA-256, in hexadecimal, of the groups and, with a speaker limit, of the speakers.
 
-        A run that resumes compares the digest with the saved digest, so that an epoch does not
-        change in the middle.
+        A run resumes only with the saved digest.
         """
         digest = sha256()
         for numbers, names in self._levels:
@@ -100,16 +95,6 @@ class Balance:
         return digest.hexdigest()
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Choose the item for each draw of a group: divide the draws among the subgroups of the group, recursively.
-
-        Args:
-            items: the items of the group.
-            steps: the optimisation step of each draw, ascending.
-            level: index of the level that divides the group into subgroups.
-
-        Returns:
-            The item of each draw.
-        """
         if level == len(self._levels):
             return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
@@ -140,11 +125,7 @@ class Balance:
 
 
 class _SpeakerCap:
-    """Draws at most ``speaker_cap`` items of each speaker, and all items of unknown speakers.
-
-    Args:
-        speakers: speaker of each item; None if unknown.
-    """
+    """Draws at most ``speaker_cap`` items of each speaker, and all of unknown ones (None)."""
 
     def __init__(self, speakers: Sequence[Hashable | None], speaker_cap: int) -> None:
         self.speakers = _number_groups(speakers)[0]
@@ -155,7 +136,6 @@ class _SpeakerCap:
         self.draws = int(np.minimum(counts, speaker_cap).sum() + self.unknown.sum())
 
     def draw(self, rng: np.random.Generator) -> NDArray:
-        """Draw the items of an epoch, and return them in ascending order."""
         # Shuffle the items, sort them by speaker, and take the first items of each speaker.
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
@@ -165,20 +145,12 @@ class _SpeakerCap:
 
 
 def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Give each group an index from 0, in the order in which the groups first occur.
-
-    Args:
-        groups: the group of each item.
-
-    Returns:
-        An array with the index of each item's group, and the list of the groups.
-    """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
 
 def _positions(numbers: NDArray, count: int) -> list[NDArray]:
-    """For each number from 0 to ``count`` − 1, list its positions in ``numbers``, in ascending order.
+    """List, for each number below ``count``, its positions in ``numbers``, ascending.
 
     >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -188,13 +160,9 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order, and so on.
+    """Draw all numbers below ``count`` in random order, then all again in another, and so on.
 
-    The counts of draws of any two numbers differ by at most 1, both within each step and over all
-    steps together.
-
-    Args:
-        steps: the optimisation step of each draw, ascending.
+    In each of the ascending ``steps``, and over all, counts of draws differ by at most 1.
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
@@ -217,11 +185,11 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
-    """Make the :class:`Balance` of ``trials`` that ``data`` asks for; None, as published, to draw each trial once.
+    """Make the :class:`Balance` that ``data`` asks for; None, as published, to draw each trial once.
 
     Raises:
-        InputError: if ``data.balance`` names a field that no trial states, or if
-            ``data.speaker_cap`` is set although no trial states a speaker.
+        InputError: if no trial states a field of ``data.balance``, or a speaker for
+            ``data.speaker_cap``.
     """
     if not data.balanced:
         return None
@@ -242,16 +210,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 
 
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """Find the group of each trial: its value of the field ``name``; None for a trial without a value.
-
-    Args:
-        name: a field of a trial, or ``class`` for the label. For attacks and speakers, the group is
-            the pair of corpus and value.
-        key: the key of ``data`` that asks for the field, for the message.
-
-    Raises:
-        InputError: if no trial has a value.
-    """
+    """Return None for a trial without a value; attacks and speakers are pairs of corpus and value."""
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):

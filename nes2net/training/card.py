@@ -1,8 +1,8 @@
-"""The model card of a run: facts for the provenance of its checkpoints, and ``README.md`` in its folder.
+"""The model card of a run: facts for the provenance of checkpoints, and ``README.md``.
 
-In reading order: ``describe_trials`` and ``describe_training`` give the facts that hold for all
-epochs, ``with_last_epoch`` adds the facts of one epoch; ``write_card`` writes the card; ``add_figures``
-adds the figures of an evaluation.
+In reading order: ``describe_trials`` and ``describe_training`` give the facts of all epochs,
+``with_last_epoch`` adds those of one epoch; ``write_card`` writes the card; ``add_figures`` adds an
+evaluation.
 """
 
 from __future__ import annotations
@@ -53,12 +53,10 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
-        A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
-        of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``attacks`` contains the attack of each spoofed trial, or its vocoder if the
-        trial states no attack. ``drawn`` says which units the bootstrap draws for confidence
-        intervals, such as "20 speakers". ``hours`` is the duration of all trials, estimated from
-        the headers of at most 200 recordings; None if no header states a length.
+        ``bonafide`` and ``spoof``, the numbers of trials; ``speakers``, their number, 0 if unknown;
+        ``attacks`` (or vocoders), ``languages`` and ``codecs``, at most 100 names each; ``drawn``,
+        the units of the bootstrap, such as "20 speakers"; ``hours``, estimated from the headers of
+        at most 200 recordings, None if no header states a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -70,7 +68,6 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
                 names[name].add(value)
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
-    # Read the headers of evenly spaced trials.
     for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):
@@ -92,10 +89,10 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
 def describe_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
 ) -> dict[str, Any]:
-    """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` that are the same in all epochs.
+    """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` of all epochs.
 
     Args:
-        earlier: descriptions of the devices on which the run computed before it resumed.
+        earlier: devices on which the run computed before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -107,7 +104,7 @@ def describe_training(
 
 
 def with_last_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Return ``provenance`` with the facts and figures of the last epoch in the history of ``selection``."""
+    """Return ``provenance`` with the facts and figures of the last epoch of ``selection``."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -120,14 +117,12 @@ def with_last_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 
 
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
-    """Write the card of the run in ``folder`` from the files of the folder.
+    """Write the card of the run in ``folder``.
 
-    The training time on the card covers all epochs in the history, including epochs after the
-    checkpoint.
+    The training time includes epochs after the checkpoint.
 
     Args:
-        checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the last call, whose name is stored in the folder.
+        checkpoint: file name of the described checkpoint; None for that of the last call.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be
@@ -152,13 +147,11 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
 
 def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
-    """Add the EERs of an evaluation to the card of the run whose detectors made the scores; return the card's path.
+    """Add the EERs of an evaluation to the card of the run that made the scores; return its path.
 
     An earlier figure of the same checkpoint on the same trials is replaced.
 
     Args:
-        folder: the run folder.
-        result: the evaluation.
         paths: the evaluated score files, in the order of the systems of ``result``.
 
     Raises:
@@ -205,11 +198,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
-    """Check that ``checkpoint`` made ``scores``, as ``record`` says; return its fingerprint in the default precision.
-
-    Raises:
-        InputError: if the checkpoint is missing, or another one made the scores.
-    """
+    """Raise InputError if another checkpoint made ``scores``; return the fingerprint in the default precision."""
     if checkpoint.is_file():
         fingerprint = Detector.from_pretrained(checkpoint, "cpu").fingerprint()
         scored_by = fingerprint
@@ -225,10 +214,6 @@ def _check_scored_by(checkpoint: Path, scores: Path, record: Record) -> str:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set for each measure with a value in ``row``, a row of the history.
-
-    The pooled figure of a measure comes first, then the figure of each corpus.
-    """
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -257,12 +242,7 @@ def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield the key and the value, as text, of each setting that a card lists.
-
-    A card contains the settings in ``_ALWAYS``, and all other settings that differ from their
-    defaults, except for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are
-    left out. Only the last part of a path is kept.
-    """
+    """Only the last part of a path is kept."""
     defaults = flat(Recipe().to_dict())
     for key, value in flat(recipe.to_dict()).items():
         is_listed = key.startswith(_ALWAYS) or value != defaults.get(key)

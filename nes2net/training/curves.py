@@ -33,18 +33,14 @@ def plot_curves(
     saved: Collection[int] = (),
     offered: Sequence[Measure] = ERROR_RATES,
 ) -> None:
-    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
+    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``, atomically.
 
-    Epochs without validation have no points in the curves of the development set. The file is
-    replaced atomically. If drawing fails, one line is printed on standard error, and training
-    continues.
+    If drawing fails, a line on standard error says so.
 
     Args:
-        title: name of the run.
-        saved: epochs whose checkpoints are kept; the picture marks them.
-        offered: the measures of the task. Only measures that are
-            :attr:`~nes2net.training.measures.Measure.prominent` are drawn: all rates in one panel,
-            and each other measure in a panel of its own.
+        saved: epochs whose checkpoints are kept, which are marked.
+        offered: the task's measures, of which the
+            :attr:`~nes2net.training.measures.Measure.prominent` are drawn.
     """
     try:
         with replacing(path) as temporary:
@@ -71,7 +67,6 @@ def _draw(
         if measures:
             panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)
-    # Draw the panels below each other, over the same epochs.
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)

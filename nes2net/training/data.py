@@ -1,7 +1,7 @@
 """The data of a run: its examples, and the batches of training and development.
 
-In reading order: ``describe_data`` describes the trials; ``list_examples`` cuts recordings into
-pieces; ``training_batches`` and ``development_batches`` load batches of examples.
+In reading order: ``describe_data``; ``list_examples`` cuts recordings into pieces;
+``training_batches`` and ``development_batches`` load batches of examples.
 """
 
 from __future__ import annotations
@@ -42,11 +42,7 @@ from nes2net.training.validation import passes
 
 
 def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of ``part`` (:func:`nes2net.training.trials.read_trials`), corpus by corpus, for the detector's provenance.
-
-    The description distinguishes corpora that have the same layout, and becomes part of the model
-    card.
-    """
+    """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
     described = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
@@ -70,15 +66,13 @@ def list_examples(
     labels: FrameLabels | None = None,
     shown: bool = True,
 ) -> Examples:
-    """List the examples of ``trials``: with ``data.crop: pieces`` their pieces, otherwise the trials themselves.
+    """List the pieces of ``trials`` with ``data.crop: pieces``, otherwise the trials themselves.
 
-    Each piece becomes a trial, whose id states the samples of the piece:
-    ``LA_T_1000137[64000:128000]`` has samples 64000 to 127999. The lengths of most recordings are
-    read from headers. A recording that cannot be cut is left out, and ``errors`` of the result says
-    why.
+    The id of a piece states its samples: ``LA_T_1000137[64000:128000]`` has samples 64000 to
+    127999. Most lengths are read from headers. ``errors`` of the result names recordings that
+    cannot be cut.
 
     Args:
-        part: name of the part, for the progress display.
         labels: labels of the frames of the ``trials``.
         shown: whether this process shows the progress.
 
@@ -123,7 +117,7 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, gives no step."""
+    """Raise :class:`InputError` if an epoch with this ``number`` of trials has no step."""
     if not count_steps(number, train.batch_size, train.drop_last):
         remedy = "lower `train.batch_size`"
         if train.optimizer != "logistic" and number:
@@ -139,11 +133,11 @@ def training_batches(
     *,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Make the loader of the training batches that ``share`` chooses for this process; each batch is a part of a step.
+    """Make the loader of this process's training batches, each a part of a step.
 
     Args:
-        stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
-        pin_memory: whether to put batches into pinned memory, from which a GPU copies quickly.
+        stream: random stream of RawBoost with ``augment.rng: legacy``.
+        pin_memory: put batches into pinned memory, from which a GPU copies quickly.
 
     Raises:
         InputError: if an epoch has fewer trials than a batch, or as :func:`training_effects` and
@@ -182,11 +176,10 @@ def development_batches(
     *,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
-    """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
+    """Make a loader for each pass over the development set; ``share`` chooses this process's batches.
 
-    In validation, RawBoost is the only effect, and an utterance is cropped to its head. Whole
-    utterances and pieces are sorted by length, longest first. :func:`training_batches` explains the
-    other arguments.
+    RawBoost is the only effect, and crops are heads. Whole utterances and pieces are sorted by
+    length, longest first.
 
     Returns:
         Name of a pass (:func:`nes2net.training.validation.passes`) → its loader.
@@ -230,5 +223,4 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """List the lengths of the pieces, so that :class:`EpochBatches` puts pieces of similar length into a batch."""
     return None if excerpts is None else [max(size, data.min_piece) for _, size in excerpts]

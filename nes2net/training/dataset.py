@@ -1,7 +1,7 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
-In reading order: ``TrainingSet`` prepares an ``Example`` for each of the ``Examples``; ``collate``
-makes a ``Batch`` of several examples; ``training_loader`` loads the batches.
+In reading order: ``TrainingSet`` prepares an ``Example``; ``collate`` makes a ``Batch`` of several;
+``training_loader`` loads the batches.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """Raised if a file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
+    """Raised if a file cannot be read at present because its disk fails or is gone."""
 
 
 def _no_tensors(trial: Trial) -> Mapping[str, Tensor]:
@@ -46,9 +46,9 @@ def _no_tensors(trial: Trial) -> Mapping[str, Tensor]:
 
 
 class Examples(NamedTuple):
-    """The examples of the training set or the development set: the trials, or the pieces of their recordings.
+    """The trials of the training or development set, or the pieces of their recordings.
 
-    The functions ``carries`` and ``target`` must be picklable, because the workers get them.
+    ``carries`` and ``target`` must be picklable, because the workers get them.
     """
 
     trials: Sequence[Trial]
@@ -83,7 +83,7 @@ class Example(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The input of an objective: a part of a training step, or a batch of the development set."""
+    """A part of a training step, or a batch of the development set."""
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
@@ -101,7 +101,7 @@ class Part(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch of examples on the CPU; it has no rows if none of its files could be used."""
+    """A batch of examples on the CPU, without rows if none of its files could be used."""
 
     part: Part
     #: one message for each file that failed
@@ -116,31 +116,28 @@ class Batch(NamedTuple):
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    A third number in the index is the length of the example in samples, such as 32000.
+    A third number in the index is the length of the example in samples.
 
-    The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
-    utterance) has its own random stream, from which the augmentation draws first and the crop next.
-    The example therefore depends neither on the worker nor on the order of reading (deviation 8).
-    If the crop is the head and there is no augmentation, only the head is decoded, so that damage
-    after the head causes no error.
+    The utterance or piece is augmented, then cropped, by a random stream of its own (seed, epoch,
+    utterance), so that the example does not depend on the worker or the order of reading (deviation
+    8). If the crop is the head and there is no augmentation, only the head is decoded, and damage
+    after it causes no error.
 
-    Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
-    frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.
+    Labels of frames, (T,) int8, follow the waveform: 1 bona fide, 0 spoof, −1 unknown or padding.
 
     Args:
         examples: trials, with their excerpts and the labels of their frames.
-        num_samples: samples of an example; None keeps the length of each utterance. A piece of a
-            recording that is shorter than ``num_samples`` is padded with zeros at the end.
-        effects: effects on a waveform, applied in this order.
+        num_samples: samples of an example; None keeps whole utterances. A shorter piece is padded
+            with zeros at the end.
+        effects: effects on a waveform, in order.
         part: ``train`` or ``dev``, which have different random streams.
-        crop: which samples to take of an utterance longer than ``num_samples``: ``head``,
-            ``random``, ``random_tiled``, or ``dynamic``, which is random too.
+        crop: samples to take of a longer utterance: ``head``, ``random``, ``random_tiled``, or
+            ``dynamic``, which is random too.
         cache: cache of decoded audio.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
-            detector determines the coefficient, but is built after the data set; the caller
-            therefore sets this attribute later.
+        pre_emphasis: coefficient, applied after the augmentation; the caller sets it once the
+            detector is built.
     """
 
     examples: Examples
@@ -165,8 +162,8 @@ class TrainingSet(Dataset):
     def __getitem__(self, item: tuple[int, ...]) -> Example:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
-        If the file of the trial fails, the example has a message instead of a waveform. A trial
-        without a class raises :class:`InputError`.
+        If the file fails, the example has a message instead of a waveform. Raises
+        :class:`InputError` for a trial without a class.
         """
         epoch, index, *length = item
         trial = self.trials[index]
@@ -191,13 +188,11 @@ class TrainingSet(Dataset):
             num_samples: samples of the example; None for the data set's ``num_samples``.
 
         Returns:
-            The waveform (num_samples,) float32; and the labels of its frames (T,) int8, or None without
-            labels.
+            The waveform (num_samples,) float32; and the labels of its frames (T,) int8, or None.
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.
-            InputError: if the file cannot be used, or its length differs from the length of its
-                labels.
+            InputError: if the file cannot be used, or does not fit the length of its labels.
         """
         trial = self.trials[index]
         frame_labels = self.examples.labels
@@ -211,7 +206,6 @@ class TrainingSet(Dataset):
         if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
-        # Augment first.
         try:
             with concerning(f"utterance '{trial.id}':"):
                 waveform = self.augmentation(waveform, rng)
@@ -246,12 +240,7 @@ class TrainingSet(Dataset):
         return waveform, labels_of_frames(labels)
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode a recording, or the samples of ``excerpt``; try again if the first failure may have been temporary.
-
-        Raises:
-            LostFile: if the file cannot be read at present.
-            InputError: if the file is damaged.
-        """
+        """Decode ``excerpt`` or all; try again if the first failure may have been temporary."""
         try:
             return self._decode(path, excerpt)
         except (InputError, OSError):
@@ -272,7 +261,6 @@ class TrainingSet(Dataset):
 
 
 def _check_exist(*paths: Path) -> None:
-    """Raise :class:`LostFile` if one of ``paths`` has disappeared since training began."""
     for path in paths:
         if not is_there(path):
             raise LostFile(f"{path} is not there any more")
@@ -297,16 +285,14 @@ def check_readable(path: Path) -> None:
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """Sort ``trials`` by file size, largest first, for reading whole utterances one by one.
+    """Sort ``trials`` by file size, largest first, for reading whole utterances.
 
-    The first utterance then needs the most memory, so that a lack of memory shows at once. Parallel
-    processes get utterances of similar length, so that no process waits long for another.
+    A lack of memory then shows at once, and parallel processes get utterances of similar length.
     """
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Make a batch of the usable examples."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]
@@ -333,7 +319,7 @@ class BatchLoader(Loader):
     batch_sampler: EpochBatches
 
     def begin(self, epoch: int, start: int = 0) -> None:
-        """Let the next iteration run over ``epoch``, beginning with step ``start``."""
+        """Let the next iteration run over ``epoch`` from step ``start``."""
         self.batch_sampler.epoch = epoch
         self.batch_sampler.start = start
 
@@ -341,8 +327,7 @@ class BatchLoader(Loader):
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
     """Make the loader that reads ``dataset`` in the order of ``batches``.
 
-    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
-    ``num_workers`` is.
+    With a :class:`LegacyStream`, this process reads, whatever ``num_workers`` is.
     """
     workers = 0 if dataset.augmentation.in_turn else num_workers
     return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

@@ -1,4 +1,4 @@
-"""Training in one process or several: device, precision, and how the processes agree on each step."""
+"""Training in one process or several: device, precision, and agreement on each step."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _PATIENCE = timedelta(hours=2)
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     """Make the :class:`Accelerator` of this process.
 
-    Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
-    rank, or on the CPU. Without one of these programs, a single process trains alone.
+    Processes of ``torchrun`` or ``accelerate launch`` compute on the GPU with their local rank, or
+    on the CPU.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: precision of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
+        precision: of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
 
     Raises:
         InputError: if the device does not exist, if there are fewer GPUs than processes, or if the
@@ -79,7 +79,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 
 
 def check_supports(key: str, precision: str, device: torch.device) -> None:
-    """Raise :class:`InputError` if ``device`` does not support the ``precision`` that ``key`` of a recipe names."""
+    """Raise :class:`InputError` if ``device`` lacks the ``precision`` that ``key`` of a recipe names."""
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: take bf16 or fp32")
     check_precision(IN_SCORING[precision], device, f"`{key}=fp16` or `{key}=fp32`")
@@ -93,15 +93,14 @@ def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> lis
 
 
 def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
-    """Collect the ``value`` of each process in a list, in the order of the processes; values are plain data."""
+    """Collect the ``value`` (plain data) of each process, in the order of the processes."""
     return [value] if accelerator.num_processes == 1 else gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
-    """Call ``write`` in the main process only; if a file cannot be written, all processes raise the error.
+    """Call ``write`` in the main process only; if a file cannot be written, all processes raise.
 
-    If only the main process raised the error, the other processes would wait for a process that has
-    ended.
+    Otherwise the others would wait for a process that has ended.
     """
     failure: BaseException | None = None
     try:
@@ -115,11 +114,10 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Replace the batch normalisations in ``module`` by layers that take statistics over the batches of all processes.
+    """Replace the batch normalisations in ``module`` by layers with statistics over all processes.
 
-    Names, parameters and buffers of ``module`` do not change, and ``module`` is returned. On GPUs,
-    the new layer is PyTorch's. PyTorch has no such layer for other devices, where
-    :class:`SyncedBatchNorm` is used.
+    Names, parameters and buffers do not change. On GPUs the layer is PyTorch's, elsewhere
+    :class:`SyncedBatchNorm`.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -131,13 +129,9 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation of inputs B×C×…; in train mode, it uses statistics over the batches of all processes.
+    """Batch normalisation of inputs B×C×…, in train mode with statistics over all processes.
 
-    The batches may have different sizes in different processes. Gradients flow through mean and
-    variance.
-
-    Args:
-        norm: the layer to replace; the new layer uses its parameters and buffers.
+    The batches may differ in size. Gradients flow through mean and variance.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
@@ -147,12 +141,10 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Raise ValueError if ``input`` has no dimension of channels; PyTorch's layers have such a check, too."""
         if input.dim() < 2:
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, use statistics over all processes, and update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -176,7 +168,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Update running statistics by ``mean`` and ``variance`` of a batch; without momentum, average all batches."""
+        """Average all batches if there is no momentum."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
@@ -188,23 +180,21 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sums a tensor over all processes; in the backward pass, the gradient is also summed over all processes."""
+    """Sums a tensor, and in the backward pass the gradient, over all processes."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
-        """Return the sum of ``x`` over all processes."""
         x = x.clone()
         dist.all_reduce(x)
         return x
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
-        """Return the sum of ``gradient`` over all processes."""
         return _SumOverProcesses.apply(gradient.contiguous())
 
 
 class StepPlan(NamedTuple):
-    """The facts on which all processes agree before the first forward pass of a step."""
+    """The facts of a step on which all processes agree before its first forward pass."""
 
     #: indices of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
@@ -230,18 +220,17 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree with the other processes which parts of a step to compute, and whether to save or stop after it.
+    """Agree with the other processes on the parts of a step to compute, and whether to save or stop after it.
 
-    A signal to one process stops all processes, and if one process wants to save, all save. If a
-    process could read no file of a part, all processes skip that part, because
-    DistributedDataParallel and batch normalisation would wait for that process.
+    A signal to one process stops all, and a wish to save counts for all. A part of which one
+    process could read no file is skipped by all, because DistributedDataParallel and batch
+    normalisation would wait.
 
     Args:
-        denominators: for each of this process's parts of the step, the denominators of the terms of
-            the loss.
-        counts: for each of these parts, the number of utterances.
-        signal: number of the signal that this process received; 0 for no signal.
-        save: whether this process wants to save after the step.
+        denominators: of the terms of the loss, for each of this process's parts.
+        counts: number of utterances of each of these parts.
+        signal: number of the signal received; 0 for none.
+        save: whether this process wants to save.
         lost: number of this process's files that cannot be read at present.
     """
     # Put the flags and all rows into one list, so that a single reduction sums them. A row has a value for each part of
@@ -249,7 +238,6 @@ def plan_step(
     rows = [*zip(*denominators), counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
-    # Divide the list of sums into its rows.
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))

@@ -1,4 +1,4 @@
-"""Crop labels of 10-ms frames together with the waveform, and pool the labels to longer frames."""
+"""Crop labels of 10-ms frames with the waveform, and pool the labels to longer frames."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ _TOLERANCE = 0.5
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of 10-ms frames for each trial. The labels are cropped and padded like the waveform of the example.
+    """Labels of 10-ms frames, cropped and padded like the waveform of the example.
 
     Args:
-        of_trial: id of a trial → labels of its frames, 1 bona fide, 0 spoof; trials without an
-            entry have no labels.
+        of_trial: id of a trial → labels of its frames, 1 bona fide, 0 spoof; a trial may have none.
         boundary_share: fraction of the random crops that contain a boundary (:func:`draw_start`).
     """
 
@@ -32,10 +31,7 @@ class FrameLabels:
     boundary_share: float | None = None
 
     def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
-        """Look up the label of each sample of the trial ``id``: (num_samples,), −1 for a sample without a label.
-
-        Args:
-            whole: False if these samples are only the beginning of the recording.
+        """Look up the labels of the samples of the trial ``id``: (num_samples,), −1 without a label.
 
         Raises:
             InputError: as :func:`check_lengths`.
@@ -49,13 +45,12 @@ class FrameLabels:
     def crop(
         self, sample_labels: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
-        """Choose a crop of ``num_samples`` of the trial ``id``, and return the indices of its samples.
+        """Choose a crop of the trial ``id``, and return the indices of its ``num_samples`` samples.
 
         A random crop begins at the beginning of a frame, except with ``random_tiled``.
 
         Args:
-            sample_labels: labels of all samples of the trial, (N,).
-            crop: value of ``data.crop``.
+            sample_labels: (N,), of all samples of the trial.
         """
         positions = np.arange(len(sample_labels))
         if crop == "random_tiled":
@@ -71,11 +66,9 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
-    Such labels probably belong to another recording. ``num_labels`` is the number of 10-ms labels.
-
     Args:
-        utterance: name of the utterance, for the message.
-        whole: False if these samples are only the beginning of the recording.
+        num_labels: number of 10-ms labels.
+        whole: False if the samples are only the beginning of the recording.
     """
     labels = num_labels / 100
     audio = num_samples / (100 * LABEL_SAMPLES)
@@ -87,7 +80,7 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
 
 
 def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int8]:
-    """Repeat each of the ``frame_labels`` for all samples of its 10-ms frame: (num_samples,), −1 after the last frame.
+    """Repeat each label for its 10-ms frame: (num_samples,), −1 after the last frame.
 
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
@@ -99,7 +92,7 @@ def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int
 
 
 def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
-    """Stretch or shrink ``sample_labels`` (N,) to ``num_samples`` labels, for an utterance played at another speed.
+    """Stretch ``sample_labels`` (N,) to ``num_samples``, for an utterance played at another speed.
 
     >>> stretch_labels(np.array([1, 1, 0, 0], np.int8), 6)
     array([1, 1, 1, 0, 0, 0], dtype=int8)
@@ -108,10 +101,7 @@ def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray
 
 
 def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames.
-
-    A frame with an unlabelled sample gets −1, unknown. Any other frame with a spoofed sample gets
-    0, spoof.
+    """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames: the minimum over each frame.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)
@@ -126,16 +116,14 @@ def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
 def draw_start(
     labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
 ) -> int:
-    """Draw the first sample of a crop of ``num_samples``, uniformly from the beginnings of the 10-ms frames.
+    """Draw the first sample of a crop of ``num_samples``, uniformly from the beginnings of 10-ms frames.
 
-    A boundary lies between two labelled frames of different classes. With ``boundary_share``, this
-    fraction of the crops contains a boundary, and the others contain none. If the utterance allows
-    only one kind of crop, the crop is of this kind.
+    A boundary lies between two labelled frames of different classes. The fraction
+    ``boundary_share`` of the crops contains one, if the utterance allows both kinds of crop.
 
     Args:
         labels: labels of the 10-ms frames, 1 bona fide, 0 spoof, −1 unknown.
-        length: number of samples of the utterance. If the utterance is not longer than the crop,
-            the start is 0.
+        length: number of samples of the utterance; the start is 0 if the crop is as long.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
     >>> starts = [draw_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
@@ -160,10 +148,9 @@ def draw_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
-    In each row, the labels before the first −1 are pooled as by
-    :func:`nes2net.metrics.localisation.pool_labels`. The later frames of the row, from the first −1
-    on, get the label −1. If a row has fewer than ``factor`` labels before the first −1, the first
-    frame gets the minimum of these labels.
+    Labels before the first −1 of a row are pooled by
+    :func:`nes2net.metrics.localisation.pool_labels`; later frames get −1. If fewer than ``factor``
+    labels precede it, the first frame gets their minimum.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -1,4 +1,4 @@
-"""Compute with copies of the weights in bfloat16, which are made once a step; weights and optimiser stay in float32."""
+"""Compute with bfloat16 copies of the weights, made once a step; weights and optimiser stay in float32."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def half_weights(network: Network, precision: str) -> Callable[[], AbstractConte
 class HalfWeights:
     """Gives a network copies of its weights in bfloat16 for a training step on a GPU.
 
-    Under autocast alone, each weight is converted when it is used, and so is its gradient: some
-    1,500 short kernels for XLS-R 300M. Here two kernels convert all of them. The front-end then
-    computes in bfloat16 throughout, as in scoring (:meth:`Network.hidden_states`); aggregation and
-    back-end still compute under autocast. Batch normalisation, recurrent layers, whose weights
-    cuDNN wants in one block, and the last layer, which computes in float32, keep their weights.
+    Autocast converts each weight and its gradient separately: some 1,500 short kernels for XLS-R
+    300M, instead of two here. The front-end then computes in bfloat16, as in scoring
+    (:meth:`Network.hidden_states`), the rest under autocast. Batch normalisation, recurrent layers,
+    whose weights cuDNN wants in one block, and the last layer, which computes in float32, keep
+    their weights.
     """
 
     def __init__(self, network: Network) -> None:
@@ -39,7 +39,7 @@ class HalfWeights:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within this context, the network has the copies; a gradient of a copy becomes one of its float32 weight."""
+        """Use the copies within this context; a gradient of a copy becomes one of its float32 weight."""
         weights = [weight for _, _, weight in self.places]
         try:
             for (module, name, _), copy in zip(self.places, _Converted.apply(*weights) if weights else ()):
@@ -51,7 +51,7 @@ class HalfWeights:
 
 
 class _Converted(torch.autograd.Function):
-    """Converts float32 weights to bfloat16, and in the backward pass their gradients to float32."""
+    """Converts weights to bfloat16, and in the backward pass gradients to float32."""
 
     @staticmethod
     def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Interruptions of a run: SIGTERM, Ctrl-C, a full or failing disk, and data that can no longer be read."""
+"""Interruptions of a run: SIGTERM, Ctrl-C, a full or failing disk, and lost data."""
 
 from __future__ import annotations
 
@@ -24,14 +24,11 @@ _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, 
 class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
-    SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, and SIGINT (Ctrl-C) raises
-    ``KeyboardInterrupt``. A second Ctrl-C ends the run at once. Python handles signals in the main
-    thread only; in other threads this context does nothing.
+    SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``,
+    and a second Ctrl-C ends the run at once. Outside the main thread, nothing changes.
 
-    To end several processes together, set ``agree`` to a function. The function takes the signal
-    that this process has received, and returns the signal that ends all processes; 0 is no signal.
-    With ``agree``, a signal has no effect before the end of a :meth:`deferred` context, where the
-    processes call ``agree``.
+    To end several processes together, set ``agree`` to a function from this process's signal to the
+    signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`deferred`.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -66,10 +63,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Protect the work in this context from signals; at its end, raise the exception for a signal that came.
-
-        With :attr:`agree`, the processes first agree on the signal.
-        """
+        """Protect this context from signals; at its end, after :attr:`agree`, raise the exception for a signal."""
         self._deferred = True
         try:
             yield
@@ -82,7 +76,6 @@ class StopRequests:
             self.stop(number)
 
     def stop(self, number: int) -> None:
-        """Raise the exception for the signal ``number``: KeyboardInterrupt for SIGINT, otherwise Unfinished."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
@@ -104,8 +97,7 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run because files cannot be read at present.
 
     Args:
-        lost: one message for each file of this process that cannot be read; empty if only other
-            processes have such files.
+        lost: one message for each file of this process; empty if only others have such files.
         stage: epoch and step, or validation, in words.
 
     Raises:
@@ -119,10 +111,9 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
 
 @contextmanager
 def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
-    """Within this context, turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished`.
+    """Turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished` in this context.
 
     Args:
-        folder: folder of the run.
         needed: size of a save in bytes.
     """
     try:

@@ -1,4 +1,4 @@
-"""The training loop: steps in parts on all processes, validation, selection, saving at any step."""
+"""The training loop: steps in parts on all processes, validation, selection, saving."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Trainer:
             self.recorded_step = RecordedStep(self.change_weights, self.monitor.say)
 
     def fit(self) -> None:
-        """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
+        """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
@@ -85,17 +85,16 @@ class Trainer:
 
     @property
     def replays_steps(self) -> bool:
-        """Whether steps can be replayed as a CUDA graph, and so can the front-end in validation."""
+        """Whether steps, and the front-end in validation, can be replayed as CUDA graphs."""
         return self.recorded_step is not None and self.recorded_step.is_recordable is True
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step.
+        """Do the remaining steps of ``epoch``, or up to a signal.
 
-        The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
+        The run is also saved every ``train.save_every_minutes`` and after the last step.
 
         Raises:
-            InputError: if no step of the epoch was computed, because in every step some process had
-                no usable file.
+            InputError: if no step was computed, because some process always had no usable file.
         """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
@@ -128,17 +127,16 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
-            batches: the batches that this process computes in this step, one for each part of the
-                gradient accumulation.
-            save_is_due: whether a save is due; the value counts only in the main process.
+            batches: this process's batches, one for each part of the gradient accumulation.
+            save_is_due: counts only in the main process.
 
         Returns:
-            The number of the signal that stops the run, 0 for no signal; and whether to save now. All
-            processes return the same result.
+            The number of the signal that stops the run, 0 for none; and whether to save now. All
+            processes return the same.
 
         Raises:
-            Unfinished: if a file of the step cannot be read at present, or if no process can use
-                any file of the step. The error is raised before the step changes any weight.
+            Unfinished: if a file cannot be read at present, or if no process can use any file of
+                the step; no weight has changed.
             InputError: if the loss or the gradient of the step before is not finite.
         """
         accelerator = self.accelerator
@@ -165,14 +163,13 @@ class Trainer:
         return plan.signal, plan.save
 
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
-        """Move one part of a step to the device, and mix its examples if the recipe says so.
+        """Move one part of a step to the device, and mix its examples; report failed files.
 
-        If a file of the part failed, the failure is reported. ``number`` is the index of the part
-        among the parts of the step that this process takes.
+        Args:
+            number: index among this process's parts of the step.
 
         Returns:
-            The part, which is empty if none of its files could be used; and the denominator of each
-            term of the part's loss.
+            The part, empty if none of its files could be used; and the denominators of its terms.
         """
         self.monitor.report_failed_files(batch.errors)
         targets = batch.part.targets
@@ -190,8 +187,7 @@ class Trainer:
     def read_result(self) -> None:
         """Wait for the result of the last step, check it, and add it to the progress.
 
-        The next step reads the result after it has queued its own work, so that a GPU never waits.
-        Saving and validation read the result first.
+        The next step calls this after it has queued its own work, so that a GPU never waits.
 
         Raises:
             InputError: if the loss or the gradient is not finite; that step has changed no weight.
@@ -208,11 +204,7 @@ class Trainer:
         self.state.progress.utterances += unread.utterances
 
     def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
-        """Do :meth:`change_weights`, by replaying a CUDA graph if there is one.
-
-        Args:
-            denominators: the denominator of each term of the loss, over the whole step.
-        """
+        """Do :meth:`change_weights`, by replaying a CUDA graph if there is one."""
         on_device = torch.tensor(denominators, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
         if self.recorded_step is None:
             return self.change_weights(parts, on_device)
@@ -221,12 +213,12 @@ class Trainer:
     def change_weights(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         """Change the weights by one optimisation step; no operation waits for a GPU.
 
-        Nothing is changed if the loss or the gradient is not finite. On a GPU, the kernel of the
-        optimiser reads whether they are.
+        Nothing changes if the loss or the gradient is not finite; on a GPU, the optimiser's kernel
+        checks it.
 
         Args:
-            denominators: the denominator of each term of the loss, in float64 on the device; 0 for a
-                term without samples.
+            denominators: of each term of the loss over the whole step, float64 on the device; 0 for
+                a term without samples.
 
         Returns:
             The loss of the step and the norm of its gradient, (2,) in float64 on the device.
@@ -244,10 +236,7 @@ class Trainer:
         return values
 
     def backward(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
-        """Sum the gradients of a step over its parts and all processes; return the loss of the step.
-
-        The arguments are as for :meth:`change_weights`.
-        """
+        """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
         accelerator = self.accelerator
         denominators = denominators.where(denominators > 0, math.inf)
         factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum
@@ -275,7 +264,7 @@ class Trainer:
         return norm
 
     def plateau_factor(self) -> float:
-        """Compute the factor by which plateaus of the development loss lower the learning rate: ½ per plateau."""
+        """Compute the learning-rate factor: ½ per plateau of the development loss."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
         if not patience:
@@ -283,13 +272,10 @@ class Trainer:
         return 0.5 ** count_plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Add the epoch to the history, save its checkpoint, and report the epoch.
-
-        Checkpoints that are no longer kept are removed last.
+        """Add the epoch to the history, save its checkpoint, and report it; then remove old checkpoints.
 
         Args:
-            values: values of the epoch by their keys in the history: the training loss, the
-                learning rate, and the values of the validation if there was one.
+            values: by their keys in the history.
         """
         state = self.state
         selection = state.selection

@@ -1,4 +1,4 @@
-"""Measures of the development set: their names and columns, and the error rates of scores."""
+"""Measures of the development set: names, columns, and error rates of scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NUM_RESAMPLES = 200
 
 
 class Measure(NamedTuple):
-    """A value of the development set by which epochs are compared, such as the EER; lower is better."""
+    """A value of the development set, such as the EER, that compares epochs; lower is better."""
 
     #: value of ``validation.select_on`` that chooses this measure
     name: str
@@ -42,11 +42,10 @@ class Measure(NamedTuple):
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
-        """Make the key of the measure in the history, for the pass ``name`` over the development set.
+        """Make the key of the measure in the history, for the pass ``name``.
 
         Args:
-            variant: end of the key of a related value, such as ``_low`` for the lower limit of the
-                interval.
+            variant: end of the key, such as ``_low`` for the lower limit of the interval.
 
         >>> Measure("eer", "EER").column("w_aug"), Measure("eer", "EER").column(variant="_low")
         ('val_eer_w_aug', 'val_eer_wo_aug_low')
@@ -54,10 +53,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """List the keys of the history for this measure: key → heading in tables and pictures.
+        """List the keys of the measure in ``history``: key → heading in tables and pictures.
 
-        Some of the keys may have no values in ``history``. Keys for the pass with RawBoost and for
-        each corpus are listed only if the measure is :attr:`prominent`.
+        Only a :attr:`prominent` measure has keys for the pass with RawBoost and for each corpus.
+        Some keys may have no values.
         """
         headings = {}
         if self.prominent:
@@ -81,7 +80,7 @@ ERROR_RATES = (EER, MIN_DCF)
 
 
 class Validated(NamedTuple):
-    """The results of a pass over the development set: N trials, in the order of the set."""
+    """The results of a pass over the development set, N trials in order."""
 
     #: name of the pass (:func:`nes2net.training.validation.passes`)
     name: str
@@ -95,23 +94,22 @@ class Validated(NamedTuple):
 
 
 def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> dict[str, float]:
-    """Compute EER and minDCF of the output ``scores`` (N,). The result maps keys of the history to fractions.
+    """Compute EER and minDCF of ``scores`` (N,): key of the history → fraction.
 
-    The EER is computed by the rule of the corpus, and minDCF by the costs of ASVspoof 5, track 1.
-    For the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the
-    limits of the EER's 95 % bootstrap interval, and ``eer_threshold`` is the threshold of the EER,
-    if it is finite.
+    The EER follows the rule of the corpus, minDCF the costs of ASVspoof 5, track 1. In the pass
+    without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the EER's 95 %
+    bootstrap interval, and ``eer_threshold`` is its threshold, if finite.
 
-    With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
-    EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` is the EER of an attack in this corpus.
+    With several corpora, these values are pooled. ``val_eer_wo_aug/CORPUS`` and
+    ``val_eer_wo_aug/CORPUS/ATTACK`` are EERs of a corpus and an attack in it;
     ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
     corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` also has a
     value for each corpus, a mean and a worst value.
 
     Args:
         bonafide: the target that means bona fide.
-        eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses the common rule
-            of all corpora, or ``asvspoof`` if their rules differ.
+        eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses their common
+            rule, or ``asvspoof`` if they differ.
         seed: seed of the bootstrap.
 
     Raises:
@@ -152,7 +150,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: a plural noun for the scored items in the error message, such as "usable files".
+        items: plural noun for the message, such as "usable files".
 
     Raises:
         InputError: if a class has no scores.
@@ -168,13 +166,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 
 
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
-
-    :func:`error_rates` explains the arguments. The result maps keys of the history to fractions.
-
-    Raises:
-        InputError: if no corpus has usable trials of both classes.
-    """
+    """Raise InputError if no corpus has usable trials of both classes."""
     # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
     # validation has given every trial a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
@@ -199,5 +191,5 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:
-    """Find the rule by which the EER of each development corpus is computed: alias of a corpus → name of the rule."""
+    """Find the EER rule of each development corpus: alias → name of the rule."""
     return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}

@@ -1,8 +1,8 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
-Only the main process reports. Results go to standard output; remarks and progress go to standard
-error. Results and remarks are also written to ``train.log``. If there is a :class:`RunReporter`,
-only its lines go to standard output.
+Only the main process reports: results on standard output, remarks and progress on standard error.
+With a :class:`RunReporter`, only its lines go to standard output. ``train.log`` gets results and
+remarks.
 """
 
 from __future__ import annotations
@@ -40,33 +40,29 @@ T = TypeVar("T")
 
 
 class RunReporter(Protocol):
-    """Prints the lines of a run for another program; only the main process calls it."""
+    """Prints the lines of a run for another program, in the main process."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print that training begins.
 
         Args:
-            checkpoint: file that the whole detector was read from; None if the detector was not
-                read from a file.
-            num_training: number of training trials.
-            num_development: number of development trials.
+            checkpoint: file that the whole detector was read from, if any.
         """
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the epoch that has just ended, the last row of ``history``."""
+        """Print the last row of ``history``, whose epoch has just ended."""
 
 
 class Monitor:
     """Reports a run to the user: prints lines, shows progress, writes logs, and draws curves.
 
-    On exit the monitor draws the curves if they are not up to date, and closes the logs.
+    On exit, it draws the curves if needed, and closes the logs.
 
     Args:
-        selection: history of the run, and choice of its best epochs.
         log: folder of TensorBoard's log.
-        shown: True in the main process only; other processes only name failed files.
-        reporter: prints the lines of the run for another program; all other lines then go to
-            standard error or to files.
+        shown: True in the main process only; others only name failed files.
+        reporter: prints the lines of the run for another program; others go to standard error or
+            files.
     """
 
     def __init__(
@@ -91,13 +87,11 @@ class Monitor:
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs, and tell TensorBoard to hide old values from ``first_epoch`` on.
-
-        An interrupted run may have logged such values; the resumed run logs these epochs again.
+        """Open the logs, and tell TensorBoard to hide values that an interrupted run logged from ``first_epoch`` on.
 
         Raises:
-            InputError: if TensorBoard's folder cannot be written to, or if the recipe's tracker
-                cannot start.
+            InputError: if TensorBoard's folder cannot be written to, or if the tracker cannot
+                start.
         """
         from torch.utils.tensorboard import SummaryWriter  # imported late: a run may be refused before it has logs
 
@@ -136,11 +130,11 @@ class Monitor:
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the rest of the run.
+        """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the run.
 
         Args:
-            total: number of steps of an epoch.
-            start: number of steps of this epoch that were done before the run resumed.
+            total: steps of an epoch.
+            start: steps done before the run resumed.
         """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
@@ -158,7 +152,7 @@ class Monitor:
             self.run_log.write(worded(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
-        """Print each message about a failed file, but only once in a run; every process prints its own messages."""
+        """Print each message about a failed file of this process once in a run."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
@@ -166,7 +160,7 @@ class Monitor:
                 self.run_log.write(f"failed: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
-        """After the steps of an epoch, report unused utterances; once in a run, advise how to wait less for data."""
+        """Report unused utterances of an epoch; once in a run, advise how to wait less for data."""
         if self.unused:
             self.say(
                 f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
@@ -184,12 +178,9 @@ class Monitor:
             self.say(line, remark=True)
 
     def report_epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """Report a finished epoch: print a line, add the values to TensorBoard, and draw the curves.
-
-        The curves are drawn at most once a minute.
+        """Print a line about an epoch, add it to TensorBoard, and draw the curves, at most once a minute.
 
         Args:
-            values: the values of the epoch, by key in the history.
             saved: name of the checkpoint; None if the epoch is not kept.
         """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
@@ -211,7 +202,7 @@ class Monitor:
             self._draw()
 
     def track(self, epoch: int, values: dict[str, float]) -> None:
-        """Send the values of an epoch to the recipe's tracker, if there is one; a slow server delays this call."""
+        """Send the values of an epoch to the tracker, if any; a slow server delays this call."""
         if self.tracker is not None:
             self.tracker.log(values, epoch)
 
@@ -229,8 +220,7 @@ class Monitor:
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
-    The message identifies the step and its utterances, and says what to try. To find the
-    utterances, ``loader`` draws the batches of the step again.
+    ``loader`` draws the batches of the step again, so that the message can name its utterances.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return

@@ -1,9 +1,4 @@
-"""The objective of training: it computes the loss of a batch, and may first mix the batch by Specmix.
-
-In training, ``Objective`` mixes a part, and computes the
-detector's outputs and the numerators and denominators of the loss; in validation, it computes an
-``Outcome``.
-"""
+"""The objective of training: it computes the loss of a batch, and may first mix the batch by Specmix."""
 
 from __future__ import annotations
 
@@ -50,11 +45,11 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Computes the loss of a batch for ``detector``, which gives each utterance one score; tasks may override methods.
+    """Computes the loss of a batch for ``detector``, which gives each utterance one score.
 
     DistributedDataParallel wraps this module, because :meth:`forward` uses all parameters. The
-    constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
-    front-end, and with ``train.freeze_layers`` its lower layers.
+    constructor freezes the front-end with ``train.freeze_frontend``, or its lower layers with
+    ``train.freeze_layers``.
 
     Args:
         recipe: settings of the loss, Specmix and latent augmentation, and the seed of the run.
@@ -66,8 +61,7 @@ class Objective(nn.Module):
     (torch.Size([1]), [1.0])
 
     Raises:
-        InputError: if a loss, Specmix, latent augmentation or the freezing of the front-end does
-            not fit the detector.
+        InputError: if a loss, Specmix, latent augmentation or freezing does not fit the detector.
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
@@ -125,72 +119,58 @@ class Objective(nn.Module):
 
     @property
     def bonafide_class(self) -> int:
-        """The target that means bona fide: the index of bona fide among the K classes.
-
-        If bona fide is not a class, the value is K, which no target equals.
-        """
+        """The target that means bona fide; if it is not a class, K, which no target equals."""
         classes = self.detector.classes
         return classes.index(BONAFIDE) if BONAFIDE in classes else len(classes)
 
     @property
     def uses_all_weights(self) -> bool:
-        """Whether each step gives a gradient to all trained weights, so that DDP need not look for those without."""
+        """Whether each step gives a gradient to all trained weights, so that DDP need not look for others."""
         if self.own_tensors() or self.freeze_epochs not in (0, math.inf):  # a step may skip a term with its own weights
             return False
         detector = self.detector
         return all(part.uses_all_weights for part in (detector.frontend, detector.aggregation, detector.backend))
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
+        """Make the loss of an utterance; raise :class:`InputError` if it does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the optimiser gets: those of the detector, and the objective's own.
+        """List the parameters of the detector and the objective that the optimiser gets.
 
-        A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are
-        never trained. With ``train.optimizer: logistic``, only the last layer is trained.
+        Frozen layers, the base of an adapted front-end and a teacher are never trained; with
+        ``train.optimizer: logistic``, only the last layer is.
         """
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Map names to the parameters and persistent buffers that are not the detector's, such as an auxiliary head's."""
+        """Map names to parameters and persistent buffers that are not the detector's."""
         named = chain(self.named_parameters(), self.named_buffers())  # a shared tensor has its name in the detector
         saved = self.state_dict()
         return {n: tensor.detach() for n, tensor in named if n in saved and not n.startswith("detector.")}
 
     def begin_training(self, epoch: int) -> None:
-        """Put all modules into train mode for ``epoch``, except for a front-end that is frozen.
-
-        A front-end that is frozen in ``epoch`` gets the mode that ``train.frontend_mode`` chooses.
-        """
+        """Put all modules into train mode; a front-end frozen in ``epoch`` follows ``train.frontend_mode``."""
         self.train()
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU.
-
-        The base class returns all tensors unchanged. Training and validation call this method
-        before they move the batch to the device.
-
-        Args:
-            num_samples: number of samples of each waveform.
-        """
+        """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
     def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
-        """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation, as the recipe says.
+        """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
-        (seed, epoch, step, ``number``) has its own random stream, so that a resumed run draws the
-        same numbers as an uninterrupted run.
+        (seed, epoch, step, ``number``) has its own random stream, for resumed runs.
 
         Args:
-            targets: the targets of ``part``, on the CPU.
+            targets: targets of ``part``, on the CPU.
             number: number of the part in the step, over all processes.
 
         Returns:
-            The part, and its targets on the CPU, for :meth:`denominators`.
+            The part, and its targets on the CPU.
         """
         if self.latent is not None:
             part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
@@ -203,11 +183,6 @@ class Objective(nn.Module):
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
-        """Make the seed of the random numbers for one part of a step.
-
-        Specmix and latent augmentation pass different values of ``stream``, so that their seeds
-        differ.
-        """
         numbers = [number] if number else []  # the seed of part 0 does not contain the index of the part
         sequence = np.random.SeedSequence(seed_of_stream(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
@@ -215,11 +190,10 @@ class Objective(nn.Module):
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominator of each term of the loss for one part of a step.
 
-        No forward pass is needed, so the sum over all parts of a step is known before the step's
-        first forward pass.
+        The sum over all parts of a step is known before its first forward pass.
 
         Args:
-            targets, carried: targets and carried tensors of a part, on the CPU.
+            targets, carried: tensors of a part, on the CPU.
         """
         return [self.criterion.weight_of(targets).item()]
 
@@ -233,12 +207,8 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerator of each term of the loss; the arguments are the fields of a :class:`Part`.
 
-        Each term is its numerator divided by its denominator (:meth:`denominators`), and the loss is
-        the sum of the terms. A penalty of the aggregation is added to the first term, the loss of
-        the utterance.
-
-        Returns:
-            One numerator for each term of the loss.
+        The loss is the sum over terms of numerator over denominator (:meth:`denominators`). A
+        penalty of the aggregation is added to the first term, the loss of the utterance.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
         remedy = "lower `train.accumulate`, raise `train.batch_size`, or set `train.drop_last=true`"
@@ -254,14 +224,11 @@ class Objective(nn.Module):
         return torch.stack([utterance_numerator, *further_numerators])
 
     def validate_batch(self, part: Part) -> Outcome:
-        """Compute the loss and the outputs of a batch of the development set, without Specmix and latent augmentation.
-
-        A loss whose margin grows in training uses the final margin.
-        """
+        """Compute loss and outputs of a development batch, with the final margin and without augmentation."""
         return self.validate_features(self.features(part.inputs), part)
 
     def validate_features(self, features: Features, part: Part) -> Outcome:
-        """Do :meth:`validate_batch` from the back-end's input, which :meth:`features` has computed."""
+        """Do :meth:`validate_batch` from the result of :meth:`features`."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(features, part)
@@ -269,25 +236,17 @@ class Objective(nn.Module):
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Features, part: Part) -> Any:
-        """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
-
-        A task may override this method to return other outputs for its own :meth:`numerators` and
-        :meth:`outcome`.
-        """
+        """Compute the embeddings or logits that the loss takes, or a task's own outputs."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Features, part: Part) -> Tensor:
-        """Compute the logits from ``features``; the task fusion overrides this method to use tensors of ``part``."""
+        """Compute the logits from ``features``, in the task fusion also from tensors of ``part``."""
         return self.detector.logits(features)
 
     def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Perturb ``embeddings`` B×E if ``part`` has a latent seed.
-
-        Returns:
-            The embeddings, or their logits if the loss takes logits.
-        """
+        """Perturb ``embeddings`` B×E if ``part`` has a latent seed; return them or the logits."""
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide_class)
@@ -296,37 +255,27 @@ class Objective(nn.Module):
         return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each term of the loss; the loss of the utterance is the first term.
-
-        Args:
-            computed: result of :meth:`compute_outputs`.
-        """
+        """Compute the numerator of each term of the loss, the utterance first."""
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs from which :meth:`figures` computes: by default ``scores`` (B,).
-
-        Args:
-            computed: result of :meth:`compute_outputs`.
-        """
+        """Compute the loss of a batch, and the outputs for :meth:`figures`, by default ``scores`` (B,)."""
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute the figures of a pass over the development set, such as the EER: key in the history → value.
 
-        By default, :func:`error_rates` computes the figures; a task may compute other figures. The
-        keys are the columns of the task's measures
-        (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
+        The keys are the columns of the task's measures
+        (:meth:`nes2net.training.measures.Measure.column`), and perhaps further keys.
 
         Raises:
-            InputError: if the pass lacks trials that the figures need, for example if a class has
-                no trials.
+            InputError: if the pass lacks trials that the figures need, such as a class.
         """
         return error_rates(validated, self.bonafide_class, eer_methods(self.data), self.seed)
 
     def features(self, waveforms: Tensor) -> Features:
-        """Compute the back-end's input from ``waveforms`` B×N: features B×T×D, or a list of all hidden states.
+        """Compute the back-end's input from ``waveforms`` B×N: B×T×D, or a list of all hidden states.
 
         A frozen front-end computes without gradients.
         """
@@ -335,7 +284,7 @@ class Objective(nn.Module):
         return self.detector.features(states)
 
     def _durations(self, inputs: Tensor) -> Tensor:
-        """Compute the durations (B,) in seconds of ``inputs``: waveforms B×N or, with Specmix, spectrograms B×T×F."""
+        """Return seconds (B,) of waveforms B×N or, with Specmix, spectrograms B×T×F."""
         samples = inputs.shape[1]
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length
@@ -344,12 +293,6 @@ class Objective(nn.Module):
 
 @contextmanager
 def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
-    """Within this context, turn PyTorch's error about statistics of a single utterance into an :class:`InputError`.
-
-    Args:
-        batch: name of the batch that is too small, for the message, such as "the last batch".
-        remedy: end of the message, which says what to do.
-    """
     try:
         yield
     except ValueError as error:

@@ -24,10 +24,9 @@ def create_optimizer(
     """Make the optimiser of ``train`` for ``parameters``, or for the result of :func:`parameter_groups`.
 
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
-    (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), weight decay is separate from the gradient.
-    The same value of ``train.weight_decay`` therefore has a different effect in the two optimisers.
-    On CUDA the whole step of the optimiser runs as a single kernel (``fused``), which reads the
-    learning rate on the GPU, so that a CUDA graph can repeat the step.
+    (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), it is separate, so that the same value has a
+    different effect. On CUDA a step is a single kernel (``fused``), which reads the learning rate
+    on the GPU, so that a CUDA graph can repeat it.
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -54,17 +53,16 @@ def create_optimizer(
 
 
 def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[dict[str, Any]]:
-    """Group the ``trained`` parameters, of ``detector`` and its objective, by the factor of their learning rate.
+    """Group the ``trained`` parameters of ``detector`` and its objective by their learning-rate factor.
 
-    With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
-    Parameters before these layers have the factor x^(L + 1). All other parameters have the factor
-    1. The code of BEiT (Bao et al., arXiv 2106.08254) has the same factors. The idea comes from
-    ELECTRA (Clark et al., arXiv 2003.10555). ELECTRA's code has smaller factors: only the head for
-    the final task has the factor 1, and every other factor is x times the factor in BEiT's code.
+    With x = ``layer_decay``, the factor is x^(L + 1 − l) for the l-th of L transformer layers, x^(L
+    + 1) before these layers, and 1 for the rest, as in the code of BEiT (Bao et al., arXiv
+    2106.08254). The idea comes from ELECTRA (Clark et al., arXiv 2003.10555), whose code multiplies
+    every factor except the final head's by another x.
 
     Returns:
-        A list of parameter groups for PyTorch's optimisers, from the lowest layer to the highest.
-        Each group is a mapping with the keys ``params`` and ``factor``.
+        Parameter groups with the keys ``params`` and ``factor``, from the lowest layer to the
+        highest.
 
     Raises:
         InputError: if the front-end has no transformer layers.
@@ -92,7 +90,7 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of each parameter group to ``rate``, times the group's factor if it has one."""
+    """Set the learning rate of each parameter group to ``rate`` times the group's factor, if any."""
     for group in optimizer.param_groups:
         rate_of_group = rate * group.get("factor", 1.0)
         if isinstance(group["lr"], Tensor):
@@ -102,7 +100,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 def count_plateaus(losses: Iterable[float], patience: int) -> int:
-    """Count the plateaus: a plateau is ``patience`` losses in a row that are not below the lowest loss before them.
+    """Count the plateaus: ``patience`` losses in a row that are not below the lowest loss before them.
 
     Counting starts again after each plateau.
 
@@ -126,9 +124,8 @@ def count_plateaus(losses: Iterable[float], patience: int) -> int:
 def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
     """Make the function from an optimisation step to its learning rate.
 
-    Steps are counted from 0 over all epochs, including steps that changed no weight. The rate is
-    ``lr`` times the factor of the schedule. Here r is ``min_lr``/``lr``, T is the number of steps
-    in the run, and e is the epoch of the step, counted from 0:
+    Steps count from 0 over all epochs, including those that changed no weight. The rate is ``lr``
+    times a factor. With r = ``min_lr``/``lr``, T steps in the run, and the epoch e from 0:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));
@@ -140,8 +137,8 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
       al., 2017; MPIF-Res2Net);
     - ``step``: ``decay_factor``^⌊e/``decay_epochs``⌋ (GF, LGF and LLGF: 0.5^⌊e/5⌋).
 
-    In the first ``warmup_steps`` steps, the factor of every schedule except ``inverse_sqrt`` is
-    multiplied by (step + 1)/(``warmup_steps`` + 1), which rises linearly to 1.
+    In the first ``warmup_steps`` steps, every factor except ``inverse_sqrt`` is multiplied by (step
+    + 1)/(``warmup_steps`` + 1).
 
     >>> rate = learning_rate_schedule(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
@@ -151,7 +148,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """Compute the factor of a cosine: 1 after 0 half turns, ``floor`` after 1, and 1 again after 2."""
+        """The factor is 1 after 0 half turns, ``floor`` after 1, and 1 again after 2."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":

@@ -31,16 +31,13 @@ def augment(
     num_samples: int | None = None,
     crop: Literal["head", "random"] = "head",
 ) -> np.ndarray:
-    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for ``seed`` and ``epoch``: (N,) float32.
+    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does in ``epoch``: (N,) float32.
 
     Args:
-        file: a recording; its name without suffix is the utterance id, which seeds the random
-            stream.
-        settings: settings of the augmentation. Unlike in training, all conditions are applied, one
-            after another.
-        speech: folder of recordings, for the condition babble.
+        file: a recording, whose name without suffix seeds the stream.
+        settings: unlike in training, all conditions are applied, one after another.
+        speech: folder of recordings, for babble.
         num_samples: crop to this length; None for the whole recording.
-        crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
         InputError: if the settings ask for no augmentation, if a file cannot be read, or if no
@@ -61,10 +58,9 @@ def augment(
 
 
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
-    """Draw the waveforms ``before`` and ``after`` an augmentation, (N,) each, to the PNG ``file``.
+    """Draw waveforms (N,) and spectrograms ``before`` and ``after`` an augmentation to the PNG ``file``.
 
-    The spectrogram of each waveform stands below the waveform. The two waveforms share a scale of
-    amplitude, and the two spectrograms share a scale of level.
+    The waveforms share a scale of amplitude, the spectrograms a scale of level.
     """
     from nes2net.lib.pictures import Figure  # imported late: other programs start faster
 
@@ -102,9 +98,9 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
 
 
 def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
-    """Compute the spectrogram of ``waveform`` (N,): levels (frequencies, frames) in dB.
+    """Compute the levels (frequencies, frames) of ``waveform`` (N,) in dB; a full-scale sine has 0 dB.
 
-    A full-scale sine has 0 dB. The windows are Hann windows of 32 ms.
+    The windows are Hann windows of 32 ms.
     """
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(waveform.astype(np.float64), _WINDOW // 2)

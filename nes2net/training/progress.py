@@ -1,4 +1,4 @@
-"""Show the progress of a pass: loss, speed, learning rate, time left, and the time spent waiting for data."""
+"""Show the progress of a pass: loss, speed, learning rate, time left, and waiting for data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Meter(Generic[T]):
-    """Iterates over ``batches``, measures speed and time spent waiting, and shows both (:class:`ProgressDisplay`).
+    """Iterates over ``batches``, measures speed and waiting, and shows both (:class:`ProgressDisplay`).
 
     >>> meter = Meter([3, 4], title="epoch 1 of 9")
     >>> for batch in meter:
@@ -26,22 +26,22 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    Measuring begins after the first batch, because the time before this batch includes the start of
-    the workers. Waiting is measured in the process that feeds the GPU. The GPU is idle during this
-    time only if each step also waits for a result of the GPU, for example to read the loss.
+    Measuring begins after the first batch, whose time includes the start of the workers. The GPU is
+    idle while its process waits only if each step also waits for a result of the GPU, such as the
+    loss.
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass. The caller may set ``display.later_steps`` and
-            ``display.later_seconds``; the time left then includes the work after the pass.
+        display: shows the pass; the time left includes ``display.later_steps`` and
+            ``display.later_seconds``, which the caller may set.
 
     Args:
         title: text before the counts.
         unit: word for an item of ``batches``.
         total: number of batches of the whole pass; by default ``len(batches)``, if it is known.
-        start: number of batches that were done before this run resumed.
+        start: number of batches done before this run resumed.
         shown: False in processes other than the main one.
-        clock: function that returns the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -78,7 +78,6 @@ class Meter(Generic[T]):
                     self._began = asked_at
 
     def update(self, utterances: int, *, loss: float | None = None, lr: float | None = None) -> None:
-        """Count a step with ``utterances``, and show its ``loss`` and learning rate ``lr``."""
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
@@ -95,12 +94,12 @@ class Meter(Generic[T]):
 
     @property
     def wait_share(self) -> float:
-        """Fraction of the time that was spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
+        """Fraction of the time spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
         return self.waited / self._elapsed if self._elapsed else 0.0
 
     @property
     def utterances_per_second(self) -> float:
-        """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second batch."""
+        """Utterances per second, without the first batch, up to the last :meth:`update`; 0 before the second."""
         return self._utterances / self._elapsed if self._elapsed else 0.0
 
 
@@ -112,12 +111,12 @@ def advice(
     cached: bool = False,
     most: int | None = None,
 ) -> str | None:
-    """Write one line of advice on how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
+    """Advise in a line how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
-        wait_share: fraction of the time that was spent waiting for data, 0 to 1.
-        num_workers: number of workers that the recipe sets for each training process.
-        waited: seconds spent waiting for data; if this is below 1 s, the result is None.
+        wait_share: fraction of the time spent waiting for data, 0 to 1.
+        num_workers: number of workers of each training process.
+        waited: seconds spent waiting for data; below 1 s, the result is None.
         cached: whether decoded audio is cached.
         most: largest number of workers that can run; by default
             :func:`nes2net.lib.this_process.usable_processors`.

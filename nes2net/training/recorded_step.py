@@ -1,4 +1,4 @@
-"""Optimisation steps as one CUDA graph: what keeps a run from it, when a graph is recorded, and its replay."""
+"""Optimisation steps as one CUDA graph: obstacles, recording and replay."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nes2net.training.recipes.recipe import Recipe
 
 
 def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> str:
-    """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if nothing is known against it."""
+    """Say why the steps of a run on a GPU cannot be replayed as a CUDA graph; empty if they may be."""
     train = recipe.train
     known_obstacles = {
         "`train.graph` is never": train.graph == "never",
@@ -36,7 +36,7 @@ def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> 
 
 
 def line_about(reason: str) -> str:
-    """Say whether steps are captured as a CUDA graph: they are, unless there is a ``reason``."""
+    """Say that steps are captured as a CUDA graph, or the ``reason`` why not."""
     if reason:
         return f"steps are not captured as a CUDA graph, because {reason}"
     return "steps are captured as a CUDA graph"
@@ -45,10 +45,9 @@ def line_about(reason: str) -> str:
 class RecordedStep:
     """Does ``step(step_parts, denominators)`` by replaying a CUDA graph, once a graph of these shapes is recorded.
 
-    The first two steps of a shape are computed without a graph, and the third one is recorded. The
-    second one is watched (:func:`nes2net.lib.cuda_graph.obstacles`): if it cannot be recorded,
-    nothing is, and ``tell`` is called with :func:`line_about` the reason. Only one shape is
-    recorded; other steps are computed without a graph. All results are the same as without graphs.
+    The first two steps of a shape run without a graph, and the third is recorded, unless the second
+    shows an obstacle (:func:`nes2net.lib.cuda_graph.obstacles`); ``tell`` then gets
+    :func:`line_about` it. Only one shape is recorded. Results are the same as without graphs.
 
     Args:
         step: computes from the parts of a step and the denominators of the loss, and changes the

@@ -1,4 +1,4 @@
-"""The file ``resume.pt``: its content, and the check of the file, which may come from anywhere."""
+"""The file ``resume.pt``: its content, and a check, because the file may come from anywhere."""
 
 from __future__ import annotations
 
@@ -55,18 +55,17 @@ class _Part(BaseModel):
 class Progress(_Part):
     """The epoch and step that a run has reached.
 
-    Epoch, step and the seed of the recipe determine all random numbers, except with ``augment.rng:
-    legacy``.
+    They and the recipe's seed determine all random numbers, except with ``augment.rng: legacy``.
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
-    """Number, from 1, of the epoch that is being trained or awaits its validation."""
+    """From 1; being trained, or awaits its validation."""
     step: Natural = 0
     """Optimisation steps done in this epoch."""
     loss_sum: Value = 0.0
-    """Sum of loss × utterances over the steps done in this epoch."""
+    """Sum of loss × utterances over these steps."""
     utterances: Natural = 0
-    """Number of utterances that the steps done in this epoch have used."""
+    """Number of utterances that these steps have used."""
     lr: NotNegative = 0.0
     """Learning rate of the last step."""
     seconds: Seconds = 0.0
@@ -79,7 +78,7 @@ class Progress(_Part):
         return self.loss_sum / self.utterances if self.utterances else 0.0
 
     def count_time(self) -> None:
-        """Add the time since the last call of this method to ``seconds``."""
+        """Add the time since the last call to ``seconds``."""
         now = time.monotonic()
         self.seconds += now - self._since
         self._since = now
@@ -90,7 +89,6 @@ class Progress(_Part):
         return self.model_dump()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set all fields, and count time from now on."""
         for name, value in state.items():
             setattr(self, name, value)
         self._since = time.monotonic()
@@ -100,9 +98,9 @@ class _Trials(_Part):
     trials: Natural
     digest: str
     draws: Natural | None = None
-    """Number of draws of an epoch; None if an epoch draws each trial once."""
+    """Draws of an epoch; None if it draws each trial once."""
     groups: str | None = None
-    """:meth:`nes2net.training.balance.Balance.digest` of the balance."""
+    """:meth:`nes2net.training.balance.Balance.digest`."""
 
 
 class _Data(_Part):
@@ -113,7 +111,7 @@ class _Data(_Part):
 class _Optimizer(_Part):
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
-    """The groups are not restored, because the recipe determines them."""
+    """Not restored, because the recipe determines the groups."""
 
 
 class _Scaler(_Part):
@@ -125,18 +123,14 @@ class _Scaler(_Part):
 
 
 def _checked_32_bit_words(value: Tensor) -> Tensor:
-    """Return the state of a random generator, (N,) int64, if its values are from 0 to 2^32 − 1.
-
-    Raises:
-        ValueError: if ``value`` has another shape or type, or a number out of the range.
-    """
+    """(N,) int64, from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
     return value
 
 
 class _Stream(_Part):
-    """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each of 624 words."""
+    """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), of 624 words each."""
 
     keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]
@@ -148,15 +142,12 @@ class _Stream(_Part):
 
     @model_validator(mode="after")
     def _check_generators(self) -> _Stream:
-        """Raise ValueError unless both generators have the 624 words and the position of a Mersenne Twister."""
         if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
             raise ValueError("expected generators of 624 words")
         return self
 
 
 class _SavedRow(HistoryRow):
-    """A row of the history in ``resume.pt``; if the epoch was validated, further keys hold the measured values."""
-
     __pydantic_extra__: dict[str, Value]  # type: ignore[assignment]  # a narrower type
     loss: Value
     lr: NotNegative
@@ -191,17 +182,16 @@ class _ResumeFile(_Part):
     stream: _Stream | None
     progress: Progress
     base: _Base | None = None
-    """The value of :attr:`nes2net.detector.Detector.base`; None if the front-end is not adapted."""
+    """The value of :attr:`nes2net.detector.Detector.base`; None without adaptation."""
     started_from: list[dict[str, Any]] | None = None
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
-    """Descriptions of the devices that the run has used so far, for its model card."""
+    """Devices that the run has used so far, for its model card."""
     packages: dict[str, str] = {}
-    """Packages of the parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
+    """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
     @model_validator(mode="after")
     def _check_progress_and_history(self) -> _ResumeFile:
-        """Raise ValueError if the progress lacks a field, or if the history lacks the row of a finished epoch."""
         if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
         epochs = [row.epoch for row in self.selection]
@@ -211,7 +201,7 @@ class _ResumeFile(_Part):
 
 
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
-    """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
+    """Read the ``resume.pt`` of the run in ``folder``; None if the file is missing.
 
     The caller still has to compare the tensors with the run (:meth:`RunState.load`).
 

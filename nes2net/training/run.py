@@ -1,8 +1,4 @@
-"""One training run of a recipe: build its parts in order, then run the loop.
-
-In reading order: ``train`` is the public function; ``Run.resume`` builds the parts, loads their
-state and calls ``Run.fit``; ``out_of_memory_message`` explains a lack of memory.
-"""
+"""One training run of a recipe: build its parts in order, then run the loop."""
 
 from __future__ import annotations
 
@@ -67,27 +63,24 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model
-    card ``README.md``. The folder also gets ``epoch_{n}.pth`` (n from 1) for the epochs that
-    ``train.keep`` chooses, and ``resume.pt``, which is saved every few minutes and after each
-    epoch.
+    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log``, the model card
+    ``README.md``, ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, and ``resume.pt``, saved
+    every few minutes and after each epoch.
 
-    A second call with the same recipe resumes the run. On one device, a resumed run ends with the
-    same weights as an uninterrupted run, bit for bit; a GPU needs ``train.deterministic`` for this.
-    Processes started by ``torchrun`` or ``accelerate launch`` share each batch, and their weights
-    equal the weights of a single process up to rounding.
+    A second call with the same recipe resumes the run. On one device, the weights equal those of an
+    uninterrupted run bit for bit; on a GPU this requires ``train.deterministic``. Processes of
+    ``torchrun`` or ``accelerate launch`` share each batch, and the weights equal those of one
+    process up to rounding.
 
     Args:
-        reporter: prints the run on standard output; this package's messages then go to standard
-            error.
+        reporter: prints the run on standard output; other messages then go to standard error.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
-            another run, if the loss is not finite, or if memory runs out. The error does not damage
-            the last save.
-        Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
-            error is also raised if the data can no longer be read; in this case, the work since the
-            last save is lost.
+            another run, if the loss is not finite, or if memory runs out. The last save stays
+            intact.
+        Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. Also
+            if the data can no longer be read; the work since the last save is then lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -113,7 +106,7 @@ def train(
 
 @dataclass
 class Run:
-    """A run of ``recipe`` in ``folder``, in one of several processes; only the main process writes to the folder."""
+    """A run of ``recipe`` in ``folder``; only the main process writes to the folder."""
 
     recipe: Recipe
     task: Task
@@ -126,8 +119,8 @@ class Run:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
 
         Raises:
-            InputError: for the reasons in :func:`train`, or if the processes read different corpora
-                or different saves.
+            InputError: as :func:`train`, or if the processes read different corpora or different
+                saves.
         """
         recipe = self.recipe
         accelerator = self.accelerator
@@ -139,14 +132,12 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
-        # Make the loaders; each loader reads the parts of the batches that this process takes.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         pin_memory = accelerator.device.type == "cuda"
         train_loader = training_batches(recipe, training, stream, share, pin_memory=pin_memory)
         dev_loaders = development_batches(recipe, development, stream, share, pin_memory=pin_memory)
         loaders = (train_loader, *dev_loaders.values())
         detector = self.detector(saved_state, loaders, {"train": train_trials, "dev": dev_trials})
-        # Make the parts of the run that have a state.
         objective = self.objective(detector)
         if self.task.subject:
             check_task(self.task, objective, train_loader.dataset)
@@ -202,7 +193,7 @@ class Run:
         loaders: Sequence[BatchLoader],
         trials: Mapping[SetName, list[Trial]],
     ) -> Detector:
-        """Build the detector, set its pre-emphasis in the data sets, check the trials, and collect its provenance."""
+        """Build the detector, set its pre-emphasis in the data sets, check the trials, and collect provenance."""
         recipe = self.recipe
         seed_everything(recipe.seed)
         with enough_memory(self.too_large):
@@ -223,10 +214,7 @@ class Run:
         return detector
 
     def examples(self, part: SetName, trials: list[Trial]) -> Examples:
-        """List the examples of ``part``: the ``trials`` or, if the recipe cuts recordings, their pieces.
-
-        If the task trains on frames, the examples have labels of frames.
-        """
+        """List the examples of ``part``: the ``trials`` or their pieces, with labels if the task needs them."""
         labels = self.task.labels(part, trials)
         examples = Examples(trials, labels=labels)
         if part == "train" or not self.recipe.validation.whole_utterances:
@@ -238,10 +226,8 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        First, ``detector`` is changed in place: activation checkpointing is switched on if the
-        recipe asks for it, and batch statistics are taken over all processes if there are several.
-        If the recipe says so, the front-end and the back-end are compiled at the end; a module that
-        is not trained is not compiled.
+        ``detector`` is changed in place, by activation checkpointing and batch statistics over all
+        processes. What is trained is compiled at the end if the recipe says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -256,11 +242,9 @@ class Run:
         return objective
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
-        """Write the first files of the run, in the main process only.
+        """Write the recipe, start the logs, and clean up after an interrupted save, in the main process.
 
-        The first files are the recipe and the logs. If an adapted front-end began with random
-        weights, these weights are written too (``base.pth``). Checkpoints that an interrupted save
-        left behind are removed. No logs are opened if all epochs are done.
+        Random base weights of an adapted front-end are written too (``base.pth``).
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
@@ -346,15 +330,13 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
 
 
 def out_of_memory_message(trainer: Trainer) -> str:
-    """Write the error message for a lack of memory: which batch was too large, and which settings save memory.
+    """Write the error message for a lack of memory: the batch that was too large, and settings that help.
 
-    The run can resume with a setting that does not change its results. Any other setting needs a
-    new run.
+    The run can resume with a setting that does not change its results; any other needs a new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
-    # Find out what was being computed: a step or validation, and how much audio at once.
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
@@ -366,7 +348,7 @@ def out_of_memory_message(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
-    # Collect settings that save memory. The settings in other_results change the results of the run.
+    # The settings in other_results change the results of the run.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend

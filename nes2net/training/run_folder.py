@@ -1,4 +1,4 @@
-"""The run folder: it belongs to one recipe, and only one process at a time writes to it."""
+"""The run folder, of one recipe, to which only one process at a time writes."""
 
 from __future__ import annotations
 
@@ -45,18 +45,16 @@ _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
-    """Within this context, reserve ``folder`` for the run of ``recipe`` in this process; make the folder if needed.
+    """Reserve ``folder`` for the run of ``recipe`` in this process, within this context.
 
-    Temporary files of an interrupted save are removed at the beginning. If the folder is new and
-    nothing is written to it, the folder is removed at the end.
+    The folder is made, or rid of temporary files; a new one is removed if it stays empty.
 
     Args:
-        writes: whether this process writes to the folder. A process that does not write only
-            compares the recipe.
+        writes: False to only compare the recipe.
 
     Raises:
-        InputError: if the folder cannot be written to, if it holds a different run or an unknown
-            run, or if another process trains there.
+        InputError: if the folder cannot be written to, if it holds a different or unknown run, or
+            if another process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)
@@ -87,7 +85,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Save the complete recipe, unless the folder already holds the recipe of a run that has begun."""
+    """Save the complete recipe, unless the folder holds the recipe of a run that has begun."""
     if not _is_begun(folder) or _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
 
@@ -95,10 +93,9 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
-    If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
-    in ``resume.pt``. If the folder has checkpoints but neither ``recipe.yaml`` nor ``resume.pt``,
-    the run cannot be recognised. If a run ended before its first save, for example because memory
-    was too small, a run of any recipe may use the folder.
+    Without ``recipe.yaml``, :meth:`nes2net.training.run.Run.resume` compares the recipe in
+    ``resume.pt``; checkpoints without either cannot be recognised. Any run may use a folder without
+    a save.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
@@ -113,14 +110,13 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether a run in ``folder`` has saved more than its recipe and the base of an adapted front-end."""
     if is_absent(folder / RESUME_FILE) and is_absent(folder / HISTORY_FILE):
         return any(path.name != BASE_FILE for path in folder.glob("*.pth"))
     return True
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """Read the folder's ``recipe.yaml`` without checking its keys; None if the file is missing or empty."""
+    """Keys are not checked; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if is_absent(path):
         return None
@@ -131,20 +127,14 @@ def _saved_recipe(folder: Path) -> Any:
 
 
 def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> None:
-    """Raise :class:`InputError` if ``saved_recipe``, read from ``file``, belongs to another run than ``recipe``.
-
-    The message lists the keys that differ.
-    """
+    """Raise :class:`InputError` with the keys by which ``recipe`` differs from ``saved_recipe`` in ``file``."""
     earlier = _values_to_compare(_with_defaults(file, saved_recipe))
     claim = Claim(file.parent, _values_to_compare(recipe.to_dict()), earlier)
     claim.check("give this run a `comment` of its own or move the folder away")
 
 
 def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Check the ``recipe`` that was read from ``file``, and add the defaults of keys that it lacks.
-
-    An earlier version of this package may have written the file.
-    """
+    """An earlier version of this package may have written the file."""
     try:
         return recipe_from_dict(recipe).to_dict()
     except InputError as error:
@@ -152,14 +142,10 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Collect the values of ``recipe`` that must not change when a run resumes: dotted key → its values.
+    """Map dotted keys, which begin with ``prefix``, to the values that must not change in a resumed run.
 
-    Sections may stand in a list; a key of such sections has a value for each section. Some keys
-    name a folder, which may move. For such a key, the value only says whether the recipe sets the
-    key.
-
-    Args:
-        prefix: if ``recipe`` is a section, the dotted key of the section with a dot at the end.
+    A key of a section in a list has several values. The value of a folder that may move is whether
+    it is set.
     """
     values: dict[str, list[Any]] = {}
     for key, value in recipe.items():

@@ -1,4 +1,4 @@
-"""The file ``train.log``: every line of a run with the time of the line, for runs without a watching user."""
+"""The file ``train.log``: every line of a run with its time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOG_FILE = "train.log"
 class RunLog(logging.FileHandler):
     """Appends messages of :data:`nes2net.lib.progress.LOGGER` to ``path``, from :meth:`open` to :meth:`close`.
 
-    If writing fails, one warning is printed on standard error, and the run continues.
+    If writing fails, one warning is printed, and the run continues.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,14 +36,13 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """Append the logger's messages to the file from now on, and hide these messages from all other handlers."""
+        """Append the logger's messages to the file from now on, and hide them from all other handlers."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
         LOGGER.propagate = False
 
     def close(self) -> None:
-        """Give the logger its earlier settings, and close the file."""
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before
@@ -51,7 +50,6 @@ class RunLog(logging.FileHandler):
             super().close()
 
     def write(self, text: str) -> None:
-        """Append the lines of ``text``."""
         for line in text.splitlines():
             LOGGER.info("%s", printable_name(line))
 
@@ -59,14 +57,13 @@ class RunLog(logging.FileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``. If the file cannot be opened, only print a warning, as for any other error."""
         try:
             super().emit(record)
         except (OSError, InputError):  # the file cannot be opened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Print a warning for the first error only; Python's logging would print a traceback for each error."""
+        """Print a warning for the first error only, instead of a traceback for each."""
         if not self._failed:
             self._failed = True
             error = sys.exc_info()[1]
@@ -75,12 +72,12 @@ class RunLog(logging.FileHandler):
 
 
 def device_name(device: torch.device) -> str:
-    """Find the name of the hardware of ``device``: of the GPU for CUDA, otherwise of the processor."""
+    """Find the name of the GPU for CUDA, otherwise of the processor."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def circumstances(device: torch.device) -> list[str]:
-    """List the first lines of the log of a run: versions and host, command, folder, device."""
+    """List the first lines of a log: versions and host, command, folder, device."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"
     return [

@@ -1,4 +1,4 @@
-"""Choose the utterances of each training step, and the share of each process."""
+"""Choose the utterances of each training step, and each process's share."""
 
 from __future__ import annotations
 
@@ -21,13 +21,10 @@ _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffle
 
 
 def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of NumPy's generators for the random stream of an ``epoch``, or of a ``position`` in the epoch.
-
-    Epochs are counted from 1, and the seed contains ``epoch`` − 1.
+    """Make the seed of the random stream of an ``epoch``, from 1, or of a ``position`` in it.
 
     Args:
-        position: numbers that distinguish this stream from other streams of the same epoch, such as
-            the number of a step.
+        position: numbers of the stream in the epoch, such as that of a step.
 
     >>> seed_of_stream(1234, 1), seed_of_stream(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -47,8 +44,8 @@ def count_steps(draws: int, batch_size: int, drop_last: bool) -> int:
 class StepShare(NamedTuple):
     """The rule by which a process takes parts of a step.
 
-    A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
-    ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
+    Process ``rank`` takes the parts ``rank``, ``rank`` + ``world_size``, ``rank`` +
+    2·``world_size`` and so on, of ``accumulate`` × ``world_size``.
     """
 
     rank: int = 0
@@ -65,20 +62,17 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B − 1 of a permutation drawn from
-    (seed, epoch). The batch is cut, in order, into ``accumulate`` × ``world_size`` parts of nearly
-    equal size; an incomplete last batch is cut into fewer parts of about this size, equally many
-    for each process. An iteration yields the parts of this process's :class:`StepShare`.
+    (seed, epoch). The batch is cut into ``accumulate`` × ``world_size`` parts of nearly equal size;
+    an incomplete last batch has fewer, equally many for each process. An iteration yields the parts
+    of this process's :class:`StepShare`.
 
-    Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
-    r, r + world_size and so on.
+    Without ``shuffle``, items stay in order, and process r takes the batches r, r + world_size and
+    so on.
 
-    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
-    in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
-    are sorted by length, and items of equal length are in random order. The sorted items are cut
-    into blocks of 4 batches. Items are shuffled within each block, and the blocks are shuffled too;
-    an incomplete last block stays at the end.
-
-    If ``balance`` is given, it chooses the items of an epoch, and the permutation is not used.
+    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length), with one length for a
+    batch in all its parts and processes. With ``lengths`` and ``shuffle``, items are sorted by
+    length (ties at random) and cut into blocks of 4 batches; items within blocks, and blocks but an
+    incomplete last one, are shuffled.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -88,22 +82,20 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     Args:
         length: number of items.
-        batch_size: B, the number of items of a step, over all parts and processes.
-        chunk_samples: lowest and highest length of the items of a step. The length is drawn
-            uniformly, by a stream of (seed, epoch, step).
-        lengths: length of each item; all items of a batch get the length of the longest item.
-        balance: draws the items of an epoch, by the same stream of (seed, epoch); not together with
-            ``lengths``.
-        drop_last: whether training drops the last incomplete batch of an epoch.
+        batch_size: B, the items of a step, over all parts and processes.
+        chunk_samples: lowest and highest length of a step's items, drawn uniformly by a stream of
+            (seed, epoch, step).
+        lengths: length of each item; a batch gets that of its longest item.
+        balance: draws the items instead of a permutation, by the same stream; not with ``lengths``.
+        drop_last: drop the last incomplete batch of a training epoch.
 
     Attributes:
-        epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
-            is the first number of each pair, and it is part of the seed of the permutation.
+        epoch: epoch of the next iteration, from 1; set it before each.
         start: first step of the next iteration.
 
     Raises:
-        InputError: if a batch has fewer utterances than parts, or an incomplete last batch fewer
-            than processes.
+        InputError: if a batch has fewer utterances than parts, or the last batch fewer than
+            processes.
     """
 
     length: int
@@ -156,7 +148,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         else:
             order = self.balance.order(rng, self.batch_size, self.drop_last)
         if self.balance is None and self.lengths is not None:
-            # Make blocks of items of similar length, and shuffle them; an incomplete last block stays at the end.
             order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
             size = _BLOCK * self.batch_size
             blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
@@ -176,15 +167,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Choose the length of all items of ``batch``: a tuple that holds the length.
-
-        The length is drawn from ``chunk_samples``, or is the length of the longest item. If each
-        item keeps its own length, the tuple is empty.
-
-        Args:
-            batch: indices of the items.
-            step: number of the step in the epoch, from 0.
-        """
+        """Return a tuple that holds the length, or is empty if each item keeps its own."""
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
             rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch, step, _CHUNK_STREAM))
@@ -195,7 +178,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``batches``, which are parts of steps, by step: ``accumulate`` parts, the last step perhaps fewer.
+    """Group ``batches``, which are parts of steps, by step; the last may have fewer than ``accumulate``.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

@@ -1,4 +1,4 @@
-"""Seed the global random generators, which dropout draws from, and choose deterministic algorithms."""
+"""Seed the global random generators, and choose deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Seed the global generators for a step of process ``rank``, so that a resumed run draws the same numbers.
+    """Seed the global generators for a step of process ``rank``, so that a resumed run draws the same.
 
     >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
@@ -43,10 +43,9 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed the global generators for one batch of the development set; in train mode, dropout draws from them.
+    """Seed the global generators for one development batch; in train mode, dropout draws from them.
 
     Args:
-        batch: index of the batch.
         number: index of the pass over the development set.
     """
     _seed_by(seed_of_stream(seed, epoch, batch, number, _VALIDATION_STREAM))
@@ -58,19 +57,17 @@ def _seed_by(stream: list[int]) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
-    """Switch deterministic algorithms on or off within this context, mainly on CUDA; then restore the settings.
+    """Switch deterministic algorithms on or off within this context, mainly on CUDA.
 
-    The setting ``torch.backends.cudnn.benchmark``, with which cuDNN times its algorithms, is not
-    changed.
+    ``torch.backends.cudnn.benchmark`` is not changed.
 
     Args:
-        deterministic: whether every operation must give the same bits each time, as in the strict
-            mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not depend on
-            this argument.
+        deterministic: give the same bits each time, as in the strict mode of
+            ``torch.use_deterministic_algorithms``; no effect on the CPU.
 
     Raises:
-        InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS cannot
-            repeat its results with the workspace that the environment sets.
+        InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS
+            cannot repeat its results with the workspace that the environment sets.
     """
     cudnn = torch.backends.cudnn
     settings = torch.utils.deterministic

@@ -1,8 +1,7 @@
 """The history of a run: its best epochs, the checkpoints to keep, and early stopping.
 
-In reading order: ``read_history`` checks a file; ``Selection`` chooses epochs during training;
-``choices`` and ``best_epochs`` choose among saved epochs after training; ``columns_of`` lays out
-the tables.
+In reading order: ``Selection`` chooses epochs during training; ``choices`` and ``best_epochs``
+choose among saved epochs after training; ``columns_of`` lays out the tables.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ AVERAGES = (3, 5)
 
 
 class HistoryRow(BaseModel):
-    """A row of the history: the number of the epoch, and further values by name."""
+    """A row of the history: the number of the epoch, and values by name."""
 
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, Value | bool | None]
@@ -56,7 +55,7 @@ class HistoryRow(BaseModel):
 
 
 class _History(RootModel):
-    """The rows of a history; no two rows are of the same epoch."""
+    """No two rows are of the same epoch."""
 
     root: Annotated[list[HistoryRow], FailFast()]
 
@@ -68,7 +67,7 @@ class _History(RootModel):
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read a history, one row for each epoch, and check that the file is a history.
+    """Read a history, one row for each epoch.
 
     Raises:
         InputError: if the file is not a history.
@@ -81,21 +80,18 @@ def read_history(path: Path) -> list[Row]:
 class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    An epoch counts as improved if the value of one of the ``measures`` is below the lowest value of
-    this measure so far, or equal to it with ``validation.ties: last``. An epoch without these
-    measures, for example an epoch without validation, never counts as improved.
+    An epoch is improved if one of the ``measures`` is below its lowest value so far, or equal to it
+    with ``validation.ties: last``.
 
     Args:
-        folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
-        passes: the passes over the development set (:func:`nes2net.training.validation.passes`).
+        passes: passes over the development set (:func:`nes2net.training.validation.passes`).
         offered: the measures of the task.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch. By default, as
-            published, the keys are the losses of all passes. ``validation.select_on`` can choose
-            a single key instead (deviations 13 and 14): the training loss, ``loss``, or a measure
-            of the task in the pass without augmentation. ``validation.over`` chooses a pooled
-            measure, or the mean or the highest value of the corpora.
+        measures: keys of the history whose lowest value marks the best epoch: as published, the
+            losses of all passes. ``validation.select_on`` instead chooses one key (deviations 13
+            and 14): ``loss`` (of training), or a measure without augmentation, by
+            ``validation.over`` pooled, or the mean or the highest value of the corpora.
     """
 
     def __init__(
@@ -119,19 +115,16 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, which determines everything else that changes in this object."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
-        """Resume after the epochs of ``history``."""
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
-        """Add ``epoch`` to the history, and return whether the epoch counts as improved.
+        """Add ``epoch`` to the history, and return whether it is improved.
 
         Args:
-            values: ``loss``, ``lr`` and ``seconds``, and the values of the validation if the epoch
-                was validated.
+            values: ``loss``, ``lr``, ``seconds`` and the values of the validation, if any.
         """
         improves = operator.le if self.ties == "last" else operator.lt
         improved = False
@@ -143,10 +136,10 @@ class Selection:
 
     @property
     def is_done(self) -> bool:
-        """Whether training ends: all epochs are done, or early stopping applies.
+        """Whether all epochs are done, or early stopping applies.
 
-        Early stopping considers only epochs that have all measures. Training ends if no measure has
-        reached a new lowest value in the last ``patience`` of these epochs.
+        Training stops if no measure has a new lowest value in the last ``patience`` of the epochs
+        that have all measures.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -160,9 +153,8 @@ class Selection:
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
 
-        The words ``all``, ``improved`` and ``last`` choose all epochs, the improved epochs and the
-        last epoch. A number k means the k best epochs of each measure, and ``best`` means 1. If
-        ``train.keep`` has several words, separated by commas, the epochs of every word are kept.
+        Its words, separated by commas, are ``all``, ``improved``, ``last``, and a number k for the
+        k best epochs of each measure; ``best`` is 1.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
@@ -176,10 +168,9 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
+        """Choose the file name of the best kept checkpoint, else the last; None if none is kept.
 
-        The card describes the checkpoint with the lowest value of the last measure in
-        :attr:`measures`, or the last checkpoint if no kept epoch has the measures.
+        The best has the lowest value of the last of :attr:`measures`.
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
@@ -187,20 +178,15 @@ class Selection:
         return f"epoch_{epochs[-1]}.pth" if epochs else None
 
     def files_to_remove(self) -> list[Path]:
-        """List the checkpoints in the run folder that are no longer kept."""
         epochs = {row["epoch"] for row in self.history} - self.kept_epochs()
         files = [self.folder / f"epoch_{epoch}.pth" for epoch in sorted(epochs)]
         return [file for file in files if file.is_file()]
 
     def write_history(self) -> None:
-        """Write ``history.json``, a list of rows, one for each epoch."""
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out a table of all epochs.
-
-        In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
-        """
+        """Lay out a table of all epochs; ``*`` marks the lowest value of each measure."""
         columns = columns_of(self.history, self.offered)
         best = {name: self._best(1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
@@ -213,10 +199,7 @@ class Selection:
         return "\n".join(text_table(rows, "r"))
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the best epoch on each development corpus; None if the history lacks these EERs.
-
-        The best epoch has the lowest value of the last measure in :attr:`measures`.
-        """
+        """Lay out the EERs of the best epoch on each development corpus; None without these EERs."""
         # The last measure is by default the loss without augmentation.
         for epoch in self._best(1, self.measures[-1]):
             (row,) = (row for row in self.history if row["epoch"] == epoch)
@@ -236,7 +219,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Saved epochs that could be averaged: either the best epochs or the last epochs."""
+    """Saved epochs that could be averaged: the best or the last epochs."""
 
     which: Literal["best", "last"]
     number: int
@@ -246,15 +229,7 @@ class Choice(NamedTuple):
 def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
-    """List the usual choices of epochs to average in a run folder, and lay out a table of its saved epochs.
-
-    Args:
-        by: the key of the history whose lowest values mark the best epochs, as in
-            :func:`best_epochs`.
-        offered: the measures of the run's task.
-
-    Returns:
-        The choices, and the lines of the table.
+    """List the usual choices of epochs to average in a run folder, and a table of its saved epochs.
 
     Raises:
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
@@ -279,24 +254,22 @@ def choices(
 
 
 def saved_epochs(folder: Path) -> list[int]:
-    """List the epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
+    """List the epochs with ``epoch_N.pth`` in ``folder``, in ascending order."""
     numbers = [path.stem.removeprefix("epoch_") for path in folder.glob("epoch_*.pth")]
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """Find the best ``count`` epochs that have a checkpoint in ``folder``.
+    """Find the ``count`` epochs with a checkpoint in ``folder`` and the lowest ``by``, ascending.
 
-    The best epochs have the lowest values of the key ``by``; ``validation.ties`` of the run's recipe
-    ranks equal values. The result is in ascending order.
+    ``validation.ties`` of the recipe ranks equal values.
 
     Args:
-        by: a key of the folder's ``history.json``: ``loss``, the training loss, or the key of a
-            value of the development set, such as ``val_loss_w_aug``.
+        by: a key of ``history.json``, such as ``loss`` (of training) or ``val_loss_w_aug``.
 
     Raises:
-        InputError: if the folder has no history, if no row of the history has the key ``by``, or if
-            fewer than ``count`` epochs have both a value and a checkpoint.
+        InputError: if the folder has no history, if no row has the key ``by``, or if fewer than
+            ``count`` epochs have both a value and a checkpoint.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():
@@ -315,7 +288,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
 
 def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Rank as the recipe in ``folder`` says; without a recipe, print a note if the choice depends on it."""
+    """Rank by the recipe in ``folder``; without a recipe, print a note if the choice depends on it."""
     path = folder / RECIPE_FILE
     if not is_absent(path):
         return _epochs_with_lowest(rows, count, by, load_recipe(path).validation.ties)
@@ -332,7 +305,6 @@ def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str, ties: Ties) ->
 
 
 def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """Collect the values of ``row`` whose keys match ``pattern``, by the text of its only group."""
     return {match[1]: row[match[0]] for match in map(pattern.fullmatch, row) if match}
 
 
@@ -358,11 +330,7 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value.
-
-        In the column ``improved``, an improved epoch has the word "improved", and other epochs have
-        nothing.
-        """
+        """Write the value of ``row``, with its interval if any, or a dash."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if row.get(self.key) is None:
@@ -376,13 +344,7 @@ class Column(NamedTuple):
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
-    """List the columns of the table of epochs.
-
-    The columns are the epoch, the losses, the ``offered`` measures (rates in percent), the learning
-    rate, and whether the epoch counts as improved.
-
-    Columns without values in ``history`` are left out.
-    """
+    """List the columns of the table of epochs that have values in ``history``."""
     columns = [Column("epoch", "epoch", "{:d}")]
     columns += [Column(key, key, "{:.6f}") for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug")]
     for measure in offered:

@@ -1,4 +1,4 @@
-"""Build the detector that a run starts from: new, from a checkpoint, or from the last save of the run."""
+"""Build the detector that a run starts from: new, from a checkpoint, or from the last save."""
 
 from __future__ import annotations
 
@@ -39,10 +39,9 @@ def check_parts(recipe: Recipe) -> None:
     """Check the losses, and the settings that need transformer layers, before the corpus is read.
 
     Raises:
-        InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
-            that the front-end lacks.
+        InputError: if a loss or ``train.adapt`` is wrong, or if the front-end lacks transformer
+            layers.
     """
-    # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
     # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
@@ -70,9 +69,9 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """If the front-end has no pre-training, return ``recipe`` without ``ssl_checkpoint``, and print a note.
+    """Remove ``ssl_checkpoint``, with a note, if the front-end has no pre-training.
 
-    In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
+    With ``train.init_from``, ``recipe`` is returned unchanged.
     """
     name = recipe.model.get("frontend", {}).get("name", "")
     has_checkpoint = recipe.ssl_checkpoint is not None and not recipe.train.init_from
@@ -86,15 +85,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """Build the detector that a run trains, with its initial weights.
 
     Args:
-        folder: the run folder.
-        resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
-            the trained weights from this content.
-        task: gives the names of the classes, and may load further weights into a new detector.
+        resume: content of the resume file, whose weights :meth:`RunState.load` loads later.
+        task: names the classes, and may load further weights.
 
     Raises:
         InputError: if front-end, aggregation and back-end do not fit each other, if a file of
-            weights is missing or does not fit the detector, or if a published front-end would start
-            from random weights.
+            weights is missing or does not fit, or if a published front-end would start from random
+            weights.
     """
     if resume is not None:
         return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
@@ -125,11 +122,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: str) -> list[Provenance]:
-    """List the published models that a checkpoint of other code may be.
-
-    If the checkpoint has the digest of a published model, it is this model. Otherwise, fitting
-    models with the run's ``frontend`` are preferred.
-    """
+    """The checkpoint's digest decides; otherwise, fitting models with the run's ``frontend`` come first."""
     fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
     identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
     if identified:
@@ -168,7 +161,6 @@ def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Ta
 
 
 def _read_start(path: str) -> Checkpoint:
-    """Read the checkpoint of ``train.init_from``; raise :class:`InputError` if it is missing, or a part of it is."""
     if not Path(path).exists():
         raise InputError(f"checkpoint {path} not found: name the detector to start from with `train.init_from`")
     checkpoint = read_checkpoint(Path(path))
@@ -182,10 +174,7 @@ def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
 
 
 def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: Task) -> None:
-    """Raise :class:`InputError` if ``saved``, the detector's configuration in ``path``, is not the recipe's.
-
-    Options of the front-end that a checkpoint states are not compared if the checkpoint is missing.
-    """
+    """Options of the front-end that a missing checkpoint would state are not compared."""
     try:
         frontend = _frontend_without_weights(recipe)
     except InputError as error:
@@ -211,10 +200,9 @@ def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the settings ``model`` with a logit and a name for each of ``classes`` in the back-end.
+    """Return ``model`` with a logit and a name for each of ``classes`` in the back-end.
 
-    If the classes are spoof and bona fide, ``model`` is returned unchanged, because these classes
-    are the default.
+    Spoof and bona fide are the default, and change nothing.
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -225,17 +213,7 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
 
 
 def _build_from_checkpoint(checkpoint: Checkpoint, model: dict[str, Any], adapt: dict | None) -> Detector:
-    """Build the detector ``model`` with the weights of ``checkpoint``; adapt its front-end if ``adapt`` is given.
-
-    A front-end that is adapted already in the checkpoint is not adapted again.
-
-    Args:
-        adapt: the setting ``train.adapt``.
-
-    Raises:
-        InputError: if the checkpoint does not fit, or if it is adapted, but not by the setting
-            ``adapt``.
-    """
+    """A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again."""
     path = checkpoint.source
     checkpoint_adapt = _frontend_of(checkpoint).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights
@@ -260,7 +238,6 @@ def _build_from_checkpoint(checkpoint: Checkpoint, model: dict[str, Any], adapt:
 
 
 def _frontend_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the name and options of the front-end; empty for a checkpoint of other code, which states none."""
     model = checkpoint.config
     frontend = model.get("frontend") if isinstance(model, dict) else None
     return frontend if isinstance(frontend, dict) else {}
@@ -274,8 +251,7 @@ def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict
     """Return ``model`` with ``adapt`` as an option of its front-end; None changes nothing.
 
     Raises:
-        InputError: if ``model`` itself sets the option ``adapt`` of its front-end, even if the
-            argument ``adapt`` is None.
+        InputError: if ``model`` itself sets this option, even if ``adapt`` is None.
 
     >>> with_adaptation({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}

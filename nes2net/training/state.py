@@ -1,4 +1,4 @@
-"""The state of a run in ``resume.pt``, from which the run resumes at any optimisation step."""
+"""The state of a run in ``resume.pt``, which can resume at any optimisation step."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from nes2net.training.selection import Selection
 
 
 class Stateful(Protocol):
-    """A part of a run whose state is saved as plain data and tensors, and restored later."""
+    """A part of a run whose state is saved as plain data and tensors."""
 
     def state_dict(self) -> Any:
-        """Return the state; its tensors share memory with the part."""
+        """Return the state, whose tensors share memory with the part."""
 
     def load_state_dict(self, state: Any) -> Any:
         """Check ``state``, and restore the part from it.
@@ -42,10 +42,7 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainedWeights:
-    """The weights of a detector as a part of a run, without the frozen tensors of an adapted front-end.
-
-    The frozen tensors are in another file, the base.
-    """
+    """The weights of a detector, without the frozen base of an adapted front-end."""
 
     detector: Detector
 
@@ -61,7 +58,7 @@ class TrainedWeights:
 
 @dataclass
 class OwnTensors:
-    """The tensors of an objective that are not its detector's, as a part of a run."""
+    """The tensors of an objective that are not its detector's."""
 
     objective: Objective
 
@@ -77,19 +74,15 @@ class OwnTensors:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run. Only its moments are restored; each step sets the learning rate."""
+    """An optimiser, of which only the moments are restored; each step sets the learning rate."""
 
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimiser, as PyTorch defines it, without groups."""
         return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Check the moments in ``state``, and restore them.
-
-        Moments on the CPU are copied, because ``state`` is mapped from the file.
-        """
+        """Check the moments in ``state``, and restore them; on the CPU as copies of the mapped file."""
         names = ["exp_avg", "exp_avg_sq"]
         if self.optimizer.defaults["amsgrad"]:
             names.append("max_exp_avg_sq")
@@ -116,9 +109,9 @@ class OptimizerState:
 
 
 def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check that the tensors of ``state`` have the names, shapes and types of ``expected``, and finite values.
+    """Check that tensors have the names, shapes and types of ``expected``, and finite values.
 
-    Values that are not finite are allowed in a tensor if the ``expected`` tensor has such values too.
+    A value may be infinite or NaN where an ``expected`` tensor has such values.
 
     Raises:
         ValueError: if ``state`` does not fit.
@@ -132,7 +125,7 @@ def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -
 
 
 def check_saved(optimizer: Optimizer, objective: Objective) -> None:
-    """Raise InputError if ``optimizer`` moves a tensor that neither the detector nor the objective saves."""
+    """Raise InputError if ``optimizer`` moves a tensor that is not saved."""
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
@@ -149,7 +142,6 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
 
 
 def _holder_of(parameter: Tensor, objective: Objective) -> str:
-    """Name the attribute that holds ``parameter``, or, if no module of ``objective`` has it, the parameter's shape."""
     for path, module in objective.named_modules():
         for attribute, value in vars(module).items():
             for member in value if isinstance(value, list) else [value]:
@@ -161,7 +153,7 @@ def _holder_of(parameter: Tensor, objective: Objective) -> str:
 
 @dataclass
 class RunState:
-    """The parts of a run that have a state; :meth:`load` restores the state that :meth:`save` wrote.
+    """The parts of a run that have a state, with :meth:`save` and :meth:`load`.
 
     Raises:
         InputError: if the optimiser moves a tensor that no part saves.
@@ -186,12 +178,11 @@ class RunState:
 
     @property
     def detector(self) -> Detector:
-        """The detector that is trained."""
         return self.objective.detector
 
     @property
     def parts(self) -> dict[str, Stateful | None]:
-        """The parts of the run that have a state: key in ``resume.pt`` → part, None for a part that this run lacks."""
+        """The parts that have a state: key in ``resume.pt`` → part, None for one that this run lacks."""
         return {
             "detector": TrainedWeights(self.detector),
             "objective": OwnTensors(self.objective),
@@ -228,11 +219,10 @@ class RunState:
     def load(self, content: dict[str, Any]) -> None:
         """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
 
-        The tensors are copied, because a tensor in use would keep the file mapped into memory.
+        Tensors are copied, because a tensor in use would keep the file mapped.
 
         Raises:
-            InputError: if the training or the development trials have changed, or if the content
-                belongs to another run.
+            InputError: if the trials have changed, or if the content belongs to another run.
         """
         self._check_data(content["data"])
         self._check_extent(content)
@@ -256,7 +246,6 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if ``content`` does not fit this run: if the progress is impossible, or the parts differ."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -273,7 +262,7 @@ class RunState:
 
     @property
     def num_bytes(self) -> int:
-        """Approximate size of ``resume.pt`` in bytes, with moments of the optimiser for all parameters."""
+        """Approximate size of ``resume.pt`` in bytes, with moments for all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
@@ -284,14 +273,12 @@ class RunState:
 def fingerprint(examples: Examples, balance: Balance | None = None) -> dict[str, int | str]:
     """Identify the trials of ``examples`` by their number, and by a digest of the ids and classes in order.
 
-    A run resumes only if the fingerprints of its sets are unchanged. For trials with ``labels`` of
-    frames or with scores of other systems, the digest also includes the labels and scores. The
-    digest does not include the paths of audio files. If there is a ``balance``, its number of draws
-    and a digest of its groups are added.
+    A run resumes only if it is unchanged. The digest includes ``labels`` of frames and scores of
+    other systems, but no paths.
 
     Returns:
-        A mapping: ``trials`` is the number of trials, and ``digest`` is the digest as text. With a
-        balance, ``draws`` is the number of draws, and ``groups`` the digest of the groups.
+        ``trials``, their number, and ``digest``; with a ``balance``, ``draws`` and the digest
+        ``groups``.
     """
     trials = examples.trials
     frame_labels = {} if examples.labels is None else examples.labels.of_trial

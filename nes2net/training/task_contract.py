@@ -1,4 +1,4 @@
-"""Check a task of another package: what its examples carry, its terms of the loss, and its figures."""
+"""Check a task of another package: its examples, terms of the loss, and figures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
     Nothing is checked if reading an example would change later examples.
 
     Raises:
-        BrokenPart: if the task does not return what its contract says.
+        BrokenPart: if the task breaks its contract.
     """
     if dataset.augmentation.in_turn or is_skipped(task.subject, objective):
         return
@@ -65,7 +65,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
 
 
 def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
-    """List the packages of the loss, the task, the corpora and the conditions of ``recipe``."""
+    """List the packages of loss, task, corpora and conditions of ``recipe``."""
     parts: list[tuple[Registry, Any]] = [(losses, recipe.train.loss), (tasks, recipe.train.task)]
     parts += [(corpora, corpus.name) for corpus in recipe.data.corpora]
     parts += [(effects, text.partition(":")[0]) for text in recipe.augment.conditions]
@@ -73,7 +73,7 @@ def packages_of_recipe(recipe: Recipe) -> dict[str, str]:
 
 
 def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
-    """Raise :class:`BrokenPart` unless the figures of the pass ``name`` are finite and have each measure of ``task``."""
+    """Raise :class:`BrokenPart` unless the figures of a pass are finite and have each measure of ``task``."""
     check = PartCheck(task.subject)
     for key, figure in figures.items():
         is_finite = isinstance(figure, (int, float)) and math.isfinite(figure)
@@ -85,7 +85,7 @@ def check_figures(task: Any, name: str, figures: Mapping[str, float]) -> None:
 
 
 def check_parts_finite(task: Any, objective: Objective, parts: Sequence[Part]) -> None:
-    """Raise :class:`BrokenPart` if a part of another package is the first whose output is not finite."""
+    """Raise :class:`BrokenPart` if the first output that is not finite is another package's."""
     inputs = [part.inputs for part in parts if part.inputs.ndim == 2 and len(part.inputs)]
     with torch.no_grad():
         subjects = [objective.detector.part_not_finite(waveforms) for waveforms in inputs]

@@ -25,10 +25,10 @@ _PROJECT = "nes2net"
 
 
 class Say(Protocol):
-    """A function that prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
+    """Prints a line, such as :meth:`nes2net.training.monitor.Monitor.say`."""
 
     def __call__(self, text: str, *, remark: bool = False) -> None:
-        """Print the line ``text``; with ``remark``, print it to standard error."""
+        """Print ``text``; with ``remark``, to standard error."""
 
 
 class _Ids(StrictModel):
@@ -39,7 +39,7 @@ class _Ids(StrictModel):
 
 
 class Tracker:
-    """Sends values to a tracker that has started; once the tracker has failed, it is not called again."""
+    """Sends values to a tracker that has started; once it has failed, it is not called again."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
         self.name = name
@@ -47,11 +47,9 @@ class Tracker:
         self._tracker: GeneralTracker | None = tracker
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
-        """Send the ``values`` of an epoch to the tracker."""
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
-        """End the run in the tracker; if ``finished`` is False, the tracker shows the run as interrupted."""
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
@@ -65,7 +63,7 @@ class Tracker:
 
 
 def require_library(name: str | None) -> None:
-    """Raise :class:`MissingLibrary` if the library of the tracker ``name`` is not installed; None means no tracker."""
+    """Raise :class:`MissingLibrary` if the library of the tracker ``name`` is not installed."""
     try:
         if name is not None:
             importlib.import_module(name)
@@ -74,14 +72,13 @@ def require_library(name: str | None) -> None:
 
 
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
-    """Start or resume the run in the recipe's tracker, in the project ``nes2net``. The run is named after ``folder``.
+    """Start or resume the run, named after ``folder``, in the tracker's project ``nes2net``.
 
     Args:
-        folder: the run folder, in which the id of the tracker's run is stored.
-        say: prints the warning that a tracker cannot start.
+        folder: the run folder, which stores the id of the tracker's run.
 
     Returns:
-        The tracker; None, after a warning, if the tracker of a resumed run cannot start.
+        The tracker; None, after a warning, if that of a resumed run cannot start.
 
     Raises:
         InputError: if the tracker of a new run cannot start.
@@ -122,11 +119,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 
 
 def _end_run(tracker: GeneralTracker, finished: bool) -> None:
-    """End the run in the tracker, as finished or as interrupted.
-
-    accelerate's trackers cannot say how the run ended, so this function calls the libraries of the
-    trackers directly.
-    """
+    """accelerate's trackers cannot say how a run ended, so call the libraries directly."""
     if tracker.name == "wandb":
         tracker.tracker.finish(exit_code=int(not finished))
         return

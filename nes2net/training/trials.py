@@ -1,4 +1,4 @@
-"""The trials of a run: they are listed corpus by corpus, and training and development must differ."""
+"""The trials of a run, listed corpus by corpus; training and development must differ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
 
 
 def check_folders(data: DataConfig) -> None:
-    """Raise the error of :func:`read_trials` if the folder of a corpus is missing; this needs no PyTorch."""
+    """Raise the error of :func:`read_trials` if a folder is missing; this needs no PyTorch."""
     parts: tuple[SetName, ...] = ("train", "dev")
     for part in parts:
         for corpus in data.parts(part):
@@ -29,17 +29,16 @@ def check_folders(data: DataConfig) -> None:
 def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOOF, BONAFIDE)) -> list[Trial]:
     """List the trials of ``part`` (``train`` or ``dev``), corpus by corpus.
 
-    If ``part`` has several corpora, the id of a trial begins with the alias of its corpus, such as
-    ``for:LA_T_1``, so that trials of different corpora have different ids. The column ``corpus`` of a trial also
-    holds the alias. There is one exception: if the only corpus is a list of your own with a column
-    ``corpus``, the values of this column are kept.
+    With several corpora, ids begin with the alias of the corpus, such as ``for:LA_T_1``. The column
+    ``corpus`` also holds the alias, except that an only corpus that is a list of your own keeps its
+    column.
 
     Args:
-        labels: labels of the trials to list. The part must have trials of each label in ``labels``.
+        labels: labels of the trials to list; each must have trials.
 
     Raises:
-        InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
-            given that the corpus does not use; if an audio file is missing; or if a label has no
+        InputError: if the folder of a corpus is not named; if a corpus lacks the split; if the
+            corpus does not use a given key; if an audio file is missing; or if a label has no
             trials.
     """
     name = "training" if part == "train" else "development"
@@ -47,7 +46,6 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     for corpus_config in data.parts(part):
         corpus_trials = _trials_of(corpus_config, data, part)
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
-    # Check that each of the ``labels`` has trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
@@ -67,7 +65,6 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
 
 
 def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Trial]:
-    """List the trials of a single corpus; an error names the corpus and its keys as in the recipe."""
     is_short = data.short_form is not None
     if config.root is None and corpora.get(config.name).home is None:
         title = "the corpus" if is_short else f"corpus {config.called}"
@@ -103,10 +100,7 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
 
 
 def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]:
-    """Write ``alias`` to the column ``corpus`` of each trial, and ``prefix`` before its id.
-
-    Without a prefix, the column of a trial that has one is kept.
-    """
+    """Without ``prefix``, a trial that has the column ``corpus`` keeps it."""
     renamed = []
     for trial in trials:
         extra = trial.extra
@@ -118,9 +112,9 @@ def _with_alias(trials: Sequence[Trial], alias: str, prefix: str) -> list[Trial]
 
 
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
-    """Raise :class:`InputError` if all development trials of a corpus are training trials too.
+    """Raise :class:`InputError` if all development trials of a corpus are training trials.
 
-    Development trials of a class without training trials are ignored.
+    Trials of a class without training trials are ignored.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     class_words = "" if len(classes) == 2 else "bona fide "

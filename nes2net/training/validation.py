@@ -41,8 +41,8 @@ _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
     """List the names of the passes over the development set.
 
-    The pass ``wo_aug`` is without augmentation. If the recipe augments validation with RawBoost,
-    there is also the pass ``w_aug``.
+    ``wo_aug`` is without augmentation; ``w_aug`` is added if the recipe augments validation with
+    RawBoost.
 
     >>> passes(AugmentConfig(algo=4), ValidationConfig())
     ('w_aug', 'wo_aug')
@@ -58,9 +58,8 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
     """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
     ``validation.epochs: around_minima`` is the rule of CtrSVDD. With T = ``t_max``, the learning
-    rate follows a cosine that has its minima in the epochs T, 3T, 5T and so on. The rule validates
-    epoch 1 and, from epoch 2T + 2 on, each minimum and the epochs directly before and after a
-    minimum.
+    rate has its minima in the epochs T, 3T, 5T and so on. The rule validates epoch 1 and, from
+    epoch 2T + 2 on, each minimum and the epochs directly before and after it.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -78,10 +77,9 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """The result of a group of ``train.batch_size`` utterances, for which the loss is computed, on the CPU.
+    """The result of ``train.batch_size`` utterances, whose loss is computed together, on the CPU.
 
-    A result without utterances has the ``errors`` and ``lost`` files of a batch, which
-    :class:`nes2net.training.dataset.Batch` explains.
+    ``errors`` and ``lost`` are as in :class:`nes2net.training.dataset.Batch`.
     """
 
     #: index of the group in the development set, over all processes
@@ -99,19 +97,15 @@ class _BatchResult(NamedTuple):
 class Validator:
     """Measures a detector on the development set.
 
-    Each of n processes computes every n-th batch, and all processes get the values of the whole
-    set.
+    Each of n processes computes every n-th batch, and all get the values of the whole set.
 
     Args:
-        objective: computes loss and outputs of a batch, and the figures of all batches.
-        loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
-            the set (:class:`nes2net.training.sampling.EpochBatches`).
-        monitor: reports the files that failed.
-        recipe: gives mode, precision and sizes, and ``seed`` for the bootstrap and for dropout in
-            train mode. In ``train`` mode, dropout is on, and batch normalisation updates its
-            running statistics on development data.
-        task: the task (:mod:`nes2net.training.tasks.task`), which declares measures; None for no
-            check of the figures.
+        loaders: name of a pass (:func:`passes`) → loader of this process's batches
+            (:class:`nes2net.training.sampling.EpochBatches`).
+        recipe: gives mode, precision, sizes, and ``seed`` for the bootstrap and dropout. In
+            ``train`` mode, dropout is on, and batch normalisation updates its statistics on
+            development data.
+        task: declares the measures; None skips the check of the figures.
 
     Raises:
         InputError: if several processes are to validate in train mode, or if the device does not
@@ -153,14 +147,10 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure the loss and the figures of each pass over the development set.
 
-        :meth:`nes2net.training.objective.Objective.figures` computes the figures.
-
-        The detector is in eval mode, unless ``mode`` is ``train``.
-
-        The loss is computed as published, with any number of processes and of utterances computed
-        at once: Σ(group loss × group size)/N, summed in float64, over groups of
-        ``train.batch_size`` utterances. The loss of a group is a weighted mean. Deviation 19: the
-        published code printed half of this loss for the pass without augmentation.
+        The loss is computed as published, whatever is computed at once: Σ(group loss × group
+        size)/N, summed in float64, over groups of ``train.batch_size`` utterances, where a group's
+        loss is a weighted mean. Deviation 19: the published code printed half of this loss without
+        augmentation.
 
         Returns:
             The values of the epoch, by their keys in the history.
@@ -255,10 +245,7 @@ class Validator:
         return batch_part._replace(carried=carried).to(self.accelerator.device)
 
     def _check_finite(self, loss: float, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> None:
-        """Raise :class:`InputError` if ``loss`` or an output is not finite.
-
-        The first batch that is at fault is read again, to find the part of another package at fault.
-        """
+        """The first batch at fault is read again, to find the part of another package at fault."""
         faults = []
         for result in results:
             numbers = [np.array(result.loss), *result.outputs.values()]
@@ -277,17 +264,6 @@ class Validator:
     def _loss_and_figures(
         self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int
     ) -> dict[str, float]:
-        """Compute the loss and the figures of the pass ``name`` from the results of all batches.
-
-        Args:
-            dataset: the development set; the results hold the indices of the trials whose files
-                could be used.
-            epoch: number of the epoch, for the message.
-
-        Raises:
-            InputError: if no file can be used, if a value is not finite, or as
-                :meth:`nes2net.training.objective.Objective.figures`.
-        """
         trials = dataset.trials
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):

@@ -18,31 +18,27 @@ from nes2net.training.registry import losses
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
-    """Find the class of a loss by its name in a recipe, and check the options of the loss.
+    """Find a loss by its name, and check its options.
 
     Args:
-        loss: one of ``nes2net.training.registry.losses.names()``, or a mapping of ``name`` and options.
+        loss: a name in ``nes2net.training.registry.losses``, or a mapping of ``name`` and options.
         key: the key of the recipe that names the loss.
 
     Returns:
-        The class, and the options that the recipe gives.
+        The class, and the options given.
 
     Raises:
-        InputError: if a name or option is unknown, or if an option is out of range.
+        InputError: if a name or option is unknown, or an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=losses.given, owner=f"`{key}`")
     return losses.checked_factory(name, options), options
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss for ``backend``. The loss compares logits, or embeddings and the vectors of the head.
-
-    Args:
-        loss, key: as for :func:`checked_loss`.
+    """Build a loss of logits, or of embeddings and the vectors of the head of ``backend``.
 
     Raises:
-        InputError: as :func:`checked_loss`, or if the back-end does not have the head that the loss
-            needs.
+        InputError: as :func:`checked_loss`, or if the back-end lacks the head that the loss needs.
     """
     kind, options = checked_loss(loss, key)
     name, _ = name_and_options({"loss": loss}, "loss")
@@ -66,13 +62,9 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
-    """Return the settings ``model`` with the head that ``loss`` needs in the back-end.
+    """Return ``model`` with the head that ``loss`` needs in the back-end, and with the head's options.
 
-    The head also gets the options that follow from the options of the loss, such as the scale. If
-    ``model`` names a different head, or if ``loss`` needs no head, ``model`` is returned unchanged.
-
-    Args:
-        num_classes: number of classes of the detector.
+    ``model`` is unchanged if it names another head, or if ``loss`` needs none.
 
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}

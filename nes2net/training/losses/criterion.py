@@ -24,15 +24,13 @@ ClassWeights = Annotated[
 class Criterion(nn.Module):
     """A loss that is the quotient of two sums over the batch.
 
-    A batch may be computed in parts: numerators and denominators of the parts are summed before the
-    division, which gives the loss of the whole batch. The denominator is known before any forward
-    pass.
+    A batch may be computed in parts: their numerators and denominators are summed before the
+    division. The denominators are known before any forward pass.
 
-    Each loss is a subclass that is registered by name (docs/extending.md). A recipe sets the
-    arguments of the constructor as options. Only ``head``, ``feature_dim`` and ``num_classes`` are
-    determined by the back-end. If :attr:`needs_head` names a head, ``head`` is the last layer of
-    the back-end, and ``feature_dim`` is the size of an embedding. ``num_classes`` is the number of
-    classes; a loss whose constructor lacks this argument has 2 classes.
+    Subclasses are registered by name (docs/extending.md). A recipe sets the arguments of the
+    constructor as options; the back-end gives ``head``, ``feature_dim`` and ``num_classes``. If
+    :attr:`needs_head` names a head, ``head`` is the last layer of the back-end, and ``feature_dim``
+    is the size of an embedding. A loss without the argument ``num_classes`` has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -55,13 +53,13 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options of the head that follow from ``options`` of the loss, such as the scale; by default none."""
+        """Return options of the head that follow from ``options`` of the loss, such as the scale."""
         return {}
 
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute the loss of a batch: numerator over denominator of :meth:`parts`."""
+        """Compute numerator over denominator of :meth:`parts`."""
         numerator, denominator = self.parts(outputs, targets, step, durations)
         return numerator / denominator
 
@@ -72,13 +70,12 @@ class Criterion(nn.Module):
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each
-                class in a mixed sample. If all shares of a sample (an utterance or a frame) are 0,
-                a loss of logits ignores the sample.
-            step: number of the optimisation step, from 0, for a margin that changes during training;
-                None for the final margin.
-            durations: durations of the utterances in seconds, (B,), for a margin that depends on
-                them.
+            targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the shares of the
+                classes in a mixed sample. A loss of logits ignores an utterance or frame whose
+                shares are all 0.
+            step: optimisation step from 0, for a margin that changes in training; None for the
+                final one.
+            durations: (B,) in seconds, for a margin that depends on them.
 
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
@@ -91,7 +88,7 @@ class Criterion(nn.Module):
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
     def check_logits(self, number: int) -> None:
-        """Raise :class:`InputError` if a back-end with this ``number`` of logits does not fit the loss."""
+        """Raise :class:`InputError` if the loss does not take this ``number`` of logits."""
         needed = self.num_logits or self.num_classes
         if number != needed:
             raise InputError(
@@ -99,35 +96,24 @@ class Criterion(nn.Module):
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from ``outputs``.
-
-        The base class returns ``outputs``, which are logits already. A loss of embeddings overrides
-        this method.
-        """
+        """Compute the logits from ``outputs``; a loss of embeddings overrides this method."""
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Compute the denominator in float64: the weight of a batch with these ``targets``.
-
-        Args:
-            targets: as for :meth:`parts`.
-        """
+        """Compute the denominator in float64: the weight of a batch with these ``targets``."""
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials that the loss uses, given their classes ``targets`` (B,); by default, count all."""
+        """Count the trials that the loss uses, given their classes ``targets`` (B,)."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the numerator, with the arguments of :meth:`parts`; ``outputs`` are at least float32."""
+        """Compute the numerator; ``outputs`` are at least float32."""
         raise NotImplementedError
 
 
 def count_samples(targets: Tensor) -> Tensor:
-    """Count the samples that a loss of logits uses. Such a loss ignores a sample whose shares are all 0.
-
-    The count is a tensor, so that the CPU does not wait for the device.
-    """
+    """Count the samples with a share above 0, as a tensor, so that the CPU does not wait for the device."""
     if targets.ndim == 1:
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
@@ -159,7 +145,6 @@ class ClassWeighted(Criterion):
         self.register_buffer("weight", self.class_weights.clone(), persistent=False)  # moves to the device of the loss
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Sum the class weights of all samples."""
         weight = self.weight
         if targets.device.type == "cpu":  # a copy from the device would wait for the device
             weight = self.class_weights
@@ -171,10 +156,9 @@ class MeanOfSamples(Criterion):
     """A loss whose denominator is the number of samples."""
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Count the samples."""
         return count_samples(targets)
 
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
-    """Convert class numbers (B,) to shares B×K of the classes in the samples; shares B×K are returned unchanged."""
+    """Convert class numbers (B,) to shares B×K; shares are returned unchanged."""
     return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets

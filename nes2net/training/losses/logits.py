@@ -23,11 +23,9 @@ Smoothing = Probability
 class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    In this formula, ℓ is the cross-entropy of a sample, and w_y is the weight of its class y. The
-    label of a mixed sample i is a distribution q_i over the classes. With the posteriors p_ic of
-    the classes c, the loss is then Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic. If each sample
-    has a single class, the two formulas agree. (For mixed labels, PyTorch divides by the batch size
-    instead.)
+    ℓ is the cross-entropy of a sample, and w_y is the weight of its class y. For a mixed sample i
+    with the shares q_ic and posteriors p_ic of the classes c, the loss is Σ_i Σ_c w_c·q_ic·(−log
+    p_ic) / Σ_i Σ_c w_c·q_ic; PyTorch divides by the batch size instead.
 
     Args:
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
@@ -62,11 +60,10 @@ class WeightedCrossEntropy(ClassWeighted):
         self.label_smoothing = label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
         return super().weight_of(targets) if self.normalize else count_samples(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""
+        """Sum the weighted cross-entropies of the logits B×K."""
         weight = self.weight.to(outputs, non_blocking=True)
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
@@ -82,10 +79,9 @@ class WeightedCrossEntropy(ClassWeighted):
 class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    This is the loss of the CtrSVDD recipe. Like the published code, this loss differs in three
-    points from the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α
-    is the same for both classes, so that α only scales the loss. e^−ℓ stands for the probability of
-    the true class. Targets are smoothed.
+    This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
+    the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017): α is the same
+    for both classes, e^−ℓ stands for the probability of the true class, and targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.
@@ -111,7 +107,7 @@ class BinaryFocal(MeanOfSamples):
         self.label_smoothing = label_smoothing
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the focal losses of the logits ``outputs`` B×1."""
+        """Sum the focal losses of the logits B×1."""
         bonafide = targets if targets.ndim == 1 else targets[:, 1]
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2

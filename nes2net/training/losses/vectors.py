@@ -1,7 +1,7 @@
 """Losses that compare embeddings with the vectors of a head.
 
-In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; ``AdditiveMarginSoftmax`` and
-``AdditiveAngularMarginSoftmax``; ``P2SGrad`` and ``CosineError``; ``Prototypes``.
+In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; softmax with additive margins;
+``P2SGrad`` and ``CosineError``; ``Prototypes``.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class AngularSoftmax(ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
     The logits of an embedding x are |x|·cos θ_j, where θ_j is the angle between x and the direction
-    of class j. In the loss, the target's class, at the angle θ, has the logit |x|·(λ·cos θ +
-    ψ(θ))/(1 + λ) with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0,
-    π]. In training λ falls, so that the margin grows: λ = max(``lambda_min``, ``lambda_max``/(1 +
-    ``lambda_decay``·step)). Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. For a
-    mixed label, the loss of each class is weighted by the share of the class.
+    of class j. In the loss, the target's class has the logit |x|·(λ·cos θ + ψ(θ))/(1 + λ) with ψ(θ)
+    = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. The margin grows in
+    training: λ = max(``lambda_min``, ``lambda_max``/(1 + ``lambda_decay``·step)). Cross-entropy is
+    averaged as in :class:`WeightedCrossEntropy`; for a mixed label, the losses are weighted by the
+    shares of the classes.
 
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E for n classes.
@@ -90,7 +90,7 @@ class AngularSoftmax(ClassWeighted):
         self.lambda_decay = lambda_decay
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the weighted cross-entropies of the embeddings ``outputs`` B×E, with the margin of ``step``."""
+        """Sum the weighted cross-entropies of the embeddings B×E, with the margin of ``step``."""
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
@@ -109,17 +109,16 @@ class AngularSoftmax(ClassWeighted):
         return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits |x|·cos θ, without the margin."""
+        """Compute |x|·cos θ, without the margin."""
         return self.head(outputs)
 
     def lambda_at(self, step: int | None) -> float:
-        """Compute λ at ``step``; in validation, ``step`` is None and λ has its last value."""
+        """Compute λ at ``step``; None, in validation, gives the last λ."""
         if step is None:
             return self.lambda_min
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from ``cosine``, cos θ, by the formula in the docstring of the class."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
@@ -130,25 +129,16 @@ class AngularSoftmax(ClassWeighted):
 
 
 class _MeanOverClasses(MeanOfSamples):
-    """A loss of embeddings, averaged over samples: Σ_c q_c·ℓ_c, with the share q_c of class c and the loss ℓ_c.
-
-    ℓ_c is the loss if c is taken as the class of the sample. A subclass computes the losses ℓ_c in
-    :meth:`_losses_by_class`.
-    """
+    """A loss Σ_c q_c·ℓ_c of embeddings, averaged over samples, with the share q_c of class c."""
 
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum Σ_c q_c·ℓ_c over the embeddings ``outputs`` B×E."""
         losses = self._losses_by_class(outputs, step, durations)
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; in column c, c is taken as the class of every sample.
-
-        Args:
-            embeddings, step, durations: as for :meth:`parts`.
-        """
+        """Compute the losses B×K; in column c, c is taken as the class of every sample."""
         raise NotImplementedError
 
 
@@ -156,8 +146,8 @@ class OneClassSoftmax(_MeanOverClasses):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
-    The embeddings of bona fide speech gather around the vector, whatever the kinds of spoof (IEEE
-    SPL 2021, arXiv 2010.13995).
+    Embeddings of bona fide speech gather around the vector, whatever the kinds of spoof (IEEE SPL
+    2021, arXiv 2010.13995).
 
     Args:
         feature_dim: size of an embedding.
@@ -191,21 +181,17 @@ class OneClassSoftmax(_MeanOverClasses):
         self.spoof_margin = spoof_margin
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits −s and s of spoof and bona fide, without the margins."""
+        """Compute the logits −s and s of spoof and bona fide, without margins."""
         bonafide = self._cosine(outputs, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×2 for spoof and bona fide."""
         cosine = self._cosine(embeddings, self.center)  # B×1
         return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
 
 
 class _CosineLoss(_MeanOverClasses):
-    """A loss of the cosines between an embedding and the vectors of a cosine head, which has a vector for each class.
-
-    Logits and scores are computed without the margin of the loss.
-    """
+    """A loss of the cosines between an embedding and a vector for each class; scores have no margin."""
 
     needs_head = "cosine"
 
@@ -217,16 +203,16 @@ class _CosineLoss(_MeanOverClasses):
         self.scale = scale
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits B×K, scaled cosines without the margin."""
+        """Compute the scaled cosines B×K, without the margin."""
         return self.logit_scale * cosines(outputs, self.centers)
 
 
 class AdditiveMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
-    [target] is 1 for the target's class and 0 for all other classes (F. Wang et al., "Additive
-    margin softmax for face verification", IEEE SPL 2018). A margin by duration is larger for a
-    longer utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024, arXiv 2309.08279).
+    [target] is 1 for the target's class, otherwise 0 (F. Wang et al., "Additive margin softmax for
+    face verification", IEEE SPL 2018). A margin by duration is slope·seconds + intercept (Zhang et
+    al., ICASSP 2024, arXiv 2309.08279).
 
     Args:
         feature_dim: size of an embedding.
@@ -262,17 +248,15 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
         self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
     ) -> Tensor:
-        """Compute the loss of a batch, with ``durations`` (B,) in seconds for a margin by duration."""
+        """Compute the loss, with ``durations`` (B,) in seconds for a margin by duration."""
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; raise InputError if a margin by duration lacks the ``durations`` (B,)."""
         margin: Any = self.margin
         if not isinstance(margin, (int, float)):
             if durations is None:
@@ -289,15 +273,12 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Compute a cross-entropy with an additive margin for each sample and class, B×n.
-
-    In column c, c is taken as the class of every sample.
+    """Compute a cross-entropy with an additive margin, B×n; in column c, c is every sample's class.
 
     Args:
-        cosine: B×n, cosines of the embeddings to the vector of each class.
+        cosine: B×n, cosines to the vector of each class.
         scale: factor of the cosines.
-        margin: number subtracted from the cosine to the target's class, or a tensor B×1 or B×n of
-            such numbers.
+        margin: subtracted from the cosine to the target's class; a number, or a tensor B×1 or B×n.
     """
     if isinstance(margin, Tensor):
         margin = margin.to(cosine)
@@ -308,10 +289,9 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 
 
 def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
-    """Compute cos(θ + ``margin``) from ``cosine``, cos θ. If θ > π − ``margin``, compute cos θ − margin·sin margin.
+    """Compute cos(θ + margin) from ``cosine``, or cos θ − margin·sin margin if θ > π − margin.
 
-    The second formula keeps falling as θ grows, whereas cos(θ + ``margin``) rises again for θ > π −
-    ``margin``. The computation avoids the arc cosine, whose slope is infinite at ±1.
+    The second formula keeps falling as θ grows. The arc cosine would have an infinite slope at ±1.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
@@ -322,10 +302,9 @@ def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
 class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
-    [target] is 1 for the target's class and 0 for all other classes (Deng et al., "ArcFace:
-    Additive angular margin loss for deep face recognition", CVPR 2019). If θ > π − margin, the
-    logit of the target's class is scale·(cos θ − margin·sin margin). This logit therefore falls
-    over the whole range of θ. Scores have no margin: logits are scale·cos θ.
+    [target] is 1 for the target's class, otherwise 0 (Deng et al., "ArcFace: Additive angular
+    margin loss for deep face recognition", CVPR 2019). If θ > π − margin, its logit is scale·(cos θ
+    − margin·sin margin), which also falls with θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
@@ -357,17 +336,15 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
-        """Compute the margin at an optimisation ``step``; in validation, ``step`` is None for the final margin."""
+        """Compute the margin at ``step``; None, in validation, gives the final margin."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
         cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)
@@ -377,8 +354,8 @@ class P2SGrad(_MeanOverClasses):
     """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
-    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). For a mixed label, the shares
-    of the classes replace the one-hot vector.
+    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label has shares
+    instead of the one-hot vector.
 
     Args:
         feature_dim: size of an embedding.
@@ -395,11 +372,10 @@ class P2SGrad(_MeanOverClasses):
         self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the cosines B×K to the vector of each class, which are the logits."""
+        """Compute the cosines B×K to the vector of each class."""
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the squared errors of the cosines; average them over classes, and sum over samples."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -418,7 +394,7 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the squared errors of the logits ``outputs`` B×K; average them over classes, and sum over samples."""
+        """Sum over samples the squared errors of the logits B×K, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
@@ -428,13 +404,11 @@ class Prototypes(_MeanOverClasses):
     """Cross-entropy over the cosine to the nearest prototype of each class, with an angular margin.
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-    augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
-    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
-    added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
-    are added to the mean over samples; each penalty is a mean of max(0, cos). The first penalty is
-    the mean over all pairs of spoof prototypes; this penalty keeps the spoof prototypes apart. The
-    second penalty is the mean over all pairs of a spoof prototype and a bona fide prototype. The
-    formulas and weights of the penalties are assumptions, and so are γ and the margin.
+    augmentation", ICASSP 2025 (arXiv 2501.14240). The probabilities are a softmax over γ·cos θ_c,
+    with the angle θ_c to the nearest prototype of class c, plus the margin for the target's class
+    (as in ArcFace, Deng et al., CVPR 2019). Two penalties, means of max(0, cos), are added to the
+    mean over samples: over all pairs of spoof prototypes, and of a spoof and a bona fide prototype.
+    Their formulas and weights, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.
@@ -473,34 +447,25 @@ class Prototypes(_MeanOverClasses):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the scale of the loss, which the head gets as its option."""
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits B×2: scaled cosines to the nearest prototype of spoof and of bona fide."""
+        """Compute the logits B×2: scaled cosines to the nearest prototype of spoof and bona fide."""
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        """Compute the weighted sum of the two penalties on the prototypes."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
         num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the losses of the embeddings ``outputs`` B×E, and add the penalties once for each sample."""
+        """Sum the losses of the embeddings B×E, and add the penalties once for each sample."""
         # The numerator is later divided by the number of samples of the whole batch, so each sample adds the penalty.
         numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×2 with the angular margin.
-
-        In column 0, every sample is taken as spoof; in column 1, every sample is taken as bona
-        fide.
-
-        ``step`` and ``durations`` have no effect.
-        """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
         cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # how far the margin lowers a cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)

@@ -1,7 +1,7 @@
 """The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
 
-In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The end of the file
-converts between ``data.corpora`` and its short form.
+``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The end of the file converts between
+``data.corpora`` and its short form.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ class CorpusConfig(Section):
         return self.alias
 
     def split(self, part: SetName) -> str:
-        """Return the name of the corpus's split for ``part``; the caller has checked that the corpus has this part."""
+        """Return the corpus's split for ``part``, which the caller has checked to exist."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
 
 
 def alias_of(name: str) -> str:
-    """Make the alias of a corpus without an alias in the recipe: the last part of the corpus's ``name``.
+    """Make the default alias of a corpus: the last part of its ``name``.
 
     >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
     ('asvspoof2019_la', 'CodecFake')
@@ -209,7 +209,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the short form to `corpora`, the only form that other code reads; refuse both forms together."""
+        """`corpora` is the only form that other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -265,25 +265,23 @@ class DataConfig(Section):
 
     @property
     def weighted(self) -> bool:
-        """Whether the run trains on several corpora of which at least one has a weight."""
+        """Whether the run trains on several corpora, some with a weight."""
         return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property
     def balanced(self) -> bool:
-        """Whether an epoch draws utterances by shares, limits or a given number, instead of each utterance once."""
+        """Whether an epoch draws by shares, limits or a given number, instead of each utterance once."""
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: SetName) -> list[CorpusConfig]:
-        """List the corpora for training, if ``part`` is ``train``, or for validation, if ``part`` is ``dev``."""
+        """List the corpora of ``part``, which is ``train`` or ``dev``."""
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
     def short_form(self) -> dict[str, Any] | None:
-        """The keys of the short form that mean the same as `corpora`.
+        """The keys of the short form that mean the same as `corpora`; None if it cannot express them.
 
-        The short form is for a single corpus, or for one training corpus and one validation corpus.
-
-        The result is None if the short form cannot express `corpora`.
+        It has one training corpus and at most one other validation corpus.
         """
         train = self.corpora[0]
         dev = self.corpora[-1]
@@ -298,22 +296,18 @@ class DataConfig(Section):
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """Convert the section to plain data for people to read, in the short form if it can express `corpora`."""
+        """Convert the section to plain data for people, in the short form if possible."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]
         return {**(short or {}), **values}
 
     def prefix_of(self, corpus: CorpusConfig, part: SetName) -> str:
-        """Return the beginning of the ids of a corpus's trials: its alias, if ``part`` has several corpora."""
+        """Return the beginning of trial ids: the alias, if ``part`` has several corpora."""
         return f"{corpus.called}:" if len(self.parts(part)) > 1 else ""
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """Find the full name that ``key`` of ``corpus`` has in this recipe, such as `data.root`.
-
-        In the short form, a key of the validation corpus has a name such as `data.dev_root`.
-        Without the short form, the name is `data.corpora.ALIAS.root`.
-        """
+        """Find the full name of ``key``: `data.root`, `data.dev_root` or `data.corpora.ALIAS.root`."""
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM

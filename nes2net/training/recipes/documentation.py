@@ -1,6 +1,6 @@
 """Document the keys of a recipe, for ``nes2net info recipe``, for editors (JSON schema) and for the site.
 
-``python -m nes2net.training.recipes.documentation`` writes the schema anew.
+``python -m nes2net.training.recipes.documentation`` writes the schema again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 @dataclass(frozen=True)
 class Key:
-    """A key of a recipe, with the facts that its documentation states."""
+    """A key of a recipe, with the facts of its documentation."""
 
     #: full name, such as ``train.lr``
     name: str
@@ -46,22 +46,18 @@ class Key:
 
     @property
     def default(self) -> str:
-        """The default as JSON; for a key without a default, words that say that the key is needed."""
+        """The default as JSON, or words that say that the key is needed."""
         if "default" not in self.schema:
             return "none, it is needed"
         return json.dumps(self.schema["default"], ensure_ascii=False)
 
     @property
     def source(self) -> str:
-        """The source of the key: a paper, or a flag of a published program."""
         return self.schema.get("source", "toolkit")
 
     @property
     def used_with(self) -> str | None:
-        """The setting without which this key has no effect, such as "train.schedule=step".
-
-        None if the key needs no other setting.
-        """
+        """The setting that this key needs to have an effect, such as "train.schedule=step"; else None."""
         if "usedWith" not in self.schema:
             return None
         section = self.name.rpartition(".")[0]
@@ -69,13 +65,13 @@ class Key:
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
-    """List the keys of the section ``kind``. For :class:`Recipe`, list the keys that are in no section."""
+    """List the keys of the section ``kind``; of :class:`Recipe`, those in no section."""
     properties = kind.model_json_schema()["properties"]
     return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
 
 
 def all_keys() -> list[Key]:
-    """List all keys of a recipe: first the keys outside of sections, then the keys of each section."""
+    """List all keys of a recipe, those outside of sections first."""
 
     return [*keys_of(Recipe), *chain.from_iterable(map(_keys_with_items, SECTIONS.values()))]
 
@@ -104,7 +100,7 @@ def describe(name: str | None = None) -> str:
 
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
-    """Collect the same facts as :func:`describe`, but as plain data, for ``nes2net info recipe --json``."""
+    """Collect the facts of :func:`describe` as plain data (``--json``)."""
     facts = []
     for key in find_keys(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
@@ -134,7 +130,7 @@ def _two_lines(key: Key) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """Make the JSON schema with which editors check and complete the file of a recipe."""
+    """Make the JSON schema with which editors check and complete a recipe."""
     properties = _schemas_of_keys(Recipe)
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
@@ -151,11 +147,6 @@ def json_schema() -> dict[str, Any]:
 
 
 def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
-    """Make the JSON schema of a mapping that allows only the keys in ``properties``.
-
-    Args:
-        properties: key → its JSON schema.
-    """
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -168,10 +159,7 @@ def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
 
 
 def _schema_for_editors(facts: dict[str, Any]) -> dict[str, Any]:
-    """Reduce ``facts``, the JSON schema of a key, to what editors need.
-
-    A text key also accepts numbers and booleans, because YAML reads ``date: 0520`` as a number.
-    """
+    """A text key also accepts numbers and booleans: YAML reads ``date: 0520`` as a number."""
     plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
     if "$ref" in plain.get("items", {}):  # a list of mappings
         kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))

@@ -35,17 +35,15 @@ class RecipeNotes(Section):
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    The key ``base`` of a recipe names its base: a packaged recipe, or a file beside the recipe, which
-    must not have a base itself. The keys that the recipe leaves out are taken from the base. Sections
-    are merged key by key; the parts of the model (front-end, aggregation and back-end) are replaced
-    as a whole. A run is named after the parts of its model (:func:`named_after_model`) in two cases:
-    if overrides change a part but not ``name``, or if a recipe changes a part of its base but states
-    neither ``name`` nor ``comment``. The keys ``about`` and ``sources`` (:class:`RecipeNotes`) change
-    nothing.
+    Missing keys are taken from ``base``: a packaged recipe, or a file beside the recipe, itself
+    without a base. Sections are merged key by key; front-end, aggregation and back-end are replaced
+    as a whole. The parts name a run (:func:`named_after_model`) if overrides change a part but not
+    ``name``, or if a recipe changes a part of its base but has neither ``name`` nor ``comment``.
+    ``about`` and ``sources`` (:class:`RecipeNotes`) change nothing.
 
     Raises:
-        InputError: if the recipe does not exist, or if its text or an override is wrong. For an
-            unknown key or name, the message suggests the most similar key or name.
+        InputError: if the recipe does not exist, or if its text or an override is wrong. The
+            message suggests the most similar key or name.
     """
     overrides = list(overrides)
     values, _ = _read_with_base(_path_of(recipe))
@@ -54,7 +52,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def recipe_notes(recipe: str | Path) -> RecipeNotes:
-    """Read what a recipe says about itself; the sources of the values that it takes from its base are included.
+    """Read the notes of a recipe, with the sources of values that it takes from its base.
 
     Raises:
         InputError: as for :func:`load_recipe`.
@@ -108,10 +106,10 @@ def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
-    """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
+    """Return ``after``, named after the parts of its model if they differ from those of ``before``.
 
-    The new name is made of the names of the parts. A name or comment that ``after`` inherits from
-    ``before`` describes another system: the name is replaced, and the comment is removed.
+    An inherited name or comment describes another system: the name is replaced, the comment
+    removed.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.
@@ -130,11 +128,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """Find the names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
-
-    If the values are wrong, the names are meaningless; the later check of the recipe reports the
-    error.
-    """
+    """The values are not checked yet; names of wrong values are meaningless."""
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
         return [""] * len(DEFAULT_MODEL)
@@ -162,27 +156,26 @@ def _read_file(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply ``overrides``, texts such as ``train.lr=1e-6``, to a recipe's ``values``; return the changed values.
+    """Apply ``overrides``, such as ``train.lr=1e-6``, to a recipe's ``values``; return the changed values.
 
-    The value in an override is YAML, unless its key takes text.
+    The value is YAML, unless its key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
-    An override may set an option of a part of the recipe, for example of the loss. If the recipe
-    does not choose this part, the default part gets the option.
+    If the recipe does not choose a part, such as the loss, the default part gets the option.
 
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
-    If an override gives a part another name, the options in ``values`` for the old part are
-    removed. Options in other overrides apply to the new part.
+    If an override gives a part another name, the options of the old part are removed; those in
+    other overrides apply to the new part.
 
     >>> apply_overrides({"train": {"loss": {"name": "oc_softmax", "scale": 15}}}, ["train.loss.name=am_softmax"])
     {'train': {'loss': {'name': 'am_softmax'}}}
 
-    A corpus of ``data.corpora`` is named by its alias or, without an alias, by its name. A wrong
-    override raises :class:`InputError`.
+    A corpus of ``data.corpora`` is named by its alias or its name. A wrong override raises
+    :class:`InputError`.
 
     >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
     {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}
@@ -222,13 +215,6 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
 
 def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
-    """Remove the options of a part from ``values`` if an override gives this part another name; return the result.
-
-    Args:
-        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. If ``values`` does
-            not name this part, its options are kept.
-        name: the value of the override, which is the new name of the part.
-    """
     section, *further_keys = keys
     child = values.get(section)
     if not further_keys or not isinstance(child, dict):

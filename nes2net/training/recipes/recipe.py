@@ -1,4 +1,4 @@
-"""The recipe: everything that determines a training run, with checks for settings that exclude each other."""
+"""The recipe: all that determines a training run, with checks for settings that exclude each other."""
 
 from __future__ import annotations
 
@@ -117,18 +117,17 @@ class Recipe(Section):
         return self
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the recipe to plain data, in the order of its keys."""
+        """Convert to plain data, in the order of the keys."""
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """Convert the recipe to plain data for people to read, with the short form of `data` if that is possible."""
+        """Convert to plain data for people, with the short form of `data` if possible."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but names no folder of noise.
 
-        The constructor does not check the folders of noise, because a packaged recipe cannot name
-        folders of the user's machine.
+        The constructor cannot check this: a packaged recipe names no folders of the user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -140,10 +139,10 @@ class Recipe(Section):
 
     @property
     def tag(self) -> str:
-        """The name of the run folder, made of the main settings.
+        """The name of the run folder, in the form of the published names.
 
-        The name has the form of the published names, with one exception: it always contains the
-        seed. Published names of runs with RawBoost's algorithms 10 and 11 lack the seed.
+        It always contains the seed, which published names with RawBoost's algorithms 10 and 11
+        lack.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -159,7 +158,7 @@ class Recipe(Section):
 
     @property
     def validation_batch_size(self) -> int:
-        """Number of utterances that validation computes at once."""
+        """Utterances that validation computes at once."""
         return self.validation.batch_size or self.train.batch_size
 
 
@@ -174,7 +173,7 @@ ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """Check ``values``, and build a :class:`Recipe` from them.
+    """Check ``values``, and build a :class:`Recipe`.
 
     Raises:
         InputError: if ``values`` is not a mapping; also as for :class:`Section`.
@@ -185,7 +184,7 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested mappings to one mapping with dotted keys, such as ``train.lr``, that begin with ``prefix``.
+    """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

@@ -1,4 +1,4 @@
-"""The base class of the sections of a recipe: types of keys, and messages about wrong keys and values."""
+"""The base class of the sections of a recipe: types of keys, and messages about errors."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from nes2net.lib.options import Takes, what_it_takes
 
 
 def _refuse_boolean(value: Any) -> Any:
-    """Return ``value`` unchanged; raise ValueError for true and false, which Python takes for numbers."""
+    """Raise ValueError for true and false, which Python takes for numbers."""
     if isinstance(value, bool):
         raise ValueError("true and false are not numbers")
     return value
 
 
 def _as_text(value: Any) -> str:
-    """Convert a number to text; return text unchanged, even if it is not valid Unicode; otherwise raise ValueError."""
+    """Raise ValueError unless ``value`` is a number or text, which may be invalid Unicode."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -45,10 +45,6 @@ def _as_text(value: Any) -> str:
 
 
 def _checked_folder_name_part(text: str) -> str:
-    """Return ``text`` if it can stand in the name of a run folder; otherwise raise ValueError.
-
-    The name of a run folder contains such texts: ``name``, ``date`` and ``comment`` of a recipe.
-    """
     if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
@@ -61,7 +57,7 @@ def _checked_alias(text: str) -> str:
 
 
 def yaml_word(value: Any) -> str:
-    """Write a value as YAML does, for a message: true instead of Python's True, and null instead of None."""
+    """Write a value as YAML does, for a message: true, null."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -70,9 +66,7 @@ def yaml_word(value: Any) -> str:
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
-    """Raise :class:`InputError` with the message of the first rule whose condition holds.
-
-    A rule is a pair: a condition, and the message about the wrong setting.
+    """Raise :class:`InputError` with the message of the first rule (condition, message) that holds.
 
     >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
     Traceback (most recent call last):
@@ -84,7 +78,7 @@ def refuse(*rules: tuple[Any, str]) -> None:
 
 
 def text_keys(values: Any) -> Any:
-    """Convert an empty section (``train:`` alone) to a mapping without keys, and every key to text."""
+    """Convert an empty section (``train:``) to a mapping, and every key to text."""
     if values is None:
         return {}
     if isinstance(values, dict):
@@ -116,23 +110,22 @@ FolderPart = Annotated[
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a key: a paper and its section, or the flag of a published program."""
+    """The source of a key: a paper and its section, or a flag of a published program."""
 
     text: str
 
     @property
     def names(self) -> list[str]:
-        """The flags of programs in ``text``, without hyphens: "main.py --lr" contains the flag ``lr``."""
+        """The flags of programs in ``text``: "main.py --lr" contains ``lr``."""
         return re.findall(r"--([\w-]+)", self.text)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the source to the JSON schema of the key."""
         return {**handler(core), "source": self.text}
 
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """The names of a key in other programs; if a recipe has such a name, the error message suggests the key."""
+    """The names of a key in other programs, by which an error message suggests it."""
 
     names: tuple[str, ...]
 
@@ -157,11 +150,6 @@ class Section(BaseModel):
 
     @classmethod
     def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
-        """Make the message about wrong ``values``: about an unknown key if there is one, else about the first problem.
-
-        Args:
-            problems: the errors that pydantic found.
-        """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         # If a check of this package raised the error, its message is complete.
@@ -191,7 +179,6 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Section:
-        """Raise InputError if a condition of a key of this section, or of a section in it, is not met."""
         conditions: list[tuple[str, Condition]] = []
         values = {}
         defaults = {}
@@ -212,11 +199,10 @@ def _comparable(value: Any) -> Any:
 
 
 def meant_key(name: str) -> str:
-    """Suggest a key for the unknown key ``name``, as the end of a message; empty if no key is similar.
+    """Suggest a key for the unknown key ``name``, as the end of a message; empty if none is similar.
 
-    The last part of ``name`` is compared with the names of keys, their names in other programs, and
-    the flags in their sources. If ``name`` begins with the name of a section, keys of this section
-    are preferred.
+    Keys, their names in other programs, and flags in their sources are compared with the last part
+    of ``name``; keys of its section are preferred.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

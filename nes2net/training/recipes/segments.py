@@ -60,7 +60,7 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        """Refuse resolutions that occur twice or are not multiples of 10 ms."""
+        """Resolutions must differ, and be multiples of 10 ms."""
         refuse(
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),

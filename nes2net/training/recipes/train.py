@@ -228,6 +228,6 @@ class TrainConfig(Section):
         return self
 
     def of_layers(self) -> dict[str, bool]:
-        """List the settings that need transformer layers: name of the setting → whether the recipe sets it."""
+        """List the settings that need transformer layers: name → whether the recipe sets it."""
         names = ("adapt", "freeze_layers", "layer_decay")
         return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

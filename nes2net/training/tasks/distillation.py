@@ -38,10 +38,9 @@ _FREE_OPTIONS = re.compile(
 class EmbeddingDistance(Criterion):
     """Distance between the embeddings of student and teacher, for bona fide speech only.
 
-    The distance is 1 − cosine, or the mean squared difference. The distance is averaged over the
-    bona fide utterances of a batch, and over the levels that the back-end compares. The cosine is
-    better than the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of
-    the levels are an assumption.
+    The distance is averaged over the bona fide utterances of a batch, and over the levels that the
+    back-end compares. The cosine is better than the squared difference (Lu et al., ICASSP 2024,
+    arXiv 2309.08285). Equal weights of the levels are an assumption.
 
     Args:
         similarity: the last layer of the back-end, which divides embeddings into levels.
@@ -62,28 +61,23 @@ class EmbeddingDistance(Criterion):
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute the mean distance over the bona fide utterances of a batch; 0 if there are none."""
+        """Compute the mean distance over the bona fide utterances of a batch; 0 without any."""
         numerator, denominator = self.parts(outputs, targets, step, durations)
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Compute the denominator: the number of bona fide utterances of a batch.
-
-        A mixed utterance counts by its share of bona fide speech.
-        """
+        """Count the bona fide utterances; a mixed utterance counts by its share of bona fide speech."""
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
         return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials that the loss uses, which are the bona fide utterances."""
         return int(targets.sum())
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from the similarity of the embeddings of student and teacher."""
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the distances of the bona fide utterances; ``outputs`` B×E holds embeddings of teacher and student."""
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E: teacher and student."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -94,14 +88,14 @@ class EmbeddingDistance(Criterion):
 
 
 class DistillationObjective(Objective):
-    """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
+    """The objective with :class:`EmbeddingDistance`, for a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
         self.distance = distance  # set first, because the constructor of the base class calls make_criterion
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make the loss :class:`EmbeddingDistance`; raise InputError if the detector lacks a teacher or a student."""
+        """Make :class:`EmbeddingDistance`; raise InputError if teacher or student is missing."""
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(
@@ -114,7 +108,7 @@ class DistillationObjective(Objective):
 class Distillation(Task):
     """Training of a student that imitates a teacher on bona fide speech alone.
 
-    Validation reads both classes, but its loss counts bona fide utterances only. The detector has
+    Validation reads both classes, but its loss counts only bona fide utterances. The detector has
     the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
@@ -134,7 +128,6 @@ class Distillation(Task):
         student_init: Literal["teacher", "random"] = "teacher",
         distance: Literal["cosine", "mse"] = "cosine",
     ) -> None:
-        """Check that the recipe fits the task, and set :attr:`start` to the teacher's file."""
         super().__init__(recipe)
         train = recipe.train
         if teacher is not None and train.init_from is not None:
@@ -166,7 +159,6 @@ class Distillation(Task):
             )
 
     def reads(self, part: SetName) -> tuple[str, ...]:
-        """Choose the labels of the trials to read: bona fide alone for training, bona fide and spoof for validation."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -184,7 +176,6 @@ class Distillation(Task):
         return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:
-        """Load the teacher's weights into ``detector``, and also into the student with ``student_init: teacher``."""
         if self.teacher is not None:
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
@@ -192,18 +183,16 @@ class Distillation(Task):
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
-    The front-end and the back-end of ``detector`` each have a half for the teacher and a half for
-    the student. The provenance of ``detector`` then says that it started from the trained detector.
-    A ``detector`` without teacher and student stays as it is.
+    The provenance of ``detector`` then names this start. A ``detector`` without teacher and student
+    is not changed.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
-        student_too: also copy a weight to the student if the student's weight of the same name has
-            the same shape.
+        student_too: also copy each weight to the student's weight of the same name and shape.
 
     Raises:
-        InputError: if the trained detector does not exist, if it does not fit the recipe's teacher,
-            or if the student would be a copy of the teacher and have nothing to learn.
+        InputError: if the trained detector does not exist or does not fit the recipe's teacher, or
+            if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -233,12 +222,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
-
-    Returns:
-        Whether the student is now a copy of the teacher: the two have tensors of the same names and
-        shapes, and all tensors were copied.
-    """
+    """Copy tensors of the same name and shape; return whether ``student`` is now a copy of ``teacher``."""
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
     shared = {}
@@ -255,20 +239,12 @@ def _all_options(backend: Backend) -> dict[str, Any]:
 
 
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` for the first option that differs between the teacher in ``path`` and the recipe.
-
-    Options of ``_FREE_OPTIONS`` may differ.
-
-    Args:
-        section: the part of the recipe's model, such as ``frontend.teacher``, for the message.
-    """
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
 
 
 def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
-    """Raise :class:`InputError` if the option ``key`` differs between the teacher in ``path`` and the recipe."""
     # Some defaults are tuples, but a file stores them as lists.
     in_file, in_recipe = json.loads(json.dumps([teacher_value, recipe_value]))
     if in_file != in_recipe:

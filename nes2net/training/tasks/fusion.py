@@ -23,7 +23,7 @@ _SCORES = "scores"  # name of the tensor with the scores of other systems in an 
 
 
 class FusionObjective(Objective):
-    """The objective for a detector that computes logits from its features and from other systems' scores."""
+    """The objective of logits that depend on features and on other systems' scores."""
 
     def logits(self, features: Features, part: Part) -> Tensor:
         return self.detector.logits(features, part.carried[_SCORES])
@@ -38,17 +38,14 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The lowest and highest scores of the other systems, or ``"test"``: the result of :func:`score_ranges`.
-
-        The score files are read only once.
-        """
+        """The score ranges of the other systems, or ``"test"`` (:func:`score_ranges`)."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:
         return FusionObjective(detector, self.recipe)
 
     def trials(self, part: SetName) -> list[Trial]:
-        """List the trials of ``part``, each with the scores of other systems.
+        """List the trials of ``part`` with the scores of other systems.
 
         Raises:
             InputError: as :meth:`Task.trials`, or if a score is missing.
@@ -68,7 +65,6 @@ class Fusion(Task):
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and store the score ranges of the other systems in ``detector``."""
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 
@@ -76,8 +72,7 @@ class Fusion(Task):
 def score_ranges(data: DataConfig) -> Ranges:
     """Find the lowest and the highest training score of every system except the trained one.
 
-    In training, validation and later scoring, the scores of a system are normalised by this range.
-    With ``data.score_range: test``, each score file is instead normalised by its own range, and the
-    result is ``"test"``.
+    Training, validation and scoring normalise the scores of a system by this range. With
+    ``data.score_range: test``, each score file has its own range, and the result is ``"test"``.
     """
     return "test" if data.score_range == "test" else ranges_of(data.train_scores)

@@ -26,7 +26,7 @@ _MOST_ITERATIONS = 10_000  # largest number of iterations of L-BFGS
 
 
 class LogisticObjective(Objective):
-    """The objective with the loss of the utterance, for training the last layer only.
+    """The objective for training only the last layer.
 
     Raises:
         InputError: as :class:`Objective`, or if the last layer is not a linear layer with one or
@@ -53,11 +53,10 @@ class LogisticObjective(Objective):
 
 
 class LogisticTrainer(Trainer):
-    """A trainer that fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
+    """A :class:`Trainer` that fits the last layer in one epoch without steps.
 
-    The embeddings of the training set are computed as for scoring, in float32 and in eval mode, and
-    saved in the run folder. A run that is resumed after an interruption computes only the missing
-    embeddings.
+    Embeddings are computed in float32 and eval mode, and saved in the run folder, so that a resumed
+    run computes only the rest.
 
     Raises:
         InputError: if there are several processes.
@@ -69,7 +68,7 @@ class LogisticTrainer(Trainer):
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
 
     def fit(self) -> None:
-        """Embed the training set, and then train the only epoch; a signal may interrupt the embedding."""
+        """Embed the training set, and train the only epoch; a signal may interrupt the embedding."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
             detector = self.state.detector
             trials = self.loader.dataset.trials
@@ -94,10 +93,7 @@ class LogisticTrainer(Trainer):
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:
-        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped.
-
-        ``epoch`` is not used, because there is only one epoch.
-        """
+        """Fit the last layer to the embeddings, and save the run; a finished epoch is skipped."""
 
         progress = self.state.progress
         layer = self.state.detector.backend.last_layer
@@ -140,9 +136,9 @@ class Logistic(Task):
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
     """Fit a linear function of the embedding to the log odds of bona fide, by scikit-learn in float64.
 
-    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is standardised first, because L-BFGS
-    hardly converges without this step; w are the weights of the standardised dimensions. The
-    returned weight and bias apply to the original ``embeddings``.
+    L-BFGS minimises C·Σ log loss + ½|w|². It hardly converges unless each dimension is
+    standardised; w are the weights of standardised dimensions. The returned weight and bias apply
+    to the original ``embeddings``.
 
     Args:
         embeddings: N×E.

@@ -29,14 +29,13 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 class SegmentObjective(Objective):
     """The objective that adds losses of frames to the loss of the utterance: one for each resolution.
 
-    Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
-    logits and labels is cut to the length of the shorter. :meth:`ready` returns labels B×T by
-    resolution in ms, where a frame without a label has −1. The other methods get these labels as
-    the carried tensors.
+    Each loss is averaged over all labelled frames of a batch; as published, the longer of logits
+    and labels is cut. :meth:`ready` returns labels B×T by resolution in ms, −1 without a label; the
+    other methods get them as carried tensors.
 
     Raises:
-        InputError: as :class:`Objective`; or if the detector gives no scores for frames of a
-            resolution, or if the loss of the frames does not fit the detector's logits.
+        InputError: as :class:`Objective`, if the detector has no frame scores of a resolution, or
+            if the loss of the frames does not fit the detector's logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -77,11 +76,9 @@ class SegmentObjective(Objective):
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T.
+        """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
 
-        The labels are cut to the number of segments that the detector gives for ``num_samples``.
-        The result is empty if ``carried`` has no labels, because no file of the batch could be
-        used.
+        It is empty if no file of the batch could be used.
         """
         if FRAMES not in carried:
             return {}
@@ -90,31 +87,19 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominators of the losses: first of the utterance, then of the frames of each resolution.
-
-        ``carried`` holds the labels that :meth:`ready` returned; without labels, the denominator of
-        each resolution is 0.
-        """
+        """Compute the denominators: of the utterance, then of each resolution (0 without labels)."""
         frame_denominators = [
             self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
         ]
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
     def compute_outputs(self, features: Features, part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute the inputs of the losses in one pass of the back-end.
-
-        Returns:
-            The logits B×T×n of the frames, by resolution in ms; and the embeddings or logits that
-            the loss of the utterance takes.
-        """
+        """Compute the logits B×T×n of frames by resolution in ms, and the utterance loss's input."""
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerators of the losses: first of the utterance, then of the frames of each resolution.
-
-        The numerator for the utterance is multiplied by the weight of its loss.
-        """
+        """Compute the weighted numerator of the utterance, then those of the frames of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:
@@ -124,11 +109,7 @@ class SegmentObjective(Objective):
         return [utterance_numerator, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a validation batch, and the outputs from which figures are computed.
-
-        The outputs are the scores of utterances and, for each resolution, the scores and labels
-        (B·T,) of frames.
-        """
+        """Compute the loss of a batch, the scores of utterances, and scores and labels (B·T,) of frames."""
         segments, outputs = computed
         loss, utterance_outputs = super().outcome(outputs, part)
         loss = loss * self.utterance_weight
@@ -158,7 +139,7 @@ class SegmentObjective(Objective):
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """For each resolution, compute the numerator of the frame-level loss.
+        """Compute the numerator of the frame-level loss for each resolution.
 
         Args:
             segments: resolution in ms → logits B×T×n.
@@ -182,18 +163,12 @@ class SegmentObjective(Objective):
 
 
 def _class_shares(labels: Tensor) -> Tensor:
-    """Convert ``labels`` B×T to the share of each class in each frame, (B·T)×2.
-
-    Both shares are 0 for a frame without a label, so that losses ignore the frame.
-    """
+    """Return shares (B·T)×2; both are 0 for a frame without a label, so that losses ignore it."""
     return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # without column 0, which stands for the label −1
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Make a measure for each of ``resolutions`` in ms: the EER of frames of this length.
-
-    The EER of the shortest frames also has the name ``segment_eer``.
-    """
+    """Make the EER of frames for each of ``resolutions`` in ms; the shortest is also ``segment_eer``."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"
@@ -205,9 +180,8 @@ def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
 class Segments(Task):
     """Training of a detector that scores both frames and utterances (``segments.resolutions``).
 
-    The measures are the error rates of utterances and, for each resolution, the EER of frames. The
-    EER of the shortest frames is called ``segment_eer``. The name of each other EER of frames ends
-    in the length of the frames in ms, such as ``segment_eer_160``.
+    The measures are the error rates of utterances, ``segment_eer`` of the shortest frames, and the
+    EER of other frames, named by their length in ms, such as ``segment_eer_160``.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -216,18 +190,16 @@ class Segments(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether the recipe names resolutions of frames to score (``segments.resolutions``)."""
         return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
-        """Make an objective that adds losses of frames to the loss of the utterance."""
         return SegmentObjective(detector, self.recipe)
 
     def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels:
-        """Read the labels of the frames of ``trials``, from all corpora of ``part``.
+        """Read the labels of the frames of ``trials``.
 
         Raises:
-            InputError: if no corpus has labels of segments, or if none of ``trials`` has labels.
+            InputError: if no corpus, or none of ``trials``, has labels of segments.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()

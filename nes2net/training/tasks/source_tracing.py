@@ -27,19 +27,14 @@ ERROR = Measure("trace_error", ERROR_TITLE)
 
 
 class SourceTracingObjective(Objective):
-    """The objective with a loss over the classes. Validation measures accuracy and macro-F1.
-
-    For each development trial, validation also computes a score that says whether the trial belongs
-    to a known class. The detector stores these scores.
-    """
+    """The objective with a loss over the classes; validation measures accuracy and macro-F1."""
 
     @property
     def has_bonafide(self) -> bool:
-        """Whether bona fide is a class, so that the detector also gives a score of bona fide."""
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss and the logits B×K of a batch, and also the scores if bona fide is a class."""
+        """Compute the loss and the logits B×K, and also the scores if bona fide is a class."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -49,9 +44,8 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        In the pass without augmentation, each development trial also gets a score that says whether
-        the trial belongs to a known class. The detector stores these scores, from which a threshold
-        is later computed.
+        The pass without augmentation also stores a known-class score of each trial in the detector,
+        for a threshold.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
@@ -71,17 +65,19 @@ class SourceTracingObjective(Objective):
 class SourceTracing(Task):
     """Training of a detector that names the class of a trial, such as the generator of a fake.
 
-    Classes are the values of a field in the training set, in alphabetical order; if bona fide is a
-    class, it is the last. Trials of the development set whose class is not in the training set are
-    left out; a note says which classes they have. ``train.loss`` is ``cross_entropy``,
-    ``am_softmax`` or ``aam_softmax``; the measures are ``trace_f1_error`` = 1 − macro-F1 and
-    ``trace_error`` = 1 − accuracy.
+    Classes are the values of a field in the training set in alphabetical order, with bona fide as
+    the last if it is a class. Development trials of other classes are omitted with a note.
+    ``train.loss`` is ``cross_entropy``, ``am_softmax`` or ``aam_softmax``; the measures are
+    ``trace_f1_error`` = 1 − macro-F1 and ``trace_error`` = 1 − accuracy.
 
     Args:
-        field: the field of a trial that names its class, such as ``attack``, ``attack_type``, ``vocoder``, or a
+        field: the field of a trial that names its class, such as ``attack``, ``attack_type``,
+            ``vocoder``, or a
             column of a list of your own.
-        bonafide: whether bona fide is a class too; the detector then also gives a score of bona fide.
-        aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}`` for
+        bonafide: whether bona fide is a class too; the detector then also gives a score of bona
+            fide.
+        aliases: value of the field → the class that it counts as, such as ``{A16: A04, A19: A06}``
+            for
             attacks of ASVspoof 2019 that are the same algorithm.
         min_trials: smallest number of training trials of a class, 10 in the baseline of MLAAD;
             smaller classes are left out.
@@ -100,7 +96,6 @@ class SourceTracing(Task):
         aliases: Mapping[str, str] | None = None,
         min_trials: Annotated[int, Field(ge=1)] = 10,
     ) -> None:
-        """Store the settings; the classes are chosen when the training trials are read."""
         super().__init__(recipe)
         self.field = field
         self.bonafide = bonafide
@@ -110,13 +105,10 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: SetName) -> tuple[str, ...]:
-        """Choose the labels of the trials to read for ``part``: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: SetName) -> list[Trial]:
-        """List the trials of ``part`` that have a class; a note says which classes all other trials have.
-
-        The training trials determine the classes.
+        """List the trials of ``part`` that have a class; a note names the classes of the others.
 
         Raises:
             InputError: if a trial has no value of the field, or if no trials are left.
@@ -143,14 +135,6 @@ class SourceTracing(Task):
         return kept_trials
 
     def _choose_classes(self, sizes: Mapping[str, int]) -> None:
-        """Set the classes of the detector: all names with at least ``min_trials`` training trials, bona fide last.
-
-        Args:
-            sizes: name of a class → number of its training trials.
-
-        Raises:
-            InputError: if fewer than two classes have enough trials.
-        """
         names = sorted(name for name, size in sizes.items() if size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
             names.append(BONAFIDE)
@@ -164,17 +148,15 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def target(self, trial: Trial) -> int | None:
-        """Find the index of the class of ``trial``; None if the detector does not have this class."""
         return self.numbers.get(class_name(trial, self.field, self.aliases) or "")
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective, and store the field and the aliases in ``detector`` for evaluation."""
+        """Make the objective, and store field and aliases in ``detector`` for evaluation."""
         labels = {"field": self.field, "aliases": self.aliases}
         detector.provenance = replace(detector.provenance, class_labels=labels)  # evaluation needs them
         return SourceTracingObjective(detector, self.recipe)
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Check as the base class does, and refuse a loss that gives no logits of the classes."""
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(

@@ -1,4 +1,4 @@
-"""The task of a run: its trials, the tensors that examples carry, the terms of the loss, and the measures.
+"""The task of a run: its trials, tensors of examples, terms of the loss, and measures.
 
 A recipe chooses a task by its name, or by settings that imply it.
 """
@@ -41,8 +41,8 @@ class Start(NamedTuple):
 class Task:
     """The task of a run. The base class trains a detector that gives each utterance one score, for two classes.
 
-    Any other task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
-    resuming call the methods of the task and its objective; no code branches on the name of a task.
+    Other tasks are subclasses (docs/extending.md). Data, loop, validation and resuming call the
+    methods of the task and its objective; no code branches on the name of a task.
 
     Args:
         recipe: recipe of the run.
@@ -72,22 +72,19 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` imply this task; only tasks of this package are asked."""
+        """Whether settings of ``recipe`` imply this task; only built-in tasks are asked."""
         return False
 
     def reads(self, part: SetName) -> tuple[str, ...]:
-        """Choose the labels of the trials to read for ``part``, by default spoof and bona fide.
-
-        There must be trials of each label.
-        """
+        """Choose the labels of the trials to read for ``part``; each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: SetName) -> list[Trial]:
-        """List the trials of ``part`` with the labels that :meth:`reads` chooses; errors as for :func:`read_trials`."""
+        """List the trials of ``part``; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """Find the class of ``trial``, as an index into :attr:`classes`; None if the trial has no class."""
+        """Find the index of the trial's class in :attr:`classes`; None if it has no class."""
         return trial.target
 
     def labels(self, part: SetName, trials: Sequence[Trial]) -> FrameLabels | None:
@@ -95,14 +92,11 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make the further tensors of an example, besides waveform and class: name → tensor. By default, make none.
-
-        A tensor has the same shape for all trials, so that a batch can stack them.
-        """
+        """Make further tensors of an example, of the same shapes for all trials: name → tensor."""
         return {}
 
     def objective(self, detector: Detector) -> Objective:
-        """Make the objective for ``detector``: the terms of the loss, and the figures of validation.
+        """Make the objective: the terms of the loss, and the figures of validation.
 
         Raises:
             InputError: if the loss does not fit ``detector``.
@@ -110,10 +104,10 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load further weights, such as a teacher's, into the ``detector`` of a new run; by default, load nothing."""
+        """Load further weights, such as a teacher's, into the ``detector`` of a new run."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
+        """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         if detector.classes != self.classes:
             raise InputError(
                 f"the classes are {listed(self.classes, 5)}, and the back-end has {listed(detector.classes, 5)}: leave "
@@ -123,14 +117,12 @@ class Task:
 
 
 def create_task(recipe: Recipe) -> Task:
-    """Build the task that ``train.task`` of ``recipe`` names, or that other settings imply.
+    """Build the task that ``train.task`` names, or that other settings of ``recipe`` imply.
 
     Raises:
         InputError: if the task is unknown, if the settings imply several tasks, if the recipe lacks
-            something that the task needs, or if ``validation.select_on`` is not a measure of the
-            task.
+            a setting of the task, or if ``validation.select_on`` is not a measure of the task.
     """
-    # Find the task that the recipe names, and its options.
     name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
     task_names = {task for task in tasks.names(installed=False) if tasks.get(task).is_asked_for(recipe)}
