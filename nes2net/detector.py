@@ -146,7 +146,6 @@ class Detector(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """Record the file of the frozen tensors, so that :meth:`save` omits them."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:

@@ -77,7 +77,6 @@ class ReadBatch(NamedTuple):
 
 
 def _num_samples(length: int) -> int:
-    """Assume a length for a negative result of :func:`header_length`."""
     return max(1, length if length >= 0 else _SAMPLES_A_BYTE * -length)
 
 
@@ -153,16 +152,15 @@ class Plan:
     ) -> Iterator[list[Item]]:
         """Plan which trials share a batch: at most :attr:`batch_size` trials of one length.
 
-        Batches depend only on the full list of trials and their lengths, not on ``done`` or
-        ``processes``, because the other utterances of a batch may change the last bit of a score.
-        Interrupted runs and runs in several processes thus give the same scores.
+        Batches depend only on the full list of trials and their lengths, because other utterances
+        of a batch may change the last bit of a score. Interrupted runs and runs in several
+        processes thus give the same scores.
 
         Args:
-            length_of: gives an utterance's length in samples, for whole recordings; one longer than
-                :attr:`most_samples` is a batch of its own. Called ahead of time by threads.
+            length_of: gives an utterance's samples; one above :attr:`most_samples` is a batch of
+                its own.
             done: ids of trials; a batch whose trials are all done is skipped.
-            processes: of each window of trials, the process of rank r of n yields batches r, r + n,
-                ….
+            processes: of each window of trials, process r of n yields batches r, r + n, ….
 
         >>> trials = [Trial(name, name) for name in "abcde"]
         >>> batches = Plan(2, whole=True).batches(trials, lambda trial: 5 if trial.id in "ace" else 7)
@@ -391,9 +389,6 @@ class Compute(Generic[T]):
         return wait
 
     def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a group; the returned function waits for its values, or texts with the reason
-        why one is missing.
-        """
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

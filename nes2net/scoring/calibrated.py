@@ -40,9 +40,7 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 def check_belongs(
     scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None, judgement: str | None = None
 ) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``; return notes on uncertain facts.
-
-    Result and errors are those of :meth:`nes2net.scoring.decisions.LinearCalibration.check_fits`.
+    """Check that ``calibration`` was learned from scores of ``scorer``, by :meth:`LinearCalibration.check_fits`.
 
     Args:
         resolution_ms: length in ms of the scored frames; None for scores of recordings.
@@ -58,10 +56,7 @@ def check_belongs(
 def calibrated_samples(
     decider: Decider | None, provenance: Provenance, requested: RequestedSamples = "auto"
 ) -> ScoreLength:
-    """Choose how many samples to score: as ``requested``, or as for the calibration.
-
-    Without either, :func:`samples_to_score` decides.
-    """
+    """Choose how many samples to score: as ``requested``, as for the calibration, or by :func:`samples_to_score`."""
     if requested == "auto" and decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(provenance, requested)

@@ -43,11 +43,7 @@ class ClassTable(NamedTuple):
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether the first line is a header with at least two classes.
-
-    A header with a column such as ``score``, or only columns about bona fide or spoof, is one of
-    scores.
-    """
+    """Whether the first line is a header of two classes or more, and not one of scores."""
     first, *names = map(str.strip, first_line(path).split("\t"))
     columns = {f"_{column_name(name)}_" for name in names}
     of_scores = {f"_{name}_" for name in (*SCORE_COLUMNS, *LABEL_COLUMNS)}

@@ -180,7 +180,6 @@ def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[
 
 
 def _read_parquet(out: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield ids and rows, which may be any values or None."""
     table, budget = open_rows(out)
     for batch in table.batches(["id", "embedding"], budget):
         yield from zip(batch.column("id").to_pylist(), batch.column("embedding").to_numpy(zero_copy_only=False))

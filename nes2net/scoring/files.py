@@ -57,14 +57,11 @@ def judge_files(
 
     Args:
         num_samples: leading samples to judge; None for whole recordings.
-        batch_size: None for 8 on a CPU and 64 on a GPU.
-        workers: threads that read files; None to suit the device.
         longest: samples at 16 kHz; a longer whole recording fails with
             :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
-        measurer: None to measure nothing.
 
     Raises:
-        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
+        InputError: if an argument is out of its range, or ``scorer`` cannot judge so.
     """
     if isinstance(sources, (str, Path)):
         raise InputError(

@@ -82,7 +82,6 @@ class Journal(Generic[T]):
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
-        """Raise InputError if writing fails, for example because the disk is full."""
         unwritten = memoryview(lines)
         with writing(self.path, "the work so far is kept: make room, and the same command resumes"):
             while unwritten:

@@ -167,7 +167,6 @@ class Judge(Generic[T]):
         return next(self.answers([source]))
 
     def _decided(self, source: Source, judged: Judged[T]) -> Judged[T]:
-        """Decide, by windows if the decision is on more than was judged."""
         if not self._is_scored:
             return judged
         score = self.judgement.score_of_value(judged.value)
@@ -201,7 +200,6 @@ class Judge(Generic[T]):
         return Along(num_samples / SAMPLE_RATE).suited(judged.duration)
 
     def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
-        """Judge by the mean score of windows, or by frames."""
         duration = source.num_samples / SAMPLE_RATE
         if not self._is_scored:
             blocks, channels = source.blocks()
@@ -256,7 +254,6 @@ class Judge(Generic[T]):
             )
 
     def _score_windows(self, waveforms: torch.Tensor) -> list[float]:
-        """Score windows B×N, cut to the samples that the detector uses."""
         waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()

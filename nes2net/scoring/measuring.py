@@ -239,11 +239,7 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure the scored part, except its embedding.
-
-        Args:
-            remark: says whether this part is unfit or clipped.
-        """
+        """Measure the scored part, except its embedding; ``remark`` says whether it is unfit or clipped."""
         traits = measure(recording.plain, recording.num_samples)  # leave out the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
@@ -265,8 +261,7 @@ class Measurer:
 
         Args:
             blocks: the whole recording, (N,), 16 kHz in [−1, 1].
-            beginning: traits of the scored beginning, which give ``judged``, and the embedding if
-                the first window has speech; None if the mean of the track is the score.
+            beginning: traits of the beginning, if its score counts, and not the mean of the track.
         """
         traits = measure_blocks(blocks)._replace(
             judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping, in_windows=True

@@ -158,10 +158,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> Record | None:
-    """Read the record of ``path``; None if it is missing, no record, or states the SHA-256 of another file.
-
-    Args:
-        sha256: of the file; None to compute it.
+    """Read the record of ``path``; None if it is missing, no record, or states another ``sha256`` than the file's.
 
     Raises:
         InputError: if the record cannot be read.

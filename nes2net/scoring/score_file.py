@@ -129,7 +129,6 @@ def _advice(header: Sequence[str]) -> str:
 
 
 def _is_number(field: str) -> bool:
-    """Whether ``field`` is a number, even with a decimal comma, or a missing one."""
     try:
         float(field.replace(",", "."))
     except ValueError:

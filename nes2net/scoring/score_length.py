@@ -92,11 +92,7 @@ def samples_to_score(
 
 
 def samples_to_calibrate(provenance: Provenance, requested: RequestedSamples = "auto") -> ScoreLength:
-    """Choose how many samples to score for a calibration: a window, unless the user chooses.
-
-    Windows along recordings of any length can then be judged; by default as long as training crops
-    (:func:`samples_to_score`).
-    """
+    """Choose a window to score for a calibration, so that recordings of any length can be judged; users may choose."""
     score_length = samples_to_score(provenance, requested)
     if requested != "auto" or score_length.num_samples:
         return score_length

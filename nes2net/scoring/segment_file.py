@@ -134,11 +134,6 @@ class _Reader:
 
 
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Parse any accepted line to utterance, frame and score; None if blank.
-
-    The score of two logits is their difference. Raises :class:`InputError` for other forms and long
-    lines.
-    """
     if len(line) > _LONGEST_LINE:
         raise InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
     row = line.split()

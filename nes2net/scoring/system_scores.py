@@ -85,11 +85,11 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
     """Return ``trials`` with the normalised scores of all systems.
 
     Args:
-        files: one for each system, in the detector's order; may have scores of other trials.
+        files: one for each system, in the detector's order; may have other trials.
 
     Raises:
-        InputError: if a file cannot be read, a trial does not have one finite score in each, or the
-            ranges are damaged or too few or many.
+        InputError: if a file cannot be read, a trial lacks a finite score, or ranges are
+            unsuitable.
     """
     score_files = list(map(ScoreFile.of, files))
     ranges = ranges_of(score_files) if ranges == "test" else checked_ranges(ranges)
@@ -103,7 +103,6 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
 
 
 def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
-    """Raise InputError unless each trial has one finite score."""
     path = file.path
     ids, scores = scores_of(file)
     normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))

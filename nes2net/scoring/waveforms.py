@@ -237,7 +237,6 @@ class WaveformReader:
         return Recording(emphasised, num_samples, judged, plain, channels)
 
     def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """Crop or fill up to the samples that the detector uses."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)

@@ -310,13 +310,7 @@ def decide_along(
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the stretch along which the cumulative sum rises from 0 to its highest value.
-
-    Without such a rise, it is the first window.
-
-    Args:
-        starts: (K,), the start of each window in seconds.
-    """
+    """Find the rise of the cumulative sum from 0 to its highest value; ``starts`` (K,) in seconds."""
     against = np.array([step.against for step in running])
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)

@@ -283,7 +283,6 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Convert plain data to JSON with each key on its own line, and values on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -473,10 +472,8 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
     """Compute the EER, DCFs and Cllrs of a calibration.
 
     ``eer`` by ``eer_method`` of :func:`nes2net.metrics.compute_eer`; ``min_dcf`` and ``act_dcf`` of
-    ASVspoof 5, track 1; ``min_cllr`` and ``cllr`` in bits.
-
-    Args:
-        bonafide, spoof: scores; natural-log likelihood ratios for ``act_dcf`` and ``cllr``.
+    ASVspoof 5, track 1; ``min_cllr`` and ``cllr`` in bits. ``act_dcf`` and ``cllr`` require
+    natural-log likelihood ratios.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],

@@ -383,14 +383,11 @@ class Decider:
         )
 
     def unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
-        """Say why a recording, or a window of a stream, is unlike the calibration's recordings.
+        """Say why a recording, or a window of a stream, is unlike the calibration's; empty if it is not.
 
-        It is if it is much longer than whole recordings of the calibration, its traits are too
-        unusual (see ``abstain``), or its score is outside of theirs.
-
-        Returns:
-            The reason or an empty text; and the share of the calibration's recordings that are at
-            least as unusual, None if not compared.
+        Reasons are a much longer recording, unusual traits (see ``abstain``), or a score outside of
+        theirs. Also return the share of the calibration's recordings that are at least as unusual,
+        if compared.
         """
         if traits and (too_long := self.too_long(traits)):
             return too_long, None

@@ -110,9 +110,6 @@ class Evidence:
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
         """Restore the evidence from :meth:`state`; later results are the same to the last bit.
 
-        Args:
-            decider, window, settings: as for the earlier :class:`Evidence`.
-
         Raises:
             InputError: if :meth:`state` cannot return ``state``.
         """

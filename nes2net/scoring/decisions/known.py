@@ -292,9 +292,7 @@ class KnownThreshold(BaseModel):
 
     @property
     def threshold(self) -> float:
-        """The score below which a class is unknown: ``equal_errors``, else the score that 95 % of
-        known trials reach.
-        """
+        """Score below which a class is unknown: ``equal_errors``, else what 95 % of known trials reach."""
         if self.equal_errors is not None:
             return self.equal_errors
         return threshold_accepting(np.array(self.scores))

@@ -212,9 +212,8 @@ class Spread(NamedTuple):
         return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
-        """Compute distances (N,) from the median: 0 there, 1 at both edges of the range.
-
-        An edge counts as at least ``smallest_scale`` from the median.
+        """Compute distances (N,) from the median: 1 at both edges, which count as at least
+        ``smallest_scale`` from it.
         """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
@@ -475,7 +474,6 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Distance of each scalar trait from the median: (3, N)."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
