@@ -156,8 +156,9 @@ class Detector(Network):
     def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Find the names of frozen tensors that ``state_dict`` omits.
 
-        All frozen tensors of an adapted front-end, if it has none of them; all of the front-end, if
-        it has exactly those of aggregation and back-end, as Spoof-SUPERB's files; else none.
+        These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
+        all tensors of the front-end if it has exactly those of aggregation and back-end, like
+        Spoof-SUPERB's files; else none.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -180,7 +181,7 @@ class Detector(Network):
 
         Args:
             record: the checkpoint's :attr:`base`.
-            checkpoint: file or folder of the detector; the folder may have the file.
+            checkpoint: file or folder of the detector; the frozen tensors may lie in this folder.
             remedy: end of error messages, with advice.
 
         Raises:
@@ -330,8 +331,8 @@ class Detector(Network):
                 model (:func:`nes2net.list_models`); or ``owner/name`` on the Hugging Face hub.
                 Existing files and folders take precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
-            dtype: precision, see :meth:`set_precision`; ``"auto"`` for the checkpoint's, or the
-                type to which PyTorch promotes several.
+            dtype: precision, see :meth:`set_precision`; ``"auto"`` for the checkpoint's; of several
+                types, the one to which PyTorch promotes them.
             config: the architecture as for :meth:`from_config`, perhaps with options, as in
                 ``"Nes2Net-X,backend.dilation=1"``, for a checkpoint without one, such as a file of
                 the published code. Options of shapes, such as the number of logits, are read from
@@ -389,8 +390,8 @@ class Detector(Network):
         meanwhile.
 
         Args:
-            audio: a file, also one open in binary mode; floating-point samples (N,) or (channels,
-                N) in [−1, 1] on any device, or an iterator of blocks of them; or
+            audio: a file, also one open in binary mode; samples (N,) or (channels, N),
+                floating-point in [−1, 1], on any device, or an iterator of blocks of them; or
                 :class:`nes2net.data.audio.pcm.RawAudio`, samples in bytes without a header.
             sample_rate: Hz, for samples and blocks only.
             num_samples: leading samples, repeating shorter recordings, as in the '4sec' protocol;
@@ -405,8 +406,8 @@ class Detector(Network):
                 scored ``"cut"``; or ``"no"``.
 
         Raises:
-            InputError: if the file cannot be read, samples have no ``sample_rate``, or are none,
-                integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read, there are no samples, they lack a
+                ``sample_rate``, or are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
@@ -544,7 +545,8 @@ class Detector(Network):
         """Score a window of ``window`` seconds every ``hop`` seconds along a recording.
 
         Files and blocks are read in pieces, so hours take no more memory than minutes. The last
-        window ends with the recording; one shorter than a window gets its :meth:`score`.
+        window ends with the recording; a recording shorter than a window has one score, that of
+        :meth:`score`.
 
         Args:
             window: seconds; None for as much as :meth:`score` takes or, if that is all, 64,600
@@ -592,8 +594,9 @@ class Detector(Network):
     ) -> FrameScores:
         """Score the frames of a recording.
 
-        Up to 30 s in one piece; longer in windows of about 20 s, about every 10 s, of which the
-        middle is used. A file is read in pieces, so hours take no more memory than minutes.
+        Recordings of up to 30 s are scored in one piece, longer ones in windows of about 20 s, one
+        about every 10 s, of which the middle is used. A file is read in pieces, so hours take no
+        more memory than minutes.
 
         Args:
             resolution_ms: ms of a frame, one of :attr:`resolutions`; None for the shortest.

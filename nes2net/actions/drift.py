@@ -242,9 +242,9 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare them with those of a calibration.
 
-    Scores as many samples as the calibration; one of whole recordings fails beyond two minutes.
-    Unfit recordings, such as silence, count, as they did in the calibration. Failures are in
-    :attr:`Drift.failures`.
+    Scores as many samples as the calibration. If it is of whole recordings, a recording of more
+    than two minutes fails. Unfit recordings, such as silence, count, as they did in the
+    calibration. Failures are in :attr:`Drift.failures`.
 
     Args:
         files: audio files, or folders to search.

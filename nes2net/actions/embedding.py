@@ -74,6 +74,7 @@ def frontend_alone(
     Args:
         frontend: a name, or name and options as in a recipe.
         ssl_checkpoint: pre-trained weights; None if it has no weights.
+        dtype: precision; ``"auto"`` for float32.
 
     Raises:
         InputError: if the front-end is unknown, or would have random weights.

@@ -29,8 +29,8 @@ def known_classes(
     Args:
         logits: of development trials, by ``nes2net score --judgement classes``.
         kind: formula of the score.
-        equal_errors: choose the threshold at which as large a share of known trials is rejected as
-            of unknown trials accepted; else 95 % of known trials are accepted.
+        equal_errors: choose the threshold at which equal shares of known trials are rejected and of
+            unknown trials accepted; by default, 95 % of known trials are accepted.
         allow_partial: omit trials without usable logits.
         class_field: field of the class; None for the recorded one, or ``attack``.
 
@@ -38,8 +38,8 @@ def known_classes(
         The threshold, as `nes2net predict` reads it, and the trials with logits.
 
     Raises:
-        InputError: if file or labels cannot be read or do not fit, or ``equal_errors`` lacks trials
-            of unknown classes.
+        InputError: if file or labels cannot be read or do not fit, or no trial has an unknown class
+            although ``equal_errors`` is true.
     """
     file = ScoreFile.of(logits)
     table = file.read(read_class_table)

@@ -56,8 +56,8 @@ def score_corpus(
 ) -> CorpusScores:
     """Score a part of a corpus into the file ``out``, by :func:`nes2net.scoring.corpus.judge_trials`.
 
-    The record states corpus, checkpoint and published facts, and with a warning, if the detector
-    was trained or selected on these trials.
+    The record states corpus, checkpoint and published facts. If the detector was trained or
+    selected on these trials, the record and a warning say so.
 
     Args:
         checkpoint: where ``scorer`` was loaded from, for the record.
@@ -68,7 +68,7 @@ def score_corpus(
         trials: None for all of ``corpus_part``.
         system_scores: a score file for each fused system, in the order of training.
         score_range: development files whose lowest and highest scores normalise ``system_scores``;
-            ``["test"]`` for those of ``system_scores``, none for those of training.
+            ``["test"]`` for those of ``system_scores``; empty for the ranges of training.
         decider: writes a table of decisions beside the scores.
         calibration: path of the calibration, for this table.
         about: plain data for the record.

@@ -298,8 +298,8 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     """List the labelled trials of the splits; empty ``requested_splits`` for all.
 
     Raises:
-        InputError: if a split or all are missing, or ``keys`` is given although protocols have
-            labels.
+        InputError: if a requested split is missing, no split exists, or ``keys`` is given although
+            protocols have labels.
     """
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 

@@ -73,9 +73,9 @@ def judge_trials(
     """Judge the utterances of ``trials``, and write the results in order to the file ``out``.
 
     A value does not depend on its batch, up to the rounding of float32, because utterances share a
-    batch only if they give equally many samples. The exception is a front-end with ``normalize:
-    batch`` (see :attr:`Judgement.of_batch`): then a note is printed, and the batch size becomes
-    part of the run's identity.
+    batch only if they give equally many samples. The exception is a front-end with
+    ``normalize: batch`` (see :attr:`Judgement.of_batch`): then a note is printed, and the batch
+    size becomes part of the run's identity.
 
     Under ``torchrun`` each process judges a part, and the first writes the file: the same to the
     last bit for any number of processes and interruptions, if each process has the same number of

@@ -49,7 +49,7 @@ Overwrite: TypeAlias = bool | Literal["others"]
 class RunSettings:
     """How a run is computed and resumed.
 
-    Rows change only by rounding, except by ``batch_size`` with ``normalize: batch``.
+    Settings change rows only by rounding, except ``batch_size`` with ``normalize: batch``.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.

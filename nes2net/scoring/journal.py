@@ -142,8 +142,9 @@ def _parsed_line(line: bytes) -> list[Any]:
 
 
 def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
-    """Compare ``run`` with the run of the journals, of which another run's is the claim's place; equal
-    without journals.
+    """Compare ``run`` with the run of the journals; without journals they are equal.
+
+    The place of the claim is a journal of another run, if there is one.
     """
     header = _header_line(run)
     for path in journals(out):

@@ -229,7 +229,7 @@ class ScoreFile:
         """Read by ``reader``, and compute :attr:`sha256` of the same content.
 
         Raises:
-            InputError: by ``reader``, or if the file has changed.
+            InputError: if ``reader`` raises it, or the file has changed.
         """
         content = reader(self.path)
         self._unchanged.check()

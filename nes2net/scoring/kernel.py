@@ -97,10 +97,10 @@ class Scorer(Protocol):
         """Compute the SHA-256 of architecture and weights, or of their files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """List all modules, also nested ones, whose modes scoring restores; none without train mode."""
+        """List all modules, also nested ones, so that scoring can restore their modes; empty without train mode."""
 
     def train(self, mode: bool = True) -> Any:
-        """Set train mode, else eval mode."""
+        """Set train mode if ``mode`` is true, else eval mode."""
 
     def compile(self, **options: Any) -> None:
         """Compile the detector in place (``torch.compile``)."""
@@ -388,8 +388,8 @@ def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = No
 def differentiable(scorer: nn.Module) -> Iterator[None]:
     """Make a detector in eval mode differentiable on a GPU, inside of :func:`scoring_mode`.
 
-    cuDNN computes gradients of recurrent layers only in train mode, so they get it, with dropout 0,
-    for this context.
+    cuDNN computes gradients of recurrent layers only in train mode, so these layers are put into
+    it, with dropout 0, and restored at the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]

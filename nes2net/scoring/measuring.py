@@ -244,7 +244,7 @@ class Measurer:
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
-        """Add embeddings of ``waveforms`` B×N to the traits; missing ones change nothing."""
+        """Add the embeddings of ``waveforms`` B×N to the traits, where available."""
         if self.embed is None:
             return list(traits)
         with scoring_mode(self.scorer):
@@ -257,11 +257,11 @@ class Measurer:
         return with_embeddings
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
-        """Measure a recording whose windows have the scores of ``track``.
+        """Measure a recording, in ``blocks`` (N,) at 16 kHz in [−1, 1], whose windows ``track`` scores.
 
         Args:
-            blocks: the whole recording, (N,), 16 kHz in [−1, 1].
-            beginning: traits of the beginning, if its score counts, and not the mean of the track.
+            beginning: traits of the beginning, if its score decides; they give ``judged``, and the
+                embedding if the first window has speech.
         """
         traits = measure_blocks(blocks)._replace(
             judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping, in_windows=True

@@ -53,7 +53,7 @@ class Output(ABC, Generic[T]):
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` cannot hold the ids, here only if they repeat."""
+        """Raise :class:`InputError` if ``out`` cannot hold the ids; by default, if ids repeat."""
         known_ids: set[str] = set()
         for trial in trials:
             if trial.id in known_ids:

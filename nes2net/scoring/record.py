@@ -158,7 +158,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> Record | None:
-    """Read the record of ``path``; None if it is missing, no record, or states another ``sha256`` than the file's.
+    """Read the record of ``path``; None if it is missing, no record, or states another SHA-256.
 
     Raises:
         InputError: if the record cannot be read.

@@ -81,12 +81,12 @@ def read_score_table(path: str | Path) -> ScoreTable:
     Blank lines are skipped. ``nan`` and ``inf`` are numbers, ``1_0`` is not; an empty field,
     ``N/A`` and the like are ``nan``. Tabs, commas, semicolons or vertical bars may separate fields,
     a header may name columns, and a line may be a JSON object
-    (:mod:`nes2net.data.corpora.id_tables`). Baselines of ASVspoof 2019 write ``utterance attack
-    label score``.
+    (:mod:`nes2net.data.corpora.id_tables`). Baselines of ASVspoof 2019 write
+    ``utterance attack label score``.
 
     Raises:
         InputError: if the file is missing, or a line has a wrong number of fields, an id with
-            control characters, or no number; with file and line.
+            control characters, or a score that is not a number; the message states file and line.
     """
     path = Path(path)
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advice)

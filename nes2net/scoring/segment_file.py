@@ -1,8 +1,9 @@
 """Files of frame scores: one line ``utterance frame score`` per frame of equal length, in UTF-8.
 
 Frames count from 0 without gaps, and an utterance's lines are adjacent. The record ``FILE.json``
-states the length of a frame. Files of WeDefense are read, too: ``utterance frame logit_bonafide
-logit_spoof [label]``, separated by tabs; the score is the difference of logits.
+states the length of a frame. Files of WeDefense are read, too:
+``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
+difference of logits.
 """
 
 from __future__ import annotations

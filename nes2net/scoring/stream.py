@@ -57,9 +57,9 @@ class TimedWindow(NamedTuple):
     """A window of a stream that waits to be scored."""
 
     start: float
-    """Seconds."""
+    """Start in seconds."""
     end: float
-    """Seconds."""
+    """End in seconds."""
     samples: np.ndarray
     """(N,) float32."""
 
@@ -71,11 +71,11 @@ class Skipped(NamedTuple):
     """Windows that were not scored, because computing was too slow."""
 
     start: float
-    """Seconds."""
+    """Start in seconds."""
     end: float
-    """Seconds."""
+    """End in seconds."""
     windows: int
-    """How many windows."""
+    """Number of windows."""
 
 
 class HeldSamples:
@@ -191,9 +191,9 @@ class Scored(NamedTuple):
     """A window of a stream with its score."""
 
     start: float
-    """Seconds."""
+    """Start in seconds."""
     end: float
-    """Seconds."""
+    """End in seconds."""
     score: float
     """Higher means more bona fide."""
 
@@ -262,9 +262,10 @@ class Stream:
                 zeros; behind a longer hole new windows begin.
 
         Raises:
-            InputError: if samples are not audio in [−1, 1], or ``time`` goes back by more than 0.1
-                s; they are then not taken. Also if a score is not finite, or a window does not fit
-                into memory; that batch has no scores, and the next call returns those of others.
+            InputError: if samples are not audio in [−1, 1], or ``time`` goes back by more than
+                0.1 s; they are then not taken. Also if a score is not finite, or a window does not
+                fit into memory; that batch has no scores, and the next call returns those of
+                others.
         """
         self.take(samples, time)
         return self._scores()
@@ -304,8 +305,9 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; return the scores of its last windows.
 
-        The last window ends with the last sample. A part shorter than a window is scored as a short
-        recording (:meth:`nes2net.Detector.score`) if it is the stream or follows a long hole.
+        The last window ends with the last sample. A stream, or its part behind a long hole, that is
+        shorter than a window is scored like a short recording (:meth:`nes2net.Detector.score`). A
+        stream without samples has no scores.
 
         Raises:
             InputError: as :meth:`push`; a second call returns the scores of later batches.

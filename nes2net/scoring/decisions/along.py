@@ -348,7 +348,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
 
 
 class _Chance(NamedTuple):
-    """Simulated: how high the cumulative sum rises by chance, and how often a fake part is found."""
+    """Results of simulations: how high the cumulative sum rises by chance, and how often a fake part is found."""
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S bona fide recordings."""

@@ -96,8 +96,8 @@ class ScoredBy:
 class LinearCalibration:
     """Turns scores into natural-log likelihood ratios of bona fide against spoof.
 
-    A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for K
-    = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
+    A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for
+    K = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
     ``systems`` are the names in the order of the weights; ``trained_on`` are further facts, such as
     corpus and date, as plain data.
 
@@ -169,8 +169,7 @@ class LinearCalibration:
         return calibrated
 
     def check_fits(self, scored_by: ScoredBy, remedy: str) -> list[str]:
-        """Check that scores have the detector and the unit (recording, or frame of some length) of
-        this calibration.
+        """Check that scores are of the detector and unit (recordings, or frames) of this calibration.
 
         Args:
             scored_by: the scores to calibrate; :meth:`unlike` compares ``num_samples``.
@@ -333,11 +332,11 @@ def fit(
 ) -> LinearCalibration:
     """Learn weights and offset that turn scores of K systems into log-likelihood ratios.
 
-    They minimise the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) ·
-    mean ln(1 + e^(s + logit P))`` of calibrated bona fide scores b and spoofed scores s (for P = ½
-    proportional to Cllr), plus ``l2 / 2`` times the sum of squared weights, divided by the number
-    of trials, where scores are in units of their standard deviation. The sum is convex; Newton
-    steps with a trust region find its minimum.
+    They minimise the prior-weighted logistic loss
+    ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of calibrated
+    bona fide scores b and spoofed scores s (for P = ½ proportional to Cllr), plus ``l2 / 2`` times
+    the sum of squared weights, divided by the number of trials, where scores are in units of their
+    standard deviation. The sum is convex; Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
@@ -345,7 +344,7 @@ def fit(
             ASVspoof 5 (0.95 · 1 against 0.05 · 10).
         l2: weight of the penalty. It keeps weights finite if the classes can be separated, and
             splits the weight equally between systems with equal scores. Otherwise the default
-            changes weights hardly: by 0.003 % for 24,844 trials and an EER of 0.43 %, by 0.4 % for
+            hardly changes weights: by 0.003 % for 24,844 trials and an EER of 0.43 %, by 0.4 % for
             24,500 trials and two errors.
         systems: names of the systems.
 
@@ -437,12 +436,12 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
     """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
-    The smaller class counts. Without an error in n trials, Wilson's 95 % interval ends at z² / (n +
-    z²), z = 1.96.
+    Only the smaller class is considered. Without an error in n trials, Wilson's 95 % interval ends
+    at z² / (n + z²), z = 1.96.
 
-        >>> how_sure(40, 400)
-        '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
-    bound that to 5 %, 381 to 1 %'
+    >>> how_sure(40, 400)
+    '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
+bound that to 5 %, 381 to 1 %'
     """
     number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
     _, high = wilson_interval(0.0, number)

@@ -36,13 +36,13 @@ class Running(NamedTuple):
 
 
 class _State(StrictModel):
-    """What :class:`Evidence` remembers of earlier windows."""
+    """State of :class:`Evidence` after earlier windows."""
 
     weighted_llrs: FiniteFloat = 0.0
     """Weighted sum of ratios."""
     weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     end: FiniteFloat | None = None
-    """Seconds."""
+    """End of the last window in seconds."""
     against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     alarm: bool = False
 
@@ -52,9 +52,9 @@ class Evidence:
 
     In the mean of the windows' log-likelihood ratios ℓ, a weight is halved after each half-life;
     overlap does not make the mean more certain. A cumulative sum detects a change within a stream
-    (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954): each window adds (θ −
-    ℓ)·u·w, where θ is the decider's threshold, u the share of the window that does not overlap the
-    one before, and w the weight ``speech`` of :meth:`add`. The sum never falls below 0.
+    (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954): each window adds
+    (θ − ℓ)·u·w, where θ is the decider's threshold, u the share of the window that does not overlap
+    the one before, and w the weight ``speech`` of :meth:`add`. The sum never falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
     ``alarm_against``, unless the 95 % interval of the mean holds the threshold. It lasts while the

@@ -178,7 +178,7 @@ class Reference:
         """Find the most frequent class (N,) among the ``k`` nearest training embeddings of
         ``embeddings`` N×E by cosine.
 
-        Of equally frequent classes, the nearest is taken. The default 21 comes from TADA (arXiv
+        Of equally frequent classes, the nearest is taken. The default ``k`` comes from TADA (arXiv
         2506.05802).
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
@@ -232,7 +232,7 @@ class Reference:
 
 
 def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:
-    """Compute the cosines N×M between trials and the mean enrolment embeddings of models.
+    """Compute the cosines N×M, float64, between trials and the mean enrolment embeddings of models.
 
     Args:
         embeddings: N×E.
@@ -279,8 +279,8 @@ class KnownThreshold(BaseModel):
     ]
     """Ascending scores of development trials of known classes."""
     equal_errors: FiniteFloat | None = None
-    """The score at which as large a share of known trials is rejected as of unknown trials accepted;
-    None without unknown trials."""
+    """Score at which equal shares of known trials are rejected and of unknown trials accepted; None
+    without unknown trials."""
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
@@ -292,7 +292,7 @@ class KnownThreshold(BaseModel):
 
     @property
     def threshold(self) -> float:
-        """Score below which a class is unknown: ``equal_errors``, else what 95 % of known trials reach."""
+        """Score below which a class is unknown: ``equal_errors``, else the score that 95 % of known trials reach."""
         if self.equal_errors is not None:
             return self.equal_errors
         return threshold_accepting(np.array(self.scores))

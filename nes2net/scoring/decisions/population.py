@@ -96,8 +96,8 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     - Level: 95th percentile of the RMS of 20-ms frames in dB; 0 for a square wave of full scale,
       −120 for digital silence.
     - Bandwidth: the floor of the mean power spectrum in dB, smoothed over 280 Hz, is its 5th
-      percentile, but at most 80 dB below its maximum. Of the area between the spectrum and a line 6
-      dB above the floor, 99 % lies below the bandwidth: 8 kHz for a flat spectrum, 0 for silence.
+      percentile, but at most 80 dB below its maximum. Of the area between the spectrum and a line
+      6 dB above the floor, 99 % lies below the bandwidth: 8 kHz for a flat spectrum, 0 for silence.
 
     Args:
         num_samples: leading samples that are scored; None for all. ``waveform`` must not have the

@@ -154,7 +154,7 @@ class Comparison:
 
     @property
     def is_powerless(self) -> bool:
-        """Whether even all unusual recordings would show no drift."""
+        """Whether the recordings are too few to show drift, even if all are unusual."""
         return self.fewest > len(self.values)
 
     @property
@@ -272,8 +272,8 @@ def _usual_traits(population: Population) -> list[UsualValues]:
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
     """Beta parameters of the share of recordings outside of a usual range with ``num_tails`` ends, 1 or 2.
 
-    The ``number`` sorted values leave ``number`` + 1 gaps, which hold equal shares on average; 1 +
-    0.025 · (``number`` − 1) gaps lie below the 2.5 % quantile.
+    The ``number`` sorted values leave ``number`` + 1 gaps, which hold equal shares on average;
+    1 + 0.025 · (``number`` − 1) gaps lie below the 2.5 % quantile.
     """
     outside = num_tails * (1 + _OUTSIDE / 2 * (number - 1))
     return outside, number + 1 - outside
