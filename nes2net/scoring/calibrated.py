@@ -40,7 +40,7 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 def check_belongs(
     scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None, judgement: str | None = None
 ) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``, by :meth:`LinearCalibration.check_fits`.
+    """Check that ``calibration`` is of ``scorer`` (:meth:`LinearCalibration.check_fits`); return uncertain facts.
 
     Args:
         resolution_ms: length in ms of the scored frames; None for scores of recordings.
@@ -73,7 +73,7 @@ def notes_on(
 
     Args:
         num_samples: leading samples that are scored; None for all, 0 for windows along a recording.
-        resolution_ms: for frames, only the notes of :func:`check_belongs` are returned.
+        resolution_ms: length in ms of frames, which get only the notes of :func:`check_belongs`.
 
     Raises:
         InputError: as :func:`check_belongs`.

@@ -52,8 +52,8 @@ def judge_files(
     """Judge recordings, and yield the results in the same order.
 
     ``sources`` may be endless: they are taken only as results are taken. Only files that give the
-    detector equally many samples share a batch, so each value equals to 1e-6 that of the file
-    alone.
+    detector equally many samples share a batch, so each value is within 1e-6 of the value for the
+    file alone.
 
     Args:
         num_samples: leading samples to judge; None for whole recordings.
@@ -61,7 +61,7 @@ def judge_files(
             :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
 
     Raises:
-        InputError: if an argument is out of its range, or ``scorer`` cannot judge so.
+        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
     """
     if isinstance(sources, (str, Path)):
         raise InputError(

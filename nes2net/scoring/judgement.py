@@ -133,7 +133,7 @@ class Judgement(Output[T]):
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """Join the facts of :meth:`tell` but the remark to a text."""
+        """Join the facts of :meth:`tell`, except the remark, to a text."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -193,7 +193,7 @@ class ScoreFile:
         (:data:`_FIRST_LINES`), else scores.
 
         Raises:
-            InputError: if the judgement is not installed, or lacks a recorded option.
+            InputError: if the judgement is not installed, or does not have a recorded option.
         """
         if isinstance(file, ScoreFile):
             return file

@@ -84,7 +84,7 @@ class Scorer(Protocol):
         """Whether it was trained to score segments."""
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` without a class bona fide, and thus a score."""
+        """Raise :class:`InputError` if the detector has no class bona fide, and thus no score."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.

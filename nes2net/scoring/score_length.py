@@ -92,7 +92,7 @@ def samples_to_score(
 
 
 def samples_to_calibrate(provenance: Provenance, requested: RequestedSamples = "auto") -> ScoreLength:
-    """Choose a window to score for a calibration, so that recordings of any length can be judged; users may choose."""
+    """Choose how many samples to score for a calibration: by default a window, to judge recordings of any length."""
     score_length = samples_to_score(provenance, requested)
     if requested != "auto" or score_length.num_samples:
         return score_length

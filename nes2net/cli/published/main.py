@@ -230,7 +230,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 
 def _names_of_settings() -> dict[str, str]:
-    """Setting of the library → flag, or ``--set KEY``, for messages."""
+    """Map settings of the library to flags, or to ``--set KEY``, for messages."""
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
 
