@@ -1,9 +1,9 @@
 """nes2net: speech anti-spoofing with the Nes2Net systems.
 
-The package trains detectors, averages their checkpoints, scores recordings and evaluates scores.
+Trains detectors, averages checkpoints, scores recordings and evaluates scores.
 
-The names in ``__all__`` are the public interface. Each name is imported when it is first used, so
-that ``import nes2net`` does not import torch.
+``__all__`` is the public interface. Names are imported when used, so that ``import nes2net`` does
+not import torch.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public ``name`` when it is first used; raise AttributeError for any other name."""
+    """Import a public name when it is first used."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
     module = _MODULE_OF[name]
@@ -82,5 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List all names of the module, including public names that are not imported yet."""
+    """List all names, also those not imported yet."""
     return sorted({*globals(), *__all__})

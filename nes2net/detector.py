@@ -1,7 +1,7 @@
 """The class Detector: a network that reads recordings and judges them.
 
-The order of the methods: building, saving and loading; scores of whole recordings, embeddings,
-decisions, scores along a recording, and segments of a recording.
+In order: building, saving and loading; scores of recordings, embeddings, decisions, scores along a
+recording, and segments.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ if TYPE_CHECKING:
 class Detector(Network):
     """A trained network that judges recordings: it scores, embeds and decides.
 
-    The back-end's ``score_rule`` computes the score of a recording from the logits of
-    :class:`nes2net.models.network.Network`. A higher score means more bona fide. Scores are not
-    calibrated, so choose a threshold on a development set of your own conditions.
+    The back-end's ``score_rule`` turns the logits of :class:`nes2net.models.network.Network` into a
+    score; higher means more bona fide. Scores are not calibrated: choose a threshold on a
+    development set of your conditions.
 
     >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
     >>> isinstance(detector.score(torch.zeros(16000), sample_rate=16000), float)
@@ -88,18 +88,17 @@ class Detector(Network):
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
-        """Build a detector with random weights, or with a front-end whose weights are read from ``checkpoint``.
+        """Build a detector with random weights, or with a front-end from ``checkpoint``.
 
-        If the front-end is adapted, ``checkpoint`` is recorded as the file of the frozen tensors,
-        so that :meth:`save` leaves out these tensors.
+        For an adapted front-end, ``checkpoint`` is recorded, so that :meth:`save` omits its frozen
+        tensors.
 
         Args:
-            config: the architecture, as ``{"frontend": {"name": …, options}, "aggregation": …,
-                "backend": …}`` or as the name of a published model, such as
-                ``"wav2vec2_Nes2Net_X"``. A part that is given by its name alone has its default
-                options.
-            checkpoint: the front-end's pre-training file or folder, or the name of a published
-                size, such as ``"xlsr_300m"``; the file of a size is downloaded once.
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
+                name alone has default options; or a published model, such as
+                ``"wav2vec2_Nes2Net_X"``.
+            checkpoint: pre-training file or folder, or a published size, such as ``"xlsr_300m"``,
+                whose file is downloaded once.
 
         Raises:
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -117,10 +116,9 @@ class Detector(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build a detector on the meta device, without memory; the caller then loads its weights from a file.
+        """Build a detector without memory, on the meta device, to load weights from a file.
 
-        Returns None if a part has tensors that checkpoints do not contain. The constructor of such
-        a part computes the tensors, but on the meta device the tensors would have no values.
+        None if a part has tensors that checkpoints do not contain, which would have no values.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -128,12 +126,12 @@ class Detector(Network):
 
     @property
     def _saves_all(self) -> bool:
-        """Whether the state dict contains every parameter and buffer, so that a file can give all their values."""
+        """Whether the state dict has every parameter and buffer, so that a file can give all values."""
         saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
         return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
-        """Return the state-dict names of the frozen tensors of an adapted front-end; empty for other front-ends."""
+        """Names of the frozen tensors of an adapted front-end, if any."""
         return {f"ssl_model.{name}" for name in self.frontend.base}
 
     def trained_state_dict(self) -> dict[str, Tensor]:
@@ -148,21 +146,19 @@ class Detector(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """Record that ``file`` holds the frozen tensors of the adapted front-end, so that :meth:`save` omits them."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
-        """Write the frozen tensors of an adapted front-end to ``file``, so that :meth:`save` omits these tensors."""
+        """Write the frozen tensors of an adapted front-end, so that :meth:`save` omits them."""
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
     def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
-        """Find the names of the tensors that ``state_dict`` leaves out because they were frozen.
+        """Find the names of frozen tensors that ``state_dict`` omits.
 
-        If the front-end is adapted, and ``state_dict`` has none of its frozen tensors, the result
-        has the names of all frozen tensors. If ``state_dict`` has exactly the tensors of
-        aggregation and back-end, as in Spoof-SUPERB's files, the result has the names of all
-        tensors of the front-end. In all other cases the result is empty.
+        These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
+        all tensors of the front-end if it has exactly those of aggregation and back-end, like
+        Spoof-SUPERB's files; else none.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -171,28 +167,25 @@ class Detector(Network):
         return names if tensors.keys() - names == state_dict.keys() else set()
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Select the tensors of this detector that ``state_dict`` must have: all except those in :meth:`names_left_out`."""
+        """Select the tensors that ``state_dict`` must have: all but :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 
     def load_base(
         self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
     ) -> None:
-        """Load the frozen tensors of the front-end, because ``checkpoint`` leaves out these tensors.
+        """Load the frozen tensors of the front-end, which ``checkpoint`` omits.
 
-        If the front-end is adapted, ``base`` or ``record`` states the file of the frozen tensors.
-        If the front-end is not adapted, ``checkpoint`` has no tensors of the front-end, and
-        ``base`` must be the pre-training file.
+        ``base`` or ``record`` states their file; for a front-end that is not adapted, ``base`` must
+        be the pre-training file.
 
         Args:
-            record: the value of :attr:`base` that the checkpoint states.
-            checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
-                in the folder of the detector.
-            base: as for :meth:`from_pretrained`.
-            remedy: the end of error messages, which says what to do.
+            record: the checkpoint's :attr:`base`.
+            checkpoint: file or folder of the detector; the frozen tensors may lie in this folder.
+            remedy: end of error messages, with advice.
 
         Raises:
-            InputError: if the tensors are not found, or their digest is not the recorded digest.
+            InputError: if the tensors are not found, or have another digest than recorded.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
@@ -222,10 +215,10 @@ class Detector(Network):
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
     def merged(self) -> Self:
-        """Make a copy in which the trained tensors of an adapted front-end are added to its frozen weights.
+        """Copy the detector, with the trained tensors of an adapted front-end added to its frozen weights.
 
-        The copy keeps adapters and prompts, because they cannot be added to a weight. :meth:`save`
-        writes all tensors of the copy.
+        Adapters and prompts stay, because no weight can take them. :meth:`save` writes all tensors
+        of the copy.
         """
         detector = copy.deepcopy(self)
         # Use ``self``, because the copy will have another fingerprint.
@@ -235,22 +228,21 @@ class Detector(Network):
         return detector
 
     def whole(self) -> Self:
-        """Return a detector that needs no file of frozen tensors: a merged copy if the front-end is adapted."""
+        """Return a detector without a file of frozen tensors: merged if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load(self, checkpoint: Checkpoint, base: str | Path | None = None, remedy: str = NAME_IT) -> None:
-        """Load the weights of a checkpoint, whose tensors must have the names and shapes of the detector's tensors.
+        """Load a checkpoint with the names and shapes of the detector's tensors.
 
-        A detector on the meta device takes the tensors of the file without a copy.
+        On the meta device, the file's tensors are used without a copy.
 
         Args:
             base: as for :meth:`from_pretrained`.
-            remedy: the end of error messages about the base, which says what to do.
+            remedy: end of error messages about the base, with advice.
 
         Raises:
-            InputError: if the checkpoint does not fit; the message says which names and shapes
-                differ. The error is also raised if frozen tensors are left out and not found, or if
-                ``base`` is given although no tensors are left out.
+            InputError: if names or shapes differ (listed in the message), omitted frozen tensors
+                are not found, or ``base`` is given although none are omitted.
         """
         state_dict = unwrap_frontend(checkpoint.state_dict)
         is_empty = self.device.type == "meta"
@@ -263,15 +255,14 @@ class Detector(Network):
         self.load_state_dict(state_dict, strict=not partial, assign=is_empty)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write the detector as a state dict with the published names, or as a folder with a model card.
+        """Write a state dict with the published names, or a folder with a model card.
 
-        The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
-        tensors are left out. The provenance of this detector is written, too, but without the
-        folders of the corpora.
+        A folder holds safetensors, YAML and the card. If :attr:`base` is set, frozen tensors are
+        omitted. The provenance is written without folders of corpora.
 
         Args:
-            path: a file that ends in ``.pth`` or ``.pt``; any other path is a folder.
-            record: plain data to keep beside the tensors and the architecture.
+            path: a file ``.pth`` or ``.pt``; any other path is a folder.
+            record: plain data to keep.
         """
         path = Path(path)
         provenance = provenance_with_figures(self)
@@ -293,10 +284,9 @@ class Detector(Network):
             self.write_description(path, provenance, record)
 
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
-        """Write architecture, ``record`` and model card into ``folder``, but not the weights.
+        """Write architecture, ``record`` and a model card with ``provenance``, but not the weights.
 
-        The card shows ``provenance``. If this detector's checkpoint has a card beside it, the new
-        card keeps the licence and the user's text of the old card.
+        Keeps licence and user's text of a card beside this detector's checkpoint.
         """
         earlier = None
         if self.source:
@@ -306,15 +296,14 @@ class Detector(Network):
         write_text(folder / CONFIG, write_yaml({"model": self.config, **(record or {})}))
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Save the detector as a folder, upload it to the Hugging Face hub, and return the address of the repository.
+        """Upload the detector as a folder to the Hugging Face hub; return the repository's address.
 
-        The trained tensors of an adapted front-end are merged first, so that the folder needs no
-        other file.
+        Trained tensors of an adapted front-end are merged, so that no other file is needed.
 
         Args:
             name: ``owner/name`` on the hub.
-            private: if the repository does not exist yet, make it private.
-            token: access token of the hub; None for the token of ``hf auth login``.
+            private: make a new repository private.
+            token: access token; None for that of ``hf auth login``.
 
         Raises:
             InputError: if the hub refuses the upload or cannot be reached.
@@ -332,39 +321,32 @@ class Detector(Network):
         config: dict[str, Any] | str | None = None,
         base: str | Path | None = None,
     ) -> Self:
-        """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
+        """Load a trained detector, in eval mode, without the front-end's pre-training file.
 
         On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector
         exists.
 
         Args:
-            path_or_name: a ``.pth`` whole-model state dict; a folder written by :meth:`save`; the
-                name of a published model that can be downloaded (:func:`nes2net.list_models`); or
-                ``owner/name`` on the Hugging Face hub. An existing file or folder of that name
-                takes precedence.
+            path_or_name: a whole-model state dict ``.pth``; a folder by :meth:`save`; a published
+                model (:func:`nes2net.list_models`); or ``owner/name`` on the Hugging Face hub.
+                Existing files and folders take precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
-            dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
-                precision of the checkpoint. If the tensors have several types, the precision is the
-                type to which PyTorch promotes all of them.
-            config: the architecture, for a checkpoint that does not contain its architecture, such
-                as a file of the published code. The architecture has the form of
-                :meth:`from_config`. Options may follow a name, as in
-                ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such as the
-                number of logits, are read from the checkpoint, and a printed note lists these
-                options. With None, the architecture is taken from the published model whose tensors
-                have the same names and shapes. ``"bonafide=NAME"`` says which class of a Hugging
-                Face classification folder is bona fide, if the names of the classes do not show it.
-            base: the file or folder with the frozen tensors that the checkpoint leaves out: a
-                pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. With None, the checkpoint says which file is read. If this
-                file does not exist, a file of the same name in the folder of the checkpoint is
-                read.
+            dtype: precision, see :meth:`set_precision`; ``"auto"`` for the checkpoint's; of several
+                types, the one to which PyTorch promotes them.
+            config: the architecture as for :meth:`from_config`, perhaps with options, as in
+                ``"Nes2Net-X,backend.dilation=1"``, for a checkpoint without one, such as a file of
+                the published code. Options of shapes, such as the number of logits, are read from
+                the checkpoint, and a note lists them. None for the published model with the same
+                names and shapes of tensors. ``"bonafide=NAME"`` names the bona fide class of a
+                Hugging Face classification folder, if its classes do not show it.
+            base: the frozen tensors that the checkpoint omits: a pre-training file or folder, a
+                size (``"xlsr_300m"``), a detector, or a run's ``base.pth``. None for the recorded
+                file, or one of the same name in the checkpoint's folder.
 
         Raises:
-            InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
-                base is not found or does not have the recorded digest.
+            InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
+                is missing or has another digest than recorded.
         """
-        # Check precision and device before anything is downloaded.
         precision = named_precision(dtype) if dtype not in ("auto", "fastest") else None
         target_device = choose_device(device)
         if precision is not None:
@@ -382,7 +364,6 @@ class Detector(Network):
         detector.provenance = checkpoint.provenance
         detector.source = source
         check_one_line(detector.classes, f"a class of {source}")
-        # Move the detector to its device, and convert it to its precision.
         if dtype == "fastest":
             return detector.to(target_device).set_precision(dtype).eval()
         if precision is None:
@@ -401,41 +382,32 @@ class Detector(Network):
     ) -> float:
         """Score one recording in one piece; a higher score means more bona fide.
 
-        In one piece, the memory and the time of a transformer grow with the square of the length,
-        so use :meth:`score_track` for minutes of audio. `nes2net predict` does this for a recording
-        of more than two minutes: it gives ``score_track(audio).score``.
+        Memory and time of a transformer grow with the square of the length, so use
+        :meth:`score_track` for minutes of audio. Beyond two minutes, `nes2net predict` prints
+        ``score_track(audio).score``.
 
-        A detector in train mode is switched to eval mode for the call. Any number of threads may
-        score at once, but no thread may train the detector during the call.
+        Train mode is switched to eval mode for the call. Threads may score at once, but not train
+        meanwhile.
 
         Args:
-            audio: the recording. It may be a file, or a file object that is open in binary mode. It
-                may be floating-point samples (N,) or (channels, N) in [−1, 1], on any device, or an
-                iterator of blocks of such samples. It may also be a
-                :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
-                header.
-            sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own
-                rate.
-            num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
-                recording is repeated. None scores the whole recording, which is repeated if it is
-                shorter than ``min_samples``. ``"auto"`` chooses the number by
-                :func:`nes2net.scoring.score_length.samples_to_score`. For a published detector,
-                ``"auto"`` means as many samples as its authors score. For a detector that was
-                trained on crops of about 4 s, as is usual, ``"auto"`` means the whole recording.
-                For any other detector, ``"auto"`` means the length of the crops in training.
-            crop: ``"head"`` takes the leading samples. ``"random"`` takes samples from a random
-                start, like the authors of some published detectors; the start is the same in every
-                call.
-            padding: how a recording shorter than ``num_samples`` or ``min_samples`` is filled up:
-                ``"repeat"`` repeats the recording, and ``"zeros"`` appends zeros.
-            peak_normalize: ``"recording"`` divides the samples by the largest absolute sample of
-                the whole recording, and ``"cut"`` by the largest absolute sample of the scored
-                part. ``"no"`` leaves the samples as they are.
+            audio: a file, also one open in binary mode; samples (N,) or (channels, N),
+                floating-point in [−1, 1], on any device, or an iterator of blocks of them; or
+                :class:`nes2net.data.audio.pcm.RawAudio`, samples in bytes without a header.
+            sample_rate: Hz, for samples and blocks only.
+            num_samples: leading samples, repeating shorter recordings, as in the '4sec' protocol;
+                None for all, repeating below ``min_samples``. ``"auto"``
+                (:func:`nes2net.scoring.score_length.samples_to_score`) means as many as the authors
+                of a published detector score; all for a detector trained on crops of about 4 s;
+                else the length of training crops.
+            crop: ``"head"``, or ``"random"`` for a random start, as for some published detectors;
+                the same in every call.
+            padding: fill up short recordings by ``"repeat"``, or by ``"zeros"``.
+            peak_normalize: divide by the largest absolute sample of the ``"recording"`` or of the
+                scored ``"cut"``; or ``"no"``.
 
         Raises:
-            InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is
-                also raised if there are no samples, or if samples are integers, not finite or far
-                outside [−1, 1].
+            InputError: if the file cannot be read, there are no samples, they lack a
+                ``sample_rate``, or are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
@@ -450,14 +422,13 @@ class Detector(Network):
         sample_rate: float,
         num_samples: RequestedSamples = "auto",
     ) -> list[float]:
-        """Score waveforms in memory, in batches. Each score differs by less than 1e-6 from the score by :meth:`score`.
+        """Score waveforms in memory, in batches of equal length; within 1e-6 of :meth:`score`.
 
-        Waveforms of the same length are scored together, as many at once as fit into memory.
+        As many are scored at once as fit into memory.
 
         Args:
-            waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
-            sample_rate: sampling rate of all waveforms, in Hz.
-            num_samples: as for :meth:`score`.
+            waveforms: B×N, or a sequence of (N,) or (channels, N).
+            sample_rate: of all waveforms, in Hz.
 
         Raises:
             InputError: as :meth:`score`.
@@ -479,15 +450,15 @@ class Detector(Network):
         of: EmbeddingOf = "frontend",
         layer: int | str = "last",
     ) -> np.ndarray:
-        """Compute the embedding (E,) float32 of one recording in one piece, as `nes2net embed` does.
+        """Compute the embedding (E,) float32 of one recording in one piece.
 
         Args:
             audio, sample_rate, num_samples: as for :meth:`score`.
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if the detector has no embedding ``of``, or no hidden
-                state ``layer``.
+            InputError: as :meth:`score`; or if there is no embedding ``of`` or hidden state
+                ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -508,21 +479,16 @@ class Detector(Network):
         workers: int | None = None,
         on_error: Literal["raise"] | Callable[[AnyRecording, InputError], object] = "raise",
     ) -> Iterator[tuple[AnyRecording, float]]:
-        """Score files one after another: yield (path, score) in the order of ``paths``, which may be endless.
+        """Score files in order; yield (path, score). ``paths`` may be endless.
 
-        Each file is scored in one piece. Only files of the same length share a batch, so that each
-        score differs by less than 1e-6 from the score by :meth:`score`. Threads read the files of a
-        few batches in advance.
+        Each file is scored in one piece. Only files of equal length share a batch, so scores are
+        within 1e-6 of :meth:`score`. Threads read a few batches ahead.
 
         Args:
-            num_samples: as for :meth:`score`.
-            batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
-                on a GPU.
-            workers: number of threads that read files; None for a number that suits the device.
-            on_error: what happens if a file cannot be scored. ``"raise"`` raises the
-                :class:`InputError` for this file after the scores of the earlier files. A function
-                is called with the path and the error, and the file is skipped. Any other value
-                raises :class:`InputError`.
+            batch_size: files at once; None for 8 on a CPU and 64 on a GPU.
+            workers: threads that read; None to suit the device.
+            on_error: ``"raise"`` raises a file's :class:`InputError` after the scores of earlier
+                files; a function is called with path and error, and the file is skipped.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
@@ -546,22 +512,20 @@ class Detector(Network):
         calibration: LinearCalibration | Decider,
         sample_rate: float | None = None,
     ) -> Decision:
-        """Score a recording and decide by a calibration: log-likelihood ratio, probability and decision.
+        """Score a recording and decide by a calibration.
 
-        The number of scored samples is the same as for the recordings from which the calibration
-        was learned, and windows decide on a longer recording. If this number is unknown, the
-        recording is scored in one piece or, if it is longer than two minutes, by the mean of its
-        windows. If the calibration holds traits of recordings, such as their bandwidth, the same
-        traits of this recording are measured, too.
+        Scores as many samples as for the calibration; windows decide on longer recordings. If
+        unknown, a recording is scored in one piece, or beyond two minutes by the mean of windows.
+        Traits that the calibration holds, such as bandwidth, are measured, too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            calibration: a calibration of this detector, or a :class:`nes2net.scoring.decisions.Decider`
-                with another prior or operating point.
+            calibration: of this detector, or a :class:`nes2net.scoring.decisions.Decider` with
+                another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
-                find this out, every call computes a hash of the weights.
+            InputError: as :meth:`score`; or if the calibration is of another detector, for which
+                every call hashes the weights.
         """
         judged: Judged[float] | Failed = judge_recording(self, audio, as_decider(calibration), sample_rate=sample_rate)
         if isinstance(judged, Failed):
@@ -578,42 +542,36 @@ class Detector(Network):
         hop: float = 0.5,
         batch_size: int | None = None,
     ) -> Track:
-        """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
+        """Score a window of ``window`` seconds every ``hop`` seconds along a recording.
 
-        Files and blocks are read in pieces, so that hours take no more memory than minutes. The
-        last window ends at the end of the recording. A recording that is shorter than a window has
-        a single score, the same score as by :meth:`score`.
+        Files and blocks are read in pieces, so hours take no more memory than minutes. The last
+        window ends with the recording; a recording shorter than a window has one score, that of
+        :meth:`score`.
 
         Args:
-            audio, sample_rate: as for :meth:`score`.
-            window: length of a window in seconds. None stands for the number of samples that
-                :meth:`score` takes. If :meth:`score` takes whole recordings, None stands for 64,600
-                samples, the usual length in training.
-            hop: seconds from the start of a window to the start of the next window. If the hop is
-                longer than the window, samples between the windows are not scored.
+            window: seconds; None for as much as :meth:`score` takes or, if that is all, 64,600
+                samples, as usual in training.
+            hop: seconds between starts; samples between windows are not scored.
             batch_size: as for :meth:`score_files`.
 
         Raises:
-            InputError: as for :meth:`score`; or if the window is too short for the detector, or the
-                hop is not positive.
+            InputError: as :meth:`score`; or if the window is too short for the detector, or the hop
+                not positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
     def stream(
         self, sample_rate: float, *, window: float | None = None, hop: float = 0.5, batch_size: int = 1
     ) -> Stream:
-        """Begin a stream, which scores audio while the audio arrives; the caller pushes blocks of samples.
+        """Begin a stream, which scores pushed blocks of samples while audio arrives.
 
-        Blocks may have any size: the scores equal the scores by :meth:`score_track`. They are equal
-        bit for bit if :meth:`score_track` gets the same ``batch_size``. A stream keeps at most two
-        windows of samples in memory, and keeps no scores. Any number of streams may share a
+        Blocks have any size: scores equal those of :meth:`score_track`, bit for bit with the same
+        ``batch_size``. A stream holds at most two windows and no scores. Streams may share a
         detector.
 
         Args:
-            sample_rate: sampling rate in Hz of the samples that are pushed.
-            window, hop: as for :meth:`score_track`.
-            batch_size: number of windows that are scored at once; windows wait until this many
-                windows have arrived.
+            sample_rate: Hz of the pushed samples.
+            batch_size: windows scored at once, for which earlier ones wait.
 
         Raises:
             InputError: as :meth:`score_track`.
@@ -634,21 +592,18 @@ class Detector(Network):
         resolution_ms: float | None = None,
         batch_size: int | None = None,
     ) -> FrameScores:
-        """Score the frames of a recording, if the detector can score frames.
+        """Score the frames of a recording.
 
-        A recording of up to 30 s is scored in one piece. A longer recording is scored in windows of
-        about 20 s. A window begins about every 10 s, and only the scores in the middle of each
-        window are used. A file is read in pieces, so that hours take no more memory than minutes.
+        Recordings of up to 30 s are scored in one piece, longer ones in windows of about 20 s, one
+        about every 10 s, of which the middle is used. A file is read in pieces, so hours take no
+        more memory than minutes.
 
         Args:
-            audio, sample_rate: as for :meth:`score`.
-            resolution_ms: length of a frame in ms, one of :attr:`resolutions`; None for the
-                shortest frames.
-            batch_size: number of windows that are computed at once; None for 1 on a CPU and 12 on a
-                GPU.
+            resolution_ms: ms of a frame, one of :attr:`resolutions`; None for the shortest.
+            batch_size: windows at once; None for 1 on a CPU and 12 on a GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector cannot score frames of this length.
+            InputError: as :meth:`score`; or if the detector cannot score such frames.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -664,24 +619,20 @@ class Detector(Network):
         batch_size: int | None = None,
         calibration: LinearCalibration | Decider | None = None,
     ) -> list[Segment]:
-        """Find the fake stretches of a recording from the scores of its frames (:meth:`frame_scores`).
+        """Find the fake stretches of a recording by :meth:`frame_scores`.
 
         Args:
-            audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of this detector's frame scores. The operating point of the
-                calibration gives the threshold, and the calibration also gives the resolution.
+            calibration: of this detector's frame scores; gives threshold and resolution.
 
         Returns:
-            The segments labelled ``spoof``, in order; the score of a segment is the mean score of
-            its frames.
+            Segments labelled ``spoof`` in order; a score is the mean over frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
-                its range, or if the calibration was not learned from frame scores of this detector.
-                A detector that was trained on whole recordings needs ``threshold`` or
-                ``calibration``; without them, the error is raised, too.
+            InputError: as :meth:`frame_scores`; if a number is out of its range, the calibration is
+                not of this detector's frames, or a detector of whole recordings gets neither
+                ``threshold`` nor ``calibration``.
         """
         judgement = Frames(resolution_ms, threshold, hysteresis, min_duration)
         decider = None if calibration is None else as_decider(calibration)

@@ -1,7 +1,7 @@
-"""Functions for Python programs and for the commands, one for each task that needs a detector or a corpus.
+"""Functions for Python programs and commands, one for each task with a detector or a corpus.
 
-Read the modules in this order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``,
-``calibration``, and then ``flags``, the flags that several commands share.
+In reading order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``, ``calibration``; then
+``flags``, which several commands share.
 
-The modules may import all folders of the package except ``apps`` and ``cli``.
+May import all of the package except ``apps`` and ``cli``.
 """

@@ -1,6 +1,6 @@
 """Learn a calibration or a fusion from scores or recordings, and apply calibrations to scores.
 
-Python programs can do here what `nes2net calibrate` does.
+For Python programs, as `nes2net calibrate`.
 """
 
 from __future__ import annotations
@@ -57,23 +57,21 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The scored recordings, and how to measure these recordings for comparisons with new recordings."""
+    """The scored recordings, and how to measure them for comparisons with new ones."""
 
     root: AnyPath
     """Folder of the corpus."""
     num_workers: int | None = None
-    """Number of workers that read audio; None for a number that suits the machine."""
+    """Workers that read audio; None to suit the machine."""
     model: AnyPath | Scorer | None = None
-    """The detector that made the scores; None to measure recordings without their embeddings."""
+    """The detector of the scores; None to measure no embeddings."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
     base: AnyPath | None = None
-    """``device``, ``config`` and ``base`` are passed to :meth:`nes2net.Detector.from_pretrained`.
-    These three settings have no effect if ``model`` is None or a loaded detector."""
+    """``device``, ``config`` and ``base`` as for :meth:`nes2net.Detector.from_pretrained`; only for a path or name."""
     kept: AnyPath = "calibration"
-    """The measurements are kept in two files, ``{kept}.traits`` and ``{kept}.embeddings.npy``, so
-    that each recording is measured only once. :func:`nes2net.scoring.measuring.forget_traits`
-    removes these files."""
+    """Measurements stay in ``{kept}.traits`` and ``{kept}.embeddings.npy``, until
+    :func:`nes2net.scoring.measuring.forget_traits`."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +82,22 @@ class Calibrated:
     num_bonafide: int
     num_spoof: int
     unit: str
-    """What one score is about: ``"trials"``, or frames with their length in words."""
+    """What a score is about: ``"trials"``, or frames with their length."""
     rows: Figures
-    """Figures of the scores from which the calibration was learned, both without and with calibration."""
+    """Figures without and with calibration."""
     separated: bool
-    """Whether a threshold exists that separates the two classes without error."""
+    """Whether a threshold separates the classes."""
     failed: list[str] = field(default_factory=list)
     """Ids of recordings that could not be measured."""
 
     @property
     def warning(self) -> str:
-        """A warning that few trials make the figures uncertain; empty if each class has at least 20 trials."""
+        """Warns of few trials; empty from 20 of each class on."""
         return few_trials(self.num_bonafide, self.num_spoof)
 
     @property
     def worth(self) -> str:
-        """A sentence on how certain error rates on these trials are, and how many trials would make them more certain."""
+        """Says how certain error rates on these trials are, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -114,25 +112,22 @@ def calibrate(
     resolution_ms: float | None = None,
     recordings: Recordings | None = None,
 ) -> Calibrated:
-    """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
+    """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse systems.
 
-    The calibration is only returned; the caller writes it to a file.
+    The caller saves the calibration.
 
     Args:
-        labels: labels of the scored trials.
-        scores: a score file for each system. Scores of frames can only be calibrated, not fused.
+        scores: a score file for each system; scores of frames cannot be fused.
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
-        allow_inverted: accept a weight below 0. With such a weight, higher scores mean spoofed.
-        allow_partial: leave out trials whose scores are missing or unusable.
-        resolution_ms: length of a frame in ms. Needed only for scores of frames, if no record gives
-            this length.
-        recordings: the scored recordings. The recordings are measured, so that the decision on an
-            unusual recording can be "cannot tell". The measurements stay in the files of
-            :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
+        allow_inverted: accept a weight below 0, with which higher scores mean spoofed.
+        allow_partial: omit trials without a usable score.
+        resolution_ms: ms of a frame, if no record states it.
+        recordings: measured, so that unusual recordings can get "cannot tell"; see
+            :attr:`Recordings.kept`. None to measure nothing.
 
     Raises:
-        InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
-            scores mean spoofed, and ``allow_inverted`` is false; or for the reasons of
+        InputError: if scores, keys or recordings cannot be read or do not fit; if higher scores
+            mean spoofed without ``allow_inverted``; or as
             :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)
@@ -160,7 +155,6 @@ def calibrate(
             "mend them, take another detector, or pass `allow_inverted=True`"
         )
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
-    # Collect facts about the trials and scores from which the calibration was learned, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -194,7 +188,7 @@ class FromRecordings(NamedTuple):
     calibrated: Calibrated
     """The calibration."""
     scores: Finished
-    """The outcome of the scoring, with the path of the score file from which the calibration was learned."""
+    """The scoring, with the path of the score file."""
 
 
 def calibrate_recordings(
@@ -211,28 +205,23 @@ def calibrate_recordings(
     batch_size: int | None = None,
     num_workers: int | None = None,
 ) -> FromRecordings:
-    """Score the recordings of two folders, and learn from the scores how to compute log-likelihood ratios.
+    """Score the recordings of two folders, and learn log-likelihood ratios from the scores.
 
-    Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
-    format of the corpus ``generic``; ``{save}.scores.txt`` has the scores of the recordings. After
-    an interruption, the same call resumes. A recording that cannot be scored does not count. All
-    other recordings are also measured and embedded, so that the decision on an unusual recording
-    can be "cannot tell".
+    Writes ``{save}.recordings.csv``, a list for the corpus ``generic``, and ``{save}.scores.txt``;
+    an interrupted call resumes. Recordings that cannot be scored do not count. The others are
+    measured and embedded, so that unusual ones can get "cannot tell".
 
     Args:
-        bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
-            In place of a folder, a single recording may be given.
-        save: the file of the calibration to write.
-        checkpoint: the file, folder or name from which ``detector`` was loaded, for the record
-            beside the scores.
-        num_samples: how many leading samples of each recording are scored; ``"auto"`` for a window
-            that suits the detector; None for all, and then much longer recordings are not decided.
-        prior, l2, allow_inverted: as for :func:`calibrate`.
+        bonafide, spoof: folders, or single recordings.
+        save: the calibration to write.
+        checkpoint: where ``detector`` was loaded from, for the record.
+        num_samples: leading samples; ``"auto"`` for a window that suits the detector. None for all:
+            much longer recordings then get no decision.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
-        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings; if both
-            folders share a recording; or if a file cannot be read or written.
+        InputError: as :func:`calibrate`; if a folder has no recordings, both share one, or a file
+            cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
@@ -242,7 +231,6 @@ def calibrate_recordings(
         recordings_are = counted(len(shared_paths), "recording is", "recordings are")
         names = listed(sorted(map(str, shared_paths)))
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
-    # List the recordings in a file of the corpus ``generic``.
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
@@ -254,7 +242,6 @@ def calibrate_recordings(
         top = Path(folder) if Path(folder).is_dir() else Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_text(recordings, text.getvalue())
-    # Score the listed recordings.
     score_length = samples_to_calibrate(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
@@ -283,19 +270,14 @@ def calibrate_recordings(
 def _measured_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the ``scored`` trials, for later comparisons with new recordings.
-
-    Args:
-        scored_by: the detector that made the scores; None if the scores have no record.
-        scores: the score file, for messages.
+    """Measure the recordings of the ``scored`` trials.
 
     Returns:
-        The population of the recordings, and the ids of recordings that could not be measured.
+        Their population, and the ids of those that could not be measured.
 
     Raises:
-        InputError: if a scored trial has no recording; if ``recordings.model`` names a detector
-            that did not make the scores; or if the scores have no record, so that the detector that
-            made the scores is unknown.
+        InputError: if a trial has no recording, or ``recordings.model`` is not, or cannot be shown
+            to be, the detector of the scores.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
@@ -305,7 +287,6 @@ def _measured_population(
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
         protocols = labels.keys
     corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)
-    # Find the recording of each scored trial.
     with_audio = {trial.id: trial for trial in corpus_trials if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     if missing := [id for id in is_bonafide if id not in with_audio]:
@@ -354,13 +335,13 @@ class Applied:
     """The outcome of :func:`apply_calibration`."""
 
     rows: Figures
-    """Figures of the scores before and after calibration; empty if there are no labels."""
+    """Figures before and after; empty without labels."""
     notes: list[str]
-    """Sentences on what could not be checked, and on reasons to trust the figures less."""
+    """What could not be checked, and reasons to trust figures less."""
 
     @property
     def warning(self) -> str:
-        """A warning if the calibrated scores have a higher Cllr than the best system has alone; otherwise empty."""
+        """Warns if the Cllr is higher than that of the best system; else empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]
@@ -385,21 +366,18 @@ def apply_calibration(
     learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
-    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate the result if there are labels.
+    """Calibrate ``scores`` into the score file ``out``, and evaluate it if there are labels.
 
     Args:
-        scores: a score file for each system, in the order of the score files from which the
-            calibration was learned.
-        labels: labels of the scored trials; None to evaluate nothing.
-        learned_from: the labels from which the calibration was learned; None if unknown. If the two
-            sets of labels share trials, a note says how many.
-        allow_partial: leave out trials whose scores are missing or unusable.
+        scores: a score file for each system, in the order of learning.
+        labels: None to evaluate nothing.
+        learned_from: labels of the calibration, if known; a note tells of shared trials.
+        allow_partial: omit trials without a usable score.
 
     Raises:
-        InputError: if the calibration was learned from another detector's scores, or from another
-            number of systems; or if a file cannot be read or written.
+        InputError: if the scores are of another detector or number of systems, or a file cannot be
+            read or written.
     """
-    # Check that there is a score file for each system.
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
@@ -452,14 +430,7 @@ def apply_calibration(
 def _figures_before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
-    """Compute the figures of each system's scores, then the figures of the calibrated or fused scores.
-
-    Args:
-        phase: the phase of the trials; each row's name begins with the phase.
-        calibration: turns the scores of the K systems into calibrated or fused scores.
-        bonafide, spoof: scores (B, K) and (S, K) of K systems.
-        eer_method: the rule by which an EER is computed.
-    """
+    """Compute figures of K systems, then calibrated or fused, from scores (B, K) and (S, K)."""
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
         for i, name in enumerate(calibration.systems)

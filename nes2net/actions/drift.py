@@ -1,7 +1,7 @@
-"""Compare new recordings with the recordings of a calibration, to see whether the calibration still holds.
+"""Compare new recordings with those of a calibration, to see whether it still holds.
 
-Python programs can do here what `nes2net calibrate drift` does.
-:mod:`nes2net.scoring.decisions.usual` has the statistical tests.
+For Python programs, as `nes2net calibrate drift`; the tests are in
+:mod:`nes2net.scoring.decisions.usual`.
 """
 
 from __future__ import annotations
@@ -63,17 +63,16 @@ class NewRecording:
 
     path: Path
     modified: datetime
-    """When the file was last changed, in UTC."""
+    """Last change of the file, in UTC."""
     score: float
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
     remark: Remark
     values: dict[str, float]
-    """Name of a trait that has a usual range (:class:`UsualValues`), such as ``"llr"`` or ``"level"`` →
-    the value of this recording."""
+    """Trait (:class:`UsualValues`), such as ``"llr"`` or ``"level"`` → value."""
 
     def row(self) -> dict[str, Any]:
-        """Return the recording as plain data for JSON."""
+        """Return plain data for JSON."""
         return {
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
@@ -92,29 +91,29 @@ class Drift:
     recordings: list[NewRecording]
     comparisons: list[Comparison]
     failures: dict[str, str]
-    """File → the reason why the file could not be compared."""
+    """File → reason."""
     alpha: float
-    """Largest probability that at least one test finds drift although there is none."""
+    """Probability that any test finds drift if there is none."""
     by: By
-    """Length of the periods in which recordings are counted."""
+    """Period in which recordings are counted."""
     basis: list[str]
-    """Lines that describe the calibration, printed above the tables."""
+    """Lines on the calibration, above the tables."""
     notes: list[str]
-    """Sentences on what makes the decisions uncertain."""
+    """What makes decisions uncertain."""
 
     @property
     def num_needed(self) -> int:
-        """The smallest number of recordings with which a test can find drift at ``alpha``."""
+        """Smallest number of recordings that can show drift at ``alpha``."""
         return min(comparison.num_needed for comparison in self.comparisons)
 
     @property
     def found(self) -> list[Comparison]:
-        """The comparisons that found drift; empty if no comparison found drift."""
+        """Comparisons that found drift."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
     def too_few(self) -> str:
-        """A warning if there are too few recordings for one of the tests to find drift; otherwise empty."""
+        """Warns if a test has too few recordings to find drift; else empty."""
         number = len(self.recordings)
         start = f"{counted(number, 'recording is', 'recordings are')} too few to show drift"
         if number < self.num_needed:
@@ -131,11 +130,9 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Sentences on the traits that have shifted without drift.
+        """Sentences on traits that mostly lie on one side of the calibration's median, without drift.
 
-        A trait has shifted if the new recordings lie mostly on one side of the median of the
-        calibration's recordings. A shift alone is no drift, because the median also moves if the
-        share of spoofed recordings changes.
+        A shift is no drift: a changed share of spoofed recordings moves the median, too.
         """
         shifted = []  # (comparison, shift)
         for comparison in self.comparisons:
@@ -153,10 +150,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings by day or by ISO week, in UTC: name of the period → recordings, sorted by time.
-
-        The result is empty if ``by`` is ``"none"``.
-        """
+        """Day or ISO week in UTC → recordings by time; empty if ``by`` is ``"none"``."""
         periods: dict[str, list[NewRecording]] = {}
         if self.by == "none":
             return periods
@@ -167,10 +161,7 @@ class Drift:
 
     @cached_property
     def result(self) -> Result:
-        """All results, ready to be printed or written to files: verdict, tables, facts and notes.
-
-        The JSON also has a row for each recording.
-        """
+        """Verdict, tables, facts and notes, and in the JSON a row for each recording."""
         # Compose the lines that stand above the tables.
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
@@ -184,7 +175,6 @@ class Drift:
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
         ]
-        # Collect facts for the JSON, and make the tables.
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],
@@ -250,32 +240,28 @@ def measure_drift(
     batch_size: int | None = None,
     workers: int | None = None,
 ) -> Drift:
-    """Score and measure new recordings, and compare the new recordings with the recordings of a calibration.
+    """Score and measure new recordings, and compare them with those of a calibration.
 
-    The number of samples to score is the same as for the calibration. If the calibration was
-    learned from whole recordings, a recording of more than two minutes fails. Recordings unfit for
-    a decision, such as silence, are also compared, because the calibration was learned from such
-    recordings, too. A recording that cannot be scored is listed in :attr:`Drift.failures`.
+    Scores as many samples as the calibration. If it is of whole recordings, a recording of more
+    than two minutes fails. Unfit recordings, such as silence, count, as they did in the
+    calibration. Failures are in :attr:`Drift.failures`.
 
     Args:
-        files: audio files, and folders, which are searched for audio files.
-        alpha: largest probability of a false alarm. In a false alarm, at least one test finds drift
-            although the new recordings are like the recordings of the calibration.
-        by: length of the periods in which recordings are counted; ``"none"`` for no periods.
+        files: audio files, or folders to search.
+        alpha: probability that any test finds drift if there is none.
+        by: period of counts.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
     Raises:
-        InputError: if ``alpha`` is not between 0 and 1; if the calibration belongs to another
-            detector, fuses several systems, was learned from frames, or holds nothing to compare
-            with; if a folder has no audio files; or if no recording can be compared.
+        InputError: if ``alpha`` is not between 0 and 1; if the calibration is of another detector,
+            a fusion, of frames, or holds nothing to compare; if a folder has no audio files; or if
+            no recording can be compared.
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
-    # Choose how much of each recording to score, and read the usual ranges from the calibration.
     decider = Decider(calibration)
     judge: Judge[float] = Judge(detector, "scores", decider, JudgingSettings(batch_size=batch_size, workers=workers))
     all_usual = usual_of(calibration)
-    # Score and measure the recordings.
     paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
     recordings = []
     failures: dict[str, str] = {}
@@ -288,14 +274,13 @@ def measure_drift(
         raise InputError(
             f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
         )
-    # Test each trait.
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
     return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
 
 
 def _new_recording(answer: Judged[float] | Failed, all_usual: Sequence[UsualValues]) -> NewRecording:
-    """Collect the values of a recording; raise InputError if it could not be compared, or was removed meanwhile."""
+    """Raise InputError if a recording could not be compared, or was removed meanwhile."""
     if isinstance(answer, Failed):
         raise answer.error
     path = answer.path
@@ -315,7 +300,7 @@ def _new_recording(answer: Judged[float] | Failed, all_usual: Sequence[UsualValu
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
-    """Collect the values (n,) of the trait ``name`` from the n ``recordings`` that have this trait."""
+    """Collect the values (n,) of the n recordings with the trait ``name``."""
     return np.array([recording.values[name] for recording in recordings if name in recording.values])
 
 

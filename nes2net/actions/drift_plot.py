@@ -1,4 +1,4 @@
-"""Draw the traits of new recordings over time, and the usual ranges of the calibration's recordings."""
+"""Draw traits of new recordings over time, with the calibration's usual ranges."""
 
 from __future__ import annotations
 
@@ -16,21 +16,18 @@ _PANEL = 1.7  # inches high
 
 
 def plot_drift(picture: str | Path, drift: Drift) -> None:
-    """Draw a panel for each trait, with a dot for each recording and the median of each period.
+    """Draw a panel for each trait: a dot for each recording, the median of each period, bands of usual ranges.
 
-    Bands show the usual ranges of the calibration's recordings. A dot outside of the bands has
-    another colour.
+    Dots outside of the bands have another colour.
 
     Args:
-        picture: file to write; its suffix, such as ``.png``, states the format. The file is written
-            completely or not at all.
+        picture: written all or not at all; the suffix, such as ``.png``, is the format.
     """
     trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_measured]
     figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(trait_comparisons)), layout="constrained")
     panels = figure.subplots(len(trait_comparisons), 1, sharex=True, squeeze=False)[:, 0]
     for axes, comparison in zip(panels, trait_comparisons):
         usual = comparison.usual
-        # Draw the usual ranges, and a dot for each recording.
         for low, high in usual.merged:
             axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)
         with_value = [recording for recording in drift.recordings if usual.name in recording.values]
@@ -38,7 +35,6 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
         values = usual.factor * comparison.values
         colours = np.where(usual.is_outside(comparison.values), SPOOF, INK)
         axes.scatter(times, values, s=6, c=colours, alpha=0.4, linewidths=0, rasterized=True)
-        # Draw the median of each period at the time of its middle recording.
         medians = []
         middles = []
         for recordings in drift.periods().values():

@@ -1,4 +1,4 @@
-"""Compute embeddings of recordings. Python programs can do here what `nes2net embed` does."""
+"""Compute embeddings of recordings, for Python programs, as `nes2net embed`."""
 
 from __future__ import annotations
 
@@ -31,23 +31,18 @@ def embed_recordings(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Compute the embeddings of ``trials``, and write the embeddings to the file ``out``.
-
-    If the front-end has a note, for example on whether it normalises waveforms, the note is
-    printed.
+    """Write the embeddings of ``trials`` to ``out``; print the front-end's note, if it has one.
 
     Args:
-        embeddings: the kind of embedding; None for the last hidden state of the front-end.
-        num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
-            chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
-        about: plain data for the record beside the embeddings, such as the corpus and the
-            checkpoint.
-        settings: how recordings are read and embedded; the argument ``num_samples`` replaces the
-            setting of this name.
+        embeddings: None for the front-end's last hidden state.
+        num_samples: leading samples; None for all. ``"auto"`` chooses by
+            :func:`nes2net.scoring.score_length.samples_to_score` with a note.
+        about: plain data for the record.
+        settings: ``num_samples`` replaces its setting of this name.
 
     Raises:
-        InputError: for the reasons of :func:`nes2net.scoring.corpus.judge_trials`, or if the
-            detector has no such embedding.
+        InputError: as :func:`nes2net.scoring.corpus.judge_trials`, or if the detector has no such
+            embedding.
         Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     print_note(detector.frontend.note)
@@ -64,10 +59,7 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[AnyPath]) -> list[Trial]:
-    """Make a trial of each audio file in ``files``; folders are searched for audio files.
-
-    The id of a trial is the path of its file. A file that is named twice gives a single trial.
-    """
+    """Make a trial of each audio file, once, with its path as id; folders are searched."""
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -77,16 +69,15 @@ def frontend_alone(
     device: str = "auto",
     dtype: str = "auto",
 ) -> Detector:
-    """Build a detector from a front-end alone, with an untrained back-end, to embed hidden states.
+    """Build a detector of a front-end with an untrained back-end, to embed hidden states.
 
     Args:
-        frontend: name of the front-end, or a mapping of name and options as in a recipe.
-        ssl_checkpoint: file of the pre-trained weights; None for a front-end that has no weights.
-        device: the device that computes; ``"auto"`` for a GPU if there is one.
-        dtype: the precision; ``"auto"`` for float32.
+        frontend: a name, or name and options as in a recipe.
+        ssl_checkpoint: pre-trained weights; None if it has no weights.
+        dtype: precision; ``"auto"`` for float32.
 
     Raises:
-        InputError: if the front-end is unknown, or if the front-end would have random weights.
+        InputError: if the front-end is unknown, or would have random weights.
     """
     detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, ssl_checkpoint)
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):

@@ -1,4 +1,4 @@
-"""Evaluate score files against a key. Python programs can do here what `nes2net evaluate` does."""
+"""Evaluate score files against a key, for Python programs, as `nes2net evaluate`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from nes2net.scoring.judgement import ScoreFile
 
 
 def evaluate(labels: Labels, scores: Sequence[AnyPath], *, metrics: Collection[str] = (), **settings: Any) -> Result:
-    """Evaluate files of scores or other judgements against ``labels``; several files are compared on the same trials.
+    """Evaluate files of judgements against ``labels``; several are compared on the same trials.
 
     Args:
-        scores: files with a score for each recording; or a single file of frame scores; or files
-            with results of another kind, such as class logits.
-        metrics: names of figures that are computed only if they are named, because computing them
-            takes long.
-        settings: settings of the judgement: keyword parameters of its evaluator, such as
+        scores: files of scores; a single one of frame scores; or of other kinds, such as class
+            logits.
+        metrics: figures that are only computed if named, because this takes long.
+        settings: keywords of the judgement's evaluator, such as
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
     Raises:
-        InputError: if files or labels cannot be read or do not fit each other, or if a setting has
-            no effect on files of this kind.
+        InputError: if files or labels cannot be read or do not fit, or a setting has no effect.
     """
     files = list(map(ScoreFile.of, scores))
     # Files with scores of recordings can be compared with each other. If a file has results of another kind, such as

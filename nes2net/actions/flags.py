@@ -1,4 +1,4 @@
-"""Flags that several commands share, and the last lines that commands print after writing rows."""
+"""Flags that several commands share, and their last lines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 
 class CorpusNames(Listed):
-    """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
+    """Names of corpora, for an argument that accepts ``hub:OWNER/NAME``, too."""
 
     def __init__(self) -> None:
         """List the registered corpora."""
         super().__init__(corpora.names())
 
     def __contains__(self, name: object) -> bool:
-        """Whether a command accepts ``name``: a registered corpus, or any data set of the hub."""
+        """Whether ``name`` is a registered corpus or any data set of the hub."""
         return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
 
 
@@ -46,17 +46,11 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """Find the part ``split`` of a corpus in the folder ``root``.
+    """Find the part ``split`` of a corpus.
 
     Args:
-        root: folder of the corpus. If ``root`` is None or ``"."``, a data set of the hub is
-            downloaded.
-        split: name of the part.
-        protocols: folder of the protocols, if the protocols are not in ``root``.
-
-    Returns:
-        The part. If a data set of the hub was downloaded, the part also has the commit of the data
-        set.
+        root: None or ``"."`` downloads a data set of the hub; its commit is in the result.
+        protocols: folder of the protocols; None if in ``root``.
 
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.
@@ -75,11 +69,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
-    """Read the architecture in a recipe file; if ``name`` is the name of a published model, return the name.
-
-    Args:
-        name: a recipe file, perhaps with options, ``FILE,OPTION=VALUE,…``; or the name of a
-            published model.
+    """Read the architecture in a recipe ``FILE,OPTION=VALUE,…``; return the name of a published model.
 
     Raises:
         InputError: if the recipe cannot be read, or an option is wrong.
@@ -107,7 +97,7 @@ class Architecture:
 
     @property
     def described(self) -> dict[str, Any] | str | None:
-        """The architecture that ``config`` describes, read by :func:`architecture_in`; None without ``config``."""
+        """The architecture of ``config`` (:func:`architecture_in`); None without it."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -124,7 +114,7 @@ class Loading(Architecture):
     dtype: Precision = "auto"
 
     def load(self, model: str) -> Detector:
-        """Load the detector ``model`` with these flags, and print a note if its precision is emulated."""
+        """Load a detector; print a note if its precision is emulated."""
         from nes2net.detector import Detector  # start-up
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.quantisation import emulation_note  # start-up
@@ -134,11 +124,10 @@ class Loading(Architecture):
         return detector
 
     def scorer(self, model: str) -> Scorer:
-        """Load the detector ``model``; a file with the suffix ``.onnx`` is an exported detector.
+        """Load a detector, exported if the suffix is ``.onnx``.
 
         Raises:
-            InputError: if the detector cannot be loaded, or if a flag does not suit an exported
-                detector.
+            InputError: if this fails, or a flag does not suit an exported detector.
         """
         if Path(model).suffix != ".onnx":
             return self.load(model)
@@ -165,16 +154,13 @@ class Length:
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
-        """Raise :class:`InputError` if the flag has an impossible value."""
         self.asked()  # raises the error now, before a large model is read
 
     def asked(self) -> CorpusSamples:
-        """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
-
-        If the flag is not given, the result is ``"auto"``.
+        """Read the flag as a number of samples, ``"4sec"``, None for all, or ``"auto"`` if not given.
 
         Raises:
-            InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
+            InputError: if it is not a number of at least 1, ``4sec`` or ``full``.
         """
         words: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
         if self.num_samples in words:
@@ -188,23 +174,16 @@ class Length:
         return number
 
     def of_files(self) -> RequestedSamples:
-        """Read the flag for files outside of a corpus: like :meth:`asked`, but ``4sec`` becomes 64,600 samples."""
+        """Read the flag as :meth:`asked`, but ``4sec`` as 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose how many samples to score: as many as the flag says; without the flag, as many as suit the detector.
-
-        If :func:`nes2net.scoring.score_length.samples_to_score` gives a reason for the choice, the
-        reason is printed.
+        """Choose how many samples to score, by the flag or the detector; None for all; print the reason.
 
         Args:
-            of_corpus: how many samples '4sec' means for this corpus.
-            provenance: origin of the detector.
-
-        Returns:
-            The number of samples; None for whole recordings.
+            of_corpus: what '4sec' means for this corpus.
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
@@ -248,7 +227,7 @@ class Deciding:
     unbounded: Annotated[bool, _OF_CALIBRATION] = False
 
     def decider(self) -> Decider | None:
-        """Make the decider from the flags; None without the flag ``--calibration``.
+        """Make the decider; None without ``--calibration``.
 
         Raises:
             InputError: if the file or a number cannot be used.
@@ -265,16 +244,13 @@ class Deciding:
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print how many rows a command has written, and on standard error which recordings failed.
-
-    If an earlier run had already written all rows, the printed line says so. Of several processes,
-    only the first process prints; all other processes return the status 0.
+    """Print how many rows were written, in the first process, and failures on standard error.
 
     Args:
-        file: where the number of rows is printed; None for standard output.
+        file: None for standard output.
 
     Returns:
-        The exit status of the command: 0, or the status of incomplete work if a recording failed.
+        The exit status: 0, or that of incomplete work if a recording failed.
     """
     if not is_first():
         return 0

@@ -1,6 +1,6 @@
-"""Learn the score below which a recording belongs to none of the classes that a detector knows.
+"""Learn the score below which a recording has none of a detector's classes.
 
-Python programs can do here what `nes2net calibrate classes` does.
+For Python programs, as `nes2net calibrate classes`.
 """
 
 from __future__ import annotations
@@ -24,29 +24,22 @@ def known_classes(
     allow_partial: bool = False,
     class_field: str | None = None,
 ) -> tuple[KnownThreshold, ClassTrials]:
-    """Learn, from the logits of labelled trials, the score below which a recording has none of the known classes.
-
-    A known class is a class that the detector was trained to tell from others.
+    """Learn, from labelled logits, the score below which a recording has none of the trained classes.
 
     Args:
-        labels: labels of the trials.
-        logits: the file with the logits of development trials, written by ``nes2net score
-            --judgement classes``.
-        kind: the formula that computes the score from the logits.
-        equal_errors: choose the threshold at which two shares are equal: the share of trials of
-            known classes that are rejected, and the share of trials of unknown classes that are
-            accepted. By default, 95 % of the trials of known classes are accepted.
-        allow_partial: leave out trials without usable logits.
-        class_field: field of a trial that names its class; None for the field in the record beside
-            the file, or else ``attack``.
+        logits: of development trials, by ``nes2net score --judgement classes``.
+        kind: formula of the score.
+        equal_errors: choose the threshold at which equal shares of known trials are rejected and of
+            unknown trials accepted; by default, 95 % of known trials are accepted.
+        allow_partial: omit trials without usable logits.
+        class_field: field of the class; None for the recorded one, or ``attack``.
 
     Returns:
-        The learned threshold, as the content of the file that `nes2net predict` reads, and the
-        trials with their logits.
+        The threshold, as `nes2net predict` reads it, and the trials with logits.
 
     Raises:
-        InputError: if the file or the labels cannot be read or do not fit each other, or if
-            ``equal_errors`` is true and no trial has an unknown class.
+        InputError: if file or labels cannot be read or do not fit, or no trial has an unknown class
+            although ``equal_errors`` is true.
     """
     file = ScoreFile.of(logits)
     table = file.read(read_class_table)

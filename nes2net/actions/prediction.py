@@ -1,6 +1,6 @@
-"""Judge audio files with a detector: scores, windows along files, fake stretches, or any other judgement.
+"""Judge audio files: scores, windows along files, fake stretches, or any other judgement.
 
-Python programs can do here what `nes2net predict` does.
+For Python programs, as `nes2net predict`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,11 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """Sentences that say how the recordings are judged."""
+    """How the recordings are judged."""
     meaning: list[str]
-    """Sentences on the detector, and on the meaning of the answers and decisions."""
+    """On the detector, and on the meaning of answers and decisions."""
     rows: Iterator[Judged[Any] | Failed]
-    """An answer for each recording or channel, in order. The iterator computes an answer only when
-    the caller takes it."""
+    """An answer for each recording or channel, computed when it is taken."""
     count: int
     """Number of rows."""
 
@@ -59,22 +58,20 @@ def predict(
     settings: JudgingSettings | None = None,
     first: Predictions | None = None,
 ) -> Predictions:
-    """Judge audio files of any format. If a file cannot be judged, its row states the reason.
+    """Judge audio files of any format; rows of failed files state the reason.
 
     Args:
-        files: audio files, and folders, which are searched for audio files.
-        judgement: what to find out about each recording, as for :class:`nes2net.scoring.judging.Judge`:
-            one score, ``"frames"`` for fake stretches, ``"classes"``, or another one.
-        channel: what is judged in a recording with several channels. ``"mix"`` is the mean of the
-            channels. A number chooses a single channel, counted from 0. With ``"each"``, every
-            channel is judged and has its own row.
-        decider: decides on scores, by a calibration or a threshold; None to decide nothing.
-        calibration: path of the file of the calibration in ``decider``; the rows state this path.
-        first: what a detector of fakes says of the same recordings, which is told first.
+        files: audio files, or folders to search.
+        judgement: as for :class:`nes2net.scoring.judging.Judge`, such as ``"frames"`` for fake
+            stretches.
+        channel: ``"mix"`` for the mean, a number from 0, or ``"each"`` for a row per channel.
+        decider: a calibration or threshold; None to decide nothing.
+        calibration: path of the calibration, stated in rows.
+        first: answers of a detector of fakes, told first.
 
     Raises:
-        InputError: if a folder has no audio files; for the reasons of :class:`Judge`; or if the
-            settings choose windows, but no recording is scored by windows.
+        InputError: if a folder has no audio files; as :class:`Judge`; or if windows are chosen, but
+            no recording is scored by windows.
     """
     judge = Judge(detector, judgement, decider, settings, progress_of)
     recordings: list[AnyRecording] = []
@@ -107,12 +104,10 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange the row of an answer for a table: column → value. Columns without a value are left out.
+    """Arrange a row for a table: column → value, without empty columns.
 
-    If windows along the recording made the decision, the row also has the columns ``rests_on`` and
-    ``shortest_found``. The columns ``stretch_start`` and ``stretch_end`` say where the stretch with
-    the most evidence against bona fide lies. These columns are present only if bona fide recordings
-    rarely have a stretch with as much evidence.
+    If windows decided, adds ``rests_on`` and ``shortest_found``, and ``stretch_start`` and
+    ``stretch_end`` of a stretch whose evidence is rare in bona fide recordings.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -157,7 +152,7 @@ def _is_longer(recording: AnyRecording, longest: int) -> bool:
 
 
 def _said(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Failed:
-    """Say on standard error how to judge all of a recording, if the detector reads only a part, or a mean was judged."""
+    """Print how to judge all of a recording, if only a part or a mean was judged."""
     if isinstance(answer, Failed) or answer.shows_track:
         return answer
     name = _display_name(answer.recording)
@@ -187,7 +182,7 @@ def _display_name(source: AnyRecording | Source) -> str:
 
 @contextmanager
 def progress_of(source: Source, duration: float, hop: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress of judging ``source`` in seconds."""
+    """Show the progress in seconds."""
     advice = f"a `hop` above {hop:.3g} s takes less" if hop else ""
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

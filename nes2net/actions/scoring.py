@@ -1,8 +1,7 @@
-"""Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
+"""Score a corpus, for `nes2net score`, main.py and experiments.
 
-:func:`score_corpus` reads the trials, adds facts about detector and corpus to the record beside the
-scores, and warns if the detector was trained on the trials. With a calibration,
-:func:`score_corpus` also decides on the trials.
+:func:`score_corpus` reads the trials, adds facts to the record, warns if the detector was trained
+on the trials, and decides by a calibration.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ class CorpusScores(NamedTuple):
     """The outcome of :func:`score_corpus`."""
 
     scores: Finished
-    """The outcome of the scoring, with the path of the score file."""
+    """The scoring, with the path of the score file."""
     decisions: CorpusDecisions | None
-    """Decisions on the trials; None without a calibration; None also in every process but the first."""
+    """None without a calibration, and in every process but the first."""
 
 
 def score_corpus(
@@ -55,46 +54,34 @@ def score_corpus(
     say: bool = True,
     settings: ScoringSettings | None = None,
 ) -> CorpusScores:
-    """Score a part of a corpus, and write the scores to the file ``out``.
+    """Score a part of a corpus into the file ``out``, by :func:`nes2net.scoring.corpus.judge_trials`.
 
-    :func:`nes2net.scoring.corpus.judge_trials` computes the scores.
-
-    The corpus, the checkpoint, and facts about a published detector are written to the record
-    beside the scores. If the detector was trained or selected on these trials, the record says so,
-    and a warning is printed.
+    The record states corpus, checkpoint and published facts. If the detector was trained or
+    selected on these trials, the record and a warning say so.
 
     Args:
-        checkpoint: the file, folder or name from which ``scorer`` was loaded, stated in the record.
-        num_samples: number of leading samples of each utterance to take; None for whole utterances.
-            ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a
-            note; ``"4sec"`` chooses like ``"auto"``, but never whole utterances.
-        judgement: the kind of result: a judgement, the name of a judgement, or a mapping with the
-            name and options of a judgement.
-        trials: the trials to score; None for all trials of ``corpus_part``.
-        system_scores: for a detector that fuses scores of other systems, a score file for each
-            system, in the order of training.
-        score_range: a score file of a development set for each system. The scores of a system in
-            ``system_scores`` are normalised by the lowest and the highest score in its development
-            file. ``["test"]`` normalises by the lowest and highest scores in ``system_scores``. If
-            no files are given, the ranges from training are used.
-        decider: decides on the trials; the decisions are written to a table beside the scores.
-            Without a decider, there are no decisions.
-        calibration: the file of the calibration in ``decider``, stated in the table of decisions.
-        about: further plain data for the record beside the scores.
-        say: whether to print notes and warnings. A caller that scores the same trials many times
-            sets ``say`` only for the first call.
-        settings: how utterances are read and computed; the argument ``num_samples`` replaces the
-            setting of this name.
+        checkpoint: where ``scorer`` was loaded from, for the record.
+        num_samples: leading samples; None for all. ``"auto"`` chooses by
+            :func:`nes2net.scoring.score_length.samples_to_score` with a note; ``"4sec"`` likewise,
+            but never all.
+        judgement: a judgement, its name, or a mapping of name and options.
+        trials: None for all of ``corpus_part``.
+        system_scores: a score file for each fused system, in the order of training.
+        score_range: development files whose lowest and highest scores normalise ``system_scores``;
+            ``["test"]`` for those of ``system_scores``; empty for the ranges of training.
+        decider: writes a table of decisions beside the scores.
+        calibration: path of the calibration, for this table.
+        about: plain data for the record.
+        say: print notes and warnings; False for repeated calls.
+        settings: ``num_samples`` replaces its setting of this name.
 
     Raises:
-        InputError: for the reasons of :func:`nes2net.scoring.corpus.judge_trials`; if trials or
-            scores of other systems cannot be read; or if the calibration belongs to another
-            detector.
+        InputError: as :func:`nes2net.scoring.corpus.judge_trials`; if trials or scores of other
+            systems cannot be read; or if the calibration is of another detector.
         Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     judgement = as_judgement(judgement)
     settings = settings or ScoringSettings()
-    # Check that the arguments fit the judgement.
     if decider is not None and not judgement.is_score:
         raise InputError(
             f"`calibration` decides on scores of recordings, not on {judgement.what}: leave it out, or ask for scores"
@@ -104,7 +91,6 @@ def score_corpus(
             raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
-    # Read the trials, and add the scores of other systems to the trials.
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -117,14 +103,12 @@ def score_corpus(
         record["system_scores"] = described(files, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    # Choose how much of each utterance is scored.
     score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
-    # Collect facts for the record beside the scores, and warnings.
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
@@ -141,7 +125,6 @@ def score_corpus(
             print_note(note)
         print_warnings(warnings)
     protocol = "full" if num_samples is None else "4sec"
-    # Score the trials. With a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,
         trials,
@@ -172,11 +155,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[AnyPath], scorer: Scorer) -> Ranges:
-    """Find the ranges by which the scores of other systems are normalised.
-
-    Raises:
-        InputError: if the ranges are given neither by ``score_range`` nor by the detector.
-    """
+    """Raise InputError if neither ``score_range`` nor the detector gives ranges."""
     if list(score_range) == ["test"]:
         return "test"
     if score_range:

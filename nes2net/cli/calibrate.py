@@ -412,12 +412,6 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration, and what its file describes.
-
-    Args:
-        saved: the score files from which a saved calibration was learned; empty if the calibration
-            was not saved.
-    """
     if calibrated.separated:
         say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
@@ -460,12 +454,6 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    """Print a table of figures, warnings, and the names of files.
-
-    Args:
-        rows: for each row, the name of the scores, and the figures as name → value.
-        written: files that were written; None for a flag that was not given.
-    """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
     for name, values in rows:
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])

@@ -264,16 +264,9 @@ def _check_text(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write a line with the number of all trials, then for each field a line with the number of trials of each value.
+    """Write the number of all trials, with ``official`` for comparison, then of each value of each field.
 
-    If a field has more than 40 values, its line gives only the number of values, and the smallest
-    and the largest of the numbers of trials.
-
-    Args:
-        counts: the numbers of the copy.
-        official: the official numbers; the line of all trials says whether the numbers of the copy
-            equal the official ones. None if the official numbers are not known or must not be
-            compared.
+    A field of more than 40 values gets only their number, and its smallest and largest counts.
     """
     text = _numbers_text(counts)
     if official is not None and counts.trials:
@@ -302,21 +295,15 @@ def _fact_lines(name: str, text: str) -> list[str]:
 
 
 def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """List the trials of each split of a corpus, with the labels of the keys if ``keys`` is given.
-
-    Args:
-        corpus_part: the corpus, its folder and the folder of its protocols.
-        requested_splits: the splits to list; empty for all splits that exist.
-        keys: folder of the keys; None if the protocols have the labels.
+    """List the labelled trials of the splits; empty ``requested_splits`` for all.
 
     Raises:
-        InputError: if a requested split does not exist, if no split exists, or if ``keys`` is given
-            although the protocols have the labels.
+        InputError: if a requested split is missing, no split exists, or ``keys`` is given although
+            protocols have labels.
     """
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(corpus_part.corpus)
-    # Read the labels, and choose the splits.
     labelled = {}
     if keys is not None:
         if not corpus.key_files:

@@ -29,10 +29,8 @@ class _Parser(OneLineParser):
     """A parser that accepts the ``key=value`` arguments of a command also after the options of the command."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, but turn words that argparse cannot parse into overrides of a recipe.
-
-        Words become overrides only if the command takes overrides, and if no such word begins with
-        ``-``.
+        """Words that argparse cannot parse become overrides of a recipe, if the command takes any and
+        none begins with ``-``.
         """
         namespace, unparsed = super().parse_known_args(args, namespace)
         words = [word for word in unparsed if word != "--"]
@@ -99,10 +97,8 @@ def build_parser() -> OneLineParser:
 
 
 def _function_of(name: str) -> Callable[..., int | None]:
-    """Load the function of the command ``name``.
-
-    If another package's command cannot be loaded, or if a parameter has no annotation, the returned
-    function raises an error when it is called.
+    """The result raises when called, if another package's command cannot be loaded or has a parameter
+    without annotation.
     """
     try:
         function = commands.get(name)

@@ -193,11 +193,7 @@ def predict(
 
 
 def _parse_channel(channel: str) -> int | Literal["mix", "each"]:
-    """Read the value of --channel: the number of a channel, ``mix`` or ``each``.
-
-    Raises:
-        InputError: if the value is not a number, ``mix`` or ``each``.
-    """
+    """Raise InputError for a value of --channel other than a number, ``mix`` or ``each``."""
     if channel == "mix":
         return "mix"
     if channel == "each":
@@ -237,7 +233,6 @@ def _no_detector_message() -> str:
 def _table_lines(
     answer: Judged[Any] | Failed, columns: Sequence[str], widths: Sequence[int], shows_windows: bool
 ) -> Iterator[str]:
-    """Write the line of a recording, and a line for each of its fake stretches or, if they are shown, windows."""
     row = answer.to_row()
     align = "l" + "r" * len(columns) + "l"
     yield table_line([_name_in_table(row), *_cells(row, columns), answer.words], widths, align)

@@ -135,11 +135,6 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, all_segments)
 
     def _write_rttm(self, target: Path, segments: SegmentsByUtterance) -> None:
-        """Write an RTTM file, and print its path.
-
-        Args:
-            segments: name of a recording → its segments.
-        """
         from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(target, "name another file or folder with --rttm"):
@@ -147,10 +142,8 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
-        """Draw the scores of a recording over time.
-
-        Scores of frames are raw, with the fake stretches. Scores of windows are log-likelihood
-        ratios if there is a calibration, and a stretch that stands out is shaded.
+        """Frame scores are raw, with fake stretches; scores of windows are log-likelihood ratios if
+        calibrated, with a stretch that stands out.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

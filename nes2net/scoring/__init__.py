@@ -6,5 +6,5 @@ The modules in reading order: ``waveforms`` reads recordings, and ``kernel`` sco
 formats of the files. ``decisions`` turns scores into decisions, and ``calibrated`` decides on the
 scores of a detector.
 
-The district ``scoring`` may import the districts that stand below it in docs/architecture.md.
+The package ``scoring`` may import the packages below it in docs/architecture.md.
 """

@@ -1,7 +1,6 @@
-"""Divide a corpus into batches of utterances of equal length, read the waveforms of the batches, and judge them.
+"""Divide a corpus into batches of utterances of equal length, read their waveforms, and judge them.
 
-Utterances of equal length need no padding, so the score of an utterance does not depend on its
-batch, up to rounding.
+Equal lengths need no padding, so a score does not depend on its batch, up to rounding.
 """
 
 from __future__ import annotations
@@ -51,34 +50,33 @@ _ROWS = (8, 16, 32)  # numbers of rows to which a batch on a GPU is filled up, s
 
 
 class Item(NamedTuple):
-    """The id of a trial, and the path of its audio file: all that a worker needs to read the trial."""
+    """All that a worker needs to read a trial: its id, and the path of its audio file."""
 
     id: str
     path: str
 
 
 class Group(NamedTuple):
-    """Utterances of a batch that all have the same length."""
+    """Utterances of a batch with equal length."""
 
     ids: list[str]
-    """The id of each utterance's trial."""
+    """Ids of the utterances."""
     file_stamps: list[str]
-    """The :func:`~nes2net.scoring.journal.stamp` of each utterance's file."""
+    """:func:`~nes2net.scoring.journal.stamp` of each file."""
     waveforms: Tensor
     """B×N float32."""
 
 
 class ReadBatch(NamedTuple):
-    """The waveforms of a batch, in groups of one length, and the trials whose waveforms could not be read."""
+    """The waveforms of a batch in groups of equal length, and the trials that could not be read."""
 
     groups: list[Group]
-    """The groups of the batch; several groups only if headers stated wrong lengths."""
+    """Several groups only if headers stated wrong lengths."""
     failures: dict[str, str]
-    """Id → reason, for the trials that could not be read."""
+    """Id → reason."""
 
 
 def _num_samples(length: int) -> int:
-    """Return the samples of an utterance, or an assumption for a negative length of :func:`header_length`."""
     return max(1, length if length >= 0 else _SAMPLES_A_BYTE * -length)
 
 
@@ -98,9 +96,8 @@ def _grouped_by_length(
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window of trials, grouped by length: (window, [(length, indices of trials), …]).
 
-    While the caller works on a window, threads read the lengths for the next window. Without
-    ``length_of``, all trials of a window are one group, whose length is −1. ``trials`` and
-    ``length_of`` are as for :meth:`Plan.batches`.
+    Threads read the lengths of the next window ahead. Without ``length_of``, a window is one group
+    of length −1.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -128,22 +125,22 @@ def _grouped_by_length(
 class Plan:
     """Decides which recordings share a batch, and how many rows are computed for a batch.
 
-    A row is a waveform in a batch. Copies of a row may be computed in addition, to fill up a batch.
+    A row is a waveform in a batch; copies of a row may fill up a batch.
     """
 
     batch_size: int
-    """The largest number of recordings in a batch."""
+    """Largest number of recordings in a batch."""
     whole: bool = False
-    """Whether whole recordings are scored. Only recordings of one length then share a batch, and a
-    batch has at most as many samples as ``batch_size`` utterances of 4 s."""
+    """Score whole recordings: a batch then has recordings of one length, and at most as many samples
+    as ``batch_size`` utterances of 4 s."""
     filled: bool = True
-    """Whether a batch may be filled up with copies of a row, which is allowed if no score depends on another row."""
+    """Allow copies of a row to fill up a batch; requires that no score depends on another row."""
     compiled: bool = False
-    """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
+    """The detector is compiled, so every batch must have ``batch_size`` rows."""
 
     @property
     def most_samples(self) -> int:
-        """The largest number of samples in a batch of whole recordings."""
+        """Largest number of samples in a batch of whole recordings."""
         return self.batch_size * ASVSPOOF_SAMPLES
 
     def batches(
@@ -153,20 +150,17 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan which trials share a batch: at most :attr:`batch_size` trials, whose utterances have one length.
+        """Plan which trials share a batch: at most :attr:`batch_size` trials of one length.
 
-        The other utterances of a batch may change the last bit of a score. The division of the
-        trials into batches therefore depends only on the full list of trials and their lengths, and
-        not on ``done`` or ``processes``. An interrupted run and a run in several processes thus give
-        the same scores as an uninterrupted run in one process.
+        Batches depend only on the full list of trials and their lengths, because other utterances
+        of a batch may change the last bit of a score. Interrupted runs and runs in several
+        processes thus give the same scores.
 
         Args:
-            length_of: function that gives the length of an utterance in samples, for whole
-                recordings; a recording that is longer than :attr:`most_samples` is a batch of its
-                own. Threads call this function ahead of time, for later batches.
-            done: ids of trials; a batch is skipped if ``done`` has the ids of all its trials.
-            processes: the trials are divided into windows. Of each window, yield the batch with the
-                rank of this process as its index, and then every n-th batch of n processes.
+            length_of: gives an utterance's samples; one above :attr:`most_samples` is a batch of
+                its own.
+            done: ids of trials; a batch whose trials are all done is skipped.
+            processes: of each window of trials, process r of n yields batches r, r + n, ….
 
         >>> trials = [Trial(name, name) for name in "abcde"]
         >>> batches = Plan(2, whole=True).batches(trials, lambda trial: 5 if trial.id in "ace" else 7)
@@ -191,7 +185,7 @@ class Plan:
                     yield [Item(trials[i].id, str(trials[i].path)) for i in batch]
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
-        """Choose how many rows to compute for ``waveforms`` B×N on ``device``; the result None means just B rows."""
+        """Choose how many rows to compute for ``waveforms`` B×N; None for just B."""
         if not self.filled:
             return None
         if self.compiled:
@@ -204,15 +198,14 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make ``length_of`` for :meth:`Plan.batches`: a function that reads an utterance's length from its file's header.
+    """Make ``length_of`` for :meth:`Plan.batches`, which reads lengths from the headers of files.
 
-    If a header does not state the length, the function returns −2 minus the number of bytes of the
-    file. Without a readable file, the function returns −1. A wrong length does no harm, because
-    :func:`collate` splits a batch into groups of one length after decoding.
+    If a header states no length, the result is −2 minus the file's size in bytes; −1 if the file is
+    unreadable. A wrong length does no harm: :func:`collate` splits batches by length after
+    decoding.
     """
 
     def length(trial: Trial) -> int:
-        """Compute how many samples of a trial the detector gets; negative if no readable header states the length."""
         try:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
@@ -228,28 +221,27 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """The content that a worker read for a trial, or the reason why reading failed."""
+    """What a worker read for a trial."""
 
     id: str
     content: Any
-    """The waveform, or other content that was read. If reading failed, a text in its place states the reason."""
+    """The waveform or other content; the reason as a text if reading failed."""
     file_stamp: str
-    """The :func:`~nes2net.scoring.journal.stamp` of the file."""
+    """:func:`~nes2net.scoring.journal.stamp` of the file."""
 
 
 class Reading(Dataset):
-    """The data set that workers read; an index is an :class:`Item`, and an element is a :class:`Read`.
+    """The data set that workers read: index :class:`Item`, element :class:`Read`.
 
     Args:
-        read: the function that reads the content of an item; this function is pickled and sent to
-            the workers.
+        read: reads the content of an item; is pickled and sent to the workers.
     """
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
-        """Read the content of an item, in a worker; if reading fails, the content is the reason as a text."""
+        """Read an item in a worker; if reading fails, the content is the reason as a text."""
         file_stamp = stamp(
             item.path
         )  # read before the content, so that the stamp differs if the file is replaced meanwhile
@@ -267,7 +259,7 @@ def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Make a batch of the contents that a worker has read; waveforms of one length are stacked, in order."""
+    """Make a batch of what a worker read: stack waveforms of one length, in order."""
     failures = {id: content for id, content, _ in read if isinstance(content, str)}
     usable = [(id, content, file_stamp) for id, content, file_stamp in read if not isinstance(content, str)]
     groups = []
@@ -284,13 +276,10 @@ def collate(read: Sequence[Read]) -> ReadBatch:
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
-    """Read the waveforms of ``batches`` in ``num_workers`` worker processes; with 0 workers, this process reads.
+    """Read the waveforms of ``batches`` ahead in ``num_workers`` processes; in this process if 0.
 
-    ``reader`` reads the files. Workers read some batches ahead. With ``pin_memory``, batches are in
-    pinned memory, from which a GPU copies faster.
-
-    A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
-    up in memory.
+    With ``pin_memory``, batches are in pinned memory, from which a GPU copies faster. A worker gets
+    an item only shortly before it reads the file, so that nothing piles up in memory.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
@@ -304,9 +293,8 @@ def waveforms_for(
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
-        device: the device that computes. The device determines the default number of workers, and
-            whether memory is pinned.
-        num_workers: number of workers; None for :func:`default_workers`.
+        device: determines the default number of workers, and whether memory is pinned.
+        num_workers: None for :func:`default_workers`.
     """
 
     def read(
@@ -332,19 +320,18 @@ def waveforms_for(
 def default_workers(device: torch.device) -> int:
     """Choose enough workers to keep ``device`` busy.
 
-    One worker is enough for a CPU, because decoding is faster than computing on a CPU. Four workers
-    decode some 5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun``
-    started several processes on this machine, the processes share its processors.
+    One is enough for a CPU, where decoding is faster than computing. Four decode some 5,000
+    utterances of 4 s in a second, more than a GPU computes. Processes of ``torchrun`` share the
+    processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Choose how many rows to compute for ``count`` waveforms; a batch on a GPU is filled up to one of a few sizes.
+    """Choose how many rows to compute for ``count`` waveforms; on a GPU, one of a few sizes.
 
-    For each new number of rows, a GPU plans its convolutions again, which takes longer than
-    computing some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds
-    ``most_rows``.
+    A GPU plans its convolutions anew for each number of rows, which takes longer than some extra
+    rows.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -359,16 +346,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Compute(Generic[T]):
-    """Computes the values of a judgement for one batch after another; ``scorer`` stays in its current mode.
+    """Computes the values of a judgement batch by batch, in the current mode of ``scorer``.
 
     Args:
-        plan: decides the number of rows that are computed for a group.
-        random_streams: whether the random numbers for a group depend only on the first id of the
-            group. ``random_streams`` must be true for a detector in train mode.
-        system_scores: id of a trial → the scores that other systems gave the trial; None if the
-            detector does not fuse such scores.
-        ahead: how many further batches to start before waiting for the values of a batch; None for
-            1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
+        random_streams: seed the random numbers of a group by its first id; required in train mode.
+        system_scores: id of a trial → scores of other systems; None if the detector fuses none.
+        ahead: batches to start before waiting for values; None for 1 on a GPU, so that it is never
+            idle, and 0 on a CPU.
     """
 
     scorer: Scorer
@@ -405,10 +389,6 @@ class Compute(Generic[T]):
         return wait
 
     def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a group; the returned function waits for the values of its utterances, in order.
-
-        A text in place of a value is the reason why the value is missing.
-        """
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

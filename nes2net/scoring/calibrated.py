@@ -1,8 +1,7 @@
 """Use a calibration with a detector: check that the two belong together, and decide on recordings.
 
-Decisions on the trials of a score file are in a table beside the file: ``{out}.decisions.csv`` has
-a row for each score, in the order of the score file. ``{out}.decisions.json`` states the basis of
-the decisions.
+``{out}.decisions.csv`` has a decision for each row of the score file ``out``, in the same order;
+``{out}.decisions.json`` states their basis.
 """
 
 from __future__ import annotations
@@ -34,21 +33,17 @@ from nes2net.scoring.score_length import RequestedSamples, ScoreLength, length_o
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """Make a decider from a calibration, at the default operating point; return a decider unchanged."""
+    """Make a decider at the default operating point; return a decider unchanged."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
 def check_belongs(
     scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None, judgement: str | None = None
 ) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``; return notes on facts that are uncertain.
-
-    The result and the errors are the same as for
-    :meth:`nes2net.scoring.decisions.LinearCalibration.check_fits`.
+    """Check that ``calibration`` is of ``scorer`` (:meth:`LinearCalibration.check_fits`); return uncertain facts.
 
     Args:
-        resolution_ms: length in ms of the frames that are scored; None for scores of recordings.
-        judgement: name of the judgement that gives the scores; None if it is not known.
+        resolution_ms: length in ms of the scored frames; None for scores of recordings.
     """
     scored_by = calibration.scored_by
     precision = scored_by.precision if scored_by else scorer.precision
@@ -61,11 +56,7 @@ def check_belongs(
 def calibrated_samples(
     decider: Decider | None, provenance: Provenance, requested: RequestedSamples = "auto"
 ) -> ScoreLength:
-    """Choose how many samples of a recording to score: as ``requested``, or as were scored for the calibration.
-
-    If there is no calibration, or if the calibration does not name its detector, the origin of the
-    detector decides (:func:`samples_to_score`).
-    """
+    """Choose how many samples to score: as ``requested``, as for the calibration, or by :func:`samples_to_score`."""
     if requested == "auto" and decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(provenance, requested)
@@ -78,14 +69,11 @@ def notes_on(
     resolution_ms: float | None = None,
     judgement: str = "scores",
 ) -> list[str]:
-    """Check that the calibration belongs to ``scorer``; return notes on what makes the decisions uncertain.
-
-    If frames are scored, only the notes of :func:`check_belongs` are returned.
+    """Check that the calibration belongs to ``scorer``; return notes on what makes decisions uncertain.
 
     Args:
-        num_samples: number of leading samples that are scored; None for all samples, 0 for windows
-            along a recording.
-        resolution_ms, judgement: as for :func:`check_belongs`.
+        num_samples: leading samples that are scored; None for all, 0 for windows along a recording.
+        resolution_ms: length in ms of frames, which get only the notes of :func:`check_belongs`.
 
     Raises:
         InputError: as :func:`check_belongs`.
@@ -100,11 +88,7 @@ def notes_on(
 
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
-    """Choose the length in seconds of the windows along a recording.
-
-    A window has the length that was scored for the calibration. Without such a length, a window has
-    the length of the detector's training crops.
-    """
+    """Choose the window in seconds: as scored for the calibration, else as long as a training crop."""
     num_samples = decider and calibrated_samples(decider, scorer.provenance).num_samples
     return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
 
@@ -118,13 +102,13 @@ class CorpusDecisions:
     """The outcome of :func:`decide_trials`."""
 
     path: Path
-    """The file with the table of decisions."""
+    """The table of decisions."""
     record_path: Path
-    """The record beside the table, with the basis of the decisions."""
+    """The record beside the table."""
     counts: dict[str, int]
     """Decision → number of recordings."""
     already_complete: bool = False
-    """Whether an earlier call wrote the same table, so that this call did nothing."""
+    """The table existed, so nothing was done."""
 
 
 def decide_trials(
@@ -138,21 +122,16 @@ def decide_trials(
     num_workers: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
-    """Decide on each trial of the score file ``out``, which ``scorer`` made; write a table of decisions beside it.
+    """Decide on each trial of the score file ``out`` of ``scorer``; write a table of decisions beside it.
 
-    The traits of the recordings are measured, and the recordings are also embedded if the
-    calibration has embeddings. If a recording cannot be measured, its score alone decides, and the
-    record lists the recording under ``unmeasured``. The files of measurements are removed when the
-    table is complete. If an earlier call made the table from the same scores on the same basis, the
-    table is kept, and nothing is measured.
+    Recordings are measured, and embedded if the calibration has embeddings. A recording that cannot
+    be measured is decided by its score and listed as ``unmeasured`` in the record. Measurements are
+    removed when the table is complete. A table of the same scores and basis is kept.
 
     Args:
-        num_samples: number of leading samples of each recording that were scored; None for all.
-        channel: number of the channel that was scored, counted from 0; None for the mean of all
-            channels.
-        num_workers: number of workers that read audio; None for a number that suits the machine.
-        facts: further plain data for the record beside the table, such as the name of the
-            calibration's file.
+        num_samples: leading samples of each recording that were scored; None for all.
+        channel: channel that was scored, from 0; None for the mean of all.
+        facts: plain data for the record beside the table.
 
     Raises:
         InputError: if a file cannot be read or written.
@@ -171,7 +150,6 @@ def decide_trials(
             if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
                 numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
-    # Measure the recordings whose scores are in the file.
     ids, scores = read_scores(out)
     file.check()
     scored = set(ids)

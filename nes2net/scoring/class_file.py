@@ -1,8 +1,7 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
-The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors instead of logits. Another package may add a judgement
-with files of the same form, whose columns hold other values.
+The header is ``utterance`` and the names of the classes, which may contain spaces and commas. Files
+of other programs may hold posteriors, and judgements of other packages other values.
 """
 
 from __future__ import annotations
@@ -28,27 +27,23 @@ _POSTERIOR = 1e-3
 
 
 class ClassTable(NamedTuple):
-    """The content of a file of class logits; a file of another program may hold posteriors instead."""
+    """A file of class logits, or of another program's posteriors."""
 
     names: tuple[str, ...]
     """Names of the K classes."""
     ids: list[str]
-    """Ids of the N utterances."""
+    """N ids."""
     logits: NDArray
     """N×K float32."""
 
     @property
     def holds_posteriors(self) -> bool:
-        """Whether the rows are posteriors: each row sums to 1, and no number is negative."""
+        """Whether each row sums to 1 without negative numbers."""
         return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether a file holds class logits: its first line is the header with the names of at least two classes.
-
-    A header with a column such as ``score``, or whose columns are all about bona fide or spoof, is
-    one of scores.
-    """
+    """Whether the first line is a header of two classes or more, and not one of scores."""
     first, *names = map(str.strip, first_line(path).split("\t"))
     columns = {f"_{column_name(name)}_" for name in names}
     of_scores = {f"_{name}_" for name in (*SCORE_COLUMNS, *LABEL_COLUMNS)}
@@ -57,10 +52,10 @@ def holds_classes(path: Path) -> bool:
 
 
 def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
-    """Read a file of class logits (or posteriors): the names of the classes, the ids and the numbers.
+    """Read a file of class logits or posteriors.
 
     Args:
-        expected: the names that the classes must have; empty for any names of at least two classes.
+        expected: the classes that the file must have; empty for any two or more.
 
     Raises:
         InputError: if the file cannot be read or has no rows, if its classes are not the expected
@@ -85,12 +80,6 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
 
 
 def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
-    """Read the names of the classes from ``header``, the first line of a file.
-
-    Raises:
-        InputError: if the line is not a header, or if ``expected`` is not empty and the names
-            differ from ``expected``.
-    """
     first, *names = map(str.strip, header.split("\t"))
     if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
         raise InputError(
@@ -106,10 +95,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
 
 
 def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Parse N ``lines`` to logits N×K float32; ``first_number`` is the number of the first line, for messages.
-
-    Raises:
-        InputError: if a line is malformed.
+    """Parse N ``lines``, from line ``first_number`` of the file, to logits N×K float32; raise
+    InputError if one is malformed.
     """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):

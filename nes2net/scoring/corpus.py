@@ -1,4 +1,4 @@
-"""Judge a corpus with a detector, and write the results to a file, by :mod:`nes2net.scoring.engine`."""
+"""Judge a corpus with a detector, and write the results to a file (:mod:`nes2net.scoring.engine`)."""
 
 from __future__ import annotations
 
@@ -28,38 +28,30 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """The settings with which a corpus is judged: how to run, how to read utterances, and how to score them."""
+    """How a corpus is read and judged."""
 
     num_samples: int | None = None
-    """Number of leading samples of each utterance to take ('4sec'); a shorter utterance is
-    repeated. None for whole utterances ('full')."""
+    """Leading samples of each utterance ('4sec'), repeating shorter ones; None for all ('full')."""
     crop: Crop = "head"
-    """``"head"`` takes the first samples. ``"random"`` takes the samples from a start that is drawn
-    for each utterance, as the authors of some published detectors do."""
+    """``"head"`` takes the first samples; ``"random"`` draws the start, as for some published detectors."""
     crop_seed: int = 0
-    """Seed of the random starts for ``crop``. The start for an utterance depends only on this seed
-    and on the name of the file."""
+    """Seed of random starts, which depend only on this seed and the name of the file."""
     padding: Padding = "repeat"
-    """``"repeat"`` repeats an utterance that is shorter than ``num_samples``; ``"zeros"`` appends
-    zeros to the utterance, as some benchmarks do."""
+    """``"repeat"`` repeats a short utterance; ``"zeros"`` appends zeros, as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
-    """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and
-    ``"cut"`` scales only the part that is scored, as some benchmarks and published detectors do.
-    ``"no"`` changes no level."""
+    """Scale the largest absolute sample to 1: of the ``"recording"``, of the scored ``"cut"``, or ``"no"``."""
     channel: int | None = None
-    """Number of the channel of each recording to score, counted from 0; None for the mean of all channels."""
+    """Channel to score, from 0; None for the mean of all."""
     legacy_train_mode: bool = False
-    """Whether to score in train mode, as the published scoring of In-the-Wild does (deviation 2).
-    Batch normalisation then uses the statistics of single utterances, and dropout is active. The
-    random numbers for an utterance depend only on its id."""
+    """Score in train mode, as the published scoring of In-the-Wild does (deviation 2): batch
+    statistics of single utterances, and active dropout with random numbers by utterance id."""
     compile: bool = False
-    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
-    The detector stays compiled after the run."""
+    """Compile the detector for batches of '4sec' (:meth:`nes2net.Detector.compile`), also for later runs."""
     transform: Transform | None = None
-    """Changes each whole utterance before the utterance is cut; None for no change."""
+    """A change of whole utterances before the cut."""
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that change scores, for the identity of the run; leave out default values."""
+        """Return the settings that change scores, without defaults, for the identity of the run."""
         values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize", "channel")}
         identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
         if self.crop != "head":
@@ -78,23 +70,19 @@ def judge_trials(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Judge the utterances of ``trials``, and write the results to the file ``out``, in the order of the trials.
+    """Judge the utterances of ``trials``, and write the results in order to the file ``out``.
 
-    The value of an utterance does not depend on its batch, up to the rounding of float32. Batches
-    need no padding, because utterances share a batch only if they give the detector the same number
-    of samples. A value may depend on its batch only if the front-end has ``normalize: batch`` (see
-    :attr:`Judgement.of_batch`). In this case, a note is printed, and the batch size becomes part of
-    the identity of the run.
+    A value does not depend on its batch, up to the rounding of float32, because utterances share a
+    batch only if they give equally many samples. The exception is a front-end with
+    ``normalize: batch`` (see :attr:`Judgement.of_batch`): then a note is printed, and the batch
+    size becomes part of the run's identity.
 
-    Under ``torchrun`` each process judges a part of the trials, and the first process writes the
-    file. The file is the same to the last bit for any number of processes and interruptions, if
-    each process has the same number of threads. The detector's mode, train or eval, is restored at
-    the end.
+    Under ``torchrun`` each process judges a part, and the first writes the file: the same to the
+    last bit for any number of processes and interruptions, if each process has the same number of
+    threads. The detector's mode is restored.
 
     Args:
-        judgement: the kind of result to compute, such as scores or embeddings.
-        about: plain data for the record ``{out}.json``, such as the corpus and the checkpoint.
-        settings: how utterances are read and computed.
+        about: plain data for the record ``{out}.json``.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have

@@ -35,10 +35,10 @@ _ROWS_AT_ONCE = 8192  # number of rows in memory at once while the finished file
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` lists the id and label of each row. In the
-    ``.csv`` file, an apostrophe stands before an id that a spreadsheet would take for a formula
-    (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
-    and ``embedding``, a list of E numbers.
+    ``.npy``: an array N×E, with ids and labels of its rows in ``{out}.csv``, where an apostrophe
+    stands before an id that a spreadsheet would take for a formula
+    (:func:`~nes2net.lib.text_files.as_cell`). ``.parquet``: columns ``id``, ``label`` and
+    ``embedding``, a list of E numbers.
 
     Args:
         of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
@@ -48,8 +48,7 @@ class Embeddings(Judgement[NDArray]):
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is not a number, ``"last"`` or ``"all"``, or if ``layer`` does not
-            fit ``of``.
+        InputError: if ``layer`` is not a number, ``"last"`` or ``"all"``, or does not fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"
@@ -67,7 +66,7 @@ class Embeddings(Judgement[NDArray]):
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; raise :class:`InputError` for an exported detector, which makes no embeddings."""
+        """Return this judgement; raise :class:`InputError` for an exported detector."""
         if not isinstance(scorer, Network):
             raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")
         return self
@@ -75,7 +74,7 @@ class Embeddings(Judgement[NDArray]):
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to embed a batch; see :meth:`Judgement.start`. ``stream`` is not used."""
+        """Start to embed a batch; ``stream`` is not used."""
         return start_rows(
             scorer,
             "embedding is not finite",
@@ -85,24 +84,24 @@ class Embeddings(Judgement[NDArray]):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return which embedding is computed, as plain data for the identity of a run."""
+        """Return the kind of embedding as plain data."""
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Return the embedding as a list of numbers, with the key ``embedding``, for a row of ``nes2net predict``."""
+        """Return the numbers as a list ``embedding``, for ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """List the files to write: ``out`` and, if it is an array (.npy), the list of ids and labels beside it."""
+        """List ``out`` and, for an array (.npy), the list of ids beside it."""
         return [out, out.with_name(f"{out.name}.csv")] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
-        """Describe the rows of ``out`` for a message, such as "embeddings of 1024 numbers"."""
+        """Describe the rows, such as "embeddings of 1024 numbers"."""
         _, embedding = next(self._rows(out, read_whole_record(record_path(out)).sha256))
         return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if the suffix of ``out`` is not in :data:`SUFFIXES`, or if two ids are equal."""
+        """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
@@ -110,19 +109,19 @@ class Embeddings(Judgement[NDArray]):
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
-        """Encode the numbers of an embedding in base 64, for a line of a journal."""
+        """Encode the numbers in base 64."""
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
     def from_json(self, encoded: Any) -> NDArray:
-        """Restore the numbers of an embedding from the text of :meth:`to_json`."""
+        """Decode the numbers of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
-        """Yield (id, embedding) for each row of a file; some rows are read at a time.
+        """Yield (id, embedding) for each row, some rows at a time.
 
         Raises:
-            InputError: if a file is missing or damaged, if rows and ids do not fit each other, if
-                two ids are equal, or if a number is not finite.
+            InputError: if a file is missing or damaged, rows and ids do not fit, ids are equal, or
+                a number is not finite.
         """
         return self._rows(out)
 
@@ -143,10 +142,7 @@ class Embeddings(Judgement[NDArray]):
                 yield id, row
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the embeddings to ``files``, some rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
-
-        The facts for the record are ``size``, the size E of an embedding, and the SHA-256 of the list of ids.
-        """
+        """Write embeddings, some rows at a time; return their ``size`` E and the SHA-256 of the list of ids."""
         first = next(rows)
         rows = chain([first], rows)
         size = len(first[1])
@@ -169,7 +165,6 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[str, NDArray]]:
-    """Return ids and rows, after checking that the list beside the array has an id for each row."""
     check_arrived(out)
     rows = np.load(out, mmap_mode="r")
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -185,17 +180,13 @@ def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[
 
 
 def _read_parquet(out: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield ids and rows of a Parquet file; both may be any values, or None for nulls."""
     table, budget = open_rows(out)
     for batch in table.batches(["id", "embedding"], budget):
         yield from zip(batch.column("id").to_pylist(), batch.column("embedding").to_numpy(zero_copy_only=False))
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings to a .parquet file, some rows at a time; an embedding has ``size`` numbers.
-
-    A byte of an id that is not UTF-8 becomes U+FFFD.
-    """
+    """Write some rows of ``size`` numbers at a time; bytes of an id that are not UTF-8 become U+FFFD."""
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

@@ -1,12 +1,10 @@
-"""Run over a corpus: read the trials, compute a row for each trial, keep the rows, and write the complete file.
+"""Run over a corpus: compute a row for each trial, keep the rows, and write the complete file.
 
-An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
-and the finished file. There are outputs for scores, rows of class logits, scores of frames,
-embeddings and traits. A row is a trial with its value. During the run, rows are written to a journal beside the
-file (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call
-resumes from the journal and gives exactly the same file. At the end, the finished file is written
-under another name and then renamed. The record ``{out}.json`` beside the file states the run that
-made the file, and the trials without a row.
+An :class:`~nes2net.scoring.output.Output` (scores, class logits, frame scores, embeddings, traits)
+defines the value of a trial, its form in the journal, and the finished file. Batch by batch, rows
+go to a journal beside the file (:mod:`nes2net.scoring.journal`), from which the same call resumes
+after an interruption and gives exactly the same file. The finished file is written under another
+name and renamed. Its record ``{out}.json`` states the run, and the trials without a row.
 """
 
 from __future__ import annotations
@@ -49,31 +47,27 @@ Overwrite: TypeAlias = bool | Literal["others"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """The settings for computing and resuming a run.
+    """How a run is computed and resumed.
 
-    No setting changes a row by more than rounding, except ``batch_size`` if the front-end has
-    ``normalize: batch``.
+    Settings change rows only by rounding, except ``batch_size`` with ``normalize: batch``.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
     """
 
     batch_size: int | None = None
-    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A batch of
-    whole utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that
-    does not fit into memory is computed in parts."""
+    """Utterances in a batch; None for 8 on a CPU and 64 on a GPU. Of whole utterances, at most as many
+    samples as ``batch_size`` utterances of 4 s. Split if memory is short."""
     num_workers: int | None = None
-    """Number of workers that read audio; 0 to read in this process, None for a number that suits the device."""
+    """Workers that read audio; 0 for this process, None to suit the device."""
     on_error: str = "skip"
-    """What to do if a trial fails: ``"skip"`` records the failure and continues, and the next call
-    tries the trial again; ``"raise"`` stops with an error."""
+    """``"skip"`` records a failed trial, which the next call tries again; ``"raise"`` stops."""
     overwrite: Overwrite = False
-    """Whether to replace a finished file or the journals of another run; see :data:`Overwrite`."""
+    """Replace a finished file or another run's journals; see :data:`Overwrite`."""
     alone: bool = False
-    """Whether this process works alone even under ``torchrun``; the other processes must then not
-    call :func:`run_over`."""
+    """Work alone even under ``torchrun``; other processes must not call :func:`run_over`."""
     title: str = ""
-    """Title of the progress display; empty for the word of the output."""
+    """Title of the progress display; empty for the output's word."""
 
     def __post_init__(self) -> None:
         if self.batch_size is not None and self.batch_size < 1:
@@ -83,11 +77,7 @@ class RunSettings:
 
 
 class NothingDone(InputError):
-    """The error of a run in which all trials failed.
-
-    Args:
-        failures: id of a trial → the reason.
-    """
+    """Raised if all trials failed; ``failures`` maps id → reason."""
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -103,20 +93,20 @@ class Finished:
     total: int
     """Number of trials."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Id → reason, for the trials without a row."""
+    """Id → reason."""
     already_complete: bool = False
-    """Whether an earlier run finished the file, so that this run computed nothing."""
+    """An earlier run finished the file."""
     what: str = "rows"
-    """The kind of the rows in words, such as ``"scores"``."""
+    """Kind of the rows, such as ``"scores"``."""
 
     @property
     def done(self) -> int:
-        """Number of trials with a row."""
+        """Trials with a row."""
         return self.total - len(self.failures)
 
     @property
     def record_path(self) -> Path:
-        """The path of the record, which is a JSON file beside the file of rows."""
+        """The JSON record beside the file."""
         return record_path(self.path)
 
 
@@ -124,11 +114,11 @@ class BatchResult(NamedTuple, Generic[T]):
     """The rows and failures of a batch."""
 
     rows: dict[str, Row[T]]
-    """Id of a trial → its row."""
+    """Id → row."""
     failures: dict[str, str]
-    """Id of a trial → the reason why its row is missing."""
+    """Id → reason of a missing row."""
     num_samples: int = 0
-    """Number of samples in the waveforms of the batch."""
+    """Samples in the waveforms."""
 
 
 #: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` states the rank of
@@ -148,19 +138,17 @@ def run_over(
     about: Mapping[str, Any],
     settings: RunSettings | None = None,
 ) -> Finished:
-    """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to the file ``out``.
+    """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
 
-    Under ``torchrun`` each process computes a part of the rows, and the first process writes the
-    file. The file is the same to the last bit for any number of processes and interruptions.
+    Under ``torchrun`` each process computes a part, and the first writes the file, the same to the
+    last bit for any number of processes and interruptions.
 
     Args:
-        read: reads the batches of this process, except batches that earlier runs computed.
-        compute: computes the rows of one batch after another.
-        output: defines the kind of the rows and the format of the file.
-        run: plain data that is equal for two runs if and only if their rows may share a file.
+        read: reads this process's batches, except those of earlier runs.
+        compute: computes the rows batch by batch.
+        run: plain data, equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        settings: how to resume, and what to do about failures. ``batch_size`` and ``num_workers``
-            of the settings are not used here, but by ``read``.
+        settings: ``batch_size`` and ``num_workers`` are used only by ``read``.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
@@ -172,7 +160,6 @@ def run_over(
     out = Path(out)
     run = plain(run)
     settings = settings or RunSettings()
-    # Check the arguments.
     if not trials:
         raise InputError("there are no trials: the list is empty")
     if out.is_dir():
@@ -197,7 +184,6 @@ def run_over(
         if result.already_complete:
             result.what = output.rows_are(out)
             return result
-        # Count the trials that are done already, for the progress display.
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
@@ -248,23 +234,23 @@ def run_over(
 
 
 class _EarlierWork(NamedTuple):
-    """The rows of earlier runs with the same identity, which this run need not compute again."""
+    """Rows of earlier runs with the same identity."""
 
     audio: dict[str, str]
-    """Id → :func:`~nes2net.scoring.journal.stamp` of the audio file, for the trials that have a row."""
+    """Id → :func:`~nes2net.scoring.journal.stamp` of the audio, for trials with a row."""
     failures: dict[str, str]
-    """Id → reason, for trials that failed in an interrupted run."""
+    """Id → reason, from an interrupted run."""
     replaced: set[tuple[str, str]]
-    """(id, stamp of the audio file) for each outdated row of a journal, whose audio file was replaced later."""
+    """(id, stamp) of journal rows whose audio was replaced later."""
     begin_anew: bool
-    """Whether to remove the journals, because this run cannot resume from them."""
+    """Remove the journals, from which this run cannot resume."""
     out: Path | None = None
-    """A finished file that lacks the rows of some trials; None if there is no such file."""
+    """A finished file that lacks rows, if any."""
     in_journals: Container[str] = frozenset()
-    """Ids of the trials whose rows are in a journal."""
+    """Ids with a row in a journal."""
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
-        """Yield (id, row) for the rows of the finished file :attr:`out` that can be used and are in no journal."""
+        """Yield usable (id, row) of :attr:`out` that are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
                 yield id, Row(value, self.audio[id])
@@ -278,15 +264,14 @@ def _find_earlier_work(
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
-    """Find the rows of earlier runs, in a finished file and in journals.
+    """Find rows in a finished file and in journals.
 
-    If a finished file has the rows of all trials, ``result.already_complete`` is set to True. If an
-    audio file was replaced after its row was written to a journal, the row is not used, and a note
-    is printed on standard error.
+    Sets ``result.already_complete`` if no row is missing. A row is outdated, with a note, if its
+    audio was replaced.
 
     Raises:
-        InputError: if a file or a journal belongs to another run or was changed, unless
-            ``overwrite`` allows replacing it.
+        InputError: if a file or journal belongs to another run or was changed, unless ``overwrite``
+            allows replacing it.
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
@@ -339,10 +324,7 @@ def _find_earlier_work(
 
 
 def _stamps_by_id(trials: Iterable[Trial], output: Output[T], processes: Processes) -> dict[str, str]:
-    """Return id → :meth:`~nes2net.scoring.output.Output.stamp`, for each trial.
-
-    The first process reads the stamps for all processes, so that all processes agree.
-    """
+    """Read the stamps in the first process, so that all processes agree."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
         stamps_of_rank_0 = {trial.id: output.stamp(trial) for trial in trials}
@@ -358,18 +340,16 @@ def _keep_results(
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write the rows and failures of all batches to the journal, and show the progress.
+    """Write rows and failures to the journal, and show the progress.
 
     Args:
-        already: ids of the trials that the progress display counts as done at the start.
-        on_error: as in :class:`RunSettings`.
-        report_failures: whether to print each failure on standard error.
+        already: ids that count as done at the start.
 
     Returns:
-        A result without rows: the failures and the number of samples of all batches together.
+        The failures and the number of samples of all batches.
 
     Raises:
-        InputError: if a trial failed and ``on_error`` is ``"raise"``, or if the journal cannot be
+        InputError: if a trial failed and ``on_error`` is ``"raise"``, or the journal cannot be
             written.
     """
     failures: dict[str, str] = {}
@@ -404,19 +384,16 @@ def _write_finished(
     reasons: Mapping[str, str],
     facts: dict[str, Any],
 ) -> None:
-    """Write the finished files of the output and the record, all or none; then remove the journals.
+    """Write the finished files and the record, all or none; then remove the journals.
 
-    The files are on the disk before the journals are removed, so that a power cut loses no rows.
-    ``result.failures`` is set to the trials without a row, each with the reason.
+    Files are on the disk before, so that a power cut loses no rows. Sets ``result.failures``.
 
     Args:
-        replaced: (id, stamp of the audio file) of outdated rows, which are not written.
-        reasons: id → reason, for trials that failed.
-        facts: plain data to write to the record.
+        replaced: (id, stamp) of outdated rows, which are not written.
 
     Raises:
-        NothingDone: if no trial has a row; the journals are then removed.
-        InputError: if the files cannot be written; the journals then keep the rows.
+        NothingDone: if no trial has a row; the journals are removed.
+        InputError: if a file cannot be written; the journals keep the rows.
     """
     out = result.path
     with output.opened(out, replaced) as kept_rows:

@@ -49,25 +49,19 @@ def judge_files(
     longest: int | None = None,
     measurer: Measurer | None = None,
 ) -> Iterator[Judged[T] | Failed]:
-    """Judge recordings with a detector, and yield the results in the same order.
+    """Judge recordings, and yield the results in the same order.
 
-    They are taken from ``sources`` only when the caller takes a result, so ``sources`` may be endless.
-    Only files that give the detector the same number of samples share a batch. Each value therefore
-    equals, to 1e-6, the value that is computed for the file alone.
+    ``sources`` may be endless: they are taken only as results are taken. Only files that give the
+    detector equally many samples share a batch, so each value is within 1e-6 of the value for the
+    file alone.
 
     Args:
-        judgement: the kind of result.
-        num_samples: number of leading samples to judge; None for whole recordings.
-        batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
-            a GPU.
-        workers: threads that read files; None for a number that suits the device.
-        longest: largest number of samples at 16 kHz, if whole recordings are judged. A longer
-            recording fails with :class:`~nes2net.data.audio.read.LongAudio` and is not read to its
-            end. None for no limit.
-        measurer: measures the recordings as well; None for no measurement.
+        num_samples: leading samples to judge; None for whole recordings.
+        longest: samples at 16 kHz; a longer whole recording fails with
+            :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
 
     Raises:
-        InputError: if an argument is out of its range, or if ``scorer`` cannot make this judgement.
+        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
     """
     if isinstance(sources, (str, Path)):
         raise InputError(
@@ -93,7 +87,6 @@ def _judged_in_order(
         waiting: deque[_File[T]] = deque()
         try:
             while True:
-                # Read ahead, up to the limits of files and of memory.
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
                     try:
                         recording = next(sources)
@@ -114,7 +107,7 @@ def _judged_in_order(
 
 
 class _ReadFile(NamedTuple):
-    """A recording that was read, with its remarks and traits."""
+    """A recording with its remarks and traits."""
 
     recording: Recording
     remark: Remark
@@ -122,10 +115,9 @@ class _ReadFile(NamedTuple):
 
 
 class _File(Generic[T]):
-    """A file that is being read by a thread, and then waits to be judged.
+    """A file that a thread reads, and that then waits to be judged.
 
-    The object holds the samples of the file until the file is judged. :attr:`judged` is the result,
-    or None until the file is judged.
+    Holds the samples until :attr:`judged` is set.
     """
 
     def __init__(self, source: Source, reading: Future[_ReadFile]) -> None:
@@ -139,7 +131,7 @@ class _File(Generic[T]):
 
     @property
     def size(self) -> int:
-        """Number of bytes of the held samples; an estimate before the file is read, and 0 after the file is judged."""
+        """Bytes of the held samples; an estimate before the file is read."""
         if self.judged is not None:
             return 0
         if self._reading.done() and self._reading.exception() is None:
@@ -147,7 +139,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait until the file is read. If reading fails, store the error as the result of the file, and return None."""
+        """Wait until the file is read; if reading fails, store the error as the result, and return None."""
         try:
             return self._reading.result()
         except InputError as error:
@@ -158,36 +150,35 @@ class _File(Generic[T]):
         return None
 
     def finish(self, judged: Judged[T] | Failed) -> None:
-        """Store the result ``judged``, and free the memory of the samples."""
+        """Store the result, and free the memory of the samples."""
         self.judged = judged
         del self._reading  # the reading task holds the samples
 
 
 @dataclass(frozen=True)
 class _Batches(Generic[T]):
-    """Reads files, and judges files of equal length as one batch."""
+    """Judges files of equal length as one batch."""
 
     scorer: Scorer
     judgement: Judgement[T]
     reader: WaveformReader
     trained_on: int
-    """Length of the detector's training crops in samples."""
+    """Training crop in samples."""
     batch_size: int
     measurer: Measurer | None
 
     def read(self, source: Source) -> _ReadFile:
-        """Read a file, and measure its traits if there is a measurer; called in threads."""
+        """Read and measure a file, in a thread."""
         recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
         traits = self.measurer.measured(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` in one batch with files of the same length; store each result in its file."""
+        """Judge the first file with others of its length; store their results."""
         first = files[0].read()
         if first is None:  # if the file could not be read, its result is the error
             return
-        # Collect files of equal length.
         batch = [(files[0], first)]
         for file in files[1:]:
             if len(batch) == self.batch_size:
@@ -195,7 +186,6 @@ class _Batches(Generic[T]):
             read_file = file.read() if file.judged is None else None
             if read_file is not None and len(read_file.recording.waveform) == len(first.recording.waveform):
                 batch.append((file, read_file))
-        # Measure and judge the batch.
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

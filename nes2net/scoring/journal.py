@@ -1,9 +1,9 @@
 """Journals: files that keep the rows of a run until the finished file is written.
 
-Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
-of a journal is JSON. The first line identifies the run. Each batch then adds lines:
-``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
-trial that failed. If a process is killed, only the last line of its journal can be incomplete.
+Each process has a journal of JSON lines beside ``out``: ``out.partial`` or ``out.partial.N``. The
+first line identifies the run; each batch adds ``["id", value, "audio"]`` for a row (:class:`Row`)
+and ``["id", "reason"]`` for a failure. If a process is killed, only its last line can be
+incomplete.
 """
 
 from __future__ import annotations
@@ -33,19 +33,15 @@ T = TypeVar("T")
 
 
 class Row(NamedTuple, Generic[T]):
-    """The value of a trial, and the stamp of the audio file from which it was computed."""
+    """A value, and the stamp of its audio file."""
 
     value: T
     audio: str
-    """The :func:`stamp` of the trial's audio file when the file was read."""
+    """:func:`stamp` when the file was read."""
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word from the size and the time of change of a file; if the file is replaced, the word changes.
-
-    The stamp of a recording in a shard is the stamp of the shard file. The stamp of a missing file
-    is ``-``.
-    """
+    """Make a word of size and time of change, which changes if the file (or shard) is replaced; ``-`` if missing."""
     try:
         status = status_of(path or "")
     except (OSError, ValueError):  # there is no such file, or no file can have this name
@@ -54,13 +50,12 @@ def stamp(path: str | Path | None) -> str:
 
 
 class Journal(Generic[T]):
-    """The journal to which one process of a run writes its rows. If the file exists, lines are appended.
+    """The journal of one process, to which lines are appended.
 
     Args:
-        path: the file of the journal. An existing file must belong to the same ``run``
-            (:func:`claim_journals`).
-        run: plain data that is equal for two runs if and only if their rows may share a file.
-        to_json: turns a value into plain data for JSON.
+        path: an existing file must belong to ``run`` (:func:`claim_journals`).
+        run: plain data, equal for two runs if and only if their rows may share a file.
+        to_json: turns a value into plain data.
 
     Raises:
         InputError: if the file cannot be written.
@@ -81,13 +76,12 @@ class Journal(Generic[T]):
             self._write(_header_line(run))
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
-        """Write the rows and failures of a batch at once, so that they survive if the process is killed afterwards."""
+        """Write a batch at once, so that it survives if the process is killed."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
-        """Write all of ``lines`` to the file; raise InputError if this fails, for example because the disk is full."""
         unwritten = memoryview(lines)
         with writing(self.path, "the work so far is kept: make room, and the same command resumes"):
             while unwritten:
@@ -104,7 +98,7 @@ class Journal(Generic[T]):
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
-    """Return the path of the journal that process ``rank`` writes beside ``out``.
+    """Return the path of the journal of process ``rank``.
 
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
@@ -114,10 +108,10 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """List the journals beside ``out``, of any run and process.
+    """List the journals beside ``out``, of any run.
 
     Raises:
-        InputError: if a pipe, a link or a folder has the name of a journal.
+        InputError: if a pipe, a link or a folder has such a name.
     """
     if not out.parent.is_dir():
         return []
@@ -131,14 +125,14 @@ def journals(out: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class KeptRows(Generic[T]):
-    """The rows and failures that a run keeps until it is finished."""
+    """Rows and failures of an unfinished run."""
 
     stamps: Mapping[str, str]
-    """Id → the :func:`stamp` of the trial's audio file when it was read, for trials with a row."""
+    """Id → :func:`stamp` of the audio when it was read, for trials with a row."""
     failures: Mapping[str, str]
-    """Id → reason, for trials that failed and have no row."""
+    """Id → reason, for trials without a row."""
     value: Callable[[str], T]
-    """Reads the value of a trial, which is in :attr:`stamps`, from the disk."""
+    """Reads the value of a trial in :attr:`stamps` from the disk."""
 
 
 def _parsed_line(line: bytes) -> list[Any]:
@@ -148,7 +142,7 @@ def _parsed_line(line: bytes) -> list[Any]:
 
 
 def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
-    """Compare the run that wrote the journals beside ``out`` with ``run``; without journals, the two are the same.
+    """Compare ``run`` with the run of the journals; without journals they are equal.
 
     The place of the claim is a journal of another run, if there is one.
     """
@@ -168,11 +162,10 @@ def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
 def open_journals(
     out: Path, from_json: Callable[[Any], T], without: Container[tuple[str, str]] = ()
 ) -> Iterator[KeptRows[T]]:
-    """Open all journals beside ``out``, which belong to one run, and yield their rows and failures.
+    """Open all journals beside ``out``, of one run.
 
     Args:
-        from_json: turns plain data of JSON into a value; raises ValueError or TypeError if the data
-            are damaged.
+        from_json: raises ValueError or TypeError if data are damaged.
         without: as for :meth:`nes2net.scoring.output.Output.opened`.
     """
     starts: dict[str, tuple[BinaryIO, int]] = {}
@@ -206,7 +199,7 @@ def open_journals(
 
 
 def remove_journals(out: Path) -> None:
-    """Remove all journals beside ``out``, even if they belong to another run."""
+    """Remove all journals beside ``out``, of any run."""
     for path in journals(out):
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""The answer about a recording: what a detector says of it, or why it could not be judged."""
+"""The answer about a recording, or why it could not be judged."""
 
 from __future__ import annotations
 
@@ -41,43 +41,43 @@ class Failed:
         return worded(self.error.reason)
 
     def to_row(self) -> dict[str, Any]:
-        """Return plain data for JSON: the file, and the reason as ``error``."""
+        """Return the file, and the reason as ``error``, for JSON."""
         return {**_names(self.recording), "error": self.words}
 
 
 @dataclass(frozen=True)
 class Judged(Generic[T]):
-    """What a detector says of a recording: the value of a judgement, its meaning, and on how much it rests."""
+    """What a detector says of a recording, its meaning, and on how much it rests."""
 
     recording: AnyRecording
     judgement: Judgement[T]
     value: T
     duration: float
-    """Length of the whole recording in seconds."""
+    """Seconds of the whole recording."""
     judged: float = 1.0
-    """Share of the recording on which the value rests."""
+    """Share of the recording that was judged."""
     remark: Remark = field(default_factory=Remark)
-    """Remarks about the recording, such as silence or clipping."""
+    """Such as silence or clipping."""
     samples: int | None = None
-    """Number of leading samples that were judged; None for all."""
+    """Leading samples that were judged; None for all."""
     traits: Traits | None = None
-    """Traits of the judged part; None if the recording was not measured."""
+    """Traits of the judged part, if measured."""
     decision: Decision | None = None
-    """The decision on the recording; None without a calibration or threshold, or if there is no score."""
+    """None without calibration, threshold or score."""
     decider: Decider | None = None
-    """Turns scores into ratios, by a calibration; None without a calibration."""
+    """Turns scores into ratios; None without a calibration."""
     track: Track | None = None
-    """The scores of windows, if they were asked for, or if :attr:`is_mean`."""
+    """Scores of windows, if asked for or :attr:`is_mean`."""
     hop: float = 0.0
-    """Seconds from one window of :attr:`track` to the next."""
+    """Seconds between windows of :attr:`track`."""
     is_mean: bool = False
-    """Whether the value is the mean score of the windows along a long recording."""
+    """The value is the mean score of windows."""
     shows_track: bool = False
-    """Whether the scores of the windows were asked for."""
+    """The scores of windows were asked for."""
     first: Judged[float] | Failed | None = None
-    """What a detector of fakes says of the same recording; None if none was asked first."""
+    """Answer of a detector of fakes that was asked first."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about detector and calibration, plain data for :meth:`to_row`."""
+    """Facts about detector and calibration for :meth:`to_row`."""
 
     @property
     def path(self) -> Path:
@@ -86,36 +86,34 @@ class Judged(Generic[T]):
 
     @cached_property
     def told(self) -> dict[str, Any]:
-        """The value as plain data, as the judgement tells it; with the judgement's remark, if it has one."""
+        """The value as plain data, with the judgement's remark."""
         return self.judgement.tell(self.value)
 
     @property
     def remarks(self) -> str:
-        """The remarks of the judgement and of the recording in words; empty if there are none."""
+        """Remarks of judgement and recording in words."""
         return worded("; ".join(filter(None, [self.told.get("remark"), self.remark.text])))
 
     @cached_property
     def frames(self) -> FrameScores | None:
-        """The scores of frames and the fake stretches in them; None if the judgement does not score frames."""
+        """Frame scores and fake stretches, if the judgement scores frames."""
         return self.judgement.frames(self.value, self.duration)
 
     @property
     def along(self) -> DecisionAlong | None:
-        """The decision, if windows along the recording made it by a calibration; None otherwise."""
+        """The decision, if windows made it by a calibration."""
         return self.decision if isinstance(self.decision, DecisionAlong) else None
 
     @property
     def method(self) -> str:
-        """What was judged: ``"whole"``, ``"beginning"``, or ``"track"`` for the mean of windows."""
+        """``"whole"``, ``"beginning"``, or ``"track"`` for the mean of windows."""
         if self.is_mean:
             return "track"
         return "whole" if self.samples is None else "beginning"
 
     def to_row(self) -> dict[str, Any]:
-        """Return the answer as plain data for JSON, the same for every judgement.
-
-        The row has the facts that the judgement tells, the decision, ``duration`` in seconds,
-        ``method``, and the windows or fake stretches if there are any.
+        """Return the answer for JSON: told facts, decision, ``duration`` in seconds, ``method``,
+        windows or fake stretches.
         """
         row = {**_names(self.recording), "judgement": self.judgement.name, **self.told}
         row.pop("remark", None)
@@ -160,7 +158,7 @@ class Judged(Generic[T]):
 
     @property
     def words(self) -> str:
-        """The answer in words, as the last column of a table: value, remarks, reason, and what decided."""
+        """Value, remarks, reason, and what decided, in words."""
         value_words = self.judgement.in_words(self.told)
         if self.frames is not None:
             number = len(self.frames.stretches)
@@ -194,7 +192,7 @@ class Judged(Generic[T]):
 
 
 def rows_of(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
-    """Turn fake stretches into plain data, with times to the microsecond."""
+    """Turn stretches into plain data, in seconds to the microsecond."""
     return [
         {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)} for stretch in stretches
     ]

@@ -1,10 +1,8 @@
-"""The kinds of results that a detector computes for a recording; each kind is a subclass of :class:`Judgement`.
+"""The kinds of results for a recording: subclasses of :class:`Judgement`, such as scores or embeddings.
 
-The score of a recording, the scores of its frames and its embedding are judgements. The class of a
-judgement computes results, writes and reads files of results, puts results into words, and
-evaluates files of results. Each judgement has a name, which the record ``{file}.json`` states.
-Installed packages add judgements by entry points of the group ``nes2net.judgements`` (see
-docs/extending.md).
+A judgement computes results, reads and writes their files, puts them into words, and evaluates
+them. The record ``{file}.json`` states its name. Packages add judgements by entry points of the
+group ``nes2net.judgements`` (docs/extending.md).
 """
 
 from __future__ import annotations
@@ -51,57 +49,55 @@ _FIRST_LINES = {"classes": holds_classes, "frames": holds_frames}
 class Judgement(Output[T]):
     """A kind of result that a detector computes for a recording, as a value of type ``T``.
 
-    A subclass is a frozen dataclass, whose fields are the options of the judgement: plain data with
-    defaults. If the value is a row of numbers, derive the subclass from
-    :class:`nes2net.evaluation.judgements.Rows` instead.
+    A subclass is a frozen dataclass; its fields are options: plain data with defaults. For a row of
+    numbers, derive from :class:`nes2net.evaluation.judgements.Rows` instead.
     """
 
     name: ClassVar[str]
-    """The name under which the judgement is registered."""
+    """The registered name."""
     is_score: ClassVar[bool] = False
-    """Whether the value is a score of the recording, so that a calibration can decide on the recording."""
+    """The value is a score, on which a calibration can decide."""
     of_recordings: ClassVar[bool] = False
-    """Whether a file of this judgement can be read as one score for each recording."""
+    """A file can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
-    """Whether this judgement always needs the whole recording."""
+    """Always needs the whole recording."""
     has_frames: ClassVar[bool] = False
-    """Whether :meth:`frames` returns scores of frames, in which fake stretches are found."""
+    """:meth:`frames` returns scores, in which fake stretches are found."""
     of_batch: ClassVar[bool] = False
-    """Whether several recordings share a batch if the front-end has ``normalize: batch``. The value
-    of a recording then depends on its batch, as published. If False, a detector with such a
-    front-end judges one recording at a time."""
+    """Several recordings share a batch under ``normalize: batch``, as published, and affect each
+    other. If False, such a front-end judges one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement with a value for each option that depends on ``scorer``.
+        """Return this judgement with the options that depend on ``scorer``.
 
         Raises:
-            InputError: if ``scorer`` cannot make this judgement.
+            InputError: if ``scorer`` cannot make it.
         """
         return self
 
     def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        """Return this judgement as by :meth:`fitted`, with what a calibration or a threshold changes.
+        """Return this judgement as :meth:`fitted`, with changes by a calibration or threshold.
 
         Raises:
-            InputError: as :meth:`fitted`, or if ``decider`` cannot decide on this judgement.
+            InputError: as :meth:`fitted`, or if ``decider`` cannot decide on it.
         """
         if decider is not None and not self.of_recordings:
             raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
         return self.fitted(scorer)
 
     def score_of_value(self, value: T) -> float | None:
-        """Return the score of a recording, higher for bona fide; None if the judgement has no such score."""
+        """Return the score, higher for bona fide; None if there is none."""
         return None
 
     def frames(self, value: T, duration: float) -> FrameScores | None:
-        """Return the scores of frames in ``value`` and the rule for fake stretches; None if there are no frames."""
+        """Return frame scores and the rule for fake stretches, if any; ``duration`` in seconds."""
         return None
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return ``reader`` itself.
+        """Adapt ``reader`` to this judgement.
 
         Raises:
-            InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
+            InputError: if its waveforms are unsuitable.
         """
         return reader
 
@@ -109,38 +105,35 @@ class Judgement(Output[T]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a batch; return a function that waits for the results.
-
-        The result of a recording is its value, or a text with the reason why the value is missing.
+        """Start to judge a batch; the returned function waits for the values, or reasons why one is missing.
 
         Args:
-            scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.
-            inputs: the waveforms B×N, 16 kHz, in [−1, 1]; for a detector that takes scores of other
-                systems, also these scores B×S.
+            scorer: in :func:`nes2net.scoring.kernel.scoring_mode`.
+            inputs: waveforms B×N, 16 kHz, in [−1, 1], and perhaps scores of other systems B×S.
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
     def options(self) -> dict[str, Any]:
-        """Return the options of this judgement as plain data."""
+        """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """Return name and options of this judgement for the identity of a run, as plain data without nested values."""
+        """Return name and options for the identity of a run, without nesting."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """Return name and options for a record, from which :class:`ScoreFile` restores this judgement."""
+        """Return name and options for a record, as :class:`ScoreFile` reads them."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """Turn ``value`` into the facts that ``nes2net predict`` prints in a row: name → number, text or list.
+        """Turn ``value`` into facts that ``nes2net predict`` prints: name → number, text or list.
 
-        A fact with the name ``remark`` is a text, which is printed at the end of the row.
+        The text ``remark`` comes last in the row.
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """Join the facts of :meth:`tell`, except the remark, to a text that ``nes2net predict`` prints."""
+        """Join the facts of :meth:`tell`, except the remark, to a text."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -154,23 +147,22 @@ class Judgement(Output[T]):
         return ", ".join(words)
 
     def scores(self, path: Path) -> ScoreTable:
-        """Read the file ``path`` of this judgement: ids and scores of recordings, and labels beside the scores.
+        """Read ids, scores and labels of recordings.
 
         Raises:
-            InputError: if the file cannot be read, or if this judgement has no scores of
-                recordings.
+            InputError: if the file cannot be read, or holds no scores of recordings.
         """
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
         )
 
     def meaning(self, scorer: Scorer) -> list[str]:
-        """Return sentences that explain the rows of ``nes2net predict`` to a user."""
+        """Explain the rows of ``nes2net predict`` to a user."""
         return []
 
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
-    """Build a judgement from its name, or from a mapping of ``name`` and options; return a judgement unchanged.
+    """Build a judgement from its name, or a mapping of ``name`` and options.
 
     Raises:
         InputError: if the judgement or an option is unknown.
@@ -186,25 +178,22 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """A file of scores or of another judgement, and its record; both are read once."""
+    """A file of a judgement, and its record; both are read once."""
 
     path: Path
     judgement: Judgement[Any]
     """The judgement that the file holds."""
     record: Record | None
-    """None if there is no record of this file."""
+    """None without a record."""
     _unchanged: Unchanged = field(repr=False)
 
     @classmethod
     def of(cls, file: AnyPath | ScoreFile) -> ScoreFile:
-        """Find out from its record which judgement ``file`` holds; return a ScoreFile unchanged.
-
-        A file of another toolkit has no record. If its first line is not one of
-        :data:`_FIRST_LINES`, the file is taken for a score file.
+        """Find the judgement of ``file`` in its record; without one, in its first line
+        (:data:`_FIRST_LINES`), else scores.
 
         Raises:
-            InputError: if the record names a judgement that is not installed, or options that the
-                judgement does not have.
+            InputError: if the judgement is not installed, or does not have a recorded option.
         """
         if isinstance(file, ScoreFile):
             return file
@@ -223,13 +212,13 @@ class ScoreFile:
         """SHA-256 of the file; empty for a pipe.
 
         Raises:
-            InputError: if the file changed since this object was made.
+            InputError: if the file has changed.
         """
         return self._unchanged.digests()[self.path]
 
     @cached_property
     def table(self) -> ScoreTable:
-        """The ids and scores of recordings.
+        """Ids and scores of recordings.
 
         Raises:
             InputError: as :meth:`Judgement.scores`.
@@ -237,10 +226,10 @@ class ScoreFile:
         return self.read(self.judgement.scores)
 
     def read(self, reader: Callable[[Path], T]) -> T:
-        """Read the content by ``reader``, and compute :attr:`sha256` of this content.
+        """Read by ``reader``, and compute :attr:`sha256` of the same content.
 
         Raises:
-            InputError: if ``reader`` raises it, or the file changed since this object was made.
+            InputError: if ``reader`` raises it, or the file has changed.
         """
         content = reader(self.path)
         self._unchanged.check()
@@ -249,9 +238,7 @@ class ScoreFile:
 
 
 def scores_of(file: AnyPath | ScoreFile) -> tuple[list[str], NDArray]:
-    """Read a file of any judgement as scores; return the ids and the scores (N,) float64 of recordings.
-
-    If the scores look wrong, a note is printed.
+    """Read ids and scores (N,) float64 of recordings from any judgement; print a note if they look wrong.
 
     Raises:
         InputError: as :meth:`ScoreFile.of`, or :meth:`Judgement.scores`.

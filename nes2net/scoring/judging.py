@@ -1,7 +1,7 @@
 """Judge recordings: the one way from a recording to an answer.
 
-Commands, pages and Python programs ask :func:`judge_recording` for one recording, or a
-:class:`Judge` for many. The answer has remarks, score, windows, decision and words.
+Commands, pages and Python programs use :func:`judge_recording` for one recording, :class:`Judge`
+for many.
 """
 
 from __future__ import annotations
@@ -41,34 +41,32 @@ Watch: TypeAlias = Callable[[Source, float, float], AbstractContextManager[Calla
 
 @dataclass(frozen=True)
 class JudgingSettings:
-    """How much of each recording is judged, and how many at once."""
+    """How much of recordings is judged, and how many at once."""
 
     num_samples: RequestedSamples = "auto"
-    """Number of leading samples to judge; shorter recordings are repeated. None for whole
-    recordings in one piece. ``"auto"`` takes the number from the calibration or from the detector's
-    training; if there is none, whole recordings are judged, and a recording of more than two
-    minutes gets the mean score of its windows."""
+    """Leading samples, repeating shorter recordings; None for all in one piece. ``"auto"``: as for the
+    calibration or in training, else all, and beyond two minutes the mean score of windows."""
     along: Along = field(default_factory=Along)
-    """The windows for ``track``, and for recordings that get the mean score of their windows."""
+    """The windows along a recording."""
     track: bool = False
-    """Whether the answer also has the scores of windows along each recording."""
+    """Also return the scores of windows."""
     batch_size: int | None = None
-    """Number of recordings or windows that are computed at once; None for a number that suits the device."""
+    """Recordings or windows computed at once; None to suit the device."""
     workers: int | None = None
-    """Number of threads that read files; None for a number that suits the device."""
+    """Threads that read files; None to suit the device."""
 
 
 class Judge(Generic[T]):
-    """A detector, a judgement and a decider, which judge recordings.
+    """Judges recordings with a detector, a judgement and a decider.
 
     Args:
-        judgement: what to say of a recording: a judgement, its name, or a mapping of name and options.
-        decider: decides on scores, by a calibration or a threshold; None for no decisions.
+        judgement: a judgement, its name, or a mapping of name and options.
+        decider: a calibration or threshold; None for no decisions.
         watch: shows the progress of long recordings.
 
     Raises:
-        InputError: if the detector cannot make this judgement from audio alone; if ``decider``
-            cannot decide on it, or belongs to another detector; or if a number is out of its range.
+        InputError: if the detector cannot judge so from audio alone, ``decider`` does not fit it or
+            the judgement, or a number is out of its range.
     """
 
     def __init__(
@@ -125,7 +123,7 @@ class Judge(Generic[T]):
 
     @property
     def longest(self) -> int | None:
-        """Number of samples of the longest recording that is judged in one piece; None for no limit."""
+        """Samples of the longest recording judged in one piece; None without limit."""
         if self.judgement.has_frames and scores_segments(self.detector):
             return Grid.of(self.detector).longest
         if self.judgement.is_score and self.settings.num_samples is not None:
@@ -133,13 +131,13 @@ class Judge(Generic[T]):
         return None
 
     def watched(self, watch: Watch) -> Judge[T]:
-        """Return the same judge with another ``watch``, for a single recording."""
+        """Copy with another ``watch``, for a single recording."""
         judge = copy(self)
         judge.watch = watch
         return judge
 
     def answers(self, sources: Iterable[Source]) -> Iterator[Judged[T] | Failed]:
-        """Judge recordings, and yield an answer for each; an answer is computed only when the caller takes it."""
+        """Yield an answer for each recording, computed when it is taken."""
         sources = list(sources)
         judged_files = judge_files(
             self.detector,
@@ -169,7 +167,6 @@ class Judge(Generic[T]):
         return next(self.answers([source]))
 
     def _decided(self, source: Source, judged: Judged[T]) -> Judged[T]:
-        """Decide on a judged recording, by windows if the decision is on more than was judged."""
         if not self._is_scored:
             return judged
         score = self.judgement.score_of_value(judged.value)
@@ -192,7 +189,7 @@ class Judge(Generic[T]):
         return replace(judged, track=track, hop=shown[1], shows_track=True)
 
     def _deciding_windows(self, judged: Judged[T]) -> tuple[float, float] | None:
-        """Choose the windows that decide on a recording; None if its score alone decides."""
+        """Window and hop that decide; None if the score alone decides."""
         if self.decider is None:
             return None
         if self._calibrated is None:
@@ -203,7 +200,6 @@ class Judge(Generic[T]):
         return Along(num_samples / SAMPLE_RATE).suited(judged.duration)
 
     def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
-        """Judge a recording that is too long for one piece: by the mean score of its windows, or by its frames."""
         duration = source.num_samples / SAMPLE_RATE
         if not self._is_scored:
             blocks, channels = source.blocks()
@@ -258,7 +254,6 @@ class Judge(Generic[T]):
             )
 
     def _score_windows(self, waveforms: torch.Tensor) -> list[float]:
-        """Score windows B×N by the judgement; they are cut to the samples that the detector uses, as recordings are."""
         waveforms = waveforms[:, : self.detector.used_samples(waveforms.shape[1])]
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
@@ -281,7 +276,7 @@ def judge_recording(
     sample_rate: float | None = None,
     settings: JudgingSettings | None = None,
 ) -> Judged[T] | Failed:
-    """Judge one recording: remarks, traits, value, score, windows, decision and words.
+    """Judge one recording: remarks, traits, value, windows, decision and words.
 
     Args:
         recording, sample_rate: as for :meth:`nes2net.Detector.score`.

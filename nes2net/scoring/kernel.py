@@ -1,8 +1,7 @@
-"""Score a batch of waveforms by :func:`start`, with any detector that has the interface :class:`Scorer`.
+"""Score a batch by :func:`start`, with any detector of the interface :class:`Scorer`.
 
-A file, many files, the windows of a long recording and a corpus are all scored by :func:`start`, in
-:func:`scoring_mode`. Validation on a development set also uses :func:`scoring_mode`. Embeddings and
-scores of frames are computed by :func:`start_rows`, in the same way as scores.
+Files, windows and corpora are all scored by :func:`start` in :func:`scoring_mode`; embeddings and
+frame scores by :func:`start_rows`.
 """
 
 from __future__ import annotations
@@ -35,77 +34,73 @@ T = TypeVar("T")
 
 
 class Scorer(Protocol):
-    """The interface that a detector must have to be used for scoring."""
+    """The interface of a detector for scoring."""
 
     provenance: Provenance
-    """The origin of the weights, from the checkpoint."""
+    """Origin of the weights."""
 
     @property
     def device(self) -> torch.device:
-        """The device on which :meth:`scores` expects waveforms."""
+        """Where :meth:`scores` expects waveforms."""
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes. This device differs from :attr:`device` if the detector itself moves waveforms."""
+        """Where it computes; not :attr:`device` if the detector itself moves waveforms."""
 
     @property
     def precision(self) -> str:
-        """Precision of the computation, one of :data:`nes2net.lib.devices.PRECISIONS`."""
+        """One of :data:`nes2net.lib.devices.PRECISIONS`."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """The architecture of the detector as plain data, from which the architecture can be built again."""
+        """The architecture as plain data, to build it again."""
 
     @property
     def score_rule(self) -> ScoreRule:
-        """Name of the rule that turns logits into scores, such as ``"logit"``."""
+        """The rule from logits to scores, such as ``"logit"``."""
 
     @property
     def min_samples(self) -> int:
-        """Length in samples of the shortest waveform that the detector takes."""
+        """Samples of the shortest waveform that it takes."""
 
     @property
     def pre_emphasis(self) -> float:
-        """The coefficient of the pre-emphasis that is applied to recordings before the cut; 0 for no pre-emphasis."""
+        """Coefficient of pre-emphasis before the cut; 0 for none."""
 
     @property
     def used_samples(self) -> UsedSamples:
-        """A function that tells how many leading samples of a waveform affect its scores."""
+        """Tells how many leading samples affect scores."""
 
     @property
     def num_scores(self) -> int:
-        """Number of other systems whose scores the detector fuses; 0 for most detectors."""
+        """Systems whose scores it fuses; usually 0."""
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that can be scored, the shortest first; empty if segments cannot be scored."""
+        """Segment lengths in ms that can be scored, ascending."""
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the detector was trained to score segments."""
+        """Whether it was trained to score segments."""
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide."""
+        """Raise :class:`InputError` if the detector has no class bona fide, and thus no score."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
+        """Compute scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
         Args:
-            system_scores: the scores of other systems, B×``num_scores``; None if ``num_scores`` is
-                0.
+            system_scores: B×``num_scores``; None if ``num_scores`` is 0.
         """
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the architecture and the weights, or of the files with architecture and weights."""
+        """Compute the SHA-256 of architecture and weights, or of their files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """List all modules, also nested modules, so that scoring can switch their modes and restore them.
-
-        The list is empty for a detector without train mode.
-        """
+        """List all modules, also nested ones, so that scoring can restore their modes; empty without train mode."""
 
     def train(self, mode: bool = True) -> Any:
-        """Put the detector into train mode if ``mode`` is true, else into eval mode."""
+        """Set train mode if ``mode`` is true, else eval mode."""
 
     def compile(self, **options: Any) -> None:
         """Compile the detector in place (``torch.compile``)."""
@@ -119,7 +114,7 @@ class SegmentScorer(Scorer, Protocol):
         """The back-end."""
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Score the segments of ``waveform`` B×N: length of a segment in ms → scores B×T."""
+        """Score segments of ``waveform`` B×N: length in ms → B×T."""
 
 
 def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
@@ -128,7 +123,7 @@ def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
 
 
 def depends_on_batch(scorer: Scorer) -> bool:
-    """Whether a score depends on other utterances in the batch, because a front-end has ``normalize: batch``."""
+    """Whether utterances of a batch affect each other, by ``normalize: batch``."""
     frontend = scorer.config["frontend"]
     # The options of a distilled front-end contain the options of two front-ends, teacher and student.
     frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
@@ -136,7 +131,7 @@ def depends_on_batch(scorer: Scorer) -> bool:
 
 
 def check_takes_audio_alone(scorer: Scorer) -> None:
-    """Raise :class:`InputError` if ``scorer`` needs scores of other systems in addition to the audio."""
+    """Raise :class:`InputError` if ``scorer`` fuses scores of other systems."""
     if scorer.num_scores:
         raise InputError(
             f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
@@ -145,13 +140,13 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; the results are as for :func:`start`."""
+    """Score ``waveforms`` B×N on the CPU in :func:`scoring_mode`, as :func:`start`."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
-    """Score like :func:`score_batch`, but raise :class:`InputError` if a score is missing."""
+    """Score as :func:`score_batch`; raise :class:`InputError` if a score is missing."""
     scores = []
     for result in score_batch(scorer, waveforms):
         if isinstance(result, str):
@@ -161,7 +156,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score each of ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
+    """Score each (N,) as :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
     # The indices of the waveforms in each batch. The key is the length of the waveforms, or the index of the waveform
     # if each waveform is a batch.
@@ -184,20 +179,17 @@ def start(
     stream: str | None = None,
     rows: int | None = None,
 ) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms`` B×N in the current mode of ``scorer``; return a function that waits for the results.
+    """Start to score ``waveforms`` B×N in the current mode; return a function that waits for the results.
 
-    A GPU computes in the background until the returned function is called. A batch that does not
-    fit into memory is scored in smaller batches, and later batches are split to the smaller size at
-    once. A result is a score, or the reason why the score is missing: the score is not finite, the
-    detector does not take waveforms of length N, or a single waveform does not fit into memory.
+    A GPU computes in the background. A batch that does not fit into memory is split, and so are
+    later ones. A result is a score, or the reason why it is missing: it is not finite, the detector
+    does not take length N, or a single waveform does not fit into memory.
 
     Args:
-        system_scores: scores of other systems, B×S, for a detector that takes them.
-        stream: a name that seeds the random numbers of a detector in train mode; None to leave the
-            random state as it is.
-        rows: number of waveforms to compute at once. A smaller batch is filled up to this number.
-            Otherwise a compiled detector would be compiled again for each new size, and a GPU would
-            plan its convolutions again. None to compute just the B waveforms.
+        system_scores: B×S, for a detector that fuses them.
+        stream: seeds the random numbers in train mode; None leaves the random state.
+        rows: fill up to this number, because new sizes make a compiled detector compile and a GPU
+            plan its convolutions again; None for just B.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
@@ -215,14 +207,11 @@ def start_rows(
 ) -> Callable[[], list[np.ndarray | str]]:
     """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
 
-    The returned function waits for the results, each a row (K,) float32 or the reason why the row
-    is missing.
+    The returned function waits for rows (K,) float32, or reasons why one is missing.
 
     Args:
-        scorer: the detector that ``compute`` uses.
-        message: words for the reason if a number is not finite, such as ``"score is {}"``, where
-            ``{}`` stands for the number.
-        compute: the function that computes the rows B×K of waveforms B×N.
+        message: the reason for a number that is not finite, such as ``"score is {}"``.
+        compute: B×N to B×K.
         rows: as for :func:`start`.
     """
 
@@ -247,13 +236,11 @@ def _start_or_split(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split a batch that does not fit into memory.
+    """Start a batch of :func:`start` or :func:`start_rows`; split it if it does not fit into memory.
 
     Args:
-        compute: computes a tensor of B rows from ``inputs``.
-        results_of: turns the computed rows, in float32 on the CPU, into results.
-        inputs: the waveforms B×N, and perhaps further tensors of B rows.
-        stream, rows: as for :func:`start`.
+        results_of: takes the computed rows in float32 on the CPU.
+        inputs: waveforms B×N, and perhaps further tensors of B rows.
     """
     waveforms = inputs[0]
     count = len(inputs[0])
@@ -346,7 +333,7 @@ def _check_parts(scorer: Any, waveforms: Tensor) -> None:
 
 
 class _ModeInForce:
-    """The mode (train or eval) of a scorer while threads score, and the state to restore after the last thread."""
+    """A scorer's mode while threads score, and the state to restore after the last one."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
         self.num_threads = 0
@@ -371,16 +358,14 @@ _lock = threading.Lock()
 
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = None) -> Iterator[None]:
-    """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
+    """Put ``scorer`` into eval mode with a precision of float32 products; restore both at the end.
 
-    Any number of threads may be in this context: the first thread makes the changes, and the last
-    thread undoes them. A detector that is already in eval mode is not touched.
-    :func:`nes2net.lib.devices.float32_products` sets the precision of products.
+    Threads may share this context: the first changes, the last restores.
+    :func:`nes2net.lib.devices.float32_products` sets the precision.
 
     Args:
-        train: put ``scorer`` into train mode instead. In train mode, batch normalisation changes
-            its running statistics, which affect no score in this mode and are restored at the end.
-        precision: precision of float32 products; None for the precision of ``scorer``.
+        train: use train mode instead; running statistics, which then affect no score, are restored.
+        precision: None for that of ``scorer``.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -401,11 +386,10 @@ def scoring_mode(scorer: Scorer, train: bool = False, precision: str | None = No
 
 @contextmanager
 def differentiable(scorer: nn.Module) -> Iterator[None]:
-    """Make a detector in eval mode differentiable on a GPU; use this inside of :func:`scoring_mode`.
+    """Make a detector in eval mode differentiable on a GPU, inside of :func:`scoring_mode`.
 
-    cuDNN computes gradients of recurrent layers only in train mode. The recurrent layers are
-    therefore put into train mode, and their dropout is set to 0. Mode and dropout are restored at
-    the end.
+    cuDNN computes gradients of recurrent layers only in train mode, so these layers are put into
+    it, with dropout 0, and restored at the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]
@@ -421,14 +405,12 @@ def differentiable(scorer: nn.Module) -> Iterator[None]:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Choose how many utterances of 4 s share a batch by default, so that a batch keeps ``device`` busy."""
+    """Choose how many utterances of 4 s keep ``device`` busy."""
     return 64 if device.type == "cuda" else 8
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """Choose how many waveforms share a batch: the number ``requested``, else ``usual``, else the device's default.
-
-    The number is always 1 if a score depends on other utterances in its batch.
+    """Choose a batch size: ``requested``, else ``usual``, else the device's; 1 if utterances affect each other.
 
     Raises:
         InputError: if ``requested`` is below 1.

@@ -1,4 +1,4 @@
-"""Measure the traits of a recording, or of a whole corpus in workers, for calibrations and decisions."""
+"""Measure traits of a recording, or of a corpus in workers, for calibrations and decisions."""
 
 from __future__ import annotations
 
@@ -49,13 +49,11 @@ _SEED = 0
 
 
 def measure_file(path: AnyRecording, num_samples: int | None, longest: int | None = None) -> Traits:
-    """Measure the traits of the recording in a file, or of the part of the recording that a detector scores.
+    """Measure the scored part of a file.
 
     Args:
-        num_samples: number of leading samples that are scored; None for the whole recording, of any
-            length.
-        longest: number of leading samples that can affect the detector's scores; None for all
-            samples.
+        num_samples: leading samples that are scored; None for all, of any length.
+        longest: leading samples that can affect scores; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -73,37 +71,37 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials`` at random, and keep their order; the draw is the same in every run."""
+    """Draw at most ``max_trials`` in order, the same in every run."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
 
 
 class TraitsOutput(Output[Traits]):
-    """The file of traits: lines of JSON, ``[id, duration, level, bandwidth, judged, unfit, clipping]``."""
+    """A file of traits in JSON lines: ``[id, duration, level, bandwidth, judged, unfit, clipping]``."""
 
     doing = "measuring"
     done = "measured"
     what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
-        """List the values of the measured traits, without the embedding, for a line of JSON."""
+        """List the traits except the embedding."""
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
-        """Restore traits from the list of :meth:`to_json`; raise ValueError if the list is damaged."""
+        """Restore traits; raise ValueError if the list is damaged."""
         duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
-        """Yield (id, traits) for each line of a finished file."""
+        """Yield (id, traits) of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parsed_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
-        """Write a line for each row to the only file in ``files``; return no data for the record."""
+        """Write a line for each row; return no facts."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -133,29 +131,25 @@ def measure_trials(
     channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the traits of the recordings of ``trials`` by :func:`measure_file`; with ``embed``, also embed them.
+    """Measure recordings by :func:`measure_file`; with ``embed``, also embed them.
 
-    Under ``torchrun``, only the first process may call this function. The files ``{beside}.traits``
-    and ``{beside}.embeddings.npy`` keep traits and embeddings until :func:`forget_traits` is
-    called. An interrupted call can therefore be resumed, and a repeated call only reads these
-    files.
+    Under ``torchrun``, only the first process may call this. ``{beside}.traits`` and
+    ``{beside}.embeddings.npy`` keep the results, for resuming and repeated calls, until
+    :func:`forget_traits`.
 
     Args:
-        num_samples: as for :func:`measure_file`.
-        scorer: the detector that scores the recordings; None if the detector is not known.
-        embed: whether ``scorer`` also embeds the recordings; ignored for an exported detector,
-            which makes no embeddings.
-        channel: number of the channel that is scored, counted from 0; None for the mean of all
-            channels.
-        num_workers: number of workers; None for one per processor, but at most 8.
+        scorer: None if unknown.
+        embed: ignored for an exported detector.
+        channel: the scored channel, from 0; None for the mean of all.
+        num_workers: None for one per processor, at most 8.
 
     Returns:
-        Two mappings: id → traits, in the order of ``trials``; and id → reason, if the traits or the
-        embedding of a recording are missing. The reasons are also printed on standard error.
+        Id → traits, in the order of ``trials``; and id → reason of missing traits or embeddings,
+        also printed on standard error.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, except that no error is
-            raised if all recordings failed.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
+            recordings failed.
     """
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     most_samples = scorer.used_samples.most if scorer else None
@@ -209,7 +203,7 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove the files of traits and embeddings that :func:`measure_trials` keeps for the same ``beside``."""
+    """Remove the files of :func:`measure_trials` with this ``beside``."""
     for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
@@ -226,11 +220,10 @@ def _measure_item(num_samples: int | None, longest: int | None, channel: int | N
 
 @dataclass(frozen=True)
 class Measurer:
-    """Measures the traits of a recording, as far as a calibration needs them for a decision.
+    """Measures what a calibration needs for decisions.
 
     Args:
-        embed: the function that computes embeddings B×E of waveforms B×N; None if the calibration
-            compares no embeddings, or if the detector makes no embeddings.
+        embed: embeddings B×E of waveforms B×N; None if not compared or not available.
     """
 
     scorer: Scorer
@@ -238,7 +231,7 @@ class Measurer:
 
     @classmethod
     def of(cls, scorer: Scorer, decider: Decider | Cutoff) -> Measurer:
-        """Make the measurer that ``decider`` needs; it computes embeddings if the calibration compares embeddings."""
+        """Make the measurer for ``decider``; it embeds if the calibration compares embeddings."""
         population = decider.calibration.population if isinstance(decider, Decider) and decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
@@ -246,20 +239,12 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure the traits of the scored part of ``recording``, except the embedding.
-
-        Args:
-            remark: the remark on the scored part, which says whether this part is unfit or clipped.
-        """
+        """Measure the scored part, except its embedding; ``remark`` says whether it is unfit or clipped."""
         traits = measure(recording.plain, recording.num_samples)  # leave out the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
-        """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings.
-
-        Traits stay unchanged if there is no function :attr:`embed`, or if the embedding of their
-        recording is missing.
-        """
+        """Add the embeddings of ``waveforms`` B×N to the traits, where available."""
         if self.embed is None:
             return list(traits)
         with scoring_mode(self.scorer):
@@ -272,14 +257,11 @@ class Measurer:
         return with_embeddings
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
-        """Measure the traits of a recording whose windows were scored; ``track`` has the scores of the windows.
+        """Measure a recording, in ``blocks`` (N,) at 16 kHz in [−1, 1], whose windows ``track`` scores.
 
         Args:
-            blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
-            beginning: the traits of the recording's beginning, if the recording's score is the
-                score of its beginning; None if the recording's score is the mean of the track. The
-                result takes ``judged`` from ``beginning``, and also the embedding if the first
-                window has speech.
+            beginning: traits of the beginning, if its score decides; they give ``judged``, and the
+                embedding if the first window has speech.
         """
         traits = measure_blocks(blocks)._replace(
             judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping, in_windows=True

@@ -1,4 +1,4 @@
-"""The record of a score file: a JSON file beside the score file, about the run, its software, hardware and speed."""
+"""The record of a score file, ``{file}.json``: run, software, hardware and speed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may state a reason 
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """Collect what a score depends on: the detector, its precision, the kind of device, and the number of samples."""
+    """Collect what a score depends on: detector, precision, kind of device, number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -42,7 +42,7 @@ def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
-    """Collect the identity of a run: plain data, equal for two runs if and only if their scores may share a file."""
+    """Collect the identity of a run: equal for two runs if and only if their scores may share a file."""
     run = computing(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
@@ -51,14 +51,10 @@ def run_identity(
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
-    """Compute the SHA-256 of the ids and paths of ``trials``.
-
-    An absolute path, a relative path and a link to the same folder give the same digest.
-    """
+    """Compute the SHA-256 of ids and real paths, so that relative paths and links give the same."""
 
     @cache
     def resolved(folder: str) -> str:
-        """Find the real path of a folder; cached, because many files share a folder."""
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
@@ -69,13 +65,10 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
 
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert ``facts`` to plain data for JSON.
-
-    A value that JSON cannot express, such as a date, becomes a text. A number that is not finite
-    becomes None.
+    """Convert ``facts`` for JSON: dates and the like to texts, numbers that are not finite to None.
 
     Raises:
-        InputError: if ``facts`` cannot be written as JSON.
+        InputError: if JSON cannot express ``facts``.
     """
     try:
         return json.loads(json.dumps(dict(facts), default=str), parse_constant=lambda _: None)
@@ -86,47 +79,46 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """All fields of a record. Pydantic's ``model_extra`` holds the fields that only people read."""
+    """A record; ``model_extra`` holds fields that only people read."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: dict[str, str | int | float | bool | None]
-    """The identity of the run, see :func:`nes2net.scoring.engine.run_over`."""
+    """Identity of the run (:func:`nes2net.scoring.engine.run_over`)."""
     failures: dict[str, str]
-    """Id of a trial → the reason why its row is missing in the file."""
+    """Id → reason of a missing row."""
     sha256: str | None = None
-    """SHA-256 of the file to which the record belongs."""
+    """SHA-256 of the recorded file."""
     audio_sha256: str | None = None
-    """The :func:`audio_digest` of the trials that have a row."""
+    """:func:`audio_digest` of the trials with a row."""
     judgement: dict[str, Any] | None = None
-    """Name and options of the judgement in the file, for
-    :class:`nes2net.scoring.judgement.ScoreFile`."""
+    """Name and options, for :class:`nes2net.scoring.judgement.ScoreFile`."""
     total: Natural | None = None
     """Number of trials."""
     kept_from_earlier_runs: Natural | None = None
-    """Number of trials, or of shards, whose results earlier runs computed."""
+    """Trials, or shards, that earlier runs computed."""
     seconds: Seconds | None = None
-    """Time that the run took."""
+    """Duration of the run."""
     list_sha256: str | None = None
     """SHA-256 of the list of ids beside an array."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The fields that only people read."""
+        """Fields that only people read."""
         return self.model_extra or {}
 
     @property
     def provenance(self) -> Provenance:
-        """The origin of the detector that made the scores; empty if the record does not state the origin."""
+        """Origin of the detector; empty if not recorded."""
         return Provenance.read(self.mapping("checkpoint"))
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Look up a mapping among :attr:`facts`; empty if there is no such mapping."""
+        """Look up a mapping in :attr:`facts`; empty if missing."""
         value = self.facts.get(key)
         return value if isinstance(value, dict) else {}
 
     def text(self, *keys: str) -> str:
-        """Look up a text in nested mappings of :attr:`facts`, one key for each level; empty if there is no such text."""
+        """Look up a text in nested mappings of :attr:`facts`; empty if missing."""
         value: Any = self.facts
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
@@ -134,11 +126,11 @@ class Record(BaseModel):
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
-    """Read the record ``path`` of a file with at most ``num_trials`` trials; None if there is no record.
+    """Read a record of at most ``num_trials`` trials; None if there is none.
 
     Args:
-        kind: the kind of rows, such as ``"scores"``, for the message of an error.
-        remedy: advice to the user for this message: what to do if the file is not a record.
+        kind: kind of rows, such as ``"scores"``, for messages.
+        remedy: advice for messages.
 
     Raises:
         InputError: if the file is not a record.
@@ -151,7 +143,7 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
 
 
 def read_whole_record(path: Path) -> Record:
-    """Read all fields of a record, for example to show them to a user.
+    """Read all fields of a record.
 
     Raises:
         InputError: if the file is not a record.
@@ -161,18 +153,12 @@ def read_whole_record(path: Path) -> Record:
 
 
 def record_path(path: Path) -> Path:
-    """Return the path of the record that stands beside the file ``path``."""
+    """Return the path of the record of ``path``."""
     return path.with_name(f"{path.name}.json")
 
 
 def record_of(path: Path, sha256: str | None = None) -> Record | None:
-    """Read the record beside ``path``; None if the record is missing, is no record or belongs to another file.
-
-    A record belongs to the file if the record states the SHA-256 of the file. A record without a
-    SHA-256 is returned unchecked.
-
-    Args:
-        sha256: SHA-256 of the file ``path``; None to compute the SHA-256 here.
+    """Read the record of ``path``; None if it is missing, no record, or states another SHA-256.
 
     Raises:
         InputError: if the record cannot be read.
@@ -188,12 +174,12 @@ def record_of(path: Path, sha256: str | None = None) -> Record | None:
 
 
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
-    """Compute the SHA-256 of the ids of ``trials`` and of the ``stamps`` of their files (id → stamp)."""
+    """Compute the SHA-256 of ids and of ``stamps`` (id → stamp)."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """Collect the architecture, software and hardware of a run, which may change the last digits of scores."""
+    """Collect architecture, software and hardware, which may change last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for a fast start-up: nes2net.lib.devices imports PyTorch

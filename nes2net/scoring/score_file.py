@@ -1,8 +1,7 @@
 """Score files: one line ``utterance score`` per trial, in UTF-8.
 
-A score is written as Python's ``repr`` of a float, so that exactly the same number is read back.
-White space separates the score from the utterance id, so an id must be one word
-(:func:`check_ids`).
+A score is the ``repr`` of a float, which is read back exactly. An id must be one word
+(:func:`check_ids`), because white space separates it from the score.
 """
 
 from __future__ import annotations
@@ -32,11 +31,10 @@ CONTROL = "it holds control characters, which a terminal may obey; rename the tr
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write ``ids`` and ``scores`` to a score file, completely or not at all. ``path`` may also be a device or a pipe.
+    """Write a score file, all or nothing; ``path`` may also be a device or a pipe.
 
     Raises:
-        InputError: if an id cannot be in a score file (see :func:`check_ids`), or if the file
-            cannot be written.
+        InputError: if an id is refused (:func:`check_ids`), or the file cannot be written.
     """
     ids = list(ids)
     check_ids(ids)
@@ -44,7 +42,7 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
 
 
 def line(id: str, score: float) -> str:
-    """Make a line of a score file from the ``id`` and the ``score`` of an utterance.
+    """Make the line of an utterance.
 
     >>> line("LA_E_1000147", 1 / 3)
     'LA_E_1000147 0.3333333333333333\\n'
@@ -53,16 +51,16 @@ def line(id: str, score: float) -> str:
 
 
 class ScoreTable(NamedTuple):
-    """The content of a score file, in the order of the file."""
+    """A score file, in its order."""
 
     ids: list[str]
     scores: NDArray
     """(N,) float64."""
     labels: Sequence[str] = ()
-    """The words of a column of labels beside the scores, in lower case; empty without such a column."""
+    """A column of labels beside the scores, in lower case, if there is one."""
 
     def doubt(self) -> str:
-        """Say that the scores seem to be of the labels beside them, instead of bona fide; empty if they do not."""
+        """Say that the scores seem to be of the labels instead of bona fide; empty if not."""
         words = sorted(set(self.labels))
         if len(words) != 2 or (self.scores < 0.5).any() or (self.scores > 1).any():
             return ""
@@ -73,23 +71,22 @@ class ScoreTable(NamedTuple):
 
 
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Read a score file as :func:`read_score_table` does; return the ids and the scores (N,) float64."""
+    """Read ids and scores (N,) float64, as :func:`read_score_table`."""
     return read_score_table(path)[:2]
 
 
 def read_score_table(path: str | Path) -> ScoreTable:
     """Read a score file.
 
-    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, but ``1_0`` does not;
-    an empty field, ``N/A`` and the like count as ``nan``. Fields may also be separated by tabs,
-    commas, semicolons or vertical bars, a header may name the columns, and each line may be a JSON
-    object (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
+    Blank lines are skipped. ``nan`` and ``inf`` are numbers, ``1_0`` is not; an empty field,
+    ``N/A`` and the like are ``nan``. Tabs, commas, semicolons or vertical bars may separate fields,
+    a header may name columns, and a line may be a JSON object
+    (:mod:`nes2net.data.corpora.id_tables`). Baselines of ASVspoof 2019 write
     ``utterance attack label score``.
 
     Raises:
-        InputError: if the file is missing, or if a line has a wrong number of fields, an id with
-            control characters, or a score that is not a number. The message says in which file and
-            line.
+        InputError: if the file is missing, or a line has a wrong number of fields, an id with
+            control characters, or a score that is not a number; the message states file and line.
     """
     path = Path(path)
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advice)
@@ -132,7 +129,6 @@ def _advice(header: Sequence[str]) -> str:
 
 
 def _is_number(field: str) -> bool:
-    """Whether the text ``field`` stands for a number, even with a decimal comma, or for a missing number."""
     try:
         float(field.replace(",", "."))
     except ValueError:
@@ -141,9 +137,9 @@ def _is_number(field: str) -> bool:
 
 
 def check_ids(ids: Iterable[str]) -> None:
-    """Raise :class:`InputError` unless each id is one word, can be written as UTF-8 and occurs once.
+    """Raise :class:`InputError` unless each id is one UTF-8 word that occurs once.
 
-    Control characters, and a byte-order mark at the start of an id, are refused too.
+    Control characters, and a byte-order mark at the start, are refused, too.
     """
     known_ids: set[str] = set()
     for id in ids:

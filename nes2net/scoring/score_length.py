@@ -1,4 +1,4 @@
-"""Choose how many samples of a recording to score: the user, the detector's authors or its training decide."""
+"""Choose how many samples are scored: by the user, the detector's authors or its training."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ class ScoreLength(NamedTuple):
     """How many samples of a recording are scored, and why."""
 
     num_samples: int | None
-    """Number of leading samples at 16 kHz; a shorter recording is repeated. None for all samples."""
+    """Leading samples at 16 kHz, repeating shorter recordings; None for all."""
     why: str = ""
-    """The reason for the number of samples, in words that follow "as", such as ``"in training"``.
-    Empty if the user chose the number, or if the usual number is scored."""
+    """Words that follow "as", such as ``"in training"``; empty for the user's or the usual number."""
 
     @property
     def words(self) -> str:
-        """A note for the user about the number of samples; empty if :attr:`why` is empty.
+        """A note for the user; empty without :attr:`why`.
 
         >>> ScoreLength(16000, "in training").words
         'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
@@ -46,20 +45,17 @@ class ScoreLength(NamedTuple):
 def samples_to_score(
     provenance: Provenance, requested: CorpusSamples = "auto", usual: int | None = None
 ) -> ScoreLength:
-    """Choose how many samples of a recording are scored with a detector of this ``provenance``.
+    """Choose how many samples a detector of this ``provenance`` scores.
 
-    The user's choice decides, if there is one. Without a choice, the practice of the authors
-    decides if the detector has a published architecture. For any other architecture, the length of
-    the detector's training crops decides.
+    The user decides; else the authors of a published architecture; else the length of training
+    crops.
 
     Args:
-        requested: the user's choice.
-        usual: the usual number of samples; None for all samples. This number is taken if nothing
-            else decides, or if the training crops have 64,600 or 64,000 samples, as in the
-            published recipes with '4sec' protocols.
+        usual: used if nothing else decides, or for training crops of 64,600 or 64,000 samples, as
+            in published recipes with '4sec' protocols; None for all.
 
     Raises:
-        InputError: if "4sec" is requested without a usual number, which only a corpus has.
+        InputError: if "4sec" is requested without ``usual``, which only a corpus has.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
@@ -96,11 +92,7 @@ def samples_to_score(
 
 
 def samples_to_calibrate(provenance: Provenance, requested: RequestedSamples = "auto") -> ScoreLength:
-    """Choose how many samples of each recording are scored for a calibration: a window, unless the user chooses.
-
-    Windows along a recording of any length can then be judged. If nothing else decides
-    (:func:`samples_to_score`), a window is as long as the crops of training.
-    """
+    """Choose how many samples to score for a calibration: by default a window, to judge recordings of any length."""
     score_length = samples_to_score(provenance, requested)
     if requested != "auto" or score_length.num_samples:
         return score_length
@@ -108,5 +100,5 @@ def samples_to_calibrate(provenance: Provenance, requested: RequestedSamples = "
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Return the number of :func:`samples_to_score`; 64,600 if that is the usual number or whole recordings."""
+    """Return the number of :func:`samples_to_score`; 64,600 for whole recordings."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

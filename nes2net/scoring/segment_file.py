@@ -1,10 +1,9 @@
-"""Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8; all frames have one length.
+"""Files of frame scores: one line ``utterance frame score`` per frame of equal length, in UTF-8.
 
-Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent.
-Scores are written as in a score file. The record ``FILE.json`` states the resolution, the length of
-a frame. Files of WeDefense can be read, too. The lines of these files are
+Frames count from 0 without gaps, and an utterance's lines are adjacent. The record ``FILE.json``
+states the length of a frame. Files of WeDefense are read, too:
 ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
-difference of the logits, and the label is not read.
+difference of logits.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof 
 
 
 def lines(id: str, scores: ArrayLike) -> str:
-    """Make the lines that a file of frame scores has for an utterance; ``scores`` (T,) are the scores of its frames.
+    """Make the lines of an utterance with frame scores (T,).
 
     >>> lines("CON_E_0000001", [0.5, -1.0])
     'CON_E_0000001 0 0.5\\nCON_E_0000001 1 -1.0\\n'
@@ -42,19 +41,15 @@ def lines(id: str, scores: ArrayLike) -> str:
 
 
 def holds_frames(path: str | Path) -> bool:
-    """Whether a file looks like a file of frame scores, judged by its first line.
-
-    The first line that is not blank must have three to five fields, and the second field must be
-    the frame number 0.
-    """
+    """Whether the first line that is not blank has three to five fields, of which the second is 0."""
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
 
 
 def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
-    """Read a file of frame scores: utterance → scores (T,) float64, in the order of the file.
+    """Read frame scores: utterance → (T,) float64, in order.
 
-    Blank lines are skipped. The texts ``nan`` and ``inf`` count as numbers, as in score files.
+    Blank lines are skipped; ``nan`` and ``inf`` are numbers.
 
     Raises:
         InputError: if the file cannot be read; if a line has a wrong number of
@@ -79,7 +74,6 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
                 reader.add(number + start, name, words[3 * start + 1 : 3 * end : 3], scores[start:end])
                 start = end
             continue
-        # Read the lines of any other block one by one.
         for line_number, line in enumerate(block, number):
             if row := _parsed_row(path, line_number, line):
                 name, frame, score = row
@@ -91,10 +85,10 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
 
 
 class _Reader:
-    """Collects the scores of each utterance while a file is read, and checks that the frames are numbered in order.
+    """Collects scores, and checks that frames are in order.
 
     Attributes:
-        scores: utterance → scores (T,), for the utterances whose lines are all read.
+        scores: utterance → scores (T,), of finished utterances.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,16 +99,11 @@ class _Reader:
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
-        """Add the scores of adjacent frames of the utterance ``name``.
-
-        Args:
-            line: number of the line with the first of these frames, for messages.
-            frames: the numbers of these frames, as texts from the file.
-            scores: the scores of these frames.
+        """Add adjacent frames of utterance ``name``, the first in ``line`` of the file.
 
         Raises:
-            InputError: if an id has control characters, if the frames are not 0, 1, … in adjacent
-                lines, or if the file has too many utterances or frames.
+            InputError: if an id has control characters, frames are not 0, 1, … in adjacent lines,
+                or there are too many utterances or frames.
         """
         if name != self.id:
             if has_control(name):
@@ -140,18 +129,12 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the scores of the current utterance, if there is one; call this after its last line."""
+        """Store the current utterance, after its last line."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 
 
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Parse a line of any accepted form: return utterance, frame and score, or None for a blank line.
-
-    If a line has two logits, the score is the difference of the logits. ``number`` is the number of
-    the line in the file, for messages. A line that has no accepted form or is too long raises
-    :class:`InputError`.
-    """
     if len(line) > _LONGEST_LINE:
         raise InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
     row = line.split()

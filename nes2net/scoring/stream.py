@@ -1,7 +1,6 @@
-"""Score audio while it arrives: cut the audio into windows, batch the windows, and score each window.
+"""Score audio while it arrives: cut it into windows, batch them, and score them.
 
-A long recording in a file is scored in the same way, block by block while the file is read
-(:func:`nes2net.scoring.track.score_track`).
+A file is scored in the same way, block by block (:func:`nes2net.scoring.track.score_track`).
 """
 
 from __future__ import annotations
@@ -29,40 +28,38 @@ LONGEST_FILLED = 0.1
 
 
 class Along(NamedTuple):
-    """Length and distance of the windows along a recording, in seconds."""
+    """Length and distance of windows in seconds."""
 
     window: float | None = None
-    """Length of a window. None for the length that was scored for the calibration or, without a
-    calibration, for the length of the detector's training crops."""
+    """None for the length scored for the calibration, else of training crops."""
     hop: float | None = None
-    """Time from the start of a window to the start of the next. None for half a window in a
-    recording of up to two minutes, and for a whole window in a longer recording."""
+    """From one start to the next; None for half a window up to two minutes, beyond for a whole one."""
 
     def suited(self, duration: float) -> tuple[float, float]:
-        """Return window and hop for a recording of ``duration`` seconds; :attr:`window` must be set."""
+        """Return window and hop for ``duration`` seconds; :attr:`window` must be set."""
         assert self.window is not None
         usual_hop = self.window / 2 if duration <= 120 else self.window
         return self.window, usual_hop if self.hop is None else self.hop
 
 
 class Window(NamedTuple):
-    """A window of a recording: samples that are scored together."""
+    """Samples that are scored together."""
 
     start: int
-    """Number of the window's first sample in the recording."""
+    """Number of the first sample in the recording."""
     samples: np.ndarray
     """(N,) float32."""
     is_last: bool
-    """Whether the recording ends with this window."""
+    """Whether the recording ends here."""
 
 
 class TimedWindow(NamedTuple):
     """A window of a stream that waits to be scored."""
 
     start: float
-    """Start of the window in the stream, in seconds."""
+    """Start in seconds."""
     end: float
-    """End of the window in the stream, in seconds."""
+    """End in seconds."""
     samples: np.ndarray
     """(N,) float32."""
 
@@ -71,18 +68,18 @@ AnyWindow = TypeVar("AnyWindow", Window, TimedWindow)
 
 
 class Skipped(NamedTuple):
-    """Windows of a stream that were not scored, because computing was too slow."""
+    """Windows that were not scored, because computing was too slow."""
 
     start: float
-    """Start of the first window in seconds."""
+    """Start in seconds."""
     end: float
-    """End of the last window in seconds."""
+    """End in seconds."""
     windows: int
     """Number of windows."""
 
 
 class HeldSamples:
-    """The latest samples of a recording that is arriving, from sample number ``first`` up to, but without, ``end``."""
+    """The latest samples of a recording, from number ``first`` to before ``end``."""
 
     def __init__(self) -> None:
         self.first = 0
@@ -90,20 +87,20 @@ class HeldSamples:
         self._blocks: list[np.ndarray] = []
 
     def append(self, block: np.ndarray) -> None:
-        """Add the next samples (N,) of the recording."""
+        """Add the next samples (N,)."""
         self._blocks.append(block)
         self.end += len(block)
         if len(self._blocks) > _MOST_BLOCKS:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """Return the ``length`` samples from sample number ``start`` on, as a view of the held samples."""
+        """Return samples from number ``start`` on as a view."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
 
     def drop(self, first: int) -> None:
-        """Free the memory of the samples before sample number ``first``."""
+        """Free the samples before number ``first``."""
         if first > self.first:
             # Copy the samples that stay, because a view would keep all samples in memory.
             self._blocks = [self.cut(first, self.end - first).copy()]
@@ -114,11 +111,10 @@ _MOST_BLOCKS = 64  # if more blocks are held, they are joined to one array
 
 
 class SlidingWindows:
-    """Cuts a recording into windows of ``length`` samples while it arrives; a window begins every ``hop`` samples.
+    """Cuts a recording, while it arrives, into windows of ``length`` samples every ``hop`` samples.
 
-    The last window ends with the recording. If a recording is shorter than a window, the whole
-    recording is one window. At most the samples of two windows and the pushed block are held in
-    memory. The class is a :class:`nes2net.data.audio.blocks.Stage`.
+    The last window ends with the recording; a short recording is one window. Holds at most two
+    windows and the pushed block. A :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -132,7 +128,7 @@ class SlidingWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,) of the recording; yield the windows that are now complete."""
+        """Take the next samples (N,); yield complete windows."""
         samples = self._held
         samples.append(block)
         is_complete = self._start + self._length <= samples.end
@@ -151,7 +147,7 @@ class SlidingWindows:
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """End the recording; yield the last window, unless it was yielded before."""
+        """End the recording; yield its last window."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -160,21 +156,14 @@ class SlidingWindows:
 
 
 class Batches(Generic[AnyWindow]):
-    """Collects arriving windows of equal length in batches; a :class:`nes2net.data.audio.blocks.Stage`.
-
-    Args:
-        size: largest number of windows in a batch.
-    """
+    """Collects windows of equal length in batches; a :class:`nes2net.data.audio.blocks.Stage`."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._waiting: list[AnyWindow] = []
 
     def push(self, window: AnyWindow) -> Iterator[list[AnyWindow]]:
-        """Take the next window; yield the batches that are now complete.
-
-        The batch so far is complete if it is full, or if the next window has another length.
-        """
+        """Take a window; yield complete batches: full, or before a window of another length."""
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
         self._waiting.append(window)
@@ -182,7 +171,7 @@ class Batches(Generic[AnyWindow]):
             yield from self.finish()
 
     def finish(self) -> Iterator[list[AnyWindow]]:
-        """Yield the waiting windows as a last batch, if there are any."""
+        """Yield the waiting windows."""
         batch = self._waiting
         self._waiting = []
         if batch:
@@ -190,49 +179,44 @@ class Batches(Generic[AnyWindow]):
 
 
 class Gap(NamedTuple):
-    """A hole in a stream that no window contains."""
+    """A hole in a stream, in no window."""
 
     start: float
-    """Time in the stream, in seconds, up to which samples were pushed."""
+    """Seconds at which pushed samples end."""
     end: float
-    """Time of the first sample behind the hole."""
+    """Seconds of the first sample behind it."""
 
 
 class Scored(NamedTuple):
     """A window of a stream with its score."""
 
     start: float
-    """Start of the window in the stream, in seconds."""
+    """Start in seconds."""
     end: float
-    """End of the window in the stream, in seconds."""
+    """End in seconds."""
     score: float
-    """The score of the window; higher means more bona fide."""
+    """Higher means more bona fide."""
 
 
 class Stream:
     """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    Only one thread may use a stream, except that one thread may cut windows by :meth:`take` and
-    :meth:`end` while another thread scores the windows by :meth:`score`. Several streams may share
-    a detector.
+    Only one thread may use a stream, except that another may :meth:`score` windows of :meth:`take`
+    and :meth:`end`. Streams may share a detector.
 
     Args:
-        scorer: the detector.
-        sample_rate: rate of the pushed samples in Hz.
-        window: length of a window in seconds; None for the length of the detector's training crops.
-        hop: seconds from the start of a window to the start of the next window.
-        batch_size: number of windows that are scored at once; a window waits until its batch is
-            complete. None for 8 on a CPU and 64 on a GPU.
-        channels: a comparison of the recording's channels, if the caller averages the channels and
-            pushes the mean. None to compare the channels of the pushed samples.
-        progress: function that is called after each batch, with the end of its last window in
-            seconds.
-        score: function that scores windows B×N, and raises InputError if a score is missing; None
-            for the detector's own scores.
+        sample_rate: Hz.
+        window: seconds; None for the length of training crops.
+        hop: seconds between starts of windows.
+        batch_size: windows scored at once, for which earlier ones wait; None for 8 on a CPU and 64
+            on a GPU.
+        channels: compares channels, if the caller pushes their mean; None to compare pushed
+            channels.
+        progress: called after each batch with its end in seconds.
+        score: scores windows B×N, and raises InputError if one is missing; None for the detector's.
 
     Raises:
-        InputError: if the window is too short for the detector, or if another number is out of its
-            range.
+        InputError: if the window is too short for the detector, or a number is out of its range.
     """
 
     def __init__(
@@ -260,40 +244,36 @@ class Stream:
         self._batching: Batches[TimedWindow] = Batches(chosen_batch_size(scorer, batch_size))
         self._progress = progress
         self.filled = 0.0
-        """Total length in seconds of the short holes that were filled with zeros."""
+        """Seconds of short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self.waiting: deque[TimedWindow | Gap | Skipped] = deque()
-        """Windows that are not scored yet, and between them gaps and skipped windows."""
+        """Windows to score, and gaps and skipped windows between them."""
         self._scored: list[Scored] = []  # scores that no call has returned so far
         self._is_finished = False
         self._begin_piece(0.0)
 
     def push(self, samples: Any, time: float | None = None) -> list[Scored]:
-        """Take the next samples; return the scores of the batches that are now complete.
+        """Take the next samples; return the scores of complete batches.
 
         Args:
-            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
-                be 0.
-            time: time of the first sample in the stream, in seconds; None if the samples follow
-                without a hole. A hole of up to 0.1 s is filled with zeros. No window contains a
-                longer hole; new windows begin after such a hole.
+            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], N ≥ 0, on any device.
+            time: seconds of the first sample; None if no hole precedes. Up to 0.1 s is filled with
+                zeros; behind a longer hole new windows begin.
 
         Raises:
-            InputError: if the samples are not audio in [−1, 1] (the message states the time), or if
-                ``time`` goes back by more than 0.1 s; the stream then does not take the samples. An
-                error is also raised if a score is not finite, or if a window does not fit into
-                memory. The batch of this window has no scores, and the next call returns the scores
-                of the other batches.
+            InputError: if samples are not audio in [−1, 1], or ``time`` goes back by more than
+                0.1 s; they are then not taken. Also if a score is not finite, or a window does not
+                fit into memory; that batch has no scores, and the next call returns those of
+                others.
         """
         self.take(samples, time)
         return self._scores()
 
     def take(self, samples: Any, time: float | None = None) -> None:
-        """Take the next samples like :meth:`push`, but score nothing: queue the windows in :attr:`waiting`.
+        """Take samples like :meth:`push`, but only queue windows in :attr:`waiting`.
 
-        The errors are the same as for :meth:`push`. If the stream is finished, :class:`InputError`
-        is raised.
+        Errors are those of :meth:`push`; a finished stream raises :class:`InputError`.
         """
         block = samples_of(samples)
         if self._is_finished:
@@ -306,9 +286,9 @@ class Stream:
         self._take(block)
 
     def skip(self, most_waiting: int) -> int:
-        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait; return how many are skipped.
+        """Skip all but the newest window if more than ``most_waiting`` wait; return how many.
 
-        :attr:`waiting` has one :class:`Skipped` for these windows and those skipped before.
+        :attr:`waiting` has one :class:`Skipped` for them and earlier ones.
         """
         windows = [item for item in self.waiting if isinstance(item, TimedWindow)]
         if len(windows) <= most_waiting:
@@ -323,31 +303,29 @@ class Stream:
         return len(skipped_windows)
 
     def finish(self) -> list[Scored]:
-        """End the stream; score its last windows, and return their scores.
+        """End the stream; return the scores of its last windows.
 
-        The last window ends with the last sample. The stream, or its part after the last long hole,
-        may be shorter than a window. Such a stream or part is scored as
-        :meth:`nes2net.Detector.score` scores a short recording. A stream without samples has no
-        scores.
+        The last window ends with the last sample. A stream, or its part behind a long hole, that is
+        shorter than a window is scored like a short recording (:meth:`nes2net.Detector.score`). A
+        stream without samples has no scores.
 
         Raises:
-            InputError: as :meth:`push`. After an error, a second call returns the scores of the
-                batches after the failed batch.
+            InputError: as :meth:`push`; a second call returns the scores of later batches.
         """
         self.end()
         return self._scores()
 
     def end(self) -> None:
-        """End the stream like :meth:`finish`, but score nothing: queue the last windows in :attr:`waiting`."""
+        """End like :meth:`finish`, but only queue the last windows in :attr:`waiting`."""
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
         self._is_finished = True
 
     def score(self, batch: Sequence[TimedWindow]) -> list[Scored]:
-        """Score windows of equal length that the caller has removed from :attr:`waiting`; return a score for each.
+        """Score windows of equal length taken from :attr:`waiting`.
 
         Raises:
-            InputError: if a score is not finite, or if the batch does not fit into memory.
+            InputError: if a score is not finite, or the batch does not fit into memory.
         """
         waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in Detector.score()
@@ -357,31 +335,29 @@ class Stream:
 
     @property
     def remark(self) -> Remark:
-        """Remarks about the audio so far, such as silence or clipping."""
+        """Remarks so far, such as silence or clipping."""
         return self._listener.remark(self._trained_on, self._scorer.min_samples)
 
     @property
     def window(self) -> float:
-        """Length of a window in seconds."""
+        """Seconds of a window."""
         return self._length / SAMPLE_RATE
 
     @property
     def now(self) -> float:
-        """Time in the stream, in seconds, up to which samples were pushed."""
+        """Seconds up to which samples were pushed."""
         return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        """Begin a new piece of the stream at ``start`` seconds. A window never spans two pieces."""
+        """A window never spans two pieces."""
         self.piece_start = start
-        """Time in the stream, in seconds, at which the current piece begins: at the start, or after a long hole."""
+        """Seconds at which the piece begins: 0, or behind a long hole."""
         self._num_samples = 0  # samples pushed in this piece, at the rate of the stream
         self._windows = SlidingWindows(self._length, self._hop)
 
     def _go_to(self, time: float) -> None:
-        """Continue the stream at ``time`` seconds: fill a short hole with zeros; after a long hole, begin a new piece.
-
-        Raises:
-            InputError: if ``time`` is not finite, or goes back by more than 0.1 s.
+        """Fill a short hole with zeros, or begin a new piece; raise InputError if ``time`` goes back
+        by more than 0.1 s.
         """
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
@@ -401,7 +377,6 @@ class Stream:
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
-        """Convert ``samples`` (N,) or (channels, N) from the stream's rate to 16 kHz, and cut windows from them."""
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
             self._measure_and_cut(block)
@@ -417,11 +392,6 @@ class Stream:
             self.waiting.append(TimedWindow(start, end, window.samples))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """End the current piece, and cut its last samples into windows.
-
-        Args:
-            scores_short: whether the piece is scored even if it is shorter than a window.
-        """
         for block in self._at_16k.finish():
             self._measure_and_cut(block)
         if scores_short or not self._windows.is_short:
@@ -445,17 +415,13 @@ class Stream:
 
 
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
-    """Convert the length ``window`` of a window and the ``hop`` from seconds to samples, and check both.
+    """Convert ``window`` and ``hop`` from seconds to samples, and check them.
 
-    If ``scorer`` reads only the first samples of such a window, the window is shortened to these
-    samples. In this case, the hop must not be longer than the shortened window.
-
-    Returns:
-        The length of a window and the hop, both in samples.
+    A window is cut to the first samples that ``scorer`` reads.
 
     Raises:
-        InputError: if ``window`` or ``hop`` is not positive, if the window is too short for
-            ``scorer``, or if there would be gaps between the shortened windows.
+        InputError: if one is not positive, the window is too short for ``scorer``, or there would
+            be gaps between the cut windows.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):

@@ -1,10 +1,9 @@
 """Read and normalise scores of other systems, for a detector that fuses such scores.
 
-Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
-high are the lowest and the highest score in a file of the same system. Usually this file has the
-scores of a development set, which is independent of the scored trials. The published fusion
-(Rosello et al., Interspeech 2024) takes low and high from the scores of the test set itself, and
-therefore needs the whole test set.
+A score s of a system becomes 1/(1 + exp(−(s − low)/(high − low))), with the lowest and highest
+score in a file of the system, usually of an independent development set. The published fusion
+(Rosello et al., Interspeech 2024) takes both from the test set itself, and therefore needs all of
+it.
 """
 
 from __future__ import annotations
@@ -25,14 +24,11 @@ from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import ScoreFile, scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
-"""The (lowest, highest) score of each system; or ``"test"`` to find the two scores in the files of
-the scored trials."""
+"""(lowest, highest) score of each system; or ``"test"`` for those of the scored trials."""
 
 
 def normalised(scores: NDArray, low: float, high: float) -> NDArray:
     """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))), which is 0.5 at ``low`` and 0.7311 at ``high``.
-
-    Scores below ``low`` or above ``high`` are mapped in the same way.
 
     >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
     [0.5, 0.7311]
@@ -42,11 +38,10 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
 
 
 def ranges_of(files: Sequence[AnyPath | ScoreFile]) -> list[list[float]]:
-    """Find the lowest and the highest score in each of the score ``files``.
+    """Find the lowest and highest score in each file.
 
     Raises:
-        InputError: if a file cannot be read, if a score is not finite, or if all scores of a file
-            are equal.
+        InputError: if a file cannot be read, a score is not finite, or all are equal.
     """
     ranges = []
     for file in map(ScoreFile.of, files):
@@ -67,10 +62,10 @@ def ranges_of(files: Sequence[AnyPath | ScoreFile]) -> list[list[float]]:
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
-    """Check the ``ranges`` that a checkpoint states, and return them: the lowest and highest score of each system.
+    """Check the ``ranges`` of a checkpoint.
 
     Raises:
-        InputError: if the ranges are not pairs of finite numbers with the lower number first.
+        InputError: if they are not pairs of finite numbers, lower first.
     """
     try:
         pairs = TypeAdapter(list[tuple[FiniteFloat, FiniteFloat]]).validate_python(ranges)
@@ -90,15 +85,11 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
     """Return ``trials`` with the normalised scores of all systems.
 
     Args:
-        files: a score file for each system, in the order in which the detector takes them. A file
-            may also have scores of other trials.
-        ranges: the lowest and the highest score of each system; ``"test"`` to find these scores in
-            ``files``.
+        files: one for each system, in the detector's order; may have other trials.
 
     Raises:
-        InputError: if a file cannot be read or has two scores of a trial; if a trial is not in
-            every file or has a score that is not finite; if the ranges are damaged; or if their
-            number differs from the number of files.
+        InputError: if a file cannot be read, a trial lacks a finite score, or ranges are
+            unsuitable.
     """
     score_files = list(map(ScoreFile.of, files))
     ranges = ranges_of(score_files) if ranges == "test" else checked_ranges(ranges)
@@ -112,14 +103,6 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
 
 
 def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
-    """Read the score file of one system; return the normalised score of each trial, in order.
-
-    Args:
-        low, high: the lowest and the highest score of the system, for :func:`normalised`.
-
-    Raises:
-        InputError: if a trial has no score, two scores or a score that is not finite.
-    """
     path = file.path
     ids, scores = scores_of(file)
     normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
@@ -137,10 +120,7 @@ def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, hig
 
 
 def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, Any]]:
-    """Describe each system for a record, as plain data: its score file, the SHA-256 of the file, and its range.
-
-    If ``ranges`` is ``"test"``, the lowest and the highest score are found in the files.
-    """
+    """Describe each system for a record: file, SHA-256 and range, also for ``"test"``."""
     bounds = ranges_of(files) if ranges == "test" else ranges
     systems = []
     for file, bounds_of_system in zip(files, bounds):
@@ -149,7 +129,7 @@ def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, Any]
 
 
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
-    """Raise InputError unless ``paths`` has a score file for each of the ``num_scores`` ≥ 1 systems to fuse."""
+    """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:
@@ -161,7 +141,7 @@ def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
 
 
 def check_system_scores(trials: Sequence[Trial], count: int) -> None:
-    """Raise :class:`InputError` unless every trial has scores of ``count`` other systems, as the detector needs."""
+    """Raise :class:`InputError` unless every trial has scores of ``count`` systems."""
     numbers_of_scores = {len(trial.system_scores) for trial in trials}
     if count and numbers_of_scores == {0}:
         raise InputError(

@@ -1,7 +1,6 @@
 """Score windows or frames along a recording, which is read in blocks.
 
-The frames of a short recording are all scored at once. The frames of a long recording are scored in
-overlapping windows, which begin at equal distances.
+Frames of a long recording are scored in overlapping windows at equal distances.
 """
 
 from __future__ import annotations
@@ -49,45 +48,45 @@ _NO_REMARK = Remark()
 
 @dataclass(frozen=True)
 class Track:
-    """Scores of windows along a recording; higher means more bona fide."""
+    """Scores of windows; higher means more bona fide."""
 
     times: np.ndarray = field(repr=False)
-    """(K,) float64: the centres of the windows in seconds."""
+    """(K,) float64: centres of the windows in seconds."""
     scores: np.ndarray = field(repr=False)
-    """(K,) float32: the scores of the windows."""
+    """(K,) float32."""
     window: float
-    """Length of a window in seconds; at most ``duration``."""
+    """Seconds of a window; at most ``duration``."""
     duration: float
-    """Length of the recording in seconds."""
+    """Seconds of the recording."""
     remark: Remark = _NO_REMARK
-    """Remarks about the recording, such as silence or clipping."""
+    """Such as silence or clipping."""
     speech: np.ndarray | None = field(default=None, repr=False)
-    """(K,) float64: the share of speech in each window, from 0 to 1; None if speech was not measured."""
+    """(K,) float64: share of speech in each window, if measured."""
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
     def judged(self) -> float:
-        """Share of the recording that the windows cover; below 1 if there are gaps between windows."""
+        """Share that the windows cover; below 1 with gaps."""
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Compute the share of the recording that the chosen windows cover; ``is_chosen`` is (K,) bool."""
+        """Share of the recording that the chosen windows, (K,) bool, cover."""
         if not is_chosen.any():
             return 0.0
-        # Add up the seconds that the chosen windows cover. Where two windows overlap, count the seconds once.
+        # Where two windows overlap, count the seconds once.
         covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
     @property
     def score(self) -> float:
-        """The score of the recording: the mean of the windows' scores."""
+        """The mean of the scores."""
         return float(self.scores.mean(dtype=np.float64))
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """(start, end, score) of the window with the lowest score, which is least like bona fide; times in seconds."""
+        """(start, end, score) of the window least like bona fide; in seconds."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
@@ -105,12 +104,11 @@ def score_track(
     channels: Channels | None = None,
     score: Callable[[torch.Tensor], list[float]] | None = None,
 ) -> Track:
-    """Score windows along the recording ``audio``, for :meth:`nes2net.Detector.score_track`.
+    """Score windows along ``audio``, for :meth:`nes2net.Detector.score_track`.
 
     Args:
         window, hop, batch_size, progress, score: as for :class:`~nes2net.scoring.stream.Stream`.
-        channels: a comparison of the recording's channels, if ``audio`` is already the mean of
-            these channels. None to compare the channels of ``audio``.
+        channels: compares channels, if ``audio`` is their mean; None to compare those of ``audio``.
     """
     compared = channels or Channels()
     stream = Stream(
@@ -136,7 +134,7 @@ def score_track(
 
 
 def least_span(score_rule: str) -> float:
-    """Choose the smallest span of a plot's score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
+    """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
@@ -150,18 +148,18 @@ WINDOW_STEP = 10.0
 
 @dataclass(frozen=True)
 class FrameScores:
-    """Scores of the frames of a recording; higher means more bona fide."""
+    """Scores of frames; higher means more bona fide."""
 
     scores: np.ndarray = field(repr=False)
-    """(T,) float32: the scores of the frames. Frame t begins at t · ``resolution_ms``."""
+    """(T,) float32; frame t begins at t · ``resolution_ms``."""
     resolution_ms: float
     """Length of a frame in ms."""
     duration: float
-    """Length of the recording in seconds; the last frame may end a little earlier than the recording."""
+    """Seconds; the last frame may end a little before."""
     remark: Remark = _NO_REMARK
-    """Remarks about the recording, such as silence or clipping."""
+    """Such as silence or clipping."""
     rule: StretchRule | None = None
-    """The rule that finds fake stretches; None if they are not asked for."""
+    """Finds fake stretches; None if not asked for."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -174,12 +172,12 @@ class FrameScores:
 
     @property
     def times(self) -> np.ndarray:
-        """(T,) float64: the times in seconds at which the frames begin."""
+        """(T,) float64: starts of the frames in seconds."""
         return np.arange(len(self)) * self.resolution_ms / 1000
 
     @property
     def track(self) -> Track:
-        """The same scores as a :class:`Track` whose windows are the frames."""
+        """The same scores as a :class:`Track`."""
         window = self.resolution_ms / 1000
         return Track(self.times + window / 2, self.scores, window, self.duration)
 
@@ -195,34 +193,27 @@ def frame_scores(
     channels: Channels | None = None,
     is_emphasised: bool = False,
 ) -> FrameScores:
-    """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
+    """Score frames, for :meth:`nes2net.Detector.frame_scores`.
 
-    The frames of a recording of up to 30 s are scored at once. A longer recording is scored in
-    windows of about 20 s, one about every 10 s. The scores in the middle half of each window are
-    kept. The scores before the middle half of the first window and after the middle half of the
-    last window are kept, too. Every window begins where a frame begins, whatever the length of a
-    frame, and the positions of the windows depend only on the detector. The scores therefore do not
-    depend on how the recording is read or batched. Both lengths, 30 s and 20 s, are shorter if the
-    detector reads less audio at once.
+    Up to 30 s are scored at once, longer recordings in windows of about 20 s, one about every 10 s,
+    or less if the detector reads less. The middle half of each window is kept, and both ends of the
+    recording. Windows begin where frames of any length begin, at positions that depend only on the
+    detector, so scores do not depend on reading or batching.
 
     Args:
-        resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
-        batch_size: number of windows that are computed at once. None for a number that suits the
-            device. A batch then has as many samples as 8 utterances of 4 s on a CPU, or as 64
-            utterances of 4 s on a GPU.
-        progress: function that is called after each batch, with the end of its last window in
-            seconds.
-        channels: as for :func:`score_track`.
+        resolution_ms: ms of a frame; None for the shortest.
+        batch_size: windows at once; None for as many samples as 8 utterances of 4 s on a CPU, 64 on
+            a GPU.
+        progress: called after each batch with the end of its last window in seconds.
         is_emphasised: whether ``audio`` already has the pre-emphasis of ``scorer``.
 
     Raises:
-        InputError: if ``scorer`` does not score frames of this length, or needs scores of other
-            systems; if the audio cannot be read; or if a score is not finite.
+        InputError: if ``scorer`` does not score such frames, or fuses other systems; if audio
+            cannot be read; or if a score is not finite.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
-    # Choose the windows, and how many of them are computed at once.
     grid = Grid.of(scorer)
     # By default, a batch of windows has as many samples as the device's default batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
@@ -266,10 +257,10 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """Choose the length of a frame in ms: ``resolution_ms``, or, if None, the shortest length that ``scorer`` scores.
+    """Choose the ms of a frame: ``resolution_ms``, else the shortest.
 
     Raises:
-        InputError: if ``scorer`` does not score frames, or does not score frames of this length.
+        InputError: if ``scorer`` does not score frames of this length.
     """
     if not scores_segments(scorer):
         raise InputError(
@@ -288,11 +279,10 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 
 
 class FrameWindows:
-    """Cuts a recording into windows of 2·``step`` samples while it arrives; a window begins every ``step`` samples.
+    """Cuts a recording, while it arrives, into windows of 2·``step`` samples every ``step`` samples.
 
-    A recording of at most ``longest`` samples is a single window. In a longer recording, the last
-    window ends with the recording and may be shorter than the others, but has more than ``step``
-    samples. The class is a :class:`nes2net.data.audio.blocks.Stage`.
+    At most ``longest`` samples are one window. Else the last window ends with the recording, and
+    has more than ``step`` samples. A :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -306,7 +296,7 @@ class FrameWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield each complete window that cannot be the last window."""
+        """Take the next samples (N,); yield complete windows but the last."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -318,24 +308,24 @@ class FrameWindows:
         samples.drop(self._start)
 
     def finish(self) -> Iterator[Window]:
-        """End the recording; yield the last window, which may be the only window."""
+        """Yield the last window."""
         yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
 class Grid(NamedTuple):
-    """How a recording is cut into windows for frame scores: numbers for :class:`FrameWindows`, in samples."""
+    """How :class:`FrameWindows` cuts a recording, in samples."""
 
     longest: int
-    """Length of the longest recording that is a single window."""
+    """Longest recording in a single window."""
     step: int
-    """Distance between the starts of neighbouring windows: an even number of frames of every resolution."""
+    """Distance of windows: an even number of frames of every resolution."""
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
-        """Choose ``longest`` and ``step`` for the detector ``scorer``.
+        """Choose for the detector ``scorer``.
 
         Raises:
-            InputError: if ``scorer`` does not read enough audio at once for a window.
+            InputError: if it reads too little at once for a window.
         """
         # ``scorer.resolutions`` are lengths in ms. ``scorer.backend.resolutions`` are the same lengths in frames of the
         # front-end, which have ``hop`` samples.

@@ -64,21 +64,16 @@ def plot_track(
     smallest_span: float = LEAST_SPAN,
     usual: tuple[float, float] | None = None,
 ) -> None:
-    """Draw the scores of ``track`` above the waveform of the file ``audio``, and write the picture to a file.
+    """Draw the scores of ``track`` above the waveform of a file.
 
     Args:
-        picture: file to write, completely or not at all; its suffix, such as ``.png``, states the
-            format.
-        model: name of the detector, for the title.
-        threshold: the lowest score that is bona fide; the areas above and below the threshold are
-            shaded. None if no threshold is known.
-        scale: name of the scores, for the score axis.
-        stretches: fake stretches to shade. None to shade the areas above and below the threshold
-            instead.
-        shaded: name of the stretches for the legend; empty to state how many stretches there are.
-        smallest_span: smallest span of the score axis.
-        usual: the range of the scores of most bona fide recordings; the ends of the range are drawn
-            as dotted lines. None if no range is known.
+        picture: written all or not at all; the suffix, such as ``.png``, is the format.
+        threshold: lowest score of bona fide; the areas above and below are shaded.
+        scale: name of the score axis.
+        stretches: shaded instead of these areas.
+        shaded: their name in the legend; empty for their number.
+        smallest_span: of the score axis.
+        usual: range of most bona fide scores, as dotted lines.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -106,13 +101,11 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
-    # Draw the usual range of the scores of bona fide recordings.
     if usual is not None:
         limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
-    # Draw the waveform.
     low, high = envelope(audio, track.duration, _ENVELOPE_COLUMNS)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
@@ -140,7 +133,7 @@ def plot_track(
 
 
 def style(axes: Axes) -> None:
-    """Give ``axes`` the lines, ticks and colours that all pictures share."""
+    """Give ``axes`` the style of all pictures."""
     axes.grid(linewidth=0.4, alpha=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=9)
@@ -151,7 +144,7 @@ def style(axes: Axes) -> None:
 
 
 def name_picture(axes: Axes, name: str, subtitle: str) -> None:
-    """Write the ``name`` of a recording and a ``subtitle`` above ``axes``, aligned to the left edge of the axes."""
+    """Write ``name`` and ``subtitle`` above ``axes``, left-aligned."""
     # Without parse_math=False, text between dollar signs would be set as mathematics.
     title = axes.set_title(subtitle, loc="left", fontsize="small", color=INK, parse_math=False)
     above: dict[str, Any] = {"xycoords": title, "textcoords": "offset points", "va": "bottom"}
@@ -161,7 +154,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """Choose the ends of the score axis, which shows all scores and the threshold and spans at least ``smallest_span``.
+    """Choose the score axis: all scores, the threshold, and at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -175,7 +168,7 @@ def score_limits(
 
 
 def name_time_axis(axes: Axes, duration: float) -> None:
-    """Label the time axis at round times, in s below a minute, in m:ss below an hour, and in h:mm:ss above."""
+    """Label round times: s below a minute, m:ss below an hour, h:mm:ss above."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     unit = "h:mm:ss"
@@ -190,11 +183,10 @@ def name_time_axis(axes: Axes, duration: float) -> None:
 
 
 def column_quantiles(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Summarise a long track: divide it into columns of neighbouring scores, and compute each column's quantiles.
+    """Divide a long track into columns of neighbouring scores, and compute quantiles.
 
     Returns:
-        The mean time in seconds of each column (C,); and a mapping from the level of a quantile,
-        such as 0.5, to the quantile of the scores in each column (C,).
+        Mean seconds of each column (C,); and level, such as 0.5, → quantile of each column (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number
@@ -218,7 +210,7 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
 
 
 def drawable(name: str) -> str:
-    """Make ``name`` fit for a picture: shorten a long name, and escape characters that the font does not have."""
+    """Shorten ``name``, and escape characters that the font lacks."""
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"

@@ -1,4 +1,4 @@
-"""Read waveforms for scoring: turn a file, or samples in memory, into the input of a detector."""
+"""Turn a file, or samples in memory, into a detector's input."""
 
 from __future__ import annotations
 
@@ -27,55 +27,55 @@ _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """Changes a whole recording before it is cut. A transform is pickled and sent to the workers."""
+    """Changes a whole recording before the cut; is pickled and sent to workers."""
 
     @property
     def identity(self) -> str:
-        """A text that is equal for two transforms if and only if they make the same change."""
+        """A text, equal for two transforms if and only if they do the same."""
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
-        """Return the changed ``waveform``: (N,) becomes (M,), M ≥ 1, both float32 at 16 kHz.
+        """Change ``waveform`` (N,) to (M,), M ≥ 1, float32 at 16 kHz.
 
         Args:
-            id: id of the utterance, which the transform may use to seed random numbers.
+            id: of the utterance, to seed random numbers.
 
         Raises:
-            InputError: if the recording cannot be changed; the recording then has no score.
+            InputError: if this fails; the recording then has no score.
         """
 
 
 class Recording(NamedTuple):
-    """The samples of a recording that a detector gets, and facts about the whole recording."""
+    """The samples that a detector gets, and facts about the whole recording."""
 
     waveform: np.ndarray
-    """(N,) float32, 16 kHz: the input of the detector."""
+    """(N,) float32, 16 kHz."""
     num_samples: int
-    """Length of the whole recording in samples at 16 kHz."""
+    """Samples of the whole recording at 16 kHz."""
     judged: float
-    """Share of the recording that the detector gets."""
+    """Share that the detector gets."""
     plain: np.ndarray
-    """The samples of ``waveform`` before pre-emphasis; ``waveform`` itself if the detector has no pre-emphasis."""
+    """``waveform`` before pre-emphasis."""
     channels: Channels | None = None
-    """The comparison of the recording's channels; None if the channels were not compared."""
+    """Comparison of the channels, if made."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A recording to judge: a file, or what was decoded of it before."""
+    """A recording to judge: a file, or what was decoded of it."""
 
     recording: AnyRecording
-    """The recording, for messages and answers."""
+    """For messages and answers."""
     decoded: AnyRecording | np.ndarray
-    """What is read: the recording itself, a file of its mean at 16 kHz, or these samples (N,) float32."""
+    """What is read: the recording, a file of its mean at 16 kHz, or samples (N,) float32."""
     channels: tuple[Channels, Channels] | None = None
-    """The comparisons of the channels in the scored part and in the whole recording, if ``decoded`` has only their mean."""
+    """Channels of the scored part and of the whole, if ``decoded`` is their mean."""
 
     def __str__(self) -> str:
         return str(self.recording)
 
     @classmethod
     def of(cls, audio: Audio, sample_rate: float | None = None) -> Source:
-        """Make a source of a file, samples, blocks or raw bytes; the errors are those of :func:`recording_of`."""
+        """Make a source of a file, samples, blocks or raw bytes; errors as :func:`recording_of`."""
         channels = Channels()
         recording = recording_of(audio, sample_rate, channels)
         if isinstance(recording, np.ndarray):
@@ -84,11 +84,11 @@ class Source:
 
     @property
     def num_samples(self) -> int:
-        """Length of the recording in samples at 16 kHz."""
+        """Samples at 16 kHz."""
         return len(self.decoded) if isinstance(self.decoded, np.ndarray) else count_samples(self.decoded)
 
     def blocks(self) -> tuple[Iterator[np.ndarray], Channels]:
-        """Return the blocks (N,), and the comparison of the channels, complete when all blocks are taken."""
+        """Return blocks (N,), and the comparison of channels, complete after the last block."""
         channels = self.channels[1] if self.channels else Channels()
         if isinstance(self.decoded, np.ndarray):
             return iter([self.decoded]), channels
@@ -97,29 +97,22 @@ class Source:
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings in the form that a detector needs. A reader holds only settings, so it can be sent to workers.
+    """Reads recordings as a detector needs them; holds only settings, so workers can get it.
 
     Args:
-        num_samples: number of leading samples to take; a shorter recording is filled up ('4sec').
-            None for the whole recording ('full').
-        min_samples: length in samples to which a shorter recording is filled up, if whole
-            recordings are taken.
-        used: a function that tells how many leading samples affect the detector's scores; further
-            samples are cut off.
-        longest: largest number of samples of a file that is read as a whole; a longer file is
-            refused with :class:`~nes2net.data.audio.read.LongAudio`. None for no limit.
-        crop: ``"head"`` takes the first samples; ``"random"`` takes ``num_samples`` samples from a
-            start that is drawn for each recording.
-        seed: seed of the random starts; a start depends only on this seed and on the name of the
-            file.
-        transform: a change of the whole recording, which is made first; None for no change.
-        padding: how a short recording is filled up: by repetition (``"repeat"``) or with zeros
-            (``"zeros"``).
-        peak_normalize: ``"recording"`` divides the samples by the largest absolute sample of the
-            whole recording. ``"cut"`` divides by the largest absolute sample of the part that is
-            taken, after this part is filled up. ``"no"`` keeps the level.
-        pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
-        channel: number of the channel to take, counted from 0; None for the mean of all channels.
+        num_samples: leading samples, filling up shorter recordings ('4sec'); None for all ('full').
+        min_samples: length to which whole recordings are filled up.
+        used: tells how many leading samples affect scores; others are cut off.
+        longest: samples of a whole file; a longer one raises
+            :class:`~nes2net.data.audio.read.LongAudio`.
+        crop: ``"head"``, or ``"random"`` for a start drawn for each recording.
+        seed: of random starts, which depend only on it and the name of the file.
+        transform: changes the whole recording first.
+        padding: ``"repeat"``, or ``"zeros"``.
+        peak_normalize: divide by the largest absolute sample: of the whole ``"recording"``, of the
+            filled-up part (``"cut"``), or ``"no"``.
+        pre_emphasis: coefficient, applied before the cut.
+        channel: from 0; None for the mean of all.
     """
 
     num_samples: int | None
@@ -145,12 +138,11 @@ class WaveformReader:
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
     ) -> WaveformReader:
-        """Build the reader for the detector ``scorer``; the settings are described at the class.
+        """Build the reader for ``scorer``; settings as in the class.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if
-                ``crop``, ``padding`` or ``peak_normalize`` is an unknown word; or if whole
-                recordings are read, but ``crop`` is not ``"head"``.
+            InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
+                unknown, or whole recordings have a ``crop`` other than ``"head"``.
         """
         choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
         for name, word in choices.items():
@@ -175,26 +167,25 @@ class WaveformReader:
         )
 
     def score_length(self, num_samples: int) -> int:
-        """Compute how many samples the detector gets from a recording with ``num_samples`` samples."""
+        """Samples that the detector gets of a recording with ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def num_judged(self, num_samples: int) -> int | None:
-        """Return how many leading samples of a recording with ``num_samples`` the detector uses; None for all."""
+        """Leading samples of a recording with ``num_samples`` that the detector uses; None for all."""
         most = self.used.most
         if most is not None and min(num_samples, self.num_samples or num_samples) > most:
             return most
         return self.num_samples
 
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
-        """Read a recording from a file, a shard or memory, and make the input of the detector.
+        """Read a recording, and make the detector's input.
 
         Args:
-            id: id of the utterance, for the transform; None for the file's name without suffix.
-            channels: an object that compares the channels before the channels are averaged; None
-                for no comparison.
+            id: for the transform; None for the file's name without suffix.
+            channels: compares channels before they are averaged.
 
         Raises:
-            InputError: if the file cannot be read or is too long, or if the transform fails.
+            InputError: if the file cannot be read or is too long, or the transform fails.
         """
         if self.channel is not None and not isinstance(path, ChannelOf):
             path = ChannelOf(path, self.channel)
@@ -217,7 +208,7 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), str(path), channels)
 
     def read_source(self, source: Source) -> Recording:
-        """Read a recording as :meth:`read`, and compare the channels of the part that is taken."""
+        """Read as :meth:`read`, and compare the channels of the part."""
         channels = source.channels[0] if source.channels else Channels(self.num_samples)
         if not isinstance(source.decoded, np.ndarray):
             compared = None if source.channels else channels
@@ -228,19 +219,14 @@ class WaveformReader:
         return self._cut(source.decoded, num_samples, str(source), channels)
 
     def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
-        """Make the detector's input from a file or samples; arguments and errors are as for :func:`recording_of`."""
+        """Make the detector's input; arguments and errors as for :func:`recording_of`."""
         recording = recording_of(audio, sample_rate, channels)
         if isinstance(recording, np.ndarray):
             return self._cut(recording, len(recording), "the recording", channels)
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Make the input of the detector from ``waveform``, a whole recording or the first samples of a recording.
-
-        Args:
-            num_samples: number of samples of the whole recording.
-            name: name of the recording, for messages and as the seed of a random start.
-        """
+        """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
         plain = self._filled(waveform, name)
@@ -251,7 +237,6 @@ class WaveformReader:
         return Recording(emphasised, num_samples, judged, plain, channels)
 
     def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """Crop or fill up ``waveform`` to the samples that the detector uses; the arguments are as for :meth:`_cut`."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)
@@ -265,10 +250,7 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """Compute the share of a recording with ``length`` samples that a detector gets.
-
-    Each of ``limits`` is a largest number of samples that the detector gets, or None for no limit.
-    The detector gets as many samples as the smallest limit allows.
+    """Share of ``length`` samples within the smallest of ``limits``; None is no limit.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

@@ -44,14 +44,10 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Decorate ``program``, so that the program prints its errors and returns an exit status.
-
-    The status is 1 after a :class:`_Stop`, 2 after an :class:`InputError`, and otherwise 0.
-    """
+    """Return exit status 1 after :class:`_Stop`, 2 after :class:`InputError`, else 0, and print the error."""
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
-        """Call ``program``, print the error if an error is raised, and return the exit status."""
         with settings_called({"allow_partial": "--allow-partial"}):
             try:
                 program(*arguments, **options)
@@ -166,17 +162,14 @@ def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
 def _match_2021(
     keys: Callable[[str], list[Trial]], options: argparse.Namespace, ignores_columns: bool = False
 ) -> Matched:
-    """Make the checks of the published scripts, then match the trials of the chosen phase with their scores.
+    """Match trials and scores, after the checks of the published scripts.
 
     Args:
-        keys: function that reads the labelled trials from the folder of the keys.
-        options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
-        ignores_columns: whether the script ignores the columns behind ids and scores; otherwise it
-            refuses them.
+        ignores_columns: ignore columns behind ids and scores, which are refused otherwise.
 
     Raises:
-        _Stop: if a check of the published scripts fails; the message is the same as in the scripts.
-        InputError: if scores and key do not fit each other for another reason.
+        _Stop: if a published check fails, with its message.
+        InputError: if scores and key do not fit otherwise.
     """
     for path in (options.scores, options.keys):
         if not Path(path).exists():

@@ -106,10 +106,6 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Find the lowest value of the loss ``name`` in ``history``, and the epoch with this value.
-
-    If several epochs have the lowest value, the last of these epochs counts, as in the published
-    program.
-    """
+    """Of epochs with the lowest loss, the last counts, as in the published program."""
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

@@ -230,10 +230,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 
 def _names_of_settings() -> dict[str, str]:
-    """Map the name of each setting of the library to a flag, so that messages mention the flag.
-
-    A key of the recipe that has no flag is mapped to ``--set KEY``.
-    """
+    """Map settings of the library to flags, or to ``--set KEY``, for messages."""
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
 
@@ -274,9 +271,8 @@ def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _model_to_train(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the architecture that the file of ``--model_path`` records; without a record, that of the flags.
-
-    ``train.adapt`` says how a front-end is adapted, so the recorded option ``adapt`` is left out.
+    """The architecture recorded in ``--model_path``, without ``adapt``, which ``train.adapt`` states;
+    else that of the flags.
     """
     from nes2net.lib.options import check_model
     from nes2net.models.loading import read_checkpoint
@@ -347,7 +343,6 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.lib.devices import own_device
     from nes2net.scoring.corpus import ScoringSettings
 
-    # Find the trials.
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")
     corpus = corpora.get(TRACKS[args.track])
@@ -378,7 +373,6 @@ def _score(args: argparse.Namespace) -> int:
     if args.track != "in_the_wild":
         num_trials = len(trials)
     print_evaluation_start(num_trials)
-    # Score the trials.
     start = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
     scored_samples = num_samples
@@ -407,10 +401,10 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the chosen checkpoints, and set ``args.model_path`` to the average; None if the flags ask for none.
+    """Set ``args.model_path`` to the average; None if none is asked for.
 
     Raises:
-        InputError: if the flags name no run folder or a wrong number of epochs.
+        InputError: if there is no run folder, or a wrong number of epochs.
     """
     from nes2net.training.averaging import average_run
 

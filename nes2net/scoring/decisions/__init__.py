@@ -1,8 +1,8 @@
 """The meaning of a score: a log-likelihood ratio, a probability, and a decision or "cannot tell".
 
-A calibration is learned from labelled scores of a detector. It turns any scores of this detector
-into log-likelihood ratios, and keeps the ratios of the trials from which it was learned. The
-thresholds of operating points are read off these ratios.
+A calibration is learned from labelled scores of a detector. It turns further scores of this
+detector into log-likelihood ratios, and keeps the ratios of its trials, from which thresholds are
+read.
 """
 
 from nes2net.scoring.decisions.along import DecisionAlong, decide_along

@@ -1,10 +1,9 @@
-"""Decide on a whole recording from the scores of windows along it, and say which part of the recording stands out.
+"""Decide on a whole recording from the scores of windows along it, and say which part stands out.
 
-The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
-move the mean is found by the cumulative sum of
-:class:`~nes2net.scoring.decisions.evidence.Evidence`. The height to which this sum rises by chance
-depends on the detector and on the length of the recording. To learn this height, bona fide
-recordings are simulated with trials of the calibration as windows.
+The mean ratio decides on the whole. A fake part too short to move the mean is found by the
+cumulative sum of :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by
+chance depends on the detector and the length; it is simulated with bona fide trials of the
+calibration as windows.
 """
 
 from __future__ import annotations
@@ -51,18 +50,18 @@ class Stretch:
     end: float
     """End in seconds."""
     llr: float
-    """Mean of the natural-log likelihood ratios of the windows in this part; each ratio is bounded."""
+    """Mean of the windows' bounded natural-log likelihood ratios."""
     p_value: float
-    """Share of simulated bona fide recordings of the same length that have a stretch with at least as much evidence."""
+    """Share of simulated bona fide recordings of this length with a stretch of at least as much evidence."""
 
     @property
     def stands_out(self) -> bool:
-        """Whether at most 1 % of bona fide recordings have a stretch with as much evidence as this stretch."""
+        """Whether at most 1 % of bona fide recordings have a stretch with as much evidence."""
         return self.p_value <= _STANDS_OUT
 
     @property
     def words(self) -> str:
-        """Say where the stretch is and that it speaks against bona fide, or that nothing stands out.
+        """Say where the stretch is, or that nothing stands out.
 
         >>> Stretch(12.1, 18.2, -3.0, 1 / 2001).words
         '0:12–0:18 speaks against bona fide, as a part of fewer than 1 % of bona fide recordings of this length does'
@@ -76,7 +75,7 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording: windows with lower ratios than 97.5 % of the calibration's bona fide trials."""
+    """Windows with lower ratios than 97.5 % of the calibration's bona fide trials."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
@@ -85,10 +84,10 @@ class LowWindows(NamedTuple):
     expected: float
     """Expected number of low windows in a bona fide recording."""
     p_value: float
-    """Share of bona fide recordings that have this number of low windows, or more, by chance."""
+    """Share of bona fide recordings with at least this number by chance."""
 
     def words(self, num_windows: int) -> str:
-        """Say how many of the recording's ``num_windows`` windows are low, and what may explain the low windows."""
+        """Say how many of ``num_windows`` are low, and what may explain them."""
         return (
             f"{self.num_windows} of its {num_windows} windows are lower than nearly all bona fide ones of the "
             f"calibration, where about {self.expected:.0f} would be by chance: parts of it may be fake, or its real "
@@ -98,30 +97,29 @@ class LowWindows(NamedTuple):
 
 @dataclass(frozen=True)
 class DecisionAlong(Decision):
-    """The decision on a whole recording by windows; ``llr`` and ``probability`` describe a typical window."""
+    """A decision by windows; ``llr`` and ``probability`` describe a typical window."""
 
     rests_on: float = 1.0
-    """Share of the recording that lies in windows with speech."""
+    """Share of the recording in windows with speech."""
     windows: int = 1
     """Number of windows with speech."""
     window: float = 0.0
     """Length of the windows in seconds."""
     hop: float = 0.0
-    """Seconds from the start of a window to the start of the next."""
+    """Seconds from one window's start to the next."""
     in_part: bool = False
-    """Whether the decision is "spoof" only because of the stretch; the mean ratio alone would mean bona fide."""
+    """Whether only the stretch makes it "spoof", and not the mean ratio."""
     stretch: Stretch | None = None
-    """The part with the most evidence against bona fide; None if no bona fide recordings could be simulated."""
+    """The part with the most evidence against bona fide; None if nothing could be simulated."""
     low_windows: LowWindows | None = None
-    """The windows with unusually low ratios; None if no bona fide recordings could be simulated."""
+    """None if nothing could be simulated."""
     shortest_found: float | None = None
-    """Duration in seconds of the shortest fake part that would be found in at least half of the
-    cases. None if a fake part of any length would be found less often, or if no recordings could be
-    simulated."""
+    """Seconds of the shortest fake part found in at least half of the cases; None if there is none, or
+    if nothing could be simulated."""
 
     @property
     def decided_by(self) -> str:
-        """Which number decided, in words; empty if nothing was decided."""
+        """The number that decided, in words; empty without a decision."""
         if self.decision == CANNOT_TELL:
             return ""
         if self.in_part and self.stretch is not None:
@@ -130,7 +128,7 @@ class DecisionAlong(Decision):
 
     @property
     def words(self) -> list[str]:
-        """Phrases about the windows that decided, the part that stands out, and the fake parts that would be missed."""
+        """Phrases on the deciding windows, the part that stands out, and fake parts that would be missed."""
         number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
             f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
@@ -152,7 +150,7 @@ class DecisionAlong(Decision):
         return words
 
     def row(self) -> dict[str, Any]:
-        """Return plain data as :meth:`Decision.row` does; the fields of this class are under the key ``along``."""
+        """Return :meth:`Decision.row`, with the fields of this class under ``along``."""
         row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
@@ -167,17 +165,17 @@ class DecisionAlong(Decision):
 
 @dataclass(frozen=True)
 class CutoffDecision(Decision):
-    """A decision by a threshold of raw scores; there is no ratio and no probability."""
+    """A decision by a threshold of raw scores, without ratio and probability."""
 
     threshold: float = 0.0
     mean: float | None = None
-    """The mean score of windows, if it decided; None if :attr:`score` decided."""
+    """The mean score of windows; None if :attr:`score` decided."""
     along: str = ""
-    """Which windows decided, in words; empty if :attr:`score` decided."""
+    """The deciding windows in words; empty if :attr:`score` decided."""
 
     @property
     def words(self) -> list[str]:
-        """The sentence on the windows that decided, if there are any."""
+        """The sentence on the deciding windows, if any."""
         return [self.along] if self.along else []
 
     def row(self) -> dict[str, Any]:
@@ -196,14 +194,14 @@ class Cutoff:
     """
 
     threshold: float
-    """The lowest score that is accepted as bona fide."""
+    """Lowest score accepted as bona fide."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold):
             raise InputError(f"`threshold` is a number, not {self.threshold}")
 
     def __call__(self, score: float, traits: Traits | None = None) -> CutoffDecision:
-        """Decide on a score; "cannot tell" if the ``traits`` say that the recording is unfit."""
+        """Decide on a score; "cannot tell" if ``traits`` say that the recording is unfit."""
         decision = "bonafide" if score >= self.threshold else "spoof"
         reason = None
         if traits is not None and traits.unfit:
@@ -212,7 +210,7 @@ class Cutoff:
         return CutoffDecision(score, None, None, decision, reason, threshold=self.threshold)
 
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
-        """Decide by the mean score of the windows of ``track``; ``score`` is that of the beginning."""
+        """Decide by the mean of the windows; ``score`` is that of the beginning."""
         words = (
             f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
             f"first {readable_duration(track.window, exact=True)}"
@@ -220,17 +218,16 @@ class Cutoff:
         return replace(self(track.score, traits), score=score, mean=track.score, along=words)
 
     def described(self) -> list[str]:
-        """Describe in a line for people what decisions are based on."""
+        """Describe the basis of decisions in a line for people."""
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
 
 def decide_along(
     decider: Decider | Cutoff, score: float, track: Track, traits: Traits | None = None
 ) -> DecisionAlong | CutoffDecision:
-    """Decide on a recording by the scores of windows along it, its ``track``.
+    """Decide on a recording by its ``track``: the scores of windows along it.
 
-    The windows must have the length that was scored for the calibration. The first rule that
-    applies decides:
+    The windows must be as long as scored for the calibration. The first rule that applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
        recordings, or if clipping makes it uncertain on which side of the threshold the recording
@@ -243,9 +240,7 @@ def decide_along(
     4. else "bonafide".
 
     Args:
-        score: the score of the recording, which becomes the ``score`` of the decision.
-        traits: the traits of the recording; None to decide without comparing the recording with the
-            calibration's recordings.
+        traits: None to decide without comparing with the calibration's recordings.
     """
     if isinstance(decider, Cutoff):
         return decider.along(score, track, traits)
@@ -315,16 +310,7 @@ def decide_along(
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the stretch with the most evidence, along which the cumulative sum rises from 0 to its highest value.
-
-    If the sum never rises above 0, the stretch is the first window.
-
-    Args:
-        running: the evidence up to the end of each window.
-        starts: (K,), the start of each window in seconds.
-        chance: the results of simulated recordings, which tell how often the sum of a bona fide
-            recording rises to a given height.
-    """
+    """Find the rise of the cumulative sum from 0 to its highest value; ``starts`` (K,) in seconds."""
     against = np.array([step.against for step in running])
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)
@@ -335,17 +321,16 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the windows with lower ratios than 97.5 % of bona fide trials, and compute the p-value of their number.
+    """Count windows with lower ratios than 97.5 % of bona fide trials, and compute the count's p-value.
 
-    Let r be the k-th lowest ratio of N trials. The share of windows with a ratio below r has a Beta
-    distribution, whatever the distribution of ratios. Among n windows that do not overlap, the
-    number of windows with a ratio below r is therefore beta-binomial (Wilks, "Determination of
-    sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    Whatever the distribution of ratios, the share of windows below the k-th lowest of N ratios has
+    a Beta distribution. The count among n windows without overlap is therefore beta-binomial
+    (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical
+    Statistics 12, 1941).
 
     Args:
-        llrs: the ratio of each window with speech; windows may overlap.
-        num_independent: how many windows without overlap fit into the part of the recording with
-            speech.
+        llrs: ratios of the windows with speech, which may overlap.
+        num_independent: how many windows without overlap fit into the part with speech.
     """
     from scipy.stats import betabinom  # for a fast start-up: scoring needs no SciPy
 
@@ -366,24 +351,19 @@ class _Chance(NamedTuple):
     """Results of simulations: how high the cumulative sum rises by chance, and how often a fake part is found."""
 
     bonafide: NDArray
-    """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
+    """(S,) sorted: the highest sum in each of S bona fide recordings."""
     found: NDArray
-    """(L,): for each of ``lengths``, the share of simulated recordings in which a fake part of this
-    length stands out."""
+    """(L,): for each of ``lengths``, the share of recordings in which a fake part stands out."""
     lengths: NDArray
-    """(L,), ascending: lengths of fake parts, in windows."""
+    """(L,), ascending: lengths of fake parts in windows."""
     num_windows: int
-    """Number of windows of a simulated recording."""
+    """Windows of a simulated recording."""
     repeats: float
-    """Length of the real recording divided by the length of a simulated recording; 1 unless the
-    real recording is very long."""
+    """Length of the real recording in simulated recordings; above 1 only if it is very long."""
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
-        """Simulate bona fide and partly fake recordings; each of ``num_windows`` windows is a trial of the calibration.
-
-        The result is None if the calibration does not hold the ratios of its trials.
-        """
+        """Simulate bona fide and partly fake recordings from the calibration's trials; None if it holds no ratios."""
         llrs = decider.calibration.llrs
         if llrs is None:
             return None
@@ -412,33 +392,25 @@ class _Chance(NamedTuple):
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """Compute the share of bona fide recordings whose sum reaches ``highest_sum``; above 0, at most 1."""
+        """Share of bona fide recordings whose sum reaches ``highest_sum``; in (0, 1]."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the length in seconds of the shortest fake part that is found in half of the cases; None if none is.
-
-        Args:
-            window: length of a window in seconds.
-        """
+        """Seconds of the shortest fake part found in half of the cases; ``window`` in seconds."""
         is_found = np.flatnonzero(self.found >= _FOUND)
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None
 
     @property
     def finds_half(self) -> bool:
-        """Whether a fake part as long as half the recording is found in at least half of the cases."""
         half = self.lengths >= self.num_windows / 2
         return bool(self.found[half][0] >= _FOUND)
 
 
 def _highest_sums(steps: NDArray) -> NDArray:
-    """Compute the highest value (S,) that each of S cumulative sums reaches.
-
-    A sum that would fall below 0 is set to 0, as in :class:`Evidence`. ``steps`` (K, S) holds a
-    number for each of K windows of S recordings: the window adds this number to the sum of its
-    recording.
+    """Compute the maxima (S,) of S cumulative sums of ``steps`` (K, S); a sum below 0 is set to 0, as
+    in :class:`Evidence`.
     """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])

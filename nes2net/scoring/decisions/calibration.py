@@ -65,10 +65,9 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 
 
 class Llrs(NamedTuple):
-    """Natural-log likelihood ratios of the trials from which a calibration was learned, ascending in each class.
+    """Ascending natural-log likelihood ratios of the trials of a calibration.
 
-    If a class has more than a million trials, for example because the trials are frames, only a
-    million quantiles of its ratios are kept.
+    Of more than a million trials of a class, such as frames, a million quantiles are kept.
     """
 
     bonafide: Annotated[NDArray, as_saved(_Sorted)]
@@ -79,37 +78,34 @@ class Llrs(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """The detector whose scores trained a calibration, and the part of each recording that was scored."""
+    """The detector whose scores trained a calibration, and what it scored."""
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
-    """Fingerprint of the detector, see :meth:`nes2net.Detector.fingerprint`."""
+    """See :meth:`nes2net.Detector.fingerprint`."""
     precision: Annotated[str, Field(max_length=50)]
-    """Precision in which the detector computed."""
+    """Precision of the detector."""
     num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
-    """Leading samples of each recording that were scored; None for whole recordings."""
+    """Leading samples that were scored; None for whole recordings."""
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
-    """Length in ms of the frames that were scored; None for scores of recordings."""
+    """Length of the scored frames in ms; None for recordings."""
     judgement: Annotated[str, Field(max_length=200)] | None = None
-    """Name of the judgement whose scores these are; None if it is not known."""
+    """Name of the judgement that gave the scores; None if unknown."""
 
 
 @dataclass(frozen=True)
 class LinearCalibration:
     """Turns scores into natural-log likelihood ratios of bona fide against spoof.
 
-    A ratio is ``scores · weights + offset``. :func:`fit` makes a calibration of K systems: K = 1 is
-    calibration, K > 1 is fusion. ``systems`` contains the names of the systems in the order of the
-    weights, and ``trained_on`` holds further facts about the training of the calibration, such as
-    corpus and date, as plain data. If there is a single system and its weight is positive, the
-    calibration changes neither the EER nor any minimum cost.
+    A ratio is ``scores · weights + offset``. :func:`fit` learns it for K systems: calibration for
+    K = 1, fusion for K > 1. A single system with a positive weight keeps its EER and minimum costs.
+    ``systems`` are the names in the order of the weights; ``trained_on`` are further facts, such as
+    corpus and date, as plain data.
 
-    ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
-    identifies the detector that made the scores; ``scored_by`` is None for a fusion, or if the
-    scores have no record. ``population`` holds the traits of the recordings; ``population`` is None
-    if the recordings were not measured. ``resamples`` (R, 2) has a slope and a shift for each
-    bootstrap resample of the trials: a calibration of the resample has the ratio slope · llr +
-    shift. ``resamples`` is None for a fusion, and without :func:`resampled`. ``sha256`` is the
-    digest of the file from which :func:`load` read the calibration.
+    ``llrs`` are the ratios of the trials. ``scored_by`` identifies the detector; None for a fusion,
+    or for scores without a record. ``population`` has the traits of the recordings, if measured.
+    ``resamples`` (R, 2) has a slope and a shift for each bootstrap resample of the trials, whose
+    calibration gives the ratio slope · llr + shift; None for a fusion, and without
+    :func:`resampled`. ``sha256`` is the digest of the loaded file.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -125,18 +121,17 @@ class LinearCalibration:
     sha256: str = field(default="", repr=False, compare=False)
 
     def interval(self, llr: float) -> tuple[float, float]:
-        """Compute the 95 % interval of a ratio: percentiles over the resamples; without resamples, the ratio itself."""
+        """Compute the 95 % interval of a ratio: percentiles over the resamples, if there are any."""
         ratios = [llr] if self.resamples is None else self.resamples @ (llr, 1.0)
         low, high = np.quantile(ratios, (0.025, 0.975)).tolist()
         return low, high
 
     @property
     def largest_llr(self) -> float:
-        """The largest log-likelihood ratio that the trials support: ln(1 + number of trials of the smaller class).
+        """Largest ratio that the trials support: ln(1 + number of trials of the smaller class).
 
-        This bound is an assumption. After n trials without an error, the expected rate of errors is
-        1/(n + 2) (Laplace), that is odds of n + 1 to 1; n trials do not support higher odds. The
-        bound is infinite if the calibration's file does not hold the ratios of the trials.
+        An assumption: after n trials without an error, the expected error rate is 1/(n + 2)
+        (Laplace), that is odds of n + 1 to 1. Infinite if the trials' ratios are unknown.
         """
         if self.llrs is None:
             return math.inf
@@ -144,7 +139,7 @@ class LinearCalibration:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Length in ms of the frames whose scores trained the calibration; None if recordings were scored."""
+        """Length in ms of the frames that trained the calibration; None for recordings."""
         if self.scored_by is not None:
             return self.scored_by.resolution_ms
         # If there is no record of the scores, the user may have stated the length of the frames in ``trained_on``.
@@ -174,25 +169,19 @@ class LinearCalibration:
         return calibrated
 
     def check_fits(self, scored_by: ScoredBy, remedy: str) -> list[str]:
-        """Check that scores are of the same detector and unit as the scores that trained this calibration.
-
-        The unit is a recording, or a frame of some length.
+        """Check that scores are of the detector and unit (recordings, or frames) of this calibration.
 
         Args:
-            scored_by: the detector and the unit of the scores to calibrate; ``num_samples`` is not
-                compared here, but by :meth:`unlike`.
-            remedy: advice in the message if another detector made the scores.
+            scored_by: the scores to calibrate; :meth:`unlike` compares ``num_samples``.
+            remedy: advice in the message about another detector.
 
         Returns:
-            A note if the detector could not be checked, or if its precision differs from the
-            precision of the calibration's scores; otherwise an empty list.
+            A note if the detector could not be checked, or its precision differs; else empty.
 
         Raises:
-            InputError: if the calibration was learned from another detector's scores, if it was
-                learned from scores of recordings and is applied to scores of frames (or the
-                reverse), or if it was learned from frames of another length.
+            InputError: if another detector made the scores, or they are of recordings instead of
+                frames, the reverse, or of frames of another length.
         """
-        # Check the unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
         score_resolution = scored_by.resolution_ms
         if score_resolution is None and own_resolution is not None:
@@ -224,7 +213,6 @@ class LinearCalibration:
             raise InputError(
                 f"the calibration was learned from the judgement {names[0]}, not from {names[1]}: name this `judgement`"
             )
-        # Check the detector and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
         if fingerprint != scored_by.fingerprint:
@@ -240,11 +228,10 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Return a warning if another part of each recording is scored now than for the calibration; otherwise an empty text.
+        """Return a warning if another part of recordings is scored now than for the calibration; else empty.
 
         Args:
-            num_samples: number of leading samples that are scored now; None for whole recordings, 0
-                for windows along a recording.
+            num_samples: leading samples that are scored now; None for all, 0 for windows.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -254,7 +241,7 @@ class LinearCalibration:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`text` to the file ``path``, from which :func:`load` restores every bit.
+        """Write :meth:`text` to a file, from which :func:`load` restores every bit.
 
         Raises:
             InputError: if the file cannot be written.
@@ -262,7 +249,7 @@ class LinearCalibration:
         write_output(path, self.text())
 
     def text(self) -> str:
-        """Write the calibration as JSON; each field begins a new line, and the long fields come last."""
+        """Write the calibration as JSON, a field a line, long fields last."""
         plain = {
             "format": "nes2net linear calibration",
             "weights": self.weights,
@@ -295,7 +282,6 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Convert plain data to JSON text: each key of a mapping begins a line, and all other values stay on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -307,18 +293,17 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """The fields in the file of a calibration: the fields of a calibration, and the name of the file format."""
+    """The fields of a calibration's file: those of a calibration, and the format."""
 
     format: Literal["nes2net linear calibration"]
 
     def __post_init__(self) -> None:
-        """Check that each system has a weight; otherwise raise ValueError, which Pydantic reports."""
         if len(self.weights) != len(self.systems):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
 
 
 class _File(RootModel[_Saved]):
-    """The content of a calibration file; a value of a wrong type is an error, and is not converted."""
+    """The content of a calibration file; values of a wrong type are errors."""
 
     model_config = ConfigDict(strict=True)
 
@@ -345,27 +330,23 @@ def fit(
     l2: float = 1e-4,
     systems: Sequence[str] | None = None,
 ) -> LinearCalibration:
-    """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
+    """Learn weights and offset that turn scores of K systems into log-likelihood ratios.
 
-    Weights and offset minimise the sum of a loss and a penalty. Let b be a calibrated bona fide
-    score, s a calibrated spoofed score, and P the ``prior``. The loss is the prior-weighted
-    logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))``.
-    For P = ½ the loss is proportional to Cllr. The penalty is ``l2 / 2`` times the sum of the
-    squared weights, divided by the number of trials. For the penalty, each system's scores are in
-    units of their standard deviation. The sum of loss and penalty is convex, and Newton steps with
-    a trust region find its minimum.
+    They minimise the prior-weighted logistic loss
+    ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of calibrated
+    bona fide scores b and spoofed scores s (for P = ½ proportional to Cllr), plus ``l2 / 2`` times
+    the sum of squared weights, divided by the number of trials, where scores are in units of their
+    standard deviation. The sum is convex; Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide for which the calibration is made. This prior includes the
-            costs of errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1
-            against 0.05 · 10).
-        l2: weight of the penalty. The default hardly changes weights that the data determine. With
-            24,844 trials and an EER of 0.43 %, the change is 0.003 %; with 24,500 trials and two
-            errors, 0.4 %. The penalty matters in two cases. If the classes can be separated without
-            error, the penalty keeps the weights finite. If two systems give the same scores, the
-            penalty splits the weight equally between the two.
-        systems: names of the systems; ``system 1`` and so on if not given.
+        prior: P, the prior of bona fide, costs included: 0.5 for Cllr, 0.655 for the DCF of
+            ASVspoof 5 (0.95 · 1 against 0.05 · 10).
+        l2: weight of the penalty. It keeps weights finite if the classes can be separated, and
+            splits the weight equally between systems with equal scores. Otherwise the default
+            hardly changes weights: by 0.003 % for 24,844 trials and an EER of 0.43 %, by 0.4 % for
+            24,500 trials and two errors.
+        systems: names of the systems.
 
     Raises:
         InputError: if a class is empty, a score is NaN or infinite, a system gives all trials the
@@ -409,7 +390,6 @@ def fit(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or leave this system out"
         )
-    # Find the weights of the scaled scores, and convert them to weights of the unscaled scores.
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -420,7 +400,6 @@ def fit(
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
-    # Keep the sorted ratios of the trials, or a million of them.
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
         if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, including the first and the last
@@ -429,10 +408,10 @@ def fit(
 
 
 def resampled(calibration: LinearCalibration) -> LinearCalibration:
-    """Add :attr:`LinearCalibration.resamples` to the ``calibration`` of one system that :func:`fit` made.
+    """Add :attr:`LinearCalibration.resamples` to a ``calibration`` of one system by :func:`fit`.
 
     Trials are drawn with replacement within each class, the same in every run. Of 10,000 trials of
-    a class or more, every n-th ratio is drawn from, which makes intervals wider.
+    a class or more, only every n-th ratio is used, which widens intervals.
     """
     assert calibration.llrs is not None
     rng = np.random.default_rng(_SEED)
@@ -447,11 +426,7 @@ def resampled(calibration: LinearCalibration) -> LinearCalibration:
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether the calibration separates the classes without error; only ``l2`` then limits the size of the weights.
-
-    Classes are separated if the ratio of every bona fide trial is at least as large as the ratio of
-    every spoofed trial.
-    """
+    """Whether every bona fide ratio is at least every spoofed ratio, so that only ``l2`` limits the weights."""
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
     # The second comparison is false if all ratios are equal, because equal ratios separate nothing.
@@ -459,12 +434,10 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would make error rates more certain.
+    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
-    Only the class with fewer trials is considered.
-
-    With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²),
-    where z = 1.96.
+    Only the smaller class is considered. Without an error in n trials, Wilson's 95 % interval ends
+    at z² / (n + z²), z = 1.96.
 
     >>> how_sure(40, 400)
     '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
@@ -479,12 +452,12 @@ bound that to 5 %, 381 to 1 %'
 
 
 def _num_trials_needed(rate: float) -> int:
-    """Find how many trials without an error are needed to bring the upper end of the 95 % interval down to ``rate``."""
+    """Trials without an error that bring the upper end of the 95 % interval down to ``rate``."""
     return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
 
 
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
-    """Warn that a calibration on so few trials is uncertain; return an empty text if each class has 20 trials or more.
+    """Warn that so few trials are uncertain; empty from 20 trials of each class on.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
@@ -495,14 +468,11 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
-    """Compute the EER, DCFs and Cllrs by which a calibration is judged.
+    """Compute the EER, DCFs and Cllrs of a calibration.
 
-    The figures are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
-    ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
-
-    Args:
-        bonafide, spoof: scores of each class; for ``act_dcf`` and ``cllr``, the scores must be
-            natural-log likelihood ratios.
+    ``eer`` by ``eer_method`` of :func:`nes2net.metrics.compute_eer`; ``min_dcf`` and ``act_dcf`` of
+    ASVspoof 5, track 1; ``min_cllr`` and ``cllr`` in bits. ``act_dcf`` and ``cllr`` require
+    natural-log likelihood ratios.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],
@@ -514,17 +484,13 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
 
 
 def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
-    """Find the weights and the offset that minimise the loss of :func:`fit`.
+    """Minimise the loss of :func:`fit`.
 
     Args:
-        standardised: (N, K), the scores minus their mean, in units of their standard deviation;
-            bona fide trials come first.
-        num_bonafide: number of bona fide trials.
-        prior, l2: as for :func:`fit`.
+        standardised: (N, K), scores in units of their deviation, minus their mean; bona fide first.
 
     Returns:
-        The K weights and the offset in one vector (K + 1,), and the reason why the minimum was not
-        found; the reason is empty if the minimum was found.
+        Weights and offset (K + 1,), and why the minimum was not found; empty if it was.
     """
     from scipy.optimize import minimize  # for a fast start-up: scoring needs no SciPy
     from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
@@ -537,13 +503,11 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
-        """Compute loss plus penalty, and the gradient of this sum, at the parameters ``p`` (K + 1,); for the solver."""
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p
 
     def curvature(p: NDArray) -> NDArray:
-        """Compute the second derivatives of ``loss`` at ``p``, a matrix (K + 1, K + 1); for the solver."""
         margin = x @ p + log_odds
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
@@ -557,10 +521,9 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
 
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
-    """Convert ``scores`` to float64 (N, K), a column for each system; raise InputError if a score is not finite.
+    """Convert ``scores`` to (N, K); raise InputError if one is not finite.
 
-    ``kind`` is the name of the class for messages, with a space at the end, such as ``"spoof "``;
-    empty if the scores are of both classes.
+    ``kind`` is the class for messages, such as ``"spoof "``, or empty.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:

@@ -21,9 +21,7 @@ from nes2net.scoring.decisions.population import Traits
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A rule for a threshold θ: a recording is accepted as bona fide if its ratio is at least θ.
-
-    The kinds are:
+    """A rule for a threshold θ: a recording is bona fide if its ratio is at least θ.
 
     - ``eer`` takes the θ at which the rates of misses and of false alarms on the calibration's
       trials differ least.
@@ -45,7 +43,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point from a text such as ``cost:1,10,0.95``, the value of a flag on the command line.
+        """Read an operating point as on the command line, such as ``cost:1,10,0.95``.
 
         Raises:
             InputError: if the text is not an operating point, or if a number is out of its range.
@@ -78,7 +76,7 @@ class OperatingPoint:
 
     @property
     def name(self) -> str:
-        """The text from which :meth:`parse` reads this operating point."""
+        """The text that :meth:`parse` reads."""
         if self.kind == "eer":
             return "eer"
         if self.kind == "cost":
@@ -89,12 +87,10 @@ class OperatingPoint:
         """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's trials; None if the calibration does not hold these
-                ratios. A threshold by ``cost`` is computed without ``llrs``.
+            llrs: ratios of the calibration's trials; None if unknown. ``cost`` does not need them.
 
         Raises:
-            InputError: if the calibration holds no ratios of trials, or ratios of too few trials
-                for the rate.
+            InputError: if no ratios are known, or too few for the rate.
         """
         if self.kind == "cost":
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
@@ -127,7 +123,6 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        # Compute the number of errors that the rate allows; the factor corrects rounding.
         allowed = int(num_trials * self.rate * (1 + 1e-12))
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
@@ -137,7 +132,7 @@ class OperatingPoint:
 
 
 def rounded_up(value: float) -> str:
-    """Format a positive number with two digits, rounded up, for messages that state a minimum.
+    """Format a positive number with two digits, rounded up, for stated minimums.
 
     >>> rounded_up(1 / 300), rounded_up(0.5)
     ('0.0034', '0.5')
@@ -169,7 +164,7 @@ _LONGEST = 120.0
 
 
 def factor_of(traits: Traits | None) -> float:
-    """Choose the factor for the log-likelihood ratio of a recording: :data:`OF_CLIPPED` if it is clipped, else 1."""
+    """The factor for log-likelihood ratios: :data:`OF_CLIPPED` if clipped, else 1."""
     return OF_CLIPPED if traits is not None and traits.clipping else 1.0
 
 
@@ -180,26 +175,26 @@ class Decision:
     score: float
     """The score of the detector."""
     llr: float | None
-    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit, or
-    unlike the calibration's recordings."""
+    """Natural-log likelihood ratio of bona fide against spoof; None if unfit, or unlike the
+    calibration's recordings."""
     probability: float | None
-    """Probability of bona fide, at the prior; None if ``llr`` is None."""
+    """Probability of bona fide at the prior; None without ``llr``."""
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
-    """The reason for ``"cannot tell"``; None for any other decision."""
+    """Why ``"cannot tell"``; else None."""
     p_value: float | None = None
-    """Share of the calibration's recordings that are at least as unusual; None if the recording was not compared."""
+    """Share of the calibration's recordings that are at least as unusual; None if not compared."""
     judged: float | None = None
-    """Share of the recording that was scored; None if the share is not known."""
+    """Share of the recording that was scored; None if unknown."""
 
     @property
     def words(self) -> list[str]:
-        """Phrases on what decided besides the score; empty if the score alone decided."""
+        """Phrases on what decided besides the score."""
         return []
 
     def row(self) -> dict[str, Any]:
-        """Return the fields as plain data for JSON and tables; leave out None, except for llr and probability."""
+        """Return plain data without fields that are None, except llr and probability."""
         always = ("llr", "probability")
         row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
         if self.reason is not None:
@@ -208,20 +203,20 @@ class Decision:
 
 
 class ErrorCount(NamedTuple):
-    """The number of wrong decisions on the calibration's recordings of one class."""
+    """Wrong decisions on a class of the calibration's recordings."""
 
     truth: str
-    """The true class of the recordings."""
+    """The true class."""
     called: str
-    """The class that the wrong decisions chose instead."""
+    """The class that wrong decisions chose."""
     number: int
-    """Number of recordings of the class ``truth``."""
+    """Recordings of the class ``truth``."""
     wrong: int
-    """Number of wrong decisions."""
+    """Wrong decisions."""
 
     @property
     def share(self) -> float:
-        """Fraction of the decisions that are wrong."""
+        """Fraction of wrong decisions."""
         return self.wrong / self.number
 
     @property
@@ -237,19 +232,15 @@ class Decider:
     Args:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
-        abstain: a share of the calibration's recordings, such as 0.01. A recording gets "cannot
-            tell" if at most this share of the calibration's recordings is as unusual as the
-            recording, or more unusual. With 0, no recording gets "cannot tell" for being unusual or
-            for a ratio that is too uncertain. The decision on an unfit recording, such as silence,
-            is always "cannot tell".
-        unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
-            trials support (:attr:`LinearCalibration.largest_llr`). Probabilities are computed from
-            the ratios, so ``unbounded`` removes their bound, too. Decisions do not change, because
-            decisions always compare ratios that are not bounded.
+        abstain: a share such as 0.01: "cannot tell" if at most this share of the calibration's
+            recordings is at least as unusual. 0 switches this off, also for uncertain ratios; unfit
+            recordings, such as silence, always get "cannot tell".
+        unbounded: do not bound ratios, and thus probabilities, by
+            :attr:`LinearCalibration.largest_llr`. Decisions always compare unbounded ratios.
 
     Raises:
-        InputError: if a number is out of its range, if the calibration fuses several systems, or if
-            the calibration's trials are too few for the operating point.
+        InputError: if a number is out of its range, the calibration fuses systems, or its trials
+            are too few for the operating point.
     """
 
     calibration: LinearCalibration
@@ -272,20 +263,20 @@ class Decider:
 
     @property
     def point(self) -> OperatingPoint:
-        """The operating point; by default the Bayes threshold at the prior with equal costs."""
+        """The operating point in force."""
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
 
     @cached_property
     def llr_threshold(self) -> float:
-        """The lowest log-likelihood ratio that is accepted as bona fide."""
+        """Lowest log-likelihood ratio accepted as bona fide."""
         return self.point.threshold(self.calibration.llrs)
 
     @cached_property
     def threshold(self) -> float | None:
-        """The lowest score that is accepted as bona fide, exact to the last bit.
+        """Lowest score accepted as bona fide, exact to the last bit.
 
-        The threshold is None if this score is not finite, or if the weight of the calibration is
-        not positive. Without a positive weight, higher scores do not mean higher ratios.
+        None if it is not finite, or if the calibration's weight is not positive, so that higher
+        scores do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
@@ -312,7 +303,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """Range that holds 95 % of the calibration's bona fide scores; None if unknown, or if the weight is 0."""
+        """Range of 95 % of the calibration's bona fide scores; None if unknown, or if the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -321,28 +312,28 @@ class Decider:
         return float(low), float(high)
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Tell for each score whether it is accepted as bona fide: its unbounded ratio is at or above the threshold."""
+        """Whether each score's unbounded ratio reaches the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
     def largest_llr(self) -> float | None:
-        """The bound of the log-likelihood ratios that are shown; None if ratios are not bounded."""
+        """Bound of the shown log-likelihood ratios; None without a bound."""
         largest = math.inf if self.unbounded else self.calibration.largest_llr
         return largest if math.isfinite(largest) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
-        """Compute the natural-log likelihood ratios (N,) of scores (N,), of at most :attr:`largest_llr` in size."""
+        """Compute the natural-log likelihood ratios (N,) of scores (N,), bounded by :attr:`largest_llr`."""
         llrs = self.calibration(scores)
         if self.largest_llr is None:
             return llrs
         return np.clip(llrs, -self.largest_llr, self.largest_llr)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
-        """Compute the probabilities (N,) of bona fide, at the prior, from scores (N,)."""
+        """Compute the probabilities (N,) of bona fide at the prior from scores (N,)."""
         return self.probability(self.llrs(scores))
 
     def probability(self, llrs: ArrayLike) -> NDArray:
-        """Compute the probabilities of bona fide, at the prior, from log-likelihood ratios."""
+        """Compute the probabilities of bona fide at the prior from log-likelihood ratios."""
         from scipy.special import expit  # for a fast start-up: scoring needs no SciPy
 
         return expit(np.asarray(llrs) + math.log(self.prior / (1 - self.prior)))
@@ -350,13 +341,11 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording by its score and its traits.
 
-        The decision is "cannot tell" if the recording is unfit, if its traits or its score are
-        unlike those of the calibration (:meth:`unlike`), or if clipping or the few trials of the
-        calibration make it uncertain on which side of the threshold the recording lies.
+        "cannot tell" if the recording is unfit, or unlike those of the calibration
+        (:meth:`unlike`), or if clipping or few trials make the side of the threshold uncertain.
 
         Args:
-            score: the score of the recording.
-            traits: the traits of the recording; None to decide by the score alone.
+            traits: None to decide by the score alone.
         """
         judged = None if traits is None else traits.judged
         # An unfit recording, such as silence, has no ratio, and neither has a recording that is unlike the calibration's.
@@ -382,7 +371,7 @@ class Decider:
         return decided
 
     def uncertain(self, llr: float) -> str:
-        """Say that the 95 % interval of a ratio holds the threshold; empty if it does not, or if ``abstain`` is 0."""
+        """Say that a ratio's 95 % interval holds the threshold; empty if not, or if ``abstain`` is 0."""
         if not self.abstain:
             return ""
         low, high = self.calibration.interval(llr)
@@ -394,15 +383,11 @@ class Decider:
         )
 
     def unlike(self, score: float, traits: Traits | None) -> tuple[str, float | None]:
-        """Say why a recording, or a window of a stream, is unlike the calibration's recordings.
+        """Say why a recording, or a window of a stream, is unlike the calibration's; empty if it is not.
 
-        A recording is unlike them if the calibration is of whole recordings and this one is much
-        longer, if its traits are too unusual (see ``abstain``), or if its score is outside of
-        theirs.
-
-        Returns:
-            The reason, empty if there is none; and the share of the calibration's recordings that
-            are at least as unusual, None if the traits were not compared.
+        Reasons are a much longer recording, unusual traits (see ``abstain``), or a score outside of
+        theirs. Also return the share of the calibration's recordings that are at least as unusual,
+        if compared.
         """
         if traits and (too_long := self.too_long(traits)):
             return too_long, None
@@ -414,7 +399,7 @@ class Decider:
         return reason if p_value <= self.abstain else self._unlike_scores(score), p_value
 
     def too_long(self, traits: Traits) -> str:
-        """Say that the calibration is of whole recordings, and decides on no stream and no much longer recording."""
+        """Say that a calibration of whole recordings decides neither on streams nor on much longer recordings."""
         scored_by = self.calibration.scored_by
         if scored_by is None or scored_by.num_samples is not None:  # of windows, or not known to be of whole recordings
             return ""
@@ -427,11 +412,10 @@ class Decider:
         return f"calibrated on {lengths}, each as a whole: calibrate on windows, as `nes2net calibrate recordings` does"
 
     def _unlike_scores(self, score: float) -> str:
-        """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
+        """Say that a score is below or above all of the calibration's N trials; empty if not.
 
-        A score is unlike these scores if it is below or above all of them. Even a usual recording
-        has such a score with a probability of 2/(N + 1), where N is the number of trials. A reason
-        is therefore given only if ``abstain`` is at least this probability.
+        Among usual recordings this has a probability of 2/(N + 1), so ``abstain`` must be at least
+        that.
         """
         llrs = self.calibration.llrs
         if llrs is None:
@@ -447,12 +431,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that says why no recording can get "cannot tell" for being unusual.
-
-        The note is None if an unusual recording can get "cannot tell". The note is also None if
-        ``abstain`` is 0, because the user has then switched off "cannot tell" for unusual
-        recordings.
-        """
+        """Why no recording can get "cannot tell" for being unusual; None if one can, or if ``abstain`` is 0."""
         population = self.calibration.population
         if not self.abstain:
             return None
@@ -472,7 +451,7 @@ class Decider:
 
     @cached_property
     def errors(self) -> tuple[ErrorCount, ...]:
-        """The wrong decisions on the calibration's trials, for each class; empty if it does not hold their ratios."""
+        """Wrong decisions on the calibration's trials by class; empty if their ratios are unknown."""
         llrs = self.calibration.llrs
         if llrs is None:
             return ()
@@ -483,7 +462,7 @@ class Decider:
         )
 
     def basis(self) -> dict[str, Any]:
-        """Collect as plain data what decisions are based on: threshold, prior, and facts about the calibration."""
+        """Collect the basis of decisions as plain data: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
         settings = {
@@ -502,7 +481,7 @@ class Decider:
         return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:
-        """Describe in lines for people what decisions are based on: threshold, prior, and facts about the calibration.
+        """Describe the basis of decisions in lines for people.
 
         >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])

@@ -1,4 +1,4 @@
-"""Add up the evidence in the scores of a stream's windows, and decide when to raise an alarm."""
+"""Add up the evidence of a stream's windows, and decide when to raise an alarm."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from nes2net.scoring.decisions.population import Traits
 
 
 class Running(NamedTuple):
-    """The evidence in a stream up to the end of a window."""
+    """The evidence in a stream up to a window's end."""
 
     end: float
-    """End of the window in the stream, in seconds."""
+    """The window's end in the stream, in seconds."""
     llr: float
-    """Bounded natural-log likelihood ratio of this window, bona fide against spoof."""
+    """The window's bounded natural-log likelihood ratio, bona fide against spoof."""
     weight: float
-    """Weight with which this window was added; 0 if it has no speech or is unlike the calibration's recordings."""
+    """The window's weight; 0 without speech, or if unlike the calibration's recordings."""
     unusual: str
-    """Why the window is unlike the calibration's recordings; empty if it is not, or was not compared."""
+    """Why the window is unlike the calibration's recordings; empty if not, or not compared."""
     mean: float
-    """Mean ratio of the windows so far, in which older windows count less than newer windows."""
+    """Mean ratio so far; older windows count less."""
     probability: float
     """Probability of bona fide at this mean and the decider's prior."""
     against: float
-    """Cumulative sum of the evidence against bona fide; never negative. The sum rises after a
-    change to spoofed speech."""
+    """Cumulative sum of evidence against bona fide, ≥ 0; rises after a change to spoofed speech."""
     alarm: bool
-    """Whether an alarm is on at the end of the window: the stream is taken for spoofed."""
+    """Whether the stream is taken for spoofed."""
 
 
 class _State(StrictModel):
-    """Everything that :class:`Evidence` remembers of the windows so far."""
+    """State of :class:`Evidence` after earlier windows."""
 
     weighted_llrs: FiniteFloat = 0.0
-    """Sum of the windows' ratios, each with its weight."""
+    """Weighted sum of ratios."""
     weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
-    """Sum of the weights."""
     end: FiniteFloat | None = None
     """End of the last window in seconds."""
     against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
@@ -50,32 +48,24 @@ class _State(StrictModel):
 
 
 class Evidence:
-    """Adds up the evidence in the scores of a stream's windows, one window after another, and raises an alarm.
+    """Adds up the evidence of a stream's windows, and raises an alarm.
 
-    Let ℓ be the log-likelihood ratio of a window. The mean of the windows' ratios describes a
-    typical window. In the mean, the weight of a window is halved after each half-life. Overlapping
-    windows do not make this mean more certain. A cumulative sum detects a change in the middle of a
-    stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ
-    − ℓ)·u·w to this sum. Here θ is the decider's threshold, u is the share of the window that does
-    not overlap the window before, and w is the weight ``speech`` of :meth:`add`. The sum never
-    falls below 0.
+    In the mean of the windows' log-likelihood ratios ℓ, a weight is halved after each half-life;
+    overlap does not make the mean more certain. A cumulative sum detects a change within a stream
+    (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954): each window adds
+    (θ − ℓ)·u·w, where θ is the decider's threshold, u the share of the window that does not overlap
+    the one before, and w the weight ``speech`` of :meth:`add`. The sum never falls below 0.
 
-    An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
-    least ``alarm_against``, unless the 95 % interval of the mean ratio holds the threshold. The
-    alarm lasts while the probability is below ``clear_probability``,
-    or while the sum is at least half of ``alarm_against``. The default limits are assumptions:
-    measure how many false alarms per hour the limits give on your audio.
+    An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
+    ``alarm_against``, unless the 95 % interval of the mean holds the threshold. It lasts while the
+    probability is below ``clear_probability``, or the sum at least half of ``alarm_against``. The
+    default limits are assumptions: measure their false alarms per hour on your audio.
 
     Args:
-        decider: turns scores into log-likelihood ratios; these ratios are bounded, so that a single
-            window cannot decide alone.
-        window: length of a window in seconds. There is no alarm before the end of the first whole
-            window.
-        half_life: seconds after which the weight of a window is halved; infinite for a mean with
-            equal weights.
-        alarm_probability, clear_probability, alarm_against: limits at which an alarm begins and
-            ends.
-        latch: whether an alarm lasts until the end of the stream.
+        decider: its ratios are bounded, so that no window decides alone.
+        window: seconds of a window; no alarm before the end of the first.
+        half_life: seconds; infinite for equal weights.
+        latch: an alarm lasts until the end of the stream.
 
     Raises:
         InputError: if a number is out of its range.
@@ -118,15 +108,10 @@ class Evidence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
-        """Restore the evidence from the data of :meth:`state`; results for later windows are the same to the last bit.
-
-        Args:
-            state: the plain data of :meth:`state`.
-            decider, window, settings: the arguments with which the earlier :class:`Evidence` was
-                made.
+        """Restore the evidence from :meth:`state`; later results are the same to the last bit.
 
         Raises:
-            InputError: if ``state`` is not data that :meth:`state` can return.
+            InputError: if :meth:`state` cannot return ``state``.
         """
         evidence = cls(decider, window, **settings)
         try:
@@ -138,21 +123,20 @@ class Evidence:
         return evidence
 
     def state(self) -> dict[str, Any]:
-        """Return everything on which the results of the next windows depend, as plain data for JSON."""
+        """Return everything that later results depend on, as plain data for JSON."""
         return self._state.model_dump()
 
     def add(self, end: float, score: float, speech: float = 1.0, traits: Traits | None = None) -> Running:
-        """Add the score of the window that ends at ``end`` seconds of the stream; return the evidence up to there.
+        """Add the score of the window that ends at ``end`` seconds; return the evidence up to there.
 
         Args:
-            speech: the weight of the window, from 0 to 1, such as its share of speech. A window
-                without speech changes neither mean nor sum.
-            traits: the traits of the window. A window that is unlike the calibration's recordings
-                (:meth:`Decider.unlike`) has the weight 0, too. None to compare nothing.
+            speech: weight of the window, from 0 to 1, such as its share of speech; 0 changes
+                nothing.
+            traits: a window unlike the calibration's recordings (:meth:`Decider.unlike`) gets the
+                weight 0. None to compare nothing.
 
         Raises:
-            InputError: if the window ends before the last added window, or if a number is out of
-                its range.
+            InputError: if the window ends before the last one, or a number is out of its range.
         """
         state = self._state
         if not 0 <= speech <= 1:
@@ -176,7 +160,6 @@ class Evidence:
         return Running(end, llr, weight, unusual, mean, probability, state.against, state.alarm)
 
     def _is_alarm(self, probability: float, mean: float) -> bool:
-        """Whether there is an alarm after the last added window."""
         state = self._state
         if state.alarm and self.latch:
             return True

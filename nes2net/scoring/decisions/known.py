@@ -1,9 +1,8 @@
-"""Score whether the class of a recording is known, and choose the score below which a class counts as unknown.
+"""Score whether the class of a recording is known, and choose the score below which it counts as unknown.
 
-A detector that names generators always names one of its classes, even for an unknown generator. A
-score of being known is therefore computed: it is higher for recordings of the detector's classes.
-Scores of being known are computed in float64. In float32, a posterior would be rounded to 1 if its
-logit exceeds the others by about 17 or more, so many recordings would have equal scores.
+A detector of generators always names one of its classes, even for an unknown generator. Scores of
+being known are higher for its classes. They are computed in float64: in float32 a posterior is
+rounded to 1 if its logit exceeds the others by about 17, so many scores would be equal.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from nes2net.lib.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
-"""A score of being known that is computed from logits (:func:`known_scores`)."""
+"""Scores computed from logits (:func:`known_scores`)."""
 LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme")
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
-"""A score of being known that compares a recording with training trials (:class:`Reference`)."""
+"""Scores that compare with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
 _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
@@ -35,15 +34,14 @@ _LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of `nes2net calibrat
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
-    """Compute for each trial a score of being known, from its logits z of K classes.
+    """Compute scores of being known from logits z of K classes.
 
-    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. Sorted by log odds,
-      recordings have the same order as by the largest posterior (Hendrycks, Gimpel, ICLR 2017), but
-      log odds do not saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the others; orders recordings like
+      the largest posterior (Hendrycks, Gimpel, ICLR 2017), but does not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
-    - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default
-      temperature is an assumption).
+    - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default T
+      is an assumption).
 
     Args:
         logits: N×K, K ≥ 2.
@@ -73,7 +71,6 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """Compute the score ``kind`` (N,) from logits ``z`` N×K in float64; ``kind`` is not ``"max_logit"``."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -83,9 +80,7 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K, K ≥ 2; floating-point numbers keep their precision.
-
-    Integers become float64.
+    """Convert ``logits`` to an array N×K, K ≥ 2; integers become float64, floats keep their precision.
 
     Raises:
         InputError: if the shape is not N×K, or if a number is not finite.
@@ -104,25 +99,25 @@ def checked_logits(logits: ArrayLike) -> NDArray:
 
 
 def logsumexp(z: NDArray) -> NDArray:
-    """Compute ln Σ_k e^z_k (N,) of ``z`` N×K without overflow, and without SciPy, whose import takes a second."""
+    """Compute ln Σ_k e^z_k (N,) of ``z`` N×K without overflow and without SciPy, which takes a second to import."""
     largest = z.max(1)
     return largest + np.log(np.exp(z - largest[:, None]).sum(1))
 
 
 def class_posteriors(logits: ArrayLike) -> NDArray:
-    """Compute the posteriors N×K of ``logits`` N×K: their softmax in float64."""
+    """Compute the softmax N×K of ``logits`` in float64."""
     z = checked_logits(logits).astype(np.float64)
     return np.exp(z - logsumexp(z)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Embeddings of training trials; a recording is compared with them to tell whether its class is known.
+    """Embeddings of training trials, with which recordings are compared.
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
-        classes: (R,), the index of each trial's class.
-        logits: R×K, the logits of the training trials; needed for the score ``"nsd"``.
+        classes: (R,), indices of the classes.
+        logits: R×K; needed for ``"nsd"``.
 
     Raises:
         InputError: if the shapes do not fit each other, or if a number is not finite.
@@ -133,7 +128,6 @@ class Reference:
     logits: NDArray | None = None
 
     def __post_init__(self) -> None:
-        """Convert the arrays, and check their shapes."""
         object.__setattr__(self, "embeddings", _checked_embeddings(self.embeddings))
         object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
@@ -146,27 +140,26 @@ class Reference:
     def scores(
         self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None
     ) -> NDArray:
-        """Compute a score of being known for N recordings, from their embeddings x.
+        """Compute scores of being known from embeddings x.
 
-        - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
-          the default ``k`` is an assumption).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where μ_c is the mean
-          training embedding of class c. Σ is the covariance of the training embeddings' deviations
-          from their class means. All classes share Σ, which is divided by the number of trials (Lee
+        - ``"knn"``: cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022; the
+          default ``k`` is an assumption).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c), with the mean μ_c of each class c and
+          the covariance Σ of deviations from the class means, divided by the number of trials (Lee
           et al., NeurIPS 2018).
-        - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j, from the
-          logits z of the recording and z_j of the trials (arXiv 2406.03240).
+        - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j, with
+          logits z (arXiv 2406.03240).
 
         Args:
-            embeddings: N×E, the embeddings of the recordings.
-            logits: N×K, the logits of the recordings; needed for ``"nsd"``.
+            embeddings: N×E.
+            logits: N×K; needed for ``"nsd"``.
 
         Returns:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if the kind is unknown, if sizes do not fit each other, if there are fewer
-                than ``k`` training trials, or if logits are missing.
+            InputError: if the kind is unknown, sizes differ, fewer than ``k`` training trials
+                exist, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
         x = self._checked_for_reference(embeddings)
@@ -182,16 +175,11 @@ class Reference:
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """Find for each recording the most frequent class among the ``k`` training embeddings with the highest cosines.
+        """Find the most frequent class (N,) among the ``k`` nearest training embeddings of
+        ``embeddings`` N×E by cosine.
 
-        If several classes are equally frequent, the class with the nearest embedding is taken. The
-        default ``k`` = 21 comes from TADA (arXiv 2506.05802).
-
-        Args:
-            embeddings: N×E, the embeddings of the recordings.
-
-        Returns:
-            (N,), the index of the class of each recording.
+        Of equally frequent classes, the nearest is taken. The default ``k`` comes from TADA (arXiv
+        2506.05802).
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
@@ -202,11 +190,10 @@ class Reference:
         return np.array(predicted)
 
     def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
-        """Find for each recording the class (N,) with the nearest mean, by the distance of ``"mahalanobis"``."""
+        """Find the class (N,) with the nearest mean, by the distance of ``"mahalanobis"``."""
         return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
 
     def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        """Convert ``embeddings`` N×E to float64; raise InputError if E is not the size of the training embeddings."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -216,14 +203,7 @@ class Reference:
         return x
 
     def _nearest_embeddings(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
-        """Find the ``k`` nearest training embeddings of each row of ``x`` N×E by cosine, the nearest first.
-
-        Returns:
-            Cosines N×k, and the indices N×k of the training embeddings.
-
-        Raises:
-            InputError: if ``k`` is below 1 or above the number of training trials.
-        """
+        """Find the cosines N×k and indices N×k of the nearest training embeddings of ``x`` N×E, nearest first."""
         if not 1 <= k <= len(self.embeddings):
             raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
         training = _unit_rows(self.embeddings)
@@ -239,7 +219,7 @@ class Reference:
         return np.concatenate(all_cosines), np.concatenate(all_numbers)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the means of the C classes."""
+        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the class means."""
         names, numbers = np.unique(self.classes, return_inverse=True)
         means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
         centred = self.embeddings - means[numbers]
@@ -252,14 +232,11 @@ class Reference:
 
 
 def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) -> NDArray:
-    """Compute the cosine between each trial's embedding and the mean of each model's enrolment embeddings.
+    """Compute the cosines N×M, float64, between trials and the mean enrolment embeddings of models.
 
     Args:
-        embeddings: N×E, embeddings of the trials.
-        enrolments: for each of M enrolled models, the embeddings R_m×E of the model's examples.
-
-    Returns:
-        N×M, float64; the score is higher if trial and model have the same generator.
+        embeddings: N×E.
+        enrolments: for each of M models, R_m×E.
 
     Raises:
         InputError: if an array is not finite, or if sizes differ.
@@ -272,7 +249,6 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
-    """Convert ``embeddings`` to float64, N×E; raise InputError if a number is not finite."""
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
@@ -280,36 +256,35 @@ def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
 
 
 def _unit_rows(x: NDArray) -> NDArray:
-    """Scale each row of ``x`` to norm 1; a row of zeros stays zero."""
+    """Scale each row to norm 1; a row of zeros stays zero."""
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
 class KnownThreshold(BaseModel):
     """A threshold for scores of being known, learned from development trials of known classes.
 
-    A checkpoint holds such a threshold, and so does a file of `nes2net calibrate classes`.
+    It is saved in a checkpoint, or in a file of `nes2net calibrate classes`.
     """
 
     model_config = ConfigDict(frozen=True)
 
     classes: tuple[str, ...] = ()
-    """Names of the classes of the detector; empty in a checkpoint, which states the classes elsewhere."""
+    """Names of the classes; empty in a checkpoint, which states them elsewhere."""
     kind: LogitScore
-    """Name of the score of being known to which the threshold applies."""
+    """The score to which the threshold applies."""
     scores: Annotated[
         tuple[Annotated[FiniteFloat, Strict()], ...],
         Field(min_length=1, max_length=MOST_SCORES),
         AfterValidator(lambda scores: tuple(sorted(scores))),
     ]
-    """Scores of development trials of known classes, ascending."""
+    """Ascending scores of development trials of known classes."""
     equal_errors: FiniteFloat | None = None
-    """The score at which two error rates are equal: the share of trials of known classes that are
-    rejected, and the share of trials of unknown classes that are accepted. None if no development
-    trials of unknown classes were used."""
+    """Score at which equal shares of known trials are rejected and of unknown trials accepted; None
+    without unknown trials."""
 
     @classmethod
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
-        """Learn the threshold from ``logits`` N×K of trials of known classes; keep at most 1,000 quantiles."""
+        """Learn from ``logits`` N×K of known classes; keep at most 1,000 quantiles."""
         scores = np.sort(known_scores(logits, kind))
         if len(scores) > MOST_SCORES:
             scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
@@ -317,33 +292,26 @@ class KnownThreshold(BaseModel):
 
     @property
     def threshold(self) -> float:
-        """The score below which the class of a recording is called unknown.
-
-        The threshold is ``equal_errors``. If ``equal_errors`` is None, the threshold is the score
-        that 95 % of known trials reach.
-        """
+        """Score below which a class is unknown: ``equal_errors``, else the score that 95 % of known trials reach."""
         if self.equal_errors is not None:
             return self.equal_errors
         return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
-        """Compute the conformal p-value of a recording: the share of known trials whose score is at most ``score``.
+        """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself counts as one more known trial, so p is never 0. About a fraction α of
-        recordings of known classes has p ≤ α, if the recordings are like the development trials.
+        The recording counts as one more trial, so p > 0. Of recordings like the development trials,
+        about a fraction α has p ≤ α.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain data for a checkpoint, from which :meth:`read` restores the threshold.
-
-        ``classes`` are left out, because a checkpoint states the classes elsewhere.
-        """
+        """Return plain data for a checkpoint, without ``classes``, which it states elsewhere."""
         return self.model_dump(mode="json", exclude={"classes"}, exclude_none=True)
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Restore the threshold from ``facts``, the data of :meth:`to_dict`; None if ``facts`` are other data."""
+        """Restore the threshold from :meth:`to_dict`; None for other data."""
         try:
             return cls.model_validate(facts)
         except ValidationError:
@@ -351,11 +319,10 @@ class KnownThreshold(BaseModel):
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read the file that `nes2net calibrate classes` wrote for a detector with these ``classes``.
+    """Read a file of `nes2net calibrate classes` for a detector with these ``classes``.
 
     Raises:
-        InputError: if the file cannot be read, if `nes2net calibrate classes` did not write it, or
-            if its classes are not ``classes``.
+        InputError: if it is not such a file, or has other classes.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)

@@ -1,17 +1,13 @@
-"""Measure traits of recordings, and decide whether a recording is like the recordings of a calibration.
+"""Measure traits of recordings, and tell whether a recording is like those of a calibration.
 
-A calibration is valid for recordings that are like the recordings from which it was learned. Each
-trait of a recording has a distance from the median of the calibration's recordings. The largest
-distance of a trait says how unusual the recording is. The distances of duration, level and
-bandwidth are in units of the spread of the calibration's recordings: one spread above the median,
-another below. The embedding is computed by the detector's back-end, and has a distance as in Lee et
-al., "A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
-NeurIPS 2018.
+A calibration is valid for recordings like its own. Each trait has a distance from their median: for
+duration, level and bandwidth in units of their spread above or below the median; for the back-end's
+embedding as in Lee et al., "A simple unified framework for detecting out-of-distribution samples
+and adversarial attacks", NeurIPS 2018.
 
-The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
-al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. Among
-recordings like the calibration's, about a fraction α has p ≤ α, whatever the distribution of
-distances.
+The largest distance becomes a p-value among the calibration's recordings: Bates et al., "Testing
+for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings like these,
+about a fraction α has p ≤ α, whatever the distribution of distances.
 """
 
 from __future__ import annotations
@@ -71,45 +67,41 @@ class Traits(NamedTuple):
     """The measured traits of a recording."""
 
     duration: float
-    """Length in seconds of the part that the detector scored, or of the recording whose windows it
-    scored; infinite for a stream."""
+    """Seconds of the scored part, or of the recording if windows were scored; infinite for a stream."""
     level: float
-    """Level of the loud parts of the recording in dB of full scale."""
+    """Level of the loud parts in dB of full scale."""
     bandwidth: float
-    """Frequency in Hz above which the recording has next to no sound."""
+    """Hz above which there is next to no sound."""
     embedding: NDArray | None = None
-    """(E,): the embedding that the detector's back-end computes; None if no embedding was computed."""
+    """(E,), of the detector's back-end."""
     judged: float = 1.0
-    """Share of the recording that the detector scored."""
+    """Share that the detector scored."""
     unfit: str = ""
-    """The reason why no decision on the recording is possible, such as silence; empty if a decision is possible."""
+    """Why no decision is possible, such as silence; else empty."""
     clipping: str = ""
-    """A remark that states the share of clipped samples; empty if no clipping is found."""
+    """The share of clipped samples in words; empty without clipping."""
     in_windows: bool = False
-    """Whether the detector scored windows, so that the duration is not compared with those of scored parts."""
+    """Windows were scored, so the duration is not compared."""
 
     @property
     def kind(self) -> str:
-        """What to calibrate on, if the recording is unlike the recordings of the calibration."""
+        """What to calibrate on, if the recording is unlike the calibration's."""
         return "telephone calls" if self.bandwidth <= _TELEPHONE else "recordings like these"
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
-    """Measure the traits of the part of ``waveform`` (N,), 16 kHz in [−1, 1], that a detector scores.
+    """Measure the traits of the scored part of ``waveform`` (N,), 16 kHz in [−1, 1].
 
-    - The duration is the length of the scored part in seconds.
-    - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
-      full scale, and −120 for digital silence.
-    - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth follows
-      from the area between the spectrum and a line 6 dB above the floor: 99 % of this area lies at
-      lower frequencies. A flat spectrum, such as that of white noise, has the bandwidth 8 kHz;
-      silence has the bandwidth 0.
+    - Duration: seconds of the scored part.
+    - Level: 95th percentile of the RMS of 20-ms frames in dB; 0 for a square wave of full scale,
+      −120 for digital silence.
+    - Bandwidth: the floor of the mean power spectrum in dB, smoothed over 280 Hz, is its 5th
+      percentile, but at most 80 dB below its maximum. Of the area between the spectrum and a line
+      6 dB above the floor, 99 % lies below the bandwidth: 8 kHz for a flat spectrum, 0 for silence.
 
     Args:
-        num_samples: number of leading samples that the detector scores; None for all. For a short
-            recording, ``waveform`` must not contain the repetitions that fill up the input of the
-            detector.
+        num_samples: leading samples that are scored; None for all. ``waveform`` must not have the
+            repetitions that fill up short recordings.
 
     Raises:
         InputError: if there are no samples, or more than one channel.
@@ -121,14 +113,11 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 
 
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
-    """Measure the traits of a recording in blocks, such as :func:`nes2net.data.audio.read.stream_audio` yields.
+    """Measure a recording in blocks (:func:`nes2net.data.audio.read.stream_audio`), equal to
+    :func:`measure` to the last bit.
 
-    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of memory
-    plus 15 MB for each day of audio. Only duration, level and bandwidth are measured; the other
-    traits keep their defaults.
-
-    Args:
-        num_samples: as for :func:`measure`.
+    Takes 10 MB of memory, plus 15 MB a day of audio. Other traits than duration, level and
+    bandwidth keep their defaults.
 
     Raises:
         InputError: if there are no samples.
@@ -152,7 +141,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
 
 
 def _bandwidth(mean_power: NDArray) -> float:
-    """Compute the bandwidth in Hz, as :func:`measure` defines it, from the mean power (256,) in bands of 31.25 Hz."""
+    """Compute the bandwidth in Hz, as in :func:`measure`, from the mean power (256,) in bands of 31.25 Hz."""
     if not mean_power.max() > 0:
         return 0.0
     padded = np.pad(mean_power, _SMOOTHED // 2, mode="edge")
@@ -169,10 +158,7 @@ _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 
 def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
-    """Cut the first ``num_samples`` of ``blocks`` into float64 chunks of ``_CHUNK`` samples.
-
-    The last chunk may be shorter.
-    """
+    """Cut the first ``num_samples`` into float64 chunks of ``_CHUNK`` samples; the last may be shorter."""
     pieces = list[NDArray]()
     num_pending = 0
     unread = math.inf if num_samples is None else num_samples
@@ -195,11 +181,7 @@ def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterabl
 
 
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
-    """Cut samples (N,) into frames (T, length) without overlap.
-
-    Samples after the last whole frame are dropped. If there are fewer samples than a frame has,
-    zeros are appended to make one frame.
-    """
+    """Cut samples (N,) into whole frames (T, length); a shorter recording is one frame, filled up with zeros."""
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
@@ -207,18 +189,18 @@ def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
 
 
 class Typicality(NamedTuple):
-    """How usual a recording is among a calibration's recordings: a p-value, and the most unusual trait."""
+    """How usual a recording is among a calibration's recordings."""
 
     p_value: float
-    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
+    """Conformal, in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
     trait: str
-    """The most unusual trait of the recording."""
+    """The most unusual trait."""
     reason: str
-    """The most unusual trait, its value and its usual range, in words."""
+    """This trait, its value and usual range in words."""
 
 
 class Spread(NamedTuple):
-    """The median of the values of a trait, and the range in which 95 % of the values lie."""
+    """Median of a trait, and the range of 95 % of its values."""
 
     low: float
     middle: float
@@ -226,26 +208,24 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: NDArray) -> Spread:
-        """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,), rounded as in a file."""
+        """Find the quantiles 2.5 %, 50 % and 97.5 % of ``values`` (N,), rounded as in a file."""
         return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
-        """Compute the distance (N,) of ``values`` (N,) from the median: 0 at the median, 1 at both edges of the range.
-
-        The unit of the distance is the difference between the median and the edge on the same side,
-        but at least ``smallest_scale``.
+        """Compute distances (N,) from the median: 1 at both edges, which count as at least
+        ``smallest_scale`` from it.
         """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Make an annotation of a field: Pydantic then reads the field from a file as if its type were ``schema``."""
+    """Annotate a field that Pydantic reads from a file with the type ``schema``."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; if rows differ in length, raise ValueError, which Pydantic reports."""
+    """Raise ValueError, which Pydantic reports, if rows differ in length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -269,30 +249,28 @@ class _Ranges(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingModel:
-    """Two normal distributions of embeddings, one of bona fide and one of spoofed recordings, with the same covariance.
+    """Normal distributions of bona fide and spoofed embeddings, with one covariance.
 
-    The covariance has a separate variance in each of R principal directions, and one common
-    variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
-    61, 1999).
+    A variance in each of R principal directions, and a common one in all others (probabilistic PCA:
+    Tipping and Bishop, J. R. Statist. Soc. B 61, 1999).
     """
 
     means: Annotated[
         NDArray, as_saved(Annotated[list[_Row], Field(min_length=1, max_length=2), AfterValidator(_rows_as_array)])
     ]
-    """(1 or 2, E): the mean of each class that has recordings."""
+    """(1 or 2, E): the mean of each class with recordings."""
     directions: Annotated[
         NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_rows_as_array)])
     ]
-    """(R, E), orthonormal: the largest principal directions."""
+    """(R, E), orthonormal: the principal directions."""
     variances: Annotated[
         NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS), AfterValidator(np.array)])
     ]
-    """(R,): variances along the principal directions."""
+    """(R,): variances along them."""
     residual: _Variance
-    """Variance along any direction at right angles to the principal directions."""
+    """Variance at right angles to them."""
 
     def __post_init__(self) -> None:
-        """Check that the shapes fit each other; otherwise raise ValueError, which Pydantic reports."""
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
             raise ValueError("means and directions of one width are expected")
@@ -303,7 +281,7 @@ class EmbeddingModel:
 
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
-        """Fit the model to ``embeddings`` (N, E); ``is_bonafide`` (N,) states the class of each recording."""
+        """Fit to ``embeddings`` (N, E); ``is_bonafide`` (N,)."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
         centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
@@ -314,7 +292,6 @@ class EmbeddingModel:
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
-        # Find the largest principal directions, and the variances along these directions.
         if rank and total > 0:
             from scipy.linalg import eigh  # for a fast start-up: scoring needs no SciPy
 
@@ -332,16 +309,14 @@ class EmbeddingModel:
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
-        """Round the numbers of the model to 6 significant digits, as in a file; return the rounded model."""
+        """Round to 6 significant digits, as in a file."""
         return EmbeddingModel(
             rounded(self.means), rounded(self.directions), rounded(self.variances), _rounded_number(self.residual)
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
-        """Compute the distance (N,) of ``embeddings`` (N, E) from the nearer mean.
-
-        The distance is the root mean square of the E coordinates of the difference from the mean,
-        each in standard deviations.
+        """Compute distances (N,) of ``embeddings`` (N, E) from the nearer mean: RMS of the E
+        coordinates in standard deviations.
         """
         nearest = np.full(len(embeddings), np.inf)
         for mean in self.means:
@@ -354,20 +329,15 @@ class EmbeddingModel:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """The usual ranges of traits among a calibration's recordings, and how unusual each recording is.
+    """Usual ranges of traits of a calibration's recordings.
 
     Attributes:
-        usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
-        distances: (N,) sorted: for each recording, the largest distance of a scalar trait from the
-            median. For each of these distances, median and range were learned from the four fifths
-            of the recordings that do not contain the recording itself.
-        embeddings: the model of the embeddings; None without embeddings.
-        usual_embedding: the usual range of the distances of embeddings from the nearer mean of the
-            model.
-        distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts as a
-            further trait; None without embeddings.
-        durations: the shortest and the longest scored part of a recording, in seconds; None if a
-            file does not hold them.
+        usual: range of each of :data:`SCALARS`; durations are logarithms of seconds.
+        distances: (N,) sorted: each recording's largest distance of a scalar trait from the median,
+            cross-validated: learned from the other four fifths of the recordings.
+        usual_embedding: range of the embeddings' distances from the nearer mean.
+        distances_with_embedding: (N,) sorted: the same with the embedding as a further trait.
+        durations: shortest and longest scored part in seconds; None if the file lacks them.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -379,7 +349,6 @@ class Population:
     durations: tuple[_Number, _Number] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the fields fit each other; otherwise raise ValueError, which Pydantic reports."""
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
@@ -389,17 +358,13 @@ class Population:
 
     @classmethod
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
-        """Learn the usual ranges from the traits and the classes of recordings.
+        """Learn the usual ranges from N recordings; ``is_bonafide`` (N,).
 
-        Embeddings are used if all of ``traits`` have an embedding. For cross-validation, recordings
-        are divided at random, but the same recordings always give the same result.
-
-        Args:
-            traits: the traits of N recordings.
-            is_bonafide: (N,), whether each recording is bona fide.
+        Embeddings are used if all recordings have one. Cross-validation is random, but the same for
+        the same recordings.
 
         Raises:
-            InputError: if there are fewer recordings than :data:`FEWEST`, or if an embedding is not
+            InputError: if there are fewer than :data:`FEWEST` recordings, or an embedding is not
                 finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
@@ -407,7 +372,6 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
-        # Compute the distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: compare each recording, as if it were new, with ranges that were learned without this
@@ -422,7 +386,6 @@ class Population:
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(rounded(scalar)), durations=durations)
-        # Compute the distances by the embeddings, also by cross-validation.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -438,18 +401,17 @@ class Population:
 
     @property
     def has_embeddings(self) -> bool:
-        """Whether recordings are also compared by their embeddings."""
+        """Whether recordings are compared by embeddings, too."""
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
-        """Compute how unusual the ``traits`` of a recording are among the calibration's recordings.
+        """Compute how unusual a recording is among the calibration's.
 
-        Embeddings are compared, too, if both the recording and the calibration have embeddings. If
-        windows are judged, the duration is not compared, and the p-value is a little too large.
+        Embeddings are compared if both sides have them. For windows, the duration is not compared,
+        and the p-value is a little too large.
 
         Raises:
-            InputError: if the embedding of the recording does not have the size of the
-                calibration's embeddings.
+            InputError: if the embedding has another size than the calibration's.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         if traits.in_windows:
@@ -478,10 +440,9 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Compute the usual range of each trait: trait → lower edge, median and upper edge.
+        """Trait → lower edge, median and upper edge, in the units of :class:`Traits`.
 
-        Edges and median are in the units of :class:`Traits`. If there are embeddings, the trait
-        ``embedding`` is the distance of an embedding from the nearer mean of the model.
+        ``embedding`` is the distance from the nearer mean.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
@@ -493,7 +454,7 @@ class Population:
         return edges
 
     def usual_ranges(self) -> dict[str, str]:
-        """Describe the range in which 95 % of the recordings lie, for each scalar trait: trait → range in words."""
+        """Scalar trait → range of 95 % of the recordings, in words."""
         words = {}
         for name, (low, _, high) in self.usual.items():
             if name == "duration":
@@ -505,7 +466,7 @@ class Population:
 
 
 def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """Collect the scalar traits of N recordings: trait → values (N,); durations are in logarithms of seconds."""
+    """Trait → values (N,); durations in logarithms of seconds."""
     values = {}
     for name in SCALARS:
         values[name] = np.array([getattr(recording, name) for recording in traits])
@@ -513,19 +474,18 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Compute, for each scalar trait, how far each of N recordings is from the median in ``usual``: (3, N)."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings linearly: 0 up to the median of ``spread``, and 1 at its upper edge."""
+    """Scale distances (N,): 0 up to the median of ``spread``, 1 at its upper edge."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 
 
 def _rounded_number(value: float) -> float:
-    """Round a number to 6 significant digits, so that files are small and loaded numbers equal the saved numbers."""
+    """Round to 6 significant digits, so that loaded numbers equal the saved ones."""
     return float(f"{value:.6g}")
 
 

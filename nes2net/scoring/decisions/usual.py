@@ -1,18 +1,14 @@
 """Describe what is usual among a calibration's recordings, and test whether new recordings are like them.
 
-In reading order: ``usual_of`` makes ``UsualValues`` for each trait of a calibration's recordings.
-``UsualValues`` holds the range of usual values of a trait, and the distribution of the share of
-recordings that lie outside of this range by chance. ``compare`` makes a ``Comparison`` for each
-trait.
+In reading order: ``usual_of`` makes ``UsualValues`` of each trait; ``compare`` makes a
+``Comparison`` of each with new recordings.
 
-New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
-that hold 95 % of the calibration's recordings. The ranges are estimated from N recordings. If two
-order statistics are the ends of a range, the share of recordings outside of the range has a Beta
-distribution, whatever the distribution of the trait: Wilks, "Determination of sample sizes for
-setting tolerance limits", Annals of Mathematical Statistics 12, 1941. Among n new recordings, the
-number of recordings outside of the range is therefore beta-binomial. A binomial test against 5 %
-would ignore that the range was estimated from few recordings. With a calibration on 100 recordings
-and 500 new recordings like these, a binomial test would give p ≤ 0.01 in a third of all cases.
+New recordings have no labels, so the tests count those outside of the ranges of 95 % of the
+calibration's N recordings. If the ends of a range are order statistics, the share outside has a
+Beta distribution, whatever the trait's distribution: Wilks, "Determination of sample sizes for
+setting tolerance limits", Annals of Mathematical Statistics 12, 1941. The count among n new
+recordings is therefore beta-binomial. A binomial test against 5 % would ignore that the range is
+estimated: with N = 100 and n = 500 like recordings, it gives p ≤ 0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -39,63 +35,58 @@ _MOST_NEEDED = 10_000
 
 
 class Shift(NamedTuple):
-    """The side of the calibration's median on which most new recordings lie, and how probable such a majority is."""
+    """The side of the calibration's median with most new recordings."""
 
     side: str
     """``"below"`` or ``"above"``."""
     share: float
-    """Share of the recordings on this side."""
+    """Share on this side."""
     p_value: float
-    """Probability that chance puts so many recordings on one side."""
+    """Probability of so many on one side by chance."""
 
 
 @dataclass(frozen=True)
 class UsualValues:
-    """The usual values of one trait among a calibration's recordings, and how many recordings are unusual by chance."""
+    """Usual values of a trait, and how many recordings are unusual by chance."""
 
     name: str
-    """Name of the trait, such as ``"llr"`` or ``"level"``."""
+    """Such as ``"llr"`` or ``"level"``."""
     ranges: tuple[tuple[float, float], ...]
-    """The lowest and the highest usual value; or several such ranges, which may overlap."""
+    """The lowest and highest usual value; several ranges may overlap."""
     chance: tuple[tuple[float, float], ...]
-    """The two parameters of the Beta distribution of the share of recordings outside of the ranges:
-    one pair, or a pair for each range."""
+    """Beta parameters of the share outside of the ranges: one pair, or one for each range."""
     value_of: Callable[[float, Traits], float | None]
-    """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
+    """Value of a recording; None if it lacks the trait."""
     factor: float = 1
     unit: str = ""
-    """Unit in which values are shown to people, after multiplication by ``factor``; empty for no unit."""
+    """Unit for people, after multiplication by ``factor``."""
     middle: float | None = None
-    """The median of the trait over the calibration's recordings; None if the calibration does not hold the median."""
+    """Median over the calibration's recordings; None if unknown."""
     number: int = 0
-    """Number of recordings in the calibration; ``middle`` is the median of these recordings."""
+    """Recordings of the calibration."""
     words: str = ""
-    """The usual values in words; if empty, the ranges are written instead."""
+    """Usual values in words, in place of the ranges."""
     unusual: str = ""
-    """A verb phrase about unusual recordings, such as ``"are unfit to decide on"``; if empty,
-    unusual recordings "lie outside of" the ranges."""
+    """Verb phrase about unusual recordings, such as ``"are unfit to decide on"``; by default "lie
+    outside of" the ranges."""
 
     @property
     def is_measured(self) -> bool:
-        """Whether the values are measured numbers, such as levels, whose median is shown.
-
-        P-values and the verdict "unfit" are not measured; :attr:`words` describes their usual
-        values.
-        """
+        """Whether values are numbers with a median, such as levels, and not p-values or "unfit"."""
         return not self.words
 
     @property
     def expected(self) -> float:
-        """Expected share of recordings outside of the ranges, among recordings that are like the calibration's."""
+        """Expected share outside of the ranges."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """Format a value for people: with few digits, and multiplied by the factor if there is a unit."""
+        """Format a value for people, in few digits."""
         return f"{self.factor * value:.1f}" if self.unit else f"{value:.3g}"
 
     @property
     def merged(self) -> list[tuple[float, float]]:
-        """The ranges in ascending order; ranges that overlap are joined."""
+        """The ranges in ascending order; overlapping ones are joined."""
         merged: list[tuple[float, float]] = []
         for low, high in sorted(self.ranges):
             if merged and low <= merged[-1][1]:
@@ -113,36 +104,27 @@ class UsualValues:
         return f"{' or '.join(ranges)} {self.unit}".strip()
 
     def is_outside(self, values: NDArray) -> NDArray:
-        """Whether each of ``values`` (n,) lies outside of all :attr:`ranges`."""
+        """Whether ``values`` (n,) lie outside of all :attr:`ranges`."""
         is_usual = np.zeros(len(values), bool)
         for low, high in self.ranges:
             is_usual |= (low <= values) & (values <= high)
         return ~is_usual
 
     def p_values(self, number: int) -> NDArray:
-        """Compute, for k = 0 to ``number``, the probability that k or more recordings lie outside of the ranges.
+        """p-values (number + 1,): element k is the probability that k or more of ``number`` like
+        recordings lie outside.
 
-        The probability may differ between bona fide and spoofed recordings. The share of each class
-        among the new recordings is not known, so the larger probability is taken.
-
-        Args:
-            number: number of new recordings, which are taken to be like the calibration's.
-
-        Returns:
-            (number + 1,): element k is the p-value if k recordings lie outside of the ranges.
+        If it differs between bona fide and spoofed recordings, the larger one is taken, because the
+        classes of new recordings are unknown.
         """
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """Compute the smallest possible p-value: all of ``number`` recordings lie outside of the ranges."""
+        """The p-value if all of ``number`` recordings lie outside."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
-        """Test whether more than half of ``values`` (n,) lie on one side of the calibration's median.
-
-        The test is two-sided. The result is None if the calibration's median (:attr:`middle`) is
-        not known.
-        """
+        """Test, two-sided, whether most ``values`` (n,) lie on one side of :attr:`middle`; None if that is unknown."""
         if self.middle is None:
             return None
         below = int((values < self.middle).sum())
@@ -156,24 +138,23 @@ class UsualValues:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a test of one trait: whether more new recordings are unusual than chance explains."""
+    """The test whether more new recordings are unusual than by chance."""
 
     usual: UsualValues
     values: NDArray
-    """(n,): the values of the new recordings that have the trait."""
+    """(n,): values of the new recordings that have the trait."""
     p_value: float
-    """Probability that chance makes at least the observed number of new recordings unusual."""
+    """Probability of at least so many unusual recordings by chance."""
     adjusted_p: float
-    """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
+    """After Holm's correction (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """Among n new recordings, the smallest number of unusual recordings that shows drift, whatever
-    the tests of other traits find; n + 1 if there is no such number."""
+    """Smallest number of unusual ones among n that shows drift, whatever other tests find; n + 1 if none does."""
     num_needed: int
-    """The smallest n with which this test can show drift."""
+    """Smallest n with which this test can show drift."""
 
     @property
     def is_powerless(self) -> bool:
-        """Whether the recordings are too few to show drift, even if all of them are unusual."""
+        """Whether the recordings are too few to show drift, even if all are unusual."""
         return self.fewest > len(self.values)
 
     @property
@@ -183,29 +164,26 @@ class Comparison:
 
     @property
     def outside(self) -> float:
-        """Share of the new recordings that are unusual."""
+        """Share of unusual new recordings."""
         return float(self.usual.is_outside(self.values).mean())
 
     @property
     def median(self) -> str:
-        """The median of the trait over the new recordings, as a text with its unit.
-
-        The text is a dash if the values are not measured numbers (:attr:`UsualValues.is_measured`).
-        """
+        """Median over the new recordings with its unit; a dash if not measured (:attr:`UsualValues.is_measured`)."""
         if not self.usual.is_measured:
             return "–"
         return f"{self.usual.shown(float(np.median(self.values)))} {self.usual.unit}".strip()
 
     @property
     def median_before(self) -> str:
-        """The median of the trait over the calibration's recordings, as a text with its unit; a dash if not known."""
+        """Median over the calibration's recordings with its unit; a dash if unknown."""
         if self.usual.middle is None:
             return "–"
         return f"{self.usual.shown(self.usual.middle)} {self.usual.unit}"
 
     @property
     def in_words(self) -> str:
-        """The result of the test as a sentence without a full stop."""
+        """The result as a sentence without full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
         median = f"; their median is {self.median}" if self.usual.is_measured else ""
         shares = (100 * self.outside, 100 * self.usual.expected)
@@ -213,10 +191,7 @@ class Comparison:
 
 
 def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
-    """Find the usual ranges of log-likelihood ratios and traits among the recordings of ``calibration``.
-
-    The list has a :class:`UsualValues` object for the ratios, for each trait, for all traits
-    together, and for the verdict "unfit".
+    """Find the usual ranges of ratios, of each trait, of all traits together, and of "unfit".
 
     Raises:
         InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
@@ -266,10 +241,6 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """Compute how far an embedding is from the nearer class mean of the calibration's embeddings.
-
-            For :attr:`UsualValues.value_of`; None if the recording has no embedding.
-            """
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -299,44 +270,31 @@ def _usual_traits(population: Population) -> list[UsualValues]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the two parameters of the Beta distribution of the share of recordings outside of a usual range.
+    """Beta parameters of the share of recordings outside of a usual range with ``num_tails`` ends, 1 or 2.
 
-    The ends of the range are quantiles of a trait over the ``number`` recordings of a calibration.
-    The sorted values of the trait leave ``number`` + 1 gaps: before the first value, between two
-    values and after the last value. On average, each gap holds the same share of new recordings.
-    Below the 2.5 % quantile, there are 1 + 0.025 · (``number`` − 1) gaps.
-
-    Args:
-        number: number of recordings of the calibration.
-        num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
+    The ``number`` sorted values leave ``number`` + 1 gaps, which hold equal shares on average;
+    1 + 0.025 · (``number`` − 1) gaps lie below the 2.5 % quantile.
     """
     outside = num_tails * (1 + _OUTSIDE / 2 * (number - 1))
     return outside, number + 1 - outside
 
 
 def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Compute, for k = 0 to ``number``, the probability that a beta-binomial count out of ``number`` is at least k.
-
-    The probabilities have the shape (number + 1,). ``parameters`` are the two parameters of the
-    Beta distribution.
-    """
+    """(number + 1,): probability that a beta-binomial count out of ``number`` is at least k."""
     probabilities = betabinom.pmf(np.arange(number + 1), number, *parameters)
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
 def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alpha: float) -> list[Comparison]:
-    """Test, for each trait, whether new recordings are like a calibration's; find how few recordings can show drift.
-
-    Traits without values are left out; at least one trait must have values.
+    """Test each trait of new recordings; find how few recordings can show drift.
 
     Args:
-        all_usual: the usual ranges, as :func:`usual_of` returns them.
-        values: name of a trait (:attr:`UsualValues.name`) → values (n,) of the new recordings.
-        alpha: probability that at least one test finds drift if there is no drift.
+        values: trait (:attr:`UsualValues.name`) → values (n,); at least one trait, others are
+            omitted.
+        alpha: probability that any test finds drift if there is none.
 
     Returns:
-        The comparisons, in the order of ``all_usual``; the search for their ``num_needed`` stops at
-        10,000.
+        Comparisons in the order of ``all_usual``; ``num_needed`` is searched up to 10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
@@ -357,7 +315,7 @@ def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alp
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for the number of tests, by Holm's step-down procedure.
+    """Adjust p-values by Holm's step-down procedure.
 
     >>> [round(p, 3) for p in holm([0.01, 0.5, 0.04])]
     [0.03, 0.5, 0.08]
