@@ -4,5 +4,4 @@ In reading order: ``tables`` and ``result`` define the form of every result; ``k
 ``matching`` join scores and labels; ``system``, ``evaluate``, ``breakdown``, ``transfer``,
 ``one_class`` and ``segments`` compute figures; ``writers``, ``curves``, ``plots`` and ``page`` show
 them. This package may import all packages below it.
-This district may import all districts below it.
 """

@@ -82,8 +82,8 @@ def breakdowns(
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the spoofed trials, and by pairs in CROSSED.
 
-    Fields have 2 to 400 values among spoofed trials. Intervals stop at the field at which the rows
-    exceed 500 in all; pairs have none.
+    Only fields with 2 to 400 values among spoofed trials are used. Fields have intervals until their
+    rows exceed 500 in all; pairs have none.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -153,7 +153,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Avoid ``_OWN_LABELS``."""
+    """Turn a field of the key into a label that is not in ``_OWN_LABELS``."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -466,5 +466,4 @@ def _eer_of(matched_trials: Matched, method: str) -> float:
 
 
 def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
-    """The first of equal EERs; None if ``eers`` is empty."""
     return max(eers.items(), key=itemgetter(1), default=None)

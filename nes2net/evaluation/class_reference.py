@@ -69,7 +69,7 @@ def examples_of(
 
 
 def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
-    """Name the corpus that labels trials of each file which the key lacks."""
+    """Name, for each file, the corpus that labels the trials which the key lacks."""
     for file in files:
         part = recorded_part(file.record)
         if part is not None:

@@ -71,7 +71,7 @@ class ClassGroup:
 
     @functools.cached_property
     def known_scores(self) -> dict[str, NDArray]:
-        """Name of a score of being known → (N,)."""
+        """Scores of being known: name → (N,)."""
         return {**{kind: known_scores(self.logits, kind) for kind in LOGIT_SCORES}, **self.compared}
 
 

@@ -162,7 +162,6 @@ class Classes(Rows):
 
 
 def _read_table(file: ScoreFile) -> ClassTable:
-    """Raise InputError if the file is malformed, or holds another judgement by its record or header."""
     if not isinstance(file.judgement, Classes):
         raise InputError(f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart")
     return file.read(file.judgement.table)

@@ -100,34 +100,34 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-            corpus: A name of :data:`nes2net.data.registry.corpora`.
-            score_paths: A file for each system, with a line ``utterance score`` for each trial; higher
-                is more bona fide.
-            keys_path: File or folder, as ``keys`` of the corpus accepts it.
-            phase: A phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
-                ``"all"``.
-            allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
-            exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. These trials are
-                omitted, but still need scores. None omits what the published figures omit.
-            num_resamples, seed: Of the bootstrap; rows of a breakdown get at most 200 draws.
-            threshold_source: Thresholds from other trials, one for each system, at which it is also
-                judged; if all trials are of one class, only there.
-            names: By default, the name of each file without suffix, or the path if two share a name.
-            draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has one and there
-                are at least ten, otherwise trials; with several systems also attacks, if every spoofed
-                trial has one and there are at least five. Figures at thresholds from other trials
-                always draw speakers if possible, otherwise trials.
+        corpus: A name of :data:`nes2net.data.registry.corpora`.
+        score_paths: A file for each system, with a line ``utterance score`` for each trial; higher
+            is more bona fide.
+        keys_path: File or folder, as ``keys`` of the corpus accepts it.
+        phase: A phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
+            ``"all"``.
+        allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
+        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. These trials are
+            omitted, but still need scores. None omits what the published figures omit.
+        num_resamples, seed: Of the bootstrap; rows of a breakdown get at most 200 draws.
+        threshold_source: Thresholds from other trials, one for each system, at which it is also
+            judged; if all trials are of one class, only there.
+        names: By default, the name of each file without suffix, or the path if two share a name.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has one and there
+            are at least ten, otherwise trials; with several systems also attacks, if every spoofed
+            trial has one and there are at least five. Figures at thresholds from other trials
+            always draw speakers if possible, otherwise trials.
 
     Returns:
-            The tables ``systems`` and ``calibration``, ``differences`` of every two systems, tables at
-            transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
-            ``differences`` orders trials as the key, not as the score file: with ties and the method
-            ``"interpolated"``, its EERs may differ a little.
+        The tables ``systems`` and ``calibration``, ``differences`` of every two systems, tables at
+        transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
+        ``differences`` orders trials as the key, not as the score file: with ties and the method
+        ``"interpolated"``, its EERs may differ a little.
 
     Raises:
-            InputError: if a file is missing or malformed, scores and key do not fit (see
-                :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial has an
-                excluded value, no trial is left, or a class has no trials.
+        InputError: if a file is missing or malformed, scores and key do not fit (see
+            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial has an
+            excluded value, no trial is left, or a class has no trials.
     """
     files = _different_files([score_paths] if isinstance(score_paths, AnyPath) else score_paths)
     key = Labels(corpus, keys_path, phase).read(exclude)
@@ -203,7 +203,6 @@ def _different_files(score_files: Iterable[AnyPath | ScoreFile]) -> list[ScoreFi
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """Give a note on all systems once; any other begins with its system."""
     notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
@@ -325,7 +324,6 @@ def _tables(
     asv_system: str,
     differences: Sequence[Row],
 ) -> Iterator[Table]:
-    """Make ``systems``, ``differences`` and ``calibration``; certainly best figures are marked in ``systems``."""
     if not systems:
         return
     rows = [system.row for system in systems]

@@ -165,7 +165,7 @@ class Scores(OfRecordings[float]):
     is_score = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement.
+        """Check that ``scorer`` gives scores, and return this judgement.
 
         Raises:
             InputError: if the logits of ``scorer`` give no score.
@@ -304,7 +304,7 @@ class Rows(OfRecordings[NDArray]):
         """Read a file of rows.
 
         Raises:
-                InputError: if the file is malformed, or has other columns than :attr:`columns`.
+            InputError: if the file is malformed, or has other columns than :attr:`columns`.
         """
         return read_class_table(path, self.columns)
 
@@ -359,7 +359,7 @@ class Frames(InLines[NDArray]):
     of_whole = of_batch = has_frames = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Fill in the shortest length of a frame that ``scorer`` scores.
+        """Return this judgement; fill in the shortest frames of ``scorer`` if it has no length.
 
         Raises:
             InputError: if it does not score frames of the given length.
@@ -369,7 +369,7 @@ class Frames(InLines[NDArray]):
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
     def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        """Fill in the rule for fake stretches; the operating point of ``decider`` is its threshold.
+        """Return this judgement with its rule for fake stretches, at the threshold of ``decider``.
 
         Raises:
             InputError: if there are two thresholds, or none and ``scorer`` was not trained on segments; if
@@ -489,7 +489,6 @@ class Frames(InLines[NDArray]):
 
     @property
     def _rule(self) -> StretchRule:
-        """Chosen by :meth:`decided_by`."""
         assert self.threshold is not None and self.hysteresis is not None, "decided_by() chooses them"
         return StretchRule(self.threshold, self.hysteresis, self.min_duration)
 

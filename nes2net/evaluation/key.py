@@ -22,7 +22,7 @@ from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
 from nes2net.scoring.judgement import ScoreFile
 
-# Most of these identify a single trial.
+# Most of these identify a single trial, so they exclude none.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
@@ -158,7 +158,7 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a file for the list of inputs."""
+    """Describe a file, of the given ``kind``, for the list of inputs."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
@@ -173,11 +173,11 @@ def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
 
 @dataclass(frozen=True)
 class Labels:
-    """Where the labels of an evaluation are."""
+    """Where the labels of an evaluation are: corpus, files and phase."""
 
     corpus: str
     keys: AnyPath = "."
-    """As ``keys`` of the corpus accepts it."""
+    """Folder or file, as ``keys`` of the corpus accepts it."""
     phase: str = "dev"
 
     def read(self, excluded: Mapping[str, Collection[str]] | None = None) -> Key:

@@ -61,12 +61,12 @@ class LabelledFrames:
 
     @property
     def bonafide(self) -> NDArray:
-        """(B,) float64."""
+        """Scores of bona fide frames, (B,) float64."""
         return self.frames.scores[self.frames.labels == 1].astype(np.float64)
 
     @property
     def spoof(self) -> NDArray:
-        """(S,) float64."""
+        """Scores of spoofed frames, (S,) float64."""
         return self.frames.scores[self.frames.labels == 0].astype(np.float64)
 
 

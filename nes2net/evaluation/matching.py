@@ -89,7 +89,7 @@ class Matched:
 
     @functools.cached_property
     def is_bonafide(self) -> NDArray:
-        """(N,)."""
+        """Whether each trial is bona fide, shape (N,)."""
         return self.table.column("label").where(BONAFIDE)
 
     @functools.cached_property
@@ -99,12 +99,12 @@ class Matched:
 
     @property
     def bonafide(self) -> NDArray:
-        """Bona fide scores."""
+        """Scores of bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
-        """Spoofed scores."""
+        """Scores of spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property
@@ -142,17 +142,17 @@ def match(
     """Find the score of every trial of ``phase``; ``None`` stands for all phases.
 
     Args:
-            trials: All trials of the key, with labels. Other scored utterances are unknown; utterances of
-                another phase are omitted.
-            ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
-                name of an audio file with its suffix, after folders.
-            allow_partial: Omit what does not fit instead of raising, and list it in ``mismatch``. A
-                repeated row is ignored.
+        trials: All trials of the key, with labels. Other scored utterances are unknown; utterances of
+            another phase are omitted.
+        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
+            name of an audio file with its suffix, after folders.
+        allow_partial: Omit what does not fit instead of raising, and list it in ``mismatch``. A
+            repeated row is ignored.
 
-        Raises:
-            InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
-                Without ``allow_partial`` also if a trial has no score, several scores, or a score that
-                is not finite, or an utterance is unknown.
+    Raises:
+        InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
+            Without ``allow_partial`` also if a trial has no score, several scores, or a score that
+            is not finite, or an utterance is unknown.
     """
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)
@@ -214,7 +214,6 @@ def match(
 
 
 def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
-    """Find the position of each trial (N,); −1 for an unknown id."""
     position_of = key.position_of
     positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
     for row in np.flatnonzero(positions < 0).tolist():
@@ -225,7 +224,6 @@ def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
 
 
 def _distinct_positions(positions: NDArray) -> list[int]:
-    """Keep the order in which positions first occur."""
     return list(dict.fromkeys(positions.tolist()))
 
 
@@ -262,7 +260,6 @@ def match_file(
 
 
 def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
-    """Name trials whose label differs between file and key; empty if all agree."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:

@@ -196,7 +196,6 @@ class _Use(NamedTuple):
 
 
 def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """List uses by a detector itself, not by its ancestors; ``root`` is the scored folder."""
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
@@ -219,7 +218,6 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """False if one of the paths is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
@@ -270,7 +268,6 @@ def training_in_words(provenance: Provenance) -> str:
 
 
 def _corpus_title(corpus: str, root: str = "") -> str:
-    """Its title, or the folder or list of a user's own corpus."""
     definition = corpora.find(corpus)
     if definition is None:
         return corpus

@@ -343,7 +343,6 @@ def draw_histograms(
 
 
 def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
-    """Write trials of each class beyond an end of the axis; empty if there are none."""
     return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
@@ -381,7 +380,9 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """Draw the share of bona fide trials over its prediction, calibrated and, if known, before.
+    """Draw the share of bona fide trials in each bin over the predicted probability.
+
+    Scores before calibration, if known, have a second line.
 
     Ids in a page contain ``name``.
     """
@@ -421,8 +422,8 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the ends of an axis for the scores of several classes.
 
-    Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis; less than
-    one score is none. If all scores are equal, the axis extends 0.5 to both sides.
+    Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis; classes
+    with fewer than 1,000 or 100 scores lose none. Equal scores get 0.5 to both sides.
     """
     lows = []
     highs = []
@@ -441,7 +442,8 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose 5 to 100 bins between ``low`` and ``high``, the fewest that any class asks for.
 
-    Rule of Freedman and Diaconis (1981), at least Sturges (1926), at most 2·√n for n trials.
+    Each class asks for the number of Freedman and Diaconis (1981), but at least that of Sturges (1926),
+    and at most 2·√n for n trials.
     """
     num_by_class = []
     for scores in classes:

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
     """How a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
-    """Numbers of trials, rows are true classes → rate."""
+    """Computes the rate from numbers of trials; rows are true classes."""
     num_trials: int
     """Number of trials behind the rate, for its interval."""
 
@@ -144,7 +144,6 @@ def _bin_edges(scores: NDArray) -> NDArray:
 
 
 def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
-    """Count scores per bin, (B,); see :func:`_bin_edges`."""
     return np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
 
 

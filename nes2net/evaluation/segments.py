@@ -81,20 +81,20 @@ def evaluate_segments(
     """Evaluate a file of frame scores against the labels of segments of a corpus.
 
     Args:
-            corpus: a corpus with labels of segments.
-            keys_path: folder or file of these labels.
-            score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
-            resolution_ms: length of a frame in ms; by default from the record beside the file.
-            threshold: for F1, intersection over union and boundary error, beside the threshold of the
-                EER: frames with at most this score are called spoof.
-            allow_partial: omit utterances whose scores or labels are missing or do not fit.
-            num_resamples, seed: of the bootstrap, which draws utterances.
+        corpus: a corpus with labels of segments.
+        keys_path: folder or file of these labels.
+        score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
+        resolution_ms: length of a frame in ms; by default from the record beside the file.
+        threshold: for F1, intersection over union and boundary error, beside the threshold of the
+            EER: frames with at most this score are called spoof.
+        allow_partial: omit utterances whose scores or labels are missing or do not fit.
+        num_resamples, seed: of the bootstrap, which draws utterances.
 
-        Raises:
-            InputError: if there are several files, a file is missing or malformed, the resolution is
-                unknown or not in :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus
-                has no labels of segments, the phase is unknown, scores and labels do not fit, a class
-                has no frames, or the threshold is not finite.
+    Raises:
+        InputError: if there are several files, a file is missing or malformed, the resolution is
+            unknown or not in :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus
+            has no labels of segments, the phase is unknown, scores and labels do not fit, a class
+            has no frames, or the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
@@ -266,7 +266,6 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> F
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, int]) -> Row:
-    """Make a row of point-based EER, None if a class has no frames; ``derived`` says how from scores."""
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
     if num_bonafide and num_spoof:

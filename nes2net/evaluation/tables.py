@@ -58,7 +58,7 @@ class Figure:
 class Measure:
     """The kind of figures in a column of a table, and how they are written.
 
-    - ``name`` in JSON; ``heading`` of the column.
+    - ``name`` is the key in JSON, ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
     - ``digits`` are the decimals on pages, in papers and of intervals; ``text_digits`` those on a
       terminal, by default the same.
@@ -145,7 +145,7 @@ class Table:
     - ``notes`` explain the figures, in sentences.
     - ``hidden``: labels that are not shown, such as the name of the only system.
     - ``across``: a label whose values are columns on pages and in papers; if empty, each row has a line.
-    - ``readers``: ``"all"``; ``"paper"`` for pages and papers, because a terminal is too short;
+    - ``readers``: ``"all"``; ``"paper"`` for pages and papers, because the table is long;
       ``"nobody"`` for the JSON, because a plot shows the figures.
     """
 
@@ -263,7 +263,6 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the row of the certainly lowest figure; None if there is none."""
     ranked = []
     for number, figure in figures.items():
         if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:

@@ -203,10 +203,6 @@ def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 def _tables(
     title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
 ) -> Iterator[Table]:
-    """Make all tables, also empty ones, which the caller omits.
-
-    ``kind``: score of being known; ``named``: figures by name, such as the one-against-rest EER.
-    """
     hidden = () if len(systems) > 1 else ("system",)
 
     def make_table(
@@ -309,7 +305,6 @@ def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
 
 
 def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compare known with unknown trials for each score, pooled and as means over unknown classes."""
     if trials.unknown.names:
         for kind in trials.kinds:
             groups = _scores_by_generator(trials, kind)

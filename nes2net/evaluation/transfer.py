@@ -322,7 +322,6 @@ def judge_sets(
 def _figures(
     decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Callable[..., tuple[float, float]], draws: Draws
 ) -> Row:
-    """Compute all figures and intervals from calibrated scores, ``raw`` ones (if known), and ``eer``."""
     rules: dict[str, Callable[..., object]] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
         "act_dcf": metrics.compute_act_dcf,
@@ -345,7 +344,6 @@ def _figures(
 
 
 def _with_unique_names(sets: list[_Set]) -> list[_Set]:
-    """Number names that occur several times, such as ``mine (1)``."""
     names = [judged.name for judged in sets]
     renamed_sets = []
     for number, judged in enumerate(sets, 1):

@@ -194,7 +194,6 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
 
 
 def _cell_texts(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
-    """``best_form`` is markup with ``{}`` in place of the text."""
     rows = []
     for row in layout.rows:
         texts = []

@@ -30,7 +30,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     """Count the trials of each pair of a true and a predicted class.
 
     Args:
-            true, predicted: class of each trial, 0 to ``num_classes`` − 1, shape (N,).
+        true, predicted: class of each trial, 0 to ``num_classes`` − 1, shape (N,).
 
     Returns:
         K×K counts, int64: rows are true classes, columns are predicted classes.
@@ -55,7 +55,6 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Return int64 (N,); raise InputError for a number outside 0 … ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -102,8 +101,8 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     """Compute the unweighted mean of F1 over classes; NaN if there is no class to average.
 
     Args:
-            over: ``"present"``: classes with trials; ``"union"``: also classes that are only
-                predicted, as in scikit-learn; ``"all"``: all K, with F1 = 0 for absent classes.
+        over: ``"present"``: classes with trials; ``"union"``: also classes that are only
+            predicted, as in scikit-learn; ``"all"``: all K, with F1 = 0 for absent classes.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -131,7 +130,7 @@ def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
         true: number of the true class of each trial, (N,).
 
     Raises:
-            InputError: if shapes differ, a number is not a class, or a posterior is NaN.
+        InputError: if shapes differ, a number is not a class, or a posterior is NaN.
 
     >>> one_against_rest_eer([[0.9, 0.1], [0.6, 0.4]], [0, 1])
     0.5
@@ -147,7 +146,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     """Compute the area under the ROC curve: P(known > unknown) + ½·P(known = unknown).
 
     Args:
-            known, unknown: scores (N,) and (M,); higher is more likely known.
+        known, unknown: scores (N,) and (M,); higher is more likely known.
 
     Raises:
         InputError: if there are no known or no unknown scores, or a score is NaN.
@@ -163,7 +162,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of unknown trials that is accepted if 95 % of the known trials are accepted.
+    """Compute the fraction of unknown trials that is accepted with 95 % of the known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores; trials at or above it are accepted
     (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020). OpenOOD exchanges the

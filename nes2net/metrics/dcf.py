@@ -48,8 +48,8 @@ def compute_min_dcf(
         The cost, at least 0; normalised at most 1, the cost of a useless system.
 
     Raises:
-            InputError: if a class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is
-                not between 0 and 1, or the method is unknown.
+        InputError: if a class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is
+            not between 0 and 1, or the method is unknown.
 
     >>> compute_min_dcf([1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 1.5, -2.0])
     0.25

@@ -54,12 +54,12 @@ def compute_eer(
             by ``"interpolated"``. Defaults to [bonafide, spoof].
 
     Returns:
-            ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``), the
-            lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number between
-            two scores (other rules).
+        ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``), the
+        lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number between
+        two scores (other rules).
 
     Raises:
-            InputError: if a class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, a score is NaN, or the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
@@ -163,8 +163,8 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     Every trial is a step; among equal scores, bona fide comes first.
 
     Returns:
-            ``(frr, far, thresholds)``, (B + S + 1,) each. Point 0 accepts all trials (threshold: lowest
-            score − 0.001). Point i rejects the i lowest trials; its threshold is their highest score.
+        ``(frr, far, thresholds)``, (B + S + 1,) each. Point 0 accepts all trials (threshold: lowest
+        score − 0.001). Point i rejects the i lowest trials; its threshold is their highest score.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -221,10 +221,9 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
-    """Find the vertices of the convex hull of the ROC curve by "pool adjacent violators".
+    """Find the vertices of the ROC curve's convex hull by "pool adjacent violators".
 
-    Takes trial counts as :func:`min_cllr_of_counts`. Returns the first index of each of K pools, and
-    N: shape (K + 1,).
+    Returns the first index of each of K pools, and N, (K + 1,), from :func:`min_cllr_of_counts`'s counts.
     """
     # Imported here because loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
@@ -258,10 +257,7 @@ def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDA
 
 
 def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """Return the ascending scores of both classes, and whether each is bona fide.
-
-    Equal scores are sorted by ``order``; by default bona fide comes first.
-    """
+    """Return ascending scores, equal ones by ``order`` (default: bona fide first), and whether each is bona fide."""
     index = sorting_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
 

@@ -112,17 +112,17 @@ def bootstrap_interval(
     With few speakers, all intervals are.
 
     Args:
-            metric: A function of two score vectors that returns a number, or a tuple that begins with
-                it; options by ``functools.partial(compute_eer, method=…)``. Scores are sorted only
-                once for ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
-                ``compute_min_cllr`` and ``compute_min_tdcf``; others are called on each resample.
-            bonafide, spoof: Scores (B,) and (S,).
-            confidence: Above 0 and below 1.
-            draws: see :class:`Draws`.
+        metric: A function of two score vectors that returns a number, or a tuple that begins with
+            it; options by ``functools.partial(compute_eer, method=…)``. Scores are sorted only
+            once for ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
+            ``compute_min_cllr`` and ``compute_min_tdcf``; others are called on each resample.
+        bonafide, spoof: Scores (B,) and (S,).
+        confidence: Above 0 and below 1.
+        draws: see :class:`Draws`.
 
     Raises:
-            InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
-                is out of range.
+        InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
+            is out of range.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -177,7 +177,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Map the EER and the fields of :class:`~nes2net.metrics.Rates` to :func:`rate_interval`'s ``num_trials``.
+    """Map the EER and the fields of Rates to the ``num_trials`` of :func:`rate_interval`.
 
     The mean of two classes' error rates varies like one rate of 4 / (1/B + 1/S) trials (Bengio and
     Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004). The
@@ -198,9 +198,9 @@ def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
 def bootstrap_values(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> NDArray:
-    """Compute metrics on the same resamples, (num_resamples, columns); ``compute_rates`` has six columns.
+    """Compute metrics on the same resamples, (num_resamples, columns).
 
-    For the interval of a difference, subtract columns and call :func:`percentiles`. Arguments and
+    ``compute_rates`` has six columns. For the interval of a difference, subtract columns and call :func:`percentiles`. Arguments and
     errors: see :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
@@ -229,15 +229,15 @@ def compare_systems(
     confidence intervals in ASR performance evaluation", ICASSP 2004.
 
     Args:
-            first, second: ``(bonafide, spoof)`` scores, (B,) and (S,), of the same trials in the same
-                order. Other arguments: see :func:`bootstrap_interval`.
+        first, second: ``(bonafide, spoof)`` scores, (B,) and (S,), of the same trials in the same
+            order. Other arguments: see :func:`bootstrap_interval`.
 
     Returns:
-            ``p_value`` is min(1, 2 · (k + 1) / (R + 1)); k is the smaller of the numbers of positive and
-            of negative differences in R resamples. A difference of 0 counts half for each.
+        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)); k is the smaller of the numbers of positive and
+        of negative differences in R resamples. A difference of 0 counts half for each.
 
     Raises:
-            InputError: as :func:`bootstrap_interval`, or if the numbers of scores differ.
+        InputError: as :func:`bootstrap_interval`, or if the numbers of scores differ.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -366,9 +366,9 @@ def _figures(
 
 
 def spread_factor(num_clusters: int) -> float:
-    """Compute the factor by which draws of few clusters, attacks or speakers, vary too little; 1 for one cluster.
+    """Compute the factor by which draws of few clusters (attacks or speakers) vary too little.
 
-    Draws of k clusters with standard deviation σ have a variance of (k − 1)/k · σ², but on average a
+    It is 1 for one cluster. Draws of k clusters with standard deviation σ have a variance of (k − 1)/k · σ², but on average a
     standard deviation of √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
     deviation", The American Statistician 23, 1969. docs/evaluate.md has the coverage.
 
@@ -402,7 +402,7 @@ def _drawings(
     num_bonafide: int,
     num_spoof: int,
 ) -> list[_Drawing]:
-    """Raise InputError if only one class has groups, lengths differ, or there are fewer than two attacks."""
+    """Raise InputError if one class lacks groups, lengths differ, or there are under two attacks."""
     groups = None
     if bonafide_groups is not None and spoof_groups is not None:
         if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
@@ -469,7 +469,6 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    """Number the groups in order of their first trials: (B + S,)."""
     if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
         groups = np.concatenate((bonafide_groups, spoof_groups))
         _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)

@@ -105,7 +105,6 @@ def figures_of(value: Any) -> Any:
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn a function of counts of trials, (B + S,), into one of counts of cells, (R, C)."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
@@ -298,7 +297,6 @@ def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) 
 def _quick_combined_means(
     bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
 ) -> Resampled:
-    """Make the function for ``combine`` of each class's mean term, (R,) each."""
     sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
 
     def evaluate(weights: NDArray) -> NDArray:

@@ -17,7 +17,7 @@ from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_N
 
 
 def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
-    """Compute the normalised minimum architecture-agnostic detection cost (a-DCF) over all thresholds.
+    """Compute the normalised minimum over thresholds of the architecture-agnostic DCF (a-DCF).
 
     Only bona fide trials of the target speaker should be accepted, which means a score above the
     threshold. The cost π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa,nontarget + π_spoof ·
@@ -34,7 +34,7 @@ def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> 
         ``(a_dcf, threshold)``; among equal costs, the lowest threshold.
 
     Raises:
-            InputError: if a class has no scores or a score is NaN.
+        InputError: if a class has no scores or a score is NaN.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
@@ -126,9 +126,9 @@ def compute_t_eer(
 
 
 def _rates_at_thresholds(*classes: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Return ascending thresholds, then rates of rejected targets, accepted nontargets and accepted spoofs.
+    """Return thresholds, and rates of rejected targets, accepted nontargets and accepted spoofs.
 
-    The first threshold accepts all trials; each trial gives one more.
+    Thresholds ascend: the first accepts all trials, and each trial gives one more.
     """
     scores = np.concatenate(classes)
     index = np.argsort(scores, kind="stable")

@@ -53,7 +53,7 @@ def ctrsvdd_rows(
         and acesinger; then each attack A09 to A13 against all bona fide trials but acesinger's.
 
     Raises:
-            InputError: if lengths differ, or a score is NaN.
+        InputError: if lengths differ, or a score is NaN.
     """
     scores = checked_scores(scores, "CtrSVDD")
     bonafide = np.asarray(is_bonafide, dtype=bool)

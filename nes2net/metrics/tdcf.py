@@ -66,19 +66,19 @@ def compute_min_tdcf(
     :func:`tandem_weights`, minimised over the thresholds θ of the countermeasure.
 
     Args:
-            bonafide, spoof: Countermeasure scores (B,) and (S,); higher is more bona fide.
-            asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase, higher for the claimed
-                speaker. The ASV threshold is that of the EER of targets and nontargets, by the
-                ASVspoof rule.
-            version: 2021 for the revised form, 2019 for the legacy form.
+        bonafide, spoof: Countermeasure scores (B,) and (S,); higher is more bona fide.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase, higher for the claimed
+            speaker. The ASV threshold is that of the EER of targets and nontargets, by the
+            ASVspoof rule.
+        version: 2021 for the revised form, 2019 for the legacy form.
 
-        Returns:
-            The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
+    Returns:
+        The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
 
-        Raises:
-            InputError: if a class is empty; a score is NaN or infinite; countermeasure scores have fewer
-                than three distinct values (decisions, not scores); the ASV system is useless (a weight
-                is negative); or the version is unknown.
+    Raises:
+        InputError: if a class is empty; a score is NaN or infinite; countermeasure scores have fewer
+            than three distinct values (decisions, not scores); the ASV system is useless (a weight
+            is negative); or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
@@ -118,7 +118,7 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     - c2 = π_spoof · C_fa,spoof · P_fa,spoof.
 
     Raises:
-            InputError: if a weight is negative or the version is unknown.
+        InputError: if a weight is negative or the version is unknown.
     """
     asv_cost = P_TARGET * C_MISS * asv.miss + P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
     c1 = P_TARGET * C_MISS - asv_cost

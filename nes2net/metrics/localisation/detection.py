@@ -111,7 +111,7 @@ def match_boundaries(
         tolerance: in seconds; the default, two frames of 20 ms, is an assumption.
 
     Raises:
-            InputError: if a segment lies outside of its utterance, or the tolerance is not above 0.
+        InputError: if a segment lies outside of its utterance, or the tolerance is not above 0.
 
     >>> result = match_boundaries([[("spoof", 1.0, 2.0)]], [[("spoof", 1.03, 2.5)]], [4.0])
     >>> result.counts.tolist(), round(result.mean_distance, 6)

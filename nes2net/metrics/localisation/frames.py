@@ -72,7 +72,7 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
 
 
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Cut scores and labels of frames to the shorter length; front-ends often give one score too few.
+    """Cut scores and labels of frames to the shorter length; front-ends often lack one score.
 
     >>> align([0.1, 0.2], [1, 1, 0])
     (array([0.1, 0.2]), array([1, 1]))
@@ -84,7 +84,6 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
-    """Return a vector (T,); raise InputError if it is empty or ``factor`` is below 1."""
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")

@@ -147,7 +147,7 @@ def interval_of_sums(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Compute the percentile bootstrap interval ``(low, high)`` of a figure of sums over utterances.
+    """Compute the percentile bootstrap interval of a figure of sums over utterances.
 
     Resamples in which the figure is NaN are omitted; if none remains, both bounds are NaN.
 

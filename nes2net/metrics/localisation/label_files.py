@@ -126,7 +126,6 @@ def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
 
 
 def _rttm_field(text: str) -> str:
-    """Write one field of RTTM, without white space; ``<NA>`` if ``text`` is empty."""
     return printable("%20".join(text.split())) or "<NA>"
 
 

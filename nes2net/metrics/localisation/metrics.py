@@ -67,7 +67,7 @@ class RangeEer(NamedTuple):
 
 
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
-    """Compute the EER over the frames of all utterances by the ASVspoof rule of :func:`nes2net.metrics.compute_eer`.
+    """Compute the EER over the frames of all utterances by the ASVspoof rule.
 
     Args:
         scores: frame scores of each utterance, (T,).
@@ -236,17 +236,14 @@ def joined_measured_frames(
 
 
 def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Return the joined row, and the length of each of ``rows``, (U,)."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Compute each frame's index within its utterance, (N,), from lengths (U,)."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Keep the first ``lengths`` (U,) of ``counts`` (U,) values of each utterance."""
     if (counts == lengths).all():
         return values
     # The running sum of ``steps`` is 1 for values that are kept, and 0 for values that are cut off.
@@ -271,7 +268,6 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
 
 
 def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
-    """Cut joined scores and labels as :func:`~nes2net.metrics.localisation.frames.align` does."""
     counts = np.minimum(score_counts, label_counts)
     return Frames(
         _cut_each_utterance(scores, score_counts, counts), _cut_each_utterance(labels, label_counts, counts), counts
@@ -328,7 +324,7 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """Frames of all utterances by ascending score, with their amounts of each class in seconds or frames."""
+    """Frames of all utterances by ascending score, with amounts (seconds or frames) of each class."""
 
     scores: NDArray
     """(N,)."""
@@ -419,7 +415,6 @@ def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """Compute frames of ``shorter`` ms in one of ``longer`` ms; raise InputError for a fraction."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

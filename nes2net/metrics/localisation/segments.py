@@ -56,18 +56,16 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    Later segments of the list override. Frames without a segment are 0, spoof, as published, except
-    by the rule ``"start"``: even a bona fide utterance that ends in the first half of its last frame
-    ends with spoof.
+    Later segments of the list override. Frames without a segment are spoof, as published (``"start"``
+    differs): even a bona fide utterance ends with spoof if it ends in the first half of a frame.
 
     Args:
         segments: (label, start, end) in seconds.
         resolution_ms: length of a frame in ms.
         duration: in seconds.
         rule: ``"partialspoof"`` rounds the end to 5 decimals, then start and end to the nearest
-            frame, half to even. ``"wedefense"`` rounds to the nearest frame, half up, with at least
-            one frame in each segment. ``"start"`` takes the segment in which a frame starts, −1 if
-            there is none.
+            frame, half to even. ``"wedefense"`` rounds half up, to at least one frame. ``"start"``
+            takes the segment in which a frame starts, −1 if there is none.
         last_frame: rounding of the number of frames.
 
     Raises:
