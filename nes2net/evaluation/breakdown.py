@@ -82,8 +82,8 @@ def breakdowns(
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the spoofed trials, and by pairs in CROSSED.
 
-    Only fields with 2 to 400 values among spoofed trials are used. Fields have intervals until their
-    rows exceed 500 in all; pairs have none.
+    Only fields with 2 to 400 values among spoofed trials are used. Fields have intervals until
+    their rows exceed 500 in all; pairs have none.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -109,8 +109,8 @@ def breakdown_tables(
 ) -> list[Table]:
     """Make a table for each breakdown, with the rows of all systems that have it.
 
-    Tables of several systems are too long for a terminal. Rows with too few trials are only counted,
-    in a note.
+    Tables of several systems are too long for a terminal. Rows with too few trials are only
+    counted, in a note.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
@@ -186,8 +186,8 @@ def breakdown(
 ) -> list[Row]:
     """Compute the EER for each combination of values that the fields ``names`` have in spoofed trials.
 
-    The spoofed trials of a row have its values in all fields, as published. The bona fide trials need
-    them only in fields of recordings, such as ``codec``, not in those of spoofing: ``attack``,
+    The spoofed trials of a row have its values in all fields, as published. The bona fide trials
+    need them only in fields of recordings, such as ``codec``, not in those of spoofing: ``attack``,
     ``vocoder`` and every field that no bona fide trial has.
 
     Args:
@@ -293,9 +293,10 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
     """Number the speakers and attacks to draw, for :func:`nes2net.metrics.bootstrap_interval`.
 
-    Speakers can be drawn if every trial has one and there are at least ten; attacks, if every spoofed
-    trial has one and there are at least five. If ``unit`` cannot be drawn, the result is empty, for
-    draws of trials, but ``both`` falls back to ``speakers``; ``auto`` means ``speakers``.
+    Speakers can be drawn if every trial has one and there are at least ten; attacks can be drawn if
+    every spoofed trial has one and there are at least five. If ``unit`` cannot be drawn, the result
+    is empty, and trials are drawn; ``both`` first falls back to ``speakers``. ``auto`` means
+    ``speakers``.
     """
     return _Drawn.of(trials).groups(unit)
 

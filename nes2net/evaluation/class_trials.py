@@ -125,7 +125,8 @@ class ClassTrials:
     """The logits of one system for the trials of a phase.
 
     - ``num_left_out``: bona fide trials, if they are neither known nor unknown, otherwise 0.
-    - ``kinds``: computable scores of being known, from logits first, then from comparing embeddings.
+    - ``kinds``: computable scores of being known, from logits first, then from comparing
+      embeddings.
     - ``mismatch`` of trials and scores, in words; otherwise empty.
     - ``origin``: facts of the record beside the file of logits.
     - ``threshold`` of the record: trials whose score of being known is lower are unknown.

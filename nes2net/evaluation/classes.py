@@ -113,7 +113,8 @@ class Classes(Rows):
     def tell(self, value: NDArray) -> dict[str, Any]:
         """Compute the likeliest class and all posteriors of a recording from its logits (K,).
 
-        With a threshold, ``known`` has the decision, the score of being known, threshold and p-value.
+        With a threshold, ``known`` has the decision, the score of being known, threshold and
+        p-value.
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)

@@ -1,8 +1,8 @@
 """Compute the curves of plots from scores: DET curves and reliability.
 
-A DET curve shows FRR against FAR on the scale of the standard normal deviate (Martin et al., "The DET
-curve in assessment of detection task performance", Eurospeech 1997). Reliability compares predicted
-probabilities of bona fide with the share of trials that are bona fide.
+A DET curve shows FRR against FAR on the scale of the standard normal deviate (Martin et al., "The
+DET curve in assessment of detection task performance", Eurospeech 1997). Reliability compares
+predicted probabilities of bona fide with the share of trials that are bona fide.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ class Bin(NamedTuple):
 def reliability(llrs: Llrs) -> list[Bin]:
     """Divide trials by predicted probability of bona fide into up to ten bins of about equal size.
 
-    Bins have about 20 trials or more; fewer than 40 trials, or equal ratios, share one. The prior is the
-    share of bona fide trials, so ``predicted`` and ``share`` agree if ratios are well calibrated.
+    A bin has about 20 trials or more, so fewer than 40 trials share one; equal ratios always share
+    one. The prior is the share of bona fide trials in the set: ``predicted`` and ``share`` of a bin
+    agree if the ratios are well calibrated.
 
     >>> [only_bin] = reliability(Llrs(np.zeros(3), np.zeros(1)))
     >>> only_bin.predicted, only_bin.share, round(only_bin.low, 3), round(only_bin.high, 3)

@@ -109,10 +109,12 @@ def evaluate_systems(
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. These trials are
             omitted, but still need scores. None omits what the published figures omit.
-        num_resamples, seed: Of the bootstrap; rows of a breakdown get at most 200 draws.
-        threshold_source: Thresholds from other trials, one for each system, at which it is also
-            judged; if all trials are of one class, only there.
-        names: By default, the name of each file without suffix, or the path if two share a name.
+        num_resamples, seed: Number and seed of the bootstrap draws; at most 200 for rows of a
+            breakdown.
+        threshold_source: Thresholds from other trials, one for each system. Each system is also
+            judged at its threshold, or only there if all trials are of one class.
+        names: Names of the systems. By default, a file's name without suffix, or its path if two
+            share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has one and there
             are at least ten, otherwise trials; with several systems also attacks, if every spoofed
             trial has one and there are at least five. Figures at thresholds from other trials

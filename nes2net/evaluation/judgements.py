@@ -79,7 +79,8 @@ class Evaluable(Judgement[T]):
     def evaluator(self) -> Evaluator:
         """Return the function that evaluates a file for each system; its keywords are the settings.
 
-        It compares systems on the same trials, and raises InputError if files and labels do not fit.
+        It compares systems on the same trials, and raises InputError if files and labels do not
+        fit.
         """
 
     def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
@@ -90,13 +91,17 @@ class Evaluable(Judgement[T]):
             allow_partial: omit trials with missing or unusable scores instead of raising.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit, or no calibration can be learned
-                from this judgement.
+            InputError: if files or labels cannot be read or do not fit, or no calibration can be
+                learned from this judgement.
         """
         raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
 
     def check_settings(self, function: Callable[..., object], names: Iterable[str], path: Path) -> None:
-        """Raise InputError if a setting in ``names`` is no parameter of ``function`` for the file ``path``."""
+        """Check that the settings ``names`` are parameters of ``function``.
+
+        Raises:
+            InputError: if a setting has no effect on the judgement of the file ``path``.
+        """
         for name in names:
             if name not in signature(function).parameters:
                 raise InputError(f"`{name}` has no effect on {self.what}, which {path} holds: leave it out")
@@ -224,8 +229,8 @@ class Scores(OfRecordings[float]):
 class Rows(OfRecordings[NDArray]):
     """A judgement with a row of numbers for each recording; other packages derive their judgements from this class.
 
-    A file is a table with tabs: ``utterance`` and the columns, then a line for each recording, exact in
-    float32. A recording fails if its row has a number that is not finite.
+    A file is a table with tabs: ``utterance`` and the columns, then a line for each recording,
+    exact in float32. A recording fails if its row has a number that is not finite.
     """
 
     doing = "judging"
@@ -337,8 +342,8 @@ class Frames(InLines[NDArray]):
     """The judgement ``frames``: a score for each frame of a recording.
 
     A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). Recordings over 30 s are
-    scored in windows (:func:`nes2net.scoring.track.frame_scores`). The options after ``resolution_ms``
-    change no score: they find fake stretches, see
+    scored in windows (:func:`nes2net.scoring.track.frame_scores`). The options after
+    ``resolution_ms`` change no score: they find fake stretches, see
     :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
 
     Args:
@@ -372,9 +377,9 @@ class Frames(InLines[NDArray]):
         """Return this judgement with its rule for fake stretches, at the threshold of ``decider``.
 
         Raises:
-            InputError: if there are two thresholds, or none and ``scorer`` was not trained on segments; if
-                a number is out of range; or if the calibration is of frames of another length, or has no
-                score at its operating point.
+            InputError: if there are two thresholds, or none and ``scorer`` was not trained on
+                segments; if a number is out of range; or if the calibration is of frames of another
+                length, or has no score at its operating point.
         """
         threshold = self.threshold
         resolution_ms = self.resolution_ms
@@ -425,8 +430,8 @@ class Frames(InLines[NDArray]):
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to score the frames of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
 
-        Waveforms longer than a window are scored one by one, by the returned function. Only the waveforms
-        of ``inputs`` are used, and no ``stream``.
+        Waveforms longer than a window are scored one by one, by the returned function. Only the
+        waveforms of ``inputs`` are used, and no ``stream``.
         """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch

@@ -187,8 +187,8 @@ class Labels:
             excluded: Field → values of trials to omit. None omits what the published figures omit.
 
         Raises:
-            InputError: if a file is missing or malformed, the phase is unknown, or an excluded field
-                or value does not occur.
+            InputError: if a file is missing or malformed, the phase is unknown, or an excluded
+                field or value does not occur.
         """
         definition = corpora.get(self.corpus)
         with recorded_digests() as digests:

@@ -144,8 +144,9 @@ def _join_segments(
 ) -> tuple[list[ScoredUtterance], str, str]:
     """Join the frame scores of ``ids`` with their true segments.
 
-    Returns the utterances, the source of their segments, and, in words, what is omitted because labels
-    are missing or do not fit. Without ``allow_partial``, or if nothing is left, raises InputError.
+    Returns the utterances, the source of their segments, and, in words, what is omitted because
+    labels are missing or do not fit. Without ``allow_partial``, or if nothing is left, raises
+    InputError.
     """
     corpus = key.definition
     phase = canonical_phase(key.phase)

@@ -58,7 +58,7 @@ class Mismatch:
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write each kind in one line, with up to ten ids; ``num_trials`` are in the phase."""
+        """Write all mismatches in one line, with up to ten ids each; ``num_trials`` are in the phase."""
         kinds = (
             (f"{len(self.missing):,} of {counted(num_trials, 'trial')} without a score", self.missing),
             (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
@@ -77,8 +77,8 @@ class Mismatch:
 class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
-    ``num_expected`` counts the trials of the phase, with or without score. ``doubts``: reasons to doubt
-    the file.
+    ``num_expected`` counts the trials of the phase, with or without score. ``doubts``: reasons to
+    doubt the file.
     """
 
     trials: Sequence[Trial]
@@ -142,8 +142,8 @@ def match(
     """Find the score of every trial of ``phase``; ``None`` stands for all phases.
 
     Args:
-        trials: All trials of the key, with labels. Other scored utterances are unknown; utterances of
-            another phase are omitted.
+        trials: All trials of the key, with labels. Other scored utterances are unknown; utterances
+            of another phase are omitted.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
             name of an audio file with its suffix, after folders.
         allow_partial: Omit what does not fit instead of raising, and list it in ``mismatch``. A
@@ -228,10 +228,7 @@ def _distinct_positions(positions: NDArray) -> list[int]:
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
-    """Say why none of the expected trials has a score, and what to do.
-
-    If ``has_scores``, all trials with a score are of other phases.
-    """
+    """If ``has_scores``, all trials with a score are of other phases."""
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
     if has_scores:
@@ -247,7 +244,11 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
 def match_file(
     trials: Sequence[Trial], file: ScoreFile, phase: str | None = None, *, allow_partial: bool = False
 ) -> Matched:
-    """Match the scores of ``file``; see :func:`match` for errors, which begin with its path."""
+    """Match the scores of ``file`` by :func:`match`; errors begin with its path.
+
+    Raises:
+        InputError: if the file is malformed, or as :func:`match`.
+    """
     table = file.table
     with concerning(f"{file.path}:"):
         matched_trials = match(trials, table.ids, table.scores, phase, allow_partial=allow_partial)
@@ -298,7 +299,8 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray, NDArray]:
     """Read the trials of ``phase`` that K files score, in the order of the key, and their scores B×K, S×K.
 
-    Prints a note if a file looks wrong. ``allow_partial``: see :func:`~nes2net.evaluation.matching.match`.
+    Prints a note if a file looks wrong. ``allow_partial``: see
+    :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
@@ -324,7 +326,6 @@ def labelled_trials(
 
 
 def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
-    """(N, files)."""
     columns = []
     for scores in by_file:
         columns.append([scores[id] for id in ids])

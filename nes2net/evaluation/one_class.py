@@ -41,6 +41,7 @@ class Errors(NamedTuple):
 @dataclass(frozen=True)
 class OneClass:
     """The errors on a test set of one class, at a threshold that was chosen on other trials.
+
     - ``label`` of all trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors``: accepted spoofed, or rejected bona fide trials.
     - ``by_field``: field that groups the trials → value → errors.

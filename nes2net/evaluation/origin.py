@@ -31,7 +31,8 @@ class Origin(NamedTuple):
     facts: dict[str, str]
     """``record`` (its path), ``model`` (front-end, aggregation, back-end), ``checkpoint`` (its path),
     ``recipe`` (name and comment of the run), ``protocol`` (``"4sec"`` or ``"full"``), ``scored_at``
-    (ISO 8601), ``software`` (versions), ``licence`` (of published weights); without unknown facts."""
+    (ISO 8601), ``software`` (versions), ``licence`` (of published weights); without unknown
+    facts."""
     seen: list[str]
     """Sentences of :func:`uses_in_words`."""
 
@@ -131,9 +132,9 @@ def uses_in_words(
 ) -> list[str]:
     """Say how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    Uses are what the authors of a published model name, or what the recipes of a detector and its
-    ancestors (from which training started) have. An unknown part counts as the whole corpus. No
-    sentence means no known use.
+    A use is a corpus that the authors of a published model name, or that the recipes of a detector
+    and its ancestors (from which training started) have. An unknown part counts as the whole
+    corpus.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
@@ -142,6 +143,7 @@ def uses_in_words(
         phase: the evaluated phase; None for all trials.
         trials: :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials` of the scored trials, if
             known.
+
     >>> uses_in_words(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
     >>> uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "eval")
@@ -237,6 +239,7 @@ def _part_in_words(part: str, trials: Mapping[str, Any] | None) -> str:
 
 def training_in_words(provenance: Provenance) -> str:
     """Say in one line what a detector was trained on, or its architecture; empty if neither is known.
+
     >>> training_in_words(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
     >>> used = [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]
@@ -281,8 +284,8 @@ def _detector_name(provenance: Provenance) -> str:
 def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that split and phase choose; empty for the whole corpus.
 
-    The phase, if the corpus has phases (which share a split) or the split is empty or whole; otherwise
-    the split.
+    This is the phase if the corpus has phases, which share a split, or if the split is empty or
+    names the whole corpus; otherwise it is the split.
     """
     definition = corpora.find(corpus)
     part = split

@@ -123,6 +123,7 @@ def html_page(result: Result) -> str:
 
 def _date(scored_at: str) -> str:
     """Shorten ISO 8601 in UTC to minutes; the template's filter ``date``.
+
     >>> _date("2026-01-02T03:04:05+00:00"), _date("yesterday")
     ('2026-01-02 03:04 UTC', 'yesterday')
     """

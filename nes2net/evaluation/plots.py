@@ -100,8 +100,8 @@ def swatch_svg(number: int) -> Markup:
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
     """Draw all plots of an evaluation: heading of a section → plots.
 
-    First DET curves and a histogram of each system, then errors by threshold and reliability of each
-    system and test set, without development sets.
+    First DET curves and a histogram of each system, then errors by threshold and reliability of
+    each system and test set, without development sets.
     """
     plots: dict[str, list[Plot]] = {}
     if systems:
@@ -219,8 +219,8 @@ def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
 def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures]) -> list[str]:
     """Draw a histogram of each system, with a line at its EER threshold; return descriptions.
 
-    Axes of scores, and of shares of trials, are common if each system fills at least half; the number
-    of bins is always common.
+    Axes of scores, and of shares of trials, are common if each system fills at least half; the
+    number of bins is always common.
     """
     scores = []
     ranges = []
@@ -352,7 +352,8 @@ def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set over the threshold, a log-likelihood ratio.
 
-    A dashed line is at the set's own EER, a solid line at ``threshold``. Ids in a page contain ``name``.
+    A dashed line is at the set's own EER, a solid line at ``threshold``. Ids in a page contain
+    ``name``.
     """
     own_threshold = judged.row.value("eer_llr")
     miss = judged.row.value("miss")
@@ -422,8 +423,8 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the ends of an axis for the scores of several classes.
 
-    Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis; classes
-    with fewer than 1,000 or 100 scores lose none. Equal scores get 0.5 to both sides.
+    Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis;
+    classes with fewer than 1,000 or 100 scores lose none. Equal scores get 0.5 to both sides.
     """
     lows = []
     highs = []
@@ -442,8 +443,8 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose 5 to 100 bins between ``low`` and ``high``, the fewest that any class asks for.
 
-    Each class asks for the number of Freedman and Diaconis (1981), but at least that of Sturges (1926),
-    and at most 2·√n for n trials.
+    Each class asks for the number of Freedman and Diaconis (1981), but at least that of Sturges
+    (1926), and at most 2·√n for n trials.
     """
     num_by_class = []
     for scores in classes:

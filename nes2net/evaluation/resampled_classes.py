@@ -5,7 +5,8 @@ Numbers of drawn trials in cells of a confusion matrix, or in bins of scores, ar
 multinomial distribution, which is the same as drawing single trials, but takes no longer for a
 million trials than for a thousand.
 
-Shapes: R draws, K classes of the detector, C known and G unknown classes of trials, B bins of scores.
+Shapes: R draws, K classes of the detector, C known and G unknown classes of trials, B bins of
+scores.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ class Resamples:
             groups: scores of being known of each unknown class.
 
         Returns:
-            ``auroc``, ``fpr95`` and ``eer`` of all unknown trials; ``mean_auroc`` and ``mean_fpr95`` over
-            the unknown classes.
+            ``auroc``, ``fpr95`` and ``eer`` of all unknown trials; ``mean_auroc`` and
+            ``mean_fpr95`` over the unknown classes.
         """
         known = np.sort(known)  # the metrics below are faster if the scores are sorted
         rng = np.random.default_rng(self.seed)

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Experiments and evaluations of recordings, of frames and under conditions give such a result. One set
-of functions writes all as text, Markdown, LaTeX, JSON and HTML.
+Experiments and evaluations of recordings, of frames and under conditions give such a result. One
+set of functions writes all as text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ def _no_content() -> dict[str, Any]:
 class Result:
     """The facts of an evaluation, and all its figures.
 
-    - ``header``: facts as plain data, at the top of the JSON: ``sources`` of the scores, ``inputs`` (files
-      with SHA-256), ``versions`` of software and so on.
+    - ``header``: facts as plain data, at the top of the JSON: ``sources`` of the scores, ``inputs``
+      (files with SHA-256), ``versions`` of software and so on.
     - ``lines``: the same facts as sentences.
     - ``tables``: the figures, the most important first.
-    - ``notes``: what readers must know. ``warnings``: reasons for doubt that do not come from the scores.
-    - ``plots``: gives heading of a section → plots; ``curves`` gives their data for the JSON. Both are
-      called only if needed, because they take time.
+    - ``notes``: what readers must know. ``warnings``: reasons for doubt that do not come from the
+      scores.
+    - ``plots``: gives heading of a section → plots; ``curves`` gives their data for the JSON. Both
+      are called only if needed, because they take time.
     - ``draw``: draws a plot for a paper into a file, if there is one.
     """
 

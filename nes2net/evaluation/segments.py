@@ -88,7 +88,7 @@ def evaluate_segments(
         threshold: for F1, intersection over union and boundary error, beside the threshold of the
             EER: frames with at most this score are called spoof.
         allow_partial: omit utterances whose scores or labels are missing or do not fit.
-        num_resamples, seed: of the bootstrap, which draws utterances.
+        num_resamples, seed: number and seed of the bootstrap draws of utterances.
 
     Raises:
         InputError: if there are several files, a file is missing or malformed, the resolution is

@@ -36,12 +36,12 @@ _BY_CHANCE = (
 class SystemFigures:
     """The figures of one score file.
 
-    - ``matched`` trials and scores of the system.
-    - ``row``: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``, ``cllr``, ``min_tdcf`` if possible,
-      and numbers of trials; ``num_expected`` are in the phase of the key.
-    - ``facts`` for the header: what the bootstrap drew (``interval_over``, ``num_groups``); numbers of ASV
-      scores behind min t-DCF (``asv_counts``, or None); why trials are omitted (``left_out``), with a
-      note (``partial``), both empty if none is.
+    - ``matched`` holds the trials and scores of the system.
+    - ``row``: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``, ``cllr``, ``min_tdcf`` if
+      possible, and numbers of trials; ``num_expected`` are in the phase of the key.
+    - ``facts`` for the header: what the bootstrap drew (``interval_over``, ``num_groups``); numbers
+      of ASV scores behind min t-DCF (``asv_counts``, or None); why trials are omitted
+      (``left_out``), with a note (``partial``), both empty if none is.
     - ``tables``: :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official``: rows of the corpus's official table, if any.
     - ``notes``: what readers must know.
@@ -178,8 +178,9 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make min t-DCF, and the numbers of target, nontarget and spoof scores behind it.
 
-    Otherwise both are None, and notes say why, if the corpus has speaker-verification scores: the file is
-    missing, or the metric is not defined for them with ``bonafide`` and ``spoof``.
+    Both are None if there is no metric. If the corpus has speaker-verification scores, notes then
+    say why: their file is missing, or the metric is not defined for them, ``bonafide`` and
+    ``spoof``.
     """
     corpus = key.definition
     if corpus.asv_scores is None:

@@ -1,8 +1,8 @@
 """Figures with their 95 % intervals, and tables of figures; every result of an evaluation consists of such tables.
 
 In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` define the form of a result;
-``Measured`` computes figures from shared bootstrap draws; ``with_best`` marks the best; the functions
-of ``UNITS`` write figures as text.
+``Measured`` computes figures from shared bootstrap draws; ``with_best`` marks the best; the
+functions of ``UNITS`` write figures as text.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class Table:
     - ``section``: heading on a page; empty for the top.
     - ``notes`` explain the figures, in sentences.
     - ``hidden``: labels that are not shown, such as the name of the only system.
-    - ``across``: a label whose values are columns on pages and in papers; if empty, each row has a line.
+    - ``across``: a label whose values are columns on pages and in papers; if empty, each row has a
+      line.
     - ``readers``: ``"all"``; ``"paper"`` for pages and papers, because the table is long;
       ``"nobody"`` for the JSON, because a plot shows the figures.
     """
@@ -243,9 +244,9 @@ class Measured:
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
     """Mark the lowest figure of each measure if it is certainly the lowest.
 
-    Compares rows that differ only in ``label``, such as ``"system"``, and share bootstrap draws. Certain
-    means that the 95 % interval of lowest − second lowest lies below 0, from 40 draws and 20 trials of
-    each class on.
+    Compares rows that differ only in ``label``, such as ``"system"``, and share bootstrap draws. It
+    is certain if the 95 % interval of lowest − second lowest lies below 0. Needs 40 draws, and 20
+    trials of each class.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -340,7 +341,8 @@ MOST_LINES = 150
 def plain(value: Any) -> Any:
     """Convert ``value`` to plain data for JSON; dataclasses and named tuples become mappings.
 
-    Fields of a dataclass with ``repr=False``, such as scores, are omitted; NaN and infinity become None.
+    Fields of a dataclass with ``repr=False``, such as scores, are omitted; NaN and infinity become
+    None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

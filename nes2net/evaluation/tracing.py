@@ -362,7 +362,6 @@ def _class_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
-    """Of 50 values at most; without the field of the class."""
     fields = grouping_fields(trials.known.trials)
     return [name for name, size in fields.items() if name != trials.labels.field and size <= _MOST_VALUES]
 

@@ -111,8 +111,9 @@ class JudgedSet:
     - ``is_development``: whether the threshold was chosen on this set.
     - ``facts``: which set, and what the bootstrap drew; calibration and threshold stay fixed.
     - ``row``: :data:`~nes2net.evaluation.transfer_tables.RATES` and
-      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of ``min_cllr`` is
-      too low and that of ``calibration_loss`` too high: each draw has its own best calibration.
+      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of
+      ``min_cllr`` is too low and that of ``calibration_loss`` too high: each draw has its own best
+      calibration.
     - ``llrs``: calibrated scores of both classes; ``raw``: before, if known.
     """
 
@@ -265,8 +266,8 @@ def judge_sets(
 ) -> Transfer:
     """Judge the development set and the test sets of one system at its threshold.
 
-    If the calibration was read from a file, its log-likelihood ratios, if any, are the development set.
-    Sets of one class are judged only by errors.
+    If the calibration was read from a file, its log-likelihood ratios, if any, are the development
+    set. Sets of one class are judged only by errors.
     """
     decider, development, _ = threshold
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}

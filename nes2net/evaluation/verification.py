@@ -75,8 +75,8 @@ def evaluate_embeddings(
         reference: embeddings of enrolled trials for each of ``files``.
 
     Raises:
-        InputError: if a file cannot be read, a trial has no embedding or class, or numbers of systems
-            and of ``reference`` differ.
+        InputError: if a file cannot be read, a trial has no embedding or class, or numbers of
+            systems and of ``reference`` differ.
     """
     if len(reference) != len(files):
         raise InputError(
@@ -136,8 +136,9 @@ def evaluate_embeddings(
 def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
     """Compare the spoofed trials of the phase with enrolled models; bona fide trials are ignored.
 
-    Enrolled trials name their models in ``enrolment_models``, or belong to the only model of their class.
-    Raises InputError if an embedding (without ``allow_partial``), a class, or everything is missing.
+    Enrolled trials name their models in ``enrolment_models``, or belong to the only model of their
+    class. Raises InputError if an embedding (without ``allow_partial``), a class, or everything is
+    missing.
     """
     rows = dict(Embeddings().read(file.path))
     spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]

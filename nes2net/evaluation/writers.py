@@ -81,8 +81,8 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     """Give each value of ``table.across`` a column, with figures of the first measure.
 
-    A further measure that is the same for all values has one column; a differing one is added to the
-    cells as details.
+    A further measure that is the same for all values has one column; a differing one is added to
+    the cells as details.
     """
     # Each group of rows that differ only in ``table.across`` becomes a row.
     names = [name for name in table.labels if name != table.across]
@@ -124,7 +124,8 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
 def text_lines(table: Table) -> list[str]:
     """Write ``table`` for a terminal; only caption and notes if it has no rows or more than 150.
 
-    Intervals have a column of their own if only one measure has any; otherwise they are below figures.
+    Intervals have a column of their own if only one measure has any; otherwise they are below
+    figures.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:

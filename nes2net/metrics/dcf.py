@@ -71,9 +71,9 @@ def compute_act_dcf(
 ) -> float:
     """Compute the actual detection cost (actDCF) of natural-log likelihood ratios.
 
-    The normalised DCF of :func:`compute_min_dcf`, with its arguments and errors, at the threshold
-    −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). It is at least 0 and may exceed 1; actDCF − minDCF
-    is the calibration loss. Source: evaluation plan of ASVspoof 5, track 1.
+    It is the normalised DCF of :func:`compute_min_dcf`, with its arguments and errors, at the
+    threshold −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). It is at least 0 and may exceed 1;
+    actDCF − minDCF is the calibration loss. Source: evaluation plan of ASVspoof 5, track 1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
@@ -88,10 +88,10 @@ def compute_act_dcf(
 def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute the cost (Cllr), in bits, of natural-log likelihood ratios.
 
-    Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over bona fide scores b and spoofed scores s:
-    0 for perfect scores, 1 for all-zero scores, above 1 for misleading scores. Source: Brümmer and
-    du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language
-    20, 2006.
+    Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over bona fide scores b and spoofed scores
+    s: 0 for perfect scores, 1 for all-zero scores, above 1 for misleading scores. Source: Brümmer
+    and du Preez, "Application-independent evaluation of speaker detection", Computer Speech &
+    Language 20, 2006.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -108,8 +108,8 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
     The result is the discrimination loss; :func:`compute_cllr` minus the result is the calibration
-    loss. The scores are calibrated by "pool adjacent violators" (Brümmer and du Preez, 2006, section 5);
-    equal scores share a pool. Errors are those of :func:`compute_cllr`.
+    loss. The scores are calibrated by "pool adjacent violators" (Brümmer and du Preez, 2006,
+    section 5); equal scores share a pool. Errors are those of :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)

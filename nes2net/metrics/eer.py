@@ -54,9 +54,9 @@ def compute_eer(
             by ``"interpolated"``. Defaults to [bonafide, spoof].
 
     Returns:
-        ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``), the
-        lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number between
-        two scores (other rules).
+        ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``),
+        the lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number
+        between two scores (other rules).
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -186,8 +186,8 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     Equal scores are one step; collinear points are omitted.
 
     Returns:
-        ``(frr, far, thresholds)`` as in scikit-learn's ``roc_curve``: FRR = 1 − TPR, FAR = FPR, first
-        threshold infinity.
+        ``(frr, far, thresholds)`` as in scikit-learn's ``roc_curve``: FRR = 1 − TPR, FAR = FPR,
+        first threshold infinity.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -223,7 +223,8 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
     """Find the vertices of the ROC curve's convex hull by "pool adjacent violators".
 
-    Returns the first index of each of K pools, and N, (K + 1,), from :func:`min_cllr_of_counts`'s counts.
+    Returns the first index of each of K pools, and N, (K + 1,), from :func:`min_cllr_of_counts`'s
+    counts.
     """
     # Imported here because loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
@@ -286,8 +287,9 @@ def interpolated_crossing(
         rejected_bonafide, rejected_spoof: Rejected trials at each step, (N,), ascending from 0.
 
     Returns:
-        ``(eer, after, share)``: the first step with FRR ≥ FAR, and where FRR = FAR (0: at the previous
-        step, 1: at ``after``). If there is none, the last step, 1, and its (FRR + FAR) / 2.
+        ``(eer, after, share)``: the first step with FRR ≥ FAR, and where FRR = FAR (0: at the
+        previous step, 1: at ``after``). If there is none, the last step, 1, and its (FRR + FAR) /
+        2.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

@@ -67,11 +67,11 @@ class Groups(TypedDict, total=False):
     spoof_attacks: Sequence | None
     """The attack of each spoofed trial, length S; at least two attacks. Draws whole attacks.
 
-    With groups, each resample has two draws: speakers with all attacks, and attacks with all speakers
-    and all bona fide trials. Each value's distance from its mean over all draws is added to the metric
-    of all trials, so the variance of single trials, and of speaker-attack effects, counts twice; a
-    joint draw would count it three times (Owen, "The pigeonhole bootstrap", Annals of Applied
-    Statistics 1, 2007). Few attacks vary too little, so distances are multiplied by
+    With groups, each resample has two draws: speakers with all attacks, and attacks with all
+    speakers and all bona fide trials. Each value's distance from its mean over all draws is added
+    to the metric of all trials, so the variance of single trials, and of speaker-attack effects,
+    counts twice; a joint draw would count it three times (Owen, "The pigeonhole bootstrap", Annals
+    of Applied Statistics 1, 2007). Few attacks vary too little, so distances are multiplied by
     :func:`spread_factor`."""
 
 
@@ -87,7 +87,7 @@ class Draws(Resampling, Groups, total=False):
 
 
 class Comparison(NamedTuple):
-    """The metric of two systems, and ``first`` − ``second`` with its interval."""
+    """The metric of two systems, and the difference ``first`` − ``second`` with its interval."""
 
     first: float
     second: float
@@ -107,9 +107,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    For ``compute_eer`` by :func:`rate_interval`, for any other metric by percentiles. A bootstrap
-    cannot draw errors that are not in the sample: with few errors, percentile intervals are too narrow.
-    With few speakers, all intervals are.
+    It comes from :func:`rate_interval` for ``compute_eer``, from percentiles for other metrics. A
+    bootstrap cannot draw errors that are not in the sample: with few errors, percentile intervals
+    are too narrow. With few speakers, all intervals are.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple that begins with
@@ -141,14 +141,15 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> Interval:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    Wilson's interval for an effective number of trials, at which independent trials vary as much as
-    the draws: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
-    proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
+    It is Wilson's interval for an effective number of trials: so many independent trials vary as
+    much as the draws. Franco, Little, Louis and Slud, "Comparative study of confidence intervals
+    for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
+    2019.
 
-    With few errors, draws vary too little. Their variance is therefore averaged with that of
-    ``num_trials`` independent trials, weighted by the number of errors against ten, if this is larger.
-    In simulations with 40 bona fide and 400 spoofed trials and an EER of 2.3 %, 95 % intervals contain
-    the EER in 97 %, percentile intervals in 80 % of cases.
+    With few errors, draws vary too little. Their variance is therefore averaged with the variance
+    of ``num_trials`` independent trials, with the number of errors and ten as weights, if the
+    average is larger. In simulations with 40 bona fide and 400 spoofed trials and an EER of 2.3 %,
+    95 % intervals contain the EER in 97 %, percentile intervals in 80 % of cases.
 
     Args:
         rate: The error rate on all trials, in [0, 1].
@@ -200,8 +201,8 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute metrics on the same resamples, (num_resamples, columns).
 
-    ``compute_rates`` has six columns. For the interval of a difference, subtract columns and call :func:`percentiles`. Arguments and
-    errors: see :func:`bootstrap_interval`.
+    ``compute_rates`` has six columns. For the interval of a difference, subtract columns and call
+    :func:`percentiles`. Arguments and errors: see :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
 
@@ -224,17 +225,17 @@ def compare_systems(
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
-    Shared resamples cancel the effect of trials that are hard for both systems, so the interval of the
-    difference is narrower than the two intervals suggest: Bisani and Ney, "Bootstrap estimates for
-    confidence intervals in ASR performance evaluation", ICASSP 2004.
+    Shared resamples cancel the effect of trials that are hard for both systems, so the interval of
+    the difference is narrower than the two intervals suggest: Bisani and Ney, "Bootstrap estimates
+    for confidence intervals in ASR performance evaluation", ICASSP 2004.
 
     Args:
         first, second: ``(bonafide, spoof)`` scores, (B,) and (S,), of the same trials in the same
             order. Other arguments: see :func:`bootstrap_interval`.
 
     Returns:
-        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)); k is the smaller of the numbers of positive and
-        of negative differences in R resamples. A difference of 0 counts half for each.
+        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)); k is the smaller of the numbers of positive
+        and of negative differences in R resamples. A difference of 0 counts half for each.
 
     Raises:
         InputError: as :func:`bootstrap_interval`, or if the numbers of scores differ.
@@ -368,9 +369,10 @@ def _figures(
 def spread_factor(num_clusters: int) -> float:
     """Compute the factor by which draws of few clusters (attacks or speakers) vary too little.
 
-    It is 1 for one cluster. Draws of k clusters with standard deviation σ have a variance of (k − 1)/k · σ², but on average a
-    standard deviation of √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
-    deviation", The American Statistician 23, 1969. docs/evaluate.md has the coverage.
+    It is 1 for one cluster. Draws of k clusters with standard deviation σ have a variance of (k −
+    1)/k · σ², but on average a standard deviation of √((k − 1.5)/k) · σ: Brugger, "A note on
+    unbiased estimation of the standard deviation", The American Statistician 23, 1969.
+    docs/evaluate.md has the coverage.
 
     >>> round(spread_factor(8), 3), round(spread_factor(20), 3)
     (1.109, 1.04)

@@ -67,7 +67,7 @@ def single_trials(num_trials: int) -> Cells:
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
-    """Make a fast function of counts of cells; None if none is known.
+    """Make a function that computes ``metric`` fast from counts of cells; None if none is known.
 
     Inputs are not checked: the caller has already computed the metric on all trials.
     """
@@ -248,10 +248,10 @@ def _quick_minimum(
 ) -> Resampled:
     """Make the function for the smallest ``cost(frr, far)`` over all thresholds.
 
-    The cost is linear in FRR and FAR and rises with both, so the FRR before a block and the FAR after
-    it give a lower bound. A block is read trial by trial only if its bound is below all costs between
-    blocks. Copies of a trial lie on a straight piece of the ROC curve, where a linear cost is smallest
-    at an end; thresholds between copies are skipped.
+    The cost is linear in FRR and FAR and rises with both, so the FRR before a block and the FAR
+    after it give a lower bound. A block is read trial by trial only if its bound is below all costs
+    between blocks. Copies of a trial lie on a straight piece of the ROC curve, where a linear cost
+    is smallest at an end; thresholds between copies are skipped.
     """
     blocks = _Blocks(bonafide, spoof, cells)
 
@@ -309,10 +309,10 @@ def _quick_combined_means(
 def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make the function for :func:`compute_min_cllr`.
 
-    First, scores that share a pool in every resample are merged. A pool can end only where the fraction
-    of bona fide trials rises from one tie group (run of equal scores) to the next. A purely bona fide
-    group has the largest fraction, so the next group shares its pool; likewise, a purely spoofed group
-    shares the pool of the group before it.
+    First, scores that share a pool in every resample are merged. A pool can end only where the
+    fraction of bona fide trials rises from one tie group (run of equal scores) to the next. A
+    purely bona fide group has the largest fraction, so the next group shares its pool; likewise, a
+    purely spoofed group shares the pool of the group before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

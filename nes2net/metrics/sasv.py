@@ -19,12 +19,12 @@ from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_N
 def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
     """Compute the normalised minimum over thresholds of the architecture-agnostic DCF (a-DCF).
 
-    Only bona fide trials of the target speaker should be accepted, which means a score above the
-    threshold. The cost π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa,nontarget + π_spoof ·
-    C_fa,spoof · P_fa,spoof, with priors π and costs C of ASVspoof 5, is divided by the cost of
-    accepting all or rejecting all trials, whichever is smaller. As in ASVspoof 5's package, the first
-    threshold accepts all trials, and each further one rejects one more: among equal scores targets,
-    then nontargets, then spoofed trials.
+    The system should accept only bona fide trials of the target speaker; it accepts scores above
+    the threshold. The cost π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa,nontarget +
+    π_spoof · C_fa,spoof · P_fa,spoof, with priors π and costs C of ASVspoof 5, is divided by the
+    cost of accepting all or rejecting all trials, whichever is smaller. As in ASVspoof 5's package,
+    the first threshold accepts all trials, and each further one rejects one more: among equal
+    scores targets, then nontargets, then spoofed trials.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, (T,), (N,) and (S,); higher is more
@@ -61,9 +61,9 @@ def compute_t_eer(
     rates. Each ASV threshold is paired with the countermeasure threshold at which the tandem's miss
     rate is nearest to the mean of its two false alarm rates.
 
-    ASVspoof 5's package chooses the pair: only ASV thresholds count, one for each ASV trial, at which
-    the ASV miss rate is below the mean of the ASV false alarm rates. The first pair wins at which
-    P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
+    ASVspoof 5's package chooses the pair: only ASV thresholds count, one for each ASV trial, at
+    which the ASV miss rate is below the mean of the ASV false alarm rates. It takes the first pair
+    at which P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
     countermeasure.
 
     Args:

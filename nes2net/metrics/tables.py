@@ -43,7 +43,7 @@ def ctrsvdd_rows(
     its evaluation program. The EER follows the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
-        scores: (N,), in the order of the score file, which orders the sources.
+        scores: (N,), in the order of the score file, which is also the order of the sources.
         is_bonafide: (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
         attacks: A09 to A14 of each trial, length N; ignored for bona fide trials.

@@ -76,9 +76,9 @@ def compute_min_tdcf(
         The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
 
     Raises:
-        InputError: if a class is empty; a score is NaN or infinite; countermeasure scores have fewer
-            than three distinct values (decisions, not scores); the ASV system is useless (a weight
-            is negative); or the version is unknown.
+        InputError: if a class is empty; a score is NaN or infinite; countermeasure scores have
+            fewer than three distinct values (decisions, not scores); the ASV system is useless (a
+            weight is negative); or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)

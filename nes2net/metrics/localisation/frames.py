@@ -19,7 +19,8 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     """Make labels of frames ``factor`` times as long; a long frame is spoof if any frame in it is.
 
-    As published, remaining frames at the end get no label, but fewer than ``factor`` labels become one.
+    As published, remaining frames at the end get no label, but fewer than ``factor`` labels become
+    one.
 
     Args:
         labels_10ms: (T,), usually of 10 ms: 1 bona fide, 0 spoof.

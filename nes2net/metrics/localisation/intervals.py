@@ -96,7 +96,9 @@ def point_eer_interval(
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
-    Arguments: see :func:`~nes2net.metrics.localisation.metrics.point_eer` and :func:`range_eer_interval`.
+    Arguments: see :func:`~nes2net.metrics.localisation.metrics.point_eer` and
+    :func:`range_eer_interval`.
+
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
     """

@@ -133,6 +133,7 @@ def audacity_text(segments: Iterable[tuple]) -> str:
     """Write segments as an Audacity label file, with six decimals and without scores.
 
     White space within a label becomes one space.
+
     >>> audacity_text([("spoof", 0.5, 1.25)])
     '0.500000\\t1.250000\\tspoof\\n'
     """
@@ -141,6 +142,7 @@ def audacity_text(segments: Iterable[tuple]) -> str:
 
 def read_audacity(path: AnyPath) -> list[Segment]:
     """Read the segments of a recording from an Audacity label file, in the order of the file.
+
     Raises:
         InputError: if the file is missing or not text, or if a line is malformed.
     """

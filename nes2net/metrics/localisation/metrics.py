@@ -67,7 +67,7 @@ class RangeEer(NamedTuple):
 
 
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
-    """Compute the EER over the frames of all utterances by the ASVspoof rule.
+    """Compute the point-based EER: over all frames of all utterances, by the ASVspoof rule.
 
     Args:
         scores: frame scores of each utterance, (T,).
@@ -166,14 +166,15 @@ def measured_frames(
     """Prepare (scores, labels), (T,) each, of each utterance at one resolution, as published.
 
     At the resolution of the scores, 10-ms labels are pooled by
-    :func:`~nes2net.metrics.localisation.frames.pool_labels`. A coarser frame has the lowest score and
-    the lowest label of its frames, which makes the EER optimistic. For a finer resolution, scores are
-    repeated.
+    :func:`~nes2net.metrics.localisation.frames.pool_labels`. A coarser frame has the lowest score
+    and the lowest label of its frames, which makes the EER optimistic. For a finer resolution,
+    scores are repeated.
 
     Args:
         resolution_ms: frames of the scores in ms, a multiple of 10.
         measured_at: resolution of the EER in ms, a multiple or a divisor of ``resolution_ms``.
-        by_segments: whether finer labels are made from segments, as published, or from 10-ms labels.
+        by_segments: whether finer labels are made from segments, as published, or from 10-ms
+            labels.
 
     Raises:
         InputError: if neither resolution is a multiple of the other, or an utterance has no scores.
@@ -278,7 +279,7 @@ def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, lab
 
 
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
-    """Compute the EER over the seconds of all utterances.
+    """Compute the range-based EER, which is over the seconds of all utterances.
 
     Frame t begins at t times the length of a frame and lasts until the next frame or the end of the
     utterance; later frames are ignored. Time outside of spoofed segments is bona fide. A frame is
@@ -335,9 +336,9 @@ class TimedFrames(NamedTuple):
     utterance: NDArray
     """(N,), the number of each frame's utterance, from 0."""
     bonafide_totals: NDArray
-    """(U,), with the time after the last frame."""
+    """(U,), bona fide amounts of utterances, with the time after the last frame."""
     spoof_totals: NDArray
-    """(U,), with the time after the last frame."""
+    """(U,), spoofed amounts of utterances, with the time after the last frame."""
 
     @property
     def totals(self) -> NDArray:
@@ -349,7 +350,8 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
     """Measure the seconds of each class in each frame, and sort the frames; see :func:`range_eer`.
 
     Raises:
-        InputError: if there are no scores, a score is NaN, or a segment lies outside of its utterance.
+        InputError: if there are no scores, a score is NaN, or a segment lies outside of its
+            utterance.
     """
     rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
     scores = checked_scores(np.concatenate([np.zeros(0), *(row[0] for row in rows)]), "frame")
@@ -365,8 +367,9 @@ def _seconds_of_frames(
 ) -> tuple[NDArray, NDArray, NDArray, float, float]:
     """Measure the seconds of each class in frames of ``step`` seconds.
 
-    Returns scores, bona fide and spoofed seconds, (T,) each, then the seconds of the whole utterance.
-    Raises InputError if the scores are not a row, or the duration or a segment is invalid.
+    Returns scores, bona fide and spoofed seconds, (T,) each, then the seconds of the whole
+    utterance. Raises InputError if the scores are not a row, or the duration or a segment is
+    invalid.
     """
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)

@@ -42,9 +42,10 @@ class StretchRule(NamedTuple):
 
         Args:
             score_rule: how the detector makes scores from logits.
-            threshold: default 0 for logits and their differences, 0.5 for probabilities and cosines.
-                Scores are not calibrated: choose a threshold on data of your own.
-            hysteresis: default 1 for logits and their differences, 0.1 for probabilities and cosines.
+            threshold: default 0 for logits and their differences, 0.5 for probabilities and
+                cosines. Scores are not calibrated: choose a threshold on data of your own.
+            hysteresis: default 1 for logits and their differences, 0.1 for probabilities and
+                cosines.
 
         Raises:
             InputError: if a number is not finite, or hysteresis or minimum duration is negative.
