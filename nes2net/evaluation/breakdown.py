@@ -88,7 +88,7 @@ def breakdowns(
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
         num_resamples: 0 for no intervals.
-        unit: falls back to another unit in rows without it, see :func:`groups_of`.
+        unit: rows that lack this unit use another one, see :func:`groups_of`.
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS

@@ -127,9 +127,9 @@ class ClassTrials:
     - ``num_left_out``: bona fide trials, if they are neither known nor unknown, otherwise 0.
     - ``kinds``: computable scores of being known, from logits first, then from comparing
       embeddings.
-    - ``mismatch`` of trials and scores, in words; otherwise empty.
+    - ``mismatch``: trials and scores that do not fit, in words; otherwise empty.
     - ``origin``: facts of the record beside the file of logits.
-    - ``threshold`` of the record: trials whose score of being known is lower are unknown.
+    - ``threshold``: from the record; a trial with a lower score of being known is unknown.
     - ``doubts``: reasons to doubt the figures, in words.
     """
 

@@ -53,7 +53,7 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        """A record holds the classes as a list."""
+        """Turn ``classes``, a list in a record, into a tuple."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
@@ -62,7 +62,7 @@ class Classes(Rows):
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Fill in the classes of ``scorer``, and the threshold of the file or the checkpoint.
+        """Return this judgement with the classes of ``scorer``, and its threshold, if any.
 
         Raises:
             InputError: if bona fide and spoof are the only classes of ``scorer``.
@@ -145,7 +145,7 @@ class Classes(Rows):
         return "   ".join(filter(None, [*words, self.worth]))
 
     def meaning(self, scorer: Scorer) -> list[str]:
-        """Explain which classes the detector knows, and why it recognises unknown ones or not."""
+        """Explain which classes the detector knows and, without a threshold, why unknown ones are not recognised."""
         lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if BONAFIDE not in self.classes:
             lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")

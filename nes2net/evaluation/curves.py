@@ -41,7 +41,7 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     """Choose the lowest and the highest rate on the axes of DET curves.
 
     The highest is well above every EER, so that no mark is in a corner. The lowest is at most the
-    smallest positive rate below it, and between 0.01 % and 5 %.
+    smallest positive rate of shown points, and between 0.01 % and 5 %.
     """
     least_high = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
     high = min((rate for rate in RATES if rate >= least_high), default=RATES[-1])

@@ -57,7 +57,7 @@ from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.judgement import ScoreFile
 
-#: In notes; their scores give the official min t-DCF.
+#: Named in notes; its scores give the official min t-DCF.
 ORGANISERS = "the organisers’ ASV system"
 #: Kind of these files in the list of inputs, for min t-DCF.
 ASV_SCORES = "speaker-verification scores"

@@ -44,7 +44,7 @@ class Judged(NamedTuple):
 class Key:
     """The labels of a phase of a corpus.
 
-    - ``path`` of the labels, as the user gave it.
+    - ``path`` is the file or folder of the labels, as the user gave it.
     - ``phase`` is the evaluated part; ``trials`` are those of all parts.
     - ``excluded``: field → values of trials that are omitted, but still need scores.
     - ``digests``: file that was read → SHA-256.
@@ -84,7 +84,7 @@ class Key:
 
     @functools.cached_property
     def evaluated_trials(self) -> TrialTable:
-        """The trials of the phase that count.
+        """The trials of the phase that are not excluded.
 
         Raises:
             InputError: if there is none of this phase.

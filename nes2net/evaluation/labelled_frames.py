@@ -39,7 +39,7 @@ class LabelledFrames:
 
     - ``resolution_ms`` is the length of a frame.
     - ``utterances`` have scores and true segments.
-    - ``frames`` of all utterances; both classes occur.
+    - ``frames`` are those of all utterances; both classes occur.
     - ``num_expected`` counts the utterances of the phase.
     - ``truth`` names the source of the segments.
     - ``left_out``: which utterances are missing and why; otherwise empty.
@@ -107,8 +107,8 @@ def labelled_frames(
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
         raise InputError(f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms")
-    # An utterance has its lowest score, but a highest score that is NaN, infinite or too large stays, so that match()
-    # refuses it.
+    # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
+    # refuses the utterance.
     utterance_scores = []
     for frame_scores in scores.values():
         highest = frame_scores.max()

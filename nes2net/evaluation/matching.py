@@ -77,8 +77,8 @@ class Mismatch:
 class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
-    ``num_expected`` counts the trials of the phase, with or without score. ``doubts``: reasons to
-    doubt the file.
+    ``num_expected`` counts the trials of the phase, with or without score. ``doubts`` are reasons
+    to doubt the file.
     """
 
     trials: Sequence[Trial]

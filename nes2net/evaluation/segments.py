@@ -44,14 +44,13 @@ from nes2net.scoring.judgement import ScoreFile
 TOLERANCE = 0.04
 #: Label ``scores`` of rows with unchanged scores.
 OWN = "own"
-#: With the worst and the best utterances.
 EXAMPLES_SECTION = "Worst and best utterances"
 _RATES_NOTE = (
     "Frames have the point-based EER. At a finer resolution than the scores' own each score is repeated, at a coarser one "
     "the lowest of a frame counts, which makes the figure optimistic. Utterances count by their lowest score, and seconds "
     "have the range-based EER."
 )
-#: Of each kind on a page.
+#: Number of the worst, and of the best utterances on a page.
 EXAMPLES = 6
 
 

@@ -76,7 +76,6 @@ class SetFiles(NamedTuple):
 
     corpus: str
     scores: str
-    """A score file."""
     keys: str
     """Folder or file of the key."""
     phase: str = "eval"

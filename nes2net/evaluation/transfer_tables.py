@@ -1,4 +1,4 @@
-"""Tables of figures at a transferred threshold: error rates, costs, reliability, errors on one class."""
+"""Make tables of figures at a transferred threshold: error rates, costs, reliability, errors on one class."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figur
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: Heading on a page.
 SECTION = "At the transferred threshold"
 RATES = (
     NUM_BONAFIDE,

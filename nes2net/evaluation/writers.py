@@ -19,7 +19,7 @@ class Cell(NamedTuple):
     details: tuple[str, ...] = ()
     """An interval and further figures, beside or below ``text``."""
     heat: int | None = None
-    """Percent of the highest figure of the measure, for a page's background; None for none."""
+    """Percent of the highest figure of the measure; a page gives higher ones a stronger background."""
 
     @property
     def text_with_details(self) -> str:

@@ -112,7 +112,6 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` of matrices (…, K, K): (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -192,7 +191,6 @@ def threshold_accepting(known: NDArray, percent: int = 95) -> float:
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
-    """Divide elementwise; 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 

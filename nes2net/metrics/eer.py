@@ -223,8 +223,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
     """Find the vertices of the ROC curve's convex hull by "pool adjacent violators".
 
-    Returns the first index of each of K pools, and N, (K + 1,), from :func:`min_cllr_of_counts`'s
-    counts.
+    Returns the first index of each of the K pools, and N: (K + 1,).
     """
     # Imported here because loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
@@ -288,8 +287,8 @@ def interpolated_crossing(
 
     Returns:
         ``(eer, after, share)``: the first step with FRR ≥ FAR, and where FRR = FAR (0: at the
-        previous step, 1: at ``after``). If there is none, the last step, 1, and its (FRR + FAR) /
-        2.
+        previous step, 1: at ``after``). If FRR never reaches FAR, these are the last step, its
+        (FRR + FAR) / 2, and 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

@@ -258,7 +258,8 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
 def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
     """Pool 10-ms labels by ``factor``: labels (N,), and numbers of long frames (U,).
 
-    Raises InputError if an utterance has no labels."""
+    Raises InputError if an utterance has no labels.
+    """
     labels, counts = _join_rows([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")

@@ -56,9 +56,8 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    Later segments of the list override. Frames without a segment are spoof, as published
-    (``"start"`` differs): even a bona fide utterance ends with a spoof frame if it ends in the
-    first half of this frame.
+    Later segments of the list override. Frames without a segment are spoof, as published, but not
+    by ``"start"``. The last frame is therefore spoof if the utterance ends in its first half.
 
     Args:
         segments: (label, start, end) in seconds.
