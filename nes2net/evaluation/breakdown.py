@@ -286,7 +286,7 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether each of N trials has a number (not −1), and at least ``fewest`` numbers are distinct."""
+    """Whether no number (N,) is −1, and at least ``fewest`` are distinct."""
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
 
@@ -332,7 +332,7 @@ class DrawnGroups(NamedTuple):
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
-    """Choose what the bootstrap draws; ``auto`` becomes ``both`` for several systems, otherwise ``speakers``.
+    """Choose what the bootstrap draws: for ``auto``, ``both`` with several systems, else ``speakers``.
 
     Raises:
         InputError: if ``trials`` lack the speakers or attacks of a ``unit`` other than ``auto``.

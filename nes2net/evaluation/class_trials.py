@@ -161,7 +161,7 @@ def class_trials(
     Args:
         table: the content of ``file``.
         system: name of the system.
-        allow_partial: leave out trials whose logits are missing or unusable.
+        allow_partial: omit trials whose logits are missing or unusable.
         class_field: field of a trial that names its class; None for the field in the record beside
             the file, or else ``attack``.
         bonafide_unknown: count bona fide trials as unknown, not omit them, if the detector has no

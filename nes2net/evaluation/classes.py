@@ -145,7 +145,7 @@ class Classes(Rows):
         return "   ".join(filter(None, [*words, self.worth]))
 
     def meaning(self, scorer: Scorer) -> list[str]:
-        """Explain which classes the detector knows and, without a threshold, why unknown ones are not recognised."""
+        """Explain the known classes, and without a threshold, why others are not recognised."""
         lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if BONAFIDE not in self.classes:
             lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")

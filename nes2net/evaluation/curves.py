@@ -26,7 +26,7 @@ _STEPS = 1000
 
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Thin :func:`nes2net.metrics.det_curve` to the points that a plot can tell apart: FRR, FAR (N,)."""
+    """Thin :func:`nes2net.metrics.det_curve` to what a plot can show: FRR (N,), FAR (N,)."""
     rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
     lowest, highest = ndtri([RATES[0], RATES[-1]])
     steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)

@@ -243,9 +243,9 @@ def _first_lines(
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Name the ASV system for min t-DCF, the organisers' by its numbers of scores; empty without min t-DCF.
+    """Name the ASV system for min t-DCF: the organisers', if its numbers of scores are official.
 
-    ``asv_files``: the files that were read → SHA-256.
+    The name is empty without min t-DCF. ``asv_files``: the files that were read → SHA-256.
     """
     if not asv_files:
         return ""

@@ -240,7 +240,7 @@ class Rows(OfRecordings[NDArray]):
     """One name for each number of a row."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; one of another package is first checked, once per detector, on two recordings.
+        """Return this judgement; check one of another package on two recordings, once per detector.
 
         Raises:
             BrokenPart: if the judgement breaks its contract.
@@ -553,7 +553,7 @@ def _nature_of(scorer: Scorer) -> str:
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:
-    """Convert a list of ``size`` (None: 1 or more) finite numbers to float32; otherwise raise ValueError."""
+    """Convert ``size`` (None: 1 or more) finite numbers to float32; raise ValueError for others."""
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):
         raise ValueError(value)

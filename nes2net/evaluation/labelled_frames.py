@@ -89,7 +89,7 @@ def labelled_frames(
     resolution_ms: float | None = None,
     allow_partial: bool = False,
 ) -> LabelledFrames:
-    """Read a file of frame scores and its labels; see :func:`~nes2net.evaluation.segments.evaluate_segments`."""
+    """Read frame scores and labels as :func:`~nes2net.evaluation.segments.evaluate_segments` does."""
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
     key = Labels(corpus, keys_path, phase).read({})

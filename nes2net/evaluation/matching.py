@@ -297,7 +297,7 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
 def labelled_trials(
     key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
 ) -> tuple[list[Trial], NDArray, NDArray]:
-    """Read the trials of ``phase`` that K files score, in the order of the key, and their scores B×K, S×K.
+    """Read the trials of ``phase`` that all K files score, in the key's order: trials, B×K, S×K.
 
     Prints a note if a file looks wrong. ``allow_partial``: see
     :func:`~nes2net.evaluation.matching.match`.

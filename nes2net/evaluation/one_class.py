@@ -32,7 +32,7 @@ class Errors(NamedTuple):
     number: int
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """Make the error rate ``name`` with Wilson's 95 % interval (independent trials), and both numbers."""
+        """Make the rate ``name`` with Wilson's 95 % interval (independent trials), and both numbers."""
         rate = self.wrong / self.number
         interval = wilson_interval(rate, self.number)
         return {name: Figure(rate, interval), "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}

@@ -520,7 +520,7 @@ _STRIP_CAPTION = Markup(
 
 
 def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
-    """Draw a strip for each example with one scale of scores, and a dashed line at ``threshold``, if any."""
+    """Draw a strip for each example, with one scale of scores and a dashed line at ``threshold``."""
     scores = np.concatenate([example.utterance.scores for example in examples])
     low = float(scores.min())
     high = float(scores.max())

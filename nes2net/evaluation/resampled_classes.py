@@ -136,7 +136,7 @@ def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> N
 
 
 def _bin_edges(scores: NDArray) -> NDArray:
-    """Find the lowest score of each bin (B,): every distinct score, or those of 512 evenly spaced ranks."""
+    """Find the lowest scores of bins (B,): all distinct scores, or 512 evenly spaced ranks."""
     distinct = np.unique(scores)
     if distinct.size > _MOST_BINS:
         ranks = np.linspace(0, scores.size - 1, _MOST_BINS).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Make tables of figures at a transferred threshold: error rates, costs, reliability, errors on one class."""
+"""Make tables at a transferred threshold: error rates, costs, reliability, errors on one class."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
 
 
 def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Resampling) -> dict[str, Figure]:
-    """Compute EERs of target against nontarget pairs, masks of the shape of ``scores``, (N, M) or (N,).
+    """Compute EERs of target against nontarget pairs; all arrays are (N, M) or (N,).
 
     No EER without pairs of both kinds. The bootstrap draws trials, each with all its pairs.
     """

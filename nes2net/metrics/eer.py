@@ -257,7 +257,7 @@ def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDA
 
 
 def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """Return ascending scores, equal ones by ``order`` (default: bona fide first), and whether each is bona fide."""
+    """Return ascending scores, and whether each is bona fide (first of equal scores by default)."""
     index = sorting_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
 

@@ -85,7 +85,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts of cells that repeats the scores of drawn trials; see :func:`figures_of`."""
+    """Make a function of counts of cells that repeats scores; see :func:`figures_of`."""
 
     def evaluate(counts: NDArray) -> Any:
         return figures_of(

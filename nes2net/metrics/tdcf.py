@@ -157,5 +157,5 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
 
 def tdcf(frr, far, weights: TandemWeights):
-    """Compute the normalised t-DCF from the countermeasure's rates, numbers or arrays over thresholds."""
+    """Compute the normalised t-DCF from the countermeasure's rates: numbers, or arrays."""
     return (weights.c0 + weights.c1 * frr + weights.c2 * far) / (weights.c0 + min(weights.c1, weights.c2))

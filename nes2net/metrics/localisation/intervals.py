@@ -228,7 +228,7 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Count how often each utterance is drawn, (R, U); cached, because all metrics use the same draws."""
+    """Count draws of each utterance, (R, U); cached, because all metrics use the same draws."""
     # 8 bits suffice: the probability of a count above 255 is below 1/256!, where ! is the factorial.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
@@ -238,7 +238,7 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Find the range of ``frames`` with all EER thresholds, and each utterance's amounts below it, (U, 2)."""
+    """Find the range of ``frames`` with all EER thresholds, and the amounts below it, (U, 2)."""
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
     while _FEW_FRAMES < len(frames.scores) < previous_size / 2:  # stop if narrowing does not halve the window
@@ -248,7 +248,7 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` by one division into bins; ``amounts_below`` is (U, 2), as in the result."""
+    """Narrow the window ``frames`` by one division into bins; amounts below it are (U, 2)."""
     # Equal scores are in the same bin. ``ends``: index of the first frame after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
