@@ -1,7 +1,7 @@
 """Compute error rates for each attack, codec or other field of the key, and over several corpora.
 
-In reading order: ``breakdowns`` chooses the fields; ``breakdown`` computes the rows for one or two
-fields; ``breakdown_tables`` makes tables of the rows; ``over_corpora`` compares corpora.
+In reading order: ``breakdowns`` chooses the fields, ``breakdown`` computes their rows,
+``breakdown_tables`` makes tables, and ``over_corpora`` compares corpora.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -43,9 +43,8 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 from nes2net.metrics.intervals import Groups
 
-#: Pairs of fields. If the trials of a corpus have both fields of a pair, the corpus gets a table by both fields. The
-#: first two pairs occur in the published tables of ASVspoof 2021 LA. The other pairs occur in the published tables of
-#: ASVspoof 2021 DF and of ASVspoof 5.
+#: Pairs of fields with a table by both, if the trials have both. The first two are published for ASVspoof 2021 LA, the
+#: others for ASVspoof 2021 DF and ASVspoof 5.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -54,26 +53,22 @@ CROSSED = (
     ("vocoder", "language"),
     ("codec", "quality"),
 )
-# Fields that say nothing about how an utterance was made or recorded.
+# These say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# A field with more values than this, such as the number of a segment, does not group the trials.
+# A field with more values, such as the number of a segment, does not group the trials.
 _MOST_VALUES = 400
-# Largest number of rows with an interval, over all breakdowns; computing intervals takes most of the time of an
-# evaluation. The breakdowns of every published corpus have fewer rows.
+# Largest number of rows with an interval, which takes most of an evaluation's time. Published corpora have fewer rows.
 _MOST_INTERVALS = 500
-# With fewer speakers or attacks, a bootstrap that draws speakers or attacks gives too narrow an interval (Cameron,
-# Gelbach and Miller, 2008). Corpora seldom have more than a few attacks. Therefore five attacks are enough, and the
-# interval is widened if there are few attacks (:func:`nes2net.metrics.intervals.spread_factor`).
+# With fewer speakers or attacks, the interval is too narrow (Cameron, Gelbach and Miller, 2008). Corpora have few
+# attacks, so five are enough, and :func:`nes2net.metrics.intervals.spread_factor` widens the interval.
 _FEWEST_SPEAKERS = 10
 _ENOUGH_SPEAKERS = 15
 _FEWEST_ATTACKS = 5
-#: The units that the bootstrap draws. With ``both``, the bootstrap draws speakers and attacks; for ``auto``,
-#: :func:`resolved_unit` chooses the unit.
+#: What the bootstrap draws. ``both``: speakers and attacks; ``auto``: see :func:`resolved_unit`.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
-# Names of row labels that are not fields of the key. If a field of the key has one of these names, :func:`label_of`
-# renames the field.
+# Row labels that are not fields of the key; :func:`label_of` renames a field of such a name.
 _OWN_LABELS = ("system", "set")
 
 
@@ -85,20 +80,15 @@ def breakdowns(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that groups the spoofed trials, and by the pairs of such fields in CROSSED.
+    """Break the EER down by every field that groups the spoofed trials, and by pairs in CROSSED.
 
-    The rows of a field have intervals if this field and the fields before it have at most 500 rows
-    together. The rows of later fields and of pairs have no intervals. A field has no breakdown if
-    it has one value, or more than 400 values, among the spoofed trials.
+    Only fields with 2 to 400 values among spoofed trials are used. Fields have intervals until
+    their rows exceed 500 in all; pairs have none.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
-        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws. If the trials of a row lack the needed speakers or attacks,
-            the bootstrap draws another unit, as :func:`groups_of` says.
-
-    Returns:
-        The names of one or two fields → the rows of the breakdown by these fields.
+        num_resamples: 0 for no intervals.
+        unit: rows that lack this unit use another one, see :func:`groups_of`.
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS
@@ -117,15 +107,15 @@ def breakdowns(
 def breakdown_tables(
     by_system: Mapping[str, Mapping[tuple[str, ...], Sequence[Row]]], title: str, *, mark_best: bool
 ) -> list[Table]:
-    """Make a table for each breakdown, with the rows of all systems that have this breakdown.
+    """Make a table for each breakdown, with the rows of all systems that have it.
 
-    If there are several systems, the tables are shown on pages and in papers, but not on a
-    terminal. Rows with too few trials are not shown; a note says how many such rows there are.
+    Tables of several systems are too long for a terminal. Rows with too few trials are only
+    counted, in a note.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
         title: the corpus and the phase.
-        mark_best: mark the best figure among the systems; all systems must have the same trials.
+        mark_best: mark the best system; all systems must have the same trials.
     """
     hidden: tuple[str, ...] = ("system",)
     readers: Literal["all", "paper"] = "all"
@@ -163,18 +153,14 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Turn the name of a field of the key into the name of a row label that is not one of ``_OWN_LABELS``."""
+    """Turn a field of the key into a label that is not in ``_OWN_LABELS``."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
 def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
 
-    Fields of ``_NOT_TABULATED``, such as the label and the speaker, are left out.
-
-    Args:
-        label: only the values of trials with this label are counted; None counts the values of all
-            trials.
+    Fields in ``_NOT_TABULATED`` are omitted. With ``label``, only its trials count.
     """
     table = TrialTable.of(trials)
     is_counted = np.ones(len(table), dtype=bool)
@@ -200,36 +186,31 @@ def breakdown(
 ) -> list[Row]:
     """Compute the EER for each combination of values that the fields ``names`` have in spoofed trials.
 
-    A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
-    Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    Each row belongs to a combination of values, one for each field. The spoofed trials of a row
-    have the values of the row in all fields, as in the published tables. The bona fide trials of a
-    row need these values only in the fields that describe recordings.
+    The spoofed trials of a row have its values in all fields, as published. The bona fide trials
+    need them only in fields of recordings, such as ``codec``, not in those of spoofing: ``attack``,
+    ``vocoder`` and every field that no bona fide trial has.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
-        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws, as for :func:`groups_of`.
+        num_resamples: 0 for no intervals.
+        unit: see :func:`groups_of`.
 
     Returns:
-        The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
-        The EER is None if no bona fide trial belongs to the row. If a class has fewer than 20
-        trials, the row has no interval, and ``is_shown`` is False.
+        Rows sorted by value. The EER is None without bona fide trials. If a class has fewer than 20
+        trials, there is no interval, and ``is_shown`` is False.
     """
-    # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
     shared_names = []
     for name in names:
-        # Attack and vocoder describe the spoofing, even if a key gives bona fide trials an attack or a vocoder.
+        # Even if a key gives bona fide trials an attack or a vocoder.
         is_of_spoofing = name in ("attack", "vocoder")
         if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
-    # Group the positions of the trials by the values of their fields.
     bonafide = _group_positions(table, bonafide_positions, shared_names)
     spoof = _group_positions(table, np.flatnonzero(~matched_trials.is_bonafide), names)
     drawn = _Drawn.of(table)
-    # Compute a row for each combination of values; a spoofed trial that lacks a field is in no row.
+    # A spoofed trial that lacks a field is in no row.
     rows = []
     for values, spoof_of_group in spoof.items():
         group = dict(zip(names, values))
@@ -255,10 +236,9 @@ def breakdown(
 
 
 def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
-    """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
+    """Map values to positions, sorted by values; trials that lack one of ``names`` are omitted.
 
-    A trial that lacks one of the fields is in no group. Without ``names``, all positions form one
-    group, whose key is ``()``.
+    Without ``names``, all positions have the key ``()``.
     """
     if not names or not positions.size:
         return {(): positions} if not names else {}
@@ -275,28 +255,26 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
 
 
 class _Drawn(NamedTuple):
-    """The speakers and the attacks of N trials, as numbers, for a bootstrap that draws speakers or attacks."""
+    """Speakers and attacks of N trials, as numbers, for the bootstrap."""
 
     is_bonafide: NDArray
-    """Whether each trial is bona fide, (N,)."""
+    """(N,)."""
     speakers: NDArray
-    """Number of the speaker of each trial, (N,); −1 for a trial without a speaker."""
+    """(N,); −1 for a trial without a speaker."""
     attacks: NDArray
-    """Number of the attack of each trial, (N,); −1 for a trial without an attack."""
+    """(N,); −1 for a trial without an attack."""
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> _Drawn:
-        """Read the speakers and the attacks of ``trials``."""
         table = TrialTable.of(trials)
         label, speaker, attack = map(table.column, ("label", "speaker", "attack"))
         return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
 
     def at(self, positions: NDArray) -> _Drawn:
-        """Select the labels, speakers and attacks of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
     def groups(self, unit: Unit) -> Groups:
-        """Collect the groups that the bootstrap draws, as :func:`groups_of` describes them."""
+        """Collect the groups to draw; see :func:`groups_of`."""
         groups: Groups = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
@@ -308,25 +286,17 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether the bootstrap can draw speakers or attacks; ``numbers`` (N,) are the speakers or attacks of the trials.
-
-    Every trial needs a speaker or attack (−1 means no speaker or attack), and at least ``fewest``
-    distinct speakers or attacks must occur.
-    """
+    """Whether no number (N,) is −1, and at least ``fewest`` are distinct."""
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
 
 def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
-    """List the speakers and attacks to draw, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
+    """Number the speakers and attacks to draw, for :func:`nes2net.metrics.bootstrap_interval`.
 
-    In the result, each speaker and each attack is given as a number. Speakers cannot be drawn if a
-    trial has no speaker, or there are fewer than ten speakers. Attacks cannot be drawn if a spoofed trial has no attack, or
-    there are fewer than five attacks. If the groups that ``unit`` names cannot be drawn, the
-    bootstrap draws trials, and the result is empty. With ``both``, if speakers can be drawn but
-    attacks cannot be drawn, the bootstrap draws only speakers.
-
-    Args:
-        unit: what the bootstrap draws; ``auto`` means ``speakers``.
+    Speakers can be drawn if every trial has one and there are at least ten; attacks can be drawn if
+    every spoofed trial has one and there are at least five. If ``unit`` cannot be drawn, the result
+    is empty, and trials are drawn; ``both`` first falls back to ``speakers``. ``auto`` means
+    ``speakers``.
     """
     return _Drawn.of(trials).groups(unit)
 
@@ -352,7 +322,7 @@ class DrawnGroups(NamedTuple):
 
     @property
     def notes(self) -> list[str]:
-        """A note if few speakers are drawn."""
+        """A warning if few speakers are drawn."""
         if self.num_groups >= _ENOUGH_SPEAKERS or not self.interval_over.startswith("speakers"):
             return []
         return [
@@ -362,14 +332,10 @@ class DrawnGroups(NamedTuple):
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
-    """Choose what the bootstrap draws in an evaluation, and check that ``trials`` have the needed speakers or attacks.
-
-    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. A unit chosen
-    for ``auto`` is not checked, because :func:`groups_of` can fall back to another unit.
+    """Choose what the bootstrap draws: for ``auto``, ``both`` with several systems, else ``speakers``.
 
     Raises:
-        InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to
-            draw.
+        InputError: if ``trials`` lack the speakers or attacks of a ``unit`` other than ``auto``.
     """
     if unit == "auto":
         return "both" if num_systems > 1 else "speakers"
@@ -385,7 +351,7 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
 
 # Over several corpora
 
-# The attacks of a corpus count as groups if there are at least two attacks and at most this many.
+# Attacks count as groups if there are 2 to this many.
 _MOST_GROUPS = 100
 
 
@@ -394,12 +360,9 @@ class OverCorpora:
     """EERs, as fractions, of one detector on several corpora.
 
     Attributes:
-        eers: corpus → EER by the corpus's own rule. A corpus whose trials are of one class is left
-            out.
-        groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
-            trials of the corpus. An attack is left out if it has fewer trials than :data:`FEWEST`.
-            A corpus has no groups if it has fewer bona fide trials than :data:`FEWEST`, a single
-            attack, or more than 100 attacks.
+        eers: corpus → EER by its own rule; corpora with one class are omitted.
+        groups: such as ``for/A07`` → EER of the attack against all bona fide trials of the corpus.
+            Classes need :data:`FEWEST` trials each, a corpus 2 to 100 attacks.
         pooled: EER of all trials together; None if it was not computed.
     """
 
@@ -409,27 +372,23 @@ class OverCorpora:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the EERs of the corpora; None if there are no corpora."""
+        """The mean EER of the corpora; None without corpora."""
         if not self.eers:
             return None
         return sum(self.eers.values()) / len(self.eers)
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, and this EER; of equal EERs, the first one counts. None without corpora."""
+        """The corpus with the highest EER, the first of equals, and this EER; None without corpora."""
         return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, and this EER; of equal EERs, the first one counts. None without groups."""
+        """The group with the highest EER, the first of equals, and this EER; None without groups."""
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List names and EERs: first each corpus, then the mean, the worst group and the pooled trials.
-
-        The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
-        whose EER is None is left out.
-        """
+        """List names and EERs: corpora, ``mean``, ``worst group (NAME)``, ``pooled``; without None."""
         rows = list(self.eers.items())
         if self.mean is not None:
             rows.append(("mean", self.mean))
@@ -440,7 +399,7 @@ class OverCorpora:
         return rows
 
     def table(self) -> str:
-        """Write the :meth:`rows` as a table for the terminal, in percent; the worst corpus is marked."""
+        """Write :meth:`rows` for a terminal, in percent, with a mark at the worst corpus."""
         rows = [["corpus", "EER %", ""]]
         for name, eer in self.rows():
             rows.append([name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""])
@@ -463,8 +422,8 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
     Args:
         scored: name of a corpus → its trials and scores.
-        methods: name of a corpus → ``method`` of :func:`nes2net.metrics.compute_eer`. The pooled EER
-            uses the method that all corpora share, or ``asvspoof`` if the methods differ.
+        methods: name of a corpus → ``method`` of :func:`nes2net.metrics.compute_eer`. If they
+            differ, the pooled EER uses ``asvspoof``.
 
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
@@ -482,11 +441,10 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         trials += corpus.trials
         scores.append(corpus.scores)
         num_expected += corpus.num_expected
-        # If all trials of a corpus are of one class, they count only in the pooled EER.
+        # A corpus of one class counts only in the pooled EER.
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
         eers[name] = _eer_of(corpus, methods[name])
-        # Compute the EER of each attack of the corpus.
         attacks = {trial.attack for trial in corpus.trials if trial.target == 0} - {None}
         if not 1 < len(attacks) <= _MOST_GROUPS:
             continue
@@ -494,7 +452,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             eer = row["eer"].value
             if eer is not None and row.has_enough_trials:
                 groups[f"{name}/{row.labels['attack']}"] = eer
-    # Pool the trials of all corpora. ``Matched`` needs a mismatch, but the EER does not depend on the mismatch.
+    # ``Matched`` needs a mismatch, but the EER does not depend on it.
     mismatch = next(iter(scored.values())).mismatch
     all_trials = Matched(trials, np.concatenate(scores), num_expected, mismatch)
     pooled = None
@@ -509,5 +467,4 @@ def _eer_of(matched_trials: Matched, method: str) -> float:
 
 
 def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
-    """Find the name and the value of the highest EER, the first of equal EERs; None if ``eers`` is empty."""
     return max(eers.items(), key=itemgetter(1), default=None)

@@ -1,9 +1,8 @@
 """Compare the embeddings of evaluated trials with the embeddings of labelled trials, such as training trials.
 
-In reading order: ``examples_of`` finds the classes of labelled trials; ``embeddings_of`` finds the
-embeddings of evaluated trials; ``reference_scores`` compares evaluated trials with training trials,
-and computes scores of being known. A higher score of being known means that the trial is more
-likely of a known class.
+In reading order: ``examples_of`` finds classes of labelled trials, ``embeddings_of`` embeddings of
+evaluated trials; ``reference_scores`` compares both and computes scores of being known, which are
+higher for trials of known classes.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _MOST_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
 
 
 class Example(NamedTuple):
-    """The embedding (E,) of a labelled trial, and the name of the class of the trial."""
+    """The embedding (E,) of a labelled trial, and the name of its class."""
 
     trial: Trial
     name: str
@@ -40,10 +39,9 @@ class Example(NamedTuple):
 def examples_of(
     rows: Mapping[str, NDArray], file: ScoreFile, key: Key, field: str, aliases: Mapping[str, str]
 ) -> list[Example]:
-    """Join the embeddings of a file with the classes of their trials; trials without a class are left out.
+    """Join the embeddings of a file with the classes of their trials; omit trials without a class.
 
-    If ``key`` lacks a trial, its label comes from the key of the corpus in the record beside
-    ``file``.
+    Labels that ``key`` lacks come from the key of the corpus in the record beside ``file``.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.
@@ -71,7 +69,7 @@ def examples_of(
 
 
 def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
-    """Say for each of the ``files`` of :func:`examples_of` which corpus labels trials that the key lacks."""
+    """Name, for each file, the corpus that labels the trials which the key lacks."""
     for file in files:
         part = recorded_part(file.record)
         if part is not None:
@@ -79,7 +77,7 @@ def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
-    """Look up the embeddings N×E of ``trials`` in ``rows``, which maps the id of a trial to its embedding.
+    """Look up the embeddings N×E of ``trials`` in ``rows``, id → embedding.
 
     Raises:
         InputError: if a trial has no embedding.
@@ -105,28 +103,22 @@ def reference_scores(
     """Compute scores of being known by comparing the embeddings of ``trials`` and of training trials.
 
     Args:
-        files: files of embeddings, which ``nes2net embed --of backend`` wrote with the evaluated
-            detector. Each of these files holds either training trials or evaluated trials. The
-            score ``nsd`` also needs files with the logits of the training trials (``nes2net score
-            --judgement classes``). If several files have the same trial, the last of these files
-            counts.
-        key: labelled trials. A file that has a trial of the evaluated phase is read as a file of
-            evaluated trials.
+        files: embeddings that ``nes2net embed --of backend`` wrote with the evaluated detector, of
+            training or of evaluated trials. ``nsd`` also needs the logits of the training trials
+            (``nes2net score --judgement classes``). The last file with a trial counts.
+        key: labelled trials. A file with a trial of the evaluated phase has evaluated trials.
         trials: the N evaluated trials.
-        logits: the logits N×K of the evaluated trials; None if only the posteriors of these trials
-            are known.
+        logits: their logits N×K; None if only posteriors are known.
         names: the names of the known classes.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 
     Returns:
-        Name of a score of being known → the scores (N,) of ``trials``: ``knn``, ``mahalanobis``,
-        and ``nsd`` if all training trials and the evaluated trials have logits.
+        ``knn``, ``mahalanobis``, and ``nsd`` if all logits are known → scores (N,).
 
     Raises:
         InputError: if a file cannot be read, no training trial is of a known class, or one of
             ``trials`` has no embedding.
     """
-    # Read the files.
     evaluated_ids = {trial.id for trial in select_phase(key.trials, key.phase)}
     evaluated: dict[str, NDArray] = {}
     training: dict[str, Example] = {}
@@ -149,7 +141,6 @@ def reference_scores(
             f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({listed(names)}): give "
             "embeddings of the training set"
         )
-    # Compare the evaluated trials with the training trials.
     x = embeddings_of(evaluated, trials)
     classes = np.array([example.name for example in training.values()])
     embeddings = np.stack([example.embedding for example in training.values()])

@@ -33,19 +33,18 @@ from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_path
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
-# These scores of being known do not change if a constant is added to all logits of a trial.
+# Scores that adding a constant to all logits of a trial does not change.
 _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 
 @dataclass(frozen=True)
 class ClassGroup:
-    """The trials of all known classes, or the trials of all unknown classes: N trials of C classes.
+    """The N trials of all C known classes, or of all C unknown classes.
 
-    - ``names`` holds the names of the C classes.
-    - ``numbers`` (N,) holds the class of each trial, as an index of ``names``.
-    - ``logits`` (N×K) holds the logits of the trials for the K known classes.
-    - ``compared`` holds the scores of being known that come from comparing the trials with training
-      trials: name of a score → scores (N,).
+    - ``names`` are those of the C classes.
+    - ``numbers`` (N,) are indices of ``names``.
+    - ``logits`` (N×K) are for the K known classes.
+    - ``compared``: scores of being known from comparison with training trials: name → (N,).
     """
 
     names: Sequence[str]
@@ -55,33 +54,33 @@ class ClassGroup:
     compared: Mapping[str, NDArray]
 
     def where(self, chosen: NDArray) -> ClassGroup:
-        """Select the trials for which the mask ``chosen`` (N,) is true; the names of all classes are kept."""
+        """Select the trials of a mask (N,); ``names`` stays whole."""
         compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
         trials = self.trials.take(np.flatnonzero(chosen))
         return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """The index of the known class with the largest logit, for each trial (N,); of equal logits, the first."""
+        """Index of the largest logit (N,); of equal logits, the first."""
         return self.logits.argmax(1)
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Numbers of trials, C×K: rows are true classes, and columns are predicted known classes."""
+        """Numbers of trials, C×K: true classes × predicted known classes."""
         return pair_counts(self.numbers, self.predicted, len(self.names), self.logits.shape[1])
 
     @functools.cached_property
     def known_scores(self) -> dict[str, NDArray]:
-        """The scores of being known: name of a score → the score of each trial, (N,)."""
+        """Scores of being known: name → (N,)."""
         return {**{kind: known_scores(self.logits, kind) for kind in LOGIT_SCORES}, **self.compared}
 
 
 class ClassLabels(NamedTuple):
     """How trials get their classes.
 
-    - ``field`` is the field of a trial that names its class.
-    - ``aliases`` maps a value of the field to the class under which it counts.
-    - ``source`` says in words who states both.
+    - ``field`` of a trial names its class.
+    - ``aliases``: value of the field → class under which it counts.
+    - ``source``: who states both, in words.
     """
 
     field: str = _DEFAULT_FIELD
@@ -90,7 +89,7 @@ class ClassLabels(NamedTuple):
 
     @classmethod
     def read(cls, file: ScoreFile, chosen_field: str | None) -> ClassLabels:
-        """Read the field and the aliases from the record of ``file``, unless the user chose another field."""
+        """Read the record of ``file``, unless the user chose a field."""
         stated = file.record.provenance.class_labels if file.record is not None else {}
         field = str(stated.get("field", _DEFAULT_FIELD))
         if chosen_field not in (None, field):
@@ -106,7 +105,7 @@ class ClassLabels(NamedTuple):
         return f"{system}: the class of a trial is its {self.field}, {self.source}; {aliases or 'no aliases'}"
 
     def doubt(self, trials: Sequence[Trial]) -> str:
-        """Warn if the aliases join classes of ``trials``; empty if they do not."""
+        """Warn if the aliases join classes of ``trials``; otherwise empty."""
         num_values = len({class_name(trial, self.field, {}) for trial in trials})
         num_classes = len({class_name(trial, self.field, self.aliases) for trial in trials})
         if num_classes == num_values:
@@ -115,7 +114,7 @@ class ClassLabels(NamedTuple):
 
 
 def differ_in_words(class_labels: Iterable[ClassLabels]) -> str:
-    """Warn if the systems do not get the classes of trials in the same way; empty if they do."""
+    """Warn if systems get the classes of trials in different ways; otherwise empty."""
     if len({(labels.field, *sorted(labels.aliases.items())) for labels in class_labels}) == 1:
         return ""
     return "the systems differ in how trials get their classes, so their figures cannot be compared"
@@ -125,16 +124,13 @@ def differ_in_words(class_labels: Iterable[ClassLabels]) -> str:
 class ClassTrials:
     """The logits of one system for the trials of a phase.
 
-    - ``labels`` says how the trials got their classes.
-    - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
-      class; otherwise it is 0.
-    - ``kinds`` names the scores of being known that can be computed: first scores from these
-      logits, then scores from comparing embeddings with training trials.
-    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
-    - ``origin`` holds the facts of the record beside the file of logits.
-    - ``threshold`` comes from the record beside the file; None if the record has no threshold. A
-      trial whose score of being known lies below the threshold is called unknown.
-    - ``doubts`` are reasons to doubt the figures, in words.
+    - ``num_left_out``: bona fide trials, if they are neither known nor unknown, otherwise 0.
+    - ``kinds``: computable scores of being known, from logits first, then from comparing
+      embeddings.
+    - ``mismatch``: trials and scores that do not fit, in words; otherwise empty.
+    - ``origin``: facts of the record beside the file of logits.
+    - ``threshold``: from the record; a trial with a lower score of being known is unknown.
+    - ``doubts``: reasons to doubt the figures, in words.
     """
 
     system: str
@@ -163,22 +159,20 @@ def class_trials(
     """Find the true class of each trial of a file of logits, and divide the trials into known and unknown classes.
 
     Args:
-        key: the labels of the evaluation.
-        file, table: the file and its content.
-        system: name of the system that made the file.
-        allow_partial: leave out trials whose logits are missing or unusable.
+        table: the content of ``file``.
+        system: name of the system.
+        allow_partial: omit trials whose logits are missing or unusable.
         class_field: field of a trial that names its class; None for the field in the record beside
             the file, or else ``attack``.
-        bonafide_unknown: count bona fide trials as trials of an unknown class if bona fide is not a
-            class of the detector; otherwise bona fide trials are left out.
-        references: files of embeddings or logits of training trials and of the evaluated trials, from
-            which further scores of being known are computed.
+        bonafide_unknown: count bona fide trials as unknown, not omit them, if the detector has no
+            such class.
+        references: embeddings or logits of training trials and of the evaluated trials, for further
+            scores of being known.
 
     Raises:
-        InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
-            of a known class, or the files of training trials do not fit.
+        InputError: if file and key do not fit, a spoofed trial has no class, no trial is of a known
+            class, or the files of training trials do not fit.
     """
-    # Find the name of the class of each trial.
     path = file.path
     record = file.record
     labels = ClassLabels.read(file, class_field)
@@ -194,7 +188,6 @@ def class_trials(
             f"{misspelt} of the key differ from classes of the detector only in case or spaces, and are unknown"
         )
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
-    # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
     if references:
         files = list(references)
@@ -204,8 +197,7 @@ def class_trials(
             _check_one_detector(file, reference)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         compared = reference_scores(files, key, trials, unscaled_logits, table.names, labels.field, labels.aliases)
-    # Divide the trials into trials of known and trials of unknown classes; bona fide trials may be in neither group.
-    # Each logit is copied only once from the table, because there may be a million trials.
+    # Bona fide trials may be in neither group. Logits are copied only once, because there may be a million trials.
     groups = []
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
@@ -239,11 +231,7 @@ def class_trials(
 
 
 def _check_one_detector(file: ScoreFile, reference: ScoreFile) -> None:
-    """Check that two files come from the same detector, according to their records; a missing record is not an error.
-
-    Raises:
-        InputError: if the records name different detectors.
-    """
+    """Raise InputError if the records name different detectors; a missing record is no error."""
     fingerprints = {record.run.get("model") for record in (file.record, reference.record) if record is not None}
     if len(fingerprints - {None}) == 2:
         raise InputError(
@@ -252,25 +240,18 @@ def _check_one_detector(file: ScoreFile, reference: ScoreFile) -> None:
 
 
 def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
-    """Find the class of each of ``trials``.
+    """Find the class of each trial.
 
     Raises:
-        InputError: if a spoofed trial has no class; the message names up to ten such trials.
+        InputError: if a spoofed trial has no class.
     """
     remedy = "name the field of the classes with `class_field`, or give a key that has it"
     return class_names(trials, labels.field, labels.aliases, "the key", remedy)
 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:
-    """Match the rows of ``table`` with the trials of ``key``.
-
-    A row with a logit that is not finite counts as a missing row. Messages name the file ``path``.
-    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
-
-    Returns:
-        The indices (N,) of the rows that have a trial, these N trials, and the mismatch in words.
-    """
-    # Pass the index of each row to match() in place of a score, and NaN for a row with a logit that is not finite.
+    """Return rows (N,) with a trial, their trials, and the mismatch in words."""
+    # match() gets the index of each row in place of a score, and NaN if a logit is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

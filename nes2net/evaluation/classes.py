@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nes2net.scoring.kernel import Scorer
 
-#: Title of the figure of a checkpoint that says how often a development trial gets the name of a wrong class.
+#: Title of the figure of a checkpoint: how often a development trial gets a wrong class.
 ERROR_TITLE = "error"
 _MOST_TOLD = 3  # largest number of classes in a line of `predict`
 
@@ -33,8 +33,7 @@ _MOST_TOLD = 3  # largest number of classes in a line of `predict`
 class Classes(Rows):
     """The logits of all classes of a detector.
 
-    A row of `predict` has the posteriors of the classes. If there is a threshold, the row also says
-    whether the recording is of a known class.
+    A row of `predict` has the posteriors, and with a threshold says whether the class is known.
 
     Args:
         classes: names of the classes; empty to take the classes of the detector.
@@ -54,16 +53,16 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        """Turn ``classes`` into a tuple, because a record holds the classes as a list."""
+        """Turn ``classes``, a list in a record, into a tuple."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The names of the columns, which are the names of the classes: a row holds the logit of each class."""
+        """The classes, one logit each."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement with the classes of ``scorer`` and the threshold from the file or the checkpoint.
+        """Return this judgement with the classes of ``scorer``, and its threshold, if any.
 
         Raises:
             InputError: if bona fide and spoof are the only classes of ``scorer``.
@@ -88,7 +87,7 @@ class Classes(Rows):
         return scorer(waveforms)
 
     def score_of(self, rows: NDArray) -> NDArray:
-        """Compute scores (N,) from the logits ``rows`` N×K: the log odds of bona fide against all other classes.
+        """Compute log odds (N,) of bona fide against all other classes from logits N×K.
 
         Raises:
             InputError: if bona fide is not a class.
@@ -98,24 +97,24 @@ class Classes(Rows):
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def scores(self, path: Path) -> ScoreTable:
-        """Read logits as scores, as the base class does; the file names the classes if no record does."""
+        """Read logits as scores; the file names the classes if no record does."""
         table = self.table(path)
         scores = replace(self, classes=table.names).score_of(table.logits)
         return ScoreTable(table.ids, scores.astype(np.float64))
 
     def options(self) -> dict[str, Any]:
-        """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
+        """Return the classes, without the threshold, on which no logit depends."""
         return {"classes": list(self.classes)}
 
     def identity(self) -> dict[str, Any]:
-        """Return the facts that identify a run: the name of the judgement, and the names of the classes in one text."""
+        """Return the name of the judgement, and the classes in one text."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Compute the likeliest class of a recording and all posteriors, from its logits (K,).
+        """Compute the likeliest class and all posteriors of a recording from its logits (K,).
 
-        With a threshold, the fact ``known`` says whether the recording is of a known class, and
-        gives the score of being known, the threshold and the p-value.
+        With a threshold, ``known`` has the decision, the score of being known, threshold and
+        p-value.
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
@@ -134,11 +133,7 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """Write in words the facts that :meth:`tell` returns.
-
-        The text names the three likeliest classes. If the recording is of no known class, the text
-        names only the nearest class.
-        """
+        """Name the three likeliest classes, or only the nearest if the class is unknown."""
         known = told.get("known")
         if known is not None and not known["is_known"]:
             words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.worth]
@@ -150,10 +145,7 @@ class Classes(Rows):
         return "   ".join(filter(None, [*words, self.worth]))
 
     def meaning(self, scorer: Scorer) -> list[str]:
-        """Explain to users of `predict` which classes the detector knows, and what the names of classes mean.
-
-        If there is no threshold, a further sentence says why unknown classes are not recognised.
-        """
+        """Explain the known classes, and without a threshold, why others are not recognised."""
         lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if BONAFIDE not in self.classes:
             lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")
@@ -171,11 +163,6 @@ class Classes(Rows):
 
 
 def _read_table(file: ScoreFile) -> ClassTable:
-    """Read the logits in ``file``, whose record or header says that they are of classes.
-
-    Raises:
-        InputError: if the file holds another judgement, or is malformed.
-    """
     if not isinstance(file.judgement, Classes):
         raise InputError(f"{file.path}: holds {file.judgement.what}, no classes: evaluate it apart")
     return file.read(file.judgement.table)

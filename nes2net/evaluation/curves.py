@@ -1,8 +1,8 @@
 """Compute the curves of plots from scores: DET curves and reliability.
 
-A DET curve shows FRR against FAR on the scale of the standard normal deviate (Martin et al., "The DET
-curve in assessment of detection task performance", Eurospeech 1997). Reliability compares predicted
-probabilities of bona fide with the share of trials that are bona fide.
+A DET curve shows FRR against FAR on the scale of the standard normal deviate (Martin et al., "The
+DET curve in assessment of detection task performance", Eurospeech 1997). Reliability compares
+predicted probabilities of bona fide with the share of trials that are bona fide.
 """
 
 from __future__ import annotations
@@ -21,16 +21,12 @@ from nes2net.scoring.decisions.calibration import Llrs
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
-# Number of distinct positions along an axis of a plot.
+# Distinct positions along an axis.
 _STEPS = 1000
 
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute FRR and FAR of a DET curve, and leave out points that a plot would show at the same place.
-
-    Returns:
-        FRR (N,) and FAR (N,); the curve is :func:`nes2net.metrics.det_curve` without most of its points.
-    """
+    """Thin :func:`nes2net.metrics.det_curve` to what a plot can show: FRR (N,), FAR (N,)."""
     rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
     lowest, highest = ndtri([RATES[0], RATES[-1]])
     steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)
@@ -44,13 +40,8 @@ def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
 def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) -> tuple[float, float]:
     """Choose the lowest and the highest rate on the axes of DET curves.
 
-    The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
-    shows a point of a curve if its FRR and its FAR are at most the highest rate. The lowest rate is
-    at most the smallest positive rate of the shown points, and at most 5 %, but never below 0.01 %.
-
-    Args:
-        curves: FRR and FAR of each system.
-        eers: EER of each system, as fractions.
+    The highest is well above every EER, so that no mark is in a corner. The lowest is at most the
+    smallest positive rate of shown points, and between 0.01 % and 5 %.
     """
     least_high = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
     high = min((rate for rate in RATES if rate >= least_high), default=RATES[-1])
@@ -68,12 +59,12 @@ _FEWEST_IN_BIN = 20  # trials
 
 
 class Bin(NamedTuple):
-    """A bin of the reliability: trials with about the same predicted probability of bona fide."""
+    """Trials with about the same predicted probability of bona fide."""
 
     predicted: float
-    """Mean of the predicted probabilities of the trials in the bin."""
+    """Mean predicted probability."""
     share: float
-    """Share of bona fide trials in the bin."""
+    """Share of bona fide trials."""
     low: float
     """Lower end of Wilson's 95 % interval of ``share``."""
     high: float
@@ -82,16 +73,11 @@ class Bin(NamedTuple):
 
 
 def reliability(llrs: Llrs) -> list[Bin]:
-    """Sort trials by their predicted probability of bona fide, and divide them into bins of about equal size.
+    """Divide trials by predicted probability of bona fide into up to ten bins of about equal size.
 
-    There are at most ten bins, with about 20 trials or more in each; fewer than 40 trials share one
-    bin. Trials with equal log-likelihood ratios are always in the same bin, so there are fewer bins
-    if many ratios are equal. A ratio is turned into a probability with the share of bona fide
-    trials in the set as the prior. Therefore ``predicted`` and ``share`` of a bin agree if the
-    ratios are well calibrated.
-
-    Args:
-        llrs: log-likelihood ratios of the bona fide and of the spoofed trials.
+    A bin has about 20 trials or more, so fewer than 40 trials share one; equal ratios always share
+    one. The prior is the share of bona fide trials in the set: ``predicted`` and ``share`` of a bin
+    agree if the ratios are well calibrated.
 
     >>> [only_bin] = reliability(Llrs(np.zeros(3), np.zeros(1)))
     >>> only_bin.predicted, only_bin.share, round(only_bin.low, 3), round(only_bin.high, 3)

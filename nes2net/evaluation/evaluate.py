@@ -1,7 +1,7 @@
 """Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
 
-In reading order: ``evaluate_systems`` is the public function; the other functions write notes,
-lines, comparisons, tables and plots.
+In reading order: ``evaluate_systems`` is the public function; the others write notes, comparisons,
+tables and plots.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.judgement import ScoreFile
 
-#: Name of the organisers' speaker-verification system in notes; the official min t-DCF uses its scores.
+#: Named in notes; its scores give the official min t-DCF.
 ORGANISERS = "the organisers’ ASV system"
-#: Kind of the files of speaker-verification scores in the list of inputs; min t-DCF needs these files.
+#: Kind of these files in the list of inputs, for min t-DCF.
 ASV_SCORES = "speaker-verification scores"
 
 _POOLED = (
@@ -100,54 +100,45 @@ def evaluate_systems(
     """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
-        corpus: A name of :data:`nes2net.data.registry.corpora`. The definition of the corpus says
-            how to read the key, and has the rules of the published figures.
-        score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
-            file holds the scores of one system.
-        keys_path: File or folder of the key, as ``keys`` of the corpus accepts it.
-        phase: A phase or split of the corpus. A corpus without phases has the phase ``"eval"``;
-            your own corpus also has the phase ``"all"``.
+        corpus: A name of :data:`nes2net.data.registry.corpora`.
+        score_paths: A file for each system, with a line ``utterance score`` for each trial; higher
+            is more bona fide.
+        keys_path: File or folder, as ``keys`` of the corpus accepts it.
+        phase: A phase or split of the corpus; ``"eval"`` if it has none. Your own corpus also has
+            ``"all"``.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
-        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. Trials with these
-            values are left out of the result, but still need scores. If None, the result leaves out
-            the same trials as the published figures of the corpus.
-        num_resamples, seed: Number of bootstrap draws, and their seed. The rows of a breakdown get
-            at most 200 draws.
-        threshold_source: The source of the thresholds that were chosen on other trials, one
-            threshold for each system. Each system is also judged at its threshold. If all trials
-            are of one class, the system is judged only at this threshold. With None, no system has
-            such a threshold.
-        names: Names of the systems. If empty, each system has the name of its file without suffix, or
-            the whole path if two files share a name.
-        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and
-            there are at least ten speakers, otherwise trials. If several systems are compared,
-            ``"auto"`` also draws attacks, provided that every spoofed trial has an attack and there
-            are at least five attacks. ``draw`` has no effect on the figures at thresholds from
-            other trials: the bootstrap of these figures draws speakers if possible, otherwise
-            trials.
+        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. These trials are
+            omitted, but still need scores. None omits what the published figures omit.
+        num_resamples, seed: Number and seed of the bootstrap draws; at most 200 for rows of a
+            breakdown.
+        threshold_source: Thresholds from other trials, one for each system. Each system is also
+            judged at its threshold, or only there if all trials are of one class.
+        names: Names of the systems. By default, a file's name without suffix, or its path if two
+            share a name.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has one and there
+            are at least ten, otherwise trials; with several systems also attacks, if every spoofed
+            trial has one and there are at least five. Figures at thresholds from other trials
+            always draw speakers if possible, otherwise trials.
 
     Returns:
-        The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
-        two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
-        such as ``by attack``. The table ``differences`` is computed from the trials in the order of
-        the key; all other tables are computed from the trials in the order of the score file.
-        Therefore, if scores are tied and the method is ``"interpolated"``, the EERs in
-        ``differences`` may differ a little from the EERs in ``systems``.
+        The tables ``systems`` and ``calibration``, ``differences`` of every two systems, tables at
+        transferred thresholds (``rates``, ``costs``, …), and breakdowns such as ``by attack``.
+        ``differences`` orders trials as the key, not as the score file: with ties and the method
+        ``"interpolated"``, its EERs may differ a little.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
-            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial of the key
-            has one of the excluded values, no trial is left, or a class has no trials.
+            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial has an
+            excluded value, no trial is left, or a class has no trials.
     """
     files = _different_files([score_paths] if isinstance(score_paths, AnyPath) else score_paths)
-    # Read the key, choose the thresholds on other trials, and read the further test sets.
     key = Labels(corpus, keys_path, phase).read(exclude)
     source = threshold_source or ThresholdSource()
     transferred: list[Threshold] = []
     if threshold_source is not None:
         transferred = choose_thresholds(source, corpus, len(files), allow_partial=allow_partial)
     further_sets = [read_set(of_set, "further", None, allow_partial=allow_partial) for of_set in source.further]
-    # Judge the score files. If all trials are of one class, they are judged later, at the thresholds from other trials.
+    # Score files of one class are judged later, at the thresholds from other trials.
     one_class = threshold_source is not None and key.only_label is not None
     unit = resolved_unit(draw, key.evaluated_trials, len(files))
     names = system_names([file.path for file in files], names)
@@ -165,7 +156,6 @@ def evaluate_systems(
             asv_files |= systems[-1].asv_files
     inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
     warnings = list(itertools.chain.from_iterable(origin.seen for origin in origins))
-    # Compare the systems, and judge them at the thresholds.
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, scored_sets):
@@ -215,7 +205,6 @@ def _different_files(score_files: Iterable[AnyPath | ScoreFile]) -> list[ScoreFi
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """Collect the notes: a note on all systems is given once, any other begins with the name of its system."""
     notes = [unofficial_note(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
@@ -254,13 +243,9 @@ def _first_lines(
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """Find the name of the speaker-verification system for min t-DCF; empty if there is no min t-DCF.
+    """Name the ASV system for min t-DCF: the organisers', if its numbers of scores are official.
 
-    If the numbers of target, nontarget and spoof scores are the official numbers of the corpus, the
-    scores count as the organisers' scores.
-
-    Args:
-        asv_files: files of speaker-verification scores that were read → their SHA-256.
+    The name is empty without min t-DCF. ``asv_files``: the files that were read → SHA-256.
     """
     if not asv_files:
         return ""
@@ -281,10 +266,9 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on their common trials, with the same bootstrap draws for both systems.
+    """Compare every two systems on their common trials, with the same draws.
 
-    Raises:
-        InputError: if two systems have no trials of both classes in common.
+    Raises InputError if they have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
         rows = np.flatnonzero(first.matched.table.mask_in_key & second.matched.table.mask_in_key)
@@ -320,7 +304,7 @@ def _differences(
 
 
 def _rank_correlation(both_scores: Sequence[NDArray]) -> float | None:
-    """Compute Spearman's correlation of the scores (N,) of two systems; None if all scores of one are equal."""
+    """Compute Spearman's correlation of two rows (N,); None if all scores of one are equal."""
     from scipy.stats import rankdata  # quick start-up: only comparisons need SciPy
 
     ranks = rankdata(both_scores, axis=1)  # 2 × N
@@ -342,11 +326,6 @@ def _tables(
     asv_system: str,
     differences: Sequence[Row],
 ) -> Iterator[Table]:
-    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables if there are no systems.
-
-    Only in ``systems``, the best figure of a column is marked if it is certainly the best. If the
-    systems have different trials, no figure is marked, and a note says so.
-    """
     if not systems:
         return
     rows = [system.row for system in systems]
@@ -375,7 +354,7 @@ def _tables(
         "actDCF and Cllr mean something for calibrated scores only: for raw scores they say how far those are from "
         "log-likelihood ratios, and nothing about the detector."
     )
-    # No figure is marked as the best: whether scores are calibrated is not known here.
+    # No best figure is marked: whether scores are calibrated is not known here.
     of_ratios = [system.row.only(_CALIBRATION) for system in systems]
     yield Table("calibration", caption, _CALIBRATION, of_ratios, "As log-likelihood ratios", [note])
 
@@ -406,7 +385,6 @@ def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:
 
 
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:
-    """Compute the DET curve of each system for the JSON: FRR and FAR, thinned to the points that a plot can show."""
     from nes2net.evaluation.curves import thinned_det  # quick start-up: the text needs no SciPy
 
     curves = {}

@@ -1,4 +1,4 @@
-"""The terms that the page of an evaluation explains, each in one or two sentences and with its source."""
+"""The terms that the page of an evaluation explains, with their sources."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ class Term(NamedTuple):
     source: str = ""
     """The publication that defines the term."""
     sign: str = ""
-    """Regular expression that finds the term in a text; if empty, the text is searched for the name
-    up to its first comma."""
+    """Regular expression that finds the term in a text; by default the name up to its first comma."""
 
 
 _T_DCF = "Kinnunen et al., IEEE/ACM TASLP 28, 2020; the form of 2019: Odyssey 2018"
@@ -186,7 +185,7 @@ GLOSSARY = (
 
 
 def terms_in(page: str) -> list[Term]:
-    """List the terms of the glossary that occur in the text of an HTML page, in the order of the glossary.
+    """List the terms in the text of an HTML page, in the order of the glossary.
 
     >>> [term.name for term in terms_in('<p id="scores">The EER of 240 trials')]
     ['trial', 'EER']

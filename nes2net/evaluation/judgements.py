@@ -1,8 +1,8 @@
 """The judgements that can be evaluated: the score of a recording, the scores of its frames, and rows of numbers.
 
-In reading order: ``LabelledScores`` are scores with labels, from which a calibration is learned;
-``Evaluable`` is a judgement that can be evaluated; ``OfRecordings`` is the base of ``Scores`` and of
-``Rows``; other packages derive judgements from ``Rows``; ``Frames`` has a score for each frame.
+In reading order: ``LabelledScores``, from which a calibration is learned; ``Evaluable``;
+``OfRecordings``, the base of ``Scores`` and of ``Rows``, from which other packages derive
+judgements; ``Frames``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Detector → names of the judgements that have been checked with it.
+#: Names of the judgements that were checked with a detector.
 _CHECKED: WeakKeyDictionary[Scorer, set[str]] = WeakKeyDictionary()
 
 
@@ -57,19 +57,18 @@ class LabelledScores(NamedTuple):
     trials: Sequence[Trial]
     """The trials whose recordings or frames have scores."""
     bonafide: NDArray
-    """Scores of bona fide trials or frames, B×K float64."""
+    """B×K float64."""
     spoof: NDArray
-    """Scores of spoofed trials or frames, S×K float64."""
+    """S×K float64."""
     unit: str
-    """What has a score, in words: ``"trials"``, or ``"frames of 20 ms"``."""
+    """What has a score: ``"trials"``, or ``"frames of 20 ms"``."""
     facts: dict[str, Any]
-    """Facts for the file of the calibration, plain data: the SHA-256 of the labels of trials, or the
-    length of a frame in ms."""
+    """For the file of the calibration: SHA-256 of the labels, or length of a frame in ms."""
     resolution_ms: float | None = None
     """Length of a frame in ms; None for scores of recordings."""
 
 
-#: Evaluates files of a judgement: (corpus, files, keys, phase, settings) → result. The settings are keyword parameters.
+#: (corpus, files, keys, phase, settings as keywords) → result.
 Evaluator: TypeAlias = "Callable[Concatenate[str, Sequence[ScoreFile], AnyPath, str, ...], Result]"
 
 
@@ -78,33 +77,30 @@ class Evaluable(Judgement[T]):
 
     @abstractmethod
     def evaluator(self) -> Evaluator:
-        """Return the function that evaluates a file for each system; its keyword parameters are this judgement's settings.
+        """Return the function that evaluates a file for each system; its keywords are the settings.
 
-        All systems are compared on the same trials. The function raises InputError if files and
-        labels do not fit each other.
+        It compares systems on the same trials, and raises InputError if files and labels do not
+        fit.
         """
 
     def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
-        """Read the scores of bona fide and spoofed trials from which a calibration is learned.
-
-        A judgement may declare further keyword parameters.
+        """Read scores of both classes from which a calibration is learned; subclasses may add keywords.
 
         Args:
             files: a file for each system.
-            allow_partial: whether to leave out trials with missing or unusable scores, instead of
-                raising an error.
+            allow_partial: omit trials with missing or unusable scores instead of raising.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit each other, or if no
-                calibration can be learned from this judgement.
+            InputError: if files or labels cannot be read or do not fit, or no calibration can be
+                learned from this judgement.
         """
         raise InputError(f"{files[0].path}: holds {self.what}, from which no calibration is learned: give scores")
 
     def check_settings(self, function: Callable[..., object], names: Iterable[str], path: Path) -> None:
-        """Check that the settings ``names`` are parameters of ``function``, which gets the file ``path``.
+        """Check that the settings ``names`` are parameters of ``function``.
 
         Raises:
-            InputError: if a setting has no effect on this judgement.
+            InputError: if a setting has no effect on the judgement of the file ``path``.
         """
         for name in names:
             if name not in signature(function).parameters:
@@ -112,10 +108,10 @@ class Evaluable(Judgement[T]):
 
 
 def evaluable(file: ScoreFile) -> Evaluable[Any]:
-    """Return the judgement of a file that is evaluated, or from which a calibration is learned.
+    """Return the judgement of a file.
 
     Raises:
-        InputError: if the judgement cannot be evaluated.
+        InputError: if it cannot be evaluated.
     """
     if not isinstance(file.judgement, Evaluable):
         raise InputError(f"{file.path}: holds {file.judgement.what}, which are not evaluated: give scores")
@@ -123,14 +119,14 @@ def evaluable(file: ScoreFile) -> Evaluable[Any]:
 
 
 class InLines(Evaluable[T]):
-    """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
+    """A judgement whose file is text. Lines begin with the id of an utterance, without spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         score_file.check_ids(trial.id for trial in trials)
 
     @property
     def header(self) -> str:
-        """The line before the first utterance; empty without a header."""
+        """The line before the first utterance, if any."""
         return ""
 
     @abstractmethod
@@ -164,7 +160,7 @@ class OfRecordings(InLines[T]):
 class Scores(OfRecordings[float]):
     """The judgement ``scores``: one score for each recording.
 
-    A file has a line ``utterance score`` for each recording (:mod:`nes2net.scoring.score_file`).
+    A file has lines ``utterance score`` (:mod:`nes2net.scoring.score_file`).
     """
 
     name = "scores"
@@ -174,10 +170,10 @@ class Scores(OfRecordings[float]):
     is_score = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement unchanged, after a check that ``scorer`` gives scores.
+        """Check that ``scorer`` gives scores, and return this judgement.
 
         Raises:
-            InputError: if ``scorer`` is a network whose logits give no score.
+            InputError: if the logits of ``scorer`` give no score.
         """
         from nes2net.models.network import Network  # quick start-up: reading files needs no torch
 
@@ -214,7 +210,7 @@ class Scores(OfRecordings[float]):
         return float(value)
 
     def from_json(self, value: Any) -> float:
-        """Check a score that was read from a journal, and return the score.
+        """Check a score from a journal.
 
         Raises:
             ValueError: if the entry of the journal is damaged.
@@ -233,19 +229,18 @@ class Scores(OfRecordings[float]):
 class Rows(OfRecordings[NDArray]):
     """A judgement with a row of numbers for each recording; other packages derive their judgements from this class.
 
-    A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
-    for each recording. Reading a file gives exactly the float32 numbers that were written. A
-    recording fails if its row has a number that is not finite.
+    A file is a table with tabs: ``utterance`` and the columns, then a line for each recording,
+    exact in float32. A recording fails if its row has a number that is not finite.
     """
 
     doing = "judging"
     done = "judged"
     what = "rows"
     columns: ClassVar[Sequence[str]]
-    """Names of the columns, one for each number of a row."""
+    """One name for each number of a row."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; one of another package is first checked on two short recordings, once per detector.
+        """Return this judgement; check one of another package on two recordings, once per detector.
 
         Raises:
             BrokenPart: if the judgement breaks its contract.
@@ -262,11 +257,11 @@ class Rows(OfRecordings[NDArray]):
         """Compute the rows B×K for ``waveforms`` B×N, 16 kHz, in [−1, 1], on the detector's device.
 
         Args:
-            scorer: the detector, in eval mode; usually a :class:`nes2net.detector.Detector`.
+            scorer: in eval mode; usually a :class:`nes2net.detector.Detector`.
         """
 
     def score_of(self, rows: NDArray) -> NDArray:
-        """Compute scores (N,) from ``rows`` N×K, higher for bona fide; evaluation and calibration use the scores.
+        """Compute scores (N,) from ``rows`` N×K, higher for bona fide, for evaluation and calibration.
 
         Raises:
             InputError: always, unless a judgement overrides this method.
@@ -302,10 +297,10 @@ class Rows(OfRecordings[NDArray]):
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> ScoreTable:
-        """Read a file of rows as scores: the ids, and the scores (N,) that :meth:`score_of` computes from the rows.
+        """Read a file of rows as the scores (N,) of :meth:`score_of`.
 
         Raises:
-            InputError: if the file is malformed, or the judgement has no scores.
+            InputError: if it is malformed, or the judgement has no scores.
         """
         table = self.table(path)
         return ScoreTable(table.ids, self.score_of(table.logits).astype(np.float64))
@@ -346,11 +341,9 @@ class Rows(OfRecordings[NDArray]):
 class Frames(InLines[NDArray]):
     """The judgement ``frames``: a score for each frame of a recording.
 
-    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of at most
-    30 s is scored in one piece. A longer recording is scored in windows
-    (:func:`nes2net.scoring.track.frame_scores`).
-
-    The options after ``resolution_ms`` find fake stretches, and change no score; see
+    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). Recordings over 30 s are
+    scored in windows (:func:`nes2net.scoring.track.frame_scores`). The options after
+    ``resolution_ms`` change no score: they find fake stretches, see
     :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
 
     Args:
@@ -371,22 +364,22 @@ class Frames(InLines[NDArray]):
     of_whole = of_batch = has_frames = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; if it has no length of a frame, fill in the shortest length that ``scorer`` scores.
+        """Return this judgement; fill in the shortest frames of ``scorer`` if it has no length.
 
         Raises:
-            InputError: if ``scorer`` does not score frames of this length.
+            InputError: if it does not score frames of the given length.
         """
         from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
     def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        """Return this judgement with the rule for fake stretches; the operating point of ``decider`` is its threshold.
+        """Return this judgement with its rule for fake stretches, at the threshold of ``decider``.
 
         Raises:
-            InputError: if ``scorer`` was not trained on segments, and there is no threshold; if
-                there are two; if a number is out of its range; or if the calibration was learned
-                from frames of another length, or has no score at its operating point.
+            InputError: if there are two thresholds, or none and ``scorer`` was not trained on
+                segments; if a number is out of range; or if the calibration is of frames of another
+                length, or has no score at its operating point.
         """
         threshold = self.threshold
         resolution_ms = self.resolution_ms
@@ -405,7 +398,7 @@ class Frames(InLines[NDArray]):
                     "`operating_point`"
                 )
         chosen = replace(self, resolution_ms=resolution_ms).fitted(scorer)
-        # A default threshold for the scores of frames exists only for a detector that was trained on segments.
+        # Only detectors that were trained on segments have a default threshold for scores of frames.
         if threshold is None and not scorer.trained_on_segments:
             raise InputError(
                 "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
@@ -421,7 +414,7 @@ class Frames(InLines[NDArray]):
         return FrameScores(value, self._resolution, duration, rule=self._rule)
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Return the ``reader``, changed so that short utterances are not repeated.
+        """Return a reader that does not repeat short utterances.
 
         Raises:
             InputError: if ``reader`` crops, pads or transforms utterances.
@@ -437,14 +430,12 @@ class Frames(InLines[NDArray]):
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to score the frames of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
 
-        Waveforms longer than a window are scored one by one in windows; nothing is started in this
-        case, and the returned function does all the work. Only the waveforms of ``inputs`` are
-        used, and ``stream`` is not used.
+        Waveforms longer than a window are scored one by one, by the returned function. Only the
+        waveforms of ``inputs`` are used, and no ``stream``.
         """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
-        # Waveforms that are longer than a window are scored window by window.
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]
@@ -459,7 +450,7 @@ class Frames(InLines[NDArray]):
                     return str(error)
 
             return lambda: list(map(score_in_windows, waveforms))
-        # Repeat waveforms that are too short for the network, and drop the frames of the repetitions.
+        # Frames of the repetitions are dropped.
         repeats = -(-scorer.min_samples // num_samples)
         if repeats > 1:
             waveforms = waveforms.repeat(1, repeats)[:, : scorer.min_samples]
@@ -499,18 +490,17 @@ class Frames(InLines[NDArray]):
 
     @property
     def _resolution(self) -> float:
-        """The length of a frame in ms, which :meth:`fitted` has chosen."""
+        """In ms, chosen by :meth:`fitted`."""
         assert self.resolution_ms is not None, "fitted() chooses it"
         return self.resolution_ms
 
     @property
     def _rule(self) -> StretchRule:
-        """The rule for fake stretches, which :meth:`decided_by` has chosen."""
         assert self.threshold is not None and self.hysteresis is not None, "decided_by() chooses them"
         return StretchRule(self.threshold, self.hysteresis, self.min_duration)
 
     def options(self) -> dict[str, Any]:
-        """Return the length of a frame as plain data, without the rule, because no score depends on the rule."""
+        """Return the length of a frame, without the rule, on which no score depends."""
         return {"resolution_ms": self.resolution_ms}
 
     def identity(self) -> dict[str, Any]:
@@ -565,15 +555,7 @@ def _nature_of(scorer: Scorer) -> str:
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:
-    """Convert an entry of a journal to a row of float32.
-
-    Args:
-        size: how many numbers the row must have; None to accept a row of any length except 0.
-
-    Raises:
-        ValueError: if the row is damaged: it is not a list of numbers, is empty, does not have
-            ``size`` numbers, or has a number that is not finite.
-    """
+    """Convert ``size`` (None: 1 or more) finite numbers to float32; raise ValueError for others."""
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):
         raise ValueError(value)

@@ -22,7 +22,7 @@ from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
 from nes2net.scoring.judgement import ScoreFile
 
-# No evaluation excludes trials by these fields, because most of them identify a single trial.
+# Most of these identify a single trial, so they exclude none.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
@@ -31,13 +31,13 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """The scored trials of a phase in two versions: without the excluded trials, and with the excluded trials."""
+    """The scored trials of a phase, with and without the excluded trials."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
-    """Field → values whose trials are not in ``matched``; empty if no trial was left out."""
+    """Field → values whose trials are not in ``matched``."""
     complete: Matched
-    """All scored trials of the phase, including the excluded trials."""
+    """All scored trials, including the excluded ones."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,9 @@ class Key:
     """The labels of a phase of a corpus.
 
     - ``path`` is the file or folder of the labels, as the user gave it.
-    - ``phase`` is the evaluated part of the corpus; ``trials`` holds the trials of all parts.
-    - ``excluded`` maps a field to values. Trials with these values are left out, but still need
-      scores.
-    - ``digests`` maps each file that was read to its SHA-256.
+    - ``phase`` is the evaluated part; ``trials`` are those of all parts.
+    - ``excluded``: field → values of trials that are omitted, but still need scores.
+    - ``digests``: file that was read → SHA-256.
     """
 
     corpus: str
@@ -65,14 +64,14 @@ class Key:
 
     @property
     def title(self) -> str:
-        """The corpus and the phase in words, for headings and captions."""
+        """The corpus and the phase in words."""
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
 
     def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, Any]:
-        """Collect the facts that stand in the header of every result.
+        """Collect the header of a result.
 
         Args:
-            inputs: the score files that were read, each as :func:`score_input` describes it.
+            inputs: the score files that were read, each as in :func:`score_input`.
             num_resamples: number of draws of the bootstrap.
         """
         return {
@@ -85,10 +84,10 @@ class Key:
 
     @functools.cached_property
     def evaluated_trials(self) -> TrialTable:
-        """The trials of the phase that are not left out.
+        """The trials of the phase that are not excluded.
 
         Raises:
-            InputError: if no trial has this phase.
+            InputError: if there is none of this phase.
         """
         is_evaluated = self.trials.is_in_phase(self.phase)
         if self.excluded:
@@ -97,7 +96,7 @@ class Key:
 
     @property
     def only_label(self) -> str | None:
-        """The label that all :attr:`evaluated_trials` share; None if both labels occur."""
+        """The label of all :attr:`evaluated_trials`; None if both labels occur."""
         numbers, labels = self.evaluated_trials.column("label")
         label_numbers = np.unique(numbers[numbers >= 0])
         return labels[label_numbers[0]] if len(label_numbers) == 1 else None
@@ -109,18 +108,14 @@ class Key:
 
     @functools.cached_property
     def unofficial(self) -> list[str] | None:
-        """How the trials of the phase differ from the official trials, in words; None if this is not known."""
+        """Differences from the official trials in words; None if not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: ScoreFile, *, allow_partial: bool = False) -> Judged:
-        """Match the trials of the phase with the file ``scores``, then leave out the excluded trials.
-
-        Args:
-            allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
+        """Match the phase with ``scores``, then omit the excluded trials.
 
         Raises:
-            InputError: if :func:`~nes2net.evaluation.matching.match_file` raises it, or no trial is
-                left.
+            InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
         """
         complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
         num_evaluated = len(self.evaluated_trials)
@@ -131,17 +126,10 @@ class Key:
         return Judged(complete.where(self._keeps, self.trials, num_evaluated), self.excluded, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
-        """Describe the file of the labels, for the list of the files that an evaluation read.
-
-        If ``path`` is a folder, the result describes the file in it that has the labels of the
-        phase.
-
-        Args:
-            kind: the kind of this file in the list of inputs, such as ``"further key"``.
-        """
+        """Describe the file of the phase's labels for the list of inputs, as ``kind``."""
         path = self.path
         if path not in self.digests and not path.is_file():
-            # The labels of a corpus are in a key, in the protocol, or in the names of folders.
+            # Labels are in a key, in the protocol, or in the names of folders.
             if self.definition.key_files:
                 path = self.definition.find_key(path)
             else:
@@ -152,12 +140,11 @@ class Key:
         return entry | {"trials_sha256": self.digest}
 
     def _keeps(self, trial: Trial) -> bool:
-        """Whether ``trial`` has none of the excluded values."""
         return not any(trial.get(name) in values for name, values in self.excluded.items())
 
 
 def unofficial_note(key: Key) -> str:
-    """Write a note that says how the trials differ from the official trials; empty if no difference is known."""
+    """Write how the trials differ from the official trials; empty if no difference is known."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
@@ -171,12 +158,12 @@ def unofficial_note(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a file, for the list of the files that an evaluation read; ``kind`` is its kind in this list."""
+    """Describe a file, of the given ``kind``, for the list of inputs."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 
 def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """Say in words by which fields and values trials are left out.
+    """Say which trials are omitted.
 
     >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
     'attack A14, source acesinger'
@@ -186,23 +173,22 @@ def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
 
 @dataclass(frozen=True)
 class Labels:
-    """Says where the labels of an evaluation are: corpus, files and phase."""
+    """Where the labels of an evaluation are: corpus, files and phase."""
 
     corpus: str
     keys: AnyPath = "."
-    """Folder or file of the key, as ``keys`` of the corpus accepts it."""
+    """Folder or file, as ``keys`` of the corpus accepts it."""
     phase: str = "dev"
 
     def read(self, excluded: Mapping[str, Collection[str]] | None = None) -> Key:
         """Read the labels.
 
         Args:
-            excluded: Field → values; trials with these values are left out. None to leave out the
-                same trials as the published figures of the corpus.
+            excluded: Field → values of trials to omit. None omits what the published figures omit.
 
         Raises:
-            InputError: if a file is missing or malformed, the phase is unknown, or a field or value
-                to exclude does not occur in the trials.
+            InputError: if a file is missing or malformed, the phase is unknown, or an excluded
+                field or value does not occur.
         """
         definition = corpora.get(self.corpus)
         with recorded_digests() as digests:
@@ -211,7 +197,7 @@ class Labels:
         left_out = definition.excluded if excluded is None else excluded
         names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
         names += extra_fields(trials)
-        # Check the fields by which trials are excluded. The values are checked only if the user gave them.
+        # Values are checked only if the user gave them.
         for name in left_out:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")

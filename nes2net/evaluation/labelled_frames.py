@@ -23,12 +23,12 @@ from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.segment_file import read_segment_scores
 
-#: Length of the finest labels in ms; labels of longer frames are pooled from the finest labels.
+#: In ms; labels of longer frames are pooled from these.
 LABELS_MS = 10
-#: Value of ``LabelledFrames.truth`` if the corpus has RTTM files with the segments of its utterances.
+#: ``LabelledFrames.truth`` if segments come from RTTM files.
 RTTM = "RTTM"
-# Front-ends and labels treat the end of an utterance differently. Therefore the numbers of frames and of labels may
-# differ by _MOST_APART, or by _MOST_SHARE_APART times the number of labels if this product is larger.
+# Front-ends and labels treat the end of an utterance differently: their numbers of frames may differ by the larger of
+# _MOST_APART, and _MOST_SHARE_APART of the labels.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
 
@@ -38,11 +38,11 @@ class LabelledFrames:
     """Scores of the frames of utterances, and their labels.
 
     - ``resolution_ms`` is the length of a frame.
-    - ``utterances`` holds the scores and the true segments of each utterance.
-    - ``frames`` holds the scores and labels of the frames of all utterances; both classes occur.
+    - ``utterances`` have scores and true segments.
+    - ``frames`` are those of all utterances; both classes occur.
     - ``num_expected`` counts the utterances of the phase.
-    - ``truth`` names the source of the true segments.
-    - ``left_out`` says which utterances are missing and why; empty if no utterance is missing.
+    - ``truth`` names the source of the segments.
+    - ``left_out``: which utterances are missing and why; otherwise empty.
     """
 
     key: Key
@@ -61,23 +61,23 @@ class LabelledFrames:
 
     @property
     def bonafide(self) -> NDArray:
-        """Scores of the bona fide frames, (B,) float64."""
+        """Scores of bona fide frames, (B,) float64."""
         return self.frames.scores[self.frames.labels == 1].astype(np.float64)
 
     @property
     def spoof(self) -> NDArray:
-        """Scores of the spoofed frames, (S,) float64."""
+        """Scores of spoofed frames, (S,) float64."""
         return self.frames.scores[self.frames.labels == 0].astype(np.float64)
 
 
 class Example(NamedTuple):
-    """An utterance that a page shows as an example, because it has the most or the fewest errors."""
+    """An utterance with the most or the fewest errors, for a page."""
 
     kind: str
     """``"worst"`` or ``"best"``."""
     utterance: ScoredUtterance
     wrong: float
-    """Share of the utterance's time that is classified wrongly, in [0, 1]."""
+    """Share of the time that is classified wrongly, in [0, 1]."""
 
 
 def labelled_frames(
@@ -89,14 +89,11 @@ def labelled_frames(
     resolution_ms: float | None = None,
     allow_partial: bool = False,
 ) -> LabelledFrames:
-    """Read a file of frame scores, and the labels of its utterances.
-
-    Arguments and errors are the same as for :func:`~nes2net.evaluation.segments.evaluate_segments`.
-    """
+    """Read frame scores and labels as :func:`~nes2net.evaluation.segments.evaluate_segments` does."""
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
     key = Labels(corpus, keys_path, phase).read({})
-    # Choose the length of a frame: the argument, or the length in the record. If both are given, they must be equal.
+    # The argument and the record must agree if both have the length of a frame.
     recorded = _recorded_resolution(file)
     scores = file.read(read_segment_scores)
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
@@ -110,16 +107,14 @@ def labelled_frames(
     if resolution not in RESOLUTIONS:
         resolutions = ", ".join(map(str, RESOLUTIONS))
         raise InputError(f"{file.path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms")
-    # Match the utterances with the key. The score of an utterance is the lowest score of its frames. If the highest
-    # score of the frames is NaN, infinite or too large, this highest score becomes the score of the utterance, so that
-    # match() refuses the utterance.
+    # The score of an utterance is its lowest, or its highest if that is NaN, infinite or too large, so that match()
+    # refuses the utterance.
     utterance_scores = []
     for frame_scores in scores.values():
         highest = frame_scores.max()
         utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
     with concerning(f"{file.path}:"):
         matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
-    # Join the frames with their labels.
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
     utterances, truth, left_out = _join_segments(key, ids, scores, resolution, allow_partial)
@@ -147,21 +142,16 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
 def _join_segments(
     key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
 ) -> tuple[list[ScoredUtterance], str, str]:
-    """Join the frame scores of the utterances ``ids`` with their true segments.
+    """Join the frame scores of ``ids`` with their true segments.
 
-    Returns:
-        The labelled utterances; the source of their segments, in words; and a text that names the
-        utterances whose labels are missing or do not fit the number of frames. The text is empty if
-        there are no such utterances.
-
-    Raises:
-        InputError: if the labels of an utterance are missing or do not fit, and ``allow_partial``
-            is False; or if no utterance is left.
+    Returns the utterances, the source of their segments, and, in words, what is omitted because
+    labels are missing or do not fit. Without ``allow_partial``, or if nothing is left, raises
+    InputError.
     """
     corpus = key.definition
     phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None
-    # Read the true segments from RTTM files if the corpus has such files, otherwise from the labels of 10-ms frames.
+    # From RTTM files if there are any, otherwise from labels of 10-ms frames.
     labels = corpus.segment_labels(key.path, phase, LABELS_MS)
     segments_by_id = None
     truth = f"labels of {LABELS_MS} ms"
@@ -171,8 +161,7 @@ def _join_segments(
             truth = RTTM
         except NotFound:
             pass
-    # Join each utterance with its segments; leave out utterances whose labels are missing or do not fit the number of
-    # frames.
+    # Labels may be missing, or not fit the number of frames.
     unlabelled = []
     mismatched = []
     utterances = []

@@ -2,9 +2,8 @@
 
 The scores of several systems form a matrix, one column for each file and one row for each trial.
 
-In reading order: ``Mismatch`` and ``Matched`` hold the result of ``match``, and ``match`` applies
-the rules; ``match_file`` reads a score file and matches it; ``labelled_trials`` and
-``unlabelled_scores`` read the score files of several systems.
+In reading order: ``Mismatch`` and ``Matched`` are the result of ``match``, which has the rules;
+``match_file`` matches a score file; ``labelled_trials`` and ``unlabelled_scores`` read several.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
@@ -36,18 +35,17 @@ from nes2net.lib.terminal import print_note
 from nes2net.scoring.judgement import ScoreFile, scores_of
 from nes2net.scoring.score_file import ScoreTable
 
-#: Largest absolute value of a score; sums of millions of such scores are still finite.
+#: Largest absolute value of a score; sums of millions are still finite.
 LARGEST = 1e300
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Ids of the utterances for which scores and key do not fit each other.
+    """Ids of utterances for which scores and key do not fit.
 
-    - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
-    - ``conflicting`` utterances have several scores that differ, ``repeated`` utterances have
-      several equal scores.
-    - ``not_finite`` utterances have a score that is not finite.
+    - ``missing`` have no score, ``unknown`` are not in the key.
+    - ``conflicting`` have several different scores, ``repeated`` several equal ones.
+    - ``not_finite`` have a score that is not finite.
     """
 
     missing: list[str]
@@ -57,15 +55,10 @@ class Mismatch:
     repeated: list[str]
 
     def __bool__(self) -> bool:
-        """Whether any score or trial does not fit."""
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write in one line, for each kind of mismatch, the number of utterances and up to ten ids; empty if all fit.
-
-        Args:
-            num_trials: number of trials in the phase of the key.
-        """
+        """Write all mismatches in one line, with up to ten ids each; ``num_trials`` are in the phase."""
         kinds = (
             (f"{len(self.missing):,} of {counted(num_trials, 'trial')} without a score", self.missing),
             (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
@@ -84,8 +77,8 @@ class Mismatch:
 class Matched:
     """The evaluated trials in the order of the score file, with their scores, shape (N,).
 
-    ``num_expected`` counts the trials of the phase in the key, including the trials without a
-    score. ``doubts`` are reasons to doubt the score file, in words.
+    ``num_expected`` counts the trials of the phase, with or without score. ``doubts`` are reasons
+    to doubt the file.
     """
 
     trials: Sequence[Trial]
@@ -106,34 +99,28 @@ class Matched:
 
     @property
     def bonafide(self) -> NDArray:
-        """The scores of the bona fide trials."""
+        """Scores of bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
-        """The scores of the spoofed trials."""
+        """Scores of spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property
     def by_id(self) -> dict[str, float]:
-        """The score of each trial, by its id."""
+        """Id of each trial → score."""
         return {trial.id: score for trial, score in zip(self.trials, self.scores.tolist())}
 
     @property
     def positions(self) -> NDArray:
-        """Positions in the score file of the bona fide trials, then of the spoofed trials, shape (N,).
-
-        This is the argument ``order`` of :func:`nes2net.metrics.compute_eer`.
-        """
+        """Positions (N,) in the file, bona fide first: ``order`` of :func:`nes2net.metrics.compute_eer`."""
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Leave out the trials for which ``keeps`` is false, both from the matched trials and from the mismatch.
+        """Omit trials for which ``keeps`` is false, also from the mismatch.
 
-        Args:
-            keeps: says whether a trial is kept.
-            key: all trials of the key, with or without scores.
-            num_expected: the number of trials of the phase in the key for which ``keeps`` is true.
+        ``key`` has all trials; ``num_expected`` counts those of the phase that are kept.
         """
         is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
         excluded = {trial.id for trial in key if not keeps(trial)}
@@ -155,28 +142,25 @@ def match(
     """Find the score of every trial of ``phase``; ``None`` stands for all phases.
 
     Args:
-        trials: All trials of the key, with their labels. A scored utterance that is not in the key
-            is unknown; an utterance of another phase is left out.
+        trials: All trials of the key, with labels. Other scored utterances are unknown; utterances
+            of another phase are omitted.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may be the
-            name of an audio file with its suffix, and folders may precede this name.
-        allow_partial: Leave out trials and scores that do not fit, instead of raising. The
-            ``mismatch`` of the result says what was left out. A row that repeats the id and the
-            score of an earlier row is ignored.
+            name of an audio file with its suffix, after folders.
+        allow_partial: Omit what does not fit instead of raising, and list it in ``mismatch``. A
+            repeated row is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
-            Without ``allow_partial``, an error is also raised if a trial has no score, several
-            scores, or a score that is not finite, or if an utterance is unknown.
+            Without ``allow_partial`` also if a trial has no score, several scores, or a score that
+            is not finite, or an utterance is unknown.
     """
-    # Find the trial of each row of the file.
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)
     values = np.asarray(scores, dtype=np.float64)
     positions = _positions_in_key(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
-    # Take the first score of each trial. Further scores of the trial may be equal to the first score, or differ from
-    # it.
+    # Further scores of a trial may be equal to the first or differ.
     usable = np.flatnonzero(is_known & is_finite)
     scored, first = np.unique(positions[usable], return_index=True)
     score_of_trial = np.full(len(key), np.nan)
@@ -184,7 +168,7 @@ def match(
     is_first = np.zeros(usable.size, dtype=bool)
     is_first[first] = True
     is_equal = values[usable] == score_of_trial[positions[usable]]
-    # Collect the mismatch. An utterance counts as not scored if its scores differ, or one of its scores is not finite.
+    # Different scores, or one that is not finite, count as not scored.
     not_finite = _distinct_positions(positions[is_known & ~is_finite])
     conflicting = _distinct_positions(positions[usable[~is_equal]])
     repeated = _distinct_positions(positions[usable[is_equal & ~is_first]])
@@ -201,7 +185,7 @@ def match(
         not_finite=[trials[position].id for position in not_finite],
         repeated=[trials[position].id for position in repeated if has_score[position]],
     )
-    # Take the trials of the phase, in the order of the file, and check that they can be evaluated.
+    # In the order of the file.
     in_order = scored[np.argsort(first)]
     positions_to_evaluate = in_order[(has_score & is_expected)[in_order]]
     evaluated = key.take(positions_to_evaluate)
@@ -230,7 +214,6 @@ def match(
 
 
 def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
-    """Find for each of ``ids`` the position of its trial in ``key``, (N,); −1 for an unknown id."""
     position_of = key.position_of
     positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
     for row in np.flatnonzero(positions < 0).tolist():
@@ -241,19 +224,11 @@ def _positions_in_key(key: TrialTable, ids: Sequence[str]) -> NDArray:
 
 
 def _distinct_positions(positions: NDArray) -> list[int]:
-    """List ``positions`` (N,), each only once, in the order in which they occur first."""
     return list(dict.fromkeys(positions.tolist()))
 
 
 def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
-    """Say why none of the expected trials has a score, and what to do.
-
-    Args:
-        expected: the first expected trial.
-        ids: all ids of the score file.
-        has_scores: whether any trial of the key has a score. All trials with a score are then of
-            other phases, because no expected trial has a score.
-    """
+    """If ``has_scores``, all trials with a score are of other phases."""
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
     if has_scores:
@@ -272,7 +247,7 @@ def match_file(
     """Match the scores of ``file`` by :func:`match`; errors begin with its path.
 
     Raises:
-        InputError: if the file is malformed, or :func:`match` raises it.
+        InputError: if the file is malformed, or as :func:`match`.
     """
     table = file.table
     with concerning(f"{file.path}:"):
@@ -286,7 +261,6 @@ def match_file(
 
 
 def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
-    """Name the ``trials`` whose label in the score file differs from their label in the key; empty if all agree."""
     contradicted_ids = []
     for position, word in zip(_positions_in_key(TrialTable.of(trials), table.ids).tolist(), table.labels):
         if position >= 0 and LABELS.get(word, trials[position].label) != trials[position].label:
@@ -300,11 +274,10 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
 
 
 def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> list[str]:
-    """Name the system of each file: by ``chosen``, or by the file without suffix, or by the path if two files share a name.
+    """Name each file by ``chosen``, by its name without suffix, or by its path if two share a name.
 
     Raises:
-        InputError: if ``chosen`` does not have as many names as there are files, or two names are
-            equal.
+        InputError: if ``chosen`` has another number of names, or two names are equal.
 
     >>> system_names(["a/lfcc.txt", "b/lfcc.txt", "b/xlsr.txt"])
     ['a/lfcc.txt', 'b/lfcc.txt', 'xlsr']
@@ -324,11 +297,10 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
 def labelled_trials(
     key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
 ) -> tuple[list[Trial], NDArray, NDArray]:
-    """Read the labelled trials of ``phase``, and the scores of bona fide and of spoofed trials in K files: B×K and S×K.
+    """Read the trials of ``phase`` that all K files score, in the key's order: trials, B×K, S×K.
 
-    A trial is read if every file has a score for the trial. The trials are in the order of the key.
-    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`. A note is printed
-    if a file looks wrong.
+    Prints a note if a file looks wrong. ``allow_partial``: see
+    :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
@@ -354,7 +326,6 @@ def labelled_trials(
 
 
 def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
-    """Stack the scores of ``ids`` in each file into a matrix of shape (N, files)."""
     columns = []
     for scores in by_file:
         columns.append([scores[id] for id in ids])
@@ -362,12 +333,11 @@ def _stack_scores(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) ->
 
 
 def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
-    """Read the ids that occur in all files, in the order of the first file, and their scores, shape (N, files).
+    """Read the ids in all files, in the order of the first, and their scores (N, files).
 
     Raises:
         InputError: if a file is malformed, or no id has a usable score in every file. Without
-            ``allow_partial``, an error is also raised if the scores of a file and the ids of the
-            first file do not fit, as for :func:`match`.
+            ``allow_partial`` also if scores do not fit the first file's ids, see :func:`match`.
     """
     tables = [scores_of(file) for file in files]
     trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key

@@ -1,9 +1,8 @@
 """Judge test sets whose trials are all spoofed or all bona fide. Such a set has no EER, only errors at a threshold.
 
-The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). The error rate of
-spoofed trials is the share of spoofed trials that are accepted as bona fide. The Speech
-Anti-Spoofing Arena calls this share 1 − SRR, where SRR is the rate of spoofed trials that are
-rejected.
+The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). The Speech Anti-Spoofing
+Arena calls the error rate of spoofed trials, the share accepted as bona fide, 1 − SRR, where SRR is
+the share rejected.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
-#: Label of trials → the word for such trials in a text.
+#: Label → word for such trials.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
-#: Label of trials → measure of the share of wrong decisions on such trials.
+#: Label → share of wrong decisions on such trials.
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
 
@@ -30,15 +29,10 @@ class Errors(NamedTuple):
     """The number of wrong decisions on trials of one class, and the number of these trials."""
 
     wrong: int
-    """Number of wrong decisions."""
     number: int
-    """Number of trials."""
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """Make the figures of a row: the error rate ``name``, the number of errors and the number of trials.
-
-        The error rate has Wilson's 95 % interval, which assumes independent trials.
-        """
+        """Make the rate ``name`` with Wilson's 95 % interval (independent trials), and both numbers."""
         rate = self.wrong / self.number
         interval = wilson_interval(rate, self.number)
         return {name: Figure(rate, interval), "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
@@ -48,11 +42,9 @@ class Errors(NamedTuple):
 class OneClass:
     """The errors on a test set of one class, at a threshold that was chosen on other trials.
 
-    - ``label`` is the label of all trials of the set, ``"spoof"`` or ``"bonafide"``.
-    - ``errors`` counts the spoofed trials that are accepted, or the bona fide trials that are
-      rejected.
-    - ``by_field`` has a mapping for each field that groups the trials: value of the field → errors
-      on the trials with this value.
+    - ``label`` of all trials, ``"spoof"`` or ``"bonafide"``.
+    - ``errors``: accepted spoofed, or rejected bona fide trials.
+    - ``by_field``: field that groups the trials → value → errors.
     """
 
     name: str
@@ -62,7 +54,7 @@ class OneClass:
 
     @property
     def headline(self) -> str:
-        """Say how many trials the set has, and to which class they belong.
+        """Say how many trials of which class the set has.
 
         >>> OneClass("mine", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'
@@ -71,13 +63,8 @@ class OneClass:
 
 
 def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> OneClass:
-    """Judge the trials of ``matched_trials``, all of one class, at the threshold of ``decider``.
-
-    Args:
-        name: name of the test set.
-    """
+    """Judge trials of one class at the threshold of ``decider``; ``name`` is that of the set."""
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
-    # A decision is wrong if it accepts a spoofed trial or rejects a bona fide trial.
     is_wrong = decider.accepts(matched_trials.scores) == (label == SPOOF)
     by_field: dict[str, dict[str, Errors]] = {}
     for field in grouping_fields(matched_trials.trials):

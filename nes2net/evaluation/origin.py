@@ -1,7 +1,7 @@
 """Read the origin of a score file from the record beside it: model, recipe, date, software.
 
-In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``uses_in_words`` warns if a detector
-was trained or selected on the scored trials; ``training_in_words`` says what a detector was trained on.
+In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``uses_in_words`` warns of
+detectors trained or selected on the scored trials; ``training_in_words`` lists training data.
 """
 
 from __future__ import annotations
@@ -26,23 +26,21 @@ _LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests
 
 
 class Origin(NamedTuple):
-    """Who made a score file, as its record says; empty without a record."""
+    """Who made a score file, by its record; empty without a record."""
 
     facts: dict[str, str]
-    """``record`` (path of the record), ``model`` (front-end, aggregation and back-end), ``checkpoint``
-    (its path), ``recipe`` (name, and the comment of the training run), ``protocol`` (``"4sec"`` or
-    ``"full"``), ``scored_at`` (ISO 8601), ``software`` (versions) and ``licence`` (of a published
-    detector's weights). Facts that the record lacks are left out."""
+    """``record`` (its path), ``model`` (front-end, aggregation, back-end), ``checkpoint`` (its path),
+    ``recipe`` (name and comment of the run), ``protocol`` (``"4sec"`` or ``"full"``), ``scored_at``
+    (ISO 8601), ``software`` (versions), ``licence`` (of published weights); without unknown
+    facts."""
     seen: list[str]
-    """Sentences of :func:`uses_in_words`, which say how the detector was trained or selected on the scored trials."""
+    """Sentences of :func:`uses_in_words`."""
 
 
 def read_origin(file: ScoreFile, corpus: str = "", phase: str = "") -> Origin:
     """Read the origin of a score file from its record.
 
-    Args:
-        corpus, phase: the corpus and the phase of the evaluation; they are used only to find
-            :attr:`Origin.seen`.
+    ``corpus`` and ``phase`` of the evaluation are only for :attr:`Origin.seen`.
     """
     record = file.record
     if record is None:
@@ -73,10 +71,9 @@ def read_origin(file: ScoreFile, corpus: str = "", phase: str = "") -> Origin:
 
 
 def read_scored_by(record: Record | None) -> ScoredBy | None:
-    """Read the detector and the settings that made a score file from the record of the file.
+    """Read the detector and the settings that made a score file.
 
-    The result is None if there is no record, or it does not state the detector, its precision and
-    how much of each recording was scored.
+    None if the record lacks the detector, its precision or the length that was scored.
     """
     if record is None:
         return None
@@ -96,10 +93,9 @@ def read_scored_by(record: Record | None) -> ScoredBy | None:
 
 
 def differences_of_one_detector(first: Record | None, second: Record | None) -> list[str] | None:
-    """List in what the records of two score files differ: settings, software, device and so on, with short values.
+    """List what differs between two records: settings, software, device and so on.
 
-    The result is None if a record is missing, or the scores come from detectors with different
-    weights.
+    None if a record is missing, or the detectors have different weights.
     """
     if first is None or second is None or first.run.get("model") != second.run.get("model"):
         return None
@@ -116,13 +112,13 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
 
 
 def recorded_part(record: Record | None) -> Part | None:
-    """Read from a record which part of a corpus was scored or embedded; None if this is not known."""
+    """Read which part of a corpus was scored or embedded; None if not known."""
     if record is None or not (record.text("corpus", "name") and record.text("corpus", "root")):
         return None
     return Part(record.text("corpus", "name"), record.text("corpus", "root"), record.text("corpus", "split") or "eval")
 
 
-# How the detector used the trials → what this means for its scores, certainly or if the used trials may be others.
+# How trials were used → what this means for the scores, certainly or possibly.
 _VERDICTS = {"trained": ("say nothing", "may say nothing"), "selected": ("are too good", "may be too good")}
 
 
@@ -134,22 +130,19 @@ def uses_in_words(
     phase: str | None = None,
     trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say in sentences how a detector was trained or selected on the scored trials, one sentence for each use.
+    """Say how a detector was trained or selected on the scored trials, one sentence for each use.
 
-    A use is a corpus on which the detector was trained or selected. For a published model, the uses
-    are the corpora that its authors name. For a detector of this toolkit, they come from its recipe
-    and the recipes of its ancestors. Ancestors are the detectors from which the training started.
-    If it is not known which part of a corpus was used, the whole corpus counts as used. The list is
-    empty if no use of the scored trials is known.
+    A use is a corpus that the authors of a published model name, or that the recipes of a detector
+    and its ancestors (from which training started) have. An unknown part counts as the whole
+    corpus.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the scored corpus. All users' own corpora have the same name, so only
-            their folders tell them apart.
+        root: folder of the scored corpus, which tells users' own corpora apart.
         phase: the evaluated phase; None for all trials.
-        trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
-            describes them; None if only the corpus is known.
+        trials: :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials` of the scored trials, if
+            known.
 
     >>> uses_in_words(Provenance("multiapi_nes2net_la"), "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
@@ -158,7 +151,7 @@ def uses_in_words(
     """
     scored_part = _chosen_part(corpus, split, phase)
     scores = f"scores of {_detector_name(provenance)} on {corpus}"
-    # How, by whom and of which part → sentence. A use that is certain replaces the same use if it is doubtful.
+    # How, by whom and of which part → sentence. A certain use replaces the same use in doubt.
     lines: dict[tuple[str, ...], str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
@@ -169,8 +162,7 @@ def uses_in_words(
         if ancestor.published and not ancestor.published[1].trained_on:
             lines[()] = f"{scores} may say nothing: nobody states what {who['trained']} was trained on"
         for use in _list_uses(ancestor, root):
-            # Find out whether the detector used the scored trials certainly, possibly or not. A part with an empty name
-            # is the whole corpus.
+            # A part with an empty name is the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -184,41 +176,34 @@ def uses_in_words(
             if sure or key not in lines:
                 verdict = f"{scores} {_VERDICTS[use.how][not sure]}: {who[use.how]} was {use.how} on "
                 lines[key] = verdict + _part_in_words(part, use.trials)
-                # Only one of the two lists of trials, used and scored, is the official list of the corpus.
+                # Only one of the two lists of trials, used and scored, is official.
                 lines[key] += "" if sure else ", which may share trials with these"
     return list(dict.fromkeys(lines.values()))
 
 
 class _Use(NamedTuple):
-    """One use of a part of a corpus: a detector was trained or selected on this part."""
+    """A part of a corpus on which a detector was trained or selected."""
 
     how: str
     """``"trained"`` or ``"selected"``."""
     corpus: str
     part: str
-    """Name of the part; empty for the whole corpus."""
+    """Empty for the whole corpus."""
     folder: str | None = None
-    """The folder of a user's own corpus, because all users' own corpora have the same name; None for other corpora."""
+    """Of a user's own corpus: these have one name and differ by folder; otherwise None."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
-    """The used trials, as ``Corpus.describe_trials`` describes them; None if they are not described."""
+    """As ``Corpus.describe_trials`` describes them, if known."""
     in_folder: bool = False
-    """Whether the used corpus lies in the same folder as the scored corpus."""
+    """Whether the used and the scored corpus share a folder."""
 
 
 def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """List the uses of corpora by a detector itself, without the uses by its ancestors.
-
-    Args:
-        root: the folder of the scored corpus.
-    """
-    # List the corpora that the authors of a published model name.
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
             for row in parts:
                 name, _, part = row.partition(":")
                 yield _Use(how, name, part)
-    # List the corpora in the recipe of a detector of this toolkit.
     for used in provenance.corpora:
         folder = None
         definition = corpora.find(used.name)
@@ -235,16 +220,11 @@ def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to the same folder; False if one of the paths is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the trials that a detector ``used`` are the ``scored`` trials, so far as is known.
-
-    The result is True if both are the official trials. It is also True if the trials of either
-    argument are not described (None).
-    """
+    """True if both are official, or either is not described (None)."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
@@ -252,22 +232,13 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _part_in_words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Describe the ``part`` of a corpus that was used, and say if its trials are not the official trials.
-
-    Args:
-        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if there is no
-            such description.
-    """
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
     return part
 
 
 def training_in_words(provenance: Provenance) -> str:
-    """Say in one line what a detector was trained on; empty if its checkpoint does not state its training data.
-
-    If a checkpoint states only the architecture, the line names the architecture. If the authors of
-    a published model do not state its training data, the line says so.
+    """Say in one line what a detector was trained on, or its architecture; empty if neither is known.
 
     >>> training_in_words(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -300,7 +271,6 @@ def training_in_words(provenance: Provenance) -> str:
 
 
 def _corpus_title(corpus: str, root: str = "") -> str:
-    """Find the name of a corpus for texts: its title, or the name of the folder or list of a user's own corpus."""
     definition = corpora.find(corpus)
     if definition is None:
         return corpus
@@ -312,10 +282,10 @@ def _detector_name(provenance: Provenance) -> str:
 
 
 def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
-    """Find the name of the part of a corpus that a split and a phase choose; empty for the whole corpus.
+    """Name the part of a corpus that split and phase choose; empty for the whole corpus.
 
-    The part is the phase if the corpus has phases, because all phases lie in one split. The part is
-    also the phase if the split is empty or names the whole corpus. Otherwise the part is the split.
+    This is the phase if the corpus has phases, which share a split, or if the split is empty or
+    names the whole corpus; otherwise it is the split.
     """
     definition = corpora.find(corpus)
     part = split

@@ -1,4 +1,4 @@
-"""Write a result as one HTML page without scripts or links; the page itself contains its styles and plots.
+"""Write a result as one HTML page with its own styles and plots, without scripts or links.
 
 The template escapes all text from files (names of systems, attacks, utterances, paths), and the
 page's own policy forbids scripts and requests. The same result gives the same bytes.
@@ -23,22 +23,22 @@ from nes2net.lib.outputs import check_files_differ, check_picture
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
-# A section with more rows than this is collapsed at first.
+# Longer sections are collapsed at first.
 _MOST_ROWS_UNFOLDED = 40
 
 
 class Pages(NamedTuple):
-    """The files to which a result is written; None for a file that is not to be written."""
+    """The files to which a result is written; None for no file."""
 
     html: AnyPath | None = None
-    """A page with tables and plots."""
+    """Tables and plots."""
     json: AnyPath | None = None
     """All figures, and hashes of the inputs."""
     latex: AnyPath | None = None
     markdown: AnyPath | None = None
-    """The tables of the page, in LaTeX (for the package booktabs) and in Markdown."""
+    """The tables of the page, in LaTeX (for booktabs) and in Markdown."""
     plot: AnyPath | None = None
-    """DET curves and histograms of the scores: a .svg, .pdf or .png."""
+    """DET curves and histograms: a .svg, .pdf or .png."""
 
     @property
     def files(self) -> list[AnyPath]:
@@ -46,10 +46,10 @@ class Pages(NamedTuple):
         return [path for path in self if path is not None]
 
     def check(self, read: Iterable[AnyPath]) -> None:
-        """Check, before a long evaluation, that the files can be written, and are not among the files that are ``read``.
+        """Check, before a long evaluation, that the files can be written.
 
         Raises:
-            InputError: if a file cannot be written, is also read by the evaluation, or is named twice.
+            InputError: if one cannot be written, is among ``read``, or is named twice.
         """
         check_files_differ(read, self.files)
         if self.plot is not None:
@@ -58,14 +58,14 @@ class Pages(NamedTuple):
             check_writable(path, stream=True)
 
     def write(self, result: Result, write: Callable[[AnyPath, str], None] = write_text) -> None:
-        """Write ``result`` to the files. Each file is replaced atomically.
+        """Write ``result`` to the files, each atomically.
 
         Args:
-            write: writes a text to a file; :func:`~nes2net.lib.files.write_output` if a user has
-                named the files, so that they may be links or pipes.
+            write: :func:`~nes2net.lib.files.write_output` for files that a user named, which may be
+                links or pipes.
 
         Raises:
-            InputError: if a file cannot be written, or if there is no plot of such results.
+            InputError: if a file cannot be written, or there is no plot of such results.
         """
         forms: tuple[Callable[[], str], ...] = (
             lambda: html_page(result),
@@ -84,7 +84,7 @@ class Pages(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under one heading; the top of the page has no heading."""
+    """A part of the page under one heading, or its top without heading."""
 
     heading: str
     tables: list[tuple[Table, Grid]]
@@ -92,12 +92,12 @@ class Section:
 
     @property
     def is_long(self) -> bool:
-        """Whether the section has so many rows that it is collapsed at first."""
+        """Whether the section is collapsed at first."""
         return sum(len(layout.rows) for _, layout in self.tables) > _MOST_ROWS_UNFOLDED
 
 
 def sections(result: Result) -> list[Section]:
-    """Arrange tables and plots in sections: the top of the page, sections with only plots, and sections with tables."""
+    """Arrange sections: the top of the page, sections with only plots, sections with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]
@@ -122,9 +122,7 @@ def html_page(result: Result) -> str:
 
 
 def _date(scored_at: str) -> str:
-    """Shorten a UTC time in the form of ISO 8601 to minutes, and leave other text unchanged.
-
-    The template calls this filter ``date``.
+    """Shorten ISO 8601 in UTC to minutes; the template's filter ``date``.
 
     >>> _date("2026-01-02T03:04:05+00:00"), _date("yesterday")
     ('2026-01-02 03:04 UTC', 'yesterday')

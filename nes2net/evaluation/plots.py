@@ -1,8 +1,8 @@
 """Draw plots as SVG, in the colours of the page: DET curves, score distributions, errors by threshold, reliability.
 
-In reading order: ``score_plots`` draws all plots of a page about scores of recordings;
-``write_score_plot`` draws for a paper; ``strip_plots`` draws utterances with their segments.
-``figure_of`` creates every figure of a page, and ``svg_of`` turns it into SVG.
+In reading order: ``score_plots`` draws a page about scores of recordings, ``write_score_plot`` a
+plot for a paper, ``strip_plots`` utterances with segments. ``figure_of`` creates every figure of a
+page, and ``svg_of`` turns it into SVG.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from nes2net.metrics.localisation.segments import BONAFIDE
 
 
 class _Line(NamedTuple):
-    """The style of the line of a system in plots: the dashes, and the mark at the EER."""
+    """A system's dashes, and its mark at the EER."""
 
     dashes: tuple[float, ...]
-    """Lengths of dashes and gaps in turn, in line widths; empty for a solid line."""
+    """Dashes and gaps in turn, in line widths; empty for a solid line."""
     marker: str
     """Matplotlib's name for the mark."""
     path: str
     """The mark as an SVG path, for legends."""
 
 
-#: CSS colours of the systems, as variables of the page. The ninth system has the same colour as the first system.
+#: CSS variables of the systems' colours; the ninth system has the first colour again.
 SERIES = [f"var(--series-{n})" for n in range(1, 9)]
 _LINES = (
     _Line((), "o", "M14 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
@@ -51,8 +51,7 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in the colours of light pages; INK, bona fide and spoof differ a little from those of page.css and of
-# other pictures. On a page, CSS variables replace these colours, so that plots suit light and dark pages.
+# Colours of light pages, slightly other than page.css. On a page, CSS variables replace them, to suit light and dark.
 INK = "#1b1f25"
 GRID = "#c9ced6"
 BONAFIDE_COLOUR = "#0f766f"
@@ -69,16 +68,14 @@ _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
 _STEPS = 400  # number of thresholds at which a curve is drawn
-# Shares of the scores that may lie beyond each end of the axis of a histogram; `score_range` chooses one of the two
-# shares.
+# Shares of scores that may lie beyond each end of a histogram; see `score_range`.
 _TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
-    """Choose the colour, as an index of :data:`SERIES`, and the line style of system ``number``.
+    """Choose the colour, an index of :data:`SERIES`, and the line style of system ``number``.
 
-    Any two of the first 32 systems differ in the colour or in the style. Colour-blind readers can
-    tell apart the colours of systems that have the same style.
+    The first 32 pairs differ; colour-blind readers can tell apart the colours of one style.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -87,7 +84,7 @@ def line_of(number: int) -> tuple[int, _Line]:
 
 
 def swatch_svg(number: int) -> Markup:
-    """Draw a sample of the line and the mark of system ``number``, for the legend of plots."""
+    """Draw a sample of line and mark of system ``number`` for a legend."""
     colour, line = line_of(number)
     dashes = ""
     if line.dashes:
@@ -101,11 +98,10 @@ def swatch_svg(number: int) -> Markup:
 
 
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
-    """Draw all plots of an evaluation; the result maps the heading of a section of the page to its plots.
+    """Draw all plots of an evaluation: heading of a section → plots.
 
-    One section has the DET curves of all systems and a histogram for each system. The other section
-    has two plots for each system and test set: the errors by threshold, and the reliability.
-    Development sets have no plots.
+    First DET curves and a histogram of each system, then errors by threshold and reliability of
+    each system and test set, without development sets.
     """
     plots: dict[str, list[Plot]] = {}
     if systems:
@@ -175,7 +171,7 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
     for number, (misses, false_alarms) in enumerate(curves):
         series, line = line_of(number)
         colour = SERIES_COLOURS[series]
-        # A rate of 0 or 1 lies at infinity: let the line end outside of the frame of the plot.
+        # A rate of 0 or 1 lies at infinity: let the line end outside of the frame.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
         eer = float(np.clip(ndtri(eers[number]), *limits))
@@ -221,14 +217,10 @@ def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
 
 
 def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigures]) -> list[str]:
-    """Draw a histogram for each system: the scores of both classes, and a line at the threshold of the EER.
+    """Draw a histogram of each system, with a line at its EER threshold; return descriptions.
 
-    All histograms have the same axis of scores, if the scores of each system fill at least half of
-    this axis; otherwise each has its own. The same rule chooses the vertical axes, which show shares
-    of trials. All histograms have the same number of bins.
-
-    Returns:
-        A description of each histogram.
+    Axes of scores, and of shares of trials, are common if each system fills at least half; the
+    number of bins is always common.
     """
     scores = []
     ranges = []
@@ -258,12 +250,8 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
 
 
 def write_score_plot(systems: Sequence[SystemFigures], path: str | Path) -> None:
-    """Draw the DET curves and the scores of ``systems`` for a paper into the file ``path``: a .svg, .pdf or .png.
-
-    The same systems give the same bytes.
-    """
-    # Letters can be searched and copied, names are written as they are, and the text of the threshold has room below
-    # the titles.
+    """Draw DET curves and scores for a paper into a .svg, .pdf or .png; reproducible to the byte."""
+    # Letters stay searchable, names stay as they are, and the threshold's text fits below the titles.
     with matplotlib.rc_context(
         {
             "svg.hashsalt": "nes2net",
@@ -300,7 +288,7 @@ def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace all ``ranges`` by the range that covers them, unless one of them fills less than half of this range."""
+    """Use one range for all, unless one of them fills less than half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -313,20 +301,15 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
 def draw_histograms(
     axes: Axes, classes: Mapping[str, NDArray], edges: NDArray, threshold: float | None, threshold_name: str
 ) -> list[str]:
-    """Draw the histograms of two classes of scores over each other, with a dashed line at a threshold.
-
-    A text at an end of the axis of scores says how many scores lie beyond this end.
+    """Draw two classes over each other, with a dashed line at ``threshold``, if any.
 
     Args:
-        classes: name of a class → its scores. The first class has the colour of bona fide, and the
-            second class has the colour of spoof.
-        edges: B + 1 edges of the bins, which are also the ends of the axis of scores.
-        threshold: the score at which the line is drawn; with None, no line is drawn.
-        threshold_name: name of the threshold in the text above the line.
+        classes: name → scores, first in the colour of bona fide, then of spoof.
+        edges: B + 1 edges of the bins, which are also the ends of the axis.
+        threshold_name: in the text above the line.
 
     Returns:
-        Texts for the description of the plot. The texts say in words where the line is, and how
-        many scores lie beyond each end of the axis.
+        Texts for the description: where the line is, and how many scores lie beyond each end.
     """
     low = float(edges[0])
     high = float(edges[-1])
@@ -360,11 +343,6 @@ def draw_histograms(
 
 
 def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
-    """Write how many trials of each class lie beyond an end of the axis; empty if no trials lie there.
-
-    Args:
-        is_beyond: class in words → whether each of its trials lies beyond the end.
-    """
     return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
@@ -372,14 +350,10 @@ def _counts_beyond(is_beyond: Mapping[str, NDArray]) -> str:
 
 
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
-    """Draw how misses and false alarms of a test set depend on the threshold, which is a log-likelihood ratio.
+    """Draw misses and false alarms of a test set over the threshold, a log-likelihood ratio.
 
-    A dashed line is at the threshold where the misses and the false alarms of this set are equally
-    frequent.
-
-    Args:
-        threshold: the transferred threshold, drawn as a solid line.
-        name: part of the ids of the plot, which must be unique in a page.
+    A dashed line is at the set's own EER, a solid line at ``threshold``. Ids in a page contain
+    ``name``.
     """
     own_threshold = judged.row.value("eer_llr")
     miss = judged.row.value("miss")
@@ -407,13 +381,11 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """For each bin of trials, draw the share of bona fide trials against the predicted probability of bona fide.
+    """Draw the share of bona fide trials in each bin over the predicted probability.
 
-    One line is drawn for the calibrated scores. If the scores before calibration are known, a
-    second line is drawn for these scores.
+    Scores before calibration, if known, have a second line.
 
-    Args:
-        name: part of the ids of the plot, which must be unique in a page.
+    Ids in a page contain ``name``.
     """
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
@@ -449,12 +421,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 
 
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
-    """Choose the lower and the upper end of an axis for the scores of several classes.
+    """Choose the ends of an axis for the scores of several classes.
 
-    At either end, the axis leaves out 0.1 % of the scores of each class. If leaving out 1 % makes
-    the axis less than half as long, the axis leaves out 1 %. At 0.1 %, a class with fewer than
-    1,000 scores loses no score; at 1 %, a class with fewer than 100 scores loses no score. If all
-    scores are equal, the axis extends 0.5 to both sides.
+    Beyond either end lies 0.1 % of the scores of each class, or 1 % if this halves the axis;
+    classes with fewer than 1,000 or 100 scores lose none. Equal scores get 0.5 to both sides.
     """
     lows = []
     highs = []
@@ -471,11 +441,10 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 
 
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
-    """Choose the number of bins, 5 to 100, between ``low`` and ``high`` for a histogram of several classes.
+    """Choose 5 to 100 bins between ``low`` and ``high``, the fewest that any class asks for.
 
-    A number of bins is computed for each class by the rule of Freedman and Diaconis (1981). This
-    number is at least the number by the rule of Sturges (1926), and at most 2·√n for n trials. The
-    result is the smallest number over all classes, so that every bar stands for enough trials.
+    Each class asks for the number of Freedman and Diaconis (1981), but at least that of Sturges
+    (1926), and at most 2·√n for n trials.
     """
     num_by_class = []
     for scores in classes:
@@ -490,7 +459,7 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
 
 
 def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
-    """Create a figure of ``width`` × ``height`` inches with one pair of axes, in the style of all plots."""
+    """Create a figure in inches, with axes in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     for axis in (axes.xaxis, axes.yaxis):
@@ -509,21 +478,20 @@ def _style(axes: Axes) -> None:
 
 
 def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """Write ``figure`` as an ``<svg>`` element for a page; the same figure gives the same text.
+    """Write ``figure`` as a reproducible ``<svg>`` element.
 
     Args:
-        name: beginning of all ids of the element, which must be unique in the page.
-        title, description: texts for screen readers.
+        name: beginning of all ids, unique in the page.
+        title, description: for screen readers.
     """
-    # Write letters as text, not as outlines, and leave out the date and other facts that differ between two runs.
+    # As text, not outlines, without the date and other facts that differ between runs.
     buffer = io.BytesIO()
     with matplotlib.rc_context(
         {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
     ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    # Keep the SVG element but not its metadata and size, make its ids unique, and insert the fonts and colours of the
-    # page.
+    # Without metadata and size; ids are unique, fonts and colours are the page's.
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
@@ -533,7 +501,6 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
     for colour, css_colour in _CSS_COLOURS.items():
         text = text.replace(colour, css_colour)
-    # Add the texts for screen readers.
     head, _, body = text.strip().partition(">")
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
     words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
@@ -542,7 +509,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 
 # Strips of utterances
 
-# Width and height of a strip in units of its viewBox.
+# In units of the viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
 _MOST_POINTS = 500  # largest number of steps of a line; a step shows the lowest score of one or more frames
@@ -553,12 +520,7 @@ _STRIP_CAPTION = Markup(
 
 
 def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
-    """Draw a strip for each utterance of ``examples``, all with the same scale of scores.
-
-    Args:
-        resolution_ms: length of a frame in ms.
-        threshold: the score at which a dashed line is drawn; with None, no line is drawn.
-    """
+    """Draw a strip for each example, with one scale of scores and a dashed line at ``threshold``."""
     scores = np.concatenate([example.utterance.scores for example in examples])
     low = float(scores.min())
     high = float(scores.max())
@@ -579,13 +541,9 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 def strip_svg(
     utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
 ) -> Markup:
-    """Draw the true segments of an utterance, and below them the scores of its frames as steps.
+    """Draw true segments, and below them frame scores as steps from ``low`` to ``high``.
 
-    Args:
-        resolution_ms: length of a frame in ms.
-        threshold: the score at which a horizontal line is drawn; there is no line if this score is
-            None, or does not lie between ``low`` and ``high``.
-        low, high: the scores at the bottom and at the top of the steps.
+    A line is at ``threshold`` if it is between them.
     """
     scale = _STRIP_WIDTH / utterance.duration
     segments = ""

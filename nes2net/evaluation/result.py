@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Experiments give such a result, and so do evaluations of recordings, of frames and under conditions.
-One set of functions writes every result as text, Markdown, LaTeX, JSON and HTML.
+Experiments and evaluations of recordings, of frames and under conditions give such a result. One
+set of functions writes all as text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes2net.lib.errors import check_known
 from nes2net.lib.terminal import markdown_text
 from nes2net.version import __version__
 
-# The folders of a path that begins with a folder, in running text: papers name files only.
+# In running text: papers name files only.
 _FOLDERS = re.compile(r"(?<![\w.:/-])\.{0,2}/(?:[^\s/]+/)+")
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ class Plot(NamedTuple):
     svg: Markup
     caption: str
     kind: str = ""
-    """CSS class of the plot in the page; empty if it has no class."""
+    """CSS class in the page, if any."""
 
 
 def _no_content() -> dict[str, Any]:
-    """Stand in for the plots or curves that a :class:`Result` lacks."""
     return {}
 
 
@@ -45,17 +44,15 @@ def _no_content() -> dict[str, Any]:
 class Result:
     """The facts of an evaluation, and all its figures.
 
-    - ``header`` holds the facts for programs as plain data, at the top of the JSON. The key
-      ``sources`` of the header says where each set of scores comes from, ``inputs`` names the files
-      that were read, with their SHA-256, and ``versions`` names the software.
-    - ``lines`` holds the same facts as sentences.
-    - ``tables`` holds the figures; the first table has the most important figures.
-    - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons to doubt
-      the figures; these reasons do not come from the scores.
-    - ``plots`` draws the plots of the page: heading of a section → plots of the section. ``curves``
-      computes the data of the plots for the JSON. Both functions take time, so they are called only if
-      their result is needed.
-    - ``draw`` draws a plot for a paper into a file; None for results without such a plot.
+    - ``header``: facts as plain data, at the top of the JSON: ``sources`` of the scores, ``inputs``
+      (files with SHA-256), ``versions`` of software and so on.
+    - ``lines``: the same facts as sentences.
+    - ``tables``: the figures, the most important first.
+    - ``notes``: what readers must know. ``warnings``: reasons for doubt that do not come from the
+      scores.
+    - ``plots``: gives heading of a section → plots; ``curves`` gives their data for the JSON. Both
+      are called only if needed, because they take time.
+    - ``draw``: draws a plot for a paper into a file, if there is one.
     """
 
     title: str
@@ -70,8 +67,7 @@ class Result:
 
     @property
     def notices(self) -> list[str]:
-        """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers
-        also print the warnings."""
+        """Notes, then warnings; :meth:`text` prints only the notes."""
         return [*self.notes, *self.warnings]
 
     @property
@@ -80,10 +76,10 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """Find the figure of ``measure``, as in ``result["eer"]``, in the first table whose first row has this figure.
+        """Find the figure of ``measure`` in the first table whose first row has it.
 
         Raises:
-            KeyError: if no table has the measure.
+            KeyError: if no table has it.
         """
         for table in self.tables:
             if table.rows and measure in table.rows[0].figures:
@@ -91,12 +87,12 @@ class Result:
         raise KeyError(f"the result has no figure '{measure}'")
 
     def only(self, metrics: Collection[str]) -> Result:
-        """Return a result that has only the figures of ``metrics``, and the numbers of trials in the same tables.
+        """Return a result with only the figures of ``metrics``, and numbers of trials beside them.
 
         Raises:
-            InputError: if one of the metrics is not in any table.
+            InputError: if no table has one of them.
         """
-        # ``metrics`` cannot name numbers of trials, because these numbers are always shown.
+        # Numbers of trials cannot be named: they are always shown.
         known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
         check_known(metrics, known, "`metric` names figures of this result, not")
         tables = []
@@ -107,14 +103,14 @@ class Result:
         return replace(self, tables=tables)
 
     def rows(self, name: str) -> Sequence[Row]:
-        """Return the rows of the table called ``name``; empty if no table has this name."""
+        """Return the rows of the table called ``name``, or none."""
         for table in self.tables:
             if table.name == name:
                 return table.rows
         return []
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the result to plain data for JSON, without scores; a number that is not finite becomes None."""
+        """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""
         return {
             "title": self.title,
             **plain(self.header),
@@ -125,7 +121,7 @@ class Result:
         }
 
     def text(self) -> str:
-        """Write the header, the tables and the notes for a terminal; the caller prints the warnings."""
+        """Write header, tables and notes for a terminal; the caller prints the warnings."""
         lines = list(self.lines)
         for table in self.tables:
             if table.readers == "all":
@@ -137,17 +133,17 @@ class Result:
         return "\n".join(lines)
 
     def markdown(self) -> str:
-        """Write the title, the header, the tables and the notices in Markdown, without folders of this machine."""
+        """Write title, header, tables and notices in Markdown, without folders of this machine."""
         head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
         return _FOLDERS.sub("", "\n\n".join([*head, writers.markdown(self.printed, self.notices)]))
 
     def latex(self) -> str:
-        """Write the tables and the notices in LaTeX, without folders of this machine."""
+        """Write tables and notices in LaTeX, without folders of this machine."""
         return _FOLDERS.sub("", writers.latex(self.printed, self.notices))
 
 
 def versions() -> dict[str, str]:
-    """List the versions of nes2net, Python and the packages on which figures and plots depend."""
+    """List versions of nes2net, Python and the packages behind figures and plots."""
     packages = {"nes2net": __version__, "python": platform.python_version()}
     for package in ("numpy", "scipy", "matplotlib"):
         packages[package] = version(package)

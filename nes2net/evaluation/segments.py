@@ -1,10 +1,8 @@
 """Evaluate a file of frame scores against the labels of segments.
 
-The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
-At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer
-frame has the lowest score of the shorter frames in it. At a finer resolution, each score is
-repeated. The authors of PartialSpoof remark that the EER at a coarser resolution is optimistic, and
-that the EER at a finer resolution is not.
+PartialSpoof publishes EERs at resolutions from 10 to 640 ms. Scores are used unchanged at the
+system's own resolution; a coarser frame has the lowest score in it, and scores are repeated for a
+finer resolution. The authors remark that coarser EERs are optimistic, and finer ones are not.
 """
 
 from __future__ import annotations
@@ -42,18 +40,17 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.scoring.judgement import ScoreFile
 
-#: A true boundary counts as found if the system puts a boundary at most this many seconds away.
+#: In seconds: a true boundary counts as found if a detected one is at most so far away.
 TOLERANCE = 0.04
-#: The label ``scores`` of a row has this value at the resolution of the score file, where scores are used unchanged.
+#: Label ``scores`` of rows with unchanged scores.
 OWN = "own"
-#: Heading of the section with the worst and the best utterances on a page.
 EXAMPLES_SECTION = "Worst and best utterances"
 _RATES_NOTE = (
     "Frames have the point-based EER. At a finer resolution than the scores' own each score is repeated, at a coarser one "
     "the lowest of a frame counts, which makes the figure optimistic. Utterances count by their lowest score, and seconds "
     "have the range-based EER."
 )
-#: A page shows this many of the worst utterances, and as many of the best utterances.
+#: Number of the worst, and of the best utterances on a page.
 EXAMPLES = 6
 
 
@@ -84,23 +81,19 @@ def evaluate_segments(
 
     Args:
         corpus: a corpus with labels of segments.
-        keys_path: folder or file of the labels of segments.
+        keys_path: folder or file of these labels.
         score_paths: one file in the format of :mod:`nes2net.scoring.segment_file`.
-        phase: a part of the corpus.
-        resolution_ms: length of a frame in ms; None for the length in the record beside the file.
-        threshold: a threshold for F1, intersection over union and boundary error: frames with this
-            score or a lower score are called spoof. These figures are also computed at the
-            threshold of the EER. With None, these figures are computed only at the threshold of the
-            EER.
-        allow_partial: leave out utterances whose scores or labels are missing or do not fit each
-            other.
-        num_resamples, seed: number of bootstrap draws of utterances, and seed of the draws.
+        resolution_ms: length of a frame in ms; by default from the record beside the file.
+        threshold: for F1, intersection over union and boundary error, beside the threshold of the
+            EER: frames with at most this score are called spoof.
+        allow_partial: omit utterances whose scores or labels are missing or do not fit.
+        num_resamples, seed: number and seed of the bootstrap draws of utterances.
 
     Raises:
-        InputError: if there are several files, a file is missing or malformed, the resolution is unknown or not one of
-            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
-            segments, the phase is unknown, scores and labels do not fit, a class has no frames, or
-            the threshold is not finite.
+        InputError: if there are several files, a file is missing or malformed, the resolution is
+            unknown or not in :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus
+            has no labels of segments, the phase is unknown, scores and labels do not fit, a class
+            has no frames, or the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
@@ -165,13 +158,9 @@ def _tables(
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
-    """Choose the utterances with the most and the fewest errors as examples for a page.
+    """Choose the worst and the best utterances; ``wrong`` (U,) are shares of time.
 
-    If any utterance has segments of both classes, only utterances with segments of both classes are
-    chosen as the best. No utterance is chosen twice.
-
-    Args:
-        wrong: the share of each utterance's time that is classified wrongly, (U,).
+    The best have segments of both classes if there are any. None is chosen twice.
     """
     order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
@@ -198,22 +187,14 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 def _figures(
     labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, int]
 ) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
-    """Compute all figures of a file of frame scores.
-
-    Args:
-        threshold: the threshold of the user; with None, figures are computed only at the threshold
-            of the EER.
-        draws: ``num_resamples`` and ``seed`` of the bootstrap.
+    """Compute all figures; the threshold of the EER counts besides a user's ``threshold``.
 
     Returns:
-        - A row for each EER: the point-based EER at each resolution, the point-based EER of
-          utterances, and the range-based EER, which counts seconds.
+        - A row for each EER: point-based at each resolution and of utterances, and range-based.
         - A row of figures for each threshold.
-        - The number of bona fide and of spoofed seconds.
-        - The share of each utterance's time that is classified wrongly at the threshold of the EER,
-          (U,).
+        - Bona fide and spoofed seconds.
+        - The share of each utterance's time that is wrong at the threshold of the EER, (U,).
     """
-    # Compute the point-based EER at each resolution that is a multiple or a fraction of the scores' own resolution.
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
     own_rate = _point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws)
@@ -225,8 +206,7 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # If the corpus has a list of segments, labels of frames that are shorter than the scored frames come from
-            # this list, as in the published tables.
+            # As published: frames shorter than the scored ones get labels from the list of segments, if any.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(
@@ -235,12 +215,11 @@ def _figures(
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # the frames take hundreds of megabytes
-    # Compute the point-based EER of utterances. Each utterance has the lowest score and the lowest label of its frames.
+    # Each utterance has the lowest score and the lowest label of its frames.
     scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
     rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
-    # Compute the range-based EER, which counts seconds.
     time = timed_frames(utterances, resolution)
     range_based = range_eer_of(time)
     figures = {
@@ -248,7 +227,6 @@ def _figures(
         "threshold": Figure(range_based.threshold),
     }
     rates.append(Row({"of": "seconds", "scores": OWN}, figures))
-    # Compute the figures at each threshold.
     thresholds = {"the threshold of the EER": eer_threshold}
     if threshold is not None:
         thresholds["the threshold asked for"] = threshold
@@ -280,29 +258,13 @@ def _figures(
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> Figure:
-    """Compute F1 or IoU of the detected segments, as ``name`` says, and its interval.
-
-    If all counts are 0, the figure has no value.
-
-    Args:
-        counts: (U, 3), the hits, false alarms and misses of each utterance, counted or in seconds.
-        name: ``"f1"`` or ``"iou"``.
-    """
+    """Compute F1 or IoU (``name``) from hits, false alarms and misses, (U, 3); None if all are 0."""
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)
     interval = None if math.isnan(low) else (low, high)
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, int]) -> Row:
-    """Make a row of the table of EERs: the point-based EER of ``frames`` and its interval.
-
-    The EER of the row has no value if a class has no frames.
-
-    Args:
-        name: the frames or utterances that count as trials, such as ``"20 ms"``.
-        derived: how the scores of these trials are made from the scores of the file, such as
-            ``"repeated"``.
-    """
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
     if num_bonafide and num_spoof:
@@ -313,5 +275,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
-    """Return ``value``, or None if it is NaN, because a figure that is not defined has the value None."""
+    """A figure that is not defined is None, not NaN."""
     return None if math.isnan(value) else value

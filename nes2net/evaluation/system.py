@@ -20,12 +20,11 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.intervals import Resampling
 
-#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. From
-#: seed to seed, the ends of the interval of a rate from 200 draws vary by 3 % of the width of the interval. The ends of
-#: a percentile interval from 1,000 draws vary by 4 %.
+#: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary from seed to
+#: seed by 3 % of its width; those of a percentile interval from 1,000 draws by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
-# Notes about an EER above 50 %.
+# About an EER above 50 %.
 _REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
 _BY_CHANCE = (
     "the EER is above 50 %, but its interval holds 50 %: these scores tell the classes apart no better than chance, and "
@@ -37,19 +36,16 @@ _BY_CHANCE = (
 class SystemFigures:
     """The figures of one score file.
 
-    - ``name`` is the name of the system; ``matched`` holds the trials and scores of the system.
-    - ``row`` holds the pooled figures: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``,
-      ``cllr``, and ``min_tdcf`` if it can be computed. ``row`` also holds the numbers of trials;
-      one of these numbers, ``num_expected``, counts the trials of the phase in the key.
-    - ``facts`` is part of the header of the result. The keys ``interval_over`` and ``num_groups``
-      say what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores
-      from which min t-DCF was computed; None if there is no min t-DCF. ``left_out`` says why trials
-      are left out, and ``partial`` is the note about these trials; both are empty if no trial is
-      left out.
-    - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
-    - ``official`` holds the rows of the official table of the corpus, if it has one.
-    - ``notes`` says what readers must know about the figures.
-    - ``asv_files`` maps each file of speaker-verification scores that min t-DCF used to its SHA-256.
+    - ``matched`` holds the trials and scores of the system.
+    - ``row``: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``, ``cllr``, ``min_tdcf`` if
+      possible, and numbers of trials; ``num_expected`` are in the phase of the key.
+    - ``facts`` for the header: what the bootstrap drew (``interval_over``, ``num_groups``); numbers
+      of ASV scores behind min t-DCF (``asv_counts``, or None); why trials are omitted
+      (``left_out``), with a note (``partial``), both empty if none is.
+    - ``tables``: :func:`~nes2net.evaluation.breakdown.breakdowns`.
+    - ``official``: rows of the corpus's official table, if any.
+    - ``notes``: what readers must know.
+    - ``asv_files``: files of ASV scores behind min t-DCF → SHA-256.
     """
 
     name: str
@@ -84,13 +80,9 @@ def evaluate_scores(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> SystemFigures:
-    """Compute the figures of the score file ``scores_path``, whose trials were matched with ``key``.
+    """Compute the figures of the score file ``scores_path``, which was matched with ``key``.
 
-    Args:
-        judged: the matched trials and scores.
-        name: the name of the system.
-        num_resamples, seed: number and seed of the bootstrap draws.
-        unit: what the bootstrap draws, as for :func:`~nes2net.evaluation.breakdown.groups_of`.
+    ``unit``: see :func:`~nes2net.evaluation.breakdown.groups_of`.
 
     Raises:
         InputError: if all trials are of one class.
@@ -106,7 +98,6 @@ def evaluate_scores(
             f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}, all {kind}, and an EER needs both classes: "
             "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
-    # Compute the pooled figures.
     metric_functions: dict[str, Callable[..., Any]] = {
         "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
@@ -128,7 +119,6 @@ def evaluate_scores(
         "num_spoof": Figure(spoof.size),
         "num_expected": Figure(matched_trials.num_expected),
     }
-    # Compute the breakdowns, the official table and the notes.
     drawn = DrawnGroups.of(matched_trials.trials, unit)
     facts = {
         **drawn._asdict(),
@@ -173,10 +163,7 @@ def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
 
 
 def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
-    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table.
-
-    The official table includes the excluded trials.
-    """
+    """Rows of the official table, with the excluded trials; none if there is no such table."""
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
@@ -189,16 +176,11 @@ def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
 def _min_tdcf(
     key: Key, bonafide: NDArray, spoof: NDArray
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
-    """Make the metric min t-DCF from the speaker-verification scores of the corpus.
+    """Make min t-DCF, and the numbers of target, nontarget and spoof scores behind it.
 
-    If the metric cannot be computed, None stands for the metric and for the numbers of scores. For
-    a corpus with speaker-verification scores, a note gives the reason: the file of these scores is
-    missing, or the metric is not defined for these scores together with ``bonafide`` and ``spoof``.
-
-    Returns:
-        - The metric, a function of the bona fide and the spoofed scores.
-        - The numbers of target, nontarget and spoof scores of the speaker verification.
-        - The notes; empty if the metric can be computed.
+    Both are None if there is no metric. If the corpus has speaker-verification scores, notes then
+    say why: their file is missing, or the metric is not defined for them, ``bonafide`` and
+    ``spoof``.
     """
     corpus = key.definition
     if corpus.asv_scores is None:

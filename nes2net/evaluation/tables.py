@@ -1,8 +1,8 @@
 """Figures with their 95 % intervals, and tables of figures; every result of an evaluation consists of such tables.
 
 In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` define the form of a result;
-``Measured`` computes figures, all with the same bootstrap draws; ``with_best`` marks the best
-figures; the functions of ``UNITS`` write figures as text.
+``Measured`` computes figures from shared bootstrap draws; ``with_best`` marks the best; the
+functions of ``UNITS`` write figures as text.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from nes2net.metrics.intervals import Draws, measure_and_resample, num_trials_by
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: The EER of a group counts only if each class has at least this many trials (an assumption). If a class has 20 trials,
-#: one trial changes the miss or false-alarm rate by 5 %.
+#: Trials of each class that the EER of a group needs (an assumption): one trial of 20 is 5 %.
 FEWEST = 20
-# With fewer bootstrap draws, no figure is marked as the best, because 2.5 % of the draws would be less than one draw.
+# With fewer draws, no figure is marked as the best: 2.5 % of them would be less than one draw.
 _FEWEST_DRAWS = 40
 
 
@@ -34,13 +33,11 @@ _FEWEST_DRAWS = 40
 class Figure:
     """A figure and its 95 % interval.
 
-    - ``value`` is the number itself, a fraction for a rate; None if the figure is not defined, such
-      as the EER of one class.
-    - ``interval`` is the 95 % interval; None if no interval was computed.
-    - ``is_best`` says that the figure is marked as the best one among several systems.
-    - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
-    - ``draws`` holds the value of the figure in each bootstrap resample, (R,); None if these values
-      are not needed.
+    - ``value``: a fraction for a rate; None if not defined, such as the EER of one class.
+    - ``interval``: None if not computed.
+    - ``is_best``: marked as the best of several systems.
+    - ``is_bound``: the true value is at most ``value``, the smallest that can be measured.
+    - ``draws``: the value in each bootstrap resample, (R,), if needed.
     """
 
     value: float | None = None
@@ -50,7 +47,7 @@ class Figure:
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the figure to plain data for JSON; ``interval`` is left out if there is no interval."""
+        """Convert the figure to plain data for JSON, without a missing ``interval``."""
         facts: dict[str, Any] = {"value": self.value}
         if self.interval is not None:
             facts["interval"] = self.interval
@@ -59,15 +56,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Measure:
-    """The kind of figures in a column of a table, and the way in which these figures are written.
+    """The kind of figures in a column of a table, and how they are written.
 
-    - ``name`` is the key of the figures in JSON, and ``heading`` is the head of their column.
+    - ``name`` is the key in JSON, ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` is the number of decimals of a figure on pages and in papers, and of the ends of an
-      interval everywhere. ``text_digits`` is the number of decimals of a figure on a terminal; with
-      None, this number is ``digits``, too.
-    - ``has_heat`` says that a page gives each figure a coloured background; the higher the figure,
-      the stronger the colour.
+    - ``digits`` are the decimals on pages, in papers and of intervals; ``text_digits`` those on a
+      terminal, by default the same.
+    - ``has_heat``: on a page, higher figures have a stronger background.
     """
 
     name: str
@@ -78,12 +73,7 @@ class Measure:
     has_heat: bool = False
 
     def write(self, value: float | None, *, in_text: bool = False) -> str:
-        """Write the value of a figure, or a dash for None.
-
-        Args:
-            in_text: write the value for a terminal, with ``text_digits``; otherwise for a page or a
-                paper.
-        """
+        """Write a value for a page or paper, or for a terminal if ``in_text``; a dash for None."""
         if value is None:
             return "–"
         if self.unit == "count" and in_text:
@@ -102,11 +92,10 @@ class Measure:
 class Row:
     """The figures of one system, one attack, one recording or the like.
 
-    - ``labels`` says to which system, attack and so on the figures belong, such as
-      ``{"system": "lfcc", "attack": "A07"}``.
-    - ``figures`` maps the name of a measure to its figure.
-    - ``is_shown`` is False if the row has too few trials; such a row is only in the JSON.
-    - ``link`` is the relative URL of a page about the row.
+    - ``labels``: of what, such as ``{"system": "lfcc", "attack": "A07"}``.
+    - ``figures``: name of a measure → figure.
+    - ``is_shown``: False if the row has too few trials; it is then only in the JSON.
+    - ``link``: relative URL of a page about the row.
     """
 
     labels: Mapping[str, str]
@@ -115,14 +104,14 @@ class Row:
     link: str = ""
 
     def __getitem__(self, name: str) -> Figure:
-        """Return the figure of the measure ``name``; a figure without a value if the row lacks the measure."""
+        """Return the figure of the measure ``name``, without a value if the row lacks it."""
         return self.figures.get(name, Figure())
 
     def value(self, name: str) -> float:
-        """Return the value of the measure ``name``, which the row must have.
+        """Return the value of the measure ``name``.
 
         Raises:
-            KeyError: if the row lacks the figure, or the figure has no value.
+            KeyError: if the row lacks the figure or its value.
         """
         value = self[name].value
         if value is None:
@@ -135,7 +124,7 @@ class Row:
         return min(self.value("num_bonafide"), self.value("num_spoof")) >= FEWEST
 
     def only(self, measures: Sequence[Measure]) -> Row:
-        """Return the row with only the figures of ``measures``."""
+        """Return the row with only these figures."""
         figures = {}
         for measure in measures:
             if measure.name in self.figures:
@@ -143,25 +132,22 @@ class Row:
         return replace(self, figures=figures)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert the row to plain data for JSON: ``on`` holds the labels, and the name of a
-        measure is the key of its figure."""
+        """Convert the row to plain data for JSON; ``on`` holds the labels."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: rows that hold figures of the same measures.
+    """Rows with figures of the same measures.
 
-    - ``name`` is the name of the table, unique in a result.
-    - ``section`` is the heading under which a page shows the table; empty for the top of the page.
-    - ``notes`` explains the figures; each note has one or more sentences.
-    - ``hidden`` contains the labels that are not shown, such as the name of the only system.
-    - ``across`` is the name of a label. On pages and in papers, each value of this label has a
-      column. If ``across`` is empty, each of ``rows`` has a line.
-    - ``readers`` says where the table is shown. With ``"all"``, the table is shown on terminals, on
-      pages and in papers. With ``"paper"``, the table is shown on pages and in papers, but not on
-      terminals, because the table is long. With ``"nobody"``, only the JSON holds the table,
-      because a plot shows the figures.
+    - ``name`` is unique in a result.
+    - ``section``: heading on a page; empty for the top.
+    - ``notes`` explain the figures, in sentences.
+    - ``hidden``: labels that are not shown, such as the name of the only system.
+    - ``across``: a label whose values are columns on pages and in papers; if empty, each row has a
+      line.
+    - ``readers``: ``"all"``; ``"paper"`` for pages and papers, because the table is long;
+      ``"nobody"`` for the JSON, because a plot shows the figures.
     """
 
     name: str
@@ -176,20 +162,20 @@ class Table:
 
     @property
     def shown(self) -> list[Row]:
-        """The rows that have enough trials to be shown."""
+        """The rows with enough trials to be shown."""
         return [row for row in self.rows if row.is_shown]
 
     @property
     def labels(self) -> list[str]:
-        """The names of all labels that are shown."""
+        """Names of the labels that are shown."""
         names = self.rows[0].labels if self.rows else ()
         return [name for name in names if name not in self.hidden]
 
     def row(self, **labels: str) -> Row:
-        """Return the first row that has these labels; the row may have other labels, too.
+        """Return the first row with these labels, and perhaps others.
 
         Raises:
-            KeyError: if no row has these labels.
+            KeyError: if there is none.
         """
         for row in self.rows:
             if labels.items() <= row.labels.items():
@@ -204,7 +190,7 @@ class Table:
 
 
 def bootstrap_options() -> dict[str, Any]:
-    """Return options of a bootstrap for this process: how progress is displayed, and the number of threads."""
+    """Return this process's options of a bootstrap: progress and number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -212,22 +198,20 @@ class Measured:
     """Metrics of the scores of two classes, all computed on the same bootstrap draws.
 
     Args:
-        rules: name → metric, a function of the bona fide and the spoofed scores. A metric returns a
-            number, an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of
-            :class:`~nes2net.metrics.Rates` counts as a metric, whose name is the name of the field.
-        draws: options of the bootstrap, as for :func:`nes2net.metrics.bootstrap_values`.
+        rules: name → metric of bona fide and spoofed scores, which returns a number, an EER and its
+            threshold, or :class:`~nes2net.metrics.Rates`, whose fields count as metrics.
+        draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
-        values: name of a metric → value of the metric for all trials.
-        thresholds: name of an EER → threshold of the EER.
-        draws: name of a metric → value of the metric for each resample, (R,). If two systems have
-            the same trials, resample number r consists of the same trials for both systems.
+        values: name of a metric → value for all trials.
+        thresholds: name of an EER → its threshold.
+        draws: name of a metric → value for each resample, (R,); resamples of systems with the same
+            trials correspond.
     """
 
     def __init__(
         self, rules: Mapping[str, Callable[..., object]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
     ) -> None:
-        """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
         results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **bootstrap_options(), **draws)
@@ -242,11 +226,7 @@ class Measured:
         self._num_trials_by_rate = num_trials_by_rate(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """Return the figure of the metric ``name`` with its 95 % interval.
-
-        An error rate has Wilson's interval. The ends of the interval of any other metric are
-        percentiles of its values in the resamples.
-        """
+        """Return a metric with its 95 % interval: Wilson's for an error rate, otherwise percentiles."""
         value = self.values[name]
         draws = self.draws[name]
         if name in self._num_trials_by_rate:
@@ -256,18 +236,17 @@ class Measured:
         return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
-        """Compute the difference of two metrics, ``first`` − ``second``, with its 95 % interval."""
+        """Compute ``first`` − ``second`` with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
 
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
-    """Mark the lowest figure of each measure as the best, if this figure is certainly the lowest.
+    """Mark the lowest figure of each measure if it is certainly the lowest.
 
-    Rows are compared if they differ only in ``label``, such as ``"system"``. Subtract the second
-    lowest figure from the lowest: if the 95 % interval of this difference lies below 0, the lowest
-    figure is certainly the lowest. The figures of all rows must come from the same bootstrap draws.
-    With fewer than 40 draws, or fewer than 20 trials of a class, no figure is marked.
+    Compares rows that differ only in ``label``, such as ``"system"``, and share bootstrap draws. It
+    is certain if the 95 % interval of lowest − second lowest lies below 0. Needs 40 draws, and 20
+    trials of each class.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -285,7 +264,6 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the index of the row whose figure is certainly the lowest; None if there is no such row."""
     ranked = []
     for number, figure in figures.items():
         if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:
@@ -298,7 +276,7 @@ def _certain_best(figures: Mapping[int, Figure]) -> int | None:
 
 
 def words(field: str) -> str:
-    """Replace the underscores in the name of a field by spaces."""
+    """Replace underscores in the name of a field by spaces."""
     return field.replace("_", " ")
 
 
@@ -308,7 +286,7 @@ def count(number: int) -> str:
 
 
 def percent(rate: float, digits: int = 2) -> str:
-    """Write a rate in percent, without the percent sign."""
+    """Write a rate in percent, without the sign."""
     return f"{100 * rate:.{digits}f}"
 
 
@@ -322,7 +300,7 @@ def points(difference: float, digits: int = 2) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """Write a p-value with three decimals, or ``< 0.001`` if it is lower, because more digits would say little.
+    """Write a p-value with three decimals, or ``< 0.001``.
 
     >>> format_p(0.04213), format_p(0.0004)
     ('0.042', '< 0.001')
@@ -331,13 +309,12 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a number, such as a cost or a correlation, with ``digits`` decimals."""
+    """Write a number, such as a cost or a correlation."""
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
-#: of rates (unit ``points``), is a fraction; it is written in percent. A time in ``milliseconds`` is stored in seconds
-#: and written in milliseconds.
+#: Unit → writer of a value with a number of digits. Rates and their differences (``points``) are fractions, written in
+#: percent; ``milliseconds`` are stored in seconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
@@ -357,15 +334,15 @@ MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
 NUM_TRIALS = Measure("num_trials", "trials", "count")
-#: A table with more rows than this is not printed on the terminal; it is only on the page and in the JSON.
+#: Longer tables are not printed on the terminal, but on the page and in the JSON.
 MOST_LINES = 150
 
 
 def plain(value: Any) -> Any:
-    """Convert ``value`` to plain data for JSON; a dataclass or a named tuple becomes a mapping of its fields.
+    """Convert ``value`` to plain data for JSON; dataclasses and named tuples become mappings.
 
-    Fields that a dataclass declares with ``repr=False``, such as scores, are left out. A number
-    that is not finite becomes None.
+    Fields of a dataclass with ``repr=False``, such as scores, are omitted; NaN and infinity become
+    None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

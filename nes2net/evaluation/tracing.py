@@ -1,9 +1,8 @@
-"""Evaluate logits of classes: does a detector find the class of each trial, and recognise unknown classes as unknown?
+"""Evaluate logits of classes: does a detector find known classes, and recognise unknown ones?
 
-``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below
-``_tables`` compute the figures. The closed set consists of the trials of known classes. The open
-set compares trials of known classes with trials of unknown classes. Further figures describe all
-trials at the threshold for unknown classes.
+``evaluate_classes`` makes the result, and ``_tables`` its tables, from the functions below it. The
+closed set has the trials of known classes, the open set compares them with unknown classes. Further
+figures are of all trials at the threshold for unknown classes.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 from nes2net.scoring.judgement import ScoreFile
 
-#: Name of the class that is given to a trial whose score of being known lies below the threshold.
+#: The class of trials whose score of being known is below the threshold.
 UNKNOWN = "unknown"
-#: Headings of sections of the page.
+#: Headings on the page.
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
@@ -51,7 +50,7 @@ _CLOSED = (
     Measure("nll", "−ln posterior of the class", "cost", 3),
     Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
-# The breakdowns lack the one-against-rest EER, which is computed only if the user names it.
+# Without the one-against-rest EER, which is computed only if the user names it.
 _BREAKDOWN = (*_CLOSED[:-1], NUM_TRIALS)
 _OPEN = (
     Measure("auroc", "AUROC %"),
@@ -79,7 +78,7 @@ _BY_GENERATOR = (
 )
 _CONFUSIONS = (NUM_TRIALS, Measure("share", "of its trials %"))
 
-#: Name of a measure → function that computes the measure from a confusion matrix of known classes.
+#: Name → measure of a confusion matrix of known classes.
 _RATES: dict[str, Callable[[NDArray], float]] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -111,25 +110,22 @@ def evaluate_classes(
         corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
         files: the file of each system.
-        unknown: name of the score of being known for the table and the plot of unknown classes;
-            None for the score of the first system's threshold, or the default without a threshold.
+        unknown: score of being known for the table and the plot of unknown classes; by default that
+            of the first system's threshold, or the default.
         class_field, bonafide_unknown: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
         reference: the paths of its ``references``.
-        metrics: names of figures that are computed only if they are named, because computing them
-            takes long.
+        metrics: figures that take long and are computed only by name.
 
     Raises:
-        InputError: if labels cannot be read, files and labels do not fit each other, or a setting
-            does not apply to these files.
+        InputError: if labels cannot be read, files and labels do not fit, or a setting does not
+            apply to these files.
     """
-    # Join each file with the key, and check that the file has the score of being known that is asked for.
     key = Labels(corpus, keys_path, phase).read()
     references = list(map(ScoreFile.of, reference))
     systems = []
     inputs = []
     for file, system in zip(files, system_names([file.path for file in files], names)):
-        # The table of logits is not kept in a variable: its memory is then free as soon as the trials have copies of
-        # their logits.
+        # The table is not kept in a variable, so that its memory is free as soon as the trials have copies of logits.
         trials = class_trials(
             key,
             file,
@@ -207,13 +203,6 @@ def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 def _tables(
     title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
 ) -> Iterator[Table]:
-    """Make all tables of the result. A table may have no rows; the caller leaves out such a table.
-
-    Args:
-        kind: the score of being known for the table of unknown classes.
-        named: names of the figures that the user asks for. The one-against-rest EER is computed
-            only if ``named`` contains its name.
-    """
     hidden = () if len(systems) > 1 else ("system",)
 
     def make_table(
@@ -225,14 +214,13 @@ def _tables(
         notes: Sequence[str] = (),
         of: Sequence[ClassTrials] = systems,
     ) -> Table:
-        """Make a table with the rows of each system in ``of``; terminals hide a table of over 30 rows a system."""
+        """Terminals hide a table of over 30 rows a system."""
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
         readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(of) else "all"
         return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
 
-    # Make the tables of the trials of known classes.
     rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, named)) for trials in systems]
     yield Table(
         "closed",
@@ -245,7 +233,6 @@ def _tables(
     yield make_table(
         "confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION
     )
-    # Make the table of known against unknown trials, with a row for each score of being known.
     yield make_table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
@@ -257,7 +244,7 @@ def _tables(
             "gives each the same weight."
         ],
     )
-    # Make the table of all trials; a trial whose score of being known lies below the threshold is called unknown.
+    # Below the threshold, a trial is called unknown.
     yield make_table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
@@ -266,12 +253,10 @@ def _tables(
         KNOWN_SECTION,
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
     )
-    # Make a table with a row for each unknown class, and a table with a row for each known class.
     caption = f"Unknown classes one by one, by the score {kind}."
     yield make_table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
     caption = "Known classes one by one."
     yield make_table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
-    # Make a table for each field that groups the trials of known classes.
     systems_with: dict[str, list[ClassTrials]] = {}
     for trials in systems:
         for name in _fields_of_breakdowns(trials):
@@ -288,10 +273,9 @@ def _tables(
 
 
 def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
-    """Compute the figures of the closed set: how often the detector finds the class of a trial of a known class.
+    """Compute how often the detector finds a known class.
 
-    The one-against-rest EER is computed only if ``named`` contains its name. With three classes or
-    fewer, ``top_3`` is left out, because every class is then among the three likeliest.
+    ``top_3`` needs more than three classes; the one-against-rest EER must be ``named``.
     """
     num_classes = len(known.names)
     num_trials = len(known.numbers)
@@ -300,12 +284,10 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, known.confusion)
     if num_classes > _TOP:
-        # Of two classes with equal logits, the first counts as likelier. The predicted class is chosen by the same
-        # rule.
+        # Of equal logits, the first counts as likelier, as for the predicted class.
         before = np.arange(num_classes) < known.numbers[:, None]
         num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
-        # K×2: for each class, in how many of its trials the class is among the three likeliest, and in how many it is
-        # not.
+        # K×2: trials of each class with the class among the three likeliest, and without.
         counts = pair_counts(known.numbers, num_likelier >= _TOP, num_classes, 2)
         top = Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)
         figures |= resamples.of_confusion({f"top_{_TOP}": top}, counts)
@@ -323,11 +305,6 @@ def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
 
 
 def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compute how well each score of being known separates known from unknown trials; empty without unknown trials.
-
-    Some figures are computed from all unknown trials together; other figures are means over the
-    unknown classes.
-    """
     if trials.unknown.names:
         for kind in trials.kinds:
             groups = _scores_by_generator(trials, kind)
@@ -335,10 +312,9 @@ def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
 
 
 def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
-    """Compute the figures of all trials; a trial whose score lies below the threshold is called unknown.
+    """Compute figures of all trials, with ``unknown`` as the last class, for lower scores.
 
-    The figures come from a confusion matrix with ``unknown`` as the last class. If there is no
-    threshold, or no trial of an unknown class, there is no row.
+    No row without a threshold or unknown trials.
     """
     threshold = trials.threshold
     if threshold is None or not trials.unknown.names:
@@ -361,13 +337,9 @@ def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
 
 
 def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
-    """Compute a row for each unknown class: the AUROC and FPR95 of its trials against the trials of known classes.
+    """Compute AUROC and FPR95 of each unknown class, highest FPR95 first, by the score ``kind``.
 
-    The row also names the known class that is most often predicted for trials of the unknown class.
-    The unknown classes with the highest FPR95 come first.
-
-    Args:
-        kind: name of the score of being known.
+    Each row names the known class that is predicted most often.
     """
     rows = []
     nearest = trials.unknown.confusion.argmax(1)
@@ -390,10 +362,6 @@ def _class_rows(known: ClassGroup) -> Iterator[Row]:
 
 
 def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
-    """List the fields for breakdowns: all fields that group the trials of known classes, except the field of the class.
-
-    A field with more than 50 values is also left out.
-    """
     fields = grouping_fields(trials.known.trials)
     return [name for name, size in fields.items() if name != trials.labels.field and size <= _MOST_VALUES]
 
@@ -429,7 +397,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
 
 
 def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
-    """Collect the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
+    """Tables list only the largest confusions; the JSON has all."""
     return {
         "confusion": {
             trials.system: {

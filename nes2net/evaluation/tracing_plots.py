@@ -37,13 +37,9 @@ _KNOWN_CAPTION = Markup(
 
 
 def order_of_lookalikes(confusion: NDArray) -> NDArray:
-    """Order K classes so that classes which are often confused with each other become neighbours.
+    """Order K classes, as indices (K,), so that classes that are often confused are neighbours.
 
-    Args:
-        confusion: numbers of trials, K×K; a row is a true class, and a column is a predicted class.
-
-    Returns:
-        The indices (K,) of the classes, in the order of an average-linkage clustering.
+    Average-linkage clustering of K×K numbers of trials, true × predicted.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))
@@ -54,11 +50,10 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
 
 
 def confusion_plot(trials: ClassTrials) -> Plot:
-    """Draw the confusion matrix of known classes, and below it a row for each unknown class.
+    """Draw known classes, and below them which known classes are predicted for each unknown class.
 
-    The row of an unknown class shows which known classes are predicted for its trials. The unknown
-    classes are sorted by the known class that is most often predicted. A known class without trials
-    has a column but no row.
+    Unknown classes are sorted by their most frequent prediction; a known class without trials has a
+    column but no row.
     """
     known = trials.known
     unknown = trials.unknown
@@ -95,13 +90,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of a score of being known, for trials of known classes and for trials of unknown classes.
-
-    If the system has a threshold for this score, a dashed line is drawn at the threshold.
-
-    Args:
-        kind: name of the score, such as ``log_odds``.
-    """
+    """Draw histograms of the score ``kind`` of known and unknown trials, and its threshold, if any."""
     classes = {"known": trials.known.known_scores[kind], "unknown": trials.unknown.known_scores[kind]}
     scores = list(classes.values())
     ends = score_range(scores)
@@ -119,5 +108,5 @@ def known_plot(trials: ClassTrials, kind: str) -> Plot:
 
 
 def _shares(counts: NDArray) -> NDArray:
-    """Turn numbers of trials into shares of their row; a row without trials has shares of 0."""
+    """Shares of each row; 0 in an empty row."""
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)

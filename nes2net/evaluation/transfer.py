@@ -1,15 +1,14 @@
 """Judge test sets at a threshold that was chosen on a development set.
 
-The threshold of the EER is chosen with the labels of the test set, which users of a detector do not
-have. For example, a detector has an EER of 11.2 % on In-the-Wild. At the threshold of a development
-set, the half total error rate of this detector on In-the-Wild is 39.5 % (arXiv 2606.21584).
+The threshold of the EER needs the labels of the test set, which users do not have. For example, a
+detector with an EER of 11.2 % on In-the-Wild has a half total error rate of 39.5 % there, at the
+threshold of a development set (arXiv 2606.21584).
 
-A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
-ratios as the threshold. Therefore costs of log-likelihood ratios can be computed, too: the actual
-DCF, and Cllr with its two parts.
+A calibration turns scores into log-likelihood ratios, and an operating point chooses the threshold.
+This also gives costs of ratios: the actual DCF, and Cllr with its two parts.
 
-In reading order: ``choose_thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
-the sets of one system; ``losses_in_words`` and the warnings explain the figures.
+In reading order: ``choose_thresholds`` reads or fits a calibration for each system; ``judge_sets``
+judges the sets of a system; ``losses_in_words`` and the warnings explain the figures.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_t
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.scoring.judgement import ScoreFile
 
-# Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
+# Lengths that differ by a smaller share are equal: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# The loss by calibration counts as small if it is at most this share of Cllr.
+# A loss by calibration of at most this share of Cllr is small.
 _LITTLE = 0.05
 
 
@@ -47,20 +46,20 @@ _Set = TypeVar("_Set", "JudgedSet", OneClass)
 
 
 class ScoredSet(NamedTuple):
-    """A scored part of a corpus: its labelled trials, and their scores."""
+    """A scored part of a corpus: labelled trials and scores."""
 
     corpus: str
     phase: str
     file: ScoreFile
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
-    """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
+    """Files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
-    """Digest of the whole key, which holds the trials of this set and possibly other trials."""
+    """Digest of the whole key, which may hold other trials."""
 
     @property
     def name(self) -> str:
-        """The name of the corpus, followed by the phase unless the phase is ``"eval"``."""
+        """The corpus, and the phase unless it is ``"eval"``."""
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
 
     @property
@@ -73,11 +72,10 @@ class ScoredSet(NamedTuple):
 
 
 class SetFiles(NamedTuple):
-    """The files of a set of scored trials, for :func:`read_set`."""
+    """A set of scored trials, for :func:`read_set`."""
 
     corpus: str
     scores: str
-    """Path of the score file."""
     keys: str
     """Folder or file of the key."""
     phase: str = "eval"
@@ -85,17 +83,15 @@ class SetFiles(NamedTuple):
 
 @dataclass(frozen=True)
 class ThresholdSource:
-    """Says where the thresholds of an evaluation come from: development scores or calibrations, one for each system.
+    """Where thresholds come from: development scores or calibrations, one for each system.
 
     Args:
-        dev_scores: score files of a development set, in the order of the systems; empty if
-            ``calibrations`` are given.
-        dev_keys: folder or file of the key of the development set.
-        dev_corpus: corpus of the development set; with None, it is the corpus of the evaluation.
-        dev_phase: phase of the development set.
+        dev_scores: score files, in the order of the systems; empty with ``calibrations``.
+        dev_keys: folder or file of the development key.
+        dev_corpus: by default, the corpus of the evaluation.
         calibrations: files of ``nes2net calibrate``, in the order of the systems.
-        operating_point: the rule that chooses a threshold on the development set.
-        further: more test sets, judged like the evaluated set; only for a single system.
+        operating_point: how a threshold is chosen on the development set.
+        further: more test sets; only for a single system.
     """
 
     dev_scores: Sequence[str] = ()
@@ -109,17 +105,15 @@ class ThresholdSource:
 
 @dataclass(frozen=True)
 class JudgedSet:
-    """The figures of a set with trials of both classes, judged at the transferred threshold.
+    """The figures of a set of both classes at the transferred threshold.
 
-    - ``is_development`` says whether the threshold was chosen on the trials of this set.
-    - ``facts`` says which set was judged and what the bootstrap drew. The calibration and the
-      threshold are the same in all draws of the bootstrap.
-    - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES`
-      and :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of
-      ``min_cllr`` is too low, and the interval of ``calibration_loss`` is too high, because the
-      best calibration is fitted again to each draw.
-    - ``llrs`` holds the calibrated scores of both classes. ``raw`` holds the scores before
-      calibration; None if only the calibrated scores are known.
+    - ``is_development``: whether the threshold was chosen on this set.
+    - ``facts``: which set, and what the bootstrap drew; calibration and threshold stay fixed.
+    - ``row``: :data:`~nes2net.evaluation.transfer_tables.RATES` and
+      :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of
+      ``min_cllr`` is too low and that of ``calibration_loss`` too high: each draw has its own best
+      calibration.
+    - ``llrs``: calibrated scores of both classes; ``raw``: before, if known.
     """
 
     name: str
@@ -132,13 +126,12 @@ class JudgedSet:
 
 @dataclass(frozen=True)
 class Transfer:
-    """The judged sets of one system, all at the same transferred threshold.
+    """The judged sets of one system at one transferred threshold.
 
-    - ``decider`` holds the calibration and the threshold.
-    - ``sets`` holds the development set if its scores are known, and then the test sets with trials
-      of both classes.
-    - ``one_class`` holds the test sets whose trials are all of one class.
-    - ``warnings`` gives reasons to doubt the threshold or the figures.
+    - ``decider``: calibration and threshold.
+    - ``sets`` of both classes: the development set, if its scores are known, then test sets.
+    - ``one_class``: test sets of one class.
+    - ``warnings``: reasons to doubt threshold or figures.
     """
 
     system: str
@@ -149,7 +142,7 @@ class Transfer:
 
     @property
     def threshold_in_words(self) -> str:
-        """A text with the operating point, the set on which the threshold was chosen, and the threshold."""
+        """The operating point, its development set and the threshold, as text."""
         basis = self.decider.basis()
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
@@ -160,7 +153,7 @@ class Transfer:
         return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
     def facts(self) -> dict[str, Any]:
-        """Collect the threshold, its source, the judged sets and the warnings as plain data."""
+        """Collect threshold, source, judged sets and warnings as plain data."""
         (weight,) = self.decider.calibration.weights
         return {
             "system": self.system,
@@ -171,12 +164,11 @@ class Transfer:
 
 
 class Threshold(NamedTuple):
-    """The threshold of one system, and where it comes from."""
+    """A system's threshold and its source."""
 
     decider: Decider
-    """The calibration and the threshold."""
     development: ScoredSet | None
-    """The trials to which the calibration was fitted; None if the calibration was read from a file."""
+    """The trials of the calibration; None if it was read from a file."""
     inputs: Sequence[dict[str, str]]
     """The files that were read."""
 
@@ -187,23 +179,15 @@ class Threshold(NamedTuple):
 def choose_thresholds(
     source: ThresholdSource, corpus: str, num_systems: int, *, allow_partial: bool = False
 ) -> list[Threshold]:
-    """Choose the threshold of each system, with a calibration that is fitted to development scores or read from a file.
+    """Choose each system's threshold with a calibration, fitted to development scores or read.
 
-    Args:
-        source: the files of the development scores or of the calibrations.
-        corpus: the corpus of the evaluation.
-        num_systems: number of evaluated systems; each system needs a calibration.
-
-    Returns:
-        The threshold of each system.
+    ``corpus`` is that of the evaluation.
 
     Raises:
-        InputError: if a file is missing, is malformed or does not fit its key; if the numbers of
-            files and systems differ; if there are several systems and further test sets; if all
-            development trials are of one class; if a calibration is for scores of frames; or if no
-            calibration or threshold can be computed.
+        InputError: if a file is missing, malformed or does not fit its key; numbers of files and
+            systems differ; several systems have further test sets; development trials are of one
+            class; a calibration is for frames; or no calibration or threshold can be computed.
     """
-    # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
     if source.dev_scores and source.calibrations:
         raise InputError("`threshold_from` and `calibration` both give a threshold: leave one of them out")
@@ -214,7 +198,6 @@ def choose_thresholds(
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
-    # Fit a calibration to the development scores of each system.
     thresholds = []
     for path in source.dev_scores:
         development = read_set(
@@ -239,7 +222,6 @@ def choose_thresholds(
         )
         decider = Decider(calibration, operating_point=source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
-    # Read the calibrations that are given instead of development scores.
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
@@ -259,13 +241,11 @@ def read_set(
     *,
     allow_partial: bool = False,
 ) -> ScoredSet:
-    """Read the score file and the key of a set, and match the scores with the trials of the key.
+    """Read a set and match its scores with its key.
 
     Args:
-        kind: word for this set in the list of inputs, such as ``"development"``.
-        excluded: Field of a trial → values; trials with these values are left out. With None, the
-            same trials are left out as in the published figures of the corpus.
-        allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
+        kind: word for the set in the list of inputs, such as ``"development"``.
+        excluded: field → values of trials to omit; None omits what published figures omit.
 
     Raises:
         InputError: if a file is missing or malformed, or scores and key do not fit.
@@ -283,17 +263,10 @@ def read_set(
 def judge_sets(
     system: str, threshold: Threshold, tested: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
 ) -> Transfer:
-    """Judge the development set and the test sets of one system at the threshold of the system.
+    """Judge the development set and the test sets of one system at its threshold.
 
-    If the calibration was read from a file, the log-likelihood ratios in this file replace the
-    development set. If the file has no ratios, no development set is judged.
-
-    Args:
-        system: name of the system.
-        threshold: the calibration and the threshold, and the development set if it was read.
-        tested: the test sets. A set whose trials are all of one class is judged only by its errors
-            at the threshold.
-        num_resamples, seed: number and seed of the bootstrap draws.
+    If the calibration was read from a file, its log-likelihood ratios, if any, are the development
+    set. Sets of one class are judged only by errors.
     """
     decider, development, _ = threshold
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}
@@ -314,7 +287,6 @@ def judge_sets(
         row = _figures(decider, llrs, raw, rule, {**draws, **groups_of(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
-    # Judge the development set, or the log-likelihood ratios in the file of the calibration.
     sets = []
     if development is not None:
         sets.append(judge(development, is_development=True))
@@ -333,7 +305,6 @@ def judge_sets(
         rule = functools.partial(metrics.compute_eer, method=method)
         name = ", ".join(filter(None, (corpus or "calibration", phase)))
         sets.append(JudgedSet(name, True, facts, _figures(decider, llrs, None, rule, draws), llrs, None))
-    # Judge the test sets.
     one_class = []
     warnings = _warnings_of_threshold(decider.calibration, development)
     for scored in tested:
@@ -351,14 +322,6 @@ def judge_sets(
 def _figures(
     decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Callable[..., tuple[float, float]], draws: Draws
 ) -> Row:
-    """Compute all figures of a set, and their intervals from the same bootstrap draws.
-
-    Args:
-        llrs: calibrated scores.
-        raw: scores before calibration; None if only the calibrated scores are known.
-        eer: function that computes the EER and its threshold from the scores of two classes.
-        draws: the arguments of :class:`Measured` that describe the bootstrap.
-    """
     rules: dict[str, Callable[..., object]] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
         "act_dcf": metrics.compute_act_dcf,
@@ -381,7 +344,6 @@ def _figures(
 
 
 def _with_unique_names(sets: list[_Set]) -> list[_Set]:
-    """Add a number to the names of sets that have the same name, such as ``mine (1)`` and ``mine (2)``."""
     names = [judged.name for judged in sets]
     renamed_sets = []
     for number, judged in enumerate(sets, 1):
@@ -395,8 +357,8 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 
 
 def losses_in_words(judged: JudgedSet) -> str:
-    """Explain how much the calibration (loss of Cllr) and the threshold (HTER minus EER) cost on a test set."""
-    # Explain the loss by calibration, unless this loss is small.
+    """Explain what the calibration (loss of Cllr) and the threshold (HTER − EER) cost on a test set."""
+    # A small loss by calibration is not worth a sentence.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
@@ -412,7 +374,7 @@ def losses_in_words(judged: JudgedSet) -> str:
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
-    # Explain the loss by the threshold. This loss is certain only if its interval lies above 0.
+    # Certain only if its interval lies above 0.
     lost_points = points(judged.row.value("hter_lost"))
     interval = judged.row["hter_lost"].interval
     assert interval is not None
@@ -427,12 +389,6 @@ def losses_in_words(judged: JudgedSet) -> str:
 
 
 def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSet | None) -> list[str]:
-    """List reasons to doubt a threshold, each in one sentence.
-
-    Args:
-        development: the trials to which the calibration was fitted; None if the calibration was
-            read from a file.
-    """
     lines = []
     if calibration.weights[0] < 0:
         lines.append(INVERTED)
@@ -449,15 +405,7 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
 def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
 ) -> Iterator[str]:
-    """List reasons to doubt the figures of a test set, each in one sentence.
-
-    Args:
-        development: the trials to which the calibration was fitted; None if the calibration was
-            read from a file.
-        scored: the test set.
-        judged: the figures of the test set; None for a set of one class.
-    """
-    # Was the threshold chosen on trials of the test set?
+    # The threshold may have been chosen on trials of the test set.
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
@@ -474,8 +422,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Check that the test set and the trials of the calibration were scored by the same detector, over the same length of
-    # each recording.
+    # Detector and scored length may differ from the calibration's.
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.file.record)
     if calibrated is not None and tested is not None:
@@ -492,7 +439,7 @@ def _warnings(
                 f"the calibration rests on {_length_in_words(length)}, and the scores of {scored.name} on "
                 f"{_length_in_words(tested_length)}: the threshold may not fit them"
             )
-    # Did the calibration make the scores worse?
+    # The calibration may have made the scores worse.
     if judged is not None:
         cllr = judged.row.value("cllr")
         raw_cllr = judged.row.value("raw_cllr")
@@ -501,7 +448,6 @@ def _warnings(
                 f"calibration made Cllr of {scored.name} worse: {raw_cllr:.2f} bits for its scores as they are, "
                 f"{cllr:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
             )
-    # Were trials left out?
     if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
     for doubt in scored.matched.doubts:
@@ -509,18 +455,12 @@ def _warnings(
 
 
 def _length_in_words(num_samples: float) -> str:
-    """Say how much of each recording was scored; an infinite number stands for the whole recording."""
+    """Infinity is the whole recording."""
     return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
-    """Whether a calibration was learned on trials of the corpus of ``scored``.
-
-    All users' own lists have the same corpus name, so the digests of their keys are compared.
-
-    Args:
-        facts: facts about the trials on which the calibration was learned.
-    """
+    """All users' own lists have one corpus name, so digests of their keys are compared."""
     if corpora.get(scored.corpus).user_defined:
         return facts.get("key_sha256") == scored.key_sha256
     return facts.get("corpus") == scored.corpus

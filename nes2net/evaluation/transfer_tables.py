@@ -1,5 +1,4 @@
-"""Make tables of the figures at a transferred threshold: error rates, costs, reliability, and
-errors on sets of one class."""
+"""Make tables at a transferred threshold: error rates, costs, reliability, errors on one class."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figur
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: Heading of the section of a page that has these tables.
 SECTION = "At the transferred threshold"
 RATES = (
     NUM_BONAFIDE,
@@ -48,11 +46,9 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Make all tables at the transferred thresholds, with the rows of all systems.
+    """Make ``rates``, ``costs`` and ``reliability`` of sets of both classes, then sets of one class.
 
-    The tables ``rates``, ``costs`` and ``reliability`` have the sets with trials of both classes.
-    The tables of the sets whose trials are all of one class come last, with breakdowns. Tables
-    without rows are left out.
+    Tables without rows are omitted.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []
@@ -109,11 +105,6 @@ def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
-    """Make the tables of errors on sets of only spoofed trials, then on sets of only bona fide trials, with breakdowns.
-
-    Args:
-        hidden: names of labels that the tables do not show.
-    """
     for label, measure in MEASURES.items():
         rows_by_field: dict[str, list[Row]] = {"": []}
         for transfer in transfers:

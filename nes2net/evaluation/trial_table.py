@@ -1,7 +1,7 @@
 """A list of trials whose fields can be read as columns of numbers.
 
-An evaluation groups the trials of each system, up to a million, by many fields. Therefore each
-field of the key is read into a column only once, and all systems share the columns of the key.
+An evaluation groups up to a million trials of each system by many fields. Each field of the key is
+read only once, and all systems share the columns.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ class Column(NamedTuple):
     """The values of a field of N trials, as numbers."""
 
     numbers: NDArray
-    """Position of each trial's value in ``values``, (N,); −1 for a trial without the field."""
+    """Index in ``values``, (N,); −1 for a trial without the field."""
     values: Sequence[str]
-    """The values that occur in the whole key, in ascending order."""
+    """Values in the whole key, ascending."""
 
     def where(self, value: str) -> NDArray:
         """Whether each trial has ``value``, (N,)."""
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
 
     def count(self, chosen: NDArray) -> int:
-        """Count the distinct values among the trials that the mask ``chosen`` (N,) selects."""
+        """Count distinct values in a mask (N,)."""
         return int(np.unique(self.numbers[chosen & (self.numbers >= 0)]).size)
 
 
 class TrialTable(list[Trial]):
-    """A list of trials: a whole key, or a selection from a key. A selection takes its columns from the key.
+    """A list of trials: a whole key, or a selection, which takes its columns from the key.
 
     Args:
-        trials: the trials.
-        key: the table from which the trials were selected; None if this table is a whole key.
-        rows: positions of the trials in ``key``, (N,); None if this table is a whole key.
+        key: the table of the selection; None for a whole key.
+        rows: positions (N,) in ``key``.
     """
 
     def __init__(self, trials: Iterable[Trial], key: TrialTable | None = None, rows: NDArray | None = None) -> None:
@@ -52,7 +51,7 @@ class TrialTable(list[Trial]):
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> TrialTable:
-        """Make a table of ``trials``; if ``trials`` is a table already, return it."""
+        """Make a table of ``trials``, unless it is one."""
         return trials if isinstance(trials, TrialTable) else cls(trials)
 
     def take(self, positions: NDArray) -> TrialTable:
@@ -61,18 +60,18 @@ class TrialTable(list[Trial]):
 
     @property
     def mask_in_key(self) -> NDArray:
-        """For each trial of the key, whether this table holds the trial."""
+        """Whether this table holds each trial of the key."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True
         return is_in_table
 
     @functools.cached_property
     def position_of(self) -> dict[str, int]:
-        """Id of a trial → position of the trial in this table."""
+        """Id → position in this table."""
         return {trial.id: position for position, trial in enumerate(self)}
 
     def column(self, name: str) -> Column:
-        """Return the column of the field ``name``; the field is read only once."""
+        """Return the column of the field ``name``, read only once."""
         if name not in self._columns:
             if self.key is self:
                 self._columns[name] = self._read_column(name)
@@ -82,7 +81,6 @@ class TrialTable(list[Trial]):
         return self._columns[name]
 
     def _read_column(self, name: str) -> Column:
-        """Read the field ``name`` of all trials into a column."""
         fields: Iterable[str | None]
         if name in Trial.__dataclass_fields__:  # quicker than `Trial.get`
             fields = map(attrgetter(name), self)
@@ -92,15 +90,15 @@ class TrialTable(list[Trial]):
         values = sorted({value for value in set(fields) if value is not None})
         number_of: dict[str | None, int] = {value: number for number, value in enumerate(values)}
         number_of[None] = -1
-        # Take the smallest type of integers, because small integers are sorted fastest.
+        # Small integers are sorted fastest.
         dtype = np.min_scalar_type(-1 - len(values))
         return Column(np.fromiter(map(number_of.__getitem__, fields), dtype, len(fields)), values)
 
     def is_in_phase(self, phase: str | None) -> NDArray:
-        """Whether each trial belongs to ``phase``, (N,); see :func:`~nes2net.data.corpora.protocol.select_phase`.
+        """Whether each trial is in ``phase``, (N,); see :func:`~nes2net.data.corpora.protocol.select_phase`.
 
         Raises:
-            InputError: if no trial belongs to the phase.
+            InputError: if none is.
         """
         if phase in (None, WHOLE):
             return np.ones(len(self), dtype=bool)

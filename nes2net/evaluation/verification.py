@@ -34,16 +34,15 @@ _MEASURES = (
 
 
 class _Pairs(NamedTuple):
-    """The comparisons of N trials with M enrolled models."""
+    """N trials compared with M enrolled models."""
 
     scores: NDArray
     """Cosines, N×M."""
     is_target: NDArray
-    """Whether a trial and a model are of the same class, N×M."""
+    """Whether trial and model are of the same class, N×M."""
     models: list[str]
-    """Names of the models."""
     num_left_out: int
-    """Number of spoofed trials without an embedding."""
+    """Spoofed trials without an embedding."""
 
 
 class ComparedEmbeddings(Embeddings, Evaluable[NDArray]):
@@ -66,18 +65,18 @@ def evaluate_embeddings(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Result:
-    """Compute the EER of the cosines between each spoofed trial and the mean embedding of each enrolled model.
+    """Compute EERs of cosines between spoofed trials and mean embeddings of enrolled models.
 
     Args:
         corpus, keys_path, phase, allow_partial, names, num_resamples, seed: as for
             :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
-        files: the file of embeddings of each system.
+        files: the embeddings of each system.
         class_field: as for :func:`~nes2net.evaluation.class_trials.class_trials`.
-        reference: a file of embeddings of enrolled trials for each file of ``files``.
+        reference: embeddings of enrolled trials for each of ``files``.
 
     Raises:
-        InputError: if a file cannot be read, a trial has no embedding or no class, or the numbers
-            of systems and of files of enrolled trials differ.
+        InputError: if a file cannot be read, a trial has no embedding or class, or numbers of
+            systems and of ``reference`` differ.
     """
     if len(reference) != len(files):
         raise InputError(
@@ -135,22 +134,12 @@ def evaluate_embeddings(
 
 
 def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, allow_partial: bool) -> _Pairs:
-    """Compare the spoofed trials of the evaluated phase with the enrolled models.
+    """Compare the spoofed trials of the phase with enrolled models; bona fide trials are ignored.
 
-    The field ``enrolment_models`` of an enrolled trial names the models to which the trial
-    belongs. Without this field, the trial belongs to the only model of its class.
-
-    Args:
-        file: the embeddings of the evaluated trials.
-        enrolled: the embeddings of the enrolled trials; bona fide trials among them are ignored.
-        labels: how the trials get their classes.
-        allow_partial: leave out trials without an embedding, instead of raising.
-
-    Raises:
-        InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
-            or no models are left to compare.
+    Enrolled trials name their models in ``enrolment_models``, or belong to the only model of their
+    class. Raises InputError if an embedding (without ``allow_partial``), a class, or everything is
+    missing.
     """
-    # Select the spoofed trials to evaluate.
     rows = dict(Embeddings().read(file.path))
     spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
     trials = spoofed_trials
@@ -160,7 +149,6 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
         raise InputError(
             f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"
         )
-    # Collect the class of each enrolled model, and the embeddings of its enrolled trials.
     examples: dict[str, list[NDArray]] = {}
     class_of_model: dict[str, str] = {}
     for example in examples_of(dict(Embeddings().read(enrolled.path)), enrolled, key, labels.field, labels.aliases):
@@ -184,18 +172,9 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
 
 
 def _figures(scores: NDArray, is_target: NDArray, is_nontarget: NDArray, draws: Resampling) -> dict[str, Figure]:
-    """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
+    """Compute EERs of target against nontarget pairs; all arrays are (N, M) or (N,).
 
-    If there are no target pairs or no nontarget pairs, there is no EER. The bootstrap of the
-    interval draws trials, each with all its pairs.
-
-    Args:
-        scores: scores of N trials for M enrolled models, N×M, or for one enrolled model, (N,).
-        is_target: whether the trial and the model of a pair are of the same class; of the shape of
-            ``scores``.
-        is_nontarget: whether a pair of different classes takes part in the EER; of the shape of
-            ``scores``.
-        draws: ``num_resamples`` and ``seed`` of the bootstrap.
+    No EER without pairs of both kinds. The bootstrap draws trials, each with all its pairs.
     """
     target_trials = np.nonzero(is_target)[0].tolist()
     nontarget_trials = np.nonzero(is_nontarget)[0].tolist()

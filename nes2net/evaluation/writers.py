@@ -15,39 +15,34 @@ class Cell(NamedTuple):
 
     text: str
     is_best: bool = False
-    """Whether the figure is marked as the best of its column."""
+    """Whether it is the best figure of its column."""
     details: tuple[str, ...] = ()
-    """Texts of an interval and of further figures, which are shown beside or below ``text``."""
+    """An interval and further figures, beside or below ``text``."""
     heat: int | None = None
-    """The figure in percent of the highest figure of the same measure in the table. A page gives a
-    cell with a higher number a stronger background; None for no background."""
+    """Percent of the highest figure of the measure; a page gives higher ones a stronger background."""
 
     @property
     def text_with_details(self) -> str:
-        """The text, followed by its details in parentheses."""
+        """The text, with its details in parentheses."""
         if not self.details:
             return self.text
         return f"{self.text} ({', '.join(self.details)})"
 
 
 class Grid(NamedTuple):
-    """The head and the cells of a table, as they are shown."""
+    """The head and the cells of a table, as shown."""
 
     head: list[str]
     rows: list[list[Cell]]
     num_labels: int
-    """Number of columns that hold labels. These columns come first; the other columns hold figures."""
+    """Number of label columns, which come first."""
 
 
 def grid(table: Table, *, in_text: bool = False) -> Grid:
-    """Turn ``table`` into a head and rows of cells, without the rows that have too few trials.
+    """Turn ``table`` into cells, without rows of too few trials; empty without figures.
 
-    A measure without any figure has no column. If no measure has a figure, the result is empty. On
-    pages and in papers, each value of the label ``table.across`` has a column.
-
-    Args:
-        in_text: True for a terminal, where each row of the table has its own line; False for a page
-            or a paper.
+    A measure without figures has no column. With ``in_text``, each row has a line; on pages and in
+    papers, each value of ``table.across`` has a column.
     """
     measures = []
     for measure in table.measures:
@@ -70,7 +65,6 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure and its interval as a cell; a measure with heat also gives the cell its heat."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)
@@ -85,21 +79,19 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 
 
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Arrange ``table`` with a column for each value of the label ``table.across``, such as a column for each system.
+    """Give each value of ``table.across`` a column, with figures of the first measure.
 
-    These columns hold the figures of the first measure. If a further measure has the same figures
-    for all values of the label, the measure has one column of its own. If a further measure has
-    different figures, these figures are added to the cells of the first measure as details.
+    A further measure that is the same for all values has one column; a differing one is added to
+    the cells as details.
     """
-    # Group the rows of the table that differ only in the label ``table.across``; each group becomes a row of the
-    # result.
+    # Each group of rows that differ only in ``table.across`` becomes a row.
     names = [name for name in table.labels if name != table.across]
     columns = list(dict.fromkeys(row.labels[table.across] for row in table.shown))
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # A common measure has the same figure in all rows of each group, and a differing measure does not.
+    # A common measure has the same figure in all rows of each group; a differing one does not.
     main = measures[0]
     common: list[Measure] = []
     differing: list[Measure] = []
@@ -108,7 +100,6 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
         for labels, group in groups.items():
             distinct |= {(labels, row[measure.name].value) for row in group.values()}
         (common if len(distinct) == len(groups) else differing).append(measure)
-    # Write the cells.
     rows = []
     for values, group in groups.items():
         cells = list(map(Cell, values))
@@ -131,11 +122,10 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
 
 
 def text_lines(table: Table) -> list[str]:
-    """Write ``table`` as lines of text for a terminal.
+    """Write ``table`` for a terminal; only caption and notes if it has no rows or more than 150.
 
-    If only one measure has intervals, the intervals are written in a column after the figures of
-    this measure. Otherwise each interval is written below its figure. If the table has no rows or
-    more than 150 rows, only its caption and its notes are written.
+    Intervals have a column of their own if only one measure has any; otherwise they are below
+    figures.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:
@@ -164,7 +154,7 @@ def text_lines(table: Table) -> list[str]:
 
 
 def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in GitHub's Markdown, with the best figures in bold, and ``notices`` below the tables."""
+    """Write ``tables`` in GitHub's Markdown, with the best in bold, then ``notices``."""
     texts = []
     for table in tables:
         layout = grid(table)
@@ -178,8 +168,7 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
 
 
 def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
-    """Write ``tables`` in LaTeX with the package booktabs, with the best figures in bold, and
-    ``notices`` below the tables."""
+    """Write ``tables`` in LaTeX with booktabs, with the best in bold, then ``notices``."""
     lines = [r"% Needs \usepackage{booktabs} in the preamble."]
     for table in tables:
         layout = grid(table)
@@ -206,12 +195,6 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
 
 
 def _cell_texts(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
-    """Write the cells of ``layout`` as texts of a markup language.
-
-    Args:
-        escape: escapes a text for this language.
-        best_form: markup of the best figures, with ``{}`` in place of the text.
-    """
     rows = []
     for row in layout.rows:
         texts = []
@@ -247,10 +230,10 @@ _LATEX = str.maketrans(
 
 
 def latex_text(text: str) -> str:
-    r"""Escape the characters of ``text`` that have a meaning in LaTeX.
+    r"""Escape characters that have a meaning in LaTeX.
 
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    # Separate two hyphens, which LaTeX would print as a dash.
+    # LaTeX would print two hyphens as a dash.
     return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)

@@ -1,8 +1,8 @@
 """Error rates, detection costs, classes, confidence intervals and the official table of CtrSVDD.
 
-A higher score always means more bona fide, and rates are fractions in [0, 1], not percent. The
-false rejection rate (FRR, misses) is the share of bona fide trials below the threshold; the false
-acceptance rate (FAR, false alarms) is the share of spoofed trials at or above the threshold.
+Higher scores mean more bona fide; rates are fractions in [0, 1]. The false rejection rate (FRR,
+misses) is the share of bona fide trials below the threshold; the false acceptance rate (FAR, false
+alarms) is the share of spoofed trials at or above it.
 
 In reading order: ``eer``, ``rates``, ``dcf``, ``tdcf``, ``sasv``, ``classes``, ``intervals``,
 ``tables``; then ``localisation``, for parts of an utterance. This package imports only ``lib``.

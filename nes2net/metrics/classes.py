@@ -1,7 +1,7 @@
 """Metrics of classifiers with known and unknown classes: confusion, accuracy, F1, AUROC and FPR95.
 
-AUROC and FPR95 take scores that are higher for trials of known classes.
-:func:`nes2net.scoring.decisions.known_scores` computes such scores.
+AUROC and FPR95 take scores that are higher for known classes, such as those of
+:func:`nes2net.scoring.decisions.known_scores`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Over = Literal["present", "union", "all"]
 
 
 class ClassRates(NamedTuple):
-    """Precision, recall and F1 of each of K classes, shape (…, K) each; a rate whose denominator is 0 is 0."""
+    """Precision, recall and F1 of K classes, (…, K) each; a rate whose denominator is 0 is 0."""
 
     precision: NDArray
     recall: NDArray
@@ -30,8 +30,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     """Count the trials of each pair of a true and a predicted class.
 
     Args:
-        true, predicted: true and predicted class of each trial, as an index from 0 to
-            ``num_classes`` − 1, shape (N,).
+        true, predicted: class of each trial, 0 to ``num_classes`` − 1, shape (N,).
 
     Returns:
         K×K counts, int64: rows are true classes, columns are predicted classes.
@@ -50,21 +49,12 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """Count the trials in each cell of a table.
-
-    Args:
-        rows, columns: the row and the column of each trial in the table, as indices from 0, shape
-            (N,).
-
-    Returns:
-        Counts, shape (num_rows, num_columns).
-    """
+    """Count the trials in each cell; ``rows`` and ``columns`` are indices (N,)."""
     counts = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
     return counts.reshape(num_rows, num_columns)
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64; raise InputError for a number outside 0 … ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -74,15 +64,9 @@ def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 
 
 def class_rates(confusion: ArrayLike) -> ClassRates:
-    """Compute precision, recall and F1 of each class.
+    """Compute precision, recall and F1 of each class of confusion matrices (…, K, K).
 
-    F1 of a class is 2·r / (t + p). Here t is the number of trials of the class, p is the number of
-    trials that are predicted as the class, and r is the number of trials of the class that are
-    predicted correctly.
-
-    Args:
-        confusion: numbers of trials, shape (…, K, K): one confusion matrix or many. The rates have
-            the same leading axes.
+    F1 is 2·correct / (trials of the class + trials predicted as the class).
     """
     counts = np.asarray(confusion, dtype=np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -117,10 +101,8 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     """Compute the unweighted mean of F1 over classes; NaN if there is no class to average.
 
     Args:
-        over: the classes over which the mean is taken. ``"present"`` takes the classes that have
-            trials. ``"union"`` also takes classes that have no trials but are predicted, as in
-            scikit-learn's ``f1_score(average="macro")``. ``"all"`` takes all K classes; the F1 of
-            an absent class is 0.
+        over: ``"present"``: classes with trials; ``"union"``: also classes that are only
+            predicted, as in scikit-learn; ``"all"``: all K, with F1 = 0 for absent classes.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -130,7 +112,6 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` of each of many confusion matrices (…, K, K); the result has the shape (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -141,18 +122,14 @@ def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
 
 
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
-    """Compute one EER over all classes: each posterior of each trial counts as a detection score.
-
-    The posterior of the true class of a trial is a target score; the posteriors of all other
-    classes are non-target scores.
+    """Compute one EER over all posteriors; posteriors of true classes are the target scores.
 
     Args:
-        posteriors: posterior of each of K classes for each of N trials, N×K.
-        true: the number of the true class of each trial, shape (N,).
+        posteriors: posterior of each of K classes for N trials, N×K.
+        true: number of the true class of each trial, (N,).
 
     Raises:
-        InputError: if the shapes do not fit each other, a number is not a class, or a posterior is
-            NaN.
+        InputError: if shapes differ, a number is not a class, or a posterior is NaN.
 
     >>> one_against_rest_eer([[0.9, 0.1], [0.6, 0.4]], [0, 1])
     0.5
@@ -168,8 +145,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     """Compute the area under the ROC curve: P(known > unknown) + ½·P(known = unknown).
 
     Args:
-        known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
-            higher is more likely known.
+        known, unknown: scores (N,) and (M,); higher is more likely known.
 
     Raises:
         InputError: if there are no known or no unknown scores, or a score is NaN.
@@ -185,19 +161,17 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of accepted unknown trials, at the threshold that accepts 95 % of the known trials.
+    """Compute the fraction of unknown trials that is accepted with 95 % of the known trials.
 
-    The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
-    is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
-    OpenOOD exchanges the roles of known and unknown trials: the FPR95 of OpenOOD is
-    ``fpr95(-unknown, -known)``.
+    The threshold is the ⌈95n/100⌉-th largest of n known scores; trials at or above it are accepted
+    (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020). OpenOOD exchanges the
+    roles of known and unknown: its FPR95 is ``fpr95(-unknown, -known)``.
 
     Args:
-        known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
-            higher is more likely known.
+        known, unknown: scores (N,) and (M,); higher is more likely known.
 
     Returns:
-        ``(rate, threshold)``: the fraction of accepted unknown trials, and the threshold.
+        ``(rate, threshold)``.
 
     Raises:
         InputError: if there are no known or no unknown scores, or a score is NaN.
@@ -211,19 +185,17 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
 
 
 def threshold_accepting(known: NDArray, percent: int = 95) -> float:
-    """Find the threshold that accepts ``percent`` % of ``known`` scores (N,): the ⌈percent·N/100⌉-th largest score."""
+    """Find the ⌈percent·N/100⌉-th largest of ``known`` (N,), which accepts ``percent`` %."""
     rank = -(-percent * known.size // 100)  # rounded up
     return float(np.partition(known, known.size - rank)[known.size - rank])
 
 
 def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
-    """Divide elementwise; the result is 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average the ``values`` for which the mask ``counted`` is true, over the last axis; NaN if the
-    mask is nowhere true."""
+    """Average over the last axis where ``counted`` is true; NaN if it is nowhere true."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

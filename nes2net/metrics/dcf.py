@@ -30,28 +30,26 @@ def compute_min_dcf(
     """Compute the smallest detection cost (minDCF) over all thresholds θ.
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
-    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults come from the evaluation plan
-    of ASVspoof 5, track 1. Published costs on CtrSVDD are ½ FRR + ½ FAR; to compute such costs,
-    pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). Defaults: evaluation plan of ASVspoof 5,
+    track 1. For the costs published on CtrSVDD, ½ FRR + ½ FAR, pass
+    ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
-        bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
+        bonafide, spoof: Scores (B,) and (S,); higher is more bona fide.
         p_spoof: Prior probability of a spoofed trial, between 0 and 1.
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
-        method: Source of the thresholds: ``"asvspoof"`` takes the thresholds from
-            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` takes them from
-            :func:`~nes2net.metrics.eer.roc_points`. The two sources differ if a bona fide trial and
-            a spoofed trial have equal scores.
-        normalize: Whether to divide the cost by the cost of accepting all trials or the cost of
-            rejecting all trials, whichever is smaller.
+        method: Thresholds of :func:`~nes2net.metrics.eer.det_curve` (``"asvspoof"``) or
+            :func:`~nes2net.metrics.eer.roc_points` (``"sklearn"``); they differ for scores that
+            both classes share.
+        normalize: Whether to divide by the cost of accepting all or rejecting all trials,
+            whichever is smaller.
 
     Returns:
-        The cost, 0 or more. The normalised cost is at most 1, which is also the cost of a useless
-        system.
+        The cost, at least 0; normalised at most 1, the cost of a useless system.
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, if a cost is not positive, if
-            ``p_spoof`` is not between 0 and 1, or if the method is unknown.
+        InputError: if a class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is
+            not between 0 and 1, or the method is unknown.
 
     >>> compute_min_dcf([1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 1.5, -2.0])
     0.25
@@ -71,13 +69,11 @@ def compute_act_dcf(
     c_miss: float = C_MISS,
     c_fa: float = C_FALSE_ALARM,
 ) -> float:
-    """Compute the actual detection cost (actDCF) of scores that are taken as natural-log likelihood ratios.
+    """Compute the actual detection cost (actDCF) of natural-log likelihood ratios.
 
-    actDCF is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for
-    log-likelihood ratios, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference between
-    actDCF and minDCF is the calibration loss. actDCF is 0 or more and may exceed 1. Arguments and
-    errors are the same as for :func:`compute_min_dcf`. Source: evaluation plan of ASVspoof 5, track
-    1.
+    It is the normalised DCF of :func:`compute_min_dcf`, with its arguments and errors, at the
+    threshold −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). It is at least 0 and may exceed 1;
+    actDCF − minDCF is the calibration loss. Source: evaluation plan of ASVspoof 5, track 1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
@@ -90,12 +86,12 @@ def compute_act_dcf(
 
 
 def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute the cost of log-likelihood ratios (Cllr) in bits, for scores in natural logarithms.
+    """Compute the cost (Cllr), in bits, of natural-log likelihood ratios.
 
-    Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over the bona fide scores b and the
-    spoofed scores s. Cllr is 0 for perfect scores, 1 if all scores are 0, and above 1 for
-    misleading scores. Source: Brümmer and du Preez, "Application-independent evaluation of speaker
-    detection", Computer Speech & Language 20, 2006.
+    Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over bona fide scores b and spoofed scores
+    s: 0 for perfect scores, 1 for all-zero scores, above 1 for misleading scores. Source: Brümmer
+    and du Preez, "Application-independent evaluation of speaker detection", Computer Speech &
+    Language 20, 2006.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -109,13 +105,11 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Compute the minimum Cllr: Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
+    """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    The result is called the discrimination loss. The calibration loss is the result of
-    :func:`compute_cllr` minus the discrimination loss. The best calibration is found by the
-    algorithm "pool adjacent violators" (Brümmer and du Preez, 2006, section 5). The algorithm
-    divides the sorted scores into pools; equal scores are always in the same pool. The errors are
-    the same as for :func:`compute_cllr`.
+    The result is the discrimination loss; :func:`compute_cllr` minus the result is the calibration
+    loss. The scores are calibrated by "pool adjacent violators" (Brümmer and du Preez, 2006,
+    section 5); equal scores share a pool. Errors are those of :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
@@ -129,38 +123,31 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute the minimum Cllr in bits from the numbers of trials at each score.
+    """Compute the minimum Cllr in bits from the numbers of trials at N distinct, ascending scores.
 
     Args:
-        bonafide, spoof: numbers of trials of each class at N distinct, ascending scores, shape
-            (N,); each score has at least one trial.
+        bonafide, spoof: numbers of trials (N,); each score has at least one trial.
     """
     pools = roc_hull(bonafide, spoof)[:-1]  # the best monotone calibration gives one value to all scores of a pool
-    # Compute, for each class, the fraction of its trials in each pool. The likelihood ratio LR of a
-    # pool is the fraction of the bona fide trials divided by the fraction of the spoofed trials.
+    # LR of a pool: its fraction of the bona fide trials over its fraction of the spoofed trials.
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
     both = shares[0] + shares[1]
     cost = 0.0
     for share in shares:
-        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits.
-        # With the variables below, each of these costs is log2(both / share).
+        # A bona fide trial costs log2(1 + 1/LR) bits, a spoofed trial log2(1 + LR): both are
+        # log2(both / share).
         share_is_positive = share > 0
         cost += share[share_is_positive] @ np.log2(both[share_is_positive] / share[share_is_positive])
     return float(cost / 2)
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the cost of each trial in bits; Cllr is half the sum of the mean costs of both classes.
-
-    The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
-    """
+    """Compute each trial's cost in bits: log2(1 + e^−b), (B,), and log2(1 + e^s), (S,)."""
     return np.logaddexp(0, -bonafide) / math.log(2), np.logaddexp(0, spoof) / math.log(2)
 
 
 def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the natural-log likelihood ratio at which accepting and rejecting a trial have the same expected cost.
-
-    A trial at or above this threshold is accepted.
+    """Compute the natural-log likelihood ratio at or above which a trial is accepted.
 
     Raises:
         InputError: if a cost is not positive or ``p_spoof`` is not between 0 and 1.
@@ -170,11 +157,7 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 
 
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
-    """Compute the detection cost at a threshold from the error rates ``frr`` and ``far``.
-
-    The rates are numbers, or arrays with a value for each threshold. The other arguments are the
-    same as for :func:`compute_min_dcf`.
-    """
+    """Compute the detection cost at a threshold; rates are numbers, or arrays over thresholds."""
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
@@ -184,18 +167,13 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 
 
 def act_dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float):
-    """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
-
-    This function does the operations in the package's order, because the package prints all digits
-    of the cost. The rates are numbers, or arrays with a value for each resample.
-    """
+    """Compute the normalised :func:`dcf` with ASVspoof 5's order of operations, for equal digits."""
     miss_weight = c_miss * (1 - p_spoof)
     alarm_weight = c_fa * p_spoof
     return (miss_weight * frr + alarm_weight * far) / min(miss_weight, alarm_weight)
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:
-    """Raise :class:`InputError` if a cost is not positive, or ``p_spoof`` is not between 0 and 1."""
     if not 0 < p_spoof < 1:
         raise InputError(f"p_spoof must lie between 0 and 1, got {p_spoof}")
     if c_miss <= 0 or c_fa <= 0:

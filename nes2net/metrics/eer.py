@@ -1,8 +1,7 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-If no scores are equal, the EERs by two rules differ by about one trial. If many scores are equal,
-the EERs may differ by more, and a published EER can be reproduced only by the rule with which it
-was computed.
+Rules differ by about one trial if no scores are equal, and by more if many are: a published EER
+can be reproduced only by its own rule.
 """
 
 from __future__ import annotations
@@ -40,30 +39,27 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials, FRR and FAR are rarely equal at any threshold, so the EER is defined
-    by a rule (:data:`METHODS`). In the rules, a *step* is what a rising threshold rejects at once:
-    one trial, or all trials with the same score.
+    FRR and FAR are rarely equal at any threshold, so the EER is defined by a rule
+    (:data:`METHODS`). A *step* is what a rising threshold rejects at once: one trial, or all trials
+    with the same score.
 
-    If all scores are equal, the EER is 1 with ``"asvspoof"``, as in the published programs, and 0.5
-    with all other rules but ``"interpolated"``. With ``"interpolated"``, the EER of equal
-    scores depends only on the order of the trials, ``order``. (The published program sorts equal
-    scores in an unstable order.)
+    If all scores are equal, the EER is 1 with ``"asvspoof"``, as in the published programs. With
+    ``"interpolated"`` it depends on ``order`` (the published program sorts equal scores in an
+    unstable order), and with all other rules it is 0.5.
 
     Args:
-        bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
+        bonafide, spoof: Scores (B,) and (S,); higher is more bona fide.
         method: The rule.
-        order: The position of each trial of [bonafide, spoof] in the score file, shape (B + S,).
-            Only ``"interpolated"`` uses this order. By default the trials are in the order
-            [bonafide, spoof].
+        order: Position of each trial of [bonafide, spoof] in the score file, (B + S,), used only
+            by ``"interpolated"``. Defaults to [bonafide, spoof].
 
     Returns:
-        ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. With ``"asvspoof"``,
-        the threshold is the highest rejected score, as in the evaluation packages. With
-        ``"interpolated"`` and ``"sklearn"``, the threshold is the lowest accepted score. With the
-        other rules, it is a score, or a number between two scores.
+        ``(eer, threshold)``: the EER in [0, 1], and the highest rejected score (``"asvspoof"``),
+        the lowest accepted score (``"interpolated"``, ``"sklearn"``), or a score or a number
+        between two scores (other rules).
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
+        InputError: if a class has no scores, a score is NaN, or the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
@@ -82,20 +78,18 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # The threshold of a step is the score of its trial: earlier trials are rejected, and this trial is accepted. Count
-    # the trials of each class that are rejected at each step.
+    # Step i rejects the trials before i and accepts trial i.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
+    # From here on, each run of equal scores is one step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     sizes = (bonafide.size, spoof.size)
     points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
     eer, after, share = interpolated_crossing(points[0], points[1], *sizes)
-    # Find the threshold. The threshold is the highest score, the score of a step, or a number
-    # between the scores of two steps.
+    # The threshold is the highest score, the score of a step, or between the scores of two steps.
     if steps[after] == starts.size:
         return eer, float(scores[-1])
     higher = scores[starts[steps[after]]]
@@ -113,8 +107,7 @@ def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[in
         sizes: numbers of all (bona fide, spoofed) trials.
 
     Returns:
-        The numbers of rejected trials at K points, 2×K, and the step of each point, (K,). Step N
-        rejects all trials.
+        Numbers of rejected trials at K points, 2×K, and their steps (K,); step N rejects all.
     """
     points = np.array(rejected)
     if method != "arena":
@@ -124,18 +117,16 @@ def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[in
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
-    """Compute the EER and its threshold by the ASVspoof rule from scores that are already sorted.
+    """Compute the EER and its threshold by the ASVspoof rule from sorted scores.
 
     An element is one trial, or several trials of one class with the same score.
 
     Args:
-        scores: (N,), the score of each element, ascending; among equal scores bona fide comes
-            first.
-        bonafide, spoof: (N,), the number of bona fide trials and the number of spoofed trials in
-            each element; one of the two is 0.
+        scores: (N,), ascending; among equal scores bona fide comes first.
+        bonafide, spoof: (N,), numbers of trials in each element; one of the two is 0.
 
     Returns:
-        ``(eer, threshold)``, as :func:`compute_eer` returns them.
+        ``(eer, threshold)``, as in :func:`compute_eer`.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
@@ -144,12 +135,10 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def frr_reaches_far(rejected: Sequence[int]) -> bool:
-        """Whether FRR is at least FAR if the numbers of rejected (bona fide, spoofed) trials are ``rejected``."""
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest at the step where the
-    # sign changes, or one step before. First find ``crossing``, the index of the element in which
-    # the sign changes; then find the trial in this element.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest at its change of sign or
+    # one step before. ``crossing`` is the element with the change of sign.
     crossing = bisect_left(
         range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
@@ -174,9 +163,8 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     Every trial is a step; among equal scores, bona fide comes first.
 
     Returns:
-        ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point all trials are
-        accepted, and the threshold is the lowest score − 0.001. At point i > 0, the i trials with
-        the lowest scores are rejected, and the threshold is the highest of these scores.
+        ``(frr, far, thresholds)``, (B + S + 1,) each. Point 0 accepts all trials (threshold: lowest
+        score − 0.001). Point i rejects the i lowest trials; its threshold is their highest score.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -195,11 +183,11 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
 def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
     """Compute the corners of the ROC curve, from the highest threshold down.
 
-    Equal scores are one step, and collinear points are left out.
+    Equal scores are one step; collinear points are omitted.
 
     Returns:
-        ``(frr, far, thresholds)`` of the points in scikit-learn's ``roc_curve``, with FRR = 1 − TPR
-        and FAR = FPR. The first threshold is infinity, at which all trials are rejected.
+        ``(frr, far, thresholds)`` as in scikit-learn's ``roc_curve``: FRR = 1 − TPR, FAR = FPR,
+        first threshold infinity.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -220,16 +208,12 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find the index of the last score of each run of equal scores, in sorted ``scores`` (N,)."""
+    """Find the last index of each run of equal scores in sorted ``scores`` (N,)."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Make a mask (N,) that is true at the ends and bends of an ROC curve; scikit-learn keeps only these points.
-
-    Args:
-        accepted_bonafide, accepted_spoof: numbers of accepted trials at each of N points.
-    """
+    """Mark (N,) the ends and bends of an ROC curve, the points that scikit-learn keeps."""
     if accepted_bonafide.size <= 2:
         return np.ones(accepted_bonafide.size, dtype=bool)
     bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
@@ -237,16 +221,11 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
-    """Find the vertices of the convex hull of the ROC curve by "pool adjacent violators".
+    """Find the vertices of the ROC curve's convex hull by "pool adjacent violators".
 
-    Args:
-        bonafide, spoof: numbers of trials of each class at N distinct, ascending scores, shape
-            (N,); each score has at least one trial.
-
-    Returns:
-        The indices of the first scores of the K pools, and N: shape (K + 1,).
+    Returns the first index of each of the K pools, and N: (K + 1,).
     """
-    # SciPy is imported only here, because loading it takes longer than computing all other metrics.
+    # Imported here because loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
@@ -254,7 +233,7 @@ def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """Convert ``scores`` to a float64 vector, and check them; messages call the scores ``name``.
+    """Convert ``scores`` to a float64 vector; ``name`` is for messages.
 
     Raises:
         InputError: if there are no scores, if a score is NaN, or if the scores are not a vector.
@@ -273,27 +252,21 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
 
 
 def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Convert and check the scores of both classes by :func:`checked_scores`."""
+    """Check the scores of both classes by :func:`checked_scores`."""
     return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
 
 
 def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """Sort the trials of both classes by score, ascending.
-
-    Equal scores are sorted by ``order``, as for :func:`compute_eer`; by default bona fide comes
-    first.
-
-    Returns:
-        The sorted scores, and whether each score is bona fide.
-    """
+    """Return ascending scores, and whether each is bona fide (first of equal scores by default)."""
     index = sorting_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
 
 
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the indices (B + S,) that sort the trials of [bonafide, spoof] as :func:`sorted_trials` does.
+    """Find the indices (B + S,) that sort [bonafide, spoof].
 
-    Raises :class:`InputError` if ``order`` does not have the shape (B + S,).
+    Raises:
+        InputError: if ``order`` does not have the shape (B + S,).
     """
     scores = np.concatenate((bonafide, spoof))
     if order is None:
@@ -307,24 +280,20 @@ def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 def interpolated_crossing(
     rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
 ) -> tuple[float, int, float]:
-    """Find the two neighbouring steps between which FRR reaches FAR, and interpolate the EER linearly.
+    """Find the neighbouring steps between which FRR reaches FAR, and interpolate linearly.
 
     Args:
-        rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
-            ascending from 0.
-        num_bonafide, num_spoof: Numbers of all trials of each class.
+        rejected_bonafide, rejected_spoof: Rejected trials at each step, (N,), ascending from 0.
 
     Returns:
-        ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
-        ``share`` says where FRR and FAR are equal: it is 0 at the previous step and 1 at the step
-        ``after``. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
-        is (FRR + FAR) / 2 at the last step.
+        ``(eer, after, share)``: the first step with FRR ≥ FAR, and where FRR = FAR (0: at the
+        previous step, 1: at ``after``). If FRR never reaches FAR, these are the last step, its
+        (FRR + FAR) / 2, and 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof
     # Compare integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
-    # If FRR never reaches FAR, take the last step.
     if not crossed[-1]:
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
     after = int(np.argmax(crossed))

@@ -1,16 +1,13 @@
 """Bootstrap confidence intervals of metrics, and comparison of two systems on the same trials.
 
 The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
-Trials of one speaker depend on each other, so an interval from draws of single trials is too narrow
-(Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning", 2023). Trials of one
-attack depend on each other, too. Draw attacks if the result is meant also for attacks that are not
-in the sample. An error rate has the interval of :func:`rate_interval`, which is also valid if there
-are few errors. Any other metric has Efron's percentile interval.
+Trials of one speaker depend on each other, so drawing single trials gives too narrow an interval
+(Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning", 2023). So do trials of
+one attack: draw attacks if the result should hold for other attacks. Error rates have
+:func:`rate_interval`, also valid with few errors; other metrics have Efron's percentile interval.
 
-In reading order: ``bootstrap_interval`` computes the interval of one metric, and ``rate_interval``
-computes the interval of an error rate; ``bootstrap_values`` computes several metrics on resamples;
-``compare_systems`` compares two systems. All these functions use the draws at the end of the
-module.
+In reading order: ``bootstrap_interval`` (one metric), ``rate_interval`` (an error rate),
+``bootstrap_values`` (several metrics on resamples), ``compare_systems``; the draws are at the end.
 """
 
 from __future__ import annotations
@@ -35,18 +32,16 @@ if TYPE_CHECKING:
 
 _ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
-#: Resamples are evaluated in groups. A group has at most _MOST_TOGETHER resamples, with at most _MOST_WEIGHTS counts of
-#: cells in all.
+#: Limits of a group of resamples that are evaluated together: resamples, and counts of cells.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
-# A draw is cached if it has at most this many items. Caching saves time if the bootstrap is repeated with the same
-# seed, as in a breakdown.
+# Largest draw that is cached, for bootstraps repeated with one seed, as in a breakdown.
 _MOST_KEPT = 1024
 
-#: The lower and the upper bound of an interval.
+#: (low, high).
 Interval: TypeAlias = tuple[float, float]
-#: A function that draws one resample. The argument is the index of the resample. For C cells, the result (C,) says how
-#: often the resample contains each cell. A cell is a trial, or a group of trials that are drawn together.
+#: Index of a resample → how often it contains each of C cells, (C,). A cell is a trial, or a group of trials drawn
+#: together.
 Draw = Callable[[int], NDArray]
 
 
@@ -54,62 +49,52 @@ class Resampling(TypedDict, total=False):
     """How often and with which seed the bootstrap draws."""
 
     num_resamples: int
-    """Number of draws, at least 1; by default 1,000."""
+    """At least 1; by default 1,000."""
     seed: int
-    """Seed of the draws, 0 or more; by default 0."""
+    """0 or more; by default 0."""
 
 
 class Groups(TypedDict, total=False):
     """What the bootstrap draws; single trials if this is empty."""
 
     bonafide_groups: Sequence | None
-    """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
+    """The speaker of each bona fide trial, length B; only together with ``spoof_groups``.
 
-    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups
-    and attacks, B bona fide and S spoofed trials are drawn. If there are few speakers, a draw may
-    lack a class; such a draw is repeated."""
+    Draws whole speakers, with all trials of both classes, instead of single trials. A draw that
+    lacks a class is repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None
-    """The attack of each spoofed trial, length S; there must be at least two attacks.
+    """The attack of each spoofed trial, length S; at least two attacks. Draws whole attacks.
 
-    With attacks, whole attacks are drawn. If there are also groups, a resample consists of two
-    draws: one draw takes speakers with all attacks, the other takes attacks with all speakers and
-    all bona fide trials. The metric is computed on each of the two draws. Each of these two values
-    has a distance from its mean over all draws. Both distances are added to the metric of all
-    trials. The variance of single trials, and of effects of a speaker and an attack together, is
-    then counted twice. If speakers and attacks were drawn in one draw, this variance would be
-    counted three times (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007).
-    Because there are few attacks, the metric varies too little between draws. Therefore the
-    distances are multiplied by the factor :func:`spread_factor`."""
+    With groups, each resample has two draws: speakers with all attacks, and attacks with all
+    speakers and all bona fide trials. Each value's distance from its mean over all draws is added
+    to the metric of all trials, so the variance of single trials, and of speaker-attack effects,
+    counts twice; a joint draw would count it three times (Owen, "The pigeonhole bootstrap", Annals
+    of Applied Statistics 1, 2007). Few attacks vary too little, so distances are multiplied by
+    :func:`spread_factor`."""
 
 
 class Draws(Resampling, Groups, total=False):
-    """Settings of the bootstrap: keyword arguments that the public functions of this module share."""
+    """Settings of the bootstrap, shared by the public functions of this module."""
 
     num_threads: int | None
-    """Number of threads, used for the metrics that are listed in :func:`bootstrap_interval`; by
-    default :class:`~concurrent.futures.ThreadPoolExecutor` chooses the number. The result does not
-    depend on the number of threads."""
+    """Threads for the fast metrics of :func:`bootstrap_interval`; by default
+    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. Does not change the result."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """A function that shows the progress. The function is called with the draws and their number,
-    yields the same draws, and shows how many draws are done.
-    :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default no progress is
-    shown."""
+    """Called with the draws and their number; yields the draws and shows progress, like
+    :func:`nes2net.lib.progress.bootstrap_progress`. None shows nothing."""
 
 
 class Comparison(NamedTuple):
-    """The comparison of two systems: the metric of both systems, and the difference ``first`` − ``second``.
-
-    ``interval`` is the interval of the difference.
-    """
+    """The metric of two systems, and the difference ``first`` − ``second`` with its interval."""
 
     first: float
     second: float
     difference: float
     interval: Interval
     p_value: float
-    """The two-sided p-value of the hypothesis that the difference is 0."""
+    """Two-sided, of the hypothesis that the difference is 0."""
 
 
 def bootstrap_interval(
@@ -122,25 +107,22 @@ def bootstrap_interval(
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    For ``compute_eer``, the interval is computed by :func:`rate_interval`; for any other metric,
-    the interval is the percentile interval. A bootstrap cannot draw errors that are not in the
-    sample. Therefore a percentile interval is too narrow if there are few errors. If there are few
-    speakers, any interval is too narrow.
+    It comes from :func:`rate_interval` for ``compute_eer``, from percentiles for other metrics. A
+    bootstrap cannot draw errors that are not in the sample: with few errors, percentile intervals
+    are too narrow. With few speakers, all intervals are.
 
     Args:
-        metric: A function of two score vectors that returns a number, or a tuple with the number
-            first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
-            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted only once for all
-            resamples. Options of a metric are passed as ``functools.partial(compute_eer,
-            method=…)``. Any other function is called on each resample.
-        bonafide, spoof: Scores, shapes (B,) and (S,).
-        confidence: Confidence level of the interval, above 0 and below 1.
-        draws: the settings of the bootstrap, such as ``num_resamples`` and ``seed``; see
-            :class:`Draws`.
+        metric: A function of two score vectors that returns a number, or a tuple that begins with
+            it; options by ``functools.partial(compute_eer, method=…)``. Scores are sorted only
+            once for ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
+            ``compute_min_cllr`` and ``compute_min_tdcf``; others are called on each resample.
+        bonafide, spoof: Scores (B,) and (S,).
+        confidence: Above 0 and below 1.
+        draws: see :class:`Draws`.
 
     Raises:
-        InputError: if a class is empty, if a score is NaN, if groups do not fit the scores, or if a
-            setting is out of range.
+        InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
+            is out of range.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -159,27 +141,21 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> Interval:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    The result is Wilson's interval for an effective number of trials: for this number of
-    independent trials, the error rate would have the same variance as the draws. Wilson's interval
-    is used in this way for rates in surveys of clusters: Franco, Little, Louis and Slud,
-    "Comparative study of confidence intervals for proportions in complex sample surveys", Journal
-    of Survey Statistics and Methodology 7, 2019.
+    It is Wilson's interval for an effective number of trials: so many independent trials vary as
+    much as the draws. Franco, Little, Louis and Slud, "Comparative study of confidence intervals
+    for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
+    2019.
 
-    With many errors, the interval is as wide as the percentile interval. If there are few errors or
-    no errors, the draws vary too little. The variance of the draws is therefore averaged with the
-    variance of ``num_trials`` independent trials. In this average, the weight of the draws is the
-    number of errors in the sample, and the weight of the independent trials is ten. The average is
-    used only if it is larger than the variance of the draws. In simulations with 40 bona fide
-    trials, 400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of
-    100. A percentile interval contains the EER only 80 times out of 100.
+    With few errors, draws vary too little. Their variance is therefore averaged with the variance
+    of ``num_trials`` independent trials, with the number of errors and ten as weights, if the
+    average is larger. In simulations with 40 bona fide and 400 spoofed trials and an EER of 2.3 %,
+    95 % intervals contain the EER in 97 %, percentile intervals in 80 % of cases.
 
     Args:
         rate: The error rate on all trials, in [0, 1].
-        draws: Rates of the resamples, shape (R,).
-        num_trials: Number of trials from which the rate is computed, as if all trials were
-            independent; see :func:`num_trials_by_rate`.
-        confidence: Probability with which the interval should contain the true rate, between 0 and
-            1.
+        draws: Rates of the resamples, (R,).
+        num_trials: As if independent; see :func:`num_trials_by_rate`.
+        confidence: Between 0 and 1.
 
     Raises:
         InputError: if ``confidence`` is out of range.
@@ -191,8 +167,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are
-    # equal, their variance is 0; use 1/num_trials instead.
+    # A rate p over n trials has the variance p · (1 − p) / n. Equal draws have the variance 0: use
+    # 1/num_trials instead.
     inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
         inverse_of_draws = variance / (mean * (1 - mean))
@@ -202,16 +178,11 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Compute the argument ``num_trials`` of :func:`rate_interval` for each rate: name of the rate → number of trials.
+    """Map the EER and the fields of Rates to the ``num_trials`` of :func:`rate_interval`.
 
-    The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. The mean of the error
-    rates of two classes varies as much as the error rate of a single class with 4 / (1/B + 1/S)
-    trials (Bengio and Mariéthoz, "A statistical significance test for person authentication",
-    Odyssey 2004). The denominator of F1 is about 2·S: it is the number of spoofed trials plus the
-    number of rejected trials, and these two numbers are about the same.
-
-    Args:
-        num_bonafide, num_spoof: numbers of trials, B and S.
+    The mean of two classes' error rates varies like one rate of 4 / (1/B + 1/S) trials (Bengio and
+    Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004). The
+    denominator of F1 is about 2·S: the spoofed trials plus the rejected trials.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     return {
@@ -228,11 +199,10 @@ def num_trials_by_rate(num_bonafide: int, num_spoof: int) -> dict[str, float]:
 def bootstrap_values(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> NDArray:
-    """Compute several metrics on the same resamples; the result has the shape (num_resamples, columns).
+    """Compute metrics on the same resamples, (num_resamples, columns).
 
-    A metric gives one column; ``compute_rates`` gives six columns, the fields of its result. To
-    compare two metrics, subtract their columns; :func:`percentiles` gives an interval of the
-    difference. Arguments and errors are the same as for :func:`bootstrap_interval`.
+    ``compute_rates`` has six columns. For the interval of a difference, subtract columns and call
+    :func:`percentiles`. Arguments and errors: see :func:`bootstrap_interval`.
     """
     return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
 
@@ -240,13 +210,7 @@ def bootstrap_values(
 def measure_and_resample(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> tuple[list[Any], NDArray]:
-    """Compute several metrics on all trials, and on resamples that all metrics share.
-
-    Arguments and errors are the same as for :func:`bootstrap_interval`.
-
-    Returns:
-        The result of each metric for all trials, and the result of :func:`bootstrap_values`.
-    """
+    """Compute metrics on all trials, and :func:`bootstrap_values`; see there."""
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
 
@@ -261,24 +225,20 @@ def compare_systems(
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
-    Both systems are evaluated on the same resamples, so the effect of trials that are hard for both
-    systems cancels out. The interval of the difference is therefore narrower than the intervals of
-    the two systems suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
-    performance evaluation", ICASSP 2004.
+    Shared resamples cancel the effect of trials that are hard for both systems, so the interval of
+    the difference is narrower than the two intervals suggest: Bisani and Ney, "Bootstrap estimates
+    for confidence intervals in ASR performance evaluation", ICASSP 2004.
 
     Args:
-        metric, confidence, draws: As in :func:`bootstrap_interval`.
-        first, second: ``(bonafide, spoof)`` scores of each system, shapes (B,) and (S,), of the
-            same trials in the same order.
+        first, second: ``(bonafide, spoof)`` scores, (B,) and (S,), of the same trials in the same
+            order. Other arguments: see :func:`bootstrap_interval`.
 
     Returns:
-        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k
-        is the number of positive differences or the number of negative differences in R resamples,
-        whichever is smaller. A difference of 0 counts half as positive and half as negative.
+        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)); k is the smaller of the numbers of positive
+        and of negative differences in R resamples. A difference of 0 counts half for each.
 
     Raises:
-        InputError: for the reasons in :func:`bootstrap_interval`, or if the systems have different
-            numbers of scores.
+        InputError: as :func:`bootstrap_interval`, or if the numbers of scores differ.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -297,15 +257,14 @@ def compare_systems(
         )
     results, values = _resample([(metric, *system) for system in systems], **draws)
     first_value, second_value = (float(np.ravel(result)[0]) for result in results)
-    # The first half of the columns belongs to the first system. Compare the first column of each
-    # half.
+    # The first column of each half: of each system.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
 
 
 def two_sided_p(differences: NDArray) -> float:
-    """Compute the p-value of :func:`compare_systems` from the differences (R,) of R resamples."""
+    """Compute the p-value of :func:`compare_systems` from differences (R,)."""
     num_below = (differences < 0).sum()
     num_above = (differences > 0).sum()
     num_zero = differences.size - num_below - num_above
@@ -314,7 +273,7 @@ def two_sided_p(differences: NDArray) -> float:
 
 
 def wilson_interval(share: float, number: float, confidence: float = 0.95) -> Interval:
-    """Compute Wilson's interval ``(low, high)`` of ``share``, a fraction of ``number`` independent trials.
+    """Compute Wilson's interval of ``share``, a fraction of ``number`` independent trials.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 
@@ -332,13 +291,12 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> In
 
 
 def _check_confidence(confidence: float) -> None:
-    """Raise :class:`InputError` if ``confidence`` does not lie between 0 and 1."""
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 
 
 def percentiles(values: NDArray, confidence: float) -> Interval:
-    """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``; both tails are equal.
+    """Find the interval of the middle fraction ``confidence`` of ``values``; equal tails.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
@@ -358,20 +316,9 @@ def _resample(
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
 ) -> tuple[list[Any], NDArray]:
-    """Compute the metric of each system on all trials and on each resample.
+    """Return each metric on all trials, and on the resamples, (num_resamples, columns).
 
-    Each resample has its own random generator, so the result does not depend on the number of
-    threads. If attacks are drawn, the distances of the values from their mean over all draws are
-    multiplied by :func:`spread_factor`, and added to the metric of all trials.
-
-    Args:
-        systems: (metric, bona fide scores, spoof scores) of each system.
-
-    The other arguments are the settings of :class:`Draws`.
-
-    Returns:
-        The result of each system's metric for all trials, and the values of the resamples, shape
-        (num_resamples, columns).
+    Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
@@ -387,8 +334,8 @@ def _resample(
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
         return results, drawn[0]
-    # Because there are few clusters, enlarge the distances of the draws from their mean. Add the distances to the
-    # metrics of all trials. Clip the sums to 0 … 1, or to a larger range if draws lie outside of 0 … 1.
+    # Few clusters vary too little: enlarge the distances from the mean, and clip the sums to 0 … 1, or to the range
+    # of draws outside of it.
     sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread_factor(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
@@ -406,31 +353,26 @@ def _figures(
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
-        """Compute all metrics on a group of resamples, beginning with resample ``start``: (resamples, columns)."""
+        """(resamples, columns), beginning with resample ``start``."""
         weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
     with ExitStack() as stack:
         starts = range(0, num_resamples, num_together)
         blocks: Iterable[NDArray] = map(resample, starts)
-        # With fewer trials, starting a thread takes longer than computing the resamples.
+        # With fewer trials, starting a thread takes longer than the resamples.
         if None not in quick and cells.numbers.size >= 20_000:
             blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
         yield from itertools.chain.from_iterable(blocks)
 
 
 def spread_factor(num_clusters: int) -> float:
-    """Compute the factor that corrects the variation of draws, which is too small if there are few clusters.
+    """Compute the factor by which draws of few clusters (attacks or speakers) vary too little.
 
-    Let σ be the standard deviation between clusters. Draws of k clusters have the variance (k −
-    1)/k · σ². The standard deviation of such draws is on average smaller than the root of this
-    variance, namely √((k − 1.5)/k) · σ: Brugger, "A note on unbiased estimation of the standard
-    deviation", The American Statistician 23, 1969. docs/evaluate.md has the coverage with
-    20 speakers and 8 attacks.
-
-    Args:
-        num_clusters: k, the number of clusters, which are attacks or speakers. For a single
-            cluster, the factor is 1.
+    It is 1 for one cluster. Draws of k clusters with standard deviation σ have a variance of (k −
+    1)/k · σ², but on average a standard deviation of √((k − 1.5)/k) · σ: Brugger, "A note on
+    unbiased estimation of the standard deviation", The American Statistician 23, 1969.
+    docs/evaluate.md has the coverage.
 
     >>> round(spread_factor(8), 3), round(spread_factor(20), 3)
     (1.109, 1.04)
@@ -447,7 +389,7 @@ def check_draws(num_resamples: int, seed: int) -> None:
 
 
 class _Drawing(NamedTuple):
-    """A kind of draws: draws of single trials, of speakers, or of attacks."""
+    """Draws of single trials, of speakers, or of attacks."""
 
     cells: Cells
     draw: Draw
@@ -462,13 +404,7 @@ def _drawings(
     num_bonafide: int,
     num_spoof: int,
 ) -> list[_Drawing]:
-    """List the kinds of draws of a bootstrap: only single trials, only groups, only attacks, or groups and attacks.
-
-    Raises:
-        InputError: if only one class has groups, if there is not one group for each score, if there
-            are fewer than two attacks, or if there is not one attack for each spoof score.
-    """
-    # Replace groups and attacks by indices.
+    """Raise InputError if one class lacks groups, lengths differ, or there are under two attacks."""
     groups = None
     if bonafide_groups is not None and spoof_groups is not None:
         if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
@@ -494,12 +430,12 @@ def _drawings(
         return [_Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)]
     drawings = []
     if groups is not None:
-        # The trials of each group form a cell.
+        # A cell is a group.
         num_groups = int(groups.max()) + 1
         groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
 
         def draw_groups(index: int) -> NDArray:
-            """Draw whole groups; repeat the draw until both classes have a trial."""
+            """Repeat the draw until both classes have a trial."""
             sizes = () if attacks is None else (num_attacks,)  # skip the random numbers of draw_attacks()
             while True:
                 sizes = (*sizes, num_groups)
@@ -509,17 +445,13 @@ def _drawings(
 
         drawings.append(_Drawing(Cells(groups, num_groups), draw_groups, num_groups))
     if attacks is not None:
-        # The spoofed trials of each attack form a cell. Each bona fide trial is a cell; but if
-        # groups are drawn, all bona fide trials form one cell.
+        # Cells: each attack, and each bona fide trial, or all bona fide trials if groups are drawn.
         cells_of_bonafide = np.arange(num_bonafide) if groups is None else np.zeros(num_bonafide, dtype=np.int64)
         num_cells = int(cells_of_bonafide.max()) + 1
         cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
         def draw_attacks(index: int) -> NDArray:
-            """Draw attacks and bona fide trials; the result has counts of bona fide trials, then counts of attacks.
-
-            If there are groups, bona fide trials are not drawn: each bona fide trial is taken once.
-            """
+            """Counts of bona fide trials, all 1 if there are groups, then of attacks."""
             times = _last_counts(seed, index, (num_attacks,))
             counts = np.ones(1, dtype=np.int64)
             if groups is None:
@@ -539,7 +471,6 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    """Number the groups in the order of their first trials, and return the number of each trial's group, (B + S,)."""
     if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
         groups = np.concatenate((bonafide_groups, spoof_groups))
         _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
@@ -549,14 +480,7 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
 
 
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Call :func:`draw_counts` for each of ``sizes`` with one random generator; return only the last result.
-
-    The result must not be changed, because small draws are cached.
-
-    Args:
-        seed: the seed of the bootstrap.
-        index: the index of the resample.
-    """
+    """Draw each of ``sizes`` in turn and return the last counts, cached: do not change them."""
     draw = _cached_counts if max(sizes) <= _MOST_KEPT else _cached_counts.__wrapped__
     return draw(seed, index, sizes)
 
@@ -568,5 +492,5 @@ def _cached_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
 
 
 def draw_counts(rng: np.random.Generator, size: int) -> NDArray:
-    """Draw ``size`` times from ``size`` items with replacement, and count how often each item is drawn."""
+    """Count (size,) how often each item is drawn in ``size`` draws with replacement."""
     return np.bincount(rng.integers(size, size=size), minlength=size)

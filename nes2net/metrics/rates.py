@@ -1,4 +1,4 @@
-"""Error rates at a given threshold, for example a threshold that was chosen on other trials."""
+"""Error rates at a given threshold, such as one chosen on other trials."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from nes2net.metrics.eer import checked_classes
 
 
 class Rates(NamedTuple):
-    """Error rates and related measures at a threshold, each a fraction in [0, 1]."""
+    """Error rates and related measures at a threshold, in [0, 1]."""
 
     miss: float
     """Share of bona fide trials below the threshold."""
     false_alarm: float
     """Share of spoofed trials at or above the threshold."""
     hter: float
-    """Half total error rate: the mean of ``miss`` and ``false_alarm``; 1 − HTER is the balanced accuracy."""
+    """Half total error rate: mean of ``miss`` and ``false_alarm``; 1 − HTER is the balanced accuracy."""
     accuracy: float
-    """Share of all trials with a right decision: bona fide at or above the threshold, or spoof below it."""
+    """Share of all trials with a right decision."""
     f1: float
-    """F1 of the class spoof: 2 · hits / (2 · hits + errors). A hit is a spoofed trial below the threshold."""
+    """F1 of spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
     macro_f1: float
-    """Mean of the F1 of spoof and the F1 of bona fide. The AT-ADD challenge uses this measure."""
+    """Mean F1 of spoof and bona fide, as in the AT-ADD challenge."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
-    """Compute the error rates at ``threshold``; trials at or above the threshold are accepted as bona fide.
+    """Compute error rates; trials at or above ``threshold`` are accepted as bona fide.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -43,12 +43,9 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
 
 
 def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
-    """Compute the error rates at a threshold from the numbers of errors and of trials.
+    """Compute error rates from numbers of ``missed`` bona fide and ``accepted`` spoofed trials.
 
-    Args:
-        missed: number of bona fide trials below the threshold.
-        accepted: number of spoofed trials at or above the threshold.
-        num_bonafide, num_spoof: numbers of all trials of each class, each at least 1.
+    Each class needs at least one trial.
     """
     miss = missed / num_bonafide
     false_alarm = accepted / num_spoof

@@ -1,13 +1,11 @@
 """Compute metrics on bootstrap resamples from counts, which say how often each trial was drawn.
 
-A resample repeats trials but keeps their order, so the scores are sorted once for all resamples. If
-whole speakers are drawn, all trials of a speaker are drawn equally often. Trials that are always
-drawn equally often form a *cell*, and a resample is described by one count for each cell. The
-sorted trials are divided into blocks. A table has the number of trials of each cell in each block.
-The product of the counts and this table gives the number of trials of each block in a resample.
-Only the few blocks on which the metric depends are read trial by trial. ``quick_metric`` makes a
-function that computes a metric in this way. For metrics without such a function, ``any_metric``
-makes a function that repeats the scores.
+A resample repeats trials but keeps their order, so scores are sorted once. Trials that are always
+drawn equally often, such as all trials of a drawn speaker, form a *cell*: a resample is one count
+for each cell. The sorted trials are divided into blocks. The counts times a table, the number of
+trials of each cell in each block, give the trials of each block in a resample; only the few
+decisive blocks are read trial by trial. ``quick_metric`` makes such functions. For other metrics,
+``any_metric`` repeats the scores.
 """
 
 from __future__ import annotations
@@ -42,46 +40,42 @@ from nes2net.metrics.eer import (
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# The sorted trials are divided into at most _MOST_BLOCKS blocks. If there are few trials, a block has about
-# _FEWEST_IN_BLOCK trials.
+# Few trials have fewer blocks, of about _FEWEST_IN_BLOCK trials.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
-# The table of the numbers of trials by cell and block has at most _LARGEST_TABLE entries (32 MB) for each class, and at
-# most _TABLE_PER_TRIAL entries for each trial. For larger tables, it is quicker to count the trials of each resample.
+# Entries of the table for each class (32 MB), and for each trial; beyond them, counting each resample is quicker.
 _LARGEST_TABLE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
 
 class Cells(NamedTuple):
-    """A division of the trials into cells. In any resample, all trials of one cell occur equally often."""
+    """A division of the trials into cells, whose trials occur equally often in any resample."""
 
     numbers: NDArray
-    """The number of the cell of each trial of [bonafide, spoof], (B + S,); cells are numbered from 0."""
+    """The cell of each trial of [bonafide, spoof], from 0: (B + S,)."""
     size: int
     """The number of cells, C."""
 
 
-#: A function that computes a metric on R resamples. The argument says how often each cell was drawn in each resample,
-#: (R, C). The result has one number for each resample, (R,), or all fields of Rates for each resample, (R, 6).
+#: How often each cell was drawn, (R, C) → the metric (R,), or the fields of Rates, (R, 6).
 Resampled = Callable[[NDArray], NDArray]
 
 
 def single_trials(num_trials: int) -> Cells:
-    """Make cells that have one trial each."""
+    """Make a cell of each trial."""
     return Cells(np.arange(num_trials), num_trials)
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
-    """Make a function that computes ``metric`` quickly, from counts of cells; None if no such function is known.
+    """Make a function that computes ``metric`` fast from counts of cells; None if none is known.
 
-    Scores and options are not checked here, because the caller has already computed the metric on
-    all trials.
+    Inputs are not checked: the caller has already computed the metric on all trials.
     """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # Compare functions by identity, because the caller's metric may not be hashable.
+    # By identity, because the metric may not be hashable.
     make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None
@@ -91,10 +85,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function that computes any ``metric`` from counts of cells, by repeating the scores of drawn trials.
-
-    The function applies :func:`figures_of` to the result of the metric.
-    """
+    """Make a function of counts of cells that repeats scores; see :func:`figures_of`."""
 
     def evaluate(counts: NDArray) -> Any:
         return figures_of(
@@ -105,10 +96,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def figures_of(value: Any) -> Any:
-    """Choose the part of ``value``, the result of a metric, to resample: all fields of :class:`Rates`, or one number.
-
-    From any other tuple, such as the result of ``compute_eer``, the first number is chosen.
-    """
+    """Choose what to resample: all fields of :class:`Rates`, or the first number of another result."""
     if isinstance(value, Rates):
         return value
     if isinstance(value, tuple):
@@ -117,21 +105,18 @@ def figures_of(value: Any) -> Any:
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn ``evaluate``, a function of the counts (B + S,) of trials, into a function of the counts (R, C) of cells."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
 class _Blocks:
-    """The trials of both classes, sorted by score and divided into K blocks. Equal scores are in the same block.
+    """The sorted trials of both classes in K blocks; equal scores share a block.
 
     Args:
-        bonafide, spoof: scores of both classes, (B,) and (S,).
-        cells: the cells of the trials.
         order: the order of equal scores, as for :func:`compute_eer`.
 
     Attributes:
-        is_bonafide: whether each sorted trial is bona fide, (B + S,).
-        is_last: whether each sorted trial is the last one with its score, (B + S,).
+        is_bonafide: (B + S,), of sorted trials.
+        is_last: (B + S,), the last of equal scores.
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
@@ -141,13 +126,11 @@ class _Blocks:
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
-        # Divide the trials into blocks of about equal size; trials with equal scores stay together.
         num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
-        # For each class, keep the indices (M,) of the cells that have trials of the class, and a table M×K with the
-        # number of trials of the class in each cell and block.
+        # For each class: the indices (M,) of its cells, and their numbers of trials in each block, M×K.
         self._tables: list[tuple[NDArray, NDArray]] = []
         if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
@@ -158,19 +141,14 @@ class _Blocks:
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """Count, in each of R resamples, the trials before the start of each block: R×2×(K+1).
+        """Count the trials of each class before each block in R resamples, and in all: R×2×(K+1).
 
-        A threshold at the start of the block rejects these trials. The trials of both classes are
-        counted apart, bona fide trials first. The last of the K + 1 counts is the number of all
-        trials of the class.
-
-        Args:
-            weights: how often each cell was drawn in each resample, (R, C).
+        Bona fide comes first; ``weights`` (R, C) says how often each cell was drawn.
         """
         starts = self._bounds[:-1]
         in_blocks = np.empty((len(weights), 2, starts.size))
         for number, (occupied, table) in enumerate(self._tables):
-            # Compute in float64, because products of matrices are fast in this type, and numbers of trials are exact.
+            # In float64, in which products are fast and numbers of trials exact.
             in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
         if not self._tables:  # the tables would be too large: count trial by trial
             for numbers, weights_of_cells in zip(in_blocks, weights):
@@ -182,18 +160,15 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """Return the block with the index ``number`` as a slice of the sorted trials."""
+        """Slice of the sorted trials."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """Look up how often each of the sorted ``trials`` is drawn; ``weights`` (C,) says how often
-        each cell is drawn."""
+        """Count draws of sorted ``trials`` from draws of cells, (C,)."""
         return weights[self._cells[trials]]
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    """Make the function that computes :func:`compute_eer` from counts of cells; ``method`` and
-    ``order`` are its arguments."""
     if method not in ("asvspoof", "interpolated"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
@@ -201,11 +176,10 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
     blocks = _Blocks(bonafide, spoof, cells, order)
 
     def evaluate(weights: NDArray, rejected: NDArray) -> float:
-        """Compute the EER of a resample from its ``weights`` (C,) and its row of :meth:`_Blocks.rejected`, 2×(K+1)."""
+        """Arguments: counts (C,), and a row of :meth:`_Blocks.rejected`, 2×(K+1)."""
         num_bonafide, num_spoof = rejected[:, -1].tolist()
-        # From the lowest to the highest threshold, FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at
-        # each trial. Multiplied by num_bonafide · num_spoof, each rise is an integer. FRR reaches FAR when the rises
-        # add up to num_bonafide · num_spoof.
+        # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
+        # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
         to_climb = num_bonafide * num_spoof
         climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
         block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
@@ -220,10 +194,9 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
         copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
-        # Count the rejected (bona fide, spoofed) trials at the crossing, and one trial before the crossing.
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        # Compute the error rates at the crossing and one step before the crossing.
+        # At the crossing and one step before it.
         frr = after[0] / num_bonafide
         far = (num_spoof - after[1]) / num_spoof
         frr_before = before[0] / num_bonafide
@@ -240,7 +213,6 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the function that computes the EER from counts of cells; with ``method``, equal scores are one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -274,31 +246,23 @@ def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, versi
 def _quick_minimum(
     bonafide: NDArray, spoof: NDArray, cells: Cells, cost: Callable, *, ties_are_one_step: bool
 ) -> Resampled:
-    """Make the function that computes, from counts of cells, the smallest ``cost(frr, far)`` over all thresholds.
+    """Make the function for the smallest ``cost(frr, far)`` over all thresholds.
 
-    The cost is linear in FRR and in FAR, and rises with both rates. Within a block, FRR is at least
-    the FRR before the block, and FAR is at least the FAR after the block. The cost of the FRR
-    before the block and the FAR after the block is therefore a lower bound for the block. A block
-    is read trial by trial only if its bound is below all costs between blocks. The copies of a
-    trial lie on a straight piece of the ROC curve. On a straight piece, a linear cost is smallest
-    at one of the two ends. Therefore thresholds between copies of a trial are skipped.
-
-    Args:
-        ties_are_one_step: whether trials with equal scores are rejected together. If False, trials
-            are rejected one by one.
+    The cost is linear in FRR and FAR and rises with both, so the FRR before a block and the FAR
+    after it give a lower bound. A block is read trial by trial only if its bound is below all costs
+    between blocks. Copies of a trial lie on a straight piece of the ROC curve, where a linear cost
+    is smallest at an end; thresholds between copies are skipped.
     """
     blocks = _Blocks(bonafide, spoof, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
-        """Compute the smallest cost (R,) of resamples from the ``weights`` (R, C) of cells."""
-        # Compute the costs between blocks, and a lower bound of the costs within each block.
+        """(R, C) → (R,)."""
         rejected = blocks.rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
         lowest = cost(frr, far).min(axis=1)  # the first column is the threshold that accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
-        # If the bound of a block is below the lowest cost, read the block trial by trial.
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
             if bounds[row, block] >= lowest[row]:  # an earlier block already has a lower cost
                 continue
@@ -320,11 +284,7 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials of each class in each cell, and sum the terms of the trials: C×4, two counts and two sums.
-
-    Args:
-        bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
-    """
+    """Count the trials and sum the terms of each class in each cell: C×4, two counts, two sums."""
     columns = []
     for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):
         numbers = np.zeros(cells.numbers.size)
@@ -337,17 +297,9 @@ def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) 
 def _quick_combined_means(
     bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
 ) -> Resampled:
-    """Make the function that computes, from counts of cells, a metric that depends only on a mean over each class.
-
-    Args:
-        bonafide_terms, spoof_terms: one term for each trial, (B,) and (S,); the terms are averaged
-            over each class.
-        combine: function from the means of both classes, (R,) each, to the metric (R,).
-    """
     sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
-        """Compute the metric (R,) of resamples from the ``weights`` (R, C) of cells."""
         num_bonafide, num_spoof, sum_of_bonafide, sum_of_spoof = (weights @ sums).T
         return combine(sum_of_bonafide / num_bonafide, sum_of_spoof / num_spoof)
 
@@ -355,20 +307,17 @@ def _quick_combined_means(
 
 
 def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make the function that computes :func:`compute_min_cllr` from counts of cells.
+    """Make the function for :func:`compute_min_cllr`.
 
-    Scores that are in the same pool in every resample are merged first. A tie group is a run of
-    equal scores. A pool can end only where the fraction of bona fide trials rises from one tie
-    group to the next. A tie group with bona fide trials only has the largest fraction, 1. The next
-    tie group is therefore in the same pool. Likewise, a tie group with spoofed trials only is in
-    the same pool as the tie group before it.
+    First, scores that share a pool in every resample are merged. A pool can end only where the
+    fraction of bona fide trials rises from one tie group (run of equal scores) to the next. A
+    purely bona fide group has the largest fraction, so the next group shares its pool; likewise, a
+    purely spoofed group shares the pool of the group before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-    # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    # Find out for each tie group whether a pool may begin with the group.
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
@@ -376,7 +325,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        # Count the drawn trials in each group of merged scores; groups without drawn trials are left out.
+        # Groups without drawn trials are omitted.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)
@@ -392,7 +341,7 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
-        """Compute the rates (R, 6) of resamples from the ``weights`` (R, C) of cells."""
+        """(R, C) → (R, 6)."""
         rates = []
         for num_bonafide, num_spoof, missed, accepted in (weights @ sums).astype(np.int64).tolist():
             rates.append(rates_of_counts(missed, accepted, num_bonafide, num_spoof))
@@ -401,8 +350,7 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
     return evaluate
 
 
-#: Metric → the function that makes the result of :func:`quick_metric`. This function takes the arguments of the metric,
-#: and ``cells``.
+#: Metric → the maker of its :func:`quick_metric`, which takes the metric's arguments, and ``cells``.
 _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _quick_eer,
     compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(

@@ -17,25 +17,24 @@ from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_N
 
 
 def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
-    """Compute the normalised minimum, over all thresholds, of the architecture-agnostic detection cost (a-DCF).
+    """Compute the normalised minimum over thresholds of the architecture-agnostic DCF (a-DCF).
 
-    The system should accept only bona fide trials of the target speaker. With the priors π and
-    costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
-    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. This cost is divided by the cost of
-    accepting all trials or of rejecting all trials, whichever is smaller. A trial is accepted if its
-    score is above the threshold. As in the evaluation package of ASVspoof 5, the first threshold
-    accepts all trials, and each further threshold rejects one more trial. Among equal scores,
-    targets are rejected first, then nontargets, then spoofed trials.
+    The system should accept only bona fide trials of the target speaker; it accepts scores above
+    the threshold. The cost π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa,nontarget +
+    π_spoof · C_fa,spoof · P_fa,spoof, with priors π and costs C of ASVspoof 5, is divided by the
+    cost of accepting all or rejecting all trials, whichever is smaller. As in ASVspoof 5's package,
+    the first threshold accepts all trials, and each further one rejects one more: among equal
+    scores targets, then nontargets, then spoofed trials.
 
     Args:
-        target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
-            score means that a trial is more likely bona fide and of the claimed speaker.
+        target, nontarget, spoof: Scores of the whole system, (T,), (N,) and (S,); higher is more
+            likely bona fide and the claimed speaker.
 
     Returns:
-        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
+        ``(a_dcf, threshold)``; among equal costs, the lowest threshold.
 
     Raises:
-        InputError: if a class has no scores, or if a score is NaN.
+        InputError: if a class has no scores or a score is NaN.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
@@ -58,30 +57,26 @@ def compute_t_eer(
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    At the t-EER, three error rates of the tandem are equal: the rates of missed targets, of
-    accepted nontargets and of accepted spoofed trials. Each threshold of the ASV system is paired
-    with one threshold of the countermeasure: the threshold at which the tandem's miss rate is
-    nearest to the mean of the tandem's two false alarm rates.
+    At the t-EER, the tandem misses targets, accepts nontargets and accepts spoofed trials at equal
+    rates. Each ASV threshold is paired with the countermeasure threshold at which the tandem's miss
+    rate is nearest to the mean of its two false alarm rates.
 
-    One of these pairs is chosen by the rule of the evaluation package of ASVspoof 5. Each ASV trial
-    gives one threshold. The rule uses only ASV thresholds at which the miss rate of the ASV system
-    is below the mean of its two false alarm rates. It takes the first pair at which
-    P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
+    ASVspoof 5's package chooses the pair: only ASV thresholds count, one for each ASV trial, at
+    which the ASV miss rate is below the mean of the ASV false alarm rates. It takes the first pair
+    at which P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the
     countermeasure.
 
     Args:
-        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
-            countermeasure come from :func:`~nes2net.metrics.eer.det_curve`.
-        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
-            score is above the threshold.
+        bonafide, spoof: Countermeasure scores, (B,) and (S,), with the thresholds of
+            :func:`~nes2net.metrics.eer.det_curve`.
+        asv_target, asv_nontarget, asv_spoof: ASV scores; trials above the threshold are accepted.
 
     Returns:
-        The rate at which the tandem accepts spoofed trials at the chosen pair of thresholds, a
-        fraction in [0, 1].
+        The rate at which the tandem accepts spoofed trials at the chosen pair, in [0, 1].
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if no pair is found, for example
-            if both systems give higher scores to the classes that they should reject.
+        InputError: if a class has no scores, a score is NaN, or there is no pair, for example if
+            both systems give higher scores to what they should reject.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -92,8 +87,8 @@ def compute_t_eer(
         checked_scores(asv_nontarget, "ASV nontarget"),
         checked_scores(asv_spoof, "ASV spoof"),
     )
-    # Only thresholds with a miss rate below the mean false alarm rate are allowed. Thresholds at which no spoofed trial
-    # is accepted are left out, because ``distances`` divides by ``spoof_alarm``.
+    # Only miss rates below the mean false alarm rate are allowed. ``distances`` divides by ``spoof_alarm``, so it must
+    # not be 0.
     miss, nontarget_alarm, spoof_alarm = rates
     allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
     miss, nontarget_alarm, spoof_alarm = (rate[allowed] for rate in rates)
@@ -106,9 +101,8 @@ def compute_t_eer(
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
-    # If the countermeasure rejects more trials, misses rise and false alarms fall, so the imbalance rises, up to 1.
-    # Find the first threshold of the countermeasure at which the imbalance is at least 0, by bisection for all ASV
-    # thresholds at once. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
+    # The more the countermeasure rejects, the more the imbalance cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm
+    # rises, up to 1. Bisect all ASV thresholds at once for the first imbalance of at least 0.
     by_passed = miss - nontarget_alarm / 2
     by_alarm = spoof_alarm / 2
     low = np.zeros(miss.size, dtype=np.int32)
@@ -121,7 +115,6 @@ def compute_t_eer(
         high = np.where(negative, high, middle)
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
-    # Choose one of the pairs of thresholds.
     with np.errstate(divide="ignore"):
         distances = np.abs(nontarget_alarm / spoof_alarm - cm_alarm[nearest] / (1 - cm_miss[nearest]))
     if not np.isfinite(distances).any():
@@ -133,16 +126,9 @@ def compute_t_eer(
 
 
 def _rates_at_thresholds(*classes: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
+    """Return thresholds, and rates of rejected targets, accepted nontargets and accepted spoofs.
 
-    Each trial gives one threshold.
-
-    Args:
-        classes: scores of targets, of nontargets and of spoofed trials.
-
-    Returns:
-        The thresholds, and at each threshold the rates of rejected targets, accepted nontargets and
-        accepted spoofed trials. The first threshold accepts all trials.
+    Thresholds ascend: the first accepts all trials, and each trial gives one more.
     """
     scores = np.concatenate(classes)
     index = np.argsort(scores, kind="stable")
@@ -151,6 +137,6 @@ def _rates_at_thresholds(*classes: NDArray) -> tuple[NDArray, NDArray, NDArray, 
     misses, *rejected_shares = (
         np.append(0, np.cumsum(label == number)) / of_class.size for number, of_class in enumerate(classes)
     )
-    # If two pairs of thresholds are equally good by the rule, the last bit of an error rate decides which pair
-    # compute_t_eer() takes. To get the same bits as the evaluation package, subtract the rejected fractions from 1.
+    # Of two equally good pairs, compute_t_eer() takes one by the last bit of a rate: subtract from 1 to get the same bits
+    # as the evaluation package.
     return np.append(scores[0] - 0.001, scores), misses, 1 - rejected_shares[0], 1 - rejected_shares[1]

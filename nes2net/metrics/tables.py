@@ -12,20 +12,18 @@ from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
-#: Options of ``compute_min_dcf`` for the published figures on CtrSVDD, where the cost is ½ FRR + ½ FAR.
+#: Options of ``compute_min_dcf`` for the published cost on CtrSVDD, ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# A source of the CtrSVDD test set that does not belong to the challenge, and an attack that was trained on the bona
-# fide singers. Both are left out of some rows of the table. ``_ATTACKS`` are the other attacks.
+# Omitted from some rows: a source outside of the challenge, and an attack trained on the bona fide singers.
 _LEFT_OUT_SOURCE = "acesinger"
 _LEFT_OUT_ATTACK = "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 
 
 class CtrSvddRow(NamedTuple):
-    """A row of the CtrSVDD table. Figures are fractions, or None if a class has no trials.
+    """A row of the CtrSVDD table, in fractions; None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``. The name of a subset says which attack
-    and which source are left out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``, named by what is omitted.
     """
 
     kind: str
@@ -45,20 +43,17 @@ def ctrsvdd_rows(
     its evaluation program. The EER follows the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
-        scores: Scores of N trials, shape (N,), in the order of the score file. In the table,
-            sources have the order of their first trials.
-        is_bonafide: Whether each trial is bona fide, shape (N,).
+        scores: (N,), in the order of the score file, which is also the order of the sources.
+        is_bonafide: (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
-        attacks: The attack of each trial, A09 to A14, length N; the attacks of bona fide trials are
-            not read.
+        attacks: A09 to A14 of each trial, length N; ignored for bona fide trials.
 
     Returns:
-        First a row for each source except acesinger, including A14. Then two rows for all sources:
-        one without A14, and one without A14 and acesinger. Then a row for each attack from A09 to
-        A13, with all bona fide trials that are not from acesinger.
+        A row for each source except acesinger, with A14; all sources without A14; all without A14
+        and acesinger; then each attack A09 to A13 against all bona fide trials but acesinger's.
 
     Raises:
-        InputError: if the arguments have different lengths, or a score is NaN.
+        InputError: if lengths differ, or a score is NaN.
     """
     scores = checked_scores(scores, "CtrSVDD")
     bonafide = np.asarray(is_bonafide, dtype=bool)

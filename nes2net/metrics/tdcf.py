@@ -45,8 +45,8 @@ class TandemWeights(NamedTuple):
 
 
 _ASVSPOOF5_ASV_COST = 0.019469691934153443  # c0 of the organisers' ASV system
-#: Weights of track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system, which accepts
-#: 50,501 of 109,616 spoofed trials. The weights do not depend on the submitted ASV system.
+#: Track 2 of ASVspoof 5: revised form with the organisers' ASV system, which accepts 50,501 of 109,616 spoofed trials.
+#: They do not depend on the submitted ASV system.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -66,19 +66,19 @@ def compute_min_tdcf(
     :func:`tandem_weights`, minimised over the thresholds θ of the countermeasure.
 
     Args:
-        bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; a higher score means
-            that a trial is more likely of the claimed speaker. The ASV system decides at the
-            threshold of the EER between targets and nontargets, by the ASVspoof rule.
+        bonafide, spoof: Countermeasure scores (B,) and (S,); higher is more bona fide.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase, higher for the claimed
+            speaker. The ASV threshold is that of the EER of targets and nontargets, by the
+            ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:
         The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
 
     Raises:
-        InputError: if a class is empty, or if a score is NaN or infinite. The error is also raised
-            if countermeasure scores have fewer than three distinct values (decisions, not scores),
-            if the ASV system is useless (a weight is negative), or if the version is unknown.
+        InputError: if a class is empty; a score is NaN or infinite; countermeasure scores have
+            fewer than three distinct values (decisions, not scores); the ASV system is useless (a
+            weight is negative); or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
@@ -89,12 +89,9 @@ def compute_min_tdcf(
 
 
 def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
-    """Compute the error rates of an ASV system at the threshold of its EER between targets and nontargets.
+    """Compute ASV error rates at the EER threshold of targets (T,) and nontargets (N,).
 
-    The system accepts a trial if its score is at or above the threshold.
-
-    Args:
-        target, nontarget, spoof: ASV scores, shapes (T,), (N,) and (S,).
+    Trials at or above the threshold are accepted.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -113,8 +110,7 @@ def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -
 def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     """Compute the weights of the countermeasure's error rates in the t-DCF.
 
-    The weights follow from the error rates ``asv`` of the ASV system, and from the priors π and the
-    costs C of the ASVspoof 2019 and 2021 evaluation plans:
+    With priors π and costs C of the ASVspoof 2019 and 2021 evaluation plans:
 
     - c0 = π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa of the ASV system in the revised
       form (2021), and 0 in the legacy form (2019),
@@ -122,7 +118,7 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     - c2 = π_spoof · C_fa,spoof · P_fa,spoof.
 
     Raises:
-        InputError: if a weight is negative, or if the version is unknown.
+        InputError: if a weight is negative or the version is unknown.
     """
     asv_cost = P_TARGET * C_MISS * asv.miss + P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
     c1 = P_TARGET * C_MISS - asv_cost
@@ -137,11 +133,11 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
 
 
 def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:
-    """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
+    """Compute the normalised t-DCF (B + S + 1,) at thresholds of :func:`~nes2net.metrics.eer.det_curve`.
 
-    The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
-    errors are the same as for :func:`compute_min_tdcf`. :class:`InputError` is also raised if c0 +
-    min(c1, c2) is 0. In the legacy form, this sum is 0 if the ASV system accepts no spoofed trial.
+    Raises:
+        InputError: as :func:`compute_min_tdcf`, or if c0 + min(c1, c2) is 0: in the legacy form, if
+            the ASV system accepts no spoofed trial.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
@@ -161,8 +157,5 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
 
 def tdcf(frr, far, weights: TandemWeights):
-    """Compute the normalised t-DCF at a threshold from the error rates of the countermeasure, ``frr`` and ``far``.
-
-    The rates are numbers, or arrays with a value for each threshold.
-    """
+    """Compute the normalised t-DCF from the countermeasure's rates: numbers, or arrays."""
     return (weights.c0 + weights.c1 * frr + weights.c2 * far) / (weights.c0 + min(weights.c1, weights.c2))

@@ -1,8 +1,7 @@
 """Localisation of fake parts of an utterance: labels of frames and segments, their files, and their metrics.
 
-A label of a frame is 1 for bona fide and 0 for spoof. A frame without a label has −1, and the
-point-based EER leaves it out. A score is higher for bona fide, and times are in seconds. Values of
-the frames of an utterance are in NumPy arrays.
+Labels of frames: 1 bona fide, 0 spoof, −1 none (ignored by the point-based EER). Higher scores mean
+bona fide; times are in seconds.
 """
 
 from nes2net.metrics.localisation.detection import (

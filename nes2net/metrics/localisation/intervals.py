@@ -1,11 +1,10 @@
 """Bootstrap intervals of figures that are computed over frames or seconds.
 
 Frames of one utterance depend on each other, so whole utterances are drawn. A corpus has millions
-of frames, but the EER thresholds of all resamples lie close together. First, the frames are sorted
-by score and divided into a few bins, and the amount of each class is summed for each utterance and
-bin. From these sums, a range of neighbouring bins is found that contains the thresholds of all
-resamples. This range is called the window. For each resample, only the frames in the window are
-read. The intervals are the same as if all frames were read.
+of frames, but the EER thresholds of all resamples lie close together. The frames are sorted by
+score and divided into a few bins; from the amount of each class in each utterance and bin follows
+the *window*, a range of bins that contains all thresholds. Each resample reads only the frames in
+the window. The intervals are the same as if all frames were read.
 """
 
 from __future__ import annotations
@@ -54,10 +53,10 @@ def range_eer_interval(
     Args:
         utterances, resolution_ms, tail: as for
             :func:`~nes2net.metrics.localisation.metrics.range_eer`.
-        num_resamples: number of resamples of the utterances with replacement, at least 1. A
-            resample that lacks a class is drawn again.
-        confidence: fraction of the resamples whose EER lies inside the interval, between 0 and 1.
-        seed: seed of the draws, 0 or more.
+        num_resamples: at least 1. Utterances are drawn with replacement; a resample that lacks a
+            class is drawn again.
+        confidence: between 0 and 1.
+        seed: 0 or more.
 
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
@@ -69,7 +68,7 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`; the settings are the same."""
+    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
@@ -97,9 +96,8 @@ def point_eer_interval(
 ) -> Interval:
     """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
-    Args:
-        scores, labels: as for :func:`~nes2net.metrics.localisation.metrics.point_eer`.
-        num_resamples, confidence, seed: as for :func:`range_eer_interval`.
+    Arguments: see :func:`~nes2net.metrics.localisation.metrics.point_eer` and
+    :func:`range_eer_interval`.
 
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
@@ -111,11 +109,10 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`; the settings are the same."""
+    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # Collect the elements of each class in the window: their utterances, numbers of frames and scores. In each class,
-    # two more trials, with the scores −∞ and +∞, stand for all frames below and above the window.
+    # In each class, two more trials, with the scores −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -133,8 +130,7 @@ def point_interval_of(
 
     def eer(index: int) -> Any:
         draws_of_utterances = resamples.counts(index)
-        # Count the drawn frames of each class: first the frames of each element in the window, then all frames below
-        # the window, then all frames above the window.
+        # Order of the frames: in the window, below it, above it.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -153,9 +149,9 @@ def interval_of_sums(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Compute the percentile bootstrap interval ``(low, high)`` of a figure that is computed from sums over utterances.
+    """Compute the percentile bootstrap interval of a figure of sums over utterances.
 
-    Resamples in which the figure is NaN are left out. If no resample remains, both bounds are NaN.
+    Resamples in which the figure is NaN are omitted; if none remains, both bounds are NaN.
 
     Args:
         sums: what each utterance adds to each of S sums, (U, S).
@@ -183,18 +179,14 @@ class _Resamples:
     """Resamples of utterances, drawn with replacement. Each resample has both classes.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance, in frames or in seconds. A
-            resample that lacks a class is drawn again.
+        totals: (U, C), the amount of each class in each utterance, in frames or in seconds.
         number: R, the number of resamples.
-        seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: if a class has no frames in any utterance, or if ``number`` or ``seed`` is out
-            of range.
+        InputError: if no utterance has a class, or ``number`` or ``seed`` is out of range.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
-        """Check that both classes occur, and draw each resample that lacks a class again."""
         check_draws(number, seed)
         for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
             if not total > 0:
@@ -210,7 +202,7 @@ class _Resamples:
             self.sizes = self.sums(totals)
 
     def counts(self, index: int) -> NDArray:
-        """Count how often the resample with the index ``index`` contains each utterance, (U,)."""
+        """Count how often a resample contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
             return _kept_draws(size, self.number, self.seed)[index]
@@ -222,7 +214,7 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
-        # Compute the sums for a chunk of resamples at a time, so that they take little memory.
+        # In chunks, so that they take little memory.
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
@@ -236,16 +228,8 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Draw all resamples, and count how often each resample contains each utterance, (R, U).
-
-    A resample that lacks a class is not drawn again here. The last result is cached, because all
-    metrics of an evaluation use the same draws.
-
-    Args:
-        size: U, the number of utterances.
-        number: R, the number of resamples.
-    """
-    # A count fits into 8 bits, because the probability of a count above 255 is below 1/256! (the factorial of 256).
+    """Count draws of each utterance, (R, U); cached, because all metrics use the same draws."""
+    # 8 bits suffice: the probability of a count above 255 is below 1/256!, where ! is the factorial.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -254,12 +238,7 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
 
 
 def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Find the window: the range of the sorted ``frames`` that contains the EER threshold of every resample.
-
-    Returns:
-        The frames in the window; and the amount of each class below the window in each utterance,
-        shape (U, 2).
-    """
+    """Find the range of ``frames`` with all EER thresholds, and the amounts below it, (U, 2)."""
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
     while _FEW_FRAMES < len(frames.scores) < previous_size / 2:  # stop if narrowing does not halve the window
@@ -269,21 +248,12 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` around the EER thresholds of all resamples, by one division into bins.
-
-    Args:
-        amounts_below: the amount of each class below the window in each utterance, (U, 2).
-
-    Returns:
-        The frames in the narrower window, and the amount of each class below this window in each
-        utterance, (U, 2).
-    """
-    # Make bins with about equal numbers of frames; equal scores are in the same bin. ``ends`` holds
-    # the index of the first frame after each bin.
+    """Narrow the window ``frames`` by one division into bins; amounts below it are (U, 2)."""
+    # Equal scores are in the same bin. ``ends``: index of the first frame after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
-    # (2, U, bins): the amount of each class in each utterance up to the end of each bin
+    # (2, U, bins): the amount of each class in each utterance up to the end of each bin.
     amounts = np.empty((2, len(amounts_below), len(ends)))
     for column, (start, end) in enumerate(pairwise((0, *ends))):
         for class_amounts, frame_amounts in zip(amounts, (frames.bonafide, frames.spoof)):

@@ -1,14 +1,13 @@
-"""Read and write RTTM files and Audacity's label files, which hold segments, and ``reco2dur`` files with durations.
+"""Read and write segments as RTTM or Audacity label files, and durations as ``reco2dur`` files.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The last two
-may be missing; comments (``;;``) and SPKR-INFO lines are skipped. The PartialSpoof database and
-diarisation tools use RTTM. Any label may be read and written, such as the name of an attack. The
-lines of an RTTM file may be in any order.
+may be missing; comments (``;;``) and SPKR-INFO lines are skipped. PartialSpoof and diarisation
+tools use RTTM. Lines may be in any order, and any label is allowed, such as the name of an attack.
 
-A label file of the audio editor Audacity has the segments of one recording. A line has three fields
-separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
-of a label (Audacity manual, "Importing and Exporting Labels"); this module skips that line.
+An Audacity label file has the segments of one recording, ``start end label``, separated by tabs. A
+second line may give the frequencies of a label (Audacity manual, "Importing and Exporting
+Labels"); it is skipped.
 """
 
 from __future__ import annotations
@@ -30,13 +29,12 @@ _LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arr
 
 
 def read_rttm(path: AnyPath) -> SegmentsByUtterance:
-    """Read an RTTM file as a mapping utterance → segments; utterances and segments are in the order of the file.
+    """Read an RTTM file as a mapping utterance → segments, in the order of the file.
 
     The end of a segment is start + duration, rounded to 5 decimals, as published.
 
     Raises:
-        InputError: if the file is missing or not text, or if a line is malformed; the message
-            names the line.
+        InputError: if the file is missing or not text, or a line is malformed.
     """
     path = Path(path)
     segments: SegmentsByUtterance = {}
@@ -55,14 +53,13 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
 
 
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
-    """Write utterance → segments as the text of an RTTM file; times have three decimals.
+    """Write utterance → segments as RTTM, with three decimals; segments that touch still touch.
 
-    White space in a name or label becomes ``%20``. A byte of a file name that is not UTF-8 becomes
-    an escape such as ``\\udcff``. Scores of segments are not written. Segments that touch still
-    touch after rounding.
+    White space in names and labels becomes ``%20``; a byte that is not UTF-8 becomes an escape such
+    as ``\\udcff``. Scores are not written.
 
     Args:
-        width: number of characters to which times are padded with spaces.
+        width: number of characters to which times are padded.
 
     >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
     SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>
@@ -77,10 +74,9 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
 
 
 def write_rttm(path: AnyPath, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
-    """Write utterance → segments as an RTTM file, complete or not at all; see :func:`rttm_text`.
+    """Write :func:`rttm_text` to a file, complete or not at all.
 
-    To make segments from logits or labels of frames, use
-    :func:`~nes2net.metrics.localisation.segments.segments_of_frames`.
+    :func:`~nes2net.metrics.localisation.segments.segments_of_frames` makes the segments.
 
     Raises:
         InputError: if the file cannot be written.
@@ -89,18 +85,15 @@ def write_rttm(path: AnyPath, segments: Mapping[str, Iterable[tuple]], width: in
 
 
 def map_rttm(path: AnyPath, to: AnyPath, labels: Mapping[str, str]) -> None:
-    """Copy an RTTM file with new labels for its segments; neighbouring segments that get the same label are merged.
+    """Copy an RTTM file with new labels, merging neighbouring segments of equal label.
 
-    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are padded with spaces to
-    seven characters.
+    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times have seven characters.
 
     Args:
-        to: the file to write.
         labels: label in the file → label to write.
 
     Raises:
-        InputError: if the file cannot be read or has a label that is not in ``labels``, or if
-            ``to`` cannot be written.
+        InputError: if a file cannot be read or written, or a label is not in ``labels``.
     """
     mapped = {}
     for utterance, segments in read_rttm(path).items():
@@ -110,11 +103,10 @@ def map_rttm(path: AnyPath, to: AnyPath, labels: Mapping[str, str]) -> None:
 
 
 def read_reco2dur(path: AnyPath) -> dict[str, float]:
-    """Read a ``reco2dur`` file, with lines ``utterance seconds``, as a mapping utterance → duration in seconds.
+    """Read lines ``utterance seconds`` as a mapping utterance → duration in seconds.
 
     Raises:
-        InputError: if the file is missing or not text, or if a line is malformed; the message
-            names the line.
+        InputError: if the file is missing or not text, or a line is malformed.
     """
     path = Path(path)
     rows = read_rows(path, 2, "utterance, seconds")
@@ -122,11 +114,7 @@ def read_reco2dur(path: AnyPath) -> dict[str, float]:
 
 
 def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Convert the text ``number`` from a file to a time in seconds, and check the time.
-
-    Args:
-        path, line: the file and the number of the line, for the message.
-        name: the name of the time, such as ``"duration"``, for the message.
+    """Convert ``number`` to seconds; the other arguments are for the message.
 
     Raises:
         InputError: if ``number`` is not a number, is negative or is more than 115 days.
@@ -138,14 +126,13 @@ def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
 
 
 def _rttm_field(text: str) -> str:
-    """Write ``text`` as one field of RTTM: white space is replaced, and an empty text becomes ``<NA>``."""
     return printable("%20".join(text.split())) or "<NA>"
 
 
 def audacity_text(segments: Iterable[tuple]) -> str:
-    """Write the segments of a recording as the text of a label file of Audacity; times have six decimals.
+    """Write segments as an Audacity label file, with six decimals and without scores.
 
-    White space within a label becomes one space. Scores of segments are not written.
+    White space within a label becomes one space.
 
     >>> audacity_text([("spoof", 0.5, 1.25)])
     '0.500000\\t1.250000\\tspoof\\n'
@@ -154,9 +141,7 @@ def audacity_text(segments: Iterable[tuple]) -> str:
 
 
 def read_audacity(path: AnyPath) -> list[Segment]:
-    """Read the segments of a recording from a label file of Audacity, in the order of the file.
-
-    Ranges of frequencies (lines that begin with a backslash) are skipped.
+    """Read the segments of a recording from an Audacity label file, in the order of the file.
 
     Raises:
         InputError: if the file is missing or not text, or if a line is malformed.
@@ -176,7 +161,7 @@ def read_audacity(path: AnyPath) -> list[Segment]:
 
 
 def write_audacity(path: AnyPath, segments: Iterable[tuple]) -> None:
-    """Write the segments of a recording as a label file of Audacity, complete or not at all.
+    """Write an Audacity label file, complete or not at all.
 
     Raises:
         InputError: if the file cannot be written.

@@ -4,9 +4,8 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``measured_frames`` prepares frames for ``point_eer``, which counts frames.
-``range_eer`` counts seconds. ``point_eer_of`` takes frames that are already sorted, and
-``range_eer_of`` takes sorted frames with the seconds of each class.
+In reading order: ``measured_frames`` prepares frames for ``point_eer``; ``range_eer`` counts
+seconds; ``point_eer_of`` and ``range_eer_of`` take sorted frames.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ Tail = Literal["bonafide", "last"]
 
 
 class ScoredUtterance(NamedTuple):
-    """An utterance with the scores of its frames and its true segments."""
+    """An utterance with frame scores and true segments."""
 
     scores: ArrayLike
-    """(T,), one score for each frame."""
+    """(T,)."""
     segments: Sequence[tuple]
-    """Label, start and end of each segment. A label is ``"bonafide"`` or ``"spoof"``, times are in seconds."""
+    """(label, start, end) in seconds; a label is ``"bonafide"`` or ``"spoof"``."""
     duration: float
-    """Duration of the utterance in seconds."""
+    """In seconds."""
     labels_10ms: NDArray | None = None
-    """Labels of 10-ms frames; with None, these labels are made from ``segments``."""
+    """By default made from ``segments``."""
     name: str = "an utterance"
-    """Name of the utterance in error messages."""
+    """For error messages."""
 
 
 class PointEer(NamedTuple):
@@ -57,9 +56,9 @@ class RangeEer(NamedTuple):
     threshold: float
     """The highest score that is called spoof."""
     fpr: float
-    """False positive rate: the fraction of bona fide time that is called spoof."""
+    """Fraction of bona fide time that is called spoof."""
     fnr: float
-    """False negative rate: the fraction of spoofed time that is not called spoof."""
+    """Fraction of spoofed time that is not called spoof."""
     bonafide_seconds: float
     spoof_seconds: float
 
@@ -68,18 +67,14 @@ class RangeEer(NamedTuple):
 
 
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
-    """Compute the point-based EER: the EER over all frames of all utterances, by the ASVspoof rule.
-
-    :func:`nes2net.metrics.compute_eer` describes the rule.
+    """Compute the point-based EER: over all frames of all utterances, by the ASVspoof rule.
 
     Args:
-        scores: scores of the frames of each utterance, (T,).
-        labels: labels of the frames of each utterance, (T,): 1 bona fide, 0 spoof; frames with −1
-            are left out.
+        scores: frame scores of each utterance, (T,).
+        labels: frame labels of each utterance, (T,): 1 bona fide, 0 spoof; −1 is ignored.
 
     Raises:
-        InputError: if scores and labels do not have the same lengths, if a score is NaN, or if a
-            class has no frames.
+        InputError: if lengths differ, a score is NaN, or a class has no frames.
 
     >>> point_eer([[2.0, -1.0, 1.0], [0.5, -2.0]], [[1, 0, 1], [0, 1]]).eer
     0.41666666666666663
@@ -88,7 +83,11 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
 
 
 def point_eer_of(frames: TimedFrames) -> PointEer:
-    """Compute :func:`point_eer` from the result of :func:`sorted_frames`; raise InputError if a class has no frames."""
+    """Compute :func:`point_eer` from :func:`sorted_frames`.
+
+    Raises:
+        InputError: if a class has no frames.
+    """
     num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
     for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
         if not number:
@@ -98,14 +97,10 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, with bona fide first among equal scores, and merge neighbouring frames that are equal.
+    """Sort frames by score, bona fide first among equal scores, without frames of label −1.
 
-    Neighbouring frames of an utterance with equal scores and equal labels become one element, which
-    counts its frames. Such frames are frequent if scores were repeated for a finer resolution.
-    Frames with the label −1 are left out.
-
-    Returns:
-        The elements as :class:`TimedFrames`; the amounts of an element are numbers of frames.
+    Neighbouring frames of an utterance with equal scores and labels are merged; scores that were
+    repeated for a finer resolution have many. Amounts in the result are numbers of frames.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -113,7 +108,6 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = checked_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
-    # Join neighbouring frames with equal scores and labels to elements.
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
     utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
@@ -121,14 +115,12 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = scores[begins]
     labels = labels[begins]
     del frames, begins  # this frees about 200 MB if the caller does not keep the frames
-    # Sort the elements by score, and leave out elements with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort does not sort equal scores by label. If a spoofed frame comes before a bona fide frame
-    # in a run of equal scores, sort this run again.
+    # argsort does not sort equal scores by label: sort runs again in which spoof precedes bona fide.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
         run = np.append(False, ~tied).cumsum(dtype=np.int32)  # index of the run of equal scores of each element
@@ -145,14 +137,10 @@ def sorted_frames(frames: Frames) -> TimedFrames:
 
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
-    """Join the scores and labels of the frames of all utterances.
-
-    Args:
-        scores, labels: scores and labels of the frames of each utterance, (T,).
+    """Join the frames of all utterances; ``scores`` and ``labels`` have (T,) for each.
 
     Raises:
-        InputError: if scores and labels of an utterance have different lengths, or if there are no
-            utterances.
+        InputError: if there are no utterances, or scores and labels differ in length.
     """
     score_rows = []
     label_rows = []
@@ -175,22 +163,21 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """Prepare scores and labels (T,) of each utterance for the point-based EER at one resolution, as published.
+    """Prepare (scores, labels), (T,) each, of each utterance at one resolution, as published.
 
-    At the resolution of the scores, labels are pooled from labels of 10-ms frames by
-    :func:`~nes2net.metrics.localisation.frames.pool_labels`. At a coarser resolution, the score of
-    a long frame is the lowest score of the frames in it; the long frame is spoof if any of these
-    frames is spoof. This makes the EER optimistic. At a finer resolution, each score is repeated.
+    At the resolution of the scores, 10-ms labels are pooled by
+    :func:`~nes2net.metrics.localisation.frames.pool_labels`. A coarser frame has the lowest score
+    and the lowest label of its frames, which makes the EER optimistic. For a finer resolution,
+    scores are repeated.
 
     Args:
-        resolution_ms: length of a frame of the scores in ms, a multiple of 10.
+        resolution_ms: frames of the scores in ms, a multiple of 10.
         measured_at: resolution of the EER in ms, a multiple or a divisor of ``resolution_ms``.
-        by_segments: whether labels at a finer resolution are made from the segments, as published.
-            If False, labels at a finer resolution are pooled from labels of 10-ms frames.
+        by_segments: whether finer labels are made from segments, as published, or from 10-ms
+            labels.
 
     Raises:
-        InputError: if one resolution is not a multiple of the other, or if an utterance has no
-            scores.
+        InputError: if neither resolution is a multiple of the other, or an utterance has no scores.
     """
     frames = joined_measured_frames(utterances, resolution_ms, measured_at, by_segments=by_segments)
     ends = frames.counts.cumsum()[:-1]
@@ -198,12 +185,12 @@ def measured_frames(
 
 
 class Frames(NamedTuple):
-    """The frames of all utterances, one utterance after another."""
+    """Frames of all utterances, one utterance after another."""
 
     scores: NDArray
-    """(N,), the score of each frame."""
+    """(N,)."""
     labels: NDArray
-    """(N,), the label of each frame: 1 bona fide, 0 spoof; frames with −1 are left out."""
+    """(N,): 1 bona fide, 0 spoof, −1 ignored."""
     counts: NDArray
     """(U,), the number of frames of each utterance."""
 
@@ -221,12 +208,10 @@ def joined_measured_frames(
     by_segments: bool = True,
     score_frames: Frames | None = None,
 ) -> Frames:
-    """Prepare frames as :func:`measured_frames` does, with the same errors, but join the frames of all utterances.
+    """Prepare frames by :func:`measured_frames`, with the same errors, for all utterances in one.
 
     Args:
-        utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
-        score_frames: the frames at the resolution of the scores, as this function returns them if
-            ``measured_at`` is ``resolution_ms``; None if these frames are not known yet.
+        score_frames: the result for ``measured_at = resolution_ms``, if known.
     """
     frames = score_frames
     if frames is None:
@@ -235,14 +220,12 @@ def joined_measured_frames(
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned_frames(scores, counts, *pooled)
-    # At a coarser resolution, a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
-    # For a finer resolution, repeat the scores, and compute labels at this resolution.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
@@ -254,23 +237,14 @@ def joined_measured_frames(
 
 
 def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Join ``rows``, one for each utterance; return the joined row, and the length of each of ``rows`` (U,)."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Compute the index of each frame within its utterance, (N,); ``counts`` (U,) are the numbers of frames."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Keep only the first values of each utterance, as many as ``lengths`` says.
-
-    Args:
-        values: (N,), the values of all utterances.
-        counts: (U,), number of values of each utterance.
-        lengths: (U,), number of values that each utterance keeps.
-    """
     if (counts == lengths).all():
         return values
     # The running sum of ``steps`` is 1 for values that are kept, and 0 for values that are cut off.
@@ -282,15 +256,9 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
 
 
 def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
-    """Pool the 10-ms labels of all utterances by :func:`~nes2net.metrics.localisation.frames.pool_labels`.
+    """Pool 10-ms labels by ``factor``: labels (N,), and numbers of long frames (U,).
 
-    Raises :class:`InputError` if an utterance has no labels.
-
-    Args:
-        factor: number of 10-ms frames in a long frame.
-
-    Returns:
-        The joined labels (N,), and the number of long frames of each utterance (U,).
+    Raises InputError if an utterance has no labels.
     """
     labels, counts = _join_rows([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
@@ -302,12 +270,6 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
 
 
 def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
-    """Cut the scores and labels of each utterance as :func:`~nes2net.metrics.localisation.frames.align` does.
-
-    Args:
-        scores, labels: joined scores and joined labels of all utterances.
-        score_counts, label_counts: (U,), the numbers of scores and of labels of each utterance.
-    """
     counts = np.minimum(score_counts, label_counts)
     return Frames(
         _cut_each_utterance(scores, score_counts, counts), _cut_each_utterance(labels, label_counts, counts), counts
@@ -318,25 +280,22 @@ def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, lab
 
 
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
-    """Compute the range-based EER: the EER over the seconds of all utterances.
+    """Compute the range-based EER, which is over the seconds of all utterances.
 
-    Frame t begins at t times the length of a frame. A frame lasts until the next frame begins or
-    the utterance ends; frames that begin after the end of the utterance are left out. The time of
-    spoofed segments is spoofed, and all other time is bona fide. A frame is called spoof if its
-    score is at or below the threshold. The thresholds are −∞ and then all scores in ascending
-    order. The EER is (FPR + FNR)/2 at the first threshold where ``|FPR − FNR|`` is smallest. The
-    published script finds the threshold by a bisection that may never end; here, all thresholds are
-    compared.
+    Frame t begins at t times the length of a frame and lasts until the next frame or the end of the
+    utterance; later frames are ignored. Time outside of spoofed segments is bona fide. A frame is
+    called spoof if its score is at or below the threshold. The EER is (FPR + FNR)/2 at the first of
+    the thresholds −∞ and all scores, ascending, where ``|FPR − FNR|`` is smallest. (The published
+    script searches by a bisection that may never end.)
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: the class of the time after the last frame. With ``"bonafide"``, this time is bona
-            fide, as published. With ``"last"``, this time has the class of the last frame, as in
-            WeDefense.
+        tail: class of the time after the last frame: ``"bonafide"`` as published, or ``"last"`` for
+            the class of the last frame, as in WeDefense.
 
     Raises:
-        InputError: if a class has no time, if there are no scores, if a score is NaN, or if a
-            segment lies outside of its utterance.
+        InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
+            outside of its utterance.
 
     >>> half = ScoredUtterance([1.0, 1.0, -1.0, 1.0], [("spoof", 0.03, 0.08)], 0.08)
     >>> result = range_eer([half], 20)
@@ -347,7 +306,11 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
-    """Compute :func:`range_eer` from the result of :func:`timed_frames`; raise InputError if a class has no time."""
+    """Compute :func:`range_eer` from :func:`timed_frames`.
+
+    Raises:
+        InputError: if a class has no time.
+    """
     bonafide_seconds = float(time.bonafide_totals.sum())
     spoof_seconds = float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
@@ -363,37 +326,32 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """The frames of all utterances in ascending order of their scores, and the amount of each class in each frame.
-
-    An amount is a number of seconds, or a number of frames.
-    """
+    """Frames of all utterances by ascending score, with amounts (seconds or frames) of each class."""
 
     scores: NDArray
-    """(N,), the score of each frame."""
+    """(N,)."""
     bonafide: NDArray
-    """(N,), the bona fide amount of each frame."""
+    """(N,), bona fide amounts."""
     spoof: NDArray
-    """(N,), the spoofed amount of each frame."""
+    """(N,), spoofed amounts."""
     utterance: NDArray
-    """(N,), the utterance of each frame, as a number from 0."""
+    """(N,), the number of each frame's utterance, from 0."""
     bonafide_totals: NDArray
-    """(U,), the bona fide amount of each utterance, including the time after its last frame."""
+    """(U,), bona fide amounts of utterances, with the time after the last frame."""
     spoof_totals: NDArray
-    """(U,), the spoofed amount of each utterance, including the time after its last frame."""
+    """(U,), spoofed amounts of utterances, with the time after the last frame."""
 
     @property
     def totals(self) -> NDArray:
-        """The bona fide and the spoofed amount of each utterance, (U, 2)."""
+        """Bona fide and spoofed amounts of each utterance, (U, 2)."""
         return np.stack([self.bonafide_totals, self.spoof_totals], 1)
 
 
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
-    """Measure the bona fide and the spoofed seconds of each frame of all utterances, and sort the frames.
-
-    The arguments are the same as for :func:`range_eer`.
+    """Measure the seconds of each class in each frame, and sort the frames; see :func:`range_eer`.
 
     Raises:
-        InputError: if there are no scores, if a score is NaN, or if a segment lies outside of its
+        InputError: if there are no scores, a score is NaN, or a segment lies outside of its
             utterance.
     """
     rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
@@ -408,18 +366,11 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
 def _seconds_of_frames(
     utterance: ScoredUtterance, step: float, tail: Tail
 ) -> tuple[NDArray, NDArray, NDArray, float, float]:
-    """Measure the bona fide and the spoofed seconds of each frame of one utterance.
+    """Measure the seconds of each class in frames of ``step`` seconds.
 
-    Args:
-        step: length of a frame in seconds.
-        tail: as for :func:`range_eer`.
-
-    Returns:
-        The scores, the bona fide seconds and the spoofed seconds of the frames, (T,) each; then the
-        bona fide seconds and the spoofed seconds of the whole utterance.
-
-    Raises:
-        InputError: if the scores are not a row, or if the duration or a segment is invalid.
+    Returns scores, bona fide and spoofed seconds, (T,) each, then the seconds of the whole
+    utterance. Raises InputError if the scores are not a row, or the duration or a segment is
+    invalid.
     """
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
@@ -430,8 +381,7 @@ def _seconds_of_frames(
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
-    # The spoofed time before a time t is a piecewise linear function of t. The knots of this function are the starts
-    # and ends of the spoofed stretches.
+    # The spoofed time before t is piecewise linear in t, with knots at starts and ends of spoofed stretches.
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed
@@ -442,14 +392,9 @@ def _seconds_of_frames(
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
-    """List (start, end) of the spoofed stretches in ``segments``, in the order of time.
+    """List (start, end) of the spoofed stretches in order, joined where they touch or overlap.
 
-    Overlapping and touching segments are joined, empty segments are left out, and no stretch ends
-    after ``duration``.
-
-    Args:
-        name: name of the utterance, for the message.
-        duration: duration of the utterance in seconds.
+    No stretch ends after ``duration`` in seconds; ``name`` is for messages.
 
     Raises:
         InputError: if a segment begins before 0, or ends over 1 ms after ``duration``.
@@ -468,14 +413,12 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """Return the labels of the 10-ms frames of an utterance; labels that are missing are made from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; raise InputError for a fraction."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

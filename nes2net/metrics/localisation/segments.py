@@ -20,30 +20,27 @@ from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
-#: Two times count as equal if they differ by at most this many seconds, because times in files have
-#: three decimals.
+#: Largest difference in seconds of times that count as equal: files have three decimals.
 ROUNDING = 1e-3 + 1e-9
 _SHORTEST = 1e-4  # map_segments drops segments shorter than this, in seconds
 _TOUCHING = 1e-6  # map_segments merges segments if the gap between them is smaller than this, in seconds
 
 
 class Segment(NamedTuple):
-    """A stretch of a recording with a label.
-
-    Functions that read segments take any tuples that begin with label, start and end.
+    """A stretch of a recording with a label; readers of segments take any (label, start, end, …).
 
     >>> Segment("spoof", 0.5, 1.25)
     Segment(label='spoof', start=0.5, end=1.25, score=None)
     """
 
     label: str
-    """``"bonafide"`` or ``"spoof"``; files may hold other labels, such as the name of an attack."""
+    """``"bonafide"``, ``"spoof"``, or another label of a file, such as the name of an attack."""
     start: float
     """In seconds."""
     end: float
     """In seconds."""
     score: float | None = None
-    """The score of the segment, higher for bona fide; None if the segment has no score."""
+    """Higher for bona fide; None if the segment has no score."""
 
 
 #: Utterance → its segments.
@@ -59,27 +56,20 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    If segments overlap, the later segment in the list decides. As published, a frame that no
-    segment covers has the label 0, spoof; only the rule ``"start"`` differs. If an utterance ends
-    in the first half of its last frame, this frame is therefore spoof, even in a bona fide
-    utterance.
+    Later segments of the list override. Frames without a segment are spoof, as published, but not
+    by ``"start"``. The last frame is therefore spoof if the utterance ends in its first half.
 
     Args:
-        segments: tuples (label, start, end), times in seconds.
+        segments: (label, start, end) in seconds.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds.
-        rule: how the start and the end of a segment are rounded to frames. ``"partialspoof"``
-            rounds the end to 5 decimals, and then start and end to the nearest number of frames; a
-            half is rounded to the even number. ``"wedefense"`` rounds start and end to the nearest
-            number of frames; a half is rounded up. Each segment then has at least one frame.
-            ``"start"`` gives a frame the label of the segment in which the frame starts, or −1 if
-            there is no such segment.
-        last_frame: how the number of frames, the duration divided by the length of a frame, is
-            rounded.
+        duration: in seconds.
+        rule: ``"partialspoof"`` rounds the end to 5 decimals, then start and end to the nearest
+            frame, half to even. ``"wedefense"`` rounds half up, to at least one frame. ``"start"``
+            takes the segment in which a frame starts, −1 if there is none.
+        last_frame: rounding of the number of frames.
 
     Raises:
-        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or if a number is out of
-            range.
+        InputError: if a label is not ``"bonafide"`` or ``"spoof"``, or a number is out of range.
 
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
     array([1, 1, 0, 0, 0], dtype=int8)
@@ -110,19 +100,16 @@ def frame_labels(
 def segments_of_frames(
     frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
 ) -> list[Segment]:
-    """Make segments from the classes or logits of frames: neighbouring frames of the same class form a segment.
+    """Join neighbouring frames of the same class to segments.
 
     Args:
-        frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
-            frame is the class with the largest logit; among equal logits, the first class is
-            chosen.
+        frames: classes (T,), 0 spoof and 1 bona fide, or logits (T, n); the first largest decides.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds; the last segment is cut at the end of the
-            utterance. With None, no segment is cut, as published.
-        labels: label of class 0, of class 1 and so on.
+        duration: in seconds, where the last segment is cut; None does not cut, as published.
+        labels: label of each class.
 
     Raises:
-        InputError: if ``frames`` is neither (T,) nor (T, n), or if a class has no label.
+        InputError: if ``frames`` is neither (T,) nor (T, n), or a class has no label.
 
     >>> segments_of_frames([1, 1, 0], 20, duration=0.05)[1]
     Segment(label='spoof', start=0.04, end=0.05, score=None)
@@ -146,10 +133,9 @@ def segments_of_frames(
 
 
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
-    """Give segments other labels, sort them by start, and merge neighbours that have the same label.
+    """Give segments new labels, sort them by start, and merge neighbours of equal label.
 
-    Segments shorter than 10⁻⁴ s are dropped. Neighbours that have the same label are merged if the
-    gap between them is less than 10⁻⁶ s. The new segments have no scores.
+    Segments under 10⁻⁴ s are dropped, gaps under 10⁻⁶ s are merged, and scores are dropped.
 
     Args:
         labels: label → new label.

@@ -12,26 +12,23 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Score rule (how a detector makes scores from logits) → threshold and hysteresis of :class:`StretchRule`. For
-#: ``logit`` and ``difference``, both classes are equally likely at the threshold. For ``probability``, the threshold is
-#: the middle of the range of scores. For ``cosine``, the threshold lies midway between 1 and 0, the published targets
-#: of the two classes. The hysteresis is an assumption: a factor of e in the odds, or a tenth of the range from 0 to 1.
+#: Score rule → threshold and hysteresis of :class:`StretchRule`. Classes are equally likely at the threshold for
+#: ``logit`` and ``difference``; it is the middle of the range for ``probability``, and midway between the published
+#: targets 1 and 0 for ``cosine``. The hysteresis is an assumption: a factor of e in the odds, or a tenth of 0 … 1.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Smallest duration of a stretch, and of a gap between stretches, in seconds. The number is an assumption: about the
-#: duration of a short phone.
+#: In seconds. An assumption: about the duration of a short phone.
 MIN_DURATION = 0.1
 
 
 class StretchRule(NamedTuple):
-    """The rule that turns scores of frames into fake stretches."""
+    """How frame scores become fake stretches."""
 
     threshold: float
     """A fake stretch begins at a score of at most this value."""
     hysteresis: float
     """A fake stretch continues while scores are at most ``threshold`` plus this value."""
     min_duration: float = MIN_DURATION
-    """Smallest duration of a stretch and of a gap in seconds. First, shorter gaps between stretches
-    are filled; then, shorter stretches are dropped."""
+    """In seconds. First, shorter gaps are filled; then, shorter stretches are dropped."""
 
     @classmethod
     def of(
@@ -41,21 +38,17 @@ class StretchRule(NamedTuple):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
     ) -> StretchRule:
-        """Make the rule for the scores of a detector; options that are None get the defaults of its score rule.
+        """Make the rule for a detector's scores; missing options come from :data:`DEFAULTS`.
 
         Args:
-            score_rule: how the detector makes scores from logits, a key of :data:`DEFAULTS`.
-            threshold: a fake stretch begins at a score of at most this value. The default is 0 for
-                logits and differences of logits, and 0.5 for probabilities and cosines. Scores are
-                not calibrated: choose a threshold on data of your own.
-            hysteresis: a fake stretch continues while scores are at most ``threshold +
-                hysteresis``. The default is 1 for logits and differences of logits, and 0.1 for
-                probabilities and cosines.
-            min_duration: smallest duration of a stretch and of a gap in seconds. First, shorter
-                gaps between stretches are filled; then, shorter stretches are dropped.
+            score_rule: how the detector makes scores from logits.
+            threshold: default 0 for logits and their differences, 0.5 for probabilities and
+                cosines. Scores are not calibrated: choose a threshold on data of your own.
+            hysteresis: default 1 for logits and their differences, 0.1 for probabilities and
+                cosines.
 
         Raises:
-            InputError: if a number is not finite, or if hysteresis or minimum duration is negative.
+            InputError: if a number is not finite, or hysteresis or minimum duration is negative.
 
         >>> StretchRule.of("probability", hysteresis=0.0)
         StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)
@@ -75,18 +68,17 @@ class StretchRule(NamedTuple):
 
 
 def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
-    """Find the fake stretches of a recording, in the order of time, from the scores of its frames.
+    """Find the fake stretches of a recording, in the order of time.
 
-    A stretch that reaches the last frame lasts until the end of the recording: with most
-    front-ends, the last frame ends a little earlier.
+    A stretch at the last frame lasts until the end of the recording: most front-ends end earlier.
 
     Args:
-        scores: (T,), a score for each frame, higher for bona fide.
+        scores: (T,), higher for bona fide.
         resolution_ms: length of a frame in ms.
-        duration: duration of the recording in seconds.
+        duration: in seconds.
 
     Returns:
-        Segments with the label ``spoof``; the score of a segment is the mean score of its frames.
+        Segments with the label ``spoof`` and the mean score of their frames.
 
     Raises:
         InputError: if the scores are not a row of finite numbers.
@@ -100,19 +92,17 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # For each frame, find the last begin of a stretch and the last end of a stretch, both at this frame or earlier. If
-    # the begin is later than the end, the frame is inside a stretch.
+    # Inside a stretch, the last begin up to this frame is later than the last end.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
-    # (K, 2): the first frame of each stretch, and the first frame after the stretch.
+    # (K, 2): the first frame of each stretch, and the first frame after it.
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
     shortest = rule.min_duration - 1e-9  # the computed duration of five frames of 20 ms may be slightly below 0.1 s
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
-    # Make the segments, and drop segments that are too short.
     stretches = []
     for first, after_last in runs.tolist():
         start = float(first * resolution_ms / 1000)
@@ -125,7 +115,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
 
 
 def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:
-    """Add the bona fide segments between ``stretches``, so that the segments cover the whole recording.
+    """Add the bona fide segments between ``stretches``, to cover the whole recording.
 
     >>> [s[:3] for s in with_bonafide([Segment("spoof", 0.5, 1.25)], 1.25)]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.25)]
@@ -143,7 +133,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """List (start, end) of ``stretches`` as a picture shows them: stretches less than ``gap`` seconds apart are joined.
+    """List (start, end) for a picture: stretches less than ``gap`` seconds apart are joined.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]
