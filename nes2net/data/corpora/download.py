@@ -1,8 +1,7 @@
 """Plan and download the freely available files of a corpus.
 
-The fetched files are recorded in ``nes2net_download.json`` in the folder of the download, so that a
-second run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo
-record, and states the size and the MD5 sum of each file.
+``nes2net_download.json`` in the folder records what was fetched, so that a second run checks these
+files instead of fetching them again. Sizes and MD5 sums of a Zenodo record come from Zenodo's API.
 """
 
 from __future__ import annotations
@@ -42,10 +41,8 @@ _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digi
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to fetch.
-
-    ``name`` is the path of the file below the folder of the download. ``unpack`` has the same
-    meaning as in :class:`~nes2net.data.corpora.corpus.Download`.
+    """A file to fetch, ``name`` below the folder; ``unpack`` as in
+    :class:`~nes2net.data.corpora.corpus.Download`.
     """
 
     remote: RemoteFile
@@ -57,10 +54,9 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch.
+    """A data set of the Hugging Face hub to fetch, or only files that match the patterns ``only``.
 
-    If ``only`` is not empty, only the files that match one of its patterns are fetched.
-    ``files`` maps the name of each file to its size in bytes.
+    ``files`` maps names to sizes in bytes.
     """
 
     repository: str
@@ -71,7 +67,7 @@ class PlannedHubSet:
 
     @property
     def size(self) -> int:
-        """Total size of the files in bytes."""
+        """In bytes."""
         return sum(self.files.values())
 
 
@@ -85,18 +81,18 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Total size of the files of known size, in bytes."""
+        """In bytes, of the files of known size."""
         return sum(file.remote.size or 0 for file in self.files) + sum(hub_set.size for hub_set in self.hub_sets)
 
     @property
     def licences(self) -> list[str]:
-        """The licences of the files, without repetition."""
+        """The licences of the files, once each."""
         stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
         return list(dict.fromkeys(filter(None, stated)))
 
 
 class _InvenioFile(BaseModel):
-    """A file in the listing of an InvenioRDM record; ``checksum`` has the form ``md5:DIGEST``."""
+    """A file in an InvenioRDM record; ``checksum`` is ``md5:DIGEST``."""
 
     key: str
     size: int = Field(ge=0)
@@ -109,10 +105,7 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A fetched file in the record of a download.
-
-    ``published`` is true if the publisher states the digests, and false if we computed them.
-    """
+    """A fetched file; ``published`` unless we computed the digests."""
 
     url: str
     size: int
@@ -122,7 +115,7 @@ class _Received(BaseModel):
 
 
 class _Record(BaseModel):
-    """The record of a download, ``nes2net_download.json``: name → fetched file."""
+    """``nes2net_download.json``: name → fetched file."""
 
     files: dict[str, _Received] = {}
 
@@ -189,11 +182,7 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
 def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
-    """Ask an InvenioRDM ``server`` for the files of a record.
-
-    Args:
-        number: number of the record.
-        file_name: plan only this file; None for all files.
+    """Ask an InvenioRDM ``server`` for one file or, by default, all files of a record.
 
     Raises:
         InputError: if the listing of the record cannot be read, or lacks the file.
@@ -238,11 +227,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return the file name ``name`` from a server if the name is safe.
-
-    Raises:
-        InputError: if a file of this name would be hidden, or outside the folder of the download.
-    """
+    """Raise InputError if a server's file name would be hidden, or outside the download's folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
@@ -257,13 +242,12 @@ def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
 def fetch_all(
     plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
-    """Fetch and unpack the files of ``plan`` into ``folder``; complete files are not fetched again.
+    """Fetch and unpack the files of ``plan`` into ``folder``, except complete ones.
 
-    A file is recorded as soon as it is complete, so the same call resumes after an interruption.
+    Each complete file is recorded at once, so the same call resumes after an interruption.
 
     Args:
-        unpacking: whether archives are unpacked.
-        keep_archives: whether archives are kept after they were unpacked.
+        keep_archives: whether archives are kept after unpacking.
 
     Raises:
         InputError: if another process downloads into ``folder``; if the disk is too small; or if a
@@ -306,15 +290,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Estimate the bytes of disk that are still needed to fetch and unpack the files of ``plan``.
-
-    Archives hardly compress recordings, so the unpacked files take about as much room as the
-    archive.
-
-    Args:
-        record: the files that are already fetched.
-        unpacking: whether archives will be unpacked.
-    """
+    """Estimate the bytes of disk still needed; recordings take about as much room as their archive."""
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -354,11 +330,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify its copy in ``folder``; return its entry for the record of the download.
-
-    Args:
-        received: the entry of the copy in the record of the download; None if there is no entry.
-        progress: such as ``1 of 3``, for the progress bar.
+    """Fetch ``file``, or verify the copy with the entry ``received``; return the new entry.
 
     Raises:
         InputError: if the copy has a wrong checksum or size.

@@ -17,10 +17,7 @@ _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, or of the lists in a folder of enrolled trials, each trial only once.
-
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-    """
+    """Yield each trial of a list, or of the lists in a folder of enrolled trials, only once."""
     # Find the lists: one list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
