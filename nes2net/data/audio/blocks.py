@@ -1,4 +1,4 @@
-"""Process a recording that arrives in blocks, by stages: one step of processing each, such as a filter."""
+"""Process a recording that arrives in blocks, by stages, each one step such as a filter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Stage(Protocol[_Item, _Result]):
 
 
 def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
-    """Push all ``items``, the pieces of a recording, into ``stage``, then finish the stage; yield all results."""
+    """Push all ``items`` into ``stage``, then finish it; yield all results."""
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
@@ -53,7 +53,6 @@ class PreEmphasis:
         self._before: np.ndarray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
 
     def push(self, block: np.ndarray) -> tuple[np.ndarray]:
-        """Filter the next block."""
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -62,7 +61,6 @@ class PreEmphasis:
         return (emphasised,)
 
     def finish(self) -> tuple[()]:
-        """Return no results: :meth:`push` holds nothing back."""
         return ()
 
 
@@ -90,8 +88,7 @@ class BlocksAt16k:
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
         """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
 
-        The list is empty while the resampler holds back all samples. If the rate changes, the
-        following samples are resampled separately.
+        If the rate changes, the following samples are resampled separately.
 
         Raises:
             InputError: if the rate is impossible, if the samples have another shape, or if a sample
@@ -125,7 +122,7 @@ class BlocksAt16k:
         return blocks
 
     def finish(self) -> list[np.ndarray]:
-        """Return the samples that were held back; later blocks are resampled separately.
+        """Return the samples that the resampler held back.
 
         Raises:
             InputError: if no samples were pushed.

@@ -38,11 +38,10 @@ _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 class AudioCache:
     """A folder that stores the results of :func:`load_audio` without loss; processes may share it.
 
-    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
-    all are multiples of 1/32768, as in 16-bit files of 16 kHz and one channel, otherwise float32.
-    The entry's name is a digest of the recording's resolved path, size and modification time, so a
-    changed recording is decoded again. Entries of deleted recordings stay until the folder is
-    removed.
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
+    multiples of 1/32768, as in 16-bit files of 16 kHz and one channel, otherwise float32. Its name
+    is a digest of the recording's path, size and modification time. Entries of changed or deleted
+    recordings stay until the folder is removed.
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
@@ -73,10 +72,7 @@ class AudioCache:
         self._full = full
 
     def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
-        """Return the recording, or its first ``num_samples``, from the cache or else by decoding.
-
-        A new entry is written only if the whole recording can be decoded and lasts at most 17
-        minutes.
+        """Return the recording, or its first ``num_samples``; cache it if all of it can be decoded.
 
         Raises:
             InputError: as :func:`load_audio` or :func:`load_head`.
@@ -112,7 +108,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write an entry without raising; if later entries would fail as well, stop all caches of the folder."""
+        """Write without raising; if later entries would fail as well, stop all caches of the folder."""
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
@@ -159,7 +155,6 @@ def _checksum(samples: np.ndarray) -> bytes:
 
 
 def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """Read an entry as float32; None if it is missing or damaged."""
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None

@@ -43,14 +43,11 @@ def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[N
 
 
 def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArray:
-    """Compute the spectrogram of a recording, for display.
+    """Compute mean power in dB, bins × columns, from 0 Hz up to 8 kHz, of equal spans of time.
 
     Args:
         duration: in seconds.
         most_columns: largest number of columns.
-
-    Returns:
-        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns span the same duration.
     """
     num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
     columns = min(most_columns, num_spectra)

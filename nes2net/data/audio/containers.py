@@ -1,8 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg lists all
-frames of an MP4 file before it decodes the first one, and skips damaged elements of Matroska. So
-the sizes that a file states are checked before it is decoded.
+Decoders read a file that was cut off as a shorter recording. FFmpeg lists all frames of an MP4 file
+before it decodes the first one, and skips damaged elements of Matroska. So the sizes that a file
+states are checked before it is decoded.
 """
 
 from __future__ import annotations
@@ -31,12 +31,10 @@ _MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Find out whether a WAV (also RF64, BW64), AIFF or AVI file was cut off.
+    """Return how a WAV (also RF64, BW64), AIFF or AVI file was cut off: announced and present length, unit.
 
-    Returns:
-        The announced length, the present length, and their unit (``"samples"`` or ``"bytes"``).
-        None for a whole file, one that was written to a pipe and states no length, and other
-        formats.
+    The unit is ``"samples"`` or ``"bytes"``. None for a whole file, one that was written to a pipe
+    and states no length, and other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -90,7 +88,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether ``size``, stated in 32 bits, stands for an unknown length."""
+    """Whether 32 bits of a size stand for an unknown length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
@@ -195,7 +193,7 @@ class _Box(NamedTuple):
     body: int
     """Start of the content."""
     end: int
-    """End by the box's stated size, possibly behind the end of the file."""
+    """Stated end, possibly behind the end of the file."""
 
 
 class _Track:
@@ -203,13 +201,11 @@ class _Track:
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
-        """Name of a table → its number of entries."""
         self.kinds: set[bytes] = set()
         """Kinds of media in the track's ``hdlr`` boxes, such as ``soun``."""
         self.steps: set[bytes] = set()
         """Number of entries and first duration of each ``stts`` table, in bytes."""
         self.longest_chunk = 0
-        """Largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
         file.seek(box.body)
@@ -243,11 +239,10 @@ class _Track:
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
-    """Return the fault of an MP4 file, such as "is cut off: …"; None for none and for other formats.
+    """Return the fault of an MP4 file, such as "is cut off: …"; None also for other formats.
 
     Faults are a box that ends behind the end of the file, a fragment without its data, far too many
-    boxes, and too large tables: a few bytes can announce 10⁹ frames, and FFmpeg would take hundreds
-    of megabytes.
+    boxes, and too large tables: a few bytes can announce 10⁹ frames, and hundreds of megabytes.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first item is for tables outside of tracks
@@ -284,10 +279,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """Yield the boxes from ``position`` to ``end``, each before the boxes inside it.
-
-    Stops at the first bytes that cannot be a box.
-    """
+    """Yield boxes, each before the boxes inside it, up to bytes that cannot be a box."""
     while position < end:
         file.seek(position)
         head = file.read(min(16, end - position))
@@ -336,7 +328,7 @@ class _Element(NamedTuple):
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a Matroska file, such as "is cut off: …"; None for none and for other formats.
+    """Return the fault of a Matroska file, such as "is cut off: …"; None also for other formats.
 
     Elements must follow each other to the end of the file, or of a segment of stated size. A stream
     of unknown size may end behind any block.
@@ -370,10 +362,7 @@ def states_duration(file: BinaryIO) -> bool:
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """Yield (offset, element), each before the elements inside it, to the end of the segment or ``end``.
-
-    At bytes that cannot be an element, yield the offset and None, and stop.
-    """
+    """Yield (offset, element), each before its inner elements; at other bytes (offset, None), the last."""
     position = 0
     size_of_file = end
     while position < end or not position:

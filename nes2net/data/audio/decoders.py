@@ -1,9 +1,8 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. libsndfile reads a WAV file that was cut off as a shorter recording, and both
-decoders skip damaged pages of Ogg. A detector would then score other audio than the recording. So a
-file is compared with its header and checksums before decoding, and the samples with the header
-afterwards.
+Decoders are lenient: libsndfile shortens a WAV file that was cut off, and both skip damaged pages
+of Ogg. A detector would then score other audio. So a file is compared with its header and checksums
+before decoding, and the samples with the header afterwards.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def _check_container(path: Fetched, file: BinaryIO, kind: bytes) -> None:
 
 
 def cut_off_error(path: Fetched, announced: int, present: int, unit: str) -> InputError:
-    """Make the error for a file with less audio than it announces, both lengths in ``unit``."""
+    """Make the error for a file with less audio than it announces."""
     return audio_error(path, f"is cut off: its header announces {announced:,} {unit}, {present:,} are there")
 
 
@@ -130,7 +129,7 @@ _LOGGING_CUTS = ("AU", "CAF", "W64")
 
 
 class _InOrder(soundfile.SoundFile):
-    """Reads a file from the beginning to the end, without seeking.
+    """Reads a file without seeking.
 
     soundfile seeks after each block if it can, and MP3 then decodes to slightly different samples.
     """
@@ -142,11 +141,11 @@ class _InOrder(soundfile.SoundFile):
 def open_with_libsndfile(
     path: str | Fetched, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """Open a recording with libsndfile; the result is an object of the class ``kind``.
+    """Open a recording with libsndfile.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened, or is Opus. libsndfile
-    decodes Opus at the rate in its header, and keeps the pre-skip if the granule positions do not
-    begin at 0.
+    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened, or is Opus: libsndfile decodes
+    Opus at the rate in its header, and keeps the pre-skip if the granule positions do not begin at
+    0.
     """
     source: BinaryIO | str | Path | bytes
     if isinstance(path, RecordingBytes):
@@ -173,10 +172,9 @@ def open_with_libsndfile(
 
 @contextmanager
 def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
-    """Open a recording with FFmpeg, whatever the encoding of its tags.
+    """Open a recording with FFmpeg, whatever the encoding of its tags, and without protocols.
 
-    Protocols are off: with them, a playlist with the suffix .flac could make FFmpeg open other
-    files.
+    With them, a playlist with the suffix .flac could make FFmpeg open other files.
     """
     with (
         open_recording(path) as file,
@@ -186,13 +184,13 @@ def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
 
 
 def is_chain(path: Fetched) -> bool:
-    """Whether several complete Ogg or FLAC streams, or AU files, stand one behind another."""
+    """Whether several Ogg or FLAC streams, or AU files, stand one behind another."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Yield (stream, FLAC header) for each stream of a chain, read into memory; otherwise the file."""
+    """Yield (stream, FLAC header) for each link of a chain, in memory; otherwise the file."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -208,8 +206,7 @@ def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, 
 def libsndfile_blocks(path: Fetched, header: FlacHeader | None) -> Blocks:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
-    The streams of a chain follow each other, and may differ in rate and number of channels. A
-    stream without samples gives an empty block.
+    The streams of a chain may differ in rate and channels; an empty one gives an empty block.
 
     Raises:
         DamagedAudio: if the file holds other audio than it announces; the error may come only after
@@ -241,7 +238,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
 
 
 def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read the open ``file`` to the end, and that it was not cut off.
+    """Check that libsndfile will read the open ``file`` to the end.
 
     Raises:
         DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may
@@ -302,12 +299,9 @@ def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
 
 @dataclass
 class _Decoded:
-    """What has been decoded of a stream so far."""
-
     states_end: bool
     """Whether the file states the end of its last stream, not the duration of its sound."""
     count: int = 0
-    """Number of samples."""
     kind: tuple[int, str] | None = None
     """Rate and channels of the first frame."""
     begin: float = 0.0
@@ -318,11 +312,7 @@ class _Decoded:
     """Start of the last packet of another stream, in seconds."""
 
     def add(self, frame: av.AudioFrame) -> np.ndarray:
-        """Count ``frame``, and return its samples (channels, N).
-
-        Raises:
-            DamagedAudio: if the frame is damaged, or differs from the first in rate or channels.
-        """
+        """Count ``frame``, and return its samples (channels, N); raise DamagedAudio if it does not fit."""
         if frame.is_corrupt:
             raise DamagedAudio("a frame is damaged")
         if frame.time is not None:
@@ -389,9 +379,7 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
-    """Return FFmpeg's own decoder, but for Opus libopus, the reference of RFC 6716.
-
-    FFmpeg's own decoder of Opus clicks where the coding changes from CELT to SILK.
+    """Return FFmpeg's decoder, but for Opus libopus; FFmpeg's clicks between CELT and SILK.
 
     Raises:
         ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.
@@ -417,7 +405,6 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """Read the number of samples from the header of a FLAC or SPHERE file; otherwise 0."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
@@ -437,9 +424,9 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
-    PyAV's conversions are not safe. ``AudioResampler`` starts threads, for which the garbage
-    collector would wait for ever in a process forked later, such as a worker of a DataLoader. For 8
-    or more planes, ``frame.to_ndarray`` ends the process (PyAV 18) or raises an error (PyAV 19).
+    PyAV's conversions are not safe. For the threads of ``AudioResampler``, the garbage collector
+    would wait for ever in a process forked later, such as a worker of a DataLoader. For 8 or more
+    planes, ``frame.to_ndarray`` ends the process (PyAV 18) or raises an error (PyAV 19).
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])

@@ -54,9 +54,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk through ``folder`` like :func:`os.walk`, but raise if a folder cannot be listed.
-
-    A missing folder counts as empty.
+    """Walk through ``folder`` like :func:`os.walk`; a missing folder counts as empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example because of its permissions.
@@ -70,7 +68,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings like :func:`recordings_below`; note the other files (:func:`note_passed_over`)."""
+    """List :func:`recordings_below`; print a note about other files."""
     files = _files_below(folder)
     recordings = [file for file in files if is_recording(file.name)]
     unread_names = [file.name for file in files if not is_recording(file.name)]
@@ -79,7 +77,7 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 
 def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
-    """Print, once per process, the number of unread files of each of the five most common suffixes.
+    """Print, once per process, how many files have each of the five most common unread suffixes.
 
     Lists, texts and hidden files are not counted.
 

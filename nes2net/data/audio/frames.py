@@ -1,9 +1,9 @@
 """Check files of frames or pages for cuts and damage: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg, FLAC.
 
-Decoders are lenient, so this module reads the headers. Each frame of MPEG or ADTS states its own
-length, but no header needs to state the number of frames. libsndfile and FFmpeg silently skip
-damaged pages of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3
-file does not state its length, libsndfile guesses it, and stops reading there.
+Decoders are lenient, so this module reads the headers. A frame of MPEG or ADTS states its length,
+but no header needs to state the number of frames; libsndfile guesses it for MP3, and stops there.
+libsndfile and FFmpeg silently skip damaged pages of Ogg, up to a second of audio each, even with
+FFmpeg's ``err_detect``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
-    """Move ``file`` behind the ID3v2 tags at ``position`` (MP3, AAC, FLAC); return the new offset."""
+    """Move ``file`` behind ID3v2 tags (MP3, AAC, FLAC); return the new offset."""
     for _ in range(_MOST_TAGS):
         file.seek(position)
         tag = file.read(10)
@@ -34,10 +34,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return a fault if a file begins with more than 16 ID3v2 tags; otherwise None.
-
-    libmpg123 would print a line about each empty tag.
-    """
+    """Return a fault if a file begins with more than 16 ID3v2 tags, each a line of libmpg123's."""
     skip_id3v2(file)
     if file.read(3) == b"ID3":
         return f"begins with more than {_MOST_TAGS} ID3v2 tags"
@@ -47,8 +44,7 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first MPEG frame states the true number of frames, in a Xing or Info header.
 
-    The number is wrong if the file has more frames or bytes than stated, for example because
-    another file was appended.
+    It does not if the file has more frames or bytes than stated, such as another file behind it.
     """
     start = skip_id3v2(file)
     # The Xing or Info header follows the side information. The length of the side information depends on the version
@@ -81,9 +77,8 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame.
+    """Count the bytes that are missing from the last MPEG or ADTS frame, in its first 6 or in all.
 
-    If the file ends within the first 6 bytes of a frame, only the missing ones of these 6 count.
     None if the last frame is complete, if the only frame is cut off, or if there is no frame.
     """
     count = 0
@@ -131,7 +126,7 @@ def begins_with_frames(content: bytes) -> bool:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Compute the length in bytes of an MPEG or ADTS frame; None if it is unknown or no frame."""
+    """In bytes; None if unknown or no frame of MPEG or ADTS."""
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     layer = 4 - (head[1] >> 1 & 3)
@@ -162,10 +157,10 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
-    """Return the fault of an Ogg file, such as "is cut off …"; None for none and for other formats.
+    """Return the fault of an Ogg file, such as "is cut off …"; None also for other formats.
 
-    An Ogg file is whole if all its pages are. A mark for the end of the stream is not required: a
-    recorder that is stopped does not write it.
+    All its pages must be whole. A mark for the end of the stream is not required: a recorder that
+    is stopped does not write it.
     """
     position = 0
     ended = False
@@ -199,8 +194,8 @@ def link_starts(file: BinaryIO) -> list[int]:
     """List the offsets where the streams of a file begin: several if the file is a chain.
 
     A chain consists of several complete Ogg or FLAC streams, or AU files, one behind another.
-    Players play all of these links, but libsndfile reads only the first. Ogg streams that begin
-    together form one link (RFC 3533, Sec. 4).
+    Players play all of them, but libsndfile reads only the first. Ogg streams that begin together
+    form one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -229,7 +224,6 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Follow the sizes that the headers of AU files state."""
     starts: list[int] = []
     position = 0
     while True:
@@ -245,7 +239,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """List the pages that begin an Ogg stream; of several in a row, only the first."""
+    """List the pages that begin an Ogg stream, the first of several in a row."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -286,24 +280,22 @@ class FlacHeader(NamedTuple):
     sample_rate: int
     """In Hz."""
     bits: int
-    """Bits of a sample."""
     num_samples: int
     """Samples per channel; 0 if unknown."""
     md5: bytes
     """MD5 sum of all samples; 16 bytes of 0 if unknown."""
     first_frame: bytes = b""
-    """First bytes of the first frame."""
     exceeded: bool = False
-    """Whether the file holds more than ``num_samples`` samples; libsndfile would not read the rest."""
+    """Whether the file holds more than ``num_samples``, which libsndfile would not read."""
 
     @property
     def has_md5(self) -> bool:
-        """Whether the header has an MD5 sum that :func:`md5_content` can verify."""
+        """Whether :func:`md5_content` can verify the MD5 sum."""
         return any(self.md5) and self.bits in _INTEGERS
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz that the first frame states; None if it states none."""
+        """In Hz; None if the first frame states none."""
         frame = _parse_flac_frame(self.first_frame)
         return None if frame is None else frame.sample_rate
 
@@ -322,7 +314,6 @@ class _FlacFrame(NamedTuple):
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Parse the header of a FLAC frame from 16 bytes; None if there is none."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     # The number of the frame, or of its first sample, is coded like a character in UTF-8.
@@ -349,9 +340,9 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes of FLAC's MD5 sum.
+    """Encode ``samples`` (channels, N), float32 in [−1, 1), for FLAC's MD5 sum.
 
-    These are the interleaved samples as little-endian integers of ``header.bits`` bits.
+    The bytes are interleaved little-endian integers of ``header.bits`` bits.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact, because float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -393,11 +384,10 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether the file holds more samples than its header announces; libsndfile would skip the rest.
+    """Whether the file holds more samples than announced, which libsndfile would skip.
 
-    The last frame is searched from the end of the file. Samples may look like the header of a
-    frame, so the result is wrongly true for about one file in a million. False if the length is not
-    stated.
+    The last frame is searched from the end. Samples may look like the header of a frame, so the
+    result is wrongly true for about one file in a million. False if the length is not stated.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):

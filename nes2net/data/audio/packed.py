@@ -5,7 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
 Nothing is unpacked, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and the row groups that it read last in memory.
+A process keeps up to 64 shards open, and the row groups that it read last in memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RecordingBytes:
     name: str
     content: bytes
     suffix: str | None = None
-    """Suffix of the audio file, such as ``.flac``; None stands for that of ``name``."""
+    """With the dot; None stands for that of ``name``."""
 
     def __str__(self) -> str:
         return self.name
@@ -61,7 +61,7 @@ class RecordingBytes:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOf:
-    """One channel of a recording, in place of the mean of all channels.
+    """One channel of a recording, in place of their mean.
 
     >>> str(ChannelOf("call.wav", 1))
     'call.wav, channel 1'
@@ -82,7 +82,7 @@ AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
 def all_channels(recording: AnyRecording) -> str | Fetched:
-    """Return the whole recording behind a :class:`ChannelOf`; anything else unchanged."""
+    """Return the whole recording behind a :class:`ChannelOf`."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
 
@@ -101,7 +101,7 @@ class Status(NamedTuple):
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory with a name, because decoders recognise some formats by the suffix."""
+    """A file in memory with a name, by which decoders recognise some formats."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
@@ -112,7 +112,7 @@ class _InMemory(io.BytesIO):
 
 
 def shard_of(path: AnyPath) -> tuple[Path, str] | None:
-    """Split an address into the shard and the row or member, unchecked; None for other paths."""
+    """Split an address into shard and row or member, unchecked; None for other paths."""
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
         shard = text[: match.end()]
@@ -122,10 +122,9 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Fetched:
-    """Read a recording in a shard into memory, so that the recording can be opened many times.
+    """Read a recording in a shard into memory, so that it can be opened many times.
 
-    For a recording in a file, the result is its :class:`~pathlib.Path`; for a :class:`ChannelOf`,
-    the whole recording. A recording in memory is returned unchanged.
+    A file becomes a :class:`~pathlib.Path`, a :class:`ChannelOf` the whole recording.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -202,9 +201,9 @@ def status_of(path: AnyPath) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """Find the column of ``shard`` that holds audio files: bytes, or structs with a field ``bytes``.
+    """Find the column with audio files: bytes, or structs with a field ``bytes``.
 
-    A column that ``datasets`` declares as audio is preferred to one with a usual name.
+    A column that ``datasets`` declares as audio comes before usual names.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -240,11 +239,7 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Take the bytes and the file name of a recording from a cell of pyarrow.
-
-    Without bytes, the first result is None, and the second may be the path of the recording.
-    Without a name, the second is empty.
-    """
+    """Take the bytes, or None, and the file name or path, or "", of a recording from a cell of pyarrow."""
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
     if isinstance(value, bytes):
@@ -253,13 +248,13 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 
 
 def check_size(size: int) -> None:
-    """Raise :class:`InputError` if a recording of ``size`` bytes is too large for memory."""
+    """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
     if size > MOST_BYTES:
         raise InputError(f"it has {readable_size(size)}; at most {readable_size(MOST_BYTES)} are accepted")
 
 
 class _Table:
-    """An open Parquet or Arrow file, of which one row group or record batch is read at a time."""
+    """An open Parquet or Arrow file, read by row groups or record batches."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -279,7 +274,8 @@ class _Table:
         """Return the bytes of the recording in a row, and the suffix of its file name.
 
         Raises:
-            InputError: if there is no such row, or its audio is missing or too large.
+            InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
+                too large.
         """
         if not _is_row(row_text, self.ends[-1]):
             raise InputError(f"there is no row {shown(row_text)}; it has {self.ends[-1]:,}, counted from 0")
@@ -306,14 +302,12 @@ class _Table:
 
 
 class Member(NamedTuple):
-    """A file in a tar file."""
-
     name: str
-    """Path in the tar file, without ``.`` and doubled ``/``."""
+    """Without ``.`` and doubled ``/``."""
     offset: int
-    """Offset in bytes of the content in the tar file."""
+    """In bytes, of the content in the tar file."""
     size: int
-    """Size of the content in bytes."""
+    """In bytes."""
 
 
 def tar_members(path: Path) -> list[Member]:
@@ -330,7 +324,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the regular files in the open tar file; raise the errors of :func:`tar_members`."""
+    """Yield the regular files in ``file``, with the errors of :func:`tar_members`."""
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
@@ -349,7 +343,7 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
 
 
 def member_content(file: BinaryIO, member: Member) -> bytes:
-    """Read the content of ``member`` from the open tar file.
+    """Read the content of ``member``.
 
     Raises:
         tarfile.TarError: if the tar file is cut off.
@@ -379,7 +373,6 @@ class _Tar:
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
-        """Return the bytes of a member, and the suffix of its name."""
         member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
@@ -395,7 +388,7 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The open shards of this process; a thread may use them only while it holds the lock ``turn``."""
+    """The open shards of this process, for the thread that holds the lock ``turn``."""
 
     def __init__(self) -> None:
         self.turn = threading.RLock()
@@ -403,7 +396,7 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Return the open ``shard``, opened again if its file has changed; close the least recent of over 64.
+        """Return the open ``shard``, opened again if its file has changed; keep at most 64.
 
         Raises:
             InputError: if the shard is not a regular file, or cannot be read.
@@ -422,9 +415,7 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """Return the audio column of a row group from memory, or else from ``read``.
-
-        The least recently used row groups are dropped at 256 MiB.
+        """Return the audio column of a row group from memory, or else from ``read``; keep 256 MiB.
 
         Args:
             key: ``key`` of a :class:`_Table`, and the index of the row group.
@@ -442,7 +433,6 @@ _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Tab
 
 
 def _forget() -> None:
-    """Begin with a new lock in a forked process."""
     global _state
     _state = _State()
 
@@ -455,7 +445,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
-    """Lock the open shards for this thread, yield ``shard``, and turn errors into :class:`InputError`."""
+    """Lock the open shards for this thread; turn errors into :class:`InputError`."""
     state = _state
     unit = "row" if row_or_member.isdecimal() and shard.suffix.lower() != ".tar" else "member"
     with (

@@ -77,13 +77,13 @@ class MeasuredAudio(NamedTuple):
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
-    libsndfile reads the file, or FFmpeg (PyAV) if the file is Opus or libsndfile cannot: many FLAC
-    files of ASVspoof 2021 open only with FFmpeg. The decoded length must be the one that the header
-    states. In formats of pages or frames, each must be complete (docs/data.md lists the formats).
-    Formats in which a cut cannot be noticed are refused.
+    libsndfile reads the file, or FFmpeg (PyAV) if it is Opus or libsndfile cannot: many FLAC files
+    of ASVspoof 2021 open only with FFmpeg. The decoded length must be the stated one. Each page or
+    frame must be complete (docs/data.md lists the formats). Formats in which a cut cannot be
+    noticed are refused.
 
     Args:
-        path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
+        path: a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
         longest: the most samples at 16 kHz that are accepted.
         channels: if given, compares the channels before they are averaged.
 
@@ -110,7 +110,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """Yield the samples of ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
+    """Yield ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
 
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
@@ -122,7 +122,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
 
     Formats in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from the
-    beginning. The excerpt is shorter if the file ends earlier.
+    start.
 
     Args:
         start, num_samples: in samples at 16 kHz, ≥ 0.
@@ -171,8 +171,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[:num_samples]``; if possible, do not decode the rest of the file.
 
-    A cut is noticed anywhere in the file, other damage only in the first ``num_samples``. Lossy
-    files are decoded to the end, because only decoding shows a cut.
+    Damage is noticed only in ``num_samples``, a cut anywhere, for which lossy files are decoded
+    whole.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -204,9 +204,9 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    The rest is decoded to find damage, but not kept. If the header states the length, decoding
-    stops after 2²⁷ samples, counted over all channels (two hours of one channel at 16 kHz), or at
-    the end of the excerpt if this is later.
+    The rest is decoded to find damage. If the header states the length, decoding stops after 2²⁷
+    samples, counted over all channels (two hours of one channel at 16 kHz), or at the end of the
+    excerpt if this is later.
 
     Args:
         num_samples, start: in samples at 16 kHz, ≥ 0.
@@ -246,9 +246,7 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Count the samples of a recording at 16 kHz: the length of ``load_audio(path)``, to within one sample.
-
-    A length in the header is returned without decoding, even if it is 0.
+    """Count the samples of a recording at 16 kHz, to within one sample; a header's length is not checked.
 
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
@@ -258,9 +256,9 @@ def count_samples(path: AnyRecording) -> int:
 
 
 def stated_length(path: AnyRecording) -> int | None:
-    """Read the length in samples at 16 kHz from the unchecked header; None if unknown.
+    """Read the length in samples at 16 kHz from the unchecked header.
 
-    MP3, whose length libsndfile may only guess, Opus and chains count as unknown.
+    None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
     """
     path = fetched(path)
     if is_chain(path):
@@ -277,9 +275,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path`` to find faults; measure the rate, the number of channels and the length.
-
-    If the samples of a FLAC file contradict the MD5 sum in its header, FFmpeg reads the file again.
+    """Decode all of ``path`` to find faults, by FFmpeg again if an MD5 sum is wrong.
 
     Raises:
         InputError: as :func:`load_audio`.
@@ -305,7 +301,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Check a recording; yield it, read into memory if it lies in a shard, and its FLAC header if any.
+    """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
 
     A file must be regular: opening a pipe would wait for ever.
 
@@ -348,13 +344,9 @@ def _empty_error(path: Fetched) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Return ``read(file, FLAC header)`` of a recording that is opened with libsndfile.
+    """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
 
-    None if libsndfile cannot read the whole file, if the file is a chain of streams, or if ``path``
-    chooses a channel.
-
-    Raises:
-        InputError: if a check finds that the file is missing, cut off or damaged.
+    None also for a chain of streams and a :class:`ChannelOf`; raises InputError if a check fails.
     """
     if isinstance(path, ChannelOf):
         return None
@@ -372,12 +364,11 @@ def _with_libsndfile(
 
 
 def _at_16k(num_samples: int, sample_rate: int) -> int:
-    """Round up to samples at 16 kHz."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
 def _checked_stated_length(path: AnyRecording) -> int | None:
-    """Check that a file was not cut off; return the stated length in samples at 16 kHz, or None."""
+    """Check that a file was not cut off; return its stated length at 16 kHz, if any."""
 
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
@@ -389,7 +380,7 @@ def _checked_stated_length(path: AnyRecording) -> int | None:
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join ``blocks`` (N,) into one array that grows in place, so that no sample is in memory twice."""
+    """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -406,12 +397,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 def _read_with_fallback(
     path: AnyRecording, read: Callable[[Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
-    """Call ``read`` with the decoded blocks of a recording, by one decoder after another, until it succeeds.
-
-    For a :class:`ChannelOf`, the blocks hold only the chosen channel.
-
-    Args:
-        verify_md5: whether the samples of a FLAC file must match the MD5 sum in the header.
+    """Call ``read`` with the blocks of one decoder after another, until it succeeds.
 
     Returns:
         The result of ``read``, and whether libsndfile failed, so that FFmpeg was used.
@@ -434,7 +420,7 @@ def _read_with_fallback(
 
 
 def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the blocks of a recording; if a decoder fails, the next continues at the same sample."""
+    """Yield blocks; if a decoder fails, the next continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
     with _checked(path) as (source, header):
@@ -484,7 +470,7 @@ def count_channels(path: AnyRecording) -> int:
 def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
     """Yield the blocks of ``path`` (a generator) once for each decoder, in order of preference.
 
-    FFmpeg is tried twice for a FLAC file with an MD5 sum: with checks of CRCs, then without.
+    A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
     """
     blocks = libsndfile_blocks(path, header)
     if verify_md5 and header and _has_md5_of_file(path, header):
@@ -514,11 +500,7 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """Make the error from the failures of libsndfile and FFmpeg, in this order.
-
-    Raises:
-        InputError: if the file is not audio at all, but a Git LFS pointer or a web page.
-    """
+    """Name the failures of libsndfile and FFmpeg; raise InputError for an LFS pointer or a web page."""
     if isinstance(path, (str, Path)):
         check_arrived(path)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"

@@ -1,4 +1,4 @@
-"""Find what makes a recording's score doubtful: silence, steady sound, no voice, clipping, different channels."""
+"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, different channels."""
 
 from __future__ import annotations
 
@@ -84,21 +84,21 @@ class Remark:
     """What a user should know about a recording before relying on its score."""
 
     by_kind: Mapping[Kind, str] = field(default_factory=dict)
-    """Kind of a remark → the remark in words."""
+    """Kind → the remark in words."""
 
     @property
     def text(self) -> str:
-        """All remarks in words; empty if there are none."""
+        """All remarks, in words."""
         return "; ".join(self.by_kind.values())
 
     @property
     def unfit(self) -> str:
-        """Why no decision can rest on the score; empty if a decision is possible."""
+        """Why no decision can rest on the score, if so."""
         return next((words for kind, words in self.by_kind.items() if kind in get_args(Unfit)), "")
 
     @property
     def clipping(self) -> str:
-        """The clipped share of the samples, in words; empty if no clipping is found."""
+        """The clipped share of the samples, in words, if any."""
         return self.by_kind.get("clipped", "")
 
 
@@ -114,12 +114,12 @@ class Channels:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples, because a decoder starts again."""
+        """Forget all samples."""
         self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each pair of channels
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples``, (channels, N) or (N,), at ``rate`` in Hz; a single channel is ignored."""
+        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz; ignore a single channel."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -133,7 +133,6 @@ class Channels:
 
     @property
     def count(self) -> int:
-        """Number of channels."""
         return len(self._products)
 
     @property
@@ -144,20 +143,19 @@ class Channels:
 
     @property
     def _is_silent(self) -> NDArray:
-        """Compare each channel with the loudest: (channels,)."""
         energies = np.diag(self._products)
         return energies <= _SILENT * energies.max()
 
     @property
     def differ(self) -> bool:
-        """Whether two channels hardly correlate, as if they held two speakers; false if one is silent."""
+        """Whether two channels hardly correlate, like two speakers; false if one is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def silent(self) -> str:
-        """Name the silent channels, counted from 0; empty if no channel or every channel is silent."""
+        """Name the silent channels, counted from 0, unless all are."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -171,7 +169,7 @@ class Listener:
     """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
     A :class:`nes2net.data.audio.blocks.Stage` that returns its blocks, (N,) at 16 kHz in [−1, 1],
-    unchanged. It needs half a megabyte of memory.
+    unchanged, and needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -260,7 +258,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """Find the level in dB below which a fraction ``share`` of the frames above ``above`` lies."""
+        """Find the level in dB below which ``share`` of the frames above ``above`` lies."""
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))

@@ -1,4 +1,4 @@
-"""Turn recordings of any kind (files, arrays, iterators, raw bytes) into blocks of samples at 16 kHz."""
+"""Turn recordings of any kind (files, arrays, iterators, raw bytes) into blocks at 16 kHz."""
 
 from __future__ import annotations
 
@@ -73,11 +73,6 @@ def _file_of(audio: Any) -> AnyRecording | None:
 
 
 def _rest_of_file(file: BinaryIO) -> RecordingBytes:
-    """Read ``file`` from its current position.
-
-    Raises:
-        InputError: if the file object does not give bytes, or is at its end.
-    """
     name = getattr(file, "name", None)
     if not isinstance(name, str):  # the attribute ``name`` of a pipe is an integer
         name = "the file object"
@@ -90,12 +85,7 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
 
 
 def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (block, rate in Hz); a block is (N,) or (channels, N).
-
-    Raises:
-        InputError: if ``audio`` is a list or tuple, if it does not hold samples, or if the rate is
-            missing.
-    """
+    """Yield (block, rate in Hz); a block is (N,) or (channels, N)."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return
@@ -113,7 +103,7 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
 
 
 def samples_of(array: Any) -> np.ndarray:
-    """Copy an array or tensor of floating-point samples, (N,) or (channels, N), to a float32 array.
+    """Copy an array or tensor of samples, (N,) or (channels, N), to float32.
 
     Raises:
         InputError: if ``array`` does not hold floating-point numbers, or if the shape is (samples,

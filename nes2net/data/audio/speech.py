@@ -62,7 +62,7 @@ class SpeechFrames:
     """Finds speech in a recording while it arrives: measures level and pitch in frames of 10 ms.
 
     A :class:`nes2net.data.audio.blocks.Stage` that returns its blocks, (N,) at 16 kHz in [−1, 1],
-    unchanged. An hour takes 17 MB of memory; :meth:`drop` forgets early frames.
+    unchanged. An hour takes 17 MB of memory unless :meth:`drop` is called.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class SpeechFrames:
 
     @property
     def end(self) -> float:
-        """End of the last measured frame, in seconds from the start of the recording."""
+        """End of the last measured frame, in seconds."""
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
@@ -100,7 +100,7 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """Return a copy as if the recording ended here; this object can take further blocks."""
+        """Return a copy as if the recording ended here."""
         # A shallow copy suffices, because finish() replaces arrays and lists, and never changes them in place.
         ended = copy(self)
         ended.finish()
@@ -116,7 +116,7 @@ class SpeechFrames:
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
-        """Compute the share of speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
+        """Compute the share of speech, 0 to 1, from ``start`` to ``end`` seconds.
 
         It is 0 if neither envelope nor pitch moves as in speech.
         """
@@ -219,7 +219,7 @@ def _pitches(frames: NDArray) -> NDArray:
 
 
 def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """Decide for each frame whether its pitch moves, and whether it stays the same: two flags (T,).
+    """Whether each pitch moves, and whether it stays the same: two flags (T,).
 
     Both are false for a frame without a pitch, and for a pitch of only a few frames.
     """

@@ -1,9 +1,9 @@
 """Read Parquet and Arrow files of unknown origin, a few rows at a time, within a memory budget.
 
-pyarrow trusts a file: it decompresses pages and buffers of any size, and copies a value of a
-dictionary into every row that refers to it. So this module first reads the decompressed sizes in
-the headers: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the
-headers of Arrow's record batches (Message.fbs, in FlatBuffers).
+pyarrow decompresses pages and buffers of any size, and copies a value of a dictionary into every
+row that refers to it. So this module first reads the decompressed sizes in the page headers of
+Parquet (parquet.thrift, in Thrift's compact protocol) and the headers of Arrow's record batches
+(Message.fbs, in FlatBuffers).
 """
 
 from __future__ import annotations
@@ -40,20 +40,16 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def pyarrow_module(name: str, file: str | Path) -> Any:
-    """Import the module ``name`` of pyarrow.
+    """Import the module ``name``.
 
     Raises:
-        MissingLibrary: if pyarrow is not installed; the message names ``file``.
+        MissingLibrary: if pyarrow is not installed.
     """
     return optional(name, f"{file} needs pyarrow", "parquet")
 
 
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
-    """Copy a :class:`pyarrow.Schema`, with dictionary types replaced.
-
-    Args:
-        replacement: ``"value_type"`` to describe decoded rows; ``"index_type"`` to read a record
-            batch without its dictionaries.
+    """Describe decoded rows (``"value_type"``) or a batch without dictionaries (``"index_type"``).
 
     Raises:
         InputError: if the schema has more than 1,000 columns.
@@ -104,7 +100,7 @@ class ParquetTable:
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the rows of the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
+        """Yield ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
 
         Args:
             budget: counts the memory and the rows of the batches.
@@ -136,10 +132,10 @@ class ParquetTable:
                 yield batch
 
     def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Estimate from the page headers how many bytes a decoded row of a column chunk takes; at least 1.
+        """Estimate from the page headers the bytes of a decoded row: the mean, at least 1.
 
-        This is the mean size of a row. If rows may share a value, a decoded row may hold a copy of
-        nearly a whole page: then at least the size of the largest page with shared values.
+        If rows may share a value, a decoded row may hold a copy of nearly a whole page: then at
+        least the size of the largest page with shared values.
 
         Raises:
             ValueError: if the chunk lies outside of the file, or if a page does not state its
@@ -171,7 +167,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Return offset and size in bytes; raise ValueError if the chunk lies outside of the file."""
+        """In bytes; raise ValueError if the chunk lies outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -179,10 +175,7 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps column chunks in memory, so that a remote file is read only once.
-
-    :class:`ParquetTable` calls :meth:`hold` before pyarrow reads a row group.
-    """
+    """A file object that keeps column chunks in memory, so that a remote file is read only once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -191,7 +184,7 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read chunks, (offset, size in bytes) each, into memory in place of earlier ones."""
+        """Read chunks (offset, size in bytes) in place of earlier ones."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
@@ -210,7 +203,6 @@ class _ChunkReader:
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move the position like the ``seek`` of a file; return the new position."""
         if whence == 2:
             self._position = self._file.seek(offset, whence)
         elif whence == 1:
@@ -220,16 +212,14 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
-        """Return the position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
-        """Leave closing the file to its owner."""
         self.closed = True
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: id of a field → value; texts are skipped."""
+    """Read a struct in Thrift's compact protocol: id of a field → value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -249,7 +239,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
 
 
 def _varint(file: _ChunkReader) -> int:
-    """Read a Thrift number: 7 bits a byte, the lowest first; the last byte is below 128."""
+    """Read 7 bits a byte, the lowest first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -260,13 +250,13 @@ def _varint(file: _ChunkReader) -> int:
 
 
 def _zigzag(file: _ChunkReader) -> int:
-    """Read a signed Thrift number: 0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
+    """0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
 
 class ArrowTable:
-    """Reads an Arrow file, or a stream as ``datasets`` writes it; the file is mapped into memory.
+    """Reads an Arrow file or stream, mapped into memory; ``datasets`` writes streams.
 
     Attributes:
         schema: the :class:`pyarrow.Schema` of the file.
@@ -282,12 +272,11 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
+        """Yield ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
 
         Args:
             budget: not used; the constructor's budget counted the batches.
-            groups: indices of the record batches to read; None for all. If given, columns of a
-                dictionary type hold indices in place of values.
+            groups: indices of the record batches; if given, dictionary types hold indices.
         """
         if groups is None:
             return self._messages.stream(columns)
@@ -299,10 +288,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
-    """Open a Parquet file if the suffix is ``.parquet``, or else an Arrow file.
-
-    The errors are those of :class:`ParquetTable`.
-    """
+    """Open a Parquet file if the suffix is ``.parquet``, or else an Arrow file."""
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
         return ParquetTable(path, budget)
@@ -310,7 +296,7 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 def open_rows(path: Path) -> tuple[Table, Budget]:
-    """Open a table of short rows, with a budget of one step for each byte of the file."""
+    """Open a table of short rows; budget one step for each byte of the file."""
     size = path.stat().st_size
     budget = Budget.of(str(path), size, "if it can be trusted, write it uncompressed")
     budget.most_steps = max(budget.most_steps, size)
@@ -318,7 +304,7 @@ def open_rows(path: Path) -> tuple[Table, Budget]:
 
 
 class ArrowMessages:
-    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) of a batch.
+    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows).
 
     An Arrow file is read like a stream: it consists of a mark, a stream and a footer.
 
@@ -349,7 +335,7 @@ class ArrowMessages:
         self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield (message, number of rows) of each record batch; the budget counts the memory and the rows.
+        """Yield (message, number of rows) of each record batch, and count both in the budget.
 
         Raises:
             ValueError: if the end of the file or stream is missing.
@@ -379,18 +365,15 @@ class ArrowMessages:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """Read ``columns`` of the record batch in ``message``; dictionary types hold indices."""
+        """Read ``columns`` of a record batch; dictionary types hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._index_schema), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield ``columns`` of each record batch, read once; dictionary types hold indices.
-
-        ``budget`` is not used: iterating counts the batches.
-        """
+        """Yield ``columns`` of each record batch; dictionary types hold indices."""
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield ``columns`` of each record batch, from the start again; dictionary types hold values."""
+        """Yield ``columns`` of each record batch, from the start; dictionary types hold values."""
         self._source.seek(8 if self._is_file else 0)
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
@@ -406,7 +389,7 @@ def _validated(batch: Any, columns: Sequence[str]) -> Any:
 
 
 class _FlatTable(NamedTuple):
-    """A FlatBuffers table in the metadata of a message; pyarrow has verified its offsets."""
+    """A FlatBuffers table in a message, of which pyarrow has verified the offsets."""
 
     content: memoryview
     position: int
@@ -419,7 +402,7 @@ def _header_of_message(message: Any) -> Any:
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """Read a field of a FlatBuffers table; None if absent. No ``number_format`` (:mod:`struct`): a table."""
+    """Read a field (for :mod:`struct`, or a table) of a FlatBuffers table; None if absent."""
     # A table begins with the distance back to its vtable. The vtable lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
@@ -439,10 +422,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the decompressed sizes, in bytes, of the buffers of the record batch ``batch``.
-
-    In a compressed batch, a buffer begins with this size, or with −1 if it is not compressed.
-    """
+    """Add up the decompressed sizes of the buffers, with which they begin (−1: not compressed)."""
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None
     if buffers is None:

@@ -68,7 +68,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible; it begins with ``subject``."""
+    """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -77,12 +77,12 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Count the samples at 16 kHz, by the same floating-point formula as librosa."""
+    """Count the samples at 16 kHz, by librosa's floating-point formula."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], and not NaN or 16-bit integers.
+    """Check that ``samples``, (N,) or (channels, N), are audio, and not NaN or 16-bit integers.
 
     Loud audio may exceed [−1, 1].
 
