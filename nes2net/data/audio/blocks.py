@@ -102,7 +102,6 @@ class BlocksAt16k:
             if self._num_read:
                 blocks = self.finish()
             self._rate = rate
-        # Check, compare and average the channels.
         check_samples(samples, rate, self._subject, self._seconds)
         mono = mean_of_channels(samples)
         if not len(mono):

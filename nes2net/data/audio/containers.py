@@ -215,7 +215,6 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # Store the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:

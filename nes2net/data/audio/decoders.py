@@ -365,7 +365,6 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             if announced:
                 raise _incomplete_error(announced, decoded.count, error) from error
             raise
-        # Compare the decoded audio with the announced number of samples, frames or seconds.
         if announced and decoded.count != announced:
             raise _incomplete_error(announced, decoded.count)
         if container.format.name == "caf" and decoded.count < stream.frames:  # each frame has at least one sample

@@ -226,7 +226,6 @@ def load_head_and_length(
                 num_searched += samples.size
                 yield samples, rate
 
-        # Keep the part of each block that belongs to the excerpt, and add up the length.
         for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):

@@ -109,7 +109,6 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = optional(*_LIBRARY)
-    # Draw the size of the room, and the positions of speaker and microphone.
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption

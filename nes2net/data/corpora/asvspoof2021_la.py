@@ -62,7 +62,6 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """
     CORPUS.check_known_phase(files.canonical_phase(phase))
     path = Path(path)
-    # Find the file of the key and the file of the scores.
     folders = [path / "LA", path / "keys" / "LA", path / "LA" / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]

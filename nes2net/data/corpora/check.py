@@ -242,7 +242,6 @@ def check_corpus(
         splits = corpus.find_splits(root, lists)
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
-    # Check each part by itself.
     ids: dict[str, None] = {}
     folders: set[str] = set()
     training_paths: set[Path | None] = set()
@@ -265,7 +264,6 @@ def check_corpus(
             split_check.extra = [
                 name for name in split_check.extra if os.path.normpath(os.path.join(audio, name)) not in listed_paths
             ]
-    # Check the key and the scores for min t-DCF.
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
         check.key = _check_key(check, keys, ids, subset)
@@ -377,7 +375,6 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
     if split_check.protocol is None:
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
-    # Compare the trials with the recordings that exist.
     if split_check.audio is not None:
         num_other_suffix = _check_files(check, split_check, trials)
         missing = split_check.missing
@@ -429,7 +426,6 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
         resolutions.append(None)
     if corpus.segment_labels is not None and not corpus.user_defined:
         resolutions += RESOLUTIONS
-    # Compare each kind of labels that exists.
     descriptions = []
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
@@ -478,7 +474,6 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             split_check.present.append(trial.path)
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
-    # Compare the names in each folder with the expected names.
     num_other_suffix = 0
     for folder, paths in sorted(expected.items()):
         names: set[str] = set()
@@ -507,7 +502,6 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    # Find and read the key.
     corpus = check.corpus
     key = KeyCheck()
     try:
@@ -516,7 +510,6 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
-    # Compare the key's numbers of trials with the official numbers.
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
         if phase_trials:
@@ -527,7 +520,6 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official_message(differences))
-    # Compare the key's ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))

@@ -392,7 +392,6 @@ class Corpus(ABC):
         of another phase: otherwise, they would be accepted as any phase. A user's list without
         parts has only the phases ``eval`` and ``all``, which mean the same.
         """
-        # Check that the corpus has the phase.
         phase = canonical_phase(phase)
         stated_phases = {trial.phase for trial in key if trial.phase}
         self.check_known_phase(phase, [*sorted(stated_phases), WHOLE] if self.user_defined else ())

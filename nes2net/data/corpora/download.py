@@ -130,7 +130,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         InputError: if a server lacks a file of the corpus, or if no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
-    # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
     files: list[PlannedFile] = []
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
@@ -145,7 +144,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
-    # Select the files that the caller wants.
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
@@ -155,7 +153,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
-    # List the steps that the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -187,7 +184,6 @@ def _plan_record(
     Raises:
         InputError: if the listing of the record cannot be read, or lacks the file.
     """
-    # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
@@ -256,7 +252,6 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
         if not is_absent(folder / RECORD):

@@ -129,7 +129,6 @@ class FolderCorpus(Corpus):
         Raises:
             InputError: if there are no such recordings, or if two recordings get the same id.
         """
-        # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         unread_names: list[str] = []
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
@@ -144,7 +143,6 @@ class FolderCorpus(Corpus):
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
-        # Make a trial of each recording.
         ids = {name: files.id_of(PurePosixPath(name)) for name in recordings}
         numbers = Counter(ids.values())
         trials = []

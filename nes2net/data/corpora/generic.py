@@ -116,7 +116,6 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     Raises:
         InputError: if the header or a row is malformed.
     """
-    # Find the columns by the names in the header.
     rows = open_list(path)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
@@ -137,7 +136,6 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
-    # Find the columns with a known name; all other columns are extra columns.
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):

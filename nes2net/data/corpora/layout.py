@@ -138,7 +138,6 @@ class Table:
         If a column states the phase, only trials of ``phase`` (None: all) are read; otherwise, all
         trials belong to ``phase``.
         """
-        # Find the columns.
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
@@ -298,11 +297,9 @@ class ListedCorpus(Corpus):
         if phase is not None:
             phase = files.canonical_phase(phase)
             self.check_known_phase(phase)
-        # Read the key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
-        # Read a protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A protocol of a single split belongs to this split. A protocol of several splits states the split of each
@@ -313,7 +310,6 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
-        # Read the protocols of all splits.
         trials = []
         failures = []
         for split in self.parts:

@@ -37,7 +37,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)
         return
-    # Find the lists: a single list, or all lists below the folder fake.
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():

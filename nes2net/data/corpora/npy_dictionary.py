@@ -52,7 +52,6 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
                 raise ValueError(f"it holds a {type(unpickled).__name__}")
             if not all(isinstance(name, str) for name in unpickled):
                 raise ValueError("a name in it is no text")
-            # Turn stand-ins and lists into arrays.
             arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
             for value in {id(value): value for value in unpickled.values()}.values():
                 is_list = isinstance(value, (list, tuple))

@@ -156,7 +156,6 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 
 def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
     """Raise :class:`InputError` if a file is missing, two splits share an id, or a suffix suits no tar."""
-    # Check that no id occurs in two splits.
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -264,7 +263,6 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "label": "snappy",
         "notes": "snappy",
     }
-    # Read and write the recordings of one row group at a time.
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []

@@ -53,7 +53,6 @@ def segment_labels(
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
-    # Find the file that holds the labels of the split.
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
@@ -105,7 +104,6 @@ def segments(
             label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    # Find and read the RTTM and the durations.
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root = Path(root)
     title = f"PartialSpoof {split}"

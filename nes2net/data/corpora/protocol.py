@@ -205,7 +205,6 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
-    # Check the ids.
     for trial in trials:
         if has_control(trial.id):
             raise InputError(

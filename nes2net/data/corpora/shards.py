@@ -57,7 +57,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
-    # Return a single shard.
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
@@ -73,7 +72,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
-    # Check that there are shards, that they are of one kind, and that no shard is missing.
     if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
@@ -134,7 +132,6 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    # Choose the columns of words and numbers.
     columns = []
     for field in table.schema:
         column_type = field.type
@@ -304,7 +301,6 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
         InputError: if a name occurs twice, if a sample has several recordings, or if a text is
             malformed.
     """
-    # Group the members of the file into samples.
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
@@ -380,7 +376,6 @@ class ShardCorpus(UserCorpus):
             shards = [shard for shard in shards if shard.split in (None, split)]
         if not shards:
             raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
-        # Read these shards, and select the trials of the split.
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []

@@ -18,7 +18,6 @@ _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield each trial of a list, or of the lists in a folder of enrolled trials, only once."""
-    # Find the lists: one list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0
@@ -26,7 +25,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         lists = [file for file in sorted(path.glob("AA*.txt")) if file.name.startswith(_ENROLLED)]
         folder = "dev"
         system_field = 3
-    # Read the lines after the header of each list.
     trials: dict[str, Trial] = {}
     models: dict[str, list[str]] = {}
     for file in lists:
