@@ -1,9 +1,9 @@
 """Effects of a transmission line on a waveform: band and filters, sampling rate, gain and clipping.
 
-The low-pass filters in training are modelled on the FIR-NB (narrow-band) and FIR-WB (wideband)
-systems of J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on
-wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573). The code is not published, so
-the window, the number of taps, the cut-off frequencies and the probability are assumptions.
+The low-pass filters are modelled on FIR-NB (narrow-band) and FIR-WB (wideband) of J. M.
+Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for the
+2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573). The code is not published: window, taps,
+cut-off frequencies and probability are assumptions.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ class Codec(Effect):
 
     unit = "kbit/s"
     encoder: ClassVar[str]
-    """FFmpeg's name for the encoder."""
     container: ClassVar[str]
     """FFmpeg's name for the file format."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
@@ -63,8 +62,8 @@ class Codec(Effect):
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
-        PyAV starts threads that convert samples. They end within this call, so that a process can
-        be forked later (see :func:`nes2net.data.audio.decoders.samples_of`).
+        PyAV's threads end within this call, so that a process can be forked later (see
+        :func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:

@@ -14,7 +14,7 @@ from nes2net.lib.errors import InputError, MissingLibrary, concerning
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
-    """Build a condition of a robustness test: an effect at one strength.
+    """Build an effect at one strength.
 
     Args:
         text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
@@ -39,11 +39,11 @@ class ConditionSuite(NamedTuple):
     names: list[str]
     """Conditions such as ``"mp3:16"``, effect by effect, the mildest strength first."""
     left_out: dict[str, str]
-    """Effect → why this machine or the given sources do not allow it."""
+    """Effect → why this machine or the sources do not allow it."""
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
-    """List every effect at each of its default strengths, if its sources and libraries exist.
+    """List the effects whose sources and libraries exist, at each default strength.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.

@@ -1,4 +1,4 @@
-"""The base class of effects, which change a waveform, and their combination by chance or in order."""
+"""The base class of effects, and their combination by chance or in order."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Effect(ABC):
 
     @property
     def recordings(self) -> Sequence[Path]:
-        """Paths of the recordings that the effect may mix in."""
+        """Recordings that the effect may mix in."""
         return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
     @abstractmethod
@@ -147,7 +147,7 @@ class OneOf(Effect):
 
     @property
     def recordings(self) -> list[Path]:
-        """Paths of the recordings that the effects may mix in, once each."""
+        """Recordings that the effects may mix in, once each."""
         return list(dict.fromkeys(chain.from_iterable(effect.recordings for effect in self.effects)))
 
 

@@ -1,9 +1,8 @@
 """Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-augmentation", ICASSP 2025 (arXiv 2501.14240), make spoofing attacks more varied in training. The
-code is not published. The kinds of perturbation were written down from memory of the paper, and
-all numbers are assumptions.
+augmentation", ICASSP 2025 (arXiv 2501.14240). The code is not published. The kinds of perturbation
+were written down from memory of the paper, and all numbers are assumptions.
 """
 
 from __future__ import annotations
@@ -71,10 +70,9 @@ class LatentAugmentation(Settings):
 
         Args:
             embeddings: B×E.
-            targets: class numbers (B,), or B×K with the share of each of the K classes in each
-                sample of a mixed batch.
+            targets: class numbers (B,), or B×K with each class's share in a mixed sample.
             rng: draws in an order that depends only on the shape and the settings.
-            bonafide: index of the bona fide class, which has to be the last; K if there is none.
+            bonafide: index of the bona fide class, the last; K if there is none.
 
         Returns:
             B×E, of the type of ``embeddings``.

@@ -1,7 +1,4 @@
-"""RawBoost's random numbers in the order of the published code, from one stream (deviation 8).
-
-Training and validation draw from the same stream, one after the other.
-"""
+"""RawBoost's random numbers in the published order, training then validation (deviation 8)."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import torch
 class LegacyStream:
     """Generators of NumPy and Python for RawBoost, seeded as in the published code.
 
-    The draws follow the order of utterances, which is fixed only if one process reads them all.
+    One process must read all utterances, because the draws follow their order.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)

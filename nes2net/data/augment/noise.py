@@ -1,8 +1,7 @@
 """Effects that add noise at a signal-to-noise ratio: generated, or from the corpus or MUSAN.
 
-The ratio compares mean powers. Digital silence has no ratio, so :class:`Noise` adds nothing to
-it. The ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds a small constant to both powers, so
-that silence has a ratio, too. Only the needed excerpt of a MUSAN file is read.
+The ratio compares mean powers. :class:`Noise` adds nothing to digital silence, which has no ratio;
+the ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds a small constant to both powers.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _TALKERS = (3, 8)  # fewest and most talkers of babble, as in Kaldi's recipes wi
 
 
 class NoiseAugmentation(OneOf):
-    """Add noise of MUSAN to a training utterance, or reverberate the utterance, or leave the utterance unchanged.
+    """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
 
     If both ``musan`` and ``rir`` are given, noise and reverberation are equally likely.
 
@@ -100,7 +99,6 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Count frequencies below 20 Hz as 20 Hz."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -112,14 +110,14 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Raise :class:`InputError` without enough recordings for three talkers besides the utterance."""
+        """Raise :class:`InputError` if there are too few recordings for three talkers."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
         """Add up excerpts (N,) of a random number of recordings, at equal power.
 
-        There are fewer talkers if too many of the recordings are silent or equal ``x``.
+        Silent recordings and those that equal ``x`` may reduce the number.
         """
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
@@ -170,7 +168,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
-    """Draw the mean (``num_samples``,) of excerpts of several ``files``, as many as :data:`CATEGORIES` allows."""
+    """Draw the mean (``num_samples``,) of as many excerpts as :data:`CATEGORIES` allows."""
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
@@ -186,7 +184,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarra
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Compute 10·log10(mean(x²) + ``floor``) of ``x`` (N,), in dB, by default with ASVspoof 5's floor.
+    """Compute 10·log10(mean(x²) + ``floor``) in dB, with the floor of ASVspoof 5.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)
@@ -196,10 +194,9 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
-    """Add ``noise`` (N,) to ``x`` (N,) at a signal-to-noise ratio of ``snr`` dB.
+    """Add ``noise`` (N,) to ``x`` (N,) at ``snr`` dB, by :func:`level_db` with ``floor``.
 
-    The ratio is the difference of the levels (:func:`level_db` with ``floor``). If a level is
-    infinite, nothing is added. The result has the type of ``x``, and may exceed 1.
+    Nothing is added at an infinite level. The result has the type of ``x``, and may exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

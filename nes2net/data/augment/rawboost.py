@@ -9,11 +9,9 @@ algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-in
 The results equal those of the published code, but ``firwin`` and ``lfilter`` take more than 20 ms
 for four seconds of audio (``scripts/bench rawboost``). Therefore:
 
-- The random parameters of all filters of a noise come from one call of ``random``, which returns
-  the same numbers as one call for each parameter.
+- One call of ``random`` draws the parameters of all filters: the same numbers as single calls.
 - A formula gives the windowed-sinc filters, for all bands of all filters at once.
-- The filters are symmetric, so their zero-phase spectra are real. The spectrum of a cascade is the
-  product of the spectra of its filters.
+- The filters are symmetric, so their zero-phase spectra are real; a cascade's is their product.
 - Filtering is overlap-save convolution, with a single inverse FFT for all filtered powers.
 """
 
@@ -226,7 +224,6 @@ def rawboost(
     x = _checked_waveform(x, p)
 
     def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
-        """Add noise to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
         if kind == 2:
@@ -262,7 +259,6 @@ def _check_generators(algo: int, rng: Any, gate_rng: Any) -> None:
 
 
 def _checked_waveform(x: np.ndarray, p: RawBoostParameters) -> np.ndarray:
-    """Raise :class:`InputError` unless ``x`` is one channel whose powers do not overflow."""
     x = np.asarray(x)
     if x.ndim != 1:
         raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
@@ -315,7 +311,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
 
 def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """Add SSI noise to ``x`` (N,), giving float64: white noise through a notch filter, at a random SNR."""
+    """Add SSI noise to ``x`` (N,): white noise through a notch filter at a random SNR, float64."""
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
@@ -340,15 +336,15 @@ def design_notch_filters(
     """Make K notch filters, each a cascade of ``nBands`` band-stop filters, from uniform draws.
 
     Args:
-        draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
-            band, then the gain.
+        draws: (K, 3·nBands + 1) from [0, 1): centre, width and number of coefficients of each band,
+            then the gain.
         gain_range: (K, 2), lowest and highest gain in dB.
         p: the ranges for centre, width and number of coefficients.
         sample_rate: in Hz.
 
     Returns:
-        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
-        linear gains, (K,).
+        Right halves of the symmetric filters, (K, M + 1) from the centre outwards; linear gains
+        (K,).
     """
     from scipy import fft  # imported late for a fast start-up of the published program
 
@@ -371,8 +367,8 @@ def design_notch_filters(
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
     """Compute the right half of ``firwin(2·half_length + 1, [low, high], window="hamming")``.
 
-    Edges are in cycles per sample. The result is (…, M + 1), from the centre outwards, for the
-    largest half length M; a shorter filter ends in zeros.
+    Edges are in cycles per sample. The result is (…, M + 1) for the largest half length M; a
+    shorter filter ends in zeros.
     """
     low = low[..., None]
     high = high[..., None]
@@ -397,13 +393,12 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
 def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
     """Filter x, x², …, x^K, each by its own symmetric filter, and add up the results.
 
-    As in the published code, sample n of the result is the zero-phase output at n + 1. The method
-    is overlap-save: a block of ``size`` samples gives ``hop`` samples free of wrap-around. A few
-    blocks are filtered at a time, because allocating memory for all would take as long as the FFTs.
+    As in the published code, sample n of the result is the zero-phase output at n + 1. By
+    overlap-save, a block of ``size`` samples gives ``hop`` samples. Memory for all blocks at once
+    would take as long to allocate as the FFTs.
 
     Args:
-        x: (N,). The powers are computed in the type of ``x``, as in the published code, even if
-            ``dtype`` is wider.
+        x: (N,); its powers keep its type, as in the published code.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
         dtype: type of the FFTs, float32 or float64.
 
@@ -441,7 +436,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
 
 
 def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """Map draws from [0, 1) to [low, high), like NumPy; ``low`` may be above ``high``."""
+    """Draws from [0, 1) → [low, high), like NumPy; ``low`` may be above ``high``."""
     return low + (high - low) * draw
 
 

@@ -31,9 +31,8 @@ _MOST_REFLECTIONS = 17
 class Room(Effect):
     """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
-    The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
-    reflected up to 17 times. Later reflections are Gaussian noise with an exponential decay of 60
-    dB in RT60 (as in Lehmann and Johansson, 2010).
+    The image method (Allen and Berkley, 1979) simulates up to 17 reflections in a box. Later ones
+    are Gaussian noise that decays by 60 dB in RT60 (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -73,15 +72,13 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Reverberate ``x`` (N,): convolve it with ``impulse_response`` (M,), scaled to unit energy.
-
-    The result is N samples, in the type of ``x``.
+    """Reverberate ``x`` (N,): convolve it with ``impulse_response`` (M,), scaled to unit energy, to (N,).
 
     Args:
         name: name of the impulse response for messages.
         aligned: whether the result starts at the direct sound, the peak of the impulse response,
-            like Kaldi's ``wav-reverberate --shift-output``. Otherwise it is delayed by the travel
-            time of the sound, 3 ms for each metre.
+            like Kaldi's ``wav-reverberate --shift-output``. Otherwise it is late by 3 ms for each
+            metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -103,7 +100,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
     """Draw the impulse response of a random room in which sound decays by 60 dB in ``rt60`` s.
 
     Returns:
-        (M,) at 16 kHz with M = ``rt60`` · 16000; the first sample is the direct sound.
+        (``rt60`` · 16000,) at 16 kHz; the first sample is the direct sound.
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.

@@ -1,8 +1,8 @@
 """Recordings that effects mix in: noise, room impulse responses, and other speech.
 
 The user provides MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and impulse
-responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is listed once,
-when the first effect that needs it is created.
+responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). A folder is listed once,
+for the first effect that needs it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Sources:
 
 
 def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
-    """Find the recordings of each category of MUSAN in ``root``, or in ``root/musan``, sorted by path.
+    """Find each category of MUSAN in ``root`` or ``root/musan``, sorted by path.
 
     Raises:
         InputError: if the folder or a category is missing or has too few files, or if a file has no
@@ -107,11 +107,10 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: AnyPath) -> list[Path]:
-    """Find the files of impulse responses at any depth below ``root``, sorted by their path.
+    """Find impulse responses at any depth below ``root``, sorted by path; only first channels are used.
 
-    In RIRS_NOISES, the noises are skipped: ``pointsource_noises``, and files with ``_noise_`` in
-    their name, such as ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first
-    channel.
+    The noises of RIRS_NOISES are skipped: ``pointsource_noises``, and names with ``_noise_``, such
+    as ``RVB2014_type1_noise_largeroom1_1.wav``.
 
     Raises:
         InputError: if the folder is missing or has no audio, or if a file has no samples.
@@ -131,7 +130,6 @@ def find_impulse_responses(root: AnyPath) -> list[Path]:
 
 
 def _existing_folder(root: AnyPath, title: str, example: str) -> Path:
-    """Raise InputError if there is no such folder, with its content and where to get it."""
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{title} folder {root} not found; give the unpacked corpus ({example})")

@@ -41,15 +41,13 @@ class Mixed(NamedTuple):
 class Specmix(Settings):
     """The settings of Specmix, by default as in the paper; a call mixes the samples of a batch.
 
-    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
-    samples. The probability is an assumption: the abstract of Dong et al. only says "randomly
-    select".
+    Random Specmix is ``time_bands=0, probability=0.5``. The probability is an assumption: the
+    abstract of Dong et al. only says "randomly select"; so are the distributions.
 
     Each selected sample gets its own mask, and any other sample of the batch as partner. The number
     of bands on an axis is drawn from 1 to ``frequency_bands`` or ``time_bands``, the width of a
     band from 1 to ⌊``gamma`` · length of the axis⌋ bins or frames, and its position from all that
-    fit. All draws are uniform, and bands may overlap. For random Specmix, these distributions are
-    assumptions.
+    fit. All draws are uniform, and bands may overlap.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -75,8 +73,7 @@ class Specmix(Settings):
     ) -> Mixed:
         """Mix samples of a batch, selected by chance, each with another sample.
 
-        The draws depend only on the shape and the settings, and happen on the generator's device.
-        With a generator on the CPU, the result is the same on every device.
+        The draws depend only on the shape and the settings, and on the generator's device.
 
         Args:
             spectrograms: B×T×F.
@@ -127,12 +124,11 @@ class Specmix(Settings):
 
 
 def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:
-    """Draw float64 from [0, 1) on the generator's device."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
-    """Draw from ``low`` to ``high``, both included, on the generator's device."""
+    """``low`` and ``high`` are both included."""
     if isinstance(shape, int):
         shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

@@ -1,10 +1,10 @@
 """Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
 The speed perturbation in training is modelled on T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
-augmentation for speech recognition", Interspeech 2015, with a range instead of the speeds 0.9, 1
-and 1.1. The pitch is changed by resampling; WSOLA then restores the duration: W. Verhelst, M.
-Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
-modification of speech", ICASSP 1993.
+augmentation for speech recognition", Interspeech 2015 (speeds 0.9, 1 and 1.1). A pitch is
+resampled, and its duration restored by WSOLA: W. Verhelst, M. Roelands, "An overlap-add technique
+based on waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP
+1993.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class Pitch(Effect):
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:
-    """Play ``x`` (N,) at ``speed``: multiply all frequencies, and divide the length, by it.
+    """Multiply the frequencies of ``x`` (N,), and divide its length, by ``speed``.
 
-    A faster waveform loses the highest frequencies of ``x``. If no sample would remain, the result
-    is a copy of ``x``.
+    A faster waveform loses its highest frequencies. If no sample would remain, the result is a
+    copy.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -105,8 +105,8 @@ def change_speed(x: Waveform, speed: float) -> Waveform:
 def stretch(x: Waveform, tempo: float) -> Waveform:
     """Play ``x`` (N,) at ``tempo`` without changing the frequencies: (M,), M = ⌈N / ``tempo``⌉.
 
-    The method is WSOLA with windows of 32 ms that overlap by half. A window may be taken up to 10
-    ms earlier or later, where it is most similar to the samples after the previous one.
+    WSOLA overlaps windows of 32 ms by half, each taken up to 10 ms earlier or later, where it is
+    most similar to the samples after the previous one.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))

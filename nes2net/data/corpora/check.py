@@ -27,10 +27,9 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``present``, ``missing`` and ``extra`` hold the recordings that are listed and exist, are listed
-    only, and are in no list; paths in the last two begin below the folder ``audio``. ``segments``
-    describes the labels of segments. ``is_trained_on``: all trials are also training trials.
-    ``notes`` are findings that need no action.
+    ``present`` and ``missing`` recordings are listed, ``extra`` ones are not; paths in the last two
+    begin below the folder ``audio``. ``segments`` describes the labels of segments.
+    ``is_trained_on``: all trials are also training trials. ``notes`` need no action.
     """
 
     split: str
@@ -67,7 +66,7 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """``"yes"``, ``"in part: …"`` or ``"no: …"``: not for a part whose trials are all training trials.
+        """``"yes"``, ``"in part: …"`` or ``"no: …"``, as for a part of only training trials.
 
         If such a part also lacks audio, only that is given as the reason.
         """
@@ -86,14 +85,14 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """Number of files in ``present`` that can be decoded; all if none was decoded."""
+        """Number of files in ``present`` that could be decoded, if that was tried."""
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
 
     @property
     def why_no_audio(self) -> str:
-        """Why some trials have no readable audio; empty if the audio is complete."""
+        """Why some trials have no readable audio, if so."""
         if self.audio is None:
             return "its audio is not there"
         if not self.counts.trials:
@@ -107,7 +106,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The state of the key (labels): ``path``, if any, and the numbers of labelled trials by phase."""
+    """The state of the key: ``path``, if any, and numbers of labelled trials by phase."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -117,9 +116,9 @@ class KeyCheck:
 class CorpusCheck:
     """The result of :func:`check_corpus`.
 
-    ``findings``: everything that is missing or wrong, and where to get it. ``has_min_tdcf``:
-    whether min t-DCF can be computed; None if the corpus does not define it, or ``eval`` was not
-    checked. ``is_selection``: the caller asked to check only some parts.
+    ``findings``: everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is None
+    if the corpus does not define min t-DCF, or ``eval`` was not checked. ``is_selection``: only
+    some parts were to be checked.
     """
 
     corpus: Corpus
@@ -133,7 +132,7 @@ class CorpusCheck:
     """Folders of recordings, and possible files of labels, in ``root`` that were not read."""
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add a finding: what is wrong with the files of one kind, and where to get such files.
+        """Add a finding: what is wrong with files of ``kind``, and where to get them.
 
         Args:
             kind: a key of ``obtain`` of the corpus, such as ``audio``.
@@ -156,7 +155,7 @@ class CorpusCheck:
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Return (task, answer) pairs, such as ``"score eval"`` and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Return (task, ``"yes"``, ``"in part: …"`` or ``"no: …"``) for tasks like ``"score eval"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
         # part can be scored.
         train = []
@@ -184,7 +183,7 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
-        """Return ``"yes…"``, ``"in part: …"`` or ``"no: …"``; ``reason`` explains why no trial is labelled."""
+        """``reason`` explains why no trial is labelled."""
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
         if not counts.labelled:
@@ -214,7 +213,7 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check the copy of ``corpus`` in ``root``: which files exist, and which tasks the copy allows.
+    """Check which files of ``corpus`` exist in ``root``, and which tasks they allow.
 
     Missing and malformed files are reported in the result.
 
@@ -280,7 +279,6 @@ def check_corpus(
 
 
 def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
-    """Yield the folders of recordings other than ``folders``, and files of labels, that were not read."""
     read_folders = set(map(os.path.abspath, folders))
     read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
     for folder, _, names in walk(check.root):
@@ -307,7 +305,7 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: AnyPath | None) -> set[str]:
-    """Collect the absolute paths of the recordings in all lists, because parts may share a folder."""
+    """Collect the absolute paths of all lists, because parts may share a folder."""
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
         roots.append((root.parent, WHOLE))
@@ -337,7 +335,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """Name the paths that were tried in vain, or else repeat the message of ``error``."""
+    """Name the paths tried in vain, or else repeat the message."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -348,7 +346,7 @@ def _not_there(tried: Sequence[Path]) -> str:
 
 
 def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: str) -> tuple[SplitCheck, list[Trial]]:
-    """Find protocol, trials and recordings of a part; report missing and malformed files in ``check``.
+    """Find protocol, trials and recordings of a part; report problems in ``check``.
 
     Args:
         protocols: as for ``trials`` of the corpus.
@@ -415,9 +413,9 @@ def _not_official_message(differences: Sequence[str]) -> str:
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, trials: Sequence[Trial]) -> list[str]:
-    """Report contradictions between the labels of segments and of trials; describe each kind of labels.
+    """Report contradictions to the labels of trials; describe each kind of labels of segments.
 
-    A copy need not have any. Of labels of frames, only the finest resolution is compared.
+    Of labels of frames, only the finest resolution is compared.
     """
     # List the kinds of labels that a copy may have, the finest resolution first.
     corpus = check.corpus
@@ -451,7 +449,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
 def _spoofed_by_utterance(
     check: CorpusCheck, split: str, protocols: AnyPath | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Whether any part of an utterance is spoofed, by frames of ``resolution`` ms, or else the RTTM."""
+    """Use frames of ``resolution`` ms, or else the RTTM."""
     if resolution is None:
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
@@ -461,7 +459,6 @@ def _spoofed_by_utterance(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Fill ``present``, ``missing`` and ``extra``; count the missing files with another suffix."""
     # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:

@@ -124,11 +124,9 @@ class Download:
     """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
-    """Address of a file, of a Zenodo record (all of its files), or of a hub data set
-        (``hub:OWNER/NAME[@REVISION]``).
-    """
+    """Address of a file, of a Zenodo record, or of a hub data set (``hub:OWNER/NAME[@REVISION]``)."""
     name: str = ""
-    """Path below the folder of the corpus, by default the end of the address; a folder for a record."""
+    """Path below the corpus's folder, by default the end of the address; a record's folder."""
     what: str = ""
     """The content, such as ``training audio``."""
     size: int | None = None
@@ -138,9 +136,9 @@ class Download:
     sha256: str = ""
     """Published checksum in hexadecimal, if any."""
     unpack: str | None = None
-    """Folder below the corpus's folder for the archive's content; None to leave it packed."""
+    """Folder below the corpus's for the archive's content; None to leave it packed."""
     licence: str = ""
-    """If it differs from the licence of the corpus."""
+    """If not the licence of the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,22 +157,22 @@ class Corpus(ABC):
     title: str
     """The usual name."""
     notes: str = ""
-    """Paper, layout of the files and peculiarities; ``nes2net info`` prints the lines as they are."""
+    """Paper, layout and peculiarities; ``nes2net info`` prints the lines as they are."""
     segments: Callable[..., SegmentsByUtterance] | None = None
-    """``segments(root, split, protocols=None)`` returns utterance → bona fide and spoofed segments that
-        cover it from 0 to its duration. None if there are no such labels, or only of frames.
+    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it from 0 to
+        its duration. None if there are no such labels, or only of frames.
     """
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
-        frames of ``resolution`` ms, 1 bona fide, 0 spoof. None if only utterances are labelled.
+        frames of ``resolution`` ms, 1 bona fide, 0 spoof, if any.
     """
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
     """``asv_scores(path, phase)`` returns the target, nontarget and spoof scores of the organisers'
-        speaker-verification system. None if there is none, and therefore no min t-DCF.
+        speaker-verification system; None, and no min t-DCF, without one.
     """
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)`` returns the rows of the organisers' table from labelled trials
-        and their scores (N,). None if there is no such table.
+    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and their
+        scores (N,), if there is one.
     """
 
     phases: tuple[str, ...] = ()
@@ -214,8 +212,8 @@ class Corpus(ABC):
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
     """Further edition → its ``counts``."""
     counts_from: str = ""
-    """Source of ``counts``, such as ``the paper, Table 2``, if no official file was counted; other
-        numbers are then no error.
+    """Source of ``counts``, such as ``the paper, Table 2``, if no official file was counted: other
+        numbers are no error.
     """
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get such files."""
@@ -228,9 +226,7 @@ class Corpus(ABC):
     source: str = ""
     """Page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for recordings beside the audio that are not trials, matched
-        against names without suffix.
-    """
+    """Regular expression (:mod:`re`) for names, without suffix, of recordings that are not trials."""
 
     @property
     @abstractmethod
@@ -292,7 +288,7 @@ class Corpus(ABC):
         return self.splits
 
     def find_key(self, path: AnyPath) -> Path:
-        """Return the file ``path``, or the first of ``key_files`` that exists in the folder ``path``."""
+        """Return the file ``path``, or the first of ``key_files`` in the folder ``path``."""
         path = Path(path)
         if path.is_file():
             return path
@@ -331,11 +327,7 @@ class Corpus(ABC):
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """Return the official numbers of trials of ``split``, if known.
-
-        Of several editions, the one that agrees with a copy's ``counts`` decides, or else the
-        first.
-        """
+        """Return the official numbers of ``split``, of the edition that agrees with ``counts``, or the first."""
         first = None
         for edition in (self.counts, *self.editions.values()):
             official = edition.get(split)
@@ -345,11 +337,10 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
+        """Describe ``trials`` for the record of their scores: number, digest of the ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
-        or without ``phase`` those of ``split``; true if the latter are unknown or come from a
-        paper.
+        or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.
         """
         counts = count(trials)
         if phase:
@@ -388,9 +379,9 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        Also raised if the labels ``key`` state no phases, and their numbers are the official ones
-        of another phase: otherwise, they would be accepted as any phase. A user's list without
-        parts has only the phases ``eval`` and ``all``, which mean the same.
+        Also raised if the labels ``key`` state no phases, but have the official numbers of another
+        phase. A user's list without parts has only the phases ``eval`` and ``all``, which mean the
+        same.
         """
         phase = canonical_phase(phase)
         stated_phases = {trial.phase for trial in key if trial.phase}

@@ -61,7 +61,6 @@ class Decoding:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, decoded: Decoded, name: str) -> None:
-        """Add the measurements, or the error, of the file ``name``."""
         self.files += 1
         if decoded.error is not None:
             self.unreadable[name] = decoded.error
@@ -78,9 +77,7 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode all files completely, show the progress, and return statistics.
-
-    A file that cannot be decoded, or crashes a decoder, does not stop the others.
+    """Decode all files, show the progress, and return statistics; a crash does not stop the others.
 
     Args:
         folder: the result names files by their paths below it.
@@ -123,7 +120,7 @@ def decode_in_parallel(
 ) -> Iterator[list[Decoded]]:
     """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
 
-    If a file crashes its process, the others are still decoded, but results may change their order.
+    After a crash, the others are still decoded, perhaps in another order.
     """
     pending = deque(chunks)
     while pending:

@@ -1,7 +1,7 @@
 """Plan and download the freely available files of a corpus.
 
-``nes2net_download.json`` in the folder records what was fetched, so that a second run checks these
-files instead of fetching them again. Sizes and MD5 sums of a Zenodo record come from Zenodo's API.
+``nes2net_download.json`` records what was fetched, so that a second run only checks it. Zenodo's
+API states sizes and MD5 sums.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digi
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to fetch, ``name`` below the folder; ``unpack`` as in
-    :class:`~nes2net.data.corpora.corpus.Download`.
-    """
+    """A file to fetch: ``name`` below the folder, ``unpack`` as of a ``Download``."""
 
     remote: RemoteFile
     name: str
@@ -54,10 +52,7 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch, or only files that match the patterns ``only``.
-
-    ``files`` maps names to sizes in bytes.
-    """
+    """A hub data set to fetch, or files that match ``only``; ``files`` maps names to bytes."""
 
     repository: str
     revision: str | None
@@ -86,7 +81,6 @@ class Plan:
 
     @property
     def licences(self) -> list[str]:
-        """The licences of the files, once each."""
         stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
         return list(dict.fromkeys(filter(None, stated)))
 
@@ -121,7 +115,7 @@ class _Record(BaseModel):
 
 
 def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
-    """Plan the download of ``corpus``: the files, with sizes, checksums and licences, and the steps by hand.
+    """Plan the download of ``corpus``, with sizes, checksums and licences, and the steps by hand.
 
     Args:
         only: patterns of file names, such as ``"flac_E*"``; by default all files.
@@ -179,11 +173,6 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
 def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
-    """Ask an InvenioRDM ``server`` for one file or, by default, all files of a record.
-
-    Raises:
-        InputError: if the listing of the record cannot be read, or lacks the file.
-    """
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
@@ -223,7 +212,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Raise InputError if a server's file name would be hidden, or outside the download's folder."""
+    """Raise InputError if a server's file name would be hidden, or outside the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
@@ -238,9 +227,7 @@ def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
 def fetch_all(
     plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
-    """Fetch and unpack the files of ``plan`` into ``folder``, except complete ones.
-
-    Each complete file is recorded at once, so the same call resumes after an interruption.
+    """Fetch and unpack the files of ``plan`` into ``folder``; the same call resumes.
 
     Args:
         keep_archives: whether archives are kept after unpacking.
@@ -285,7 +272,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Estimate the bytes of disk still needed; recordings take about as much room as their archive."""
+    """Count unpacked recordings like their archive, which hardly compresses."""
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -325,11 +312,6 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify the copy with the entry ``received``; return the new entry.
-
-    Raises:
-        InputError: if the copy has a wrong checksum or size.
-    """
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False

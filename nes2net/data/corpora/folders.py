@@ -34,8 +34,8 @@ class Place:
     """A pattern of the paths of recordings, and fields of their trials."""
 
     pattern: str
-    """Pattern of paths below the folder of the corpus: ``{name}`` matches the value of a field, ``*``
-        anything, neither a ``/``. The last level is the file's name without suffix.
+    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` anything,
+        neither a ``/``. The last level is the file's name without suffix.
     """
     label: str | None = None
     """None if ``{label}`` is in the pattern."""
@@ -177,7 +177,7 @@ class FolderCorpus(Corpus):
 def _matching_files(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each file that matches a pattern, as (path below the outermost folder, fields); recursive.
+    """Yield each file that matches, as (path below the outermost folder, fields); recursive.
 
     Args:
         levels: a regular expression for the names in ``folder``, and one for each level below.

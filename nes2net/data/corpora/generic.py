@@ -48,11 +48,6 @@ FIELDS = tuple(
 
 
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
-    """Find the list, or else the folder of class folders, that is named after each split.
-
-    Raises:
-        InputError: if two lists or two folders are named after the same split.
-    """
     paths: dict[tuple[str, bool], Path] = {}
     for path in sorted(folder.iterdir()):
         is_file = is_list(path) and not path.is_dir()
@@ -73,11 +68,6 @@ def _holds_trials(path: Path) -> bool:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Find the folder named after each class, such as ``real``: label → folder.
-
-    Raises:
-        InputError: if two folders are named after the same class.
-    """
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -111,11 +101,7 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of a CSV file; paths are relative to ``audio``.
-
-    Raises:
-        InputError: if the header or a row is malformed.
-    """
+    """Paths are relative to ``audio``; raise InputError if the header or a row is malformed."""
     rows = open_list(path)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
@@ -245,7 +231,6 @@ def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
 
 
 def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
-    """Read durations in seconds from ``reco2dur``, or else measure the audio."""
     durations: dict[str, float] = {}
     if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
@@ -259,9 +244,9 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
 def segment_labels(
     root: AnyPath, split: str = WHOLE, resolution: int = 20, *, protocols: AnyPath | None = None
 ) -> dict[str, NDArray]:
-    """Read labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
+    """Pool 10-ms frames: utterance → labels (T,) of ``resolution`` ms, 1 bona fide, 0 spoof.
 
-    They are pooled from 10-ms frames. Errors are those of :func:`segments`.
+    Raises the errors of :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
 
@@ -274,10 +259,9 @@ class UserCorpus(Corpus):
     user_defined: bool = True
 
     def trials(self, root: AnyPath | None, split: str = WHOLE, *, protocols: AnyPath | None = None) -> list[Trial]:
-        """List the trials of ``split``, in the order of the list or the shards; those of folders by path.
+        """List the trials of ``split``, in the order of the list or the shards, or by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
-        No audio is read.
 
         Args:
             root: a list or shard, or a folder in one of the layouts of this module.
@@ -312,7 +296,7 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Find the splits in the names of files and folders, and None if rows may state further ones."""
+        """Find the splits in the names of files and folders, and None if rows may state more."""
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
         """Find the folder to which paths in a list are relative."""
@@ -327,7 +311,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Find the splits with their own list or folder of classes; ``{None}`` if there are none."""
+        """Find the splits with their own list or folder of classes, or ``{None}``."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -343,7 +327,7 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        It is searched for in ``protocols``, or else in ``root``; a file is itself the list.
+        ``protocols`` comes before ``root``; a file is itself the list.
 
         Raises:
             NotFound: if there is neither a list nor a folder of classes.

@@ -1,8 +1,7 @@
 """Use a data set of the Hugging Face hub as a corpus: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
 
 The shards (:mod:`nes2net.data.corpora.shards`) are downloaded once, into the cache of
-huggingface_hub (``HF_HOME``). Downloads are verified and can be resumed. With ``HF_HUB_OFFLINE=1``,
-only shards that are already there are used.
+huggingface_hub (``HF_HOME``), and verified. With ``HF_HUB_OFFLINE=1``, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -28,9 +27,6 @@ _NOT_WANTED = ["submissions/*", ".*"]
 
 def hub_corpus(name: str) -> Corpus:
     """Make the corpus ``hub:OWNER/NAME[@REVISION]``, downloaded when its trials are first read.
-
-    ``None`` or ``"."`` as ``root`` means the folder of the download
-    (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
 
     Raises:
         InputError: if ``name`` does not have this form.

@@ -165,7 +165,7 @@ def _open_rows(
 
 
 def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[str, Any]]] = dict.items) -> NumberedRows:
-    """Yield the names of all keys, then the values in each line; null and missing ones become empty.
+    """Yield all keys, then the values in each line; null and missing ones become empty.
 
     Args:
         items: gives the keys and values of an object; raises :class:`ValueError` or

@@ -113,7 +113,7 @@ class Table:
     file: str
     """Column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.data.corpora.trial.Trial` → its column, ``phase`` only if stated."""
+    """Field of a ``Trial`` → its column, ``phase`` only if stated."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word → our label; None if the recording is not a trial."""
     otherwise: str | None = None
@@ -182,7 +182,6 @@ class Table:
     def _look_up_word(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
-        """Return ``words[word]`` or ``otherwise``; raise :class:`InputError` if that is None."""
         if word in words:
             return words[word]
         if otherwise is None:
@@ -207,8 +206,8 @@ class Files:
     protocols: Sequence[str]
     """Possible names of the protocol."""
     audio: Sequence[str]
-    """Possible folders of the audio, below the root. ``FOLDER/**`` is the first folder with recordings
-        in or below ``FOLDER``.
+    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings in or
+        below ``FOLDER``.
     """
     folders: Sequence[str] = (".",)
     """Possible folders of the protocol, below the root or the folder of the protocols;
@@ -219,9 +218,9 @@ class Files:
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these."""
     together: bool = False
-    """Whether all ``protocols`` that exist, and their folder, make up the split; otherwise the first."""
+    """Whether all ``protocols`` that exist make up the split; otherwise the first."""
     unlisted: str = ""
-    """Suffix of the recordings that are the trials if the list is missing; empty if it is needed."""
+    """Suffix of the recordings that are the trials if the list is missing, if any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,7 +326,7 @@ class ListedCorpus(Corpus):
         return path.name not in protocols and super().holds_only_labels(path)
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
-        """Find a list as ``Corpus.find_protocol`` does: the file ``protocols``, or a folder of several."""
+        """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:
@@ -386,7 +385,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists that make up ``phase``, or all splits with ``Files.together`` if there is none."""
+        """Find the lists of ``phase``, or of all splits with ``Files.together``."""
         splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
@@ -396,7 +395,7 @@ class ListedCorpus(Corpus):
         return lists
 
     def _choose_columns(self, path: Path) -> Rows:
-        """Choose the variant with as many columns as the first line has fields, or else ``rows``."""
+        """Choose by the number of fields in the first line."""
         if self.variants:
             num_fields = len(first_line(path).split())
             for variant in self.variants:
@@ -405,7 +404,7 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """Return the first of :attr:`folders_of` that exists, or else the last, if any."""
+        """Return the first of :attr:`folders_of` that exists, or else the last."""
         recordings = None
         for folder in self.folders_of(file.stem):
             recordings = audio / folder
@@ -415,7 +414,7 @@ class ListedCorpus(Corpus):
 
 
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join; for ``FOLDER/**``, search the folder of a file ``is_sought``, which need not exist."""
+    """For ``FOLDER/**``, search the folder of a file ``is_sought``, which need not exist."""
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()

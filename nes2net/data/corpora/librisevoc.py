@@ -19,7 +19,6 @@ _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # the commit that added th
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the original of each listed recording, and one trial for each vocoder."""
     for line, (file,) in read_rows(path, 1, "file"):
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]

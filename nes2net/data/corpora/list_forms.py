@@ -41,7 +41,6 @@ def is_list(path: Path) -> bool:
 
 
 def list_stem(path: Path) -> str:
-    """Return the name without its suffix, in lower case."""
     return path.name.lower().partition(".")[0]
 
 
@@ -92,7 +91,7 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
 
 
 def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield keys and values of a JSON line; of a cut, those of its recording and supervision.
+    """Yield keys and values; of a cut, those of its recording and supervision.
 
     Raises:
         ValueError: if the object is a part of a recording, or is made by a command.

@@ -28,11 +28,7 @@ _META_TABLE = Table(
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
-
-    Only the folder, with every ``meta.csv`` below it, also gives a bona fide trial for each
-    original.
-    """
+    """Only a folder also gives a bona fide trial for each original, not a single list."""
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)
@@ -69,7 +65,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, all spoofed; note and skip repeated rows.
+    """Yield the trials, all spoofed; note and skip repeated rows.
 
     A list in the folder ``fine`` beside it states in its name whether language and model were seen
     in training: two extra fields.

@@ -1,8 +1,8 @@
 """Read dictionaries of arrays in ``.npy`` files without running code that the file holds.
 
-``numpy.save`` pickles a dictionary, and ``numpy.load`` then needs ``allow_pickle``, with which the
-file can run any program. Here the pickle may contain only NumPy's arrays, data types and numbers.
-They are first read as stand-ins, which become arrays after their sizes have been checked.
+``numpy.save`` pickles a dictionary, and ``numpy.load`` with ``allow_pickle`` runs any program in
+it. Here a pickle may contain only NumPy's arrays, data types and numbers, read first as stand-ins,
+which become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -138,11 +138,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Stand in for NumPy's ``scalar``.
-
-    Raises:
-        ValueError: if the value has more than 256 bytes, or does not fit ``dtype``.
-    """
+    """Stand in for NumPy's ``scalar``; raise ValueError for more than 256 bytes or another size."""
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]

@@ -114,7 +114,7 @@ def pack(
 
 
 def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write a digest of the trials of each shard to ``out``, or compare it with an earlier run's.
+    """Write digests of the trials of each shard, or compare them with an earlier run's.
 
     Raise :class:`InputError` if they differ, or if ``out`` holds files but no plan.
     """
@@ -155,7 +155,6 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 
 
 def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """Raise :class:`InputError` if a file is missing, two splits share an id, or a suffix suits no tar."""
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -202,7 +201,6 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
 def _plan_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
-    """Distribute recordings over shards of at most ``shard_bytes``; a larger one gets its own."""
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
         name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
@@ -282,7 +280,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
 def _group_by_size(
     recordings: Sequence[_Packed], max_bytes: int, max_recordings: int | None = None
 ) -> Iterator[list[_Packed]]:
-    """Divide into consecutive groups of at most ``max_bytes`` and ``max_recordings``, or one recording."""
+    """Divide into consecutive groups; a recording above ``max_bytes`` gets its own."""
     group: list[_Packed] = []
     num_bytes = 0
     for packed in recordings:

@@ -91,7 +91,7 @@ class _CsvLines:
 def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
     """Yield the rows of a CSV file that are not blank, as (number of the first line, fields).
 
-    The first row is the header. Fields in quotation marks stay unchanged, also line breaks.
+    The first row is the header. A quoted field may have line breaks.
 
     Raises:
         InputError: if two columns share a name, if a row has more or fewer fields than the header,
@@ -142,7 +142,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """Return ``utterance``; raise :class:`InputError` if a path made from it would leave the folder."""
+    """Raise :class:`InputError` if a path made from ``utterance`` would leave the folder."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
             f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
@@ -175,7 +175,7 @@ def id_of(path: PurePath) -> str:
 
 
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
-    """Return ``words[word]``, or ``word`` if ``words`` is a sequence; raise :class:`InputError` if unknown."""
+    """Return ``words[word]``, or ``word`` of a sequence; raise :class:`InputError` if unknown."""
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
     return words[word] if isinstance(words, Mapping) else word

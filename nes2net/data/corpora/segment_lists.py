@@ -37,7 +37,7 @@ class SegmentListCorpus(ListedCorpus):
     """A corpus whose lists state the segments of each utterance."""
 
     utterances: Callable[[Path], Iterator[LabelledUtterance]]
-    """Yields the utterances of a list; raises :class:`~nes2net.lib.errors.InputError` if malformed."""
+    """Yields the utterances of a list; raises ``InputError`` if malformed."""
     uncovered: Uncovered = None
     """The class of time that no segment covers; None if it is an error."""
     rows: Rows = field(init=False)

@@ -60,7 +60,6 @@ def covering_segments(
 
 
 def _extend(cover: list[Segment], label: str, end: float) -> None:
-    """Append a segment, or extend the last one if it has the same label."""
     start = cover[-1].end if cover else 0.0
     if cover and cover[-1].label == label:
         cover[-1] = cover[-1]._replace(end=max(end, start))
@@ -102,7 +101,7 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Convert segments to labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
+    """Convert segments to labels (T,) of frames of ``resolution`` ms, 1 bona fide, 0 spoof.
 
     They are pooled from 10-ms frames. The last of these is labelled only if the utterance covers at
     least half of it, so that every labelled frame lies in a segment.

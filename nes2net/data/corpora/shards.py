@@ -50,7 +50,7 @@ class Shard:
 
 
 def shards_below(root: AnyPath) -> list[Shard]:
-    """List the shards in and below the folder ``root``, sorted by path; or ``root`` if it is a shard.
+    """List the shards in and below the folder ``root``, sorted by path, or ``root`` itself.
 
     Raises:
         NotFound: if there are no shards.
@@ -86,7 +86,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if a series, such as ``test-00000-of-00002``, is incomplete."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -121,9 +120,7 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a Parquet or Arrow file, from all its columns except the audio.
-
-    The default id is the path of the recording below ``root``.
+    """The default id is the path of the recording below ``root``.
 
     Raises:
         InputError: if a column has an impossible name or type, or if a row is malformed.
@@ -159,7 +156,6 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
 
 
 def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] | None:
-    """Read the shard's ``ClassLabel``, if any; raise InputError if the classes are unknown."""
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         content = parsed_json(metadata, f"the metadata of shard {path}")
@@ -202,7 +198,6 @@ def _label_of(
     by_number: Mapping[int, str | None] = _NUMBERED,
     expected: str = "0 (bona fide), 1 (spoof), null",
 ) -> str | None:
-    """Raise :class:`InputError` unless ``value`` is a word, a number or None that means a label."""
     if value in (None, ""):
         return None
     if isinstance(value, str):
@@ -251,13 +246,7 @@ def _trial_of_row(
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """Find the phase of a row, if the shard or the row states one.
-
-    If the name of the shard states a split, the row may state a part of it, such as ``progress``.
-
-    Raises:
-        InputError: if the row states an unknown split.
-    """
+    """Without a split in the shard's name, the row states it; otherwise a part, such as ``progress``."""
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
         return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase
@@ -279,7 +268,6 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the column ``notes``, which may be empty; raise InputError if it is no mapping in JSON."""
     if text in (None, ""):
         return {}
     with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
@@ -292,10 +280,9 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a tar file.
+    """Members whose names agree up to the first dot form a sample: a recording, and texts.
 
-    Members whose names agree up to the first dot form a sample: a recording, and texts that state
-    its label and other fields. A sample without a recording is skipped.
+    A sample without a recording is skipped.
 
     Raises:
         InputError: if a name occurs twice, if a sample has several recordings, or if a text is
@@ -332,7 +319,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
 
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
-    """Raise InputError if a member is larger than 1 MiB, or is not text in UTF-8."""
+    """Raise InputError if a member is larger than 1 MiB, or not UTF-8."""
     if member.size > _LONGEST_NOTES:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
@@ -367,7 +354,7 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """Read the trials of ``split`` from the shards in ``path``, with the errors of :meth:`trials`."""
+        """Read the trials of ``split`` from shards, with the errors of :meth:`trials`."""
         # Choose the shards that may hold trials of the split.
         whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)

@@ -17,7 +17,6 @@ _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield each trial of a list, or of the lists in a folder of enrolled trials, only once."""
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0

@@ -1,4 +1,4 @@
-"""Define a trial (an utterance with audio, label and other fields), a part of a corpus, and subsets."""
+"""Define a trial (an utterance with its label and other fields), a part of a corpus, and subsets."""
 
 from __future__ import annotations
 
@@ -83,7 +83,11 @@ class Trial:
         return None if self.label is None else int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """Return ``path``; raise InputError if it is None, because the trial comes from a key."""
+        """Return ``path``, which must be known.
+
+        Raises:
+            InputError: if the trial has no path, because it comes from a key.
+        """
         if self.path is None:
             raise InputError(
                 f"trial '{self.id}' has no path of its audio: list the corpus by its folder, not by its key"
@@ -100,7 +104,6 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        """Return a function and its arguments, by which pickle restores a trial."""
         # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long as
         # this method.
         id, path, *other_fields = _values(self)
@@ -163,9 +166,8 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. One trial is drawn from each; the others are
-    distributed in proportion to the sizes of the strata, by the method of largest remainders. The
-    draw within a stratum depends only on ``seed`` and its trials. No more than ``count`` trials are
-    all returned.
+    distributed in proportion, by the method of largest remainders. The draw within a stratum
+    depends only on ``seed`` and its trials. No more than ``count`` trials are all returned.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
