@@ -39,9 +39,8 @@ class AudioCache:
     """A folder that stores the results of :func:`load_audio` without loss; processes may share it.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
-    multiples of 1/32768, as in 16-bit files of 16 kHz and one channel, otherwise float32. Its name
-    is a digest of the recording's path, size and modification time. Entries of changed or deleted
-    recordings stay until the folder is removed.
+    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, size and
+    modification time. Entries of changed or deleted recordings stay.
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
@@ -108,7 +107,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write without raising; if later entries would fail as well, stop all caches of the folder."""
+        """Write without raising; stop all caches of the folder if later entries would fail as well."""
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)

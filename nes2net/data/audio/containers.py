@@ -31,10 +31,11 @@ _MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Return how a WAV (also RF64, BW64), AIFF or AVI file was cut off: announced and present length, unit.
+    """Find how a WAV (also RF64, BW64), AIFF or AVI file was cut off.
 
-    The unit is ``"samples"`` or ``"bytes"``. None for a whole file, one that was written to a pipe
-    and states no length, and other formats.
+    Returns:
+        The announced length, the present length, and their unit, ``"samples"`` or ``"bytes"``. None
+        for a whole file, one from a pipe that states no length, and other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -184,7 +185,7 @@ _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
-    """A box of an MP4 file; ``position``, ``body`` and ``end`` are offsets in the file, in bytes."""
+    """A box of an MP4 file, with its offsets in the file in bytes."""
 
     name: bytes
     depth: int
@@ -224,7 +225,7 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """Count table entries and blocks of PCM; FFmpeg keeps the latter in place of frame sizes."""
+        """Count table entries and blocks of PCM, kept in place of frame sizes."""
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1
@@ -241,7 +242,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     """Return the fault of an MP4 file, such as "is cut off: …"; None also for other formats.
 
     Faults are a box that ends behind the end of the file, a fragment without its data, far too many
-    boxes, and too large tables: a few bytes can announce 10⁹ frames, and hundreds of megabytes.
+    boxes, and too large tables: a few bytes can make FFmpeg take hundreds of megabytes.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first item is for tables outside of tracks
@@ -361,7 +362,10 @@ def states_duration(file: BinaryIO) -> bool:
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """Yield (offset, element), each before its inner elements; at other bytes (offset, None), the last."""
+    """Yield (offset, element), each before its inner elements.
+
+    At bytes that cannot be an element, yield the offset and None, and stop.
+    """
     position = 0
     size_of_file = end
     while position < end or not position:

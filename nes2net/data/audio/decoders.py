@@ -312,7 +312,12 @@ class _Decoded:
     """Start of the last packet of another stream, in seconds."""
 
     def add(self, frame: av.AudioFrame) -> np.ndarray:
-        """Count ``frame``, and return its samples (channels, N); raise DamagedAudio if it does not fit."""
+        """Count ``frame``, and return its samples (channels, N).
+
+        Raises:
+            DamagedAudio: if the frame is damaged, or has another rate or other channels than the
+                first frame.
+        """
         if frame.is_corrupt:
             raise DamagedAudio("a frame is damaged")
         if frame.time is not None:
@@ -378,7 +383,9 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
-    """Return FFmpeg's decoder, but for Opus libopus; FFmpeg's clicks between CELT and SILK.
+    """Return FFmpeg's decoder, but for Opus libopus, the reference of RFC 6716.
+
+    FFmpeg's own clicks where the coding changes from CELT to SILK.
 
     Raises:
         ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.

@@ -34,7 +34,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return a fault if a file begins with more than 16 ID3v2 tags, each a line of libmpg123's."""
+    """Return a fault if more than 16 ID3v2 tags begin a file: libmpg123 would print a line about each."""
     skip_id3v2(file)
     if file.read(3) == b"ID3":
         return f"begins with more than {_MOST_TAGS} ID3v2 tags"
@@ -44,7 +44,7 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first MPEG frame states the true number of frames, in a Xing or Info header.
 
-    It does not if the file has more frames or bytes than stated, such as another file behind it.
+    The number is wrong if another file was appended, for example.
     """
     start = skip_id3v2(file)
     # The Xing or Info header follows the side information. The length of the side information depends on the version
@@ -77,9 +77,10 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame, in its first 6 or in all.
+    """Count the bytes that are missing from the last MPEG or ADTS frame.
 
-    None if the last frame is complete, if the only frame is cut off, or if there is no frame.
+    Of a cut header, only the missing ones of the first 6 bytes count. None if the last frame is
+    complete, if the only frame is cut off, or if there is no frame.
     """
     count = 0
     end = 0

@@ -2,10 +2,8 @@
 
 A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
 name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3`` or
-``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
-Nothing is unpacked, so a name in a tar file never becomes the name of a file on disk.
-
-A process keeps up to 64 shards open, and the row groups that it read last in memory.
+``shard-000.tar/utt1.flac``. All functions that read audio accept it in place of a path. Nothing is
+unpacked to files. A process keeps up to 64 shards open, and the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -239,7 +237,10 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Take the bytes, or None, and the file name or path, or "", of a recording from a cell of pyarrow."""
+    """Take bytes and file name from a cell of pyarrow.
+
+    Without bytes, the first is None, and the name may be a path. Without a name, it is empty.
+    """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
     if isinstance(value, bytes):

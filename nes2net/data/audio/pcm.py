@@ -87,7 +87,7 @@ class PcmDecoder:
         self._is_beginning = True
 
     def _check_samples(self, content: bytes) -> None:
-        """Refuse a header of an audio file, also in the middle: some programs send files in pieces."""
+        """Refuse an audio file's header, also in the middle: some programs send files in pieces."""
         recent = self._recent + content
         header = _HEADER.search(recent)
         kind = _KINDS[header[0][:4]] if header else ""

@@ -77,10 +77,9 @@ class MeasuredAudio(NamedTuple):
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
-    libsndfile reads the file, or FFmpeg (PyAV) if it is Opus or libsndfile cannot: many FLAC files
-    of ASVspoof 2021 open only with FFmpeg. The decoded length must be the stated one. Each page or
-    frame must be complete (docs/data.md lists the formats). Formats in which a cut cannot be
-    noticed are refused.
+    FFmpeg (PyAV) reads Opus, and what libsndfile cannot: many FLAC files of ASVspoof 2021. The
+    decoded length must be the stated one, and each page or frame complete (docs/data.md lists the
+    formats). Formats in which a cut cannot be noticed are refused.
 
     Args:
         path: a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
@@ -171,8 +170,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[:num_samples]``; if possible, do not decode the rest of the file.
 
-    Damage is noticed only in ``num_samples``, a cut anywhere, for which lossy files are decoded
-    whole.
+    A cut is noticed anywhere, other damage only in the first ``num_samples``. Lossy files are
+    decoded to the end, because only that shows a cut.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -204,9 +203,8 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    The rest is decoded to find damage. If the header states the length, decoding stops after 2²⁷
-    samples, counted over all channels (two hours of one channel at 16 kHz), or at the end of the
-    excerpt if this is later.
+    The rest is decoded to find damage. If the length is stated, decoding stops after 2²⁷ samples of
+    all channels together (two hours of one channel at 16 kHz), or at the end of the excerpt.
 
     Args:
         num_samples, start: in samples at 16 kHz, ≥ 0.
@@ -245,7 +243,9 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Count the samples of a recording at 16 kHz, to within one sample; a header's length is not checked.
+    """Count the samples of a recording at 16 kHz, to within one sample.
+
+    A length in the header is returned without decoding, even if it is 0.
 
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
@@ -499,7 +499,7 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """Name the failures of libsndfile and FFmpeg; raise InputError for an LFS pointer or a web page."""
+    """Make the error from the failures of libsndfile and FFmpeg, in this order."""
     if isinstance(path, (str, Path)):
         check_arrived(path)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"

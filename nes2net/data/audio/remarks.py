@@ -1,4 +1,4 @@
-"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, different channels."""
+"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, other channels."""
 
 from __future__ import annotations
 
@@ -114,12 +114,11 @@ class Channels:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples."""
         self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each pair of channels
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz; ignore a single channel."""
+        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz, unless there is one channel."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -195,7 +194,6 @@ class Listener:
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Return ``block`` unchanged; measure when enough samples are collected."""
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
@@ -204,7 +202,6 @@ class Listener:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the collected blocks; further blocks may follow."""
         if self._num_waiting:
             waiting = np.concatenate(self._waiting)
             for first in range(0, len(waiting), _MOST_AT_ONCE):
@@ -351,7 +348,7 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
 
     Args:
         num_samples: length of the recording, before it was cut or repeated to N samples.
-        channels: the comparison of the recording's channels, if there are several.
+        channels: the comparison of several channels.
         trained_on: length of the detector's training crops, in samples.
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600).by_kind

@@ -1,18 +1,18 @@
 """Tell speech from silence, noise, tones and music: in speech, sound and loudness change all the time.
 
-Two measures find speech of any pitch, also monotone and whispered speech. Both are taken over the
-audible frames of a window, a frame every 10 ms.
+Two measures find speech of any pitch, also monotone and whispered, in the audible frames of a
+window, one every 10 ms.
 
 1. The envelope of the spectrum moves, because the mouth does: the median distance between the
    cepstra c1 to c5 of two frames 50 ms apart is large. The cepstra are those of the log energies,
    in nepers, of 20 bands of equal width. Noise hides this movement.
 2. The pitch of a voice rises and falls, unlike that of a musical note; noise hides this less. A
    frame is voiced if the normalised cross-correlation of its samples, low-passed at 1.5 kHz, has a
-   peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The method is from Talkin, "A robust
-   algorithm for pitch tracking (RAPT)", 1995, without the dynamic programming.
+   peak above 0.6 at the lag of a pitch of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
+   tracking (RAPT)", 1995, without the dynamic programming).
 
-In both cases the level has to move, too, unlike that of a siren. All numbers in this module are
-assumptions; docs/score.md has what they find.
+The level has to move, too, unlike that of a siren. All numbers are assumptions; docs/score.md has
+what they find.
 """
 
 from __future__ import annotations
@@ -82,7 +82,6 @@ class SpeechFrames:
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Return ``block`` unchanged; measure when enough samples are collected."""
         self._waiting.append(block)
         self._num_waiting += len(block)
         self._num_samples += len(block)
@@ -91,7 +90,6 @@ class SpeechFrames:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the frames left at the end of the recording."""
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
             samples = np.concatenate(self._waiting)

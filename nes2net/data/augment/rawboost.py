@@ -194,10 +194,11 @@ def rawboost(
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
         algo: number of the algorithm, 0 to 11.
-        rng: the generator for all draws. From a ``RandomState``, the numbers are drawn in the same
-            order as in the published code, which draws from NumPy's global state.
-        gate_rng: decides which kinds of noise occur in algorithms 10 and 11, as Python's ``random``
-            in the published code. By default ``rng``; but required if ``rng`` is a ``RandomState``.
+        rng: the generator for all draws. A ``RandomState`` draws in the order of the published
+            code, which uses NumPy's global state.
+        gate_rng: decides which kinds of noise occur in algorithms 10 and 11, like Python's
+            ``random`` in the published code; by default ``rng``, but required if that is a
+            ``RandomState``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 

@@ -72,7 +72,7 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Reverberate ``x`` (N,): convolve it with ``impulse_response`` (M,), scaled to unit energy, to (N,).
+    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy; keep N samples.
 
     Args:
         name: name of the impulse response for messages.

@@ -41,8 +41,8 @@ class Mixed(NamedTuple):
 class Specmix(Settings):
     """The settings of Specmix, by default as in the paper; a call mixes the samples of a batch.
 
-    Random Specmix is ``time_bands=0, probability=0.5``. The probability is an assumption: the
-    abstract of Dong et al. only says "randomly select"; so are the distributions.
+    Random Specmix is ``time_bands=0, probability=0.5``; the probability and the distributions are
+    assumptions, because the abstract of Dong et al. only says "randomly select".
 
     Each selected sample gets its own mask, and any other sample of the batch as partner. The number
     of bands on an axis is drawn from 1 to ``frequency_bands`` or ``time_bands``, the width of a
@@ -73,7 +73,7 @@ class Specmix(Settings):
     ) -> Mixed:
         """Mix samples of a batch, selected by chance, each with another sample.
 
-        The draws depend only on the shape and the settings, and on the generator's device.
+        With a generator on the CPU, the result is the same on every device.
 
         Args:
             spectrograms: B×T×F.

@@ -1,10 +1,10 @@
 """Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
 The speed perturbation in training is modelled on T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
-augmentation for speech recognition", Interspeech 2015 (speeds 0.9, 1 and 1.1). A pitch is
-resampled, and its duration restored by WSOLA: W. Verhelst, M. Roelands, "An overlap-add technique
-based on waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP
-1993.
+augmentation for speech recognition", Interspeech 2015, with a range instead of the speeds 0.9, 1
+and 1.1. The pitch is changed by resampling; WSOLA then restores the duration: W. Verhelst, M.
+Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
+modification of speech", ICASSP 1993.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """``"yes"``, ``"in part: …"`` or ``"no: …"``, as for a part of only training trials.
+        """``"yes"``, ``"in part: …"`` or ``"no: …"``; no if all trials are training trials.
 
         If such a part also lacks audio, only that is given as the reason.
         """
@@ -155,7 +155,7 @@ class CorpusCheck:
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Return (task, ``"yes"``, ``"in part: …"`` or ``"no: …"``) for tasks like ``"score eval"``."""
+        """Return (task, answer), such as ``"score eval"`` and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
         # part can be scored.
         train = []

@@ -124,7 +124,7 @@ class Download:
     """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
-    """Address of a file, of a Zenodo record, or of a hub data set (``hub:OWNER/NAME[@REVISION]``)."""
+    """Address of a file, a Zenodo record, or a hub data set (``hub:OWNER/NAME[@REVISION]``)."""
     name: str = ""
     """Path below the corpus's folder, by default the end of the address; a record's folder."""
     what: str = ""
@@ -159,8 +159,8 @@ class Corpus(ABC):
     notes: str = ""
     """Paper, layout and peculiarities; ``nes2net info`` prints the lines as they are."""
     segments: Callable[..., SegmentsByUtterance] | None = None
-    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it from 0 to
-        its duration. None if there are no such labels, or only of frames.
+    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it up to its
+        duration. None if there are no such labels, or only of frames.
     """
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
@@ -171,8 +171,8 @@ class Corpus(ABC):
         speaker-verification system; None, and no min t-DCF, without one.
     """
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and their
-        scores (N,), if there is one.
+    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and scores
+        (N,), if there is one.
     """
 
     phases: tuple[str, ...] = ()
@@ -226,7 +226,7 @@ class Corpus(ABC):
     source: str = ""
     """Page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for names, without suffix, of recordings that are not trials."""
+    """Regular expression (:mod:`re`) for names, without suffix, of other recordings than trials."""
 
     @property
     @abstractmethod
@@ -327,7 +327,10 @@ class Corpus(ABC):
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """Return the official numbers of ``split``, of the edition that agrees with ``counts``, or the first."""
+        """Return the official numbers of ``split``, if known.
+
+        Of several editions, the first or the one that agrees with a copy's ``counts`` decides.
+        """
         first = None
         for edition in (self.counts, *self.editions.values()):
             official = edition.get(split)
@@ -337,7 +340,7 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Describe ``trials`` for the record of their scores: number, digest of the ids, and ``official``.
+        """Describe ``trials`` for the record of their scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
         or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.

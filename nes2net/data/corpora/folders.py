@@ -34,7 +34,7 @@ class Place:
     """A pattern of the paths of recordings, and fields of their trials."""
 
     pattern: str
-    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` anything,
+    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` all else,
         neither a ``/``. The last level is the file's name without suffix.
     """
     label: str | None = None
@@ -177,7 +177,7 @@ class FolderCorpus(Corpus):
 def _matching_files(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each file that matches, as (path below the outermost folder, fields); recursive.
+    """Yield (path, fields) of each file that matches; recursive.
 
     Args:
         levels: a regular expression for the names in ``folder``, and one for each level below.

@@ -165,14 +165,14 @@ def segments(
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
     Segments come from an RTTM, or from Audacity's ``NAME.labels.txt`` beside the recordings.
-    Without segments, a labelled trial becomes one segment; an unlabelled one is skipped. Durations
-    come from ``reco2dur`` beside the RTTM, or from the audio.
+    Without any, a labelled trial becomes one segment; an unlabelled one is skipped. Durations come
+    from ``reco2dur`` beside the RTTM, or from the audio.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
         uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default, this time is bona fide if only spoofed segments are listed; otherwise, a gap of
-            more than a millisecond is an error.
+            default, it is bona fide if only spoofed segments are listed; otherwise, a gap of more
+            than a millisecond is an error.
 
     Raises:
         InputError: for the reasons of ``CORPUS.trials``; if a file is malformed, or has

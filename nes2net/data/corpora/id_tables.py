@@ -97,8 +97,8 @@ def read_id_table(
 ) -> IdTable:
     """Open a table of one value of each utterance: text with delimiters, or JSON lines.
 
-    A first line that names columns is a header. Without one, the first column holds the id, the
-    last the value, and one or two may lie between; one of these must hold a word of ``between``.
+    Without a header, the first column holds the id, the last the value, and one or two may lie
+    between, one of them with a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.

@@ -206,7 +206,7 @@ class Files:
     protocols: Sequence[str]
     """Possible names of the protocol."""
     audio: Sequence[str]
-    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings in or
+    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings, in or
         below ``FOLDER``.
     """
     folders: Sequence[str] = (".",)
@@ -414,7 +414,7 @@ class ListedCorpus(Corpus):
 
 
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """For ``FOLDER/**``, search the folder of a file ``is_sought``, which need not exist."""
+    """For ``FOLDER/**``, find the folder, in or below ``FOLDER``, of a file that ``is_sought``."""
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()

@@ -28,7 +28,7 @@ _META_TABLE = Table(
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Only a folder also gives a bona fide trial for each original, not a single list."""
+    """Only the folder ``fake`` also gives a bona fide trial for each original recording."""
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)

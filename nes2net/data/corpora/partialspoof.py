@@ -88,14 +88,14 @@ def segments(
 ) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
-    They come from the RTTM of all segments, or else of spoofed segments. If there is a protocol,
-    its labels are compared with the segments.
+    They come from the RTTM of all segments, or else of spoofed segments, and are compared with the
+    labels of the protocol, if there is one.
 
     Args:
         root: the folder of the corpus, or the folder ``con_data`` of the split.
         protocols: the folder of the protocols, if not in ``root``.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
-            the published labels of frames. By default, gaps are bona fide if the RTTM lists only
+            the published labels of frames. By default, it is bona fide if the RTTM lists only
             spoofed segments; otherwise, a gap of more than a millisecond is an error.
 
     Raises:

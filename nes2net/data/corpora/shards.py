@@ -246,7 +246,7 @@ def _trial_of_row(
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """Without a split in the shard's name, the row states it; otherwise a part, such as ``progress``."""
+    """If the shard's name states the split, a row may state a part of it, such as ``progress``."""
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
         return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase

@@ -1,4 +1,4 @@
-"""Define a trial (an utterance with its label and other fields), a part of a corpus, and subsets."""
+"""Define a trial (an utterance with label and other fields), a part of a corpus, and subsets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class Trial:
     """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
     ``id`` is the utterance's name in protocols and score files. ``label`` is ``"bonafide"`` or
-    ``"spoof"``, even if the corpus uses other words for the classes. The other fields hold the
-    corpus's own words:
+    ``"spoof"``. The other fields hold the corpus's own words:
 
     ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
@@ -49,7 +48,7 @@ class Trial:
     ============ =========================================================================
 
     ``system_scores`` are scores of other systems, for a detector that fuses them
-    (:mod:`nes2net.scoring.system_scores`). No corpus fills this field.
+    (:mod:`nes2net.scoring.system_scores`), in no corpus.
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -163,11 +162,11 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
+    """Draw ``count`` of the trials, or all; keep their order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. One trial is drawn from each; the others are
     distributed in proportion, by the method of largest remainders. The draw within a stratum
-    depends only on ``seed`` and its trials. No more than ``count`` trials are all returned.
+    depends only on ``seed`` and its trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
