@@ -107,7 +107,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write without raising; stop all caches of the folder if later entries would fail as well."""
+        """Write without raising; stop the folder's caches if later entries would fail, too."""
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)

@@ -203,7 +203,6 @@ class _Track:
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
         self.kinds: set[bytes] = set()
-        """Kinds of media in the track's ``hdlr`` boxes, such as ``soun``."""
         self.steps: set[bytes] = set()
         """Number of entries and first duration of each ``stts`` table, in bytes."""
         self.longest_chunk = 0
@@ -225,7 +224,6 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """Count table entries and blocks of PCM, kept in place of frame sizes."""
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1

@@ -63,7 +63,7 @@ class DamagedAudio(ValueError):
 
 
 def check_whole(path: Fetched) -> FlacHeader | None:
-    """Check that a file was not cut off or damaged; return the header if it is FLAC.
+    """Check that a file was not cut off or damaged; return a FLAC file's header.
 
     Raises:
         InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
@@ -190,7 +190,6 @@ def is_chain(path: Fetched) -> bool:
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Yield (stream, FLAC header) for each link of a chain, in memory; otherwise the file."""
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -303,7 +302,6 @@ class _Decoded:
     """Whether the file states the end of its last stream, not the duration of its sound."""
     count: int = 0
     kind: tuple[int, str] | None = None
-    """Rate and channels of the first frame."""
     begin: float = 0.0
     """Start of the stated duration, in seconds."""
     end: float = 0.0

@@ -37,8 +37,8 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in ``folder`` and its subfolders, sorted by the parts of their paths.
 
-    Only names count: a pipe or a broken link may be listed, and raises an error when it is read.
-    Links to folders are not followed. A missing folder has no recordings.
+    Only names count: a pipe or a broken link fails when it is read. Links to folders are not
+    followed. A missing folder has no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -79,10 +79,9 @@ def recordings_listed(folder: Path) -> list[Path]:
 def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
     """Print, once per process, how many files have each of the five most common unread suffixes.
 
-    Lists, texts and hidden files are not counted.
-
     Args:
-        names: the files in ``folder`` that are not read.
+        names: the files in ``folder`` that are not read; lists, texts and hidden files do not
+            count.
         suffixes: the suffixes that are read, for the note.
     """
     passed_over: Counter[str] = Counter()

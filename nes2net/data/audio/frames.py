@@ -34,7 +34,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return a fault if more than 16 ID3v2 tags begin a file: libmpg123 would print a line about each."""
+    """Return a fault for more than 16 ID3v2 tags: libmpg123 would print a line about each."""
     skip_id3v2(file)
     if file.read(3) == b"ID3":
         return f"begins with more than {_MOST_TAGS} ID3v2 tags"
@@ -100,7 +100,6 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Yield the end of each MPEG or ADTS frame; the last may lie behind the end of the file."""
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -311,7 +310,6 @@ class _FlacFrame(NamedTuple):
     sample_rate: int | None
     """In Hz; None if not stated."""
     end: int
-    """Offset of the header's checksum."""
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:

@@ -85,7 +85,6 @@ def all_channels(recording: AnyRecording) -> str | Fetched:
 
 
 def audio_error(recording: AnyRecording, problem: str) -> InputError:
-    """Make the error about a recording's ``problem``."""
     return InputError(problem, subject=f"audio file {recording}")
 
 
@@ -361,8 +360,6 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
-    """An open tar file; the offsets of its members are read once."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.members = {member.name: member for member in tar_members(path)}
@@ -389,8 +386,6 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The open shards of this process, for the thread that holds the lock ``turn``."""
-
     def __init__(self) -> None:
         self.turn = threading.RLock()
         self.shards: OrderedDict[str, tuple[Status, _Open]] = OrderedDict()

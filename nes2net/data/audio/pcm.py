@@ -70,7 +70,7 @@ class PcmDecoder:
             if the bytes have the header of an audio file.
 
     >>> decoder = PcmDecoder("s16le")
-    >>> [decoder.push(piece)[0].tolist() for piece in (b"\x00", b"\x40\x00", b"\xc0")]
+    >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
     [[[]], [[0.5]], [[-0.5]]]
     """
 

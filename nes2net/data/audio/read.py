@@ -132,7 +132,6 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Return None if libsndfile cannot seek exactly, or the excerpt is long."""
         # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
@@ -178,7 +177,6 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """
 
     def read_head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Return None if all of the file has to be decoded."""
         is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
@@ -274,7 +272,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path`` to find faults, by FFmpeg again if an MD5 sum is wrong.
+    """Decode all of ``path`` to find faults; by FFmpeg again if an MD5 sum is wrong.
 
     Raises:
         InputError: as :func:`load_audio`.
@@ -345,7 +343,7 @@ def _with_libsndfile(
 ) -> _T | None:
     """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
 
-    None also for a chain of streams and a :class:`ChannelOf`; raises InputError if a check fails.
+    None also for a chain of streams and a :class:`ChannelOf`.
     """
     if isinstance(path, ChannelOf):
         return None
@@ -367,8 +365,6 @@ def _at_16k(num_samples: int, sample_rate: int) -> int:
 
 
 def _checked_stated_length(path: AnyRecording) -> int | None:
-    """Check that a file was not cut off; return its stated length at 16 kHz, if any."""
-
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
@@ -499,7 +495,6 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """Make the error from the failures of libsndfile and FFmpeg, in this order."""
     if isinstance(path, (str, Path)):
         check_arrived(path)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"

@@ -118,7 +118,7 @@ class Channels:
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz, unless there is one channel."""
+        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -255,7 +255,6 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """Find the level in dB below which ``share`` of the frames above ``above`` lies."""
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
@@ -321,7 +320,7 @@ class Listener:
 
         Args:
             trained_on: length of the detector's training crops, in samples.
-            repeated_to: the score length in samples, if the recording was repeated to this length.
+            repeated_to: the score length in samples, if the recording was repeated.
             length: length of the whole recording in samples, if only a part was pushed.
         """
         remarks = self._unfit()

@@ -167,7 +167,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """In bytes; raise ValueError if the chunk lies outside of the file."""
+        """Return (offset, size) in bytes; raise ValueError if they lie outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -184,14 +184,12 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read chunks (offset, size in bytes) in place of earlier ones."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory, or else from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -306,7 +304,7 @@ def open_rows(path: Path) -> tuple[Table, Budget]:
 class ArrowMessages:
     """Reads an Arrow file or stream as messages; iterating yields (message, number of rows).
 
-    An Arrow file is read like a stream: it consists of a mark, a stream and a footer.
+    An Arrow file is a stream behind a mark.
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
@@ -402,7 +400,6 @@ def _header_of_message(message: Any) -> Any:
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """Read a field (for :mod:`struct`, or a table) of a FlatBuffers table; None if absent."""
     # A table begins with the distance back to its vtable. The vtable lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)

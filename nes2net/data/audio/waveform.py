@@ -168,8 +168,7 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
     """Subtract from each sample but the first ``coefficient`` times the sample before it.
 
-    If a detector was trained with pre-emphasis, the whole recording is filtered before it is cut or
-    repeated. With the coefficient 0, the result is ``waveform`` itself.
+    The whole recording is filtered, before it is cut or repeated. 0 returns ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])
@@ -216,10 +215,10 @@ def random_crop(
     utterance: str = "the waveform",
     padding: Padding = "repeat",
 ) -> np.ndarray:
-    """Take ``num_samples`` from a random start; all starts are equally likely.
+    """Take ``num_samples`` from a random start.
 
-    The last possible start is included, unlike in the published ASVspoof 5 code (deviation 15). A
-    shorter utterance is filled up as in :func:`head_crop`, with the same errors.
+    All starts are equally likely; the last one is included, unlike in the published ASVspoof 5 code
+    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`, with the same errors.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -233,9 +232,9 @@ def random_tiled_crop(
 ) -> np.ndarray:
     """Take ``num_samples`` from a random start by the rule of the CtrSVDD recipe.
 
-    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
-    in the published code, the last possible start is never drawn. An utterance of exactly
-    ``num_samples`` is rotated: its beginning is moved to its end.
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times;
+    one of exactly ``num_samples`` is thus rotated. As in the published code, the last possible
+    start is never drawn.
 
     Raises:
         InputError: if the utterance is empty.

@@ -107,9 +107,10 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: AnyPath) -> list[Path]:
-    """Find impulse responses at any depth below ``root``, sorted by path; effects use the first channel.
+    """Find impulse responses at any depth below ``root``, sorted by path.
 
-    The noises of RIRS_NOISES are skipped: ``pointsource_noises``, and names with ``_noise_``.
+    Effects use the first channel. The noises of RIRS_NOISES are skipped: ``pointsource_noises``,
+    and names with ``_noise_``.
 
     Raises:
         InputError: if the folder is missing or has no audio, or if a file has no samples.

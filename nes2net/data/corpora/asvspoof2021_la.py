@@ -18,7 +18,7 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 
 
 def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
-    """Return what the corpora of tracks ``"LA"`` and ``"DF"`` share."""
+    """Return the arguments of ``ListedCorpus`` that both tracks, ``"LA"`` and ``"DF"``, share."""
     folder = f"ASVspoof2021_{track}_eval"
     return {
         "title": f"ASVspoof 2021 {track}",

@@ -155,7 +155,7 @@ class CorpusCheck:
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Return (task, answer), such as ``"score eval"`` and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Return task, such as ``"score eval"``, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
         # part can be scored.
         train = []
@@ -183,7 +183,6 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
-        """``reason`` explains why no trial is labelled."""
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
         if not counts.labelled:
@@ -449,7 +448,6 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
 def _spoofed_by_utterance(
     check: CorpusCheck, split: str, protocols: AnyPath | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Use frames of ``resolution`` ms, or else the RTTM."""
     if resolution is None:
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))

@@ -159,8 +159,8 @@ class Corpus(ABC):
     notes: str = ""
     """Paper, layout and peculiarities; ``nes2net info`` prints the lines as they are."""
     segments: Callable[..., SegmentsByUtterance] | None = None
-    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it up to its
-        duration. None if there are no such labels, or only of frames.
+    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it. None if
+        there are no such labels, or only of frames.
     """
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
@@ -171,8 +171,8 @@ class Corpus(ABC):
         speaker-verification system; None, and no min t-DCF, without one.
     """
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and scores
-        (N,), if there is one.
+    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and
+        scores (N,), if there is one.
     """
 
     phases: tuple[str, ...] = ()
@@ -340,7 +340,7 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Describe ``trials`` for the record of their scores: number, digest of ids, and ``official``.
+        """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
         or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.

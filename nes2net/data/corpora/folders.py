@@ -34,8 +34,8 @@ class Place:
     """A pattern of the paths of recordings, and fields of their trials."""
 
     pattern: str
-    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` all else,
-        neither a ``/``. The last level is the file's name without suffix.
+    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` all
+        else, neither a ``/``. The last level is the file's name without suffix.
     """
     label: str | None = None
     """None if ``{label}`` is in the pattern."""

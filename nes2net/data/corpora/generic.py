@@ -101,7 +101,6 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """Paths are relative to ``audio``; raise InputError if the header or a row is malformed."""
     rows = open_list(path)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]

@@ -241,7 +241,7 @@ def holds_only_labels(path: Path) -> bool:
 def possible_ids(id: str) -> Iterator[str]:
     """Yield the ids that the path of a recording may mean, each with one outer folder less.
 
-    >>> list(possible_ids("D:\\data\\eval\\a.mp3"))
+    >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']
     """
     name = id.replace("\\", "/")

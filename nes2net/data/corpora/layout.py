@@ -206,8 +206,8 @@ class Files:
     protocols: Sequence[str]
     """Possible names of the protocol."""
     audio: Sequence[str]
-    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings, in or
-        below ``FOLDER``.
+    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings,
+        in or below ``FOLDER``.
     """
     folders: Sequence[str] = (".",)
     """Possible folders of the protocol, below the root or the folder of the protocols;
@@ -246,6 +246,7 @@ class ListedCorpus(Corpus):
 
     @property
     def splits(self) -> tuple[str, ...]:
+        """The splits of ``parts``."""
         return tuple(self.parts)
 
     def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:

@@ -135,7 +135,6 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 
 def _text_for_digest(trial: Trial) -> str:
-    """A shard must be written again if this text changes."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
