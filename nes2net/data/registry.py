@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CorpusRegistry(Registry["Corpus"]):
-    """The names of corpora. A name ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
+    """The names of corpora; ``hub:OWNER/NAME`` stands for a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
         """Import a corpus; ``hub:OWNER/NAME`` is downloaded when first needed."""
@@ -26,7 +26,7 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def check(self, name: str, registered: Any) -> None:
-        """Check a corpus of another package, and let its methods check the labels that they list."""
+        """Check a corpus of another package, also by the labels that it lists."""
         super().check(name, registered)
         for method in ("trials", "read_protocol", "read_keys"):
             if method not in vars(registered):

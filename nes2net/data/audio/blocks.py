@@ -1,8 +1,4 @@
-"""Process a recording that arrives in blocks, by stages: a stage is one step of processing, such as a filter.
-
-Files are read in blocks, too, and :func:`pushed` sends the blocks of a file through the same
-stages.
-"""
+"""Process a recording that arrives in blocks, by stages, each one step such as a filter."""
 
 from __future__ import annotations
 
@@ -28,24 +24,24 @@ _Result = TypeVar("_Result", covariant=True)
 
 
 class Stage(Protocol[_Item, _Result]):
-    """A step of processing. A stage takes pieces of a recording as the pieces arrive, and returns results."""
+    """A step of processing that takes pieces of a recording as they arrive, and returns results."""
 
     def push(self, item: _Item, /) -> Iterable[_Result]:
-        """Take the next piece of the recording; return the results that are complete with this piece."""
+        """Take the next piece; return the results that it completes."""
 
     def finish(self) -> Iterable[_Result]:
         """Return the last results, at the end of the recording."""
 
 
 def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
-    """Push all ``items``, the pieces of a recording, into ``stage``, then finish the stage; yield all results."""
+    """Push all ``items`` into ``stage``, then finish it; yield all results."""
     for item in items:
         yield from stage.push(item)
     yield from stage.finish()
 
 
 class PreEmphasis:
-    """A :class:`Stage` that applies :func:`nes2net.data.audio.waveform.pre_emphasised` to blocks (N,) as they arrive.
+    """A :class:`Stage` of :func:`nes2net.data.audio.waveform.pre_emphasised`, for blocks (N,).
 
     >>> stage = PreEmphasis(0.5)
     >>> [block.tolist() for half in ([1.0, 2.0], [4.0]) for block in stage.push(np.array(half))]
@@ -57,7 +53,6 @@ class PreEmphasis:
         self._before: np.ndarray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
 
     def push(self, block: np.ndarray) -> tuple[np.ndarray]:
-        """Filter the next block; return a tuple that holds the filtered block (see :meth:`Stage.push`)."""
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -66,20 +61,17 @@ class PreEmphasis:
         return (emphasised,)
 
     def finish(self) -> tuple[()]:
-        """Return no results, because :meth:`push` has returned every sample."""
         return ()
 
 
 class BlocksAt16k:
     """A :class:`Stage` that averages channels and resamples to 16 kHz, block by block.
 
-    The samples equal the result of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last
-    bit.
+    The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, compares the channels before the channels are averaged. The new
-            :class:`BlocksAt16k` first makes ``channels`` forget all earlier samples.
+        channels: if given, is reset, then compares the channels before they are averaged.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
@@ -94,10 +86,9 @@ class BlocksAt16k:
             channels.reset()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
-        """Take a block, samples (channels, N) or (N,) and their rate in Hz; return a list of blocks (M,) at 16 kHz.
+        """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
 
-        The list is empty as long as the resampler holds back all samples. If the rate changes, the
-        following samples are resampled separately.
+        If the rate changes, the following samples are resampled separately.
 
         Raises:
             InputError: if the rate is impossible, if the samples have another shape, or if a sample
@@ -111,7 +102,6 @@ class BlocksAt16k:
             if self._num_read:
                 blocks = self.finish()
             self._rate = rate
-        # Check, compare and average the channels.
         check_samples(samples, rate, self._subject, self._seconds)
         mono = mean_of_channels(samples)
         if not len(mono):
@@ -131,7 +121,7 @@ class BlocksAt16k:
         return blocks
 
     def finish(self) -> list[np.ndarray]:
-        """Return the samples that the resampler has held back; later blocks are resampled separately.
+        """Return the samples that the resampler held back.
 
         Raises:
             InputError: if no samples were pushed.

@@ -36,18 +36,15 @@ _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """A folder that stores the results of :func:`load_audio` without loss; many processes may share the folder.
+    """A folder that stores the results of :func:`load_audio` without loss; processes may share it.
 
-    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are stored as
-    int16 if all samples are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel.
-    Otherwise, the samples are stored as float32. The name of an entry is a digest of the
-    recording's resolved path, size and time of modification, so a changed recording is decoded
-    again. Entries of deleted recordings stay until the folder is removed.
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end: int16 if all samples are
+    multiples of 1/32768, otherwise float32. Its name is a digest of the recording's path, size and
+    modification time. Entries of changed or deleted recordings stay.
 
-    A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
-    or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a
-    warning is printed and nothing more is cached. Unfinished files of killed processes are removed
-    after an hour.
+    A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
+    full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
+    files of killed processes are removed after an hour.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -74,10 +71,7 @@ class AudioCache:
         self._full = full
 
     def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
-        """Return the whole recording, or its first ``num_samples``, from the cache or else by decoding.
-
-        If there is no entry yet, and the recording lasts at most 17 minutes, an entry is written.
-        If the first ``num_samples`` can be decoded, but later samples cannot, no entry is written.
+        """Return the recording, or its first ``num_samples``; cache it if all of it can be decoded.
 
         Raises:
             InputError: as :func:`load_audio` or :func:`load_head`.
@@ -99,7 +93,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: AnyPath) -> Path:
-        """Return the path of the entry for the recording ``path``; the entry need not exist.
+        """Return the path of the recording's entry, which need not exist.
 
         Raises:
             InputError: if the recording does not exist.
@@ -113,11 +107,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write ``waveform`` to the file ``entry``, if the folder has room and can be written to.
-
-        No error is raised if writing fails. If writing later entries would fail as well, a warning
-        is printed, and all caches of the folder stop writing.
-        """
+        """Write without raising; stop the folder's caches if later entries would fail, too."""
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
@@ -164,7 +154,6 @@ def _checksum(samples: np.ndarray) -> bytes:
 
 
 def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """Read the first ``num_samples`` of an entry, or all, as float32; None if the entry is missing or damaged."""
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None

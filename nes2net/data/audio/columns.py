@@ -17,15 +17,14 @@ _QUIET = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine
 
 
 def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[NDArray, NDArray]:
-    """Find the smallest and the largest sample in each of C equal parts of the recording ``audio``.
+    """Find the smallest and the largest sample in each of C equal parts of a recording.
 
     Args:
-        duration: duration of the recording in seconds.
+        duration: in seconds.
         most_columns: largest C.
 
     Returns:
-        The smallest samples (C,) and the largest samples (C,); both are 0 for a part without
-        samples.
+        The smallest and the largest samples, (C,) each; 0 for a part without samples.
     """
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(most_columns, total)
@@ -44,14 +43,11 @@ def envelope(audio: AnyRecording, duration: float, most_columns: int) -> tuple[N
 
 
 def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArray:
-    """Compute the spectrogram of a recording.
+    """Compute mean power in dB, bins × columns, from 0 Hz up to 8 kHz, of equal spans of time.
 
     Args:
-        duration: duration of the recording in seconds.
+        duration: in seconds.
         most_columns: largest number of columns.
-
-    Returns:
-        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns span the same duration.
     """
     num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
     columns = min(most_columns, num_spectra)
@@ -74,5 +70,5 @@ def spectrogram(path: AnyRecording, duration: float, most_columns: int) -> NDArr
 
 
 def loudest_of(decibels: NDArray) -> float:
-    """Return the level in dB that a picture of the spectrogram ``decibels`` draws black."""
+    """Return the level in dB that is drawn black."""
     return max(_QUIET, float(np.quantile(decibels, 0.999)))

@@ -1,8 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-If a file was cut off, decoders read the rest as a shorter recording, without an error. FFmpeg makes
-a list of all frames of an MP4 file before it decodes the first frame, and skips damaged elements of
-Matroska. So the sizes that a file states are checked here, before the file is decoded.
+Decoders read a file that was cut off as a shorter recording. FFmpeg lists all frames of an MP4 file
+before it decodes the first one, and skips damaged elements of Matroska. So the sizes that a file
+states are checked before it is decoded.
 """
 
 from __future__ import annotations
@@ -31,12 +31,11 @@ _MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Find out whether a WAV, AIFF or AVI file was cut off. RF64 and BW64 files count as WAV.
+    """Find how a WAV (also RF64, BW64), AIFF or AVI file was cut off.
 
     Returns:
-        If the file was cut off: the announced length, the present length, and their unit
-        (``"samples"`` or ``"bytes"``). The result is None for a whole file, for a file that does
-        not state its length because it was written to a pipe, and for other formats.
+        The announced length, the present length, and their unit, ``"samples"`` or ``"bytes"``. None
+        for a whole file, one from a pipe that states no length, and other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -90,12 +89,12 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether ``size``, stated in 32 bits, is a placeholder for an unknown length."""
+    """Whether 32 bits of a size stand for an unknown length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
 def lacks_length(file: BinaryIO) -> bool:
-    """Whether a WAV file holds samples although its header announces 0 samples, because the recorder was killed."""
+    """Whether a WAV file announces 0 samples but holds some, because the recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
@@ -124,9 +123,9 @@ _MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are re
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """Return how many bytes are missing at the end of an ASF, FLV or CAF file.
+    """Count the bytes missing at the end of an ASF, FLV or CAF file.
 
-    The result is None if the file is whole, does not state its size, or has another format.
+    None if the file is whole, does not state its size, or has another format.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -186,33 +185,29 @@ _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
-    """A box of an MP4 file. ``position``, ``body`` and ``end`` are offsets in the file, in bytes."""
+    """A box of an MP4 file, with its offsets in the file in bytes."""
 
     name: bytes
     depth: int
-    """0 for a box that lies in no other box."""
+    """0 for a box at the top."""
     position: int
     body: int
-    """Where the content of the box begins."""
+    """Start of the content."""
     end: int
-    """Where the box ends by its stated size. The end of a box may lie behind the end of the file."""
+    """Stated end, possibly behind the end of the file."""
 
 
 class _Track:
-    """Counts the table entries of a track, and its blocks of PCM, that FFmpeg would keep in memory."""
+    """Counts what FFmpeg would keep in memory of a track: table entries and blocks of PCM."""
 
     def __init__(self) -> None:
         self.entries: Counter[bytes] = Counter()
-        """Name of a table → number of entries in the table."""
         self.kinds: set[bytes] = set()
-        """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """For each ``stts`` table: the bytes with the number of entries and the first duration."""
+        """Number of entries and first duration of each ``stts`` table, in bytes."""
         self.longest_chunk = 0
-        """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Read the table or header in ``box``: count entries, or store durations, chunk sizes or the kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -220,7 +215,6 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # Store the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
@@ -230,11 +224,6 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """Return how many table entries, and how many blocks of PCM, FFmpeg would keep in memory.
-
-        For PCM, FFmpeg divides the chunks into blocks, and keeps the blocks in place of frame
-        sizes.
-        """
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats a sound track as PCM if the track's only table of durations has one entry: a duration of 1
@@ -248,11 +237,10 @@ class _Track:
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
-    """Return the fault of an MP4 file, such as "is cut off: …"; None if no fault is found.
+    """Return the fault of an MP4 file, such as "is cut off: …"; None also for other formats.
 
     Faults are a box that ends behind the end of the file, a fragment without its data, far too many
-    boxes, and too large tables. For a large table, FFmpeg would take hundreds of megabytes: a few
-    bytes can announce 10⁹ frames. The result is None for files of other formats.
+    boxes, and too large tables: a few bytes can make FFmpeg take hundreds of megabytes.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first item is for tables outside of tracks
@@ -289,11 +277,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """Yield the boxes from ``position`` to ``end``; after each box, yield the boxes inside it.
-
-    ``depth`` is the number of boxes that contain ``position``. The iteration stops at the first
-    bytes that cannot be a box.
-    """
+    """Yield boxes, each before the boxes inside it, up to bytes that cannot be a box."""
     while position < end:
         file.seek(position)
         head = file.read(min(16, end - position))
@@ -336,17 +320,16 @@ _ELEMENT_BYTES = 7
 class _Element(NamedTuple):
     id: int
     body: int
-    """Offset of the element's content in the file."""
+    """Offset of the content in the file."""
     size: int | None
-    """Bytes of the element's content; None if unknown, because the file was written to a pipe."""
+    """Bytes of the content; None if the file was written to a pipe."""
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a Matroska file, such as "is cut off: …"; None if no fault is found.
+    """Return the fault of a Matroska file, such as "is cut off: …"; None also for other formats.
 
-    Elements must follow each other to the end of the file, or to the end of a segment of stated
-    size. A stream of unknown size may end behind any block. The result is None for files of other
-    formats.
+    Elements must follow each other to the end of the file, or of a segment of stated size. A stream
+    of unknown size may end behind any block.
     """
     size_of_file = file.seek(0, 2)
     for number, (position, element) in enumerate(_elements(file, size_of_file)):
@@ -363,10 +346,7 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 
 def states_duration(file: BinaryIO) -> bool:
-    """Whether a Matroska file states its duration; false for other formats.
-
-    A program that writes to a pipe cannot state the duration.
-    """
+    """Whether a Matroska file states its duration, as one written to a pipe cannot."""
     for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
         if number == 0 and (element is None or element.id != _EBML):
             return False  # another format
@@ -380,10 +360,9 @@ def states_duration(file: BinaryIO) -> bool:
 
 
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
-    """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
+    """Yield (offset, element), each before its inner elements.
 
-    After a segment or cluster, yield the elements inside it. At bytes that cannot be an element,
-    yield the offset and None, and stop.
+    At bytes that cannot be an element, yield the offset and None, and stop.
     """
     position = 0
     size_of_file = end

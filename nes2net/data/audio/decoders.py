@@ -1,9 +1,8 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest as a shorter recording,
-and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
-than the recording. So a file is compared with its header and its checksums before decoding, and the
-decoded samples are compared with the header afterwards.
+Decoders are lenient: libsndfile shortens a WAV file that was cut off, and both skip damaged pages
+of Ogg. A detector would then score other audio. So a file is compared with its header and checksums
+before decoding, and the samples with the header afterwards.
 """
 
 from __future__ import annotations
@@ -60,11 +59,11 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """A decoder reads other audio than the file announces; another decoder may read the file correctly."""
+    """A decoder reads other audio than the file announces; another decoder may succeed."""
 
 
 def check_whole(path: Fetched) -> FlacHeader | None:
-    """Check that a file was not cut off or damaged; return the header of a FLAC file, and None for other formats.
+    """Check that a file was not cut off or damaged; return a FLAC file's header.
 
     Raises:
         InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
@@ -103,17 +102,12 @@ def _check_container(path: Fetched, file: BinaryIO, kind: bytes) -> None:
 
 
 def cut_off_error(path: Fetched, announced: int, present: int, unit: str) -> InputError:
-    """Make the error for a file with less audio than its header announces.
-
-    Args:
-        announced, present: the length that the header announces, and the length that is present,
-            both in ``unit``.
-    """
+    """Make the error for a file with less audio than it announces."""
     return audio_error(path, f"is cut off: its header announces {announced:,} {unit}, {present:,} are there")
 
 
 def check_format(path: Fetched, name: str) -> None:
-    """Refuse a format, by the decoder's name, in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
+    """Refuse a format in which a cut cannot be noticed, unless :data:`UNCHECKED` is 1."""
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
         raise audio_error(
             path,
@@ -135,10 +129,9 @@ _LOGGING_CUTS = ("AU", "CAF", "W64")
 
 
 class _InOrder(soundfile.SoundFile):
-    """Reads a file from the beginning to the end, without seeking.
+    """Reads a file without seeking.
 
-    If a file is seekable, soundfile seeks after each block, and an MP3 file then decodes to
-    slightly different samples.
+    soundfile seeks after each block if it can, and MP3 then decodes to slightly different samples.
     """
 
     def seekable(self) -> bool:
@@ -148,11 +141,11 @@ class _InOrder(soundfile.SoundFile):
 def open_with_libsndfile(
     path: str | Fetched, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
-    """Open a recording with libsndfile; the result is an object of the class ``kind``.
+    """Open a recording with libsndfile.
 
-    Raises one of :data:`LIBSNDFILE_ERRORS` if the recording cannot be opened, or is Opus. libsndfile
-    decodes Opus at the rate in its header, and keeps the pre-skip if the granule positions do not
-    begin at 0.
+    Raises one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened, or is Opus: libsndfile decodes
+    Opus at the rate in its header, and keeps the pre-skip if the granule positions do not begin at
+    0.
     """
     source: BinaryIO | str | Path | bytes
     if isinstance(path, RecordingBytes):
@@ -179,9 +172,9 @@ def open_with_libsndfile(
 
 @contextmanager
 def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
-    """Open a recording with FFmpeg, without protocols, and whatever the encoding of its tags is.
+    """Open a recording with FFmpeg, whatever the encoding of its tags, and without protocols.
 
-    With protocols, a playlist with the suffix .flac could make FFmpeg open other files.
+    With them, a playlist with the suffix .flac could make FFmpeg open other files.
     """
     with (
         open_recording(path) as file,
@@ -191,16 +184,12 @@ def open_with_ffmpeg(path: Fetched) -> Iterator[av.container.InputContainer]:
 
 
 def is_chain(path: Fetched) -> bool:
-    """Whether a file is a chain: several complete Ogg or FLAC streams, or AU files, one behind another."""
+    """Whether several Ogg or FLAC streams, or AU files, stand one behind another."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
 
 def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Yield (stream, FLAC header) for each stream of a chain; a stream is read into memory.
-
-    If the file is not a chain, yield ``path`` and ``header`` once.
-    """
     with open_recording(path) as file:
         starts = link_starts(file)
         if len(starts) == 1:
@@ -216,11 +205,7 @@ def _links(path: Fetched, header: FlacHeader | None) -> Iterator[tuple[Fetched, 
 def libsndfile_blocks(path: Fetched, header: FlacHeader | None) -> Blocks:
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
-    If the file is a chain of streams, yield the blocks of one stream after another. Streams may
-    differ in rate and number of channels. A stream without samples gives an empty block.
-
-    Args:
-        header: the header of a FLAC file; None for other formats.
+    The streams of a chain may differ in rate and channels; an empty one gives an empty block.
 
     Raises:
         DamagedAudio: if the file holds other audio than it announces; the error may come only after
@@ -252,11 +237,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
 
 
 def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read the open ``file`` to the end, and that the file was not cut off.
-
-    Args:
-        path: the recording that is open as ``file``; some checks read its bytes.
-        header: the header of a FLAC file; None for other formats.
+    """Check that libsndfile will read the open ``file`` to the end.
 
     Raises:
         DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may
@@ -299,7 +280,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
     """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
-    If the file is a chain of streams, yield the blocks of one stream after another.
+    The streams of a chain follow each other.
 
     Args:
         strict: whether a wrong checksum of a FLAC frame is an error.
@@ -317,20 +298,16 @@ def ffmpeg_blocks(path: Fetched, *, strict: bool = True) -> Blocks:
 
 @dataclass
 class _Decoded:
-    """What has been decoded of a stream so far."""
-
     states_end: bool
     """Whether the file states the end of its last stream, not the duration of its sound."""
     count: int = 0
-    """Number of samples."""
     kind: tuple[int, str] | None = None
-    """Rate and channels of the first frame."""
     begin: float = 0.0
-    """Time in seconds from which the stated duration counts."""
+    """Start of the stated duration, in seconds."""
     end: float = 0.0
-    """Time in seconds at which the last frame ends."""
+    """End of the last frame, in seconds."""
     latest: float = 0.0
-    """Time in seconds at which the last packet of another stream begins."""
+    """Start of the last packet of another stream, in seconds."""
 
     def add(self, frame: av.AudioFrame) -> np.ndarray:
         """Count ``frame``, and return its samples (channels, N).
@@ -391,7 +368,6 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             if announced:
                 raise _incomplete_error(announced, decoded.count, error) from error
             raise
-        # Compare the decoded audio with the announced number of samples, frames or seconds.
         if announced and decoded.count != announced:
             raise _incomplete_error(announced, decoded.count)
         if container.format.name == "caf" and decoded.count < stream.frames:  # each frame has at least one sample
@@ -405,9 +381,9 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
 
 
 def _decoder_of(stream: av.AudioStream) -> av.AudioCodecContext:
-    """Return the decoder of ``stream``: FFmpeg's own, but for Opus libopus, the reference of RFC 6716.
+    """Return FFmpeg's decoder, but for Opus libopus, the reference of RFC 6716.
 
-    FFmpeg's own decoder of Opus clicks where the coding changes from CELT to SILK.
+    FFmpeg's own clicks where the coding changes from CELT to SILK.
 
     Raises:
         ValueError: if the stream is Opus, and this build of FFmpeg lacks libopus.
@@ -433,7 +409,6 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """Read the number of samples from the header of a FLAC or SPHERE file; 0 if unknown, and for other formats."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
@@ -442,11 +417,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """Read the stated duration in s from the header; 0 if FFmpeg only guesses a duration from the bit rate.
-
-    Args:
-        has_duration: whether a Matroska or MP3 file states its duration.
-    """
+    """Read the duration in s from the header; 0 if FFmpeg only guesses it from the bit rate."""
     name = container.format.name
     if name in _DURATION_OF_ALL:
         return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
@@ -457,10 +428,9 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
 def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
-    PyAV's own conversions are not safe. ``AudioResampler`` starts threads. In a process that is
-    forked later, such as a worker of a DataLoader, the garbage collector would wait for these
-    threads for ever. For frames of 8 or more planes, ``frame.to_ndarray`` ends the process (PyAV
-    18) or raises an error (PyAV 19).
+    PyAV's conversions are not safe. For the threads of ``AudioResampler``, the garbage collector
+    would wait for ever in a process forked later, such as a worker of a DataLoader. For 8 or more
+    planes, ``frame.to_ndarray`` ends the process (PyAV 18) or raises an error (PyAV 19).
     """
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])

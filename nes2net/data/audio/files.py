@@ -26,7 +26,7 @@ _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .t
 
 
 def is_recording(name: str) -> bool:
-    """Whether ``name`` is the name of a recording, and not of a hidden file like ``._1.wav`` on macOS.
+    """Whether ``name`` is that of a recording, and not of a hidden file like ``._1.wav`` on macOS.
 
     >>> is_recording("LA_E_1.FLAC"), is_recording("._1.wav"), is_recording("meta.csv")
     (True, False, False)
@@ -37,9 +37,8 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in ``folder`` and its subfolders, sorted by the parts of their paths.
 
-    A file is recognised by its name alone: a pipe or a broken link with the name of a recording is
-    listed, too, and raises an error when it is read. Links to folders are not followed. A missing
-    folder has no recordings.
+    Only names count: a pipe or a broken link fails when it is read. Links to folders are not
+    followed. A missing folder has no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.
@@ -55,16 +54,13 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk through ``folder`` like :func:`os.walk`, but raise an error if a folder cannot be listed.
-
-    A missing folder counts as empty.
+    """Walk through ``folder`` like :func:`os.walk`; a missing folder counts as empty.
 
     Raises:
         InputError: if a folder cannot be listed, for example because of its permissions.
     """
 
     def raise_unlistable(error: OSError) -> None:
-        """Raise an error for a folder that :func:`os.walk` could not list; a missing folder is no error."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
@@ -72,7 +68,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """List recordings like :func:`recordings_below`; print a note about other files (:func:`note_passed_over`)."""
+    """List :func:`recordings_below`; print a note about other files."""
     files = _files_below(folder)
     recordings = [file for file in files if is_recording(file.name)]
     unread_names = [file.name for file in files if not is_recording(file.name)]
@@ -81,12 +77,11 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 
 def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of audio") -> None:
-    """Print a note with the number of files of each of the five most common suffixes.
-
-    Lists, texts and hidden files are left out. A process prints the same note only once.
+    """Print, once per process, how many files have each of the five most common unread suffixes.
 
     Args:
-        names: the names of the files in ``folder`` that are not read.
+        names: the files in ``folder`` that are not read; lists, texts and hidden files do not
+            count.
         suffixes: the suffixes that are read, for the note.
     """
     passed_over: Counter[str] = Counter()
@@ -104,12 +99,11 @@ def note_passed_over(folder: Path, names: Iterable[str], suffixes: str = "one of
 
 @cache
 def _note_once(text: str) -> None:
-    """Print the note ``text``, unless this process has printed the same note already."""
     print_note(text)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """Turn ``names`` into a list of files: the name of a folder stands for all recordings in it and its subfolders.
+    """Replace each folder among ``names`` by the recordings in it and its subfolders.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.

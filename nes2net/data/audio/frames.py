@@ -1,9 +1,9 @@
 """Check files of frames or pages for cuts and damage: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg, FLAC.
 
-This module reads the headers, because decoders are lenient. Each frame of MPEG or ADTS states its
-own length, but no header needs to state the number of frames. libsndfile and FFmpeg silently skip
-damaged pages of Ogg, up to a second of audio each, even with FFmpeg's ``err_detect``. If an MP3
-file does not state its length, libsndfile guesses the length, and stops reading there.
+Decoders are lenient, so this module reads the headers. A frame of MPEG or ADTS states its length,
+but no header needs to state the number of frames; libsndfile guesses it for MP3, and stops there.
+libsndfile and FFmpeg silently skip damaged pages of Ogg, up to a second of audio each, even with
+FFmpeg's ``err_detect``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
-    """Move ``file`` behind the ID3v2 tags that begin at ``position``, and return the new offset.
-
-    MP3, AAC and FLAC files may begin with ID3v2 tags.
-    """
+    """Move ``file`` behind ID3v2 tags (MP3, AAC, FLAC); return the new offset."""
     for _ in range(_MOST_TAGS):
         file.seek(position)
         tag = file.read(10)
@@ -37,10 +34,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return the fault of a file that begins with more than 16 ID3v2 tags; None for any other file.
-
-    For a file with many empty tags, libmpg123 would print a line about each tag.
-    """
+    """Return a fault for more than 16 ID3v2 tags: libmpg123 would print a line about each."""
     skip_id3v2(file)
     if file.read(3) == b"ID3":
         return f"begins with more than {_MOST_TAGS} ID3v2 tags"
@@ -50,8 +44,7 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first MPEG frame states the true number of frames, in a Xing or Info header.
 
-    The stated number is wrong if the file has more frames or bytes than stated, for example because
-    another file was appended.
+    The number is wrong if another file was appended, for example.
     """
     start = skip_id3v2(file)
     # The Xing or Info header follows the side information. The length of the side information depends on the version
@@ -86,9 +79,8 @@ _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index o
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """Count the bytes that are missing from the last MPEG or ADTS frame.
 
-    If the file ends within the first 6 bytes of a frame, only the missing bytes of these 6 are
-    counted. The result is None if the last frame is complete, if the only frame is cut off, or if
-    there is no frame.
+    Of a cut header, only the missing ones of the first 6 bytes count. None if the last frame is
+    complete, if the only frame is cut off, or if there is no frame.
     """
     count = 0
     end = 0
@@ -108,10 +100,6 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Yield the offset where each MPEG or ADTS frame ends.
-
-    The last offset may lie behind the end of the file.
-    """
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -126,7 +114,7 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def begins_with_frames(content: bytes) -> bool:
-    """Whether ``content`` begins with four MPEG frames, of which each begins where the last one ends."""
+    """Whether ``content`` begins with four MPEG frames, each directly behind the last."""
     position = 0
     for _ in range(4):
         head = content[position : position + _HEADER_BYTES]
@@ -138,10 +126,7 @@ def begins_with_frames(content: bytes) -> bool:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Compute the length in bytes of the MPEG or ADTS frame that begins with ``head``.
-
-    The result is None if ``head`` cannot begin a frame, or if the frame does not state its length.
-    """
+    """In bytes; None if unknown or no frame of MPEG or ADTS."""
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     layer = 4 - (head[1] >> 1 & 3)
@@ -172,11 +157,10 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
-    """Return the fault of an Ogg file, such as "is cut off …"; None if no fault is found.
+    """Return the fault of an Ogg file, such as "is cut off …"; None also for other formats.
 
-    An Ogg file is whole if all its pages are whole. A mark for the end of the stream is not
-    required, because a recorder that is stopped does not write this mark. The result is None for
-    files of other formats.
+    All its pages must be whole. A mark for the end of the stream is not required: a recorder that
+    is stopped does not write it.
     """
     position = 0
     ended = False
@@ -207,12 +191,11 @@ _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets where the streams of a file begin: one offset, or several if the file is a chain.
+    """List the offsets where the streams of a file begin: several if the file is a chain.
 
-    A chain is a file that consists of several complete Ogg or FLAC streams, or of several complete
-    AU files, one behind another. Each stream or AU file is a link. Players play all links, but
-    libsndfile reads only the first link. Ogg streams that begin together form one link (RFC 3533,
-    Sec. 4).
+    A chain consists of several complete Ogg or FLAC streams, or AU files, one behind another.
+    Players play all of them, but libsndfile reads only the first. Ogg streams that begin together
+    form one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
     kind = file.read(4)
@@ -241,7 +224,6 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets where consecutive AU files begin; the header of each file states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -257,7 +239,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, list only the first."""
+    """List the pages that begin an Ogg stream, the first of several in a row."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -292,30 +274,28 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Number of samples of each frame except the last frame, if the file has a fixed block size."""
+    """Samples of each frame but the last, if the file has a fixed block size."""
     largest_frame: int
-    """Size of the largest frame in bytes; 0 if unknown."""
+    """In bytes; 0 if unknown."""
     sample_rate: int
-    """Sampling rate in Hz."""
+    """In Hz."""
     bits: int
-    """Bits of a sample."""
     num_samples: int
     """Samples per channel; 0 if unknown."""
     md5: bytes
     """MD5 sum of all samples; 16 bytes of 0 if unknown."""
     first_frame: bytes = b""
-    """The first bytes of the first frame."""
     exceeded: bool = False
-    """Whether the file holds more than ``num_samples`` samples; libsndfile would not read the rest."""
+    """Whether the file holds more than ``num_samples``, which libsndfile would not read."""
 
     @property
     def has_md5(self) -> bool:
-        """Whether the header has an MD5 sum that :func:`md5_content` can verify."""
+        """Whether :func:`md5_content` can verify the MD5 sum."""
         return any(self.md5) and self.bits in _INTEGERS
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz in the header of the first frame; None if the frame states no rate."""
+        """In Hz; None if the first frame states none."""
         frame = _parse_flac_frame(self.first_frame)
         return None if frame is None else frame.sample_rate
 
@@ -324,17 +304,15 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame if the file has a fixed block size; otherwise the number of the frame's first sample."""
+    """Number of the frame if the block size is fixed; otherwise of its first sample."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
-    """Sampling rate in Hz; None if the frame does not state the rate."""
+    """In Hz; None if not stated."""
     end: int
-    """Offset of the header's checksum."""
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or begins with no header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     # The number of the frame, or of its first sample, is coded like a character in UTF-8.
@@ -361,9 +339,9 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes from which FLAC's MD5 sum is computed.
+    """Encode ``samples`` (channels, N), float32 in [−1, 1), for FLAC's MD5 sum.
 
-    The result holds the interleaved samples as little-endian integers of ``header.bits`` bits.
+    The bytes are interleaved little-endian integers of ``header.bits`` bits.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact, because float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -373,7 +351,7 @@ def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
 
 
 def read_flac_header(file: BinaryIO) -> FlacHeader | None:
-    """Read the header of a FLAC file, and skip ID3v2 tags before it; None for other formats."""
+    """Read the header of a FLAC file, behind any ID3v2 tags; None for other formats."""
     skip_id3v2(file)
     start = file.read(8 + _STREAM_INFO_BYTES)
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
@@ -391,7 +369,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
 
 
 def parse_stream_info(block: bytes) -> FlacHeader:
-    """Decode a STREAMINFO block of 34 bytes; ``first_frame`` of the result is empty."""
+    """Decode a STREAMINFO block of 34 bytes; ``first_frame`` stays empty."""
     # From the highest bit: 20 bits of the rate, 3 of channels − 1, 5 of bits − 1, 36 of the number of samples.
     packed = int.from_bytes(block[10:18], "big")
     return FlacHeader(
@@ -405,11 +383,10 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether the file holds more samples than its header announces; libsndfile would skip the rest.
+    """Whether the file holds more samples than announced, which libsndfile would skip.
 
-    The search for the last frame begins at the end of the file. Samples may look like the header of
-    a frame, so the result is wrongly true for about one file in a million. The result is false if
-    the header does not state the number of samples.
+    The last frame is searched from the end. Samples may look like the header of a frame, so the
+    result is wrongly true for about one file in a million. False if the length is not stated.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):

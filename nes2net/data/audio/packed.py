@@ -2,10 +2,8 @@
 
 A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the
 name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3`` or
-``shard-000.tar/utt1.flac``. All functions that read audio accept an address in place of a path.
-Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
-
-Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
+``shard-000.tar/utt1.flac``. All functions that read audio accept it in place of a path. Nothing is
+unpacked to files. A process keeps up to 64 shards open, and the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -48,12 +46,12 @@ _TAR_BLOCK = 512  # bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingBytes:
-    """A recording in memory: the content of an audio file, and the name of the recording for messages."""
+    """The content of an audio file in memory, with a name for messages."""
 
     name: str
     content: bytes
     suffix: str | None = None
-    """The suffix of the audio file, such as ``.flac``; None stands for the suffix of ``name``."""
+    """With the dot; None stands for that of ``name``."""
 
     def __str__(self) -> str:
         return self.name
@@ -61,7 +59,7 @@ class RecordingBytes:
 
 @dataclass(frozen=True, slots=True)
 class ChannelOf:
-    """One channel of a recording, in place of the mean of all channels.
+    """One channel of a recording, in place of their mean.
 
     >>> str(ChannelOf("call.wav", 1))
     'call.wav, channel 1'
@@ -69,7 +67,7 @@ class ChannelOf:
 
     recording: str | Fetched
     channel: int
-    """Number of the channel, counted from 0."""
+    """Counted from 0."""
 
     def __str__(self) -> str:
         return f"{self.recording}, channel {self.channel}"
@@ -82,26 +80,25 @@ AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
 def all_channels(recording: AnyRecording) -> str | Fetched:
-    """Return the whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
+    """Return the whole recording behind a :class:`ChannelOf`."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
 
 def audio_error(recording: AnyRecording, problem: str) -> InputError:
-    """Make the error about a ``problem`` of a recording."""
     return InputError(problem, subject=f"audio file {recording}")
 
 
 class Status(NamedTuple):
-    """Size and modification time of a file. A recording in a shard has the size and the time of the shard."""
+    """Size and modification time of a file, or of the shard that holds a recording."""
 
     size: int
-    """Size in bytes."""
+    """In bytes."""
     modified: int
-    """Time of the last change, in nanoseconds since 1970."""
+    """In nanoseconds since 1970."""
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory that has a name. Decoders recognise some formats by the suffix of the name."""
+    """A file in memory with a name, by which decoders recognise some formats."""
 
     def __init__(self, content: bytes, suffix: str) -> None:
         super().__init__(content)
@@ -112,10 +109,7 @@ class _InMemory(io.BytesIO):
 
 
 def shard_of(path: AnyPath) -> tuple[Path, str] | None:
-    """Split the address ``path`` into the shard and the row or member; None if ``path`` is not an address.
-
-    Whether the shard has this row or member is not checked.
-    """
+    """Split an address into shard and row or member, unchecked; None for other paths."""
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
         shard = text[: match.end()]
@@ -125,11 +119,9 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Fetched:
-    """Read a recording in a shard into memory, so that the recording can be opened many times.
+    """Read a recording in a shard into memory, so that it can be opened many times.
 
-    A recording in a file stays in the file, and the result is its :class:`~pathlib.Path`. A
-    recording in memory is returned unchanged. For a :class:`ChannelOf`, the result is the whole
-    recording.
+    A file becomes a :class:`~pathlib.Path`, a :class:`ChannelOf` the whole recording.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -180,9 +172,7 @@ def is_there(path: AnyPath) -> bool:
 
 
 def size_of(path: AnyPath) -> int:
-    """Return the size of a recording in bytes.
-
-    If the recording lies in a Parquet file, the whole row group is read for this purpose.
+    """Return the size of a recording in bytes; in a Parquet file, this reads the whole row group.
 
     Raises:
         InputError, MissingLibrary: as :func:`fetched`.
@@ -208,10 +198,9 @@ def status_of(path: AnyPath) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """Find the column of ``shard`` that holds audio files.
+    """Find the column with audio files: bytes, or structs with a field ``bytes``.
 
-    The values of this column are bytes, or structs with a field ``bytes``. A column that is
-    declared as audio by ``datasets`` is preferred to a column with a usual name.
+    A column that ``datasets`` declares as audio comes before usual names.
 
     Args:
         schema: a :class:`pyarrow.Schema`.
@@ -222,7 +211,6 @@ def audio_column(schema: Any, shard: Path) -> str:
     types = pyarrow_module("pyarrow.types", shard)
 
     def holds_bytes(arrow_type: Any) -> bool:
-        """Whether ``arrow_type``, a type of pyarrow, is a type of bytes."""
         return types.is_binary(arrow_type) or types.is_large_binary(arrow_type) or arrow_type == "binary_view"
 
     declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
@@ -248,10 +236,9 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Take the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
+    """Take bytes and file name from a cell of pyarrow.
 
-    If the cell holds no bytes, the first result is None, and the second may be the path of the
-    recording. If the cell holds no name, the second result is empty.
+    Without bytes, the first is None, and the name may be a path. Without a name, it is empty.
     """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
@@ -261,13 +248,13 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 
 
 def check_size(size: int) -> None:
-    """Raise :class:`InputError` if a recording of ``size`` bytes is too large to be read into memory."""
+    """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
     if size > MOST_BYTES:
         raise InputError(f"it has {readable_size(size)}; at most {readable_size(MOST_BYTES)} are accepted")
 
 
 class _Table:
-    """An open shard that is a Parquet or Arrow file; one row group or record batch is read at a time."""
+    """An open Parquet or Arrow file, read by row groups or record batches."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -278,15 +265,13 @@ class _Table:
         self.ends = [0, *accumulate(self.table.counts)]
 
     def has(self, row_text: str) -> bool:
-        """Whether the table has a row with the index ``row_text``."""
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
-        """Return the size in bytes of the recording in the row ``row_text``."""
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in the row ``row_text``, and the suffix of the recording's file name.
+        """Return the bytes of the recording in a row, and the suffix of its file name.
 
         Raises:
             InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
@@ -317,14 +302,12 @@ class _Table:
 
 
 class Member(NamedTuple):
-    """A file in a tar file."""
-
     name: str
-    """The path of the member in the tar file, without ``.`` and doubled ``/``."""
+    """Without ``.`` and doubled ``/``."""
     offset: int
-    """Offset in bytes of the member's content in the tar file."""
+    """In bytes, of the content in the tar file."""
     size: int
-    """Size of the content in bytes."""
+    """In bytes."""
 
 
 def tar_members(path: Path) -> list[Member]:
@@ -341,10 +324,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the regular files in the open tar file ``file``; messages call the tar file ``name``.
-
-    Raises the errors of :func:`tar_members`.
-    """
+    """Yield the regular files in ``file``, with the errors of :func:`tar_members`."""
     with open_tar(file, name) as archive:
         for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
@@ -363,7 +343,7 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
 
 
 def member_content(file: BinaryIO, member: Member) -> bytes:
-    """Read the content of ``member`` from the tar file that is open as ``file``.
+    """Read the content of ``member``.
 
     Raises:
         tarfile.TarError: if the tar file is cut off.
@@ -380,22 +360,17 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
-    """An open shard that is a tar file; the offsets of the members are read only once."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.members = {member.name: member for member in tar_members(path)}
 
     def has(self, name: str) -> bool:
-        """Whether the tar file has a member called ``name``."""
         return name in self.members
 
     def size(self, name: str) -> int:
-        """Return the size in bytes of the member called ``name``."""
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
-        """Return the bytes of the member called ``name``, and the suffix of ``name``."""
         member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
@@ -411,17 +386,13 @@ _Open: TypeAlias = _Table | _Tar
 
 
 class _State:
-    """The open shards of this process. A thread uses the shards only while the thread holds the lock ``turn``."""
-
     def __init__(self) -> None:
         self.turn = threading.RLock()
         self.shards: OrderedDict[str, tuple[Status, _Open]] = OrderedDict()
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Open ``shard``; if the shard is open already and its file has not changed, return the open shard.
-
-        If more than 64 shards are open, the least recently used shard is closed.
+        """Return the open ``shard``, opened again if its file has changed; keep at most 64.
 
         Raises:
             InputError: if the shard is not a regular file, or cannot be read.
@@ -440,13 +411,10 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """Return the audio column of a row group: from memory, or else by calling ``read`` and keeping its result.
-
-        If the row groups in memory exceed 256 MiB, the least recently used row groups are removed
-        from memory.
+        """Return the audio column of a row group from memory, or else from ``read``; keep 256 MiB.
 
         Args:
-            key: the attribute ``key`` of a :class:`_Table`, and the index of the row group.
+            key: ``key`` of a :class:`_Table`, and the index of the row group.
         """
         if key not in self.groups:
             self.groups[key] = read()
@@ -461,7 +429,6 @@ _KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Tab
 
 
 def _forget() -> None:
-    """Begin with no open shards and a new lock; called in a forked process."""
     global _state
     _state = _State()
 
@@ -474,10 +441,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
-    """Lock the open shards for this thread, yield ``shard``, and turn every error into an :class:`InputError`.
-
-    The message of the error names the shard and the row or member.
-    """
+    """Lock the open shards for this thread; turn errors into :class:`InputError`."""
     state = _state
     unit = "row" if row_or_member.isdecimal() and shard.suffix.lower() != ".tar" else "member"
     with (

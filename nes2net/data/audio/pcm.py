@@ -39,7 +39,7 @@ _BEGINNING = 8192  # bytes, in which four MPEG frames fit
 
 
 def _mulaw_table() -> np.ndarray:
-    """Make the table of G.711 μ-law (Table 2a): the samples (256,), float32, for the 256 possible bytes."""
+    """G.711 μ-law (Table 2a): samples (256,), float32, of the 256 bytes."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -48,7 +48,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """Make the table of G.711 A-law (Table 1a): the samples (256,), float32, for the 256 possible bytes."""
+    """G.711 A-law (Table 1a): samples (256,), float32, of the 256 bytes."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8
@@ -60,10 +60,9 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio. The bytes arrive in pieces of any length.
+    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio from pieces of any length.
 
     Args:
-        encoding: encoding of the samples.
         channels: number of interleaved channels.
 
     Raises:
@@ -88,7 +87,7 @@ class PcmDecoder:
         self._is_beginning = True
 
     def _check_samples(self, content: bytes) -> None:
-        """Refuse the header of an audio file, also in the middle: some programs send files in pieces."""
+        """Refuse an audio file's header, also in the middle: some programs send files in pieces."""
         recent = self._recent + content
         header = _HEADER.search(recent)
         kind = _KINDS[header[0][:4]] if header else ""
@@ -102,7 +101,7 @@ class PcmDecoder:
         self._recent = recent if self._is_beginning else recent[-_LONGEST_HEADER:]
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; return a list of one block (channels, N) float32, with all samples that are complete."""
+        """Return one block (channels, N) float32 of all complete samples."""
         self._check_samples(content)
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
@@ -118,7 +117,7 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Return no samples; an incomplete sample at the end is ignored."""
+        """Ignore an incomplete sample at the end."""
         self._held = b""
         return []
 
@@ -131,7 +130,6 @@ class RawAudio:
         source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator
             over pieces of the bytes. Bytes after the last whole sample are ignored.
         sample_rate: in Hz.
-        encoding: encoding of the samples.
         channels: number of interleaved channels.
 
     Raises:
@@ -144,7 +142,6 @@ class RawAudio:
     channels: int = 1
 
     def __post_init__(self) -> None:
-        """Check the rate, the encoding and the number of channels."""
         check_rate(self.sample_rate, "raw audio")
         PcmDecoder(self.encoding, self.channels)
 
@@ -158,7 +155,6 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; raise InputError for anything else."""
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
                 raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
@@ -166,11 +162,6 @@ class RawAudio:
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of ``source`` in pieces, as soon as the bytes arrive.
-
-    Raises:
-        InputError: if ``source`` is the name of a file that cannot be opened.
-    """
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):

@@ -59,17 +59,17 @@ class NotAudio(InputError):
 
 
 class LongAudio(InputError):
-    """A recording is longer than the caller accepts in one piece."""
+    """A recording is longer than the caller accepts."""
 
 
 class MeasuredAudio(NamedTuple):
     """Rate, channels and length of a recording, measured by decoding all of it."""
 
     sample_rate: int
-    """Sampling rate in Hz."""
+    """In Hz."""
     channels: int
     num_samples: int
-    """Number of samples of each channel."""
+    """Samples of each channel."""
     second_decoder: bool
     """Whether FFmpeg read the file: Opus, or because libsndfile could not."""
 
@@ -77,15 +77,14 @@ class MeasuredAudio(NamedTuple):
 def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Channels | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one channel.
 
-    libsndfile reads the file, or FFmpeg (PyAV) if the file is Opus or libsndfile cannot: many FLAC
-    files of ASVspoof 2021 open only with FFmpeg. If the header states a length, the decoded length must be the same.
-    In formats that consist of pages or frames, each page or frame must be complete (docs/data.md
-    lists the formats). Formats in which a cut cannot be noticed are refused.
+    FFmpeg (PyAV) reads Opus, and what libsndfile cannot: many FLAC files of ASVspoof 2021. The
+    decoded length must be the stated one, and each page or frame complete (docs/data.md lists the
+    formats). Formats in which a cut cannot be noticed are refused.
 
     Args:
-        path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
-        longest: the most samples at 16 kHz that are accepted; None for no limit.
-        channels: if given, compares the channels before the channels are averaged.
+        path: a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
+        longest: the most samples at 16 kHz that are accepted.
+        channels: if given, compares the channels before they are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
@@ -110,7 +109,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
 
 
 def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """Yield the samples of ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
+    """Yield ``load_audio(path, channels=channels)`` in blocks (N,), to save memory.
 
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
@@ -121,11 +120,10 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[start : start + num_samples]``, but read only this part of the file.
 
-    Formats such as Ogg and MP3, in which libsndfile cannot seek exactly, are decoded from the
-    beginning. The excerpt is shorter if the file ends earlier.
+    Formats in which libsndfile cannot seek exactly, such as Ogg and MP3, are decoded from the
+    start.
 
     Args:
-        path: audio file of any rate.
         start, num_samples: in samples at 16 kHz, ≥ 0.
 
     Raises:
@@ -134,7 +132,6 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Read the excerpt from the open ``file``; None if libsndfile cannot seek exactly, or the excerpt is long."""
         # After a seek in Ogg and MP3, libsndfile 1.2 decodes slightly different samples than without the seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
@@ -170,18 +167,16 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
-    """Return exactly ``load_audio(path)[:num_samples]``; if possible, the rest of the file is not decoded.
+    """Return ``load_audio(path)[:num_samples]``; if possible, do not decode the rest of the file.
 
-    A cut is noticed anywhere in the file, but other damage is noticed only in the first
-    ``num_samples``. Files with lossy coding are decoded to the end, because only decoding shows
-    whether a file was cut off.
+    A cut is noticed anywhere, other damage only in the first ``num_samples``. Lossy files are
+    decoded to the end, because only that shows a cut.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
     def read_head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        """Read the first samples from the open ``file``; None if all of the file has to be decoded."""
         is_lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
@@ -206,22 +201,18 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    The rest of the recording is decoded as well, but not kept, so that damage in it is an error.
-    There is one exception: if the header states the length, decoding stops after 2²⁷ samples,
-    counted over all channels (two hours of one channel at 16 kHz), or at the end of the excerpt if
-    this is later.
+    The rest is decoded to find damage. If the length is stated, decoding stops after 2²⁷ samples of
+    all channels together (two hours of one channel at 16 kHz), or at the end of the excerpt.
 
     Args:
-        path: the recording.
         num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, compares the channels before the channels are averaged.
+        channels: if given, compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
     """
 
     def read_excerpt(blocks: Blocks) -> tuple[np.ndarray, int]:
-        """Return the excerpt and the length; called for one decoder after another until a call succeeds."""
         pieces: list[np.ndarray] = []
         end = num_searched = 0
 
@@ -231,7 +222,6 @@ def load_head_and_length(
                 num_searched += samples.size
                 yield samples, rate
 
-        # Keep the part of each block that belongs to the excerpt, and add up the length.
         for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):
@@ -251,10 +241,9 @@ def load_head_and_length(
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Count the samples of a recording at 16 kHz: the length of ``load_audio(path)``, to within one sample.
+    """Count the samples of a recording at 16 kHz, to within one sample.
 
-    If the header states a length, this length is returned, even if it is 0. Otherwise the recording
-    is decoded.
+    A length in the header is returned without decoding, even if it is 0.
 
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
@@ -264,9 +253,9 @@ def count_samples(path: AnyRecording) -> int:
 
 
 def stated_length(path: AnyRecording) -> int | None:
-    """Read the length in samples at 16 kHz from the header of ``path``, without checking the file; None if unknown.
+    """Read the length in samples at 16 kHz from the unchecked header.
 
-    It counts as unknown for MP3, whose length libsndfile may only guess, for Opus and for chains.
+    None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
     """
     path = fetched(path)
     if is_chain(path):
@@ -283,10 +272,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
 
 def measure_audio(path: AnyRecording) -> MeasuredAudio:
-    """Decode all of ``path`` to find faults; measure the rate, the number of channels and the length.
-
-    The MD5 sum of a FLAC file's samples is compared with the sum in the header. If the sums differ,
-    FFmpeg reads the file again.
+    """Decode all of ``path`` to find faults; by FFmpeg again if an MD5 sum is wrong.
 
     Raises:
         InputError: as :func:`load_audio`.
@@ -312,13 +298,9 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
-    """Check a recording, yield the recording, and check at the end of the context that it has not changed.
+    """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
 
-    A recording in a shard is read into memory. A file must be regular, because opening a pipe would
-    wait for ever.
-
-    Yields:
-        (file or recording in memory, header of a FLAC file); the header is None for other formats.
+    A file must be regular: opening a pipe would wait for ever.
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
@@ -359,13 +341,9 @@ def _empty_error(path: Fetched) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Open a recording with libsndfile, and return the result of ``read(file, FLAC header)``.
+    """Return ``read(file, FLAC header)``, or None if libsndfile cannot read the whole recording.
 
-    The result is None if libsndfile cannot read the whole file, if the file is a chain of streams,
-    or if ``path`` chooses a channel.
-
-    Raises:
-        InputError: if a check finds that the file is missing, cut off or damaged.
+    None also for a chain of streams and a :class:`ChannelOf`.
     """
     if isinstance(path, ChannelOf):
         return None
@@ -383,18 +361,11 @@ def _with_libsndfile(
 
 
 def _at_16k(num_samples: int, sample_rate: int) -> int:
-    """Convert a length in samples at ``sample_rate`` Hz to samples at 16 kHz, rounded up."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
 def _checked_stated_length(path: AnyRecording) -> int | None:
-    """Check that a file was not cut off, and read its length in samples at 16 kHz from its header.
-
-    The result is None if the length can only be found by decoding.
-    """
-
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        """Return the length of the open ``file`` at 16 kHz; None if the header does not state the length."""
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
@@ -404,10 +375,7 @@ def _checked_stated_length(path: AnyRecording) -> int | None:
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join one or more ``blocks`` (N,) into one array.
-
-    The array grows in place, so that no sample is in memory twice.
-    """
+    """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -424,13 +392,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 def _read_with_fallback(
     path: AnyRecording, read: Callable[[Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
-    """Call ``read`` with the decoded blocks of a recording, once for each decoder, until a call succeeds.
-
-    If a decoder fails, ``read`` is called again with the blocks of the next decoder. If ``path`` is
-    a :class:`ChannelOf`, the blocks hold only the chosen channel.
-
-    Args:
-        verify_md5: whether the samples of a FLAC file are compared with the MD5 sum in the header.
+    """Call ``read`` with the blocks of one decoder after another, until it succeeds.
 
     Returns:
         The result of ``read``, and whether libsndfile failed, so that FFmpeg was used.
@@ -453,7 +415,7 @@ def _read_with_fallback(
 
 
 def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield the blocks of a recording; if a decoder fails, the next decoder continues at the same sample."""
+    """Yield blocks; if a decoder fails, the next continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
     with _checked(path) as (source, header):
@@ -501,9 +463,9 @@ def count_channels(path: AnyRecording) -> int:
 
 
 def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[Blocks]:
-    """Yield the decoded blocks of ``path`` once for each decoder, in order of preference; each item is a generator.
+    """Yield the blocks of ``path`` (a generator) once for each decoder, in order of preference.
 
-    For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
+    A FLAC file with an MD5 sum is tried twice by FFmpeg: with checks of CRCs, then without.
     """
     blocks = libsndfile_blocks(path, header)
     if verify_md5 and header and _has_md5_of_file(path, header):
@@ -517,17 +479,12 @@ def _blocks_by_decoder(path: Fetched, header: FlacHeader | None, verify_md5: boo
 
 
 def _has_md5_of_file(path: Fetched, header: FlacHeader) -> bool:
-    """Whether the MD5 sum in ``header`` covers all samples of the file; in a chain, it covers only one stream."""
+    """Return False for a chain, where the MD5 sum covers only one stream."""
     return header.has_md5 and not is_chain(path)
 
 
 def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
-    """Yield ``blocks``, and check the MD5 sum of the samples.
-
-    Raises:
-        DamagedAudio: after the last block, if the MD5 sum of the samples differs from the sum in
-            the header.
-    """
+    """Yield ``blocks``; raise DamagedAudio at the end if their MD5 sum is not the header's."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:
@@ -538,14 +495,6 @@ def _with_md5_of(header: FlacHeader, blocks: Blocks) -> Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """Make the error for a file that no decoder can read; the message has the failure of each decoder.
-
-    Args:
-        failures: the errors of libsndfile and of FFmpeg, in this order.
-
-    Raises:
-        InputError: if the file is not audio at all, but a Git LFS pointer or a web page.
-    """
     if isinstance(path, (str, Path)):
         check_arrived(path)
     problem = f"was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})"

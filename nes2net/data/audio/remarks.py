@@ -1,4 +1,4 @@
-"""Find what makes a recording's score doubtful: silence, steady sound, no voice, clipping, different channels."""
+"""Find what makes a score doubtful: silence, steady sound, no voice, clipping, other channels."""
 
 from __future__ import annotations
 
@@ -84,30 +84,29 @@ class Remark:
     """What a user should know about a recording before relying on its score."""
 
     by_kind: Mapping[Kind, str] = field(default_factory=dict)
-    """Kind of a remark → the remark in words."""
+    """Kind → the remark in words."""
 
     @property
     def text(self) -> str:
-        """All remarks in words; empty if there are none."""
+        """All remarks, in words."""
         return "; ".join(self.by_kind.values())
 
     @property
     def unfit(self) -> str:
-        """The reason why no decision can rest on the score; empty if a decision is possible."""
+        """Why no decision can rest on the score, if so."""
         return next((words for kind, words in self.by_kind.items() if kind in get_args(Unfit)), "")
 
     @property
     def clipping(self) -> str:
-        """Which share of the samples is clipped, in words; empty if no clipping is found."""
+        """The clipped share of the samples, in words, if any."""
         return self.by_kind.get("clipped", "")
 
 
 class Channels:
-    """Compares the channels of a recording while the recording is read. A detector gets only the mean of the channels.
+    """Compares the channels of a recording as it is read: a detector gets only their mean.
 
     Args:
-        num_samples: number of samples to compare, from the beginning of the recording and counted
-            at 16 kHz; None for all samples.
+        num_samples: number of samples to compare, from the beginning and at 16 kHz; None for all.
     """
 
     def __init__(self, num_samples: int | None = None) -> None:
@@ -115,15 +114,11 @@ class Channels:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples, because a decoder reads the recording from its beginning."""
         self._products = np.zeros((1, 1))  # (channels, channels): sum of the products of each pair of channels
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz.
-
-        Samples of a single channel are ignored.
-        """
+        """Compare ``samples``, (channels, N) or (N,), at ``rate`` in Hz."""
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -137,31 +132,29 @@ class Channels:
 
     @property
     def count(self) -> int:
-        """Number of channels."""
         return len(self._products)
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel each other: their mean has less than 1 % of the energy of a channel."""
+        """Whether the mean of the channels has less than 1 % of the energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
     @property
     def _is_silent(self) -> NDArray:
-        """For each channel, whether it is silent in comparison with the loudest channel: (channels,)."""
         energies = np.diag(self._products)
         return energies <= _SILENT * energies.max()
 
     @property
     def differ(self) -> bool:
-        """Whether two channels hardly correlate, as if they held two speakers; false if a channel is silent."""
+        """Whether two channels hardly correlate, like two speakers; false if one is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def silent(self) -> str:
-        """Say in words which channels are silent, counted from 0; empty if no channel or every channel is silent."""
+        """Name the silent channels, counted from 0, unless all are."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -174,8 +167,8 @@ class Channels:
 class Listener:
     """Measures a recording while it arrives, to find what makes its score doubtful; see :meth:`remark`.
 
-    A listener is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
-    [−1, 1] and returns the blocks unchanged. A listener needs half a megabyte of memory.
+    A :class:`nes2net.data.audio.blocks.Stage` that returns its blocks, (N,) at 16 kHz in [−1, 1],
+    unchanged, and needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -201,7 +194,6 @@ class Listener:
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and return it unchanged; blocks are measured as soon as enough samples are collected."""
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
@@ -210,7 +202,6 @@ class Listener:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the blocks that were collected; further blocks may follow."""
         if self._num_waiting:
             waiting = np.concatenate(self._waiting)
             for first in range(0, len(waiting), _MOST_AT_ONCE):
@@ -220,10 +211,10 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Measure a block: count samples by absolute value and frames by level, and search for speech.
+        """Count samples by absolute value and frames by level, and search for speech.
 
-        ``_amplitude_counts`` counts all samples. ``_pairs`` counts the smaller sample of each pair
-        of neighbours with the same sign.
+        ``_amplitude_counts`` counts all samples, ``_pairs`` the smaller of each two neighbours with
+        the same sign.
         """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
@@ -264,10 +255,6 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
-
-        Frames below the level ``above`` are left out.
-        """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
@@ -283,7 +270,6 @@ class Listener:
         return bool(spread < _SPREAD)
 
     def _unfit(self) -> dict[Kind, str]:
-        """Say why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
             return {}
@@ -313,7 +299,6 @@ class Listener:
         return {"no voice": NO_VOICE} if self.num_samples >= _SHORTEST * SAMPLE_RATE else {}
 
     def _clipping(self) -> str:
-        """Say in words which share of the samples is clipped; empty if no clipping is found."""
         if not self._amplitude_counts.any():
             return ""
         largest = int(np.flatnonzero(self._amplitude_counts)[-1])
@@ -331,11 +316,11 @@ class Listener:
         return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its calibrated ratio counts half"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """Collect the remarks about the recording, from the samples that were pushed so far.
+        """Collect the remarks about the samples that were pushed so far.
 
         Args:
             trained_on: length of the detector's training crops, in samples.
-            repeated_to: the score length in samples, if the recording was repeated to this length.
+            repeated_to: the score length in samples, if the recording was repeated.
             length: length of the whole recording in samples, if only a part was pushed.
         """
         remarks = self._unfit()
@@ -361,9 +346,8 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
     """Collect the remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
-        num_samples: length of the recording in samples, before the recording was cut or repeated to
-            N samples.
-        channels: the comparison of the recording's channels, if there are several.
+        num_samples: length of the recording, before it was cut or repeated to N samples.
+        channels: the comparison of several channels.
         trained_on: length of the detector's training crops, in samples.
 
     >>> remark_of(np.zeros(16000), 16000, None, 64600).by_kind

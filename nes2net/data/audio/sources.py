@@ -1,4 +1,4 @@
-"""Turn recordings of any kind (files, arrays, iterators, raw bytes) into blocks of samples at 16 kHz."""
+"""Turn recordings of any kind (files, arrays, iterators, raw bytes) into blocks at 16 kHz."""
 
 from __future__ import annotations
 
@@ -32,10 +32,8 @@ def recording_of(
 
     Args:
         audio: the recording; a file object is read from its current position.
-        sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
-            their own rate.
-        channels: if given, an object that compares the channels before the channels are averaged.
-            If ``audio`` is a file, ``channels`` is not used.
+        sample_rate: in Hz, needed for samples and blocks; files and raw bytes state their own rate.
+        channels: if given, compares the channels before they are averaged; not used for a file.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
@@ -49,11 +47,11 @@ def recording_of(
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """Yield the samples of a recording, at 16 kHz mono, in blocks (N,) as the samples arrive.
+    """Yield the samples of a recording, at 16 kHz mono, in blocks (N,) as they arrive.
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
-        channels: if given, compares the channels before the channels are averaged.
+        channels: if given, compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
@@ -75,11 +73,6 @@ def _file_of(audio: Any) -> AnyRecording | None:
 
 
 def _rest_of_file(file: BinaryIO) -> RecordingBytes:
-    """Read a file object from its current position to its end.
-
-    Raises:
-        InputError: if the file object does not give bytes, or is at its end.
-    """
     name = getattr(file, "name", None)
     if not isinstance(name, str):  # the attribute ``name`` of a pipe is an integer
         name = "the file object"
@@ -92,12 +85,7 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
 
 
 def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N).
-
-    Raises:
-        InputError: if ``audio`` is a list or tuple, if it does not hold samples, or if the rate is
-            missing.
-    """
+    """Yield (block, rate in Hz); a block is (N,) or (channels, N)."""
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return
@@ -115,7 +103,7 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
 
 
 def samples_of(array: Any) -> np.ndarray:
-    """Copy an array or tensor of floating-point samples, (N,) or (channels, N), to a float32 array.
+    """Copy an array or tensor of samples, (N,) or (channels, N), to float32.
 
     Raises:
         InputError: if ``array`` does not hold floating-point numbers, or if the shape is (samples,
@@ -154,7 +142,7 @@ def samples_of(array: Any) -> np.ndarray:
 
 
 def checked_rate(sample_rate: float | None) -> float:
-    """Check the sampling rate in Hz, and return the rate as a float.
+    """Return the sampling rate in Hz as a float.
 
     Raises:
         InputError: if the rate is missing or not a number.

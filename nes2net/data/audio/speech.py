@@ -1,19 +1,18 @@
 """Tell speech from silence, noise, tones and music: in speech, sound and loudness change all the time.
 
-Two measures find speech of any pitch, also monotone and whispered speech. Both are taken over the
-audible frames of a window, a frame every 10 ms.
+Two measures find speech of any pitch, also monotone and whispered, in the audible frames of a
+window, one every 10 ms.
 
 1. The envelope of the spectrum moves, because the mouth does: the median distance between the
    cepstra c1 to c5 of two frames 50 ms apart is large. The cepstra are those of the log energies,
    in nepers, of 20 bands of equal width. Noise hides this movement.
-2. The pitch moves, which noise hides less. The pitch of a voice rises and falls, and the pitch of
-   a musical note stays the same. A frame is voiced if the normalised cross-correlation of its
-   samples, low-passed at 1.5 kHz, has a peak above 0.6 at the lag of a pitch of 70 to 400 Hz. The
-   method is from Talkin, "A robust algorithm for pitch tracking (RAPT)", 1995, without the dynamic
-   programming.
+2. The pitch of a voice rises and falls, unlike that of a musical note; noise hides this less. A
+   frame is voiced if the normalised cross-correlation of its samples, low-passed at 1.5 kHz, has a
+   peak above 0.6 at the lag of a pitch of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
+   tracking (RAPT)", 1995, without the dynamic programming).
 
-In both cases the level has to move, too, unlike that of a siren. All numbers in this module are
-assumptions; docs/score.md has what they find.
+The level has to move, too, unlike that of a siren. All numbers are assumptions; docs/score.md has
+what they find.
 """
 
 from __future__ import annotations
@@ -60,11 +59,10 @@ _FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measure
 
 
 class SpeechFrames:
-    """Finds speech in a recording while the recording arrives: measures level and pitch in frames of 10 ms.
+    """Finds speech in a recording while it arrives: measures level and pitch in frames of 10 ms.
 
-    The class is a :class:`nes2net.data.audio.blocks.Stage` that takes blocks (N,) at 16 kHz in
-    [−1, 1] and returns the blocks unchanged. The measured frames of an hour take 17 MB of memory;
-    :meth:`drop` forgets early frames.
+    A :class:`nes2net.data.audio.blocks.Stage` that returns its blocks, (N,) at 16 kHz in [−1, 1],
+    unchanged. An hour takes 17 MB of memory unless :meth:`drop` is called.
     """
 
     def __init__(self) -> None:
@@ -80,11 +78,10 @@ class SpeechFrames:
 
     @property
     def end(self) -> float:
-        """End of the last measured frame, in seconds from the start of the recording."""
+        """End of the last measured frame, in seconds."""
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and return it unchanged; frames are measured as soon as enough samples are collected."""
         self._waiting.append(block)
         self._num_waiting += len(block)
         self._num_samples += len(block)
@@ -93,7 +90,6 @@ class SpeechFrames:
         return (block,)
 
     def finish(self) -> tuple[()]:
-        """Measure the frames that are left at the end of the recording."""
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
             samples = np.concatenate(self._waiting)
@@ -102,7 +98,7 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """Return a finished copy, as if the recording ended here; this object itself can take further blocks."""
+        """Return a copy as if the recording ended here."""
         # A shallow copy suffices, because finish() replaces arrays and lists, and never changes them in place.
         ended = copy(self)
         ended.finish()
@@ -118,9 +114,9 @@ class SpeechFrames:
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
-        """Compute the share of frames with speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
+        """Compute the share of speech, 0 to 1, from ``start`` to ``end`` seconds.
 
-        The share is 0 if neither envelope nor pitch moves as in speech.
+        It is 0 if neither envelope nor pitch moves as in speech.
         """
         first = max(0, round(start * SAMPLE_RATE / _HOP) - self._first)
         stop = len(self._levels)
@@ -173,20 +169,20 @@ def speech_share(waveform: NDArray) -> float:
 
 
 def _levels(frames: NDArray) -> NDArray:
-    """Compute the levels (T,), in dB of full scale, of ``frames`` (T, N)."""
+    """Frames (T, N) → dB of full scale (T,)."""
     middle = frames[:, (_FRAME - _LEVEL) // 2 : (_FRAME + _LEVEL) // 2]
     return (10 * np.log10(np.square(middle, dtype=np.float64).mean(1) + 1e-12)).astype(np.float32)
 
 
 def _log_energies(frames: NDArray) -> NDArray:
-    """Compute the log energies (T, 20) in the bands of the middle 32 ms of ``frames`` (T, N), in nepers."""
+    """Frames (T, N) → nepers (T, 20), of the middle 32 ms."""
     power = np.square(np.abs(np.fft.rfft(frames[:, 98:610] * np.hanning(514)[1:-1])))
     energies = power[:, slice(*_BAND_LINES)].reshape(len(frames), _BANDS, -1).mean(2)
     return np.log(energies + 1e-9).astype(np.float16)
 
 
 def _pitches(frames: NDArray) -> NDArray:
-    """Compute the pitches (T,), in Hz, of ``frames`` (T, N); 0 for a frame that is not voiced."""
+    """Frames (T, N) → Hz (T,); 0 for a frame that is not voiced."""
     count = len(frames)
     size = _FFT // _DECIMATION
     # Keep only the band in which a pitch is searched, at a quarter of the sampling rate.
@@ -221,10 +217,9 @@ def _pitches(frames: NDArray) -> NDArray:
 
 
 def _moves_and_stays(is_audible: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """For each of T frames, decide whether the pitch moves, and whether the pitch stays the same: two flags (T,).
+    """Whether each pitch moves, and whether it stays the same: two flags (T,).
 
-    ``pitches`` are in Hz, and 0 for a frame without a pitch. Both flags are false for a frame
-    without a pitch, and for a frame whose pitch lasts for only a few frames.
+    Both are false for a frame without a pitch, and for a pitch of only a few frames.
     """
     is_voiced = is_audible & (pitches > 0)
     logarithms = np.log(np.where(pitches > 0, pitches, 1))

@@ -1,9 +1,9 @@
 """Read Parquet and Arrow files of unknown origin, a few rows at a time, within a memory budget.
 
-pyarrow trusts a file: pyarrow decompresses pages and buffers of any size, and copies a value of a
-dictionary into every row that refers to the value. So this module first reads the headers, which
-state the decompressed sizes: the page headers of Parquet (parquet.thrift, in Thrift's compact
-protocol) and the headers of Arrow's record batches (Message.fbs, in FlatBuffers).
+pyarrow decompresses pages and buffers of any size, and copies a value of a dictionary into every
+row that refers to it. So this module first reads the decompressed sizes in the page headers of
+Parquet (parquet.thrift, in Thrift's compact protocol) and the headers of Arrow's record batches
+(Message.fbs, in FlatBuffers).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def pyarrow_module(name: str, file: str | Path) -> Any:
-    """Import the module ``name`` of pyarrow, which is needed to read ``file``.
+    """Import the module ``name``.
 
     Raises:
         MissingLibrary: if pyarrow is not installed.
@@ -49,12 +49,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
-    """Copy a :class:`pyarrow.Schema`, with each dictionary type replaced by its value type or its index type.
-
-    Args:
-        replacement: ``"value_type"`` to describe decoded rows; ``"index_type"`` to read a record
-            batch without its dictionaries.
-        budget: ``budget.name`` is the name of the file in the error.
+    """Describe decoded rows (``"value_type"``) or a batch without dictionaries (``"index_type"``).
 
     Raises:
         InputError: if the schema has more than 1,000 columns.
@@ -72,7 +67,6 @@ class ParquetTable:
     """Reads a Parquet file; only the requested columns are decoded.
 
     Args:
-        source: the file, or its path.
         budget: limits the memory for the footer.
 
     Attributes:
@@ -106,11 +100,11 @@ class ParquetTable:
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the rows of the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
+        """Yield ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
 
         Args:
             budget: counts the memory and the rows of the batches.
-            groups: indices of the row groups to read; None for all row groups.
+            groups: indices of the row groups to read; None for all.
 
         Raises:
             InputError: if the rows are too large or too many for ``budget``.
@@ -138,16 +132,10 @@ class ParquetTable:
                 yield batch
 
     def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Estimate from the headers of the pages how many bytes a decoded row of a column chunk takes; at least 1.
+        """Estimate from the page headers the bytes of a decoded row: the mean, at least 1.
 
-        :meth:`batches` chooses from this estimate how many rows are read at once. The estimate is
-        the mean size of a row. If several rows may share a value, a decoded row may hold a copy of
-        nearly a whole page, so the estimate is at least the size of the largest page with shared
-        values.
-
-        Args:
-            num_rows: number of rows of the chunk's row group.
-            budget: counts the decompressed size of each page.
+        If rows may share a value, a decoded row may hold a copy of nearly a whole page: then at
+        least the size of the largest page with shared values.
 
         Raises:
             ValueError: if the chunk lies outside of the file, or if a page does not state its
@@ -179,7 +167,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Return offset and size in bytes of a column chunk; raise ValueError if the chunk lies outside of the file."""
+        """Return (offset, size) in bytes; raise ValueError if they lie outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -187,11 +175,7 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps column chunks in memory, so that each chunk of a remote file is read only once.
-
-    pyarrow calls the usual methods of a file object. :class:`ParquetTable` calls :meth:`hold`
-    before pyarrow reads a row group.
-    """
+    """A file object that keeps column chunks in memory, so that a remote file is read only once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -200,14 +184,12 @@ class _ChunkReader:
         self.closed = False
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read chunks into memory in place of earlier chunks; ``extents`` has (offset, size in bytes) of each chunk."""
         self._chunks = {}
         for start, size in extents:
             self._file.seek(start)
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory that holds these bytes, or else from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -219,7 +201,6 @@ class _ChunkReader:
         return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move the position as the ``seek`` of other file objects does; return the new position."""
         if whence == 2:
             self._position = self._file.seek(offset, whence)
         elif whence == 1:
@@ -229,16 +210,14 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
-        """Return the position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
-        """Mark this object as closed; the owner of the file closes the file."""
         self.closed = True
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: id of a field → value of the field; texts are skipped."""
+    """Read a struct in Thrift's compact protocol: id of a field → value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -258,7 +237,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
 
 
 def _varint(file: _ChunkReader) -> int:
-    """Read a Thrift number of variable length: 7 bits a byte, the lowest bits first; the last byte is below 128."""
+    """Read 7 bits a byte, the lowest first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
         byte = file.read(1)[0]
@@ -269,15 +248,13 @@ def _varint(file: _ChunkReader) -> int:
 
 
 def _zigzag(file: _ChunkReader) -> int:
-    """Read a signed Thrift number, stored as an unsigned number: 0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
+    """0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
 
 
 class ArrowTable:
-    """Reads an Arrow file or stream, which is mapped into memory.
-
-    The library ``datasets`` writes Arrow streams; other programs write Arrow files.
+    """Reads an Arrow file or stream, mapped into memory; ``datasets`` writes streams.
 
     Attributes:
         schema: the :class:`pyarrow.Schema` of the file.
@@ -293,12 +270,11 @@ class ArrowTable:
         self.counts = [rows for _, rows in self._batches]
 
     def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
-        """Yield the ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
+        """Yield ``columns`` of each record batch, as a :class:`pyarrow.RecordBatch`.
 
         Args:
-            budget: not used, because the batches were counted by the budget of the constructor.
-            groups: indices of the record batches to read; None for all record batches. If
-                ``groups`` is given, columns of a dictionary type hold indices in place of values.
+            budget: not used; the constructor's budget counted the batches.
+            groups: indices of the record batches; if given, dictionary types hold indices.
         """
         if groups is None:
             return self._messages.stream(columns)
@@ -310,10 +286,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 
 def open_table(path: Path, budget: Budget) -> Table:
-    """Open the file ``path``: a Parquet file if the suffix is ``.parquet``, or else an Arrow file.
-
-    ``budget`` and the errors are as for :class:`ParquetTable`.
-    """
+    """Open a Parquet file if the suffix is ``.parquet``, or else an Arrow file."""
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
         return ParquetTable(path, budget)
@@ -321,7 +294,7 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 def open_rows(path: Path) -> tuple[Table, Budget]:
-    """Open a table whose rows are short; return it with a budget that has a step for each byte of the file."""
+    """Open a table of short rows; budget one step for each byte of the file."""
     size = path.stat().st_size
     budget = Budget.of(str(path), size, "if it can be trusted, write it uncompressed")
     budget.most_steps = max(budget.most_steps, size)
@@ -329,9 +302,9 @@ def open_rows(path: Path) -> tuple[Table, Budget]:
 
 
 class ArrowMessages:
-    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) for each record batch.
+    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows).
 
-    An Arrow file is read like a stream, because it consists of a mark, a stream and a footer.
+    An Arrow file is a stream behind a mark.
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
@@ -360,7 +333,7 @@ class ArrowMessages:
         self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield (message, number of rows) of each record batch; the budget counts the memory and the rows.
+        """Yield (message, number of rows) of each record batch, and count both in the budget.
 
         Raises:
             ValueError: if the end of the file or stream is missing.
@@ -390,23 +363,15 @@ class ArrowMessages:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """Read the ``columns`` of the record batch in ``message``; columns of a dictionary type hold indices."""
+        """Read ``columns`` of a record batch; dictionary types hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._index_schema), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
-        """Yield the ``columns`` of each record batch; each byte of the source is read only once.
-
-        Columns of a dictionary type hold indices.
-
-        ``budget`` is not used, because the batches are counted by the budget of the constructor.
-        """
+        """Yield ``columns`` of each record batch; dictionary types hold indices."""
         return (self.batch(message, columns) for message, _ in self)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield the ``columns`` of each record batch; columns of a dictionary type hold values.
-
-        The source is read again from its start.
-        """
+        """Yield ``columns`` of each record batch, from the start; dictionary types hold values."""
         self._source.seek(8 if self._is_file else 0)
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
@@ -422,26 +387,19 @@ def _validated(batch: Any, columns: Sequence[str]) -> Any:
 
 
 class _FlatTable(NamedTuple):
-    """A FlatBuffers table in the metadata of a message; pyarrow has verified the offsets in the table."""
+    """A FlatBuffers table in a message, of which pyarrow has verified the offsets."""
 
     content: memoryview
     position: int
 
 
 def _header_of_message(message: Any) -> Any:
-    """Find the FlatBuffers table that describes the schema, record batch or dictionary of a message."""
     content = memoryview(message.metadata)
     (position,) = struct.unpack_from("<I", content)
     return _field(_FlatTable(content, position), 2, None)
 
 
 def _field(table: Any, number: int, number_format: str | None) -> Any:
-    """Read field ``number`` of a FlatBuffers table; None if the field is absent.
-
-    Args:
-        number_format: format of the field for :mod:`struct`, if the field is a number; None if the
-            field is itself a table.
-    """
     # A table begins with the distance back to its vtable. The vtable lists the offset of each field in the table.
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.position)
@@ -461,12 +419,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the decompressed sizes, in bytes, of a record batch's buffers.
-
-    ``batch`` is the header of an Arrow message, and ``body`` is the body of the same message. In a
-    compressed batch, a buffer begins with its decompressed size, or with −1 if the buffer is not
-    compressed.
-    """
+    """Add up the decompressed sizes of the buffers, with which they begin (−1: not compressed)."""
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None
     if buffers is None:

@@ -21,8 +21,8 @@ _RATES = (1000, 1_000_000)
 def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio") -> np.ndarray:
     """Average the channels of a recording, and resample the mean to 16 kHz.
 
-    The result equals the result of ``librosa.load``: soxr resamples in high quality, and a sample
-    of 0 is appended if soxr returns one sample less than expected.
+    Equals ``librosa.load``: soxr resamples in high quality, and a sample of 0 is appended if soxr
+    returns one less than expected.
 
     Args:
         samples: (N,) or (channels, N).
@@ -48,7 +48,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """Average the channels of ``samples``, (N,) or (channels, N); the result is (N,).
+    """Average the channels of ``samples``, (N,) or (channels, N), to (N,).
 
     Raises:
         InputError: if ``samples`` has no axis, or more than two axes.
@@ -68,7 +68,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible; the message begins with ``subject``."""
+    """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -77,12 +77,12 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Compute the number of samples after resampling to 16 kHz, by the same floating-point formula as librosa."""
+    """Count the samples at 16 kHz, by librosa's floating-point formula."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: float = 0.0) -> None:
-    """Check that ``samples``, (N,) or (channels, N), are audio in [−1, 1], and not NaN or 16-bit integers.
+    """Check that ``samples``, (N,) or (channels, N), are audio, and not NaN or 16-bit integers.
 
     Loud audio may exceed [−1, 1].
 
@@ -129,10 +129,10 @@ Padding: TypeAlias = Literal["repeat", "zeros"]
 
 
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
-    """Cut ``length`` samples into consecutive pieces of ``num_samples``; the last piece may be shorter.
+    """Cut ``length`` samples into consecutive pieces of ``num_samples``; the last may be shorter.
 
-    A last piece of fewer than ``min_piece`` samples is left out, unless it is the only piece (Wang
-    and Yamagishi, Odyssey 2022).
+    A last piece of fewer than ``min_piece`` samples is omitted, unless it is the only one (Wang and
+    Yamagishi, Odyssey 2022).
 
     Returns:
         (first sample, number of samples) of each piece.
@@ -147,7 +147,7 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
 
 
 def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Cut ``waveform`` to ``num_samples``, or append zeros if the waveform is shorter.
+    """Cut ``waveform`` to ``num_samples``, or append zeros.
 
     >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
     (array([1, 2, 3, 0, 0]), array([1, 2]))
@@ -166,11 +166,9 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 
 
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
-    """Apply pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
+    """Subtract from each sample but the first ``coefficient`` times the sample before it.
 
-    The first sample is not changed. If a detector was trained on audio with pre-emphasis, the whole
-    recording is filtered before it is cut or repeated. With the coefficient 0, the result is
-    ``waveform`` itself.
+    The whole recording is filtered, before it is cut or repeated. 0 returns ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])
@@ -185,11 +183,10 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
 def head_crop(
     waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
 ) -> np.ndarray:
-    """Take the first ``num_samples`` of ``waveform``; a shorter waveform is filled up to this length.
+    """Take the first ``num_samples``; a shorter waveform is repeated, or padded with zeros.
 
     Args:
         utterance: name of the utterance for messages.
-        padding: whether a shorter waveform is repeated, or zeros are appended.
 
     Raises:
         InputError: if the utterance is empty, or would be filled up to more than ten minutes.
@@ -218,10 +215,10 @@ def random_crop(
     utterance: str = "the waveform",
     padding: Padding = "repeat",
 ) -> np.ndarray:
-    """Take ``num_samples`` from a random start; all starts are equally likely.
+    """Take ``num_samples`` from a random start.
 
-    The last possible start is included, unlike in the published ASVspoof 5 code (deviation 15). A
-    shorter utterance is filled up as in :func:`head_crop`, and the same errors are raised.
+    All starts are equally likely; the last one is included, unlike in the published ASVspoof 5 code
+    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`, with the same errors.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -233,11 +230,11 @@ def random_crop(
 def random_tiled_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """Take ``num_samples`` from a random start by the rule of the CtrSVDD recipe, which repeats short utterances.
+    """Take ``num_samples`` from a random start by the rule of the CtrSVDD recipe.
 
-    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
-    in the published code, the last possible start is never drawn. An utterance of exactly
-    ``num_samples`` is rotated: its beginning is moved to its end.
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times;
+    one of exactly ``num_samples`` is thus rotated. As in the published code, the last possible
+    start is never drawn.
 
     Raises:
         InputError: if the utterance is empty.

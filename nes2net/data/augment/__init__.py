@@ -1,9 +1,9 @@
 """Effects that change a waveform: RawBoost, noise, rooms, codecs and others.
 
-Training draws effects from a list, and ``nes2net robustness`` scores the same trials under each
-condition. A condition is an effect at one strength, written ``NAME`` or ``NAME:STRENGTH``, such as
-``mp3:16``. Two augmentations do not change a waveform: :mod:`~nes2net.data.augment.specmix` changes
-spectrograms, and :mod:`~nes2net.data.augment.latent` changes embeddings.
+Training draws effects from a list. ``nes2net robustness`` scores the same trials under each
+condition: an effect at one strength, written ``NAME`` or ``NAME:STRENGTH``, such as ``mp3:16``.
+:mod:`~nes2net.data.augment.specmix` changes spectrograms, and :mod:`~nes2net.data.augment.latent`
+embeddings.
 """
 
 from nes2net.data.augment.effect import Effect

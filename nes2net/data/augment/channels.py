@@ -1,10 +1,9 @@
 """Effects of a transmission line on a waveform: band and filters, sampling rate, gain and clipping.
 
-The low-pass filters in training are modelled on J. M. Martín-Doñas, A. Álvarez, "The Vicomtech
-audio deepfake detection system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv
-2203.01573). The authors train a narrow-band system (FIR-NB) and a wideband system (FIR-WB) with FIR
-filters. The code is not published, so the window, the number of taps, the cut-off frequencies and
-the probability are assumptions.
+The low-pass filters are modelled on FIR-NB (narrow-band) and FIR-WB (wideband) of J. M.
+Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for the
+2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573). The code is not published: window, taps,
+cut-off frequencies and probability are assumptions.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ class Telephone(Effect):
     """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Resample ``x`` to 8 kHz, filter by a band-pass, and resample to 16 kHz."""
         from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
@@ -50,7 +48,6 @@ class Resample(Effect):
     limits = (1.0, 16.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Resample ``x`` to ``strength`` kHz and back to 16 kHz; the length stays the same."""
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
@@ -63,7 +60,6 @@ class Gain(Effect):
     limits = (-100.0, 40.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Amplify ``x`` by ``strength`` dB."""
         return x * np.float32(10 ** (self.strength / 20))
 
 
@@ -75,7 +71,6 @@ class Clip(Effect):
     limits = (0.0, 99.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Clip the loudest ``strength`` percent of the samples of ``x``."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         # If ``x`` is mostly digital silence, the limit may be 0. Clipping at 0 would make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
@@ -85,10 +80,9 @@ class Clip(Effect):
 class LowPass(Settings, Effect):
     """A low-pass FIR filter, designed with a Hamming window, for some of the utterances.
 
-    The cut-off frequency is drawn for each utterance, uniformly within the range of the band: 3.4
-    to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for ``wide``. At the cut-off frequency, the filter
-    halves the amplitude. The filter has no delay, and assumes silence before and after the
-    utterance.
+    The cut-off frequency, at which the amplitude is halved, is drawn for each utterance: uniform in
+    3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for ``wide``. The filter has no delay, and
+    assumes silence before and after the utterance.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)
@@ -106,14 +100,13 @@ class LowPass(Settings, Effect):
     """Length of the filter in samples."""
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Filter ``x`` (N,) with the chance ``probability``, otherwise return ``x`` itself."""
         if rng.random() >= self.probability:
             return x
         return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
 
 
 def low_pass(x: Waveform, cutoff: float, taps: int = 101) -> Waveform:
-    """Filter ``x`` (N,) by a low-pass at ``cutoff`` Hz with ``taps`` coefficients; keep the shape and type of ``x``."""
+    """Filter ``x`` (N,) by a low-pass at ``cutoff`` Hz; keep its shape and type."""
     from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")

@@ -1,7 +1,7 @@
 """Effects of lossy codecs: encode and decode a waveform in memory, by FFmpeg (PyAV) or libsndfile.
 
-The length of the waveform stays the same. The delay of encoder and decoder is removed: either the
-decoder removes the delay, or a known delay is cut off (``Codec.delay``).
+The length stays the same: the decoder removes the delay, or a known delay is cut off
+(``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -31,16 +31,14 @@ class Codec(Effect):
 
     unit = "kbit/s"
     encoder: ClassVar[str]
-    """FFmpeg's name for the encoder."""
     container: ClassVar[str]
-    """FFmpeg's name for the file format that carries the encoded audio."""
+    """FFmpeg's name for the file format."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
-    """Sampling rate of the encoder in Hz."""
+    """In Hz."""
     delay: ClassVar[int] = 0
-    """Delay to cut off, in samples at ``sample_rate``; 0 if the decoder removes the delay itself."""
+    """Delay to cut off, in samples at ``sample_rate``; 0 if the decoder removes it."""
 
     def prepare(self) -> None:
-        """Check that FFmpeg has the encoder; otherwise raise :class:`MissingLibrary`."""
         try:
             av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:
@@ -50,7 +48,6 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Send ``x`` through the codec, at the codec's rate; remove the delay and keep the length."""
         # A quarter of a second of silence is appended, so that a codec with a delay returns the end of the utterance,
         # too.
         sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
@@ -63,10 +60,9 @@ class Codec(Effect):
         return np.clip(padded(received, len(x)), -1, 1)
 
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
-        """Encode and decode ``x`` (N,) at ``sample_rate`` by FFmpeg; return the decoded samples and their rate in Hz.
+        """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
-        PyAV starts threads that convert the samples to the encoder's format. The threads end within
-        this call, so that a process can be forked later (see
+        PyAV's threads end within this call, so that a process can be forked later (see
         :func:`nes2net.data.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
@@ -160,12 +156,11 @@ class Gsm(Codec):
     sample_rate = 8000
 
     def prepare(self) -> None:
-        """Check that libsndfile has the codec; otherwise raise :class:`MissingLibrary`."""
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
-        """Encode and decode ``x`` (N,) by libsndfile; return the decoded samples and their rate in Hz."""
+        """Encode and decode ``x`` (N,) by libsndfile; return the samples and their rate in Hz."""
         file = io.BytesIO()
         soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")
         file.seek(0)

@@ -14,11 +14,10 @@ from nes2net.lib.errors import InputError, MissingLibrary, concerning
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
-    """Build a condition of a robustness test: an effect at one strength.
+    """Build an effect at one strength.
 
     Args:
         text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
-        sources: folders of noises and impulse responses, for the effects that need them.
 
     Raises:
         InputError: if the name is unknown, or the strength or a source does not fit.
@@ -38,16 +37,13 @@ class ConditionSuite(NamedTuple):
     """The default conditions of a robustness report."""
 
     names: list[str]
-    """Conditions such as ``"mp3:16"``, effect by effect. The mildest strength of each effect comes first."""
+    """Conditions such as ``"mp3:16"``, effect by effect, the mildest strength first."""
     left_out: dict[str, str]
-    """Name → reason, for the effects that this machine or the given sources do not allow."""
+    """Effect → why this machine or the sources do not allow it."""
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
-    """List every effect at each of its default strengths.
-
-    If an effect needs a source or a library that is missing, ``left_out`` names the effect and the
-    reason.
+    """List the effects whose sources and libraries exist, at each default strength.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
@@ -76,7 +72,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
 
 def check_effect(check: PartCheck, effect: Any, length: int) -> None:
-    """Check what an effect of another package makes of 1,000·``length`` samples of noise."""
+    """Check another package's effect on 1,000·``length`` samples of noise."""
     generator = np.random.default_rng(0)
     changed = check.call(effect, "__call__", 0.1 * generator.standard_normal(1000 * length, np.float32), generator)
     fits = isinstance(changed, np.ndarray) and changed.ndim == 1 and changed.size and np.isfinite(changed).all()

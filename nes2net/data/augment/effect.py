@@ -1,4 +1,4 @@
-"""The base class of effects, which change a waveform, and classes that combine effects by chance or in order."""
+"""The base class of effects, and their combination by chance or in order."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ _NEEDED = {
 class Effect(ABC):
     """A change of a waveform. Each worker gets a pickled copy of an effect.
 
-    A subclass sets the class variables and defines ``__call__``. A subclass that needs a library
-    also defines :meth:`prepare` to check for the library. ``nes2net info`` and the manual show the
-    first line of the docstring of the subclass.
+    A subclass sets the class variables and defines ``__call__``; one that needs a library also
+    defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
         strength: the strength in ``unit``; None for an effect without strengths.
@@ -43,25 +42,21 @@ class Effect(ABC):
     """
 
     unit: ClassVar[str] = ""
-    """Unit of the strength, such as ``"dB"``; empty for a pure number and for effects without
-    strength."""
+    """Unit of the strength, such as ``"dB"``, if any."""
     strengths: ClassVar[tuple[float, ...]] = ()
-    """The default strengths of ``nes2net robustness``, from mild to hard; empty if the effect has
-    no strength."""
+    """Default strengths of ``nes2net robustness``, from mild to hard; empty if there are none."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Lowest and highest possible strength."""
     choices: ClassVar[tuple[float, ...]] = ()
-    """The possible strengths, if the strength must be one of a few values; empty if all values
-    between the limits are possible."""
+    """The possible strengths; empty if all values between the limits are possible."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the fields of :class:`Sources` that the effect needs."""
+    """Fields of :class:`Sources` that the effect needs."""
     time_moves: bool = False
-    """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
+    """Whether the length changes or sounds move, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether random draws depend on the order in which utterances are read. For such an effect,
-    one process must read all utterances."""
+    """Whether draws depend on the order of utterances, so that one process must read them all."""
     strength: float = math.nan
-    """The strength in ``unit``; NaN if the effect has no strength."""
+    """NaN if the effect has no strength."""
     sources: Sources = Sources()
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
@@ -75,7 +70,7 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Check the requirements of the effect, such as a library; the constructor calls this method.
+        """Check the requirements of the effect, such as a library, when it is created.
 
         Raises:
             InputError: if a requirement is not met.
@@ -83,7 +78,7 @@ class Effect(ABC):
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the effect cannot have this strength; None stands for no strength."""
+        """Raise :class:`InputError` if the strength is impossible; None stands for no strength."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
@@ -98,10 +93,7 @@ class Effect(ABC):
 
     @classmethod
     def strengths_in_words(cls) -> str:
-        """Describe the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
-
-        The text is empty if the effect has no strength.
-        """
+        """Describe the possible strengths, such as ``0.5 to 2 s``; empty if there are none."""
         if not cls.strengths:
             return ""
         if cls.choices:
@@ -113,7 +105,7 @@ class Effect(ABC):
 
     @property
     def recordings(self) -> Sequence[Path]:
-        """Paths of the recordings that the effect may mix in."""
+        """Recordings that the effect may mix in."""
         return list(chain.from_iterable(map(self.sources.recordings, self.needs)))
 
     @abstractmethod
@@ -122,11 +114,10 @@ class Effect(ABC):
 
         Args:
             x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
-            rng: the generator of all random numbers; most effects draw no random numbers.
+            rng: the generator of all random numbers, if the effect draws any.
 
         Returns:
-            (M,), M ≥ 1. The effect of a codec clips the samples to [−1, 1], as a real codec does.
-            After some other effects, samples may lie outside of [−1, 1].
+            (M,), M ≥ 1. Codecs clip to [−1, 1], as real codecs do; other effects may exceed it.
 
         Raises:
             InputError: if a recording cannot be used; the message names the recording.
@@ -147,29 +138,26 @@ class OneOf(Effect):
         self.in_turn = any(effect.in_turn for effect in effects)
 
     def __bool__(self) -> bool:
-        """Whether there are any effects."""
         return bool(self.effects)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Apply one of the effects to ``x`` (N,), or return ``x`` itself."""
         if not self.effects or rng.random() >= self.probability:
             return x
         return self.effects[int(rng.integers(len(self.effects)))](x, rng)
 
     @property
     def recordings(self) -> list[Path]:
-        """Paths of the recordings that the effects may mix in, without duplicates."""
+        """Recordings that the effects may mix in, once each."""
         return list(dict.fromkeys(chain.from_iterable(effect.recordings for effect in self.effects)))
 
 
 class InOrder(OneOf):
-    """Apply all ``effects``, one after the other; a :class:`OneOf` without effects is left out."""
+    """Apply all ``effects``, one after the other; a :class:`OneOf` without effects is omitted."""
 
     def __init__(self, effects: Sequence[Effect]) -> None:
         super().__init__([effect for effect in effects if effect], 1.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Apply the first effect to ``x``, and each further effect to the result of the previous effect."""
         for effect in self.effects:
             x = effect(x, rng)
         return x

@@ -1,9 +1,8 @@
 """Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-augmentation", ICASSP 2025 (arXiv 2501.14240), propose this augmentation, which makes spoofing
-attacks more varied in training. The code is not published. The kinds of perturbation were written
-down from memory of the paper, and all numbers are assumptions.
+augmentation", ICASSP 2025 (arXiv 2501.14240). The code is not published. The kinds of perturbation
+were written down from memory of the paper, and all numbers are assumptions.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ class LatentAugmentation(Settings):
     """The settings of latent augmentation; a call augments a batch of embeddings.
 
     One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the
-    chance ``probability``. An utterance with a bona fide part keeps its embedding. Let x be an
-    embedding, r its root mean square, x' the embedding of another spoofed utterance of the batch,
-    and g and h standard normal vectors. Each utterance has its own random numbers, except in
-    ``affine``:
+    chance ``probability``; one with a bona fide part is not. Let x be an embedding, r its root mean
+    square, x' the embedding of another spoofed utterance of the batch, and g and h standard normal
+    vectors. Each utterance has its own random numbers, except in ``affine``:
 
     - ``noise``: x + ``noise``·r·g
     - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch
@@ -72,12 +70,9 @@ class LatentAugmentation(Settings):
 
         Args:
             embeddings: B×E.
-            targets: class numbers (B,), or B×K with the share of each of the K classes in each
-                sample of a mixed batch.
-            rng: the generator of all random numbers. The order of the draws depends only on the
-                shape and the settings.
-            bonafide: index of the bona fide class, which has to be the last class; K if there is no
-                bona fide class.
+            targets: class numbers (B,), or B×K with each class's share in a mixed sample.
+            rng: draws in an order that depends only on the shape and the settings.
+            bonafide: index of the bona fide class, the last; K if there is none.
 
         Returns:
             B×E, of the type of ``embeddings``.

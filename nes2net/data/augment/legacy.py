@@ -1,7 +1,4 @@
-"""The random numbers of RawBoost in the order of the published code, from one stream for all utterances (deviation 8).
-
-Training and validation draw from the same stream, one after the other.
-"""
+"""RawBoost's random numbers in the published order, training then validation (deviation 8)."""
 
 from __future__ import annotations
 
@@ -13,10 +10,9 @@ import torch
 
 
 class LegacyStream:
-    """A generator of NumPy and a generator of Python for RawBoost, seeded as in the published code.
+    """Generators of NumPy and Python for RawBoost, seeded as in the published code.
 
-    RawBoost draws from these generators in the order in which utterances are read. The order of
-    utterances is fixed only if one process reads all utterances.
+    One process must read all utterances, because the draws follow their order.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)
@@ -30,7 +26,7 @@ class LegacyStream:
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of both generators, as numbers and tensors, for :meth:`load_state_dict`."""
+        """Return the states of both generators, as numbers and tensors."""
         numpy_state = self.rng.get_state(legacy=False)
         version, gate_state, gauss_next = self.gates.getstate()
         return {
@@ -44,7 +40,7 @@ class LegacyStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set both generators to the states in ``state``, which :meth:`state_dict` returned."""
+        """Continue at the result of :meth:`state_dict`."""
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
         self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))

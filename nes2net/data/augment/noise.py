@@ -1,10 +1,7 @@
-"""Effects that add noise at a signal-to-noise ratio: generated noise, or recordings of the corpus or of MUSAN.
+"""Effects that add noise at a signal-to-noise ratio: generated, or from the corpus or MUSAN.
 
-The ratio compares the mean power of the utterance with the mean power of the noise. For digital
-silence there is no ratio, so :class:`Noise` adds nothing to silence. The ASVspoof 5 recipe
-(:class:`NoiseAugmentation`) adds a small constant to the power of the utterance and to the power of
-the noise, so that there is a ratio even for silence. Only the needed excerpt of a MUSAN file is
-read.
+The ratio compares mean powers. :class:`Noise` adds nothing to digital silence, which has no ratio;
+the ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds a small constant to both powers.
 """
 
 from __future__ import annotations
@@ -30,7 +27,7 @@ _TALKERS = (3, 8)  # fewest and most talkers of babble, as in Kaldi's recipes wi
 
 
 class NoiseAugmentation(OneOf):
-    """Add noise of MUSAN to a training utterance, or reverberate the utterance, or leave the utterance unchanged.
+    """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
 
     If both ``musan`` and ``rir`` are given, noise and reverberation are equally likely.
 
@@ -71,7 +68,6 @@ class AnyMusan(Effect):
     needs = ("musan",)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Draw a category of MUSAN, noise of this category and an SNR; add the noise to ``x``."""
         category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
         noise = draw_noise(self.sources.noises[category], category, len(x), rng)
         return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
@@ -85,19 +81,17 @@ class Noise(Effect):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Draw noise, and add the noise to ``x`` at a signal-to-noise ratio of ``strength`` dB."""
         return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
 
     @abstractmethod
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Draw noise (N,) for ``x`` (N,). The noise may have any level, because it is scaled afterwards."""
+        """Draw noise (N,) of any level for ``x`` (N,)."""
 
 
 class White(Noise):
     """White Gaussian noise."""
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Draw independent normal samples (N,)."""
         return rng.standard_normal(len(x), np.float32)
 
 
@@ -105,7 +99,6 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Draw white noise, and divide its power by the frequency; frequencies below 20 Hz count as 20 Hz."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -117,15 +110,14 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Raise :class:`InputError` if there are not enough recordings for three talkers besides the utterance."""
+        """Raise :class:`InputError` if there are too few recordings for three talkers."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Draw recordings at random, and add up excerpts (N,) of the recordings at equal power.
+        """Add up excerpts (N,) of a random number of recordings, at equal power.
 
-        The number of talkers is drawn, too. The babble has fewer talkers if too many of the drawn
-        recordings are silent or equal ``x``.
+        Silent recordings and those that equal ``x`` may reduce the number.
         """
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
@@ -160,7 +152,6 @@ class MusanNoise(Noise):
     category: ClassVar[str] = "noise"
 
     def draw(self, x: Waveform, rng: Generator) -> NDArray[np.floating]:
-        """Draw noise (N,) of the category from MUSAN."""
         return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
 
 
@@ -177,17 +168,14 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: Generator) -> np.ndarray:
-    """Draw noise (``num_samples``,): the mean of excerpts of several different ``files``.
-
-    The number of excerpts is drawn from the range of the ``category`` (:data:`CATEGORIES`).
-    """
+    """Draw the mean (``num_samples``,) of as many excerpts as :data:`CATEGORIES` allows."""
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarray:
-    """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
+    """Read ``num_samples`` from a random start; a shorter file is repeated."""
     from nes2net.data.audio.read import load_excerpt  # imported late for a fast start-up of --help
 
     last_start = file.num_samples - num_samples
@@ -196,7 +184,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: Generator) -> np.ndarra
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Compute the level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``); the default floor is ASVspoof 5's.
+    """Compute 10·log10(mean(x²) + ``floor``) in dB, with the floor of ASVspoof 5.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)
@@ -206,12 +194,9 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
-    """Add ``noise`` (N,) to ``x`` (N,) at a signal-to-noise ratio of ``snr`` dB.
+    """Add ``noise`` (N,) to ``x`` (N,) at ``snr`` dB, by :func:`level_db` with ``floor``.
 
-    The ratio is the level of ``x`` minus the level of ``noise``; :func:`level_db` computes both
-    levels with ``floor``. If ``floor`` is 0, the level of silence is infinite. Nothing is added if
-    a level is infinite. The result has the type of ``x``. The result is not normalised, and may
-    exceed 1.
+    Nothing is added at an infinite level. The result has the type of ``x``, and may exceed 1.
     """
     gain_db = level_db(x, floor) - level_db(noise, floor) - snr
     if not math.isfinite(gain_db):

@@ -2,21 +2,17 @@
 
 H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
-RawBoost adds three kinds of noise that also occur in telephony: linear and non-linear convolutive
-noise (LnL, algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary
-signal-independent noise (SSI, 3). Algorithms 4 to 11 combine these kinds of noise.
+RawBoost adds three kinds of noise of telephony: linear and non-linear convolutive noise (LnL,
+algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
+(SSI, 3). Algorithms 4 to 11 combine them.
 
-The results equal the results of the published code. The computation differs from the published
-code, because ``firwin`` and ``lfilter`` take more than 20 ms for four seconds of audio
-(``scripts/bench rawboost``):
+The results equal those of the published code, but ``firwin`` and ``lfilter`` take more than 20 ms
+for four seconds of audio (``scripts/bench rawboost``). Therefore:
 
-- The random parameters of all filters of a noise come from one call of ``random``, which returns
-  the same numbers as one call for each parameter.
+- One call of ``random`` draws the parameters of all filters: the same numbers as single calls.
 - A formula gives the windowed-sinc filters, for all bands of all filters at once.
-- The filters are symmetric, so their zero-phase spectra are real. The spectrum of a cascade is the
-  product of the spectra of its filters.
-- Filtering is overlap-save convolution. The spectra of the filtered powers are added up before a single
-  inverse FFT.
+- The filters are symmetric, so their zero-phase spectra are real; a cascade's is their product.
+- Filtering is overlap-save convolution, with a single inverse FFT for all filtered powers.
 """
 
 from __future__ import annotations
@@ -173,7 +169,6 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Apply the RawBoost algorithm with the number ``strength``; a legacy stream, if given, replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
         generator, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
         return rawboost(x, int(self.strength), generator, gate_rng=gates, **parameters).astype(np.float32)
@@ -191,19 +186,19 @@ def rawboost(
     """Augment one whole waveform with RawBoost. Crop or pad the result, not the waveform.
 
     Algorithm 0 leaves the waveform unchanged. Algorithms 1 (LnL), 2 (ISD) and 3 (SSI) add one kind
-    of noise. Algorithms 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) apply
-    several kinds of noise one after the other. Algorithms 8 (LnL, ISD) and 9 (LnL, ISD, SSI) apply
-    each kind of noise to the same waveform, and add up the results. Algorithm 10 is like 8, and 11
-    is like 4, but each kind of noise occurs with its own probability.
+    of noise; 4 (LnL, ISD, SSI), 5 (LnL, ISD), 6 (LnL, SSI) and 7 (ISD, SSI) several, one after the
+    other. Algorithms 8 (LnL, ISD) and 9 (LnL, ISD, SSI) apply each kind to the same waveform, and
+    add up the results. Algorithm 10 is like 8, and 11 is like 4, but each kind has its own
+    probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
         algo: number of the algorithm, 0 to 11.
-        rng: the generator for all draws. From a ``RandomState``, the numbers are drawn in the same
-            order as in the published code, which draws from NumPy's global state.
-        gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11. The
-            published code uses Python's ``random`` for this decision. By default, ``rng`` decides;
-            but if ``rng`` is a ``RandomState``, algorithms 10 and 11 require ``gate_rng``.
+        rng: the generator for all draws. A ``RandomState`` draws in the order of the published
+            code, which uses NumPy's global state.
+        gate_rng: decides which kinds of noise occur in algorithms 10 and 11, like Python's
+            ``random`` in the published code; by default ``rng``, but required if that is a
+            ``RandomState``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -230,7 +225,6 @@ def rawboost(
     x = _checked_waveform(x, p)
 
     def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
-        """Add the noise number ``kind`` to ``wave`` (N,): 1 LnL, 2 ISD, 3 SSI."""
         if kind == 1:
             return convolutive_noise(wave, rng, p, sample_rate)
         if kind == 2:
@@ -266,7 +260,6 @@ def _check_generators(algo: int, rng: Any, gate_rng: Any) -> None:
 
 
 def _checked_waveform(x: np.ndarray, p: RawBoostParameters) -> np.ndarray:
-    """Return ``x`` as an array; raise :class:`InputError` unless it is one channel whose powers do not overflow."""
     x = np.asarray(x)
     if x.ndim != 1:
         raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
@@ -285,9 +278,9 @@ def _checked_waveform(x: np.ndarray, p: RawBoostParameters) -> np.ndarray:
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """Add LnL noise to ``x`` (N,): filter x, x², …, each by its own notch filter, and add up the results.
+    """Add LnL noise to ``x`` (N,): the sum of x, x², …, x^N_f, each through its own notch filter.
 
-    The highest power is ``N_f``. The result is (N,) float64, with mean 0 and a peak of at most 1.
+    The result is (N,) float64, with mean 0 and a peak of at most 1.
     """
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
@@ -303,7 +296,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
 
 
 def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
-    """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to the samples.
+    """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to them.
 
     The result is (N,), of the type of ``x``, with a peak of at most 1.
     """
@@ -319,10 +312,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
 
 def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """Add SSI noise to ``x`` (N,): white noise through a notch filter, at a random SNR.
-
-    The result is (N,) float64.
-    """
+    """Add SSI noise to ``x`` (N,): white noise through a notch filter at a random SNR, float64."""
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
@@ -344,18 +334,18 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
 def design_notch_filters(
     draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make K notch filters from uniform draws; each notch filter is a cascade of ``nBands`` band-stop filters.
+    """Make K notch filters, each a cascade of ``nBands`` band-stop filters, from uniform draws.
 
     Args:
-        draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
-            band, then the gain.
+        draws: (K, 3·nBands + 1) from [0, 1): centre, width and number of coefficients of each band,
+            then the gain.
         gain_range: (K, 2), lowest and highest gain in dB.
         p: the ranges for centre, width and number of coefficients.
         sample_rate: in Hz.
 
     Returns:
-        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
-        linear gains, (K,).
+        Right halves of the symmetric filters, (K, M + 1) from the centre outwards; linear gains
+        (K,).
     """
     from scipy import fft  # imported late for a fast start-up of the published program
 
@@ -376,15 +366,10 @@ def design_notch_filters(
 
 
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
-    """Compute the right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")`` by a formula.
+    """Compute the right half of ``firwin(2·half_length + 1, [low, high], window="hamming")``.
 
-    Args:
-        low, high, half_length: (…,). The edges ``low`` and ``high`` of a band are in cycles per
-            sample.
-
-    Returns:
-        (…, M + 1), from the centre outwards. M is the largest half length; a shorter filter ends in
-        zeros.
+    Edges are in cycles per sample. The result is (…, M + 1) for the largest half length M; a
+    shorter filter ends in zeros.
     """
     low = low[..., None]
     high = high[..., None]
@@ -398,7 +383,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
-    """Compute the real spectra (…, size/2 + 1) of symmetric filters from their right halves (…, M + 1)."""
+    """Right halves (…, M + 1) → real spectra (…, size/2 + 1)."""
     from scipy import fft  # imported late for a fast start-up of the published program
 
     one_sided = 2 * right_half
@@ -409,14 +394,12 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
 def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
     """Filter x, x², …, x^K, each by its own symmetric filter, and add up the results.
 
-    As in the published code, the result is one sample early: sample n of the result is the
-    zero-phase output at n + 1. The method is overlap-save: a block of ``size`` samples gives
-    ``hop`` output samples, which are free of wrap-around. A few blocks are filtered at a time,
-    because allocating memory for all blocks would take as long as the FFTs.
+    As in the published code, sample n of the result is the zero-phase output at n + 1. By
+    overlap-save, a block of ``size`` samples gives ``hop`` samples. Memory for all blocks at once
+    would take as long to allocate as the FFTs.
 
     Args:
-        x: (N,). The powers of ``x`` are computed in the type of ``x``, as in the published code,
-            even if ``dtype`` is wider.
+        x: (N,); its powers keep its type, as in the published code.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
         dtype: type of the FFTs, float32 or float64.
 
@@ -454,7 +437,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
 
 
 def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
-    """Map draws from [0, 1) linearly to [low, high), like NumPy's ``uniform``; ``low`` may be above ``high``."""
+    """Draws from [0, 1) → [low, high), like NumPy; ``low`` may be above ``high``."""
     return low + (high - low) * draw
 
 

@@ -31,9 +31,8 @@ _MOST_REFLECTIONS = 17
 class Room(Effect):
     """A simulated room with reverberation time RT60; its size and positions are drawn at each call.
 
-    The room is a box. The image method (Allen and Berkley, 1979) simulates sounds that were
-    reflected up to 17 times. Sounds that were reflected more often are replaced by Gaussian noise
-    with an exponential decay of 60 dB in RT60 (as in Lehmann and Johansson, 2010).
+    The image method (Allen and Berkley, 1979) simulates up to 17 reflections in a box. Later ones
+    are Gaussian noise that decays by 60 dB in RT60 (as in Lehmann and Johansson, 2010).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -44,11 +43,9 @@ class Room(Effect):
     limits = (0.2, 3.0)
 
     def prepare(self) -> None:
-        """Check that pyroomacoustics is installed."""
         optional(*_LIBRARY)
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Draw a room, and reverberate ``x`` in this room."""
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -66,7 +63,6 @@ class MeasuredRoom(Effect):
         self.aligned = aligned
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Draw a measured impulse response, and convolve ``x`` with this response."""
         from nes2net.data.audio.read import load_audio  # imported late for a fast start-up of --help
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
@@ -76,16 +72,13 @@ class MeasuredRoom(Effect):
 def reverberate(
     x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
 ) -> np.ndarray:
-    """Reverberate ``x`` (N,): convolve ``x`` with ``impulse_response`` (M,), scaled to unit energy.
-
-    The result is N samples of the convolution, in the type of ``x``. The first of these samples is
-    the start of the convolution, or the direct sound if ``aligned`` is true.
+    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy; keep N samples.
 
     Args:
         name: name of the impulse response for messages.
         aligned: whether the result starts at the direct sound, the peak of the impulse response,
-            like Kaldi's ``wav-reverberate --shift-output``. If ``aligned`` is false, the result is
-            delayed by the travel time of the sound, 3 ms for each metre.
+            like Kaldi's ``wav-reverberate --shift-output``. Otherwise it is late by 3 ms for each
+            metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -107,13 +100,12 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
     """Draw the impulse response of a random room in which sound decays by 60 dB in ``rt60`` s.
 
     Returns:
-        (M,) at 16 kHz with M = ``rt60`` · 16000; the first sample is the direct sound.
+        (``rt60`` · 16000,) at 16 kHz; the first sample is the direct sound.
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = optional(*_LIBRARY)
-    # Draw the size of the room, and the positions of speaker and microphone.
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption

@@ -1,8 +1,8 @@
 """Recordings that effects mix in: noise, room impulse responses, and other speech.
 
-The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
-impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is
-listed once, when the first effect that needs it is created.
+The user provides MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and impulse
+responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). A folder is listed once,
+for the first effect that needs it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from nes2net.lib.files import AnyPath
 
 
 class Category(NamedTuple):
-    """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; the ranges include both ends."""
+    """How the ASVspoof 5 recipe mixes in a category of MUSAN; ranges include both ends."""
 
     num_files: tuple[int, int]
-    """Fewest and most files to mix; the noise is the mean of the files."""
+    """How many files make a noise, which is their mean."""
     snr: tuple[float, float]
-    """Lowest and highest signal-to-noise ratio to draw, in dB."""
+    """Signal-to-noise ratios to draw, in dB."""
 
 
 CATEGORIES = {
@@ -45,10 +45,10 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Folders and files of the recordings that effects mix in. A source that is not provided is None or empty."""
+    """Folders and files of the recordings that effects mix in; None or empty if not provided."""
 
     musan: AnyPath | None = None
-    """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
+    """Folder with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
     rir: AnyPath | None = None
     """Folder of impulse responses, see :func:`find_impulse_responses`."""
     speech: Sequence[Path] = ()
@@ -56,12 +56,12 @@ class Sources:
 
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
-        """The recordings of each category of MUSAN; empty if ``musan`` is None."""
+        """The recordings of each category of MUSAN, if provided."""
         return {} if self.musan is None else find_noises(self.musan)
 
     @cached_property
     def impulse_responses(self) -> list[Path]:
-        """The files of the impulse responses; empty if ``rir`` is None."""
+        """The files of the impulse responses, if provided."""
         return [] if self.rir is None else find_impulse_responses(self.rir)
 
     def recordings(self, name: str) -> Sequence[Path]:
@@ -78,9 +78,7 @@ class Sources:
 
 
 def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
-    """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
-
-    ``root`` may also be the folder that contains MUSAN's folder ``musan``.
+    """Find each category of MUSAN in ``root`` or ``root/musan``, sorted by path.
 
     Raises:
         InputError: if the folder or a category is missing or has too few files, or if a file has no
@@ -109,11 +107,10 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: AnyPath) -> list[Path]:
-    """Find the files of impulse responses at any depth below ``root``, sorted by their path.
+    """Find impulse responses at any depth below ``root``, sorted by path.
 
-    The folder may be the whole of RIRS_NOISES. The noises of RIRS_NOISES are left out: the files in
-    ``pointsource_noises``, and files with ``_noise_`` in their name, such as
-    ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
+    Effects use the first channel. The noises of RIRS_NOISES are skipped: ``pointsource_noises``,
+    and names with ``_noise_``.
 
     Raises:
         InputError: if the folder is missing or has no audio, or if a file has no samples.
@@ -133,11 +130,6 @@ def find_impulse_responses(root: AnyPath) -> list[Path]:
 
 
 def _existing_folder(root: AnyPath, title: str, example: str) -> Path:
-    """Return ``root`` as a path; raise InputError if there is no such folder.
-
-    Args:
-        title, example: texts of the message: the content of the folder, and where to get it.
-    """
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{title} folder {root} not found; give the unpacked corpus ({example})")
@@ -145,7 +137,7 @@ def _existing_folder(root: AnyPath, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
-    """Read the length of a recording in samples at 16 kHz; raise InputError if the recording has no samples."""
+    """Return samples at 16 kHz; raise InputError if there are none."""
     from nes2net.data.audio.read import count_samples  # imported late for a fast start-up of --help
 
     num_samples = count_samples(path)

@@ -1,4 +1,4 @@
-"""Specmix: mix the spectrograms of two samples by bands of frequency and time, and mix their labels.
+"""Specmix: mix the spectrograms and labels of two samples by bands of frequency and time.
 
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
 time-frequency domain features", Interspeech 2021 (arXiv 2108.03020). A sample x with label y and
@@ -32,25 +32,22 @@ class Mixed(NamedTuple):
     spectrograms: Tensor
     """B×T×F."""
     targets: Tensor
-    """B×n: for each sample, a distribution over the n classes."""
+    """B×n: a distribution over the n classes for each sample."""
     own_share: Tensor
-    """λ, (B,): share of its own area that a sample keeps; 1 if the sample is not mixed."""
+    """λ, (B,): share of its own area that a sample keeps; 1 if not mixed."""
 
 
 @dataclass(frozen=True)
 class Specmix(Settings):
     """The settings of Specmix, by default as in the paper; a call mixes the samples of a batch.
 
-    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the
-    samples. The probability of 0.5 is an assumption, because Dong et al. only say "randomly select"
-    in their abstract.
+    Random Specmix is ``time_bands=0, probability=0.5``; the probability and the distributions are
+    assumptions, because the abstract of Dong et al. only says "randomly select".
 
-    Each selected sample gets its own mask and its own partner. All other samples of the batch are
-    equally likely to be the partner. The number of bands on an axis is drawn from 1 to
-    ``frequency_bands`` or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` ·
-    length of the axis⌋ bins or frames. The position of a band is drawn from all positions where the
-    band fits. All draws are uniform, and bands may overlap. For random Specmix, these distributions
-    are assumptions, because the abstract of Dong et al. states no distributions.
+    Each selected sample gets its own mask, and any other sample of the batch as partner. The number
+    of bands on an axis is drawn from 1 to ``frequency_bands`` or ``time_bands``, the width of a
+    band from 1 to ⌊``gamma`` · length of the axis⌋ bins or frames, and its position from all that
+    fit. All draws are uniform, and bands may overlap.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -74,16 +71,14 @@ class Specmix(Settings):
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
-        """Select samples of a batch by chance, and mix each selected sample with another sample.
+        """Mix samples of a batch, selected by chance, each with another sample.
 
-        Random numbers are drawn on the generator's device, in an order that depends only on the
-        shape and the settings. Therefore, if the generator is on the CPU, the result is the same on
-        every device. Spectrograms and targets may be on other devices than the generator.
+        With a generator on the CPU, the result is the same on every device.
 
         Args:
             spectrograms: B×T×F.
             targets: class numbers (B,), or distributions over the classes, B×n.
-            num_classes: the number of classes n, used only if ``targets`` are class numbers.
+            num_classes: n, used only if ``targets`` are class numbers.
 
         Returns:
             The mixed batch. A batch of a single sample is not mixed.
@@ -115,10 +110,7 @@ class Specmix(Settings):
         return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, own_share)
 
     def _draw_bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
-        """Draw up to ``max_bands`` bands for each of ``batch`` samples, on an axis of ``length``.
-
-        The result is B×``length``: true inside a band, false elsewhere.
-        """
+        """Return B×``length``, true inside one of up to ``max_bands`` random bands."""
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
@@ -132,12 +124,11 @@ class Specmix(Settings):
 
 
 def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:
-    """Draw float64 numbers of the given ``shape`` from [0, 1) on the generator's device."""
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
-    """Draw whole numbers of the given ``shape`` from ``low`` to ``high``, both included, on the generator's device."""
+    """``low`` and ``high`` are both included."""
     if isinstance(shape, int):
         shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

@@ -1,10 +1,10 @@
-"""Effects that change the length of a waveform or move sounds in time: trimmed silence, cuts, speed and pitch.
+"""Effects that change the length or move sounds in time: trimmed silence, cuts, speed and pitch.
 
 The speed perturbation in training is modelled on T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio
-augmentation for speech recognition", Interspeech 2015. The paper uses the speeds 0.9, 1 and 1.1;
-here the speed is drawn from a range. The pitch is changed by resampling. WSOLA then restores the
-duration: W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity (WSOLA)
-for high quality time-scale modification of speech", ICASSP 1993.
+augmentation for speech recognition", Interspeech 2015, with a range instead of the speeds 0.9, 1
+and 1.1. The pitch is changed by resampling; WSOLA then restores the duration: W. Verhelst, M.
+Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for high quality time-scale
+modification of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Keep ``x`` from its first to its last frame that is within ``strength`` dB of the loudest frame."""
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
@@ -49,7 +48,6 @@ class Cut(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Keep the first ``strength`` seconds of ``x``."""
         return x[: round(self.strength * SAMPLE_RATE)].copy()
 
 
@@ -61,7 +59,6 @@ class Speed(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Play ``x`` at the speed ``strength``."""
         return change_speed(x, self.strength)
 
 
@@ -75,7 +72,6 @@ class DrawnSpeed(Effect):
         self.high = high
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Draw a speed, and play ``x`` at this speed."""
         return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
 
@@ -87,15 +83,14 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        """Change the speed of ``x`` to shift the pitch, then restore the duration by WSOLA."""
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:
-    """Play ``x`` (N,) at ``speed``, so that all frequencies are multiplied, and the length divided, by ``speed``.
+    """Multiply the frequencies of ``x`` (N,), and divide its length, by ``speed``.
 
-    A slower waveform has no energy at its highest frequencies. A faster waveform loses the highest
-    frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
+    A faster waveform loses its highest frequencies. If no sample would remain, the result is a
+    copy.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -108,11 +103,10 @@ def change_speed(x: Waveform, speed: float) -> Waveform:
 
 
 def stretch(x: Waveform, tempo: float) -> Waveform:
-    """Play ``x`` (N,) at ``tempo`` without changing the frequencies: (M,), M = N / ``tempo`` rounded up.
+    """Play ``x`` (N,) at ``tempo`` without changing the frequencies: (M,), M = ⌈N / ``tempo``⌉.
 
-    The method is WSOLA with windows of 32 ms that overlap by half. A window of ``x`` may be taken
-    up to 10 ms earlier or later, at the place that is most similar to the samples after the
-    previous window.
+    WSOLA overlaps windows of 32 ms by half, each taken up to 10 ms earlier or later, where it is
+    most similar to the samples after the previous one.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))

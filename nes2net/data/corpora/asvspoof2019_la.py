@@ -21,9 +21,9 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
     Args:
-        path: the file of scores, the folder of the corpus, or a protocol or folder of protocols
-            beside ``ASVspoof2019_LA_asv_scores``. A line of the file has three fields: bona fide or
-            attack, target/nontarget/spoof, score.
+        path: the file of scores (each line: bona fide or attack, target/nontarget/spoof, score),
+            the folder of the corpus, or a protocol or folder of protocols beside
+            ``ASVspoof2019_LA_asv_scores``.
         phase: ``"dev"`` or ``"eval"``.
 
     Raises:

@@ -18,12 +18,7 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 
 
 def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
-    """Return the arguments of :class:`ListedCorpus` that the corpora of both tracks share.
-
-    Args:
-        track: ``"LA"`` or ``"DF"``.
-        key: the columns of the key of this track.
-    """
+    """Return the arguments of ``ListedCorpus`` that both tracks, ``"LA"`` and ``"DF"``, share."""
     folder = f"ASVspoof2021_{track}_eval"
     return {
         "title": f"ASVspoof 2021 {track}",
@@ -53,8 +48,8 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    Only the scores of the ASV trials of ``phase`` are returned. One file holds the key, and another
-    file holds the scores in the same order.
+    The scores of the ASV trials of ``phase``; they lie in another file than the key, in the same
+    order.
 
     Args:
         path: as for ``CORPUS.keys``.
@@ -67,7 +62,6 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """
     CORPUS.check_known_phase(files.canonical_phase(phase))
     path = Path(path)
-    # Find the file of the key and the file of the scores.
     folders = [path / "LA", path / "keys" / "LA", path / "LA" / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]

@@ -27,11 +27,9 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``present`` holds the listed recordings that exist, and ``missing`` the listed recordings that
-    do not exist. ``extra`` holds the recordings that are in no list. Paths in ``missing`` and
-    ``extra`` begin below the folder ``audio``. ``segments`` says which labels of segments exist.
-    ``is_trained_on`` is true if all trials of the part are also training trials. ``notes`` are
-    findings that need no action.
+    ``present`` and ``missing`` recordings are listed, ``extra`` ones are not; paths in the last two
+    begin below the folder ``audio``. ``segments`` describes the labels of segments.
+    ``is_trained_on``: all trials are also training trials. ``notes`` need no action.
     """
 
     split: str
@@ -49,7 +47,7 @@ class SplitCheck:
 
     @property
     def training(self) -> str:
-        """Whether a detector can be trained on the part: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         reason = self.why_no_audio
         unreadable = len(self.present) - self.num_readable
         # Training leaves out unreadable files, but refuses a part with missing files.
@@ -68,10 +66,9 @@ class SplitCheck:
 
     @property
     def validation(self) -> str:
-        """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
+        """``"yes"``, ``"in part: …"`` or ``"no: …"``; no if all trials are training trials.
 
-        A part whose trials are all training trials cannot be used. If such a part also lacks audio,
-        only the missing audio is given as the reason.
+        If such a part also lacks audio, only that is given as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -79,7 +76,7 @@ class SplitCheck:
 
     @property
     def scoring(self) -> str:
-        """Whether the part can be scored: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         if not self.why_no_audio:
             return "yes"
         if self.num_readable:
@@ -88,17 +85,14 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """The number of files in ``present`` that can be decoded.
-
-        If the check does not decode files, all files in ``present`` are counted.
-        """
+        """Number of files in ``present`` that could be decoded, if that was tried."""
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
 
     @property
     def why_no_audio(self) -> str:
-        """The reason why some trials have no readable audio; empty if the audio is complete."""
+        """Why some trials have no readable audio, if so."""
         if self.audio is None:
             return "its audio is not there"
         if not self.counts.trials:
@@ -112,11 +106,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The state of the key, which is a file of labels.
-
-    ``path`` is None if there is no key. ``counts`` maps each phase to its numbers of labelled
-    trials.
-    """
+    """The state of the key: ``path``, if any, and numbers of labelled trials by phase."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -126,9 +116,9 @@ class KeyCheck:
 class CorpusCheck:
     """The result of :func:`check_corpus`.
 
-    ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; it is None if the corpus does not define this metric, or if
-    ``eval`` was not checked. ``is_selection`` is true if the caller asked to check only some parts.
+    ``findings``: everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is None
+    if the corpus does not define min t-DCF, or ``eval`` was not checked. ``is_selection``: only
+    some parts were to be checked.
     """
 
     corpus: Corpus
@@ -139,15 +129,14 @@ class CorpusCheck:
     has_min_tdcf: bool | None = None
     findings: list[Finding] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    """Folders of recordings, and files that may hold labels, which lie in ``root`` and were not read."""
+    """Folders of recordings, and possible files of labels, in ``root`` that were not read."""
 
     def report(self, kind: str, problem: str, split: str = "", *, spares_some: bool = False) -> None:
-        """Add a finding: what is wrong with the files of one kind, and where to get such files.
+        """Add a finding: what is wrong with files of ``kind``, and where to get them.
 
         Args:
-            kind: the kind of file, such as ``audio``; a key of ``obtain`` of the corpus.
-            problem: what is wrong, in words.
-            split: the part that has the problem; empty if the problem concerns the whole corpus.
+            kind: a key of ``obtain`` of the corpus, such as ``audio``.
+            split: the affected part; empty for the whole corpus.
             spares_some: whether some trials can be used despite the problem.
         """
         subject = kind
@@ -162,15 +151,11 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus has no parts such as ``train``; only a corpus of a user's own files may have no parts."""
+        """Whether a user's own corpus has no parts such as ``train``."""
         return [split_check.split for split_check in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """Return (task, answer) for each task; the answer says whether the copy allows the task.
-
-        An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
-        ``"score eval"``.
-        """
+        """Return task, such as ``"score eval"``, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         # Training uses the part ``train``, and validation uses ``dev``; a corpus without parts is used for both. Each
         # part can be scored.
         train = []
@@ -198,12 +183,6 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation_answer(self, phase: str, counts: Counts, reason: str) -> str:
-        """Say whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
-
-        Args:
-            counts: numbers of labelled trials.
-            reason: why there are no labels; only used if no trial is labelled.
-        """
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
         if not counts.labelled:
@@ -233,14 +212,14 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check the copy of ``corpus`` in ``root``: which files exist, and which tasks the copy allows.
+    """Check which files of ``corpus`` exist in ``root``, and which tasks they allow.
 
     Missing and malformed files are reported in the result.
 
     Args:
         root, protocols: as for the method ``trials`` of the corpus.
-        keys: the folder of the keys, by default ``root``. If the protocols of the corpus hold the
-            labels, ``keys`` is used as ``protocols``, unless ``protocols`` is given.
+        keys: the folder of the keys, by default ``root``. If the protocols hold the labels,
+            ``keys`` stands for ``protocols``, unless both are given.
         splits: the parts to check, by default all.
         subset: accept protocols that list a selection of the official trials.
         decode: decode every file, in ``workers`` processes.
@@ -261,7 +240,6 @@ def check_corpus(
         splits = corpus.find_splits(root, lists)
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
-    # Check each part by itself.
     ids: dict[str, None] = {}
     folders: set[str] = set()
     training_paths: set[Path | None] = set()
@@ -284,7 +262,6 @@ def check_corpus(
             split_check.extra = [
                 name for name in split_check.extra if os.path.normpath(os.path.join(audio, name)) not in listed_paths
             ]
-    # Check the key and the scores for min t-DCF.
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
         check.key = _check_key(check, keys, ids, subset)
@@ -301,11 +278,6 @@ def check_corpus(
 
 
 def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
-    """Yield what lies in the corpus's folder and was not read: folders of recordings, and files that may hold labels.
-
-    Args:
-        folders: the folders of the listed recordings.
-    """
     read_folders = set(map(os.path.abspath, folders))
     read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
     for folder, _, names in walk(check.root):
@@ -332,12 +304,7 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: AnyPath | None) -> set[str]:
-    """Collect the absolute paths of the recordings in all lists of ``root``.
-
-    Parts may share a folder, so a recording that is not in the list of one part may belong to
-    another part. If ``root`` is a list, the lists beside it are read as well, because one folder
-    may hold the recordings of all these lists.
-    """
+    """Collect the absolute paths of all lists, because parts may share a folder."""
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
         roots.append((root.parent, WHOLE))
@@ -367,7 +334,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """Say why a file cannot be used: which paths were tried in vain, or else the message of ``error``."""
+    """Name the paths tried in vain, or else repeat the message."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -378,9 +345,7 @@ def _not_there(tried: Sequence[Path]) -> str:
 
 
 def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: str) -> tuple[SplitCheck, list[Trial]]:
-    """Find protocol, trials and recordings of a part; report missing and malformed files in ``check``.
-
-    Return the state of the part, and its trials.
+    """Find protocol, trials and recordings of a part; report problems in ``check``.
 
     Args:
         protocols: as for ``trials`` of the corpus.
@@ -407,7 +372,6 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
     if split_check.protocol is None:
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
-    # Compare the trials with the recordings that exist.
     if split_check.audio is not None:
         num_other_suffix = _check_files(check, split_check, trials)
         missing = split_check.missing
@@ -424,11 +388,6 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
 def _check_split(
     check: CorpusCheck, split: str, protocols: AnyPath | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, compare its numbers of trials with the official ones, and report problems.
-
-    Return the state of the part, and its trials. Problems are added to ``check``. If ``subset`` is
-    true, numbers other than the official ones are accepted.
-    """
     corpus = check.corpus
     split_check, trials = find_split(check, split, protocols, split)
     split_check.counts = count(trials)
@@ -453,14 +412,9 @@ def _not_official_message(differences: Sequence[str]) -> str:
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, trials: Sequence[Trial]) -> list[str]:
-    """Compare the labels of segments with the labels of the trials, and report contradictions in ``check``.
+    """Report contradictions to the labels of trials; describe each kind of labels of segments.
 
-    A copy need not have labels of segments. If a copy has labels of frames, only the labels of the
-    finest resolution are compared.
-
-    Returns:
-        A description of each kind of segment labels in the copy, such as ``RTTM of 8 of 10
-        trials``.
+    Of labels of frames, only the finest resolution is compared.
     """
     # List the kinds of labels that a copy may have, the finest resolution first.
     corpus = check.corpus
@@ -469,7 +423,6 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
         resolutions.append(None)
     if corpus.segment_labels is not None and not corpus.user_defined:
         resolutions += RESOLUTIONS
-    # Compare each kind of labels that exists.
     descriptions = []
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
@@ -495,10 +448,6 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
 def _spoofed_by_utterance(
     check: CorpusCheck, split: str, protocols: AnyPath | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Map each utterance to whether any part of it is spoofed, by its labels of frames of ``resolution`` ms.
-
-    If ``resolution`` is None, use the segments in the RTTM.
-    """
     if resolution is None:
         assert check.corpus.segments is not None
         return any_spoof(check.corpus.segments(check.root, split, protocols=protocols))
@@ -508,13 +457,6 @@ def _spoofed_by_utterance(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Sort the recordings of a part into ``present``, ``missing`` and ``extra`` of ``split_check``.
-
-    A folder that cannot be read is reported in ``check``.
-
-    Returns:
-        The number of missing recordings that exist with another suffix.
-    """
     # Group the expected files by their folders. Recordings in shards are looked up one by one.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
@@ -527,7 +469,6 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             split_check.present.append(trial.path)
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
-    # Compare the names in each folder with the expected names.
     num_other_suffix = 0
     for folder, paths in sorted(expected.items()):
         names: set[str] = set()
@@ -556,7 +497,6 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    # Find and read the key.
     corpus = check.corpus
     key = KeyCheck()
     try:
@@ -565,7 +505,6 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
-    # Compare the key's numbers of trials with the official numbers.
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
         if phase_trials:
@@ -576,7 +515,6 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official_message(differences))
-    # Compare the key's ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))

@@ -30,11 +30,7 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list; the arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-
-    In the evaluation, a list is named after its condition. The condition is the ``source`` of each
-    trial, and ids begin with the condition.
-    """
+    """In the evaluation, the name of a list is the condition: ``source`` and start of the ids."""
     name = path.stem
     if name in ("train", "dev"):
         yield from _TABLE(path, name, audio)

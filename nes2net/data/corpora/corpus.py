@@ -1,7 +1,7 @@
 """Define a corpus: its facts, and the methods that list its trials. Also count trials.
 
-Each corpus is declared in a module, as the variable ``CORPUS``, which is usually a
-:class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
+A corpus is the variable ``CORPUS`` of a module, usually a
+:class:`~nes2net.data.corpora.layout.ListedCorpus`. Another package registers its own by
 ``nes2net.data.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
@@ -40,8 +40,8 @@ COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 class Counts:
     """Numbers of trials in a part of a corpus, in all and by class.
 
-    ``bonafide`` and ``spoof`` are None if unknown. ``by[field][value]`` is the number of trials
-    with this value of the field.
+    ``bonafide`` and ``spoof`` are None if unknown. ``by[field][value]`` counts the values of a
+    field.
     """
 
     trials: int
@@ -55,7 +55,7 @@ class Counts:
         return bool(self.bonafide and self.spoof)
 
     def differences(self, official: Counts) -> list[str]:
-        """Describe each difference from the ``official`` numbers. Unknown numbers are not compared.
+        """Describe each difference from the ``official`` numbers, as far as both are known.
 
         >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
         ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
@@ -79,9 +79,7 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``: in all, by class, and by the values of the fields in :data:`COUNTED`.
-
-    The numbers of bona fide and spoofed trials are None if no trial has a label.
+    """Count ``trials`` in all, by class if any has a label, and by the fields in :data:`COUNTED`.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -100,9 +98,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """Compute the SHA-256 of a key from sorted lines ``id label phase``, one for each trial.
-
-    The digest does not depend on the format of the key's files.
+    """Compute the SHA-256 of the sorted lines ``id label phase``, whatever the format of the key.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -113,7 +109,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 class OfficialRow(NamedTuple):
     """A row of the table in which the organisers of a corpus publish the results of a system.
 
-    ``eer`` and ``min_dcf`` are fractions, or None if there are no trials.
+    ``eer`` and ``min_dcf`` are fractions, or None without trials.
     """
 
     part: str
@@ -128,23 +124,21 @@ class Download:
     """A file of a corpus that can be downloaded without asking its owners."""
 
     url: str
-    """The address of the file. The address of a Zenodo record stands for all files of the record, and
-    ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
+    """Address of a file, a Zenodo record, or a hub data set (``hub:OWNER/NAME[@REVISION]``)."""
     name: str = ""
-    """The path of the file below the folder of the corpus; by default the last part of the address.
-    For the address of a Zenodo record, ``name`` is the folder of the record's files."""
+    """Path below the corpus's folder, by default the end of the address; a record's folder."""
     what: str = ""
-    """The content of the file, such as ``training audio``."""
+    """The content, such as ``training audio``."""
     size: int | None = None
-    """Size of the file in bytes; None if not published."""
+    """Bytes; None if not published."""
     md5: str = ""
-    """Published MD5 checksum in hexadecimal; empty if not published."""
+    """Published checksum in hexadecimal, if any."""
     sha256: str = ""
-    """Published SHA-256 checksum in hexadecimal; empty if not published."""
+    """Published checksum in hexadecimal, if any."""
     unpack: str | None = None
-    """The folder below the corpus's folder into which the archive is unpacked; None to leave it packed."""
+    """Folder below the corpus's for the archive's content; None to leave it packed."""
     licence: str = ""
-    """The licence of the file, if it differs from the licence of the corpus."""
+    """If not the licence of the corpus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,93 +149,89 @@ class Corpus(ABC):
     :class:`~nes2net.data.corpora.folders.FolderCorpus` derive the trials from a declaration of the
     files.
 
-    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed, or if a part is
-    unknown. If a file is missing, the methods raise
-    :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried. No method opens
-    an audio file.
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part is
+    unknown, and :class:`~nes2net.data.corpora.protocol.NotFound`, with every path tried, if a file
+    is missing. No method opens an audio file.
     """
 
     title: str
-    """The usual name of the corpus."""
+    """The usual name."""
     notes: str = ""
-    """Paper, layout of the files and what is particular, for ``nes2net info``, which prints the lines as they are."""
+    """Paper, layout and peculiarities; ``nes2net info`` prints the lines as they are."""
     segments: Callable[..., SegmentsByUtterance] | None = None
-    """``segments(root, split, protocols=None)`` returns utterance → its bona fide and spoofed segments,
-    which cover the utterance from 0 to its duration. None if the corpus has no labels of segments,
-    or has only labels of frames."""
+    """``segments(root, split, protocols=None)`` returns utterance → segments that cover it. None if
+        there are no such labels, or only of frames.
+    """
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
-    frames of ``resolution`` ms, 1 bona fide, 0 spoof. None if only whole utterances are
-    labelled."""
+        frames of ``resolution`` ms, 1 bona fide, 0 spoof, if any.
+    """
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
     """``asv_scores(path, phase)`` returns the target, nontarget and spoof scores of the organisers'
-    speaker-verification system. None if there is no such system, and therefore no min t-DCF."""
+        speaker-verification system; None, and no min t-DCF, without one.
+    """
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)`` returns the rows of the table in which the organisers publish
-    the results of a system. The arguments of this function are labelled trials and their scores
-    (N,), in the order of the score file. None if there is no such table."""
+    """``official_table(trials, scores)`` returns the organisers' table from labelled trials and
+        scores (N,), if there is one.
+    """
 
     phases: tuple[str, ...] = ()
-    """The phases in the labels; if empty, the phases are the ``splits``."""
+    """The phases in the labels, by default the ``splits``."""
     key_files: Sequence[str] = ()
-    """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
+    """Possible paths of the key (labels); empty if the protocols hold the labels."""
     user_defined: bool = False
-    """Whether the corpus consists of a user's own files: ``root`` may be a list, and ``"all"`` may be a part."""
+    """Whether these are a user's own files: ``root`` may be a list, and ``"all"`` a part."""
     about: str = ""
-    """The content of the corpus, for the list of all corpora; needed only if there are no official
-    ``counts``."""
+    """The content, for the list of all corpora; needed only without official ``counts``."""
     takes: str = "FOLDER"
-    """A placeholder for ``root`` in examples of commands."""
+    """Placeholder for ``root`` in examples of commands."""
     home: Callable[[], Path] | None = None
-    """``home()`` returns the folder of a corpus that is downloaded on first use. None if users name
-    the folder."""
+    """``home()`` returns the folder of a corpus that is downloaded on first use."""
     test_samples: int = ASVSPOOF_SAMPLES
-    """Number of samples that '4sec' scoring uses of each utterance."""
+    """Samples of each utterance that '4sec' scoring uses."""
 
     eer_method: str = "asvspoof"
     """Method of the published EER, see :func:`nes2net.metrics.compute_eer`."""
     min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
-    """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
+    """Costs of the published minDCF (:func:`nes2net.metrics.compute_min_dcf`)."""
     min_dcf_costs: str = ASVSPOOF5_COSTS
-    """The name of the costs in ``min_dcf_options``, for tables."""
+    """Name of these costs, for tables."""
     tdcf_version: int = 2021
     """Version of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Field of a trial → values whose trials are left out of the published figures."""
+    """Field → values whose trials the published figures omit."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
-    """Split → the official numbers of trials in its protocol."""
+    """Split → official numbers of trials."""
     key_counts: Mapping[str, Counts] = field(default_factory=dict)
-    """Phase → the official numbers of labelled trials; if empty, ``counts`` holds these numbers."""
+    """Phase → official numbers of labelled trials, by default ``counts``."""
     key_digests: Mapping[str, str] = field(default_factory=dict)
     """Phase → :func:`key_digest` of the official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Phase → the official numbers of target, nontarget and spoof scores, if known."""
+    """Phase → official numbers of target, nontarget and spoof scores, if known."""
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
-    """Name of a further edition → the numbers of its splits, as in ``counts``."""
+    """Further edition → its ``counts``."""
     counts_from: str = ""
-    """The source of ``counts``, such as ``the paper, Table 2``, if no official file was counted. If
-    a source is given, a copy with other numbers is no error."""
+    """Source of ``counts``, such as ``the paper, Table 2``, if no official file was counted: other
+        numbers are no error.
+    """
     obtain: Mapping[str, str] = field(default_factory=dict)
-    """Kind of file (``audio``, ``protocol``, ``keys`` or ``asv``) → where to get files of this kind."""
+    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get such files."""
     downloads: Sequence[Download] = ()
-    """The files that ``nes2net data download`` fetches; empty if the owners have to be asked."""
+    """What ``nes2net data download`` fetches; empty if the owners have to be asked."""
     by_hand: Sequence[str] = ()
-    """Steps by which a user gets the files that are not among ``downloads``. If ``by_hand`` and
-    ``downloads`` are both empty, the instructions of ``obtain`` are the steps."""
+    """Steps to get the files that are not among ``downloads``; if both are empty, ``obtain``."""
     licence: str = ""
-    """The licence of the recordings; empty if not known. If sources disagree, the publisher's page
-    decides."""
+    """Licence of the recordings, if known. If sources disagree, the publisher's page decides."""
     source: str = ""
-    """The page or paper that describes the corpus."""
+    """Page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for recordings that lie in the folders of the audio, but are not
-    trials; it is matched against their names without suffix. None if all recordings are trials."""
+    """Regular expression (:mod:`re`) for names, without suffix, of other recordings than trials."""
 
     @property
     @abstractmethod
     def splits(self) -> tuple[str, ...]:
-        """The names of the parts of the corpus, such as ``train``."""
+        """The parts, such as ``train``."""
 
     @abstractmethod
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
@@ -249,8 +239,7 @@ class Corpus(ABC):
 
         Args:
             root: the folder of the corpus; None for a corpus that is downloaded on first use.
-            protocols: the folder of the protocols, or one protocol, if ``root`` does not hold the
-                protocols.
+            protocols: the folder of the protocols, or one protocol, if not in ``root``.
         """
 
     @abstractmethod
@@ -263,16 +252,15 @@ class Corpus(ABC):
 
     @abstractmethod
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
-        """Read labels as :meth:`keys` does, but not from a file that holds only ids and labels."""
+        """Read labels as :meth:`keys` does, but only from a key or protocol."""
 
     def keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, without audio, for evaluation.
 
         Args:
             path: a key or protocol, the folder that holds it, or a file that holds only ids and
-                labels. Such a file states no phases, so its trials belong to every phase.
-            phase: the wanted phase; None for all phases or, if protocols hold the labels, for all
-                splits that have a protocol.
+                labels, which belong to every phase.
+            phase: None for all phases or, if protocols hold the labels, all splits with a protocol.
         """
         labels = self.place(path)
         if not self.holds_only_labels(labels):
@@ -296,14 +284,11 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
-        """List the parts that a copy should have; for a user's own files, the parts that exist.
-
-        Only corpora of a user's own files use ``root`` and ``protocols``.
-        """
+        """List the parts that a copy should have; of a user's own files, the parts that exist."""
         return self.splits
 
     def find_key(self, path: AnyPath) -> Path:
-        """Find the key: the file ``path``, or the first of ``key_files`` that exists in the folder ``path``."""
+        """Return the file ``path``, or the first of ``key_files`` in the folder ``path``."""
         path = Path(path)
         if path.is_file():
             return path
@@ -314,20 +299,18 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Say where to get files of the ``kind``, such as ``audio``; empty if :attr:`obtain` does not say."""
+        """Where to get files of the ``kind``, if :attr:`obtain` states it."""
         return "" if kind not in self.obtain else f"get {self.obtain[kind]}"
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
-        """The parts that users may name: the ``splits``, and ``all`` for a user's own files."""
+        """The ``splits``, and ``all`` for a user's own files."""
         if self.user_defined:
             return (*self.splits, WHOLE)
         return self.splits
 
     def place(self, root: AnyPath | None) -> Path:
-        """Return the folder of the corpus: ``root``, or ``home()`` if ``root`` is None or ``"."``.
-
-        For a corpus without ``home``, ``"."`` is the current folder.
+        """Return ``root``, or ``home()``, if there is one, if ``root`` is None or ``"."``.
 
         Raises:
             InputError: if ``root`` is None and the corpus has no ``home``, or if the download
@@ -344,13 +327,9 @@ class Corpus(ABC):
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """Return the official numbers of trials of ``split``; None if not known.
+        """Return the official numbers of ``split``, if known.
 
-        If the corpus has several editions, the result belongs to the edition whose numbers agree with
-        ``counts``, or else to the first edition.
-
-        Args:
-            counts: the numbers of trials in a copy.
+        Of several editions, the first or the one that agrees with a copy's ``counts`` decides.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -361,12 +340,10 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Describe ``trials`` for the record of their scores: number of trials, digest of the ids, and ``official``.
+        """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
-        The entry ``official`` is false if the numbers of trials differ from the official numbers.
-        It is true if these numbers are not known, or come from a source such as a paper
-        (:attr:`counts_from`). The official numbers are those of the labelled trials of ``phase``, or
-        those of the trials of ``split`` if ``phase`` is not given.
+        ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
+        or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.
         """
         counts = count(trials)
         if phase:
@@ -378,10 +355,9 @@ class Corpus(ABC):
         return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
-        """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
+        """Describe how the labelled trials ``key`` differ from the official ones of ``phase``.
 
-        The result is None if the official numbers are not known. The result is also None if there
-        are differences, but the official numbers come only from a paper.
+        None if the official numbers are unknown, or differ but come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -398,7 +374,7 @@ class Corpus(ABC):
         return differences
 
     def check_known_phase(self, phase: str, further_phases: Iterable[str] = ()) -> None:
-        """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``."""
+        """Raise :class:`~nes2net.lib.errors.InputError` if there is no such ``phase``."""
         phases = dict.fromkeys([*(self.phases or self.splits), *further_phases])
         if phase not in phases:
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
@@ -406,15 +382,10 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        The error is also raised if the labels state no phases, and the numbers of labels equal the
-        official numbers of another phase. Without this check, a key without phases would be accepted as the
-        key of any phase. If a user's own list states no parts, its only phases are ``eval`` and
-        ``all``, which mean the same.
-
-        Args:
-            key: the labelled trials.
+        Also raised if the labels ``key`` state no phases, but have the official numbers of another
+        phase. A user's list without parts has only the phases ``eval`` and ``all``, which mean the
+        same.
         """
-        # Check that the corpus has the phase.
         phase = canonical_phase(phase)
         stated_phases = {trial.phase for trial in key if trial.phase}
         self.check_known_phase(phase, [*sorted(stated_phases), WHOLE] if self.user_defined else ())

@@ -29,9 +29,9 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
-    """Compute the table of the organisers' ``EER_minDCF.py`` from labelled trials and their scores (N,).
+    """Compute the table of the organisers' ``EER_minDCF.py`` from labelled trials and scores (N,).
 
-    The rows of the sources are in the order in which the sources first occur in ``trials``.
+    Sources keep the order in which they first occur.
     """
     rows = ctrsvdd_rows(
         scores,

@@ -27,10 +27,10 @@ _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """The measurements of a decoded file, or the ``error`` if the file could not be decoded.
+    """The measurements of a decoded file, or its ``error``.
 
-    ``sample_rate`` is in Hz. ``second_decoder`` is true if FFmpeg read the file, because libsndfile
-    could not.
+    ``sample_rate`` is in Hz. ``second_decoder``: FFmpeg read the file, because libsndfile could
+    not.
     """
 
     path: Path
@@ -43,14 +43,11 @@ class Decoded(NamedTuple):
 
 @dataclass
 class Decoding:
-    """Statistics of the files of a corpus.
+    """Statistics of the files of a corpus, named by their paths below the folder of the audio.
 
-    Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` hold
-    the length in seconds and the name of the shortest and of the longest file. ``rates`` holds the
-    number of files with each sample rate, and ``channels`` holds the number of files with each
-    number of channels. ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate``
-    lists the files that are not at 16 kHz. ``unreadable`` maps the name of each file that cannot be
-    decoded to the reason.
+    ``shortest`` and ``longest`` hold seconds and name; ``rates`` and ``channels`` count files by
+    value. ``second_decoder`` lists the files that only FFmpeg reads, ``other_rate`` those not at 16
+    kHz. ``unreadable`` maps files to the reason.
     """
 
     files: int = 0
@@ -64,7 +61,6 @@ class Decoding:
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def add(self, decoded: Decoded, name: str) -> None:
-        """Add the measurements, or the error, of the file that is called ``name``."""
         self.files += 1
         if decoded.error is not None:
             self.unreadable[name] = decoded.error
@@ -81,15 +77,11 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode all files completely, show the progress, and return statistics of the files.
-
-    A file that cannot be decoded, or that makes a decoder crash, is named in the result. The other
-    files are still decoded.
+    """Decode all files, show the progress, and return statistics; a crash does not stop the others.
 
     Args:
-        folder: in the result, a file is named by its path below this folder.
-        workers: number of processes that decode; None for one per processor, 0 to decode in this
-            process.
+        folder: the result names files by their paths below it.
+        workers: number of processes; None for one per processor, 0 for this process.
         title: title of the progress bar.
 
     Raises:
@@ -111,7 +103,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode a file to its end, and check the MD5 sum of a FLAC file; return the measurements or the error."""
+    """Decode a file to its end, and check the MD5 sum of a FLAC file."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
@@ -128,11 +120,7 @@ def decode_in_parallel(
 ) -> Iterator[list[Decoded]]:
     """Decode chunks of files in ``workers`` processes, and yield the results of each chunk.
 
-    If a file crashes its process, the other files are still decoded, but results may come in
-    another order than ``chunks``.
-
-    Args:
-        decode: decodes one file; the worker processes call it.
+    After a crash, the others are still decoded, perhaps in another order.
     """
     pending = deque(chunks)
     while pending:
@@ -175,7 +163,7 @@ def decode_in_parallel(
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
-    """Make a pool of ``workers`` processes, which are started without forking this process."""
+    """Start processes without forking this one."""
     # A fork copies the locks of PyTorch and of the progress bar, but not the threads that may hold them, so the copies
     # would stay locked for ever.
     secure_multiprocessing()

@@ -1,8 +1,7 @@
 """Plan and download the freely available files of a corpus.
 
-The fetched files are recorded in ``nes2net_download.json`` in the folder of the download, so that a
-second run checks them instead of fetching them again. Zenodo's API lists the files of a Zenodo
-record, and states the size and the MD5 sum of each file.
+``nes2net_download.json`` records what was fetched, so that a second run only checks it. Zenodo's
+API states sizes and MD5 sums.
 """
 
 from __future__ import annotations
@@ -42,11 +41,7 @@ _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digi
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file to fetch.
-
-    ``name`` is the path of the file below the folder of the download. ``unpack`` has the same
-    meaning as in :class:`~nes2net.data.corpora.corpus.Download`.
-    """
+    """A file to fetch: ``name`` below the folder, ``unpack`` as of a ``Download``."""
 
     remote: RemoteFile
     name: str
@@ -57,11 +52,7 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch.
-
-    If ``only`` is not empty, only the files that match one of its patterns are fetched.
-    ``files`` maps the name of each file to its size in bytes.
-    """
+    """A hub data set to fetch, or files that match ``only``; ``files`` maps names to bytes."""
 
     repository: str
     revision: str | None
@@ -71,7 +62,7 @@ class PlannedHubSet:
 
     @property
     def size(self) -> int:
-        """Total size of the files in bytes."""
+        """In bytes."""
         return sum(self.files.values())
 
 
@@ -85,18 +76,17 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Total size of the files of known size, in bytes."""
+        """In bytes, of the files of known size."""
         return sum(file.remote.size or 0 for file in self.files) + sum(hub_set.size for hub_set in self.hub_sets)
 
     @property
     def licences(self) -> list[str]:
-        """The licences of the files, without repetition."""
         stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
         return list(dict.fromkeys(filter(None, stated)))
 
 
 class _InvenioFile(BaseModel):
-    """A file in the listing of an InvenioRDM record; ``checksum`` has the form ``md5:DIGEST``."""
+    """A file in an InvenioRDM record; ``checksum`` is ``md5:DIGEST``."""
 
     key: str
     size: int = Field(ge=0)
@@ -109,10 +99,7 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A fetched file in the record of a download.
-
-    ``published`` is true if the publisher states the digests, and false if we computed them.
-    """
+    """A fetched file; ``published`` unless we computed the digests."""
 
     url: str
     size: int
@@ -122,13 +109,13 @@ class _Received(BaseModel):
 
 
 class _Record(BaseModel):
-    """The record of a download, ``nes2net_download.json``: name → fetched file."""
+    """``nes2net_download.json``: name → fetched file."""
 
     files: dict[str, _Received] = {}
 
 
 def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
-    """Plan the download of ``corpus``: the files, with sizes, checksums and licences, and the steps by hand.
+    """Plan the download of ``corpus``, with sizes, checksums and licences, and the steps by hand.
 
     Args:
         only: patterns of file names, such as ``"flac_E*"``; by default all files.
@@ -137,7 +124,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         InputError: if a server lacks a file of the corpus, or if no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
-    # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
     files: list[PlannedFile] = []
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
@@ -152,7 +138,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
-    # Select the files that the caller wants.
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
@@ -162,7 +147,6 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
-    # List the steps that the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -189,16 +173,6 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
 def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
-    """Ask an InvenioRDM ``server`` for the files of a record.
-
-    Args:
-        number: number of the record.
-        file_name: plan only this file; None for all files.
-
-    Raises:
-        InputError: if the listing of the record cannot be read, or lacks the file.
-    """
-    # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
@@ -238,11 +212,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return the file name ``name`` from a server if the name is safe.
-
-    Raises:
-        InputError: if a file of this name would be hidden, or outside the folder of the download.
-    """
+    """Raise InputError if a server's file name would be hidden, or outside the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
@@ -257,13 +227,10 @@ def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
 def fetch_all(
     plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
-    """Fetch and unpack the files of ``plan`` into ``folder``; complete files are not fetched again.
-
-    A file is recorded as soon as it is complete, so the same call resumes after an interruption.
+    """Fetch and unpack the files of ``plan`` into ``folder``; the same call resumes.
 
     Args:
-        unpacking: whether archives are unpacked.
-        keep_archives: whether archives are kept after they were unpacked.
+        keep_archives: whether archives are kept after unpacking.
 
     Raises:
         InputError: if another process downloads into ``folder``; if the disk is too small; or if a
@@ -272,7 +239,6 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
         if not is_absent(folder / RECORD):
@@ -306,15 +272,7 @@ def fetch_all(
 
 
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
-    """Estimate the bytes of disk that are still needed to fetch and unpack the files of ``plan``.
-
-    Archives hardly compress recordings, so the unpacked files take about as much room as the
-    archive.
-
-    Args:
-        record: the files that are already fetched.
-        unpacking: whether archives will be unpacked.
-    """
+    """Recordings are assumed to take as much room as their archive."""
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
         received = record.files.get(file.name)
@@ -354,15 +312,6 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify its copy in ``folder``; return its entry for the record of the download.
-
-    Args:
-        received: the entry of the copy in the record of the download; None if there is no entry.
-        progress: such as ``1 of 3``, for the progress bar.
-
-    Raises:
-        InputError: if the copy has a wrong checksum or size.
-    """
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False

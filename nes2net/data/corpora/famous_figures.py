@@ -14,7 +14,7 @@ _BONAFIDE_WORDS = ("bonafide", "Bonafide", "BONAFIDE", "bona-fide", "Bona-fide",
 
 
 def _path_below_speakers(path: str) -> str:
-    """Return the end of an ``AudioPath``, SPEAKER/SOURCE/NAME.wav, with the source ``-`` replaced by ``Bonafide``."""
+    """Return SPEAKER/SOURCE/NAME.wav, with ``Bonafide`` for the source ``-``."""
     levels = PurePosixPath(path).parts[-3:]
     if len(levels) < 3 or ".." in levels or levels[0] == "/":
         raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(path)}")

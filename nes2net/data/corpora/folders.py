@@ -31,20 +31,20 @@ from nes2net.lib.files import AnyPath
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of the paths of recordings, and fields of the trials of these recordings."""
+    """A pattern of the paths of recordings, and fields of their trials."""
 
     pattern: str
-    """Pattern of the paths of recordings below the folder of the corpus. ``{name}`` matches the value
-    of the field ``name`` of the trial, and ``*`` matches anything, but neither matches ``/``. The
-    last level is matched against the name of the file without suffix."""
+    """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` all
+        else, neither a ``/``. The last level is the file's name without suffix.
+    """
     label: str | None = None
-    """Label of the recordings; None if ``{label}`` is in the pattern."""
+    """None if ``{label}`` is in the pattern."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Further fields of the trials, with their values."""
+    """Further fields of the trials."""
 
     @property
     def levels(self) -> list[str]:
-        """The parts of the pattern between slashes: the folders, then the name of the file."""
+        """The folders, then the name of the file."""
         return self.pattern.split("/")
 
 
@@ -53,28 +53,26 @@ class FolderCorpus(Corpus):
     """A corpus whose trials are the recordings in its folders."""
 
     places: Sequence[Place]
-    """The places of recordings; if several patterns match a recording, the first one decides."""
+    """The first pattern that matches a recording decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder at the place of ``{phase}`` in a pattern → split. If empty, all recordings
-    belong to the split ``eval``."""
+    """Folder at ``{phase}`` in a pattern → split. If empty, all belongs to ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Name of a folder at the place of ``{label}`` in a pattern → our label."""
+    """Folder at ``{label}`` in a pattern → our label."""
     roots: Sequence[str] = (".",)
-    """Folders below the corpus's folder in which the patterns may begin. It is an error if the
-    patterns match folders in more than one of these ``roots``."""
+    """Folders below the corpus's folder in which the patterns may begin; only one may match."""
     remedy: str
-    """The advice in error messages: which folder to give as ``root``."""
+    """Advice in error messages: which folder to give as ``root``."""
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits in ``split_folders``, or only ``eval``."""
+        """Those of ``split_folders``, or ``eval``."""
         split_names = self.split_folders.values()
         return tuple(split for split in ("train", "dev", "eval") if split in split_names) or ("eval",)
 
     def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
-        """List the trials of ``split``, sorted by path, with their labels and the paths of their audio.
+        """List the trials of ``split``, sorted by path, with labels and audio.
 
-        ``protocols`` replaces ``root`` if given, because the folders are both protocol and audio.
+        ``protocols`` replaces ``root`` if given: the folders are both.
         """
         split = files.known_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))
@@ -88,7 +86,7 @@ class FolderCorpus(Corpus):
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def holds_only_labels(self, path: Path) -> bool:
-        """Whether ``path`` is a file, because a corpus of folders has no other files than labels."""
+        """Whether ``path`` is a file: a corpus of folders has no other files."""
         return path.is_file()
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
@@ -120,18 +118,17 @@ class FolderCorpus(Corpus):
         return False
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
-        """Find the folder of the audio: the result of :meth:`find_protocol`."""
+        """Return the result of :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """List the trials whose recordings are below ``path``: those of ``split``, or all if ``split`` is None.
+        """List the trials of ``split`` (None: all) below ``path``.
 
-        The paths of the recordings begin with ``audio``; a trial has no path if ``audio`` is None.
+        Paths begin with ``audio``; a trial has no path if it is None.
 
         Raises:
             InputError: if there are no such recordings, or if two recordings get the same id.
         """
-        # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         unread_names: list[str] = []
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
@@ -146,7 +143,6 @@ class FolderCorpus(Corpus):
         if not recordings:
             patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
-        # Make a trial of each recording.
         ids = {name: files.id_of(PurePosixPath(name)) for name in recordings}
         numbers = Counter(ids.values())
         trials = []
@@ -181,17 +177,13 @@ class FolderCorpus(Corpus):
 def _matching_files(
     folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each file in ``folder`` that matches a pattern, as (path below the outermost folder, fields).
-
-    The function calls itself for the folders in ``folder``.
+    """Yield (path, fields) of each file that matches; recursive.
 
     Args:
-        levels: a regular expression for the names in ``folder``, and then one for the names on each
-            level below.
+        levels: a regular expression for the names in ``folder``, and one for each level below.
         phases: names of the folders that stand for the wanted phases.
-        values: the fields of the trial that are known from the names of the folders above.
-        below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
-            outermost folder.
+        values: the fields that the folders above state.
+        below: path of ``folder`` below the outermost one, with ``/`` at the end, or empty.
     """
     first, *lower_levels = levels
     for entry in _folder_entries(folder):

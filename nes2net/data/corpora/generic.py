@@ -48,11 +48,6 @@ FIELDS = tuple(
 
 
 def _paths_of_splits(folder: Path) -> dict[str, Path]:
-    """Map each split to the list in ``folder`` that is named after it, or else to the folder that holds its class folders.
-
-    Raises:
-        InputError: if two lists or two folders are named after the same split.
-    """
     paths: dict[tuple[str, bool], Path] = {}
     for path in sorted(folder.iterdir()):
         is_file = is_list(path) and not path.is_dir()
@@ -73,11 +68,6 @@ def _holds_trials(path: Path) -> bool:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Map each label to the folder in ``folder`` that is named after its class, such as ``real``.
-
-    Raises:
-        InputError: if two folders are named after the same class.
-    """
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -111,12 +101,6 @@ def _read_splits(folder: Path, audio: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``.
-
-    Raises:
-        InputError: if the header or a row is malformed.
-    """
-    # Find the columns by the names in the header.
     rows = open_list(path)
     line, names = next(rows, (1, []))
     header = [name.strip().lower() for name in names]
@@ -137,7 +121,6 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
-    # Find the columns with a known name; all other columns are extra columns.
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):
@@ -178,18 +161,17 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
 def segments(
     root: AnyPath, split: str = WHOLE, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
 ) -> SegmentsByUtterance:
-    """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
+    """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
-    Segments come from an RTTM, or from label files of Audacity beside the recordings,
-    ``NAME.labels.txt``. A labelled trial without segments becomes a single segment with its label;
-    an unlabelled one is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the
-    audio files.
+    Segments come from an RTTM, or from Audacity's ``NAME.labels.txt`` beside the recordings.
+    Without any, a labelled trial becomes one segment; an unlabelled one is skipped. Durations come
+    from ``reco2dur`` beside the RTTM, or from the audio.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
         uncovered: the class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
-            default, this time is bona fide if only spoofed segments are listed; otherwise, a gap of
-            more than a millisecond is an error.
+            default, it is bona fide if only spoofed segments are listed; otherwise, a gap of more
+            than a millisecond is an error.
 
     Raises:
         InputError: for the reasons of ``CORPUS.trials``; if a file is malformed, or has
@@ -248,7 +230,6 @@ def _find_rttm(root: AnyPath, split: str, protocols: AnyPath | None) -> Path:
 
 
 def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
-    """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
     if not is_absent(reco2dur):
         stated = read_reco2dur(reco2dur)
@@ -262,33 +243,31 @@ def _find_durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]
 def segment_labels(
     root: AnyPath, split: str = WHOLE, resolution: int = 20, *, protocols: AnyPath | None = None
 ) -> dict[str, NDArray]:
-    """Read the labels of frames of ``split``: utterance → labels (T,), 1 bona fide, 0 spoof.
+    """Pool 10-ms frames: utterance → labels (T,) of ``resolution`` ms, 1 bona fide, 0 spoof.
 
-    A frame lasts ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
-    those of :func:`segments`.
+    Raises the errors of :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UserCorpus(Corpus):
-    """Base class of corpora of a user's own recordings: ``root`` may be a file, and ``"all"`` may be a part."""
+    """A user's own recordings: ``root`` may be a file, and ``"all"`` may be a part."""
 
     splits = SPLITS
     user_defined: bool = True
 
     def trials(self, root: AnyPath | None, split: str = WHOLE, *, protocols: AnyPath | None = None) -> list[Trial]:
-        """List the trials of ``split``, in the order of the list or the shards; trials of folders are sorted by path.
+        """List the trials of ``split``, in the order of the list or the shards, or by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
-        No audio is read.
 
         Args:
             root: a list or shard, or a folder in one of the layouts of this module.
-            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. If the corpus has no parts,
-                every split is the whole corpus.
-            protocols: the list or the folder of the lists, if ``root`` does not hold the lists;
-                paths in a list are then relative to ``root``.
+            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Without parts, every split is
+                the whole corpus.
+            protocols: the list or the folder of the lists, if not in ``root``; paths in a list are
+                then relative to ``root``.
 
         Raises:
             InputError: if ``root`` has none of the layouts, if a row is malformed, if an id occurs
@@ -299,7 +278,7 @@ class UserCorpus(Corpus):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
-        """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
+        """Read the labelled trials of ``phase``, with the errors of :meth:`trials`."""
         # A phase such as `progress` is not a split.
         split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
@@ -308,7 +287,7 @@ class UserCorpus(Corpus):
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
-        """List the parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
+        """List which of ``train``, ``dev`` and ``eval`` exist; ``("all",)`` if none does."""
         splits = self.named_splits(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
@@ -316,11 +295,7 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Find the splits that are stated in the names of files and folders.
-
-        The result also holds None if the rows of a file may state further splits. The arguments are
-        those of :meth:`find_splits`.
-        """
+        """Find the splits in the names of files and folders, and None if rows may state more."""
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
         """Find the folder to which paths in a list are relative."""
@@ -335,14 +310,14 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Find the splits that have their own list or folder of classes; ``{None}`` if there are no such splits."""
+        """Find the splits with their own list or folder of classes, or ``{None}``."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
         return {*_paths_of_splits(folder)} or {None}
 
     def holds_only_labels(self, path: Path) -> bool:
-        """Whether ``path`` is a file of ids and labels, and not a list with the columns ``path`` and ``label``."""
+        """Whether ``path`` is a file, but not a list with the columns ``path`` and ``label``."""
         line = first_line(path).lower()
         columns = {column.strip() for column in line.split(delimiter_of(line))}
         is_list = "label" in columns and not columns.isdisjoint(_PATH_COLUMNS)
@@ -351,8 +326,7 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        The list is searched for in ``protocols`` if given, or else in ``root``. If this path is a
-        file, the file is the list.
+        ``protocols`` comes before ``root``; a file is itself the list.
 
         Raises:
             NotFound: if there is neither a list nor a folder of classes.
@@ -384,10 +358,9 @@ class GenericCorpus(UserCorpus):
         """Read the trials of ``split`` from a list, or from a folder of lists or classes.
 
         Args:
-            split: the wanted split; ``None`` or ``"all"`` for all trials.
-            audio: the folder to which paths in a list are relative, by default the folder of the
-                list. If ``path`` is a folder of classes, ids are paths below ``audio``, by default
-                below ``path``.
+            split: ``None`` or ``"all"`` for all trials.
+            audio: the folder to which paths in a list, or ids in a folder of classes, are relative;
+                by default the folder of the list, or ``path``.
 
         Raises:
             InputError: if a line is malformed; the message names the file and the line.

@@ -1,8 +1,7 @@
 """Use a data set of the Hugging Face hub as a corpus: ``hub:OWNER/NAME`` or ``hub:OWNER/NAME@REVISION``.
 
-The shards are downloaded once, into the cache of huggingface_hub (``HF_HOME``). Downloads are
-verified and can be resumed. :mod:`nes2net.data.corpora.shards` reads the downloaded shards. With
-``HF_HUB_OFFLINE=1``, only shards that are already downloaded are used.
+The shards (:mod:`nes2net.data.corpora.shards`) are downloaded once, into the cache of
+huggingface_hub (``HF_HOME``), and verified. With ``HF_HUB_OFFLINE=1``, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -27,10 +26,7 @@ _NOT_WANTED = ["submissions/*", ".*"]
 
 
 def hub_corpus(name: str) -> Corpus:
-    """Make the corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
-
-    The methods of the corpus take ``None`` or ``"."`` as ``root``. Both values mean the folder of
-    the download (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).
+    """Make the corpus ``hub:OWNER/NAME[@REVISION]``, downloaded when its trials are first read.
 
     Raises:
         InputError: if ``name`` does not have this form.
@@ -45,9 +41,7 @@ def hub_corpus(name: str) -> Corpus:
 
 @lru_cache(maxsize=64)
 def download(name: str) -> Path:
-    """Download the missing files of the data set ``name``, and return their folder.
-
-    The folder is named after the commit of the data set.
+    """Download the missing files; return the folder, named after the commit of the data set.
 
     Raises:
         InputError: if the data set does not exist, if its licence has to be accepted first, or if

@@ -38,7 +38,7 @@ _MOST_COLUMNS = 100  # a first line with more words that are no names of columns
 
 
 def column_name(name: str) -> str:
-    """Normalise the name of a column, so that spellings of the same name are equal.
+    """Normalise spellings of the same column.
 
     >>> column_name(" CM-Score ")
     'cm_score'
@@ -47,7 +47,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """Find the first of ``names`` that occurs in ``header``, and return its index; None if no name occurs."""
+    """Return the index of the first of ``names`` in ``header``, if any."""
     for name in names:
         if name in header:
             return header.index(name)
@@ -55,7 +55,7 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """Read the first line of ``path`` that is not blank; empty if there is none, or if the file is not text."""
+    """Read the first line that is not blank; empty if there is none, or no text."""
     if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
     try:
@@ -69,7 +69,7 @@ def first_line(path: Path) -> str:
 
 
 def delimiter_of(line: str) -> str | None:
-    """Find the most frequent of ``DELIMITERS`` in ``line``; None if white space separates the fields.
+    """Find the most frequent of ``DELIMITERS``; None if white space separates the fields.
 
     >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5"), delimiter_of("a.wav;0,5")
     (';', None, ';')
@@ -80,7 +80,7 @@ def delimiter_of(line: str) -> str | None:
 
 
 class IdTable(NamedTuple):
-    """The rows of a table of ids, as (line number, fields), and the columns of ids and of values."""
+    """Rows (line number, fields), and the columns of ids and of values."""
 
     rows: NumberedRows
     id_column: int
@@ -95,18 +95,17 @@ def read_id_table(
     between: Collection[str] = (),
     advice: Callable[[Sequence[str]], str] = ", ".join,
 ) -> IdTable:
-    """Open a table that states one value of each utterance: text with delimiters, or a JSON object in each line.
+    """Open a table of one value of each utterance: text with delimiters, or JSON lines.
 
-    A first line that names columns is a header. Without a header, the first column holds the id,
-    and the last column holds the value. A table without a header may have one or two further
-    columns in the middle. One of these columns must then hold a word of ``between``.
+    Without a header, the first column holds the id, the last the value, and one or two may lie
+    between, one of them with a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
-        names: possible names of the column of the value, as :func:`column_name` writes them.
+        names: possible names of its column, as :func:`column_name` writes them.
         is_value: tells whether a field may be a value.
-        between: the words, in lower case, by which a further column is recognised.
-        advice: says which columns of a header may be renamed if none has one of ``names``.
+        between: words, in lower case, that identify a further column.
+        advice: which columns may be renamed if none has one of ``names``.
 
     Raises:
         InputError: if no column of ids or of values is found, or if a row has another number of
@@ -166,11 +165,11 @@ def _open_rows(
 
 
 def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[str, Any]]] = dict.items) -> NumberedRows:
-    """Yield the names of all keys, then the values in each line; null and missing values become empty texts.
+    """Yield all keys, then the values in each line; null and missing ones become empty.
 
     Args:
-        items: gives the keys and values of an object; a :class:`ValueError` or :class:`KeyError`
-            says that the object cannot be read.
+        items: gives the keys and values of an object; raises :class:`ValueError` or
+            :class:`KeyError` if it cannot.
 
     Raises:
         InputError: if a line is not such a JSON object.
@@ -192,11 +191,7 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
 
 
 def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
-    """Strip all fields, and write spaces in ids as ``%20``.
-
-    Raises:
-        InputError: if a row has no id.
-    """
+    """Strip all fields, and write spaces in ids as ``%20``; raise InputError without an id."""
     for line, row in rows:
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
@@ -206,7 +201,7 @@ def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
 
 
 def read_labels(path: Path) -> Iterator[Trial]:
-    """Yield the trials of a file that holds only ids and labels; suffixes of audio are removed from ids.
+    """Yield the trials of a file of ids, without suffixes of audio, and labels.
 
     Raises:
         InputError: for the reasons of :func:`read_id_table`, or if a label is unknown. The labels 0
@@ -225,7 +220,7 @@ def _is_label(word: str) -> bool:
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
-    """Write the message about a ``word`` that is not one of ``labels``.
+    """Write the message about a ``word`` that is no label.
 
     >>> unknown_label("x", ["bonafide", "spoof"])
     "unknown label 'x'; expected one of bonafide, spoof"
@@ -237,16 +232,14 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
 
 
 def holds_only_labels(path: Path) -> bool:
-    """Whether ``path`` seems to hold only ids and labels, judging by its first line."""
+    """Whether the first line suggests only ids and labels."""
     fields, _, _ = _open_rows(path, first_line(path), "label", _is_label)
     names = {column_name(field) for field in fields} - {""}
     return len(names) == 2 and (len(fields) == 2 or not names.isdisjoint(LABEL_COLUMNS))
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield the ids that ``id`` may mean if it is the path of a recording; a suffix of audio is removed.
-
-    The first id is the whole path. Each further id lacks one more of the outer folders.
+    """Yield the ids that the path of a recording may mean, each with one outer folder less.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -33,17 +33,15 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names of the columns, separated by a comma and a space. ``utterance`` is the id of a
-    trial; a column ``-`` is not read."""
+    """Names of the columns, separated by ``", "``. ``utterance`` is the id; ``-`` is not read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word in the column ``label`` → our label."""
+    """Word of the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
-    """Word in the column ``phase`` → our name of the phase."""
+    """Word of the column ``phase`` → our name of the phase."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field of a trial → word in the list → value of the field. A word that is missing here is
-    itself the value; ``-`` means None."""
+    """Field → word → value, if it is not the word itself; ``-`` means None."""
 
     suffix: str = ".flac"
     """Suffix of the audio files."""
@@ -53,7 +51,7 @@ class Columns:
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
+        """Yield the trials of the list ``path``, with recordings below ``audio`` if it is given.
 
         If no column states the phase, all trials belong to ``phase``.
         """
@@ -82,10 +80,10 @@ class Columns:
 
 
 class _Meanings(dict[str, "str | None"]):
-    """Maps each word of a list to the value of a field; a word that is not in ``words`` is not changed.
+    """Maps each word of a list to the value of a field, by default itself.
 
     Args:
-        words: word → value of the field; None means that the field is empty.
+        words: word → value; None for an empty field.
         empty_words: further words for an empty field, such as ``-``.
     """
 
@@ -94,7 +92,7 @@ class _Meanings(dict[str, "str | None"]):
         self._empty_words = empty_words
 
     def __missing__(self, word: str) -> str | None:
-        """Find the value of a new ``word``, and store it, because a million lines have only a few different words."""
+        """Store the value: a million lines have only a few different words."""
         self[word] = files.or_none(word, *self._empty_words)
         return self[word]
 
@@ -109,43 +107,37 @@ def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
 class Table:
     """The columns of a list that names recordings by their paths below the folder of the audio.
 
-    The id of a trial is the path of its recording without suffix
-    (:func:`~nes2net.data.corpora.protocol.id_of`).
+    The id of a trial is this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
     """
 
     file: str
-    """The name of the column of the paths."""
+    """Column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.data.corpora.trial.Trial` → name of its column; ``phase`` is
-    included only if a column states it."""
+    """Field of a ``Trial`` → its column, ``phase`` only if stated."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word in the column of the label → our label; None if the recording is not a trial."""
+    """Word → our label; None if the recording is not a trial."""
     otherwise: str | None = None
-    """Our label for a word that is not in ``labels``; None if such a word is an error."""
+    """Our label for other words; None if these are errors."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word in the column of the phase → our name of the phase; None if the recording is not a trial."""
+    """Word → our name of the phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field of a trial → word in the list → value of the field. A word that is missing here is
-    itself the value; ``-`` and an empty field mean None."""
+    """Field → word → value, if it is not the word itself; ``-`` and an empty field mean None."""
     delimiter: str = ","
-    """Delimiter of the fields of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
+    """Delimiter of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by a comma and a space. In such a list, white
-    space separates the fields. ``names`` is empty if the list has a header."""
+    """Columns of a list without header, separated by ``", "``; its fields by white space."""
     inner: Callable[[str], str] = str
-    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
-    if this is not possible."""
+    """Path in the list → path below the folder of the audio, or :class:`InputError`."""
 
     def __post_init__(self) -> None:
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
+        """Yield the trials of the list ``path``, with recordings below ``audio`` if it is given.
 
-        If a column states the phase, only the trials of ``phase`` are read, or the trials of all
-        phases if ``phase`` is None. If no column states the phase, all trials belong to ``phase``.
+        If a column states the phase, only trials of ``phase`` (None: all) are read; otherwise, all
+        trials belong to ``phase``.
         """
-        # Find the columns.
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
@@ -190,11 +182,6 @@ class Table:
     def _look_up_word(
         self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
     ) -> str | None:
-        """Look up ``word``, the content of ``column``: return ``words[word]``.
-
-        For a word that is not in ``words``, return ``otherwise``; raise :class:`InputError` if
-        ``otherwise`` is None. The message of the error names the ``line`` of the list ``path``.
-        """
         if word in words:
             return words[word]
         if otherwise is None:
@@ -214,27 +201,26 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 @dataclass(frozen=True)
 class Files:
-    """The places where the files of a split may be. Paths are tried in the given order."""
+    """Where the files of a split may be. Paths are tried in the given order."""
 
     protocols: Sequence[str]
     """Possible names of the protocol."""
     audio: Sequence[str]
-    """Possible folders of the audio, below the root. ``FOLDER/**`` stands for the first folder with
-    recordings, among ``FOLDER`` and the folders below it."""
+    """Possible folders of the audio, below the root; ``FOLDER/**`` is the first with recordings,
+        in or below ``FOLDER``.
+    """
     folders: Sequence[str] = (".",)
-    """Possible folders of the protocol, below the root or the folder of the protocols. ``FOLDER/**``
-    stands for the first folder with the protocol, among ``FOLDER`` and the folders below it."""
+    """Possible folders of the protocol, below the root or the folder of the protocols;
+        ``FOLDER/**`` as for ``audio``.
+    """
     remedy: str = ""
-    """The advice in the error message if the audio is not found. By default, the advice is to give the
-    folder that holds the first of the folders ``audio``."""
+    """Advice if the audio is not found, by default to give the parent of the first of ``audio``."""
     holds: Sequence[str] = (".",)
-    """The folder of the audio must hold at least one of these folders."""
+    """The folder of the audio must hold at least one of these."""
     together: bool = False
-    """Whether all ``protocols`` that exist make up the split; their folder is then returned as the
-    protocol. Otherwise, only the first protocol that exists is read."""
+    """Whether all ``protocols`` that exist make up the split; otherwise the first."""
     unlisted: str = ""
-    """Suffix of the recordings that are the trials if the list is missing; empty if a list is
-    needed."""
+    """Suffix of the recordings that are the trials if the list is missing, if any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,14 +232,15 @@ class ListedCorpus(Corpus):
     below: Sequence[str] = (".",)
     """Folders below the root in which the corpus may lie, such as ``LA`` of an official archive."""
     rows: Rows
-    """The meaning of a protocol's rows: :class:`Columns`, a :class:`Table`, or a function."""
+    """:class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
-    """The columns of protocols whose lines have more or fewer fields than ``rows`` expects."""
+    """Columns of protocols with another number of fields than ``rows``."""
     key: Columns | None = None
-    """The columns of the key; None if the protocols hold the labels."""
+    """Columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
     """Name of a list without suffix → possible folders of its recordings, below the folder of the
-    audio. The first of these folders that exists is used; if no folder exists, the last one."""
+        audio: the first that exists, or else the last one.
+    """
     files_are_trials: bool = False
     """Whether all recordings in the folder are the trials, and a list only labels them."""
 
@@ -265,9 +252,8 @@ class ListedCorpus(Corpus):
     def trials(self, root: AnyPath | None, split: str = "eval", *, protocols: AnyPath | None = None) -> list[Trial]:
         """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
-        If ``Files.unlisted`` of the split gives a suffix, a list is not needed. If there is no list, or
-        ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by name.
-        Only listed trials have labels.
+        If there is no list but ``Files.unlisted``, or ``files_are_trials`` is true, all recordings
+        with that suffix are the trials, sorted by name. Only listed trials have labels.
 
         Raises:
             NotFound: if there is no list, although a list is needed. A list is also needed if
@@ -311,11 +297,9 @@ class ListedCorpus(Corpus):
         if phase is not None:
             phase = files.canonical_phase(phase)
             self.check_known_phase(phase)
-        # Read the key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
-        # Read a protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A protocol of a single split belongs to this split. A protocol of several splits states the split of each
@@ -326,7 +310,6 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
-        # Read the protocols of all splits.
         trials = []
         failures = []
         for split in self.parts:
@@ -339,15 +322,12 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def holds_only_labels(self, path: Path) -> bool:
-        """Whether ``path`` is a file of ids and labels, and not called like a key or protocol of this corpus."""
+        """Whether ``path`` is a file that is not called like a key or protocol of this corpus."""
         protocols = {Path(name).name for split_files in self.parts.values() for name in split_files.protocols}
         return path.name not in protocols and super().holds_only_labels(path)
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
-        """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
-
-        If ``protocols`` is a file, this file is the result.
-        """
+        """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:
@@ -366,7 +346,7 @@ class ListedCorpus(Corpus):
         return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
-        """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
+        """Find the first folder of ``Files.audio`` that exists."""
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for below, folder in product(self.below, split_files.audio):
@@ -387,10 +367,9 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
+        """Read trials as ``Corpus.read_protocol`` does, also from a folder of several lists.
 
-        If ``path`` is a folder, the lists of ``split`` are read, or the lists of all splits if
-        ``split`` is None.
+        Then the lists of ``split`` are read, or of all splits if it is None.
         """
         phase = None
         # Trials get no phase if the labels come from a key, or if every file is a trial and the list only gives labels.
@@ -407,10 +386,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if no split is called ``phase``.
-
-        Only the lists of splits with ``Files.together`` are found. Missing lists are left out.
-        """
+        """Find the lists of ``phase``, or of all splits with ``Files.together``."""
         splits: Iterable[str] = [phase] if phase is not None and phase in self.parts else self.parts
         lists = []
         for split in splits:
@@ -420,11 +396,7 @@ class ListedCorpus(Corpus):
         return lists
 
     def _choose_columns(self, path: Path) -> Rows:
-        """Choose the columns of the list ``path`` by the number of fields in its first line.
-
-        The result is the variant with this number of columns, or ``rows`` if there is no such
-        variant.
-        """
+        """Choose by the number of fields in the first line."""
         if self.variants:
             num_fields = len(first_line(path).split())
             for variant in self.variants:
@@ -433,11 +405,7 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """Find the folder below ``audio`` that holds the recordings in the list ``file``.
-
-        The result is the first folder of :attr:`folders_of` that exists. If no folder exists, the
-        result is the last folder. If :attr:`folders_of` gives no folder, the result is None.
-        """
+        """Return the first of :attr:`folders_of` that exists, or else the last."""
         recordings = None
         for folder in self.folders_of(file.stem):
             recordings = audio / folder
@@ -447,13 +415,7 @@ class ListedCorpus(Corpus):
 
 
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), search ``FOLDER`` for the wanted folder.
-
-    If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
-
-    Args:
-        is_sought: tells from the name of a file whether its folder is the wanted folder.
-    """
+    """For ``FOLDER/**``, find the folder, in or below ``FOLDER``, of a file that ``is_sought``."""
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()

@@ -19,10 +19,6 @@ _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # the commit that added th
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """For each recording of a list, yield the trial of the original and one trial for each vocoder.
-
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-    """
     for line, (file,) in read_rows(path, 1, "file"):
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]

@@ -32,7 +32,7 @@ _TOLERANCE = 0.01  # seconds by which the durations of a cut and its recording m
 
 
 def is_list(path: Path) -> bool:
-    """Whether the name of ``path`` is the name of a list.
+    """Whether ``path`` is called like a list.
 
     >>> [is_list(Path(name)) for name in ("train.jsonl.gz", "wav.scp", "text")]
     [True, True, False]
@@ -41,12 +41,11 @@ def is_list(path: Path) -> bool:
 
 
 def list_stem(path: Path) -> str:
-    """Return the name of a list without its suffix, in lower case."""
     return path.name.lower().partition(".")[0]
 
 
 def find_list(folder: Path) -> Path | None:
-    """Find the list of ``folder``: one with a usual name, or the only one."""
+    """Find the list with a usual name, or the only one."""
     lists = sorted(path for path in folder.iterdir() if is_list(path))
     for name in _USUAL_NAMES:
         if folder / name in lists:
@@ -92,7 +91,7 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
 
 
 def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the keys and values of a line of JSON; of a cut, those of its recording and its supervision.
+    """Yield keys and values; of a cut, those of its recording and supervision.
 
     Raises:
         ValueError: if the object is a part of a recording, or is made by a command.

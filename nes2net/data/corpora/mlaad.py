@@ -28,17 +28,11 @@ _META_TABLE = Table(
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
-
-    The folder ``fake`` gives the trials of every ``meta.csv`` below it. This folder also gives a
-    bona fide trial for each original recording. A single ``meta.csv`` gives only spoofed trials.
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-    """
+    """Only the folder ``fake`` also gives a bona fide trial for each original recording."""
     # Read a protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _read_tracing_protocol(path, phase, audio)
         return
-    # Find the lists: a single list, or all lists below the folder fake.
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():
@@ -71,12 +65,10 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
 
 
 def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, all spoofed; skip repeated rows, and print a note.
+    """Yield the trials, all spoofed; note and skip repeated rows.
 
-    The folder ``fine`` beside the protocol also has lists of trials. The name of such a list states
-    whether the language and the model of its trials were seen in training. A trial in such a list
-    gets both answers as extra fields. The arguments are those of
-    :data:`~nes2net.data.corpora.layout.Rows`.
+    A list in the folder ``fine`` beside it states in its name whether language and model were seen
+    in training: two extra fields.
     """
     # Find for each trial in the folder ``fine`` whether its language and its model were seen in training.
     seen_by_id = {}

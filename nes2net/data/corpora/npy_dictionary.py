@@ -1,9 +1,8 @@
 """Read dictionaries of arrays in ``.npy`` files without running code that the file holds.
 
-``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
-file only with ``allow_pickle``, and then the file can run any program. Here the pickle may contain
-only NumPy's arrays, data types and numbers. Arrays and data types are first read as stand-ins. The
-stand-ins become arrays after their sizes have been checked.
+``numpy.save`` pickles a dictionary, and ``numpy.load`` with ``allow_pickle`` runs any program in
+it. Here a pickle may contain only NumPy's arrays, data types and numbers, read first as stand-ins,
+which become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
                 raise ValueError(f"it holds a {type(unpickled).__name__}")
             if not all(isinstance(name, str) for name in unpickled):
                 raise ValueError("a name in it is no text")
-            # Turn stand-ins and lists into arrays.
             arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
             for value in {id(value): value for value in unpickled.values()}.values():
                 is_list = isinstance(value, (list, tuple))
@@ -85,7 +83,7 @@ _MOST_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's e
 
 
 class _DataType:
-    """Stands for a data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
+    """Stands for ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name = name
@@ -95,7 +93,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Convert to the NumPy type of numbers, truth values or text; raise ValueError for any other type."""
+        """Convert numbers, truth values or text; raise ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -104,7 +102,7 @@ class _DataType:
 
 
 class _Array:
-    """Stands for an array in the pickle. The state of the array is (version, shape, type, Fortran order, data)."""
+    """Stands for an array with the state (version, shape, type, Fortran order, data)."""
 
     # The file may set these attributes to any value, so :meth:`numpy` checks them.
     shape: Any = ()
@@ -119,7 +117,7 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
-        """Convert to a NumPy array; raise ValueError if the attributes do not describe an array."""
+        """Raise ValueError if the attributes do not describe an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
@@ -133,19 +131,14 @@ class _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    """Stand in for NumPy's ``_frombuffer``, which makes an array in pickles of protocol 5."""
+    """Stand in for NumPy's ``_frombuffer`` (pickles of protocol 5)."""
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Stand in for NumPy's ``scalar``, which makes a single value in pickles.
-
-    Raises:
-        ValueError: if the value has more than 256 bytes, or if ``dtype`` and ``data`` do not fit
-            each other.
-    """
+    """Stand in for NumPy's ``scalar``; raise ValueError for more than 256 bytes or another size."""
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]
@@ -166,7 +159,7 @@ _ALLOWED = {
 
 
 class _ArrayUnpickler(GuardedUnpickler):
-    """Reads a pickle in which only the names of ``_ALLOWED`` may occur; runs no code of the file."""
+    """Reads a pickle of the names in ``_ALLOWED``; runs no code of the file."""
 
     keeps_state = (_Array, _DataType)
 
@@ -174,11 +167,7 @@ class _ArrayUnpickler(GuardedUnpickler):
         super().__init__(stream, stream.getbuffer().nbytes, "latin1", budget)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the object that stands for a name in the pickle; called by the unpickler.
-
-        Raises:
-            Refused: if the name is not allowed.
-        """
+        """Return what stands for a name; raise Refused if it is not allowed."""
         if (module, name) == ("_codecs", "encode"):
             return self.encode
         try:

@@ -1,10 +1,10 @@
 """Pack the recordings of a corpus into shards, which :mod:`nes2net.data.corpora.shards` reads.
 
 The bytes of the audio files do not change. Parquet shards have the layout of the Speech
-Anti-Spoofing Arena: files ``data/test-00000-of-00002.parquet``, and beside them
-``data/labels.parquet`` and ``eval.yaml``. The columns of a shard are ``path``, ``audio`` (bytes and
-path), ``label`` (0 bona fide, 1 spoof, null unknown) and ``notes`` (JSON with ``utterance_id`` and
-the other fields of the trial). Tar shards have the layout of WebDataset.
+Anti-Spoofing Arena: ``data/test-00000-of-00002.parquet``, beside them ``data/labels.parquet`` and
+``eval.yaml``; columns ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide, 1 spoof, null
+unknown) and ``notes`` (JSON with ``utterance_id`` and the other fields of the trial). Tar shards
+have the layout of WebDataset.
 """
 
 from __future__ import annotations
@@ -45,20 +45,20 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the
 class _Packed(NamedTuple):
     trial: Trial
     size: int
-    """Size of the recording in bytes."""
+    """In bytes."""
     suffix: str
-    """Suffix of the recording, with the dot; empty if the recording has no suffix."""
+    """With the dot, or empty."""
 
 
 class PackResult(NamedTuple):
-    """The result of :func:`pack`: the shards, and the numbers of their trials and bytes."""
+    """Shards, and the numbers of their trials and bytes."""
 
     shards: list[Path]
     trials: int
     size: int
-    """Number of bytes of audio."""
+    """Bytes of audio."""
     there_before: int
-    """The number of shards that an earlier run wrote."""
+    """Number of shards that an earlier run wrote."""
 
 
 def pack(
@@ -71,14 +71,12 @@ def pack(
 ) -> PackResult:
     """Write the recordings of ``parts`` to shards in the folder ``out``.
 
-    A shard gets its name only when it is complete. After an interruption, the same call writes only
-    the unfinished shards. The same recordings always give the same shards.
+    The same recordings give the same shards. A shard gets its name when it is complete, so the same
+    call resumes after an interruption.
 
     Args:
         parts: split → its trials; the split is ``"all"`` for a corpus without parts.
-        title: title of the corpus.
-        format: kind of shards.
-        shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
+        shard_bytes: the most bytes of audio in a shard; a larger recording gets its own.
 
     Raises:
         InputError: if a recording is missing or changes during packing; if two recordings have the
@@ -116,9 +114,9 @@ def pack(
 
 
 def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
-    """Write the plan, a digest of the trials of each shard, to ``out``, or compare it with the plan of an earlier run.
+    """Write digests of the trials of each shard, or compare them with an earlier run's.
 
-    Raise :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
+    Raise :class:`InputError` if they differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
@@ -137,7 +135,6 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
 
 
 def _text_for_digest(trial: Trial) -> str:
-    """Return the text of a trial for the digest of its shard; if the text changes, the shard must be written again."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
@@ -157,12 +154,6 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 
 
 def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
-    """Find the sizes of the recordings of each split, and check the recordings before anything is written.
-
-    Raise :class:`InputError` if a recording is missing, if two splits share an id, or if the suffix
-    of a recording does not suit tar shards.
-    """
-    # Check that no id occurs in two splits.
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -209,13 +200,6 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
 def _plan_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
-    """Distribute the recordings of each split over shards: path of a shard → its recordings.
-
-    Args:
-        out: the folder of the shards.
-        format: kind of shards.
-        shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
-    """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
         name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
@@ -231,10 +215,7 @@ def _plan_shards(
 
 
 def _notes_json(trial: Trial) -> str:
-    """Return the column ``notes`` of a trial in a shard: the trial's id, fields and extra columns as JSON.
-
-    The JSON also states the phase of the trial, if the phase is not a split.
-    """
+    """Return id, fields and extra columns as JSON, with the phase if it is not a split."""
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
@@ -252,7 +233,7 @@ def _read_content(packed: _Packed) -> bytes:
 
 
 def _name_in_shard(packed: _Packed) -> str:
-    """Make the file name of a recording in a shard: its id, escaped so that it can never be a path."""
+    """Escape the id so that it can never be a path."""
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 
@@ -279,7 +260,6 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "label": "snappy",
         "notes": "snappy",
     }
-    # Read and write the recordings of one row group at a time.
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []
@@ -299,11 +279,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
 def _group_by_size(
     recordings: Sequence[_Packed], max_bytes: int, max_recordings: int | None = None
 ) -> Iterator[list[_Packed]]:
-    """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
-
-    A recording of more than ``max_bytes`` forms a group by itself. If ``max_recordings`` is given,
-    a group has at most this many recordings.
-    """
+    """Divide into consecutive groups; a recording above ``max_bytes`` gets its own."""
     group: list[_Packed] = []
     num_bytes = 0
     for packed in recordings:

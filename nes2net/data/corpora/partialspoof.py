@@ -35,7 +35,7 @@ _PROTOCOL_FOLDERS = (
 def segment_labels(
     path: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
 ) -> dict[str, NDArray[np.uint8]]:
-    """Read the labels of segments of ``split``: utterance → labels (T,) in uint8, 1 bona fide, 0 spoofed.
+    """Read labels of segments: utterance → labels (T,) in uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries, but are read without running code that they hold.
 
@@ -44,8 +44,7 @@ def segment_labels(
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
-        protocols: the folder of the protocols, if they are not in the folder of the corpus. The
-            labels of segments may be in ``protocols``, too.
+        protocols: another folder that may hold the labels.
 
     Raises:
         InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
@@ -54,7 +53,6 @@ def segment_labels(
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
-    # Find the file that holds the labels of the split.
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
@@ -88,18 +86,17 @@ _REMEDY = "get the archive of the database from https://zenodo.org/records/57661
 def segments(
     root: AnyPath, split: str, *, protocols: AnyPath | None = None, uncovered: Uncovered = None
 ) -> SegmentsByUtterance:
-    """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
+    """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
-    The segments are read from the RTTM of all segments. If this RTTM is missing, the RTTM of
-    spoofed segments is read. If there is a protocol, its labels are compared with the segments.
+    They come from the RTTM of all segments, or else of spoofed segments, and are compared with the
+    labels of the protocol, if there is one.
 
     Args:
         root: the folder of the corpus, or the folder ``con_data`` of the split.
-        protocols: the folder of the protocols, if they are not in the folder of the corpus.
+        protocols: the folder of the protocols, if not in ``root``.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
-            the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments. If the RTTM also lists bona fide segments, a gap of more than a
-            millisecond is an error.
+            the published labels of frames. By default, it is bona fide if the RTTM lists only
+            spoofed segments; otherwise, a gap of more than a millisecond is an error.
 
     Raises:
         InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``
@@ -107,7 +104,6 @@ def segments(
             label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    # Find and read the RTTM and the durations.
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root = Path(root)
     title = f"PartialSpoof {split}"

@@ -30,7 +30,7 @@ NumberedRows: TypeAlias = Iterator[tuple[int, list[str]]]
 
 
 class NotFound(InputError):
-    """A file or folder was not found; ``tried`` holds all the paths that were looked at."""
+    """A file or folder was not found; ``tried`` holds the paths."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
@@ -54,12 +54,12 @@ def first_file(
     remedy: str,
     exists: Callable[[Path], bool] = os.path.lexists,
 ) -> Path:
-    """Return the first of ``candidates`` that exists; raise :class:`NotFound` if none exists.
+    """Return the first path that exists; raise :class:`NotFound` if none does.
 
     Args:
         candidates: the possible paths, in order of preference.
         what, remedy: what is missing, and what the user can do, for the message.
-        exists: tells whether a path exists; by default, whether anything has this name.
+        exists: by default, whether anything has this name.
     """
     tried = list(dict.fromkeys(candidates))
     for path in tried:
@@ -69,9 +69,9 @@ def first_file(
 
 
 class _CsvLines:
-    """Iterates over the lines of a CSV file, and raises an error if a row is too long.
+    """The lines of a CSV file; raises if a row, which may have several lines, is too long.
 
-    :func:`read_csv` sets ``row_length`` to 0 after each row, which may have several lines.
+    :func:`read_csv` sets ``row_length`` to 0 after each row.
     """
 
     def __init__(self, text: str) -> None:
@@ -89,10 +89,9 @@ class _CsvLines:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
-    """Yield the rows of a CSV file, as (number of the row's first line, fields); skip blank rows.
+    """Yield the rows of a CSV file that are not blank, as (number of the first line, fields).
 
-    The first row is the header. The content of a field in quotation marks stays unchanged,
-    including line breaks.
+    The first row is the header. A quoted field may have line breaks.
 
     Raises:
         InputError: if two columns share a name, if a row has more or fewer fields than the header,
@@ -134,7 +133,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
 
 
 def repeated(words: Iterable[str]) -> list[str]:
-    """List the words that occur more than once, without repetition.
+    """List the words that occur more than once, once each.
 
     >>> repeated(["a", "b", "a"])
     ['a']
@@ -143,11 +142,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """Return ``utterance`` if it can be an id: a path made from the id must stay in the corpus's folder.
-
-    If ``utterance`` cannot be an id, raise :class:`InputError`; the message names the ``line`` of
-    the list ``path``.
-    """
+    """Raise :class:`InputError` if a path made from ``utterance`` would leave the folder."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
             f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
@@ -156,10 +151,9 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 
 
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
-    """Return the file name ``name`` as a path below the folder of the audio.
+    """Return ``name`` as a path below the folder of the audio.
 
-    Raise :class:`InputError` if the path would leave this folder, or has no file name. The message
-    of the error names the ``line`` of the list ``path``.
+    Raise :class:`InputError` if it would leave this folder, or has no file name.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
@@ -170,7 +164,7 @@ def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
 
 
 def id_of(path: PurePath) -> str:
-    """Make the id of a trial from the ``path`` of its recording, by removing the suffix.
+    """Make the id of a trial from the ``path`` of its recording, without suffix.
 
     Spaces become ``%20``, because spaces separate the fields of score files.
 
@@ -181,18 +175,14 @@ def id_of(path: PurePath) -> str:
 
 
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
-    """Look up ``word``, a field of a list: return ``words[word]``, or ``word`` itself if ``words`` is a sequence.
-
-    Raise :class:`InputError` if ``word`` is not in ``words``. The message names the ``column``, and
-    the ``line`` of the list ``path``.
-    """
+    """Return ``words[word]``, or ``word`` of a sequence; raise :class:`InputError` if unknown."""
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
     return words[word] if isinstance(words, Mapping) else word
 
 
 def or_none(field: str, *empty_words: str) -> str | None:
-    """Return ``field``, or None if ``field`` is ``-`` or one of ``empty_words``, which mean that there is no value.
+    """Return ``field``, or None if it is ``-`` or one of ``empty_words``.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
@@ -204,10 +194,9 @@ def or_none(field: str, *empty_words: str) -> str | None:
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """Collect the ``trials`` of the file ``path`` in a list, check their ids, and find their recordings.
+    """List the ``trials`` of the file ``path``, with existing recordings.
 
-    Raise :class:`InputError` if there are no trials, or if an id occurs twice or has control
-    characters.
+    Raise :class:`InputError` if there are none, or if an id occurs twice or has control characters.
     """
     collecting = gc.isenabled()
     gc.disable()  # for speed: the garbage collector would search the growing list again and again
@@ -216,7 +205,6 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
-    # Check the ids.
     for trial in trials:
         if has_control(trial.id):
             raise InputError(
@@ -243,7 +231,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 
 
 def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
-    """Let a list name ``a.flac`` if the recording is called ``a.FLAC``: replace the paths of such trials."""
+    """Let a list name ``a.flac`` if the recording is called ``a.FLAC``."""
     names_in: dict[str, dict[str, str]] = {}  # folder → name with its suffix in lower case → name
     for index, trial in enumerate(trials):
         if trial.path is None:
@@ -267,11 +255,10 @@ def _with_lower_suffix(name: str) -> str:
 
 
 def canonical_phase(phase: str) -> str:
-    """Return the name that this package gives to a phase or split of a corpus.
+    """Return this package's name of a phase or split.
 
-    Some programs and corpora have other names for two of the phases. The phase ``hidden`` of
-    ASVspoof 2021 is called ``hidden_track`` in the published scripts. CtrSVDD calls its evaluation
-    part ``test``.
+    The published scripts call ``hidden`` of ASVspoof 2021 ``hidden_track``, and CtrSVDD calls its
+    evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')
@@ -280,7 +267,7 @@ def canonical_phase(phase: str) -> str:
 
 
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
-    """Return this package's name for ``split``; raise :class:`InputError` if it is not among ``splits``.
+    """Return this package's name for ``split``; raise :class:`InputError` if it is unknown.
 
     >>> known_split("test", ("train", "eval"), "CtrSVDD")
     'eval'
@@ -292,9 +279,7 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
 
 
 def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
-    """Select the trials of ``phase``; None and ``"all"`` select all trials.
-
-    A trial without a phase belongs to every phase.
+    """Select the trials of ``phase`` (None, ``"all"``: all), and trials without a phase.
 
     Raises:
         InputError: if no trial has this phase; the message lists the phases of ``trials``.

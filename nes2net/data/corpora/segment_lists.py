@@ -23,13 +23,13 @@ class LabelledUtterance(NamedTuple):
     """An utterance of a list, with its segments."""
 
     trial: Trial
-    """The trial, without path and phase."""
+    """Without path and phase."""
     file: str
-    """Path of the recording, below the folder of the audio."""
+    """Path below the folder of the audio."""
     duration: float
-    """Duration of the recording in seconds."""
+    """In seconds."""
     segments: list[Segment]
-    """The segments in the list, in any order."""
+    """In any order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,12 @@ class SegmentListCorpus(ListedCorpus):
     """A corpus whose lists state the segments of each utterance."""
 
     utterances: Callable[[Path], Iterator[LabelledUtterance]]
-    """Yields the utterances of a list; raises :class:`~nes2net.lib.errors.InputError` if a line is malformed."""
+    """Yields the utterances of a list; raises ``InputError`` if malformed."""
     uncovered: Uncovered = None
-    """The class of time that no segment covers; None if such time is an error."""
+    """The class of time that no segment covers; None if it is an error."""
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        """Set the fields that are derived from :attr:`utterances`."""
         object.__setattr__(self, "rows", self._trials_of_list)
         object.__setattr__(self, "segments", self._segments_of_split)
         object.__setattr__(self, "segment_labels", self._labels_of_split)
@@ -54,16 +53,11 @@ class SegmentListCorpus(ListedCorpus):
             yield replace(trial, path=recording, phase=phase)
 
     def _segments_of_split(self, root: AnyPath, split: str, *, protocols: AnyPath | None = None) -> SegmentsByUtterance:
-        """Read the segments of ``split``: utterance → segments that cover the utterance from 0 to its end.
-
-        Args:
-            root: the folder of the corpus, or a list.
-            protocols: the folder of the lists, if they are not in the folder of the corpus.
+        """Return utterance → segments that cover it from 0 to its end; ``root`` may be a list.
 
         Raises:
             InputError: if the split is unknown; if a list is malformed; or if segments overlap,
-                leave a gap, lie outside of their utterance, or contradict the label of their
-                utterance.
+                leave a gap, lie outside of their utterance, or contradict its label.
             NotFound: if there is no list.
         """
         split = files.known_split(split, self.splits, self.title)
@@ -82,8 +76,5 @@ class SegmentListCorpus(ListedCorpus):
     def _labels_of_split(
         self, root: AnyPath, split: str, resolution: int = 20, *, protocols: AnyPath | None = None
     ) -> dict[str, NDArray[np.int8]]:
-        """Read the labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
-
-        The other arguments and errors are those of :meth:`_segments_of_split`.
-        """
+        """Return utterance → labels (T,) of frames of ``resolution`` ms, 1 bona fide, 0 spoof."""
         return labels_of(self._segments_of_split(root, split, protocols=protocols), resolution)

@@ -26,7 +26,7 @@ def covering_segments(
     labels: Mapping[str, str],
     uncovered: Uncovered = None,
 ) -> SegmentsByUtterance:
-    """Make utterance → segments that cover the utterance from 0 to its end without overlap.
+    """Make utterance → segments that cover it from 0 to its end without overlap.
 
     Args:
         listed_segments: the segments of the file or folder ``path``, in any order.
@@ -60,7 +60,6 @@ def covering_segments(
 
 
 def _extend(cover: list[Segment], label: str, end: float) -> None:
-    """Append a segment up to ``end``, or extend the last segment if it has the same label."""
     start = cover[-1].end if cover else 0.0
     if cover and cover[-1].label == label:
         cover[-1] = cover[-1]._replace(end=max(end, start))
@@ -69,10 +68,9 @@ def _extend(cover: list[Segment], label: str, end: float) -> None:
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
-    """Sort ``segments``, and fill the gaps from 0 to ``duration`` with segments labelled ``uncovered``.
+    """Sort ``segments``, and fill the gaps from 0 to ``duration`` with the label ``uncovered``.
 
-    Gaps and overlaps of up to a millisecond are closed. Neighbouring segments with the same label
-    are merged.
+    Gaps and overlaps of up to a millisecond are closed, and neighbours with the same label merged.
 
     Raises:
         InputError: if segments of two labels overlap, if a segment ends after the utterance, or if
@@ -103,13 +101,13 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Convert segments to labels of frames of ``resolution`` ms: utterance → labels (T,), 1 bona fide, 0 spoof.
+    """Convert segments to labels (T,) of frames of ``resolution`` ms, 1 bona fide, 0 spoof.
 
-    The labels are pooled from labels of 10-ms frames. The last 10-ms frame is labelled only if the
-    utterance covers at least half of it, so that every labelled frame lies in a segment.
+    They are pooled from 10-ms frames. The last of these is labelled only if the utterance covers at
+    least half of it, so that every labelled frame lies in a segment.
 
     Args:
-        segments: utterance → its segments, as :func:`covering_segments` returns them.
+        segments: as :func:`covering_segments` returns them.
 
     Raises:
         InputError: if ``resolution`` is not one of ``RESOLUTIONS``.
@@ -148,7 +146,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:
-    """Map each utterance to whether any of its segments is spoofed."""
+    """Whether any segment of an utterance is spoofed."""
     spoofed = {}
     for utterance, utterance_segments in segments.items():
         spoofed[utterance] = any(segment.label == SPOOF for segment in utterance_segments)

@@ -46,18 +46,17 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split in the name of the file, or in the name of a folder above it; None if no name states a split."""
+    """The split in the name of the file, or of a folder above it, if any."""
 
 
 def shards_below(root: AnyPath) -> list[Shard]:
-    """List the shards in and below the folder ``root``, sorted by path; if ``root`` is a shard, list only ``root``.
+    """List the shards in and below the folder ``root``, sorted by path, or ``root`` itself.
 
     Raises:
         NotFound: if there are no shards.
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
-    # Return a single shard.
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
@@ -73,7 +72,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
-    # Check that there are shards, that they are of one kind, and that no shard is missing.
     if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
@@ -88,7 +86,6 @@ def shards_below(root: AnyPath) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if a series of shards, such as ``test-00000-of-00002`` and so on, is incomplete."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -115,7 +112,6 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    """Find the split in the name of a shard, or else in the name of a folder above it; None if no name states it."""
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -124,9 +120,7 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a Parquet or Arrow file, from all its columns except the audio.
-
-    By default, the id of a trial is the path of its recording below ``root``.
+    """The default id is the path of the recording below ``root``.
 
     Raises:
         InputError: if a column has an impossible name or type, or if a row is malformed.
@@ -135,7 +129,6 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    # Choose the columns of words and numbers.
     columns = []
     for field in table.schema:
         column_type = field.type
@@ -163,11 +156,6 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
 
 
 def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] | None:
-    """Read the ``ClassLabel`` in the metadata of the shard ``path``; None if there is none.
-
-    Raises:
-        InputError: if the names of the classes are unknown.
-    """
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         content = parsed_json(metadata, f"the metadata of shard {path}")
@@ -210,7 +198,6 @@ def _label_of(
     by_number: Mapping[int, str | None] = _NUMBERED,
     expected: str = "0 (bona fide), 1 (spoof), null",
 ) -> str | None:
-    """Find the label that ``value`` stands for, a word, a number or None; raise :class:`InputError` for another value."""
     if value in (None, ""):
         return None
     if isinstance(value, str):
@@ -259,15 +246,7 @@ def _trial_of_row(
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """Find the phase of a row; None if neither the shard nor the row states a split.
-
-    If the name of the shard states a split, the row may state a part of this split as its phase,
-    such as ``progress``; otherwise, the phase of the row is the split. If the name of the shard
-    states no split, the phase is the split in the row.
-
-    Raises:
-        InputError: if the row states an unknown split.
-    """
+    """If the shard's name states the split, a row may state a part of it, such as ``progress``."""
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
         return shard.split if phase.lower() in ("", *SPLIT_WORDS) else phase
@@ -289,11 +268,6 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse ``text``, the column ``notes`` of a row, as a mapping in JSON; an empty text gives an empty mapping.
-
-    Raises:
-        InputError: if the text is not a mapping in JSON.
-    """
     if text in (None, ""):
         return {}
     with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
@@ -306,16 +280,14 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a tar file.
+    """Members whose names agree up to the first dot form a sample: a recording, and texts.
 
-    Members whose names agree up to the first dot form a sample: a recording, and texts that state
-    its label and other fields. A sample without a recording is skipped.
+    A sample without a recording is skipped.
 
     Raises:
         InputError: if a name occurs twice, if a sample has several recordings, or if a text is
             malformed.
     """
-    # Group the members of the file into samples.
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
@@ -347,11 +319,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
 
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
-    """Read a ``member`` of the tar file ``path``, which is open as ``file``, as text.
-
-    Raises:
-        InputError: if the member is larger than 1 MiB, or is not text in UTF-8.
-    """
+    """Raise InputError if a member is larger than 1 MiB, or not UTF-8."""
     if member.size > _LONGEST_NOTES:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
@@ -369,13 +337,11 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Collect the splits in the names of the shards; None stands for a shard without a split in its name."""
+        """Collect the splits in the names of the shards; None stands for a shard without one."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
-        """Return the path ``root``, a shard or a folder of shards, after checking that there are shards.
-
-        ``split`` is not used, because shards of all splits may be in one folder.
+        """Return ``root`` after checking that there are shards, which may be of all splits.
 
         Raises:
             NotFound: if there are no shards.
@@ -388,10 +354,7 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """Read the trials of ``split`` from the shards in ``path``; errors are those of :meth:`trials`.
-
-        ``audio`` is not used, because the shards hold the recordings.
-        """
+        """Read the trials of ``split`` from shards, with the errors of :meth:`trials`."""
         # Choose the shards that may hold trials of the split.
         whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)
@@ -400,7 +363,6 @@ class ShardCorpus(UserCorpus):
             shards = [shard for shard in shards if shard.split in (None, split)]
         if not shards:
             raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
-        # Read these shards, and select the trials of the split.
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []

@@ -13,10 +13,7 @@ _TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "gen
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list; bona fide trials have neither ``attack`` nor ``attack_type``.
-
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-    """
+    """Give bona fide trials neither ``attack`` nor ``attack_type``."""
     for trial in _TABLE(path, phase, audio):
         if trial.label == BONAFIDE:
             trial = replace(trial, attack=None, attack_type=None)

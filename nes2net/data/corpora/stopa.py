@@ -17,11 +17,6 @@ _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, or of the lists in a folder of enrolled trials, each trial only once.
-
-    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
-    """
-    # Find the lists: one list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0
@@ -29,7 +24,6 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         lists = [file for file in sorted(path.glob("AA*.txt")) if file.name.startswith(_ENROLLED)]
         folder = "dev"
         system_field = 3
-    # Read the lines after the header of each list.
     trials: dict[str, Trial] = {}
     models: dict[str, list[str]] = {}
     for file in lists:

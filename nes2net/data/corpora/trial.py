@@ -1,4 +1,4 @@
-"""Define a trial (an utterance with audio, label and other fields), a part of a corpus, and subsets of trials."""
+"""Define a trial (an utterance with label and other fields), a part of a corpus, and subsets."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class Trial:
     """An utterance of a corpus. A field is None if the corpus does not have it or leaves it empty.
 
     ``id`` is the utterance's name in protocols and score files. ``label`` is ``"bonafide"`` or
-    ``"spoof"``, even if the corpus uses other words for the classes. The other fields hold the
-    corpus's own words:
+    ``"spoof"``. The other fields hold the corpus's own words:
 
     ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
@@ -49,7 +48,7 @@ class Trial:
     ============ =========================================================================
 
     ``system_scores`` are scores of other systems, for a detector that fuses them
-    (:mod:`nes2net.scoring.system_scores`). No corpus fills this field.
+    (:mod:`nes2net.scoring.system_scores`), in no corpus.
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -79,11 +78,11 @@ class Trial:
 
     @property
     def target(self) -> int | None:
-        """The label as a number: 1 for bona fide, 0 for spoof, None for an unknown label."""
+        """1 for bona fide, 0 for spoof, None if unknown."""
         return None if self.label is None else int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """Return ``path``, for callers that need audio; the result is never None.
+        """Return ``path``, which must be known.
 
         Raises:
             InputError: if the trial has no path, because it comes from a key.
@@ -95,7 +94,7 @@ class Trial:
         return self.path
 
     def get(self, name: str) -> str | None:
-        """Return the value of the field ``name``, or of the item ``name`` of ``extra``; None if there is neither."""
+        """Return the field ``name``, or that item of ``extra``, if there is one."""
         if name in self.__slots__:
             return getattr(self, name)
         for column, value in self.extra:
@@ -104,7 +103,6 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        """Tell pickle how to restore a trial: return a function and its arguments."""
         # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long as
         # this method.
         id, path, *other_fields = _values(self)
@@ -117,9 +115,8 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """Compute the SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: returns a text for a trial, such as its id and label; the digest is computed from the
-            texts of all trials.
-        in_order: whether the order of the trials matters; if not, the texts are sorted.
+        line: the text of a trial that counts, such as its id and label.
+        in_order: whether the order of the trials matters.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
     >>> trials_digest([b, a], lambda trial: trial.id)[:16]
@@ -152,12 +149,12 @@ class Part(NamedTuple):
     root: AnyPath | None
     split: str = "eval"
     protocols: AnyPath | None = None
-    """Folder of the protocols; None if they are in ``root``."""
+    """None if they are in ``root``."""
     revision: str | None = None
-    """Commit of the data set on the hub, if the corpus was downloaded from there."""
+    """Commit of a data set downloaded from the hub."""
 
     def facts(self) -> dict[str, Any]:
-        """Describe the part by plain data, for the record that is stored with scores or a run."""
+        """Describe the part by plain data, for the record of scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:
             facts["revision"] = self.revision
@@ -165,12 +162,11 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw ``count`` of the trials; keep their order, and the shares of labels and attacks.
+    """Draw ``count`` of the trials, or all; keep their order, and the shares of labels and attacks.
 
-    A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
-    returned. If there are more trials, one trial is first drawn from each stratum. The remaining
-    trials are distributed in proportion to the sizes of the strata, by the method of largest
-    remainders. The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
+    A stratum is a pair of label and attack. One trial is drawn from each; the others are
+    distributed in proportion, by the method of largest remainders. The draw within a stratum
+    depends only on ``seed`` and its trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
@@ -204,10 +200,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 
 
 def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
-    """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
-
-    The result is a dictionary whose keys are the names; it serves as an ordered set.
-    """
+    """List the names in ``extra``, in the order of first occurrence, as an ordered set."""
     names: dict[str, None] = {}
     for trial in trials:
         for name, _ in trial.extra:
@@ -216,9 +209,7 @@ def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
-    """Find the class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
-
-    The result is None if the trial lacks this field, or if the field is empty.
+    """Find the class of ``trial`` in source tracing: bona fide, or the value of ``field``, if any.
 
     Args:
         aliases: value → name of the class, to join several values in one class.
