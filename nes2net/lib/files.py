@@ -230,10 +230,10 @@ def check_not_linked(path: AnyPath) -> None:
 
 
 def path_below(folder: AnyPath, *names: str) -> Path:
-    """Join ``names`` to ``folder``, which may be a link, and refuse a name under which a stranger has put a link.
+    """Join ``names`` to the user's ``folder``, which may be a link.
 
     Raises:
-        InputError: if one of the names is a link.
+        InputError: if one of the names is a link, which a stranger may have made.
     """
     path = Path(folder)
     for name in names:
@@ -329,7 +329,6 @@ def sha256_of(*paths: AnyPath) -> str:
 
 
 def changed_error(path: AnyPath) -> InputError:
-    """Make the error for a file that changed while it was read."""
     return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
 
 

@@ -36,11 +36,7 @@ NotNegative = Annotated[Value, Field(ge=0)]
 
 
 def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
-    """Read a UTF-8 text file of at most ``max_bytes`` bytes.
-
-    Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not text in UTF-8.
-    """
+    """Read UTF-8 text; raise :class:`InputError` as :func:`nes2net.lib.files.read_bounded`, or if it is not text."""
     content = read_bounded(path, max_bytes, "give the path of a text file")
     return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
@@ -61,11 +57,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse untrusted JSON, after checking it by :func:`check_json`.
-
-    Args:
-        name: name of the text in messages.
-        unique_keys: refuse a mapping that has a key twice.
+    """Parse untrusted JSON after :func:`check_json`.
 
     Raises:
         InputError: as :func:`check_json`.
@@ -127,15 +119,14 @@ class StrictModel(BaseModel):
 
 
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
-    """Read a JSON file of at most ``max_bytes`` bytes into ``model``.
+    """Read a JSON file into ``model``.
 
     Args:
-        kind: the expected kind of file, such as ``"a calibration"``, for messages.
-        remedy: end of the error message, which says what to do.
+        kind: the expected kind of file, such as ``"a calibration"``.
 
     Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the content does not fit
-            ``model``.
+        InputError: if the file cannot be read (:func:`nes2net.lib.files.read_bounded`), or does not
+            fit ``model``.
     """
     content = read_bounded(path, max_bytes, remedy)
     with told_as(f"{path}: not {kind}", ValueError, remedy=remedy):
@@ -143,10 +134,10 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read untrusted JSON into ``model``, after checking it by :func:`check_json`.
+    """Read untrusted JSON into ``model`` after :func:`check_json`.
 
     Raises:
-        ValueError: if the JSON does not fit ``model``; the message states the first problem.
+        ValueError: with the first problem, if the JSON does not fit ``model``.
     """
     try:
         check_json(content, "it")
@@ -158,7 +149,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Write the first problem of a validation: the key, what was expected, and what was found."""
+    """Write the first problem of a validation: key, what was expected, what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # this error comes from a validator of a model; its message is complete
@@ -169,7 +160,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a mapping from the (key, value) ``pairs`` of JSON, and raise ValueError if a key occurs twice."""
+    """Raise ValueError if a key of JSON occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -188,21 +179,18 @@ def check_plain(
 ) -> None:
     """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    If an object occurs several times, it is counted each time. For example, each of 40 nested lists
-    may hold the next list twice. Such lists are small in memory and in a pickle, but far too long
-    to write out.
+    Repeated objects count each time: 40 nested lists that hold the next list twice are small in
+    memory, but not when written.
 
     Args:
-        name: name of the data in messages.
         values: largest number of values.
         characters: largest number of characters of all texts.
         depth: largest nesting of lists and mappings.
         also: types that are allowed besides plain data.
 
     Raises:
-        InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
-            and null; if a number has more than 64 bits; if a mapping has more than 10,000 keys; or
-            if a limit is exceeded.
+        InputError: if ``value`` contains anything but mappings of up to 10,000 keys, lists, text,
+            numbers of up to 64 bits, true, false and null; or if a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

@@ -37,7 +37,6 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def usable_workers(num_workers: int) -> int:
-    """Limit ``num_workers`` to one worker per processor."""
     return max(0, min(num_workers, usable_processors()))
 
 
