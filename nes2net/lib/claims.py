@@ -33,7 +33,7 @@ class Claim:
     run: Mapping[str, Any]
     """What identifies the present run: equal if and only if results may share a place."""
     earlier: Any
-    """The same of the run that made the place; None if unknown."""
+    """The same data of the run that made the place; None if unknown."""
     finished: bool = False
 
     @property

@@ -50,7 +50,6 @@ class HelpFormatter(argparse.HelpFormatter):
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
-        """Write the required arguments; ``[option ...]`` stands for the others."""
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
         if len(needed) < len(actions):
@@ -58,7 +57,6 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Put ``--help`` and ``--debug`` at the end."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -87,14 +85,12 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap one line; keep several lines, such as an example."""
         if "\n" in text:
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
 
 
 def _has_many_choices(action: argparse.Action) -> bool:
-    """Whether the choices are too many for the usage line."""
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
 
 
@@ -105,8 +101,8 @@ class Listed(list[str]):
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line long and suggest the nearest choice.
 
-    It maps settings of the library to flags, for messages: a flag's ``dest``, and further
-    ``names``. The parsed arguments contain it as ``parser``.
+    It maps settings of the library (a flag's ``dest``, and ``names``) to flags, for messages. The
+    parsed arguments contain it as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
@@ -235,7 +231,6 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    """Print on standard error, unless it is closed."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 

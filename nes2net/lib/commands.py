@@ -22,9 +22,8 @@ class Flag(NamedTuple):
     metavar: str | tuple[str, ...] | None = None
     """Word for the value in the help."""
     minimum: int | None = None
-    """The smallest allowed number."""
     choices: Callable[[], Sequence[str]] | None = None
-    """Function that returns the allowed values."""
+    """Returns the allowed values."""
     nargs: str | int | None = None
     const: Any = None
     """Value of the flag without a value, for ``nargs="?"``."""
@@ -50,14 +49,13 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command's function as attributes, for :func:`add_command`.
+    """Make a decorator that stores facts about a command's function for :func:`add_command`.
 
     Args:
         about: text at the end of the help.
         resumes: whether the same command resumes an interrupted run.
-        names: setting of the library → its flag, for settings that are no parameters of the
-            command.
-        subcommands: functions of subcommands, for which this one gives only a name and a help text.
+        names: setting of the library → its flag, if it is no parameter.
+        subcommands: functions of subcommands, which this one only groups.
     """
 
     def mark(function: Any) -> Any:

@@ -13,7 +13,7 @@ from nes2net.lib.this_process import is_out_of_memory
 
 
 class PartCheck:
-    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart` with expected and found value."""
+    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart`."""
 
     def __init__(self, subject: str) -> None:
         self.subject = subject

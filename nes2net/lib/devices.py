@@ -41,11 +41,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """Convert a name to a PyTorch device, which this machine need not have.
-
-    Raises:
-        InputError: if the name is not a device of PyTorch.
-    """
+    """Convert a name to a PyTorch device, which this machine need not have; raise :class:`InputError` if it is unknown."""
     try:
         return torch.device(device)
     except RuntimeError as error:
@@ -113,10 +109,7 @@ PRECISIONS = {
 
 
 def named_precision(precision: str | torch.dtype) -> str:
-    """Return the name of a precision, given by name or as a type of PyTorch.
-
-    Raises:
-        InputError: if the precision is unknown.
+    """Return the name of a precision or of a type of PyTorch; raise :class:`InputError` if unknown.
 
     >>> named_precision(torch.bfloat16), named_precision("tf32")
     ('bfloat16', 'tf32')
@@ -129,14 +122,7 @@ def named_precision(precision: str | torch.dtype) -> str:
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
-    """Refuse a precision that ``device`` does not support, or emulates slowly.
-
-    Args:
-        instead: what to recommend for a GPU that is too old.
-
-    Raises:
-        InputError: with another precision to use.
-    """
+    """Raise :class:`InputError` if ``device`` lacks a precision or emulates it; for an old GPU, advise ``instead``."""
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
     if precision == "int8" and device.type != "cpu":

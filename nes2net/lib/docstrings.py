@@ -36,7 +36,7 @@ def read_docstring(docstring: str | None) -> Docstring:
 
     A section is a line that ends with a colon, with indented lines below.
 
-    >>> read_docstring("Say ``a``.\n\nArgs:\n    a, b: of the\n        first layer.\n    c: no.").arguments
+    >>> read_docstring("Say ``a``.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.").arguments
     {'a': ('args', 'of the first layer.'), 'b': ('args', 'of the first layer.'), 'c': ('args', 'no.')}
     """
     title, _, text = inspect.cleandoc(docstring or "").partition("\n")
@@ -55,7 +55,7 @@ def read_docstring(docstring: str | None) -> Docstring:
 
 
 def docstring_of(declaration: Any) -> Docstring:
-    """Read the docstring of a class or function, or inside a ``partial`` without its own."""
+    """Read the docstring of a class or function, or of the one inside a ``partial`` without its own."""
     while isinstance(declaration, partial) and "__doc__" not in vars(declaration):
         declaration = declaration.func
     return read_docstring(declaration.__doc__)

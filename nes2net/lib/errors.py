@@ -84,11 +84,7 @@ def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterato
 
 
 def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextManager[None]:
-    """Make a context that reads ``path``, in which every error becomes an :class:`InputError` that names the file.
-
-    Args:
-        kind: the expected kind of file, such as ``"a file of embeddings"``.
-    """
+    """Make a context for reading ``path`` as a ``kind`` of file, in which every error becomes an :class:`InputError`."""
     return told_as(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
@@ -150,8 +146,8 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
-    A setting without a flag stays. A flag may stand for a setting and its value (``--frontend
-    lps``). A name that is a key of a recipe stays in backticks.
+    A setting without a flag stays; one that is mapped to a key of a recipe becomes this key in
+    backticks. A flag may stand for a setting and its value.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -228,10 +224,7 @@ def did_you_mean(
 
 
 def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
-    """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
-
-    Args:
-        problem: beginning of the message, before the wrong name and :func:`did_you_mean`.
+    """Raise :class:`InputError` (``problem``, name, :func:`did_you_mean`) for the first name not among ``known_names``.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """

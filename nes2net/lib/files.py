@@ -31,11 +31,10 @@ class Budget:
     """Limits the memory and the time for reading a file; each part is counted before it is expanded.
 
     Args:
-        name: beginning of the error message, such as ``shard FILE``.
+        name: beginning of messages, such as ``shard FILE``.
         most_bytes: largest size in bytes of the expanded content.
         most_steps: largest number of rows, values, members or similar parts that cost time.
-        size: size of the file in bytes, for the message; None if the limits do not depend on it.
-        remedy: end of the error message.
+        size: size of the file in bytes, if the limits depend on it.
 
     >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
     >>> budget.take("rows", steps=9)
@@ -83,19 +82,17 @@ class Budget:
 def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
     """Yield a temporary file to write, which replaces ``path`` at the end of this context unless an error is raised.
 
-    Missing folders are made. The umask sets the permissions of the new file. A symbolic link is
-    replaced, not its target: a link in a stranger's folder may lead to any file.
+    The umask sets its permissions. A symbolic link is replaced, not its target, which may be any
+    file.
 
     Args:
-        durable: the file must survive a power cut: its data are on the disk before it is renamed,
-            and its new name before the context ends. Leftovers for ``path`` are removed first
-            (:func:`remove_leftovers`).
-        in_series: one of many durable files in a folder. The caller removes leftovers once, before
-            the first, and writes the last file without ``in_series``: that call waits until the
-            names of all files are on the disk.
+        durable: survive a power cut: data are on the disk before the file is renamed, and its new
+            name before the context ends. :func:`remove_leftovers` for ``path`` comes first.
+        in_series: one of many durable files in a folder. The caller removes leftovers first, and
+            writes the last file without ``in_series``, to wait until all names are on the disk.
 
     Raises:
-        InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
+        InputError: if ``path`` is a device, a pipe or a socket.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
@@ -204,12 +201,11 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: AnyPath, flags: int) -> int:
-    """Open ``path`` like :func:`os.open`, as an ``opener`` for :func:`open`, but refuse a symbolic link or a pipe.
-
-    A link in a stranger's folder may lead to any file. Opening a pipe would wait for its other end.
+    """Open ``path`` like :func:`os.open`, as an ``opener`` for :func:`open`.
 
     Raises:
-        InputError: if ``path`` is a link or a pipe.
+        InputError: if ``path`` is a link, which may lead to any file, or a pipe, which would wait
+            for its other end.
     """
     try:
         opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
@@ -230,11 +226,7 @@ def check_not_linked(path: AnyPath) -> None:
 
 
 def path_below(folder: AnyPath, *names: str) -> Path:
-    """Join ``names`` to the user's ``folder``, which may be a link.
-
-    Raises:
-        InputError: if one of the names is a link, which a stranger may have made.
-    """
+    """Join ``names`` to ``folder``; raise :class:`InputError` if one is a link, which a stranger may have made."""
     path = Path(folder)
     for name in names:
         path /= name
@@ -247,7 +239,7 @@ _MADE_HERE: set[str] = set()
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and missing folders above it, and record them for :func:`no_empty_folders`."""
+    """Make ``folder`` and those above it, and record them for :func:`no_empty_folders`."""
     missing = [
         os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
     ]
@@ -257,10 +249,9 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
-    """At the end of this context, remove new folders among ``paths`` and their parents that are still empty.
+    """Remove new folders among ``paths`` and their parents that are empty at the end, because long work failed.
 
-    Only folders of :func:`make_folder` are removed. They are made before the long work that fills
-    them, which may fail.
+    Only folders of :func:`make_folder` are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -364,11 +355,7 @@ def _stamp(path: AnyPath) -> tuple[int, ...]:
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write ``text`` in UTF-8 to ``path``, atomically and durably, and make missing folders.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
+    """Write ``text`` in UTF-8 to ``path``, atomically and durably, or raise :class:`InputError`; make missing folders."""
     with writing(path), replacing(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -376,8 +363,8 @@ def write_text(path: AnyPath, text: str) -> None:
 def write_output(path: AnyPath, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file is replaced by :func:`write_text`; a link to it stays. A device, a pipe and the standard
-    output of this process (``/dev/stdout``) are written to directly.
+    Files are replaced, but links stay. A device, a pipe and our standard output (``/dev/stdout``)
+    are written to directly.
 
     Raises:
         InputError: if the output cannot be written.
@@ -500,12 +487,9 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
     Creates the file and, if needed, its folder; removes both on release. Forked processes do not
-    hold the lock. If the file system has no locks, or the folder cannot be written to, nothing is
-    locked.
-
-    Raises:
-        InputError: with the message ``refusal`` if another process holds the lock; or if ``path``
-            is a link.
+    hold the lock. Without locks, or in a folder that cannot be written to, nothing is locked.
+    Raises :class:`InputError` with the message ``refusal`` if another process holds the lock, or if
+    ``path`` is a link.
     """
     with no_empty_folders(path.parent):
         lock = _acquire(path, refusal)

@@ -47,8 +47,6 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a method that calls ``check`` before ``load``, which executes an instruction."""
-
     def checked(self: Any) -> None:
         check(self)
         load(self)
@@ -104,11 +102,7 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode as ``_codecs.encode``, by which protocol 2 makes bytes, but each text once.
-
-        Raises:
-            ValueError: for another encoding than ``latin1``.
-        """
+        """Encode as ``_codecs.encode``, but each text only once; an encoding other than ``latin1`` raises ValueError."""
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:

@@ -283,8 +283,8 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: gets the headers of all answers: of one name that of the successful answer,
-                or else the first.
+            all_headers: gets the headers of all answers: of one name the successful answer's, or
+                else the first.
         """
         try:
             address = httpx.URL(url)

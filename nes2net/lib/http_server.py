@@ -23,7 +23,7 @@ _PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
 class Refused(Exception):
-    """A request is refused with the HTTP status ``status`` and the message ``error``."""
+    """Refuses a request with the HTTP status ``status`` and the message ``error``."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -33,13 +33,11 @@ class Refused(Exception):
 def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
     """Check that a request names this machine, and does not come from a page of another site.
 
-    ``Host`` must be an IP address, ``localhost`` or one of ``names``, against pages whose host name
-    resolves to this machine (DNS rebinding). Browsers state the page's site in ``Origin`` and
-    ``Sec-Fetch-Site``.
+    ``Host`` must be an IP address, ``localhost`` or one of ``names``, against DNS rebinding.
+    Browsers state the page's site in ``Origin`` and ``Sec-Fetch-Site``.
 
     Args:
-        headers: header in lower case → value.
-        names: further names of this machine in lower case.
+        headers, names: in lower case.
 
     Raises:
         Refused: if a header does not meet these conditions.
@@ -91,10 +89,7 @@ def names_at(host: str) -> list[str]:
 
 
 def address_to_serve(text: str) -> tuple[str, int]:
-    """Read ``[HOST:]PORT``; the default host 127.0.0.1 serves only this machine.
-
-    Raises:
-        InputError: if the text does not have this form.
+    """Read ``[HOST:]PORT``, or raise :class:`InputError`; the default host 127.0.0.1 serves only this machine.
 
     >>> address_to_serve("7861"), address_to_serve("[::]:80")
     (('127.0.0.1', 7861), ('::', 80))
@@ -109,8 +104,7 @@ class Listener(socket.socket):
     """A listening socket with at most :attr:`most` connections, each of which needs a file descriptor.
 
     Another one cuts off the oldest outside :attr:`served`, or is closed. Without a descriptor,
-    :meth:`accept` waits: an error would end the server of websockets, and asyncio would log it
-    thousands of times.
+    :meth:`accept` waits: an error would end the server of websockets.
     """
 
     #: Connections of all listeners with a request or a call under way.

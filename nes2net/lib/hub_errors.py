@@ -18,9 +18,9 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
         resumable: what is kept if the connection breaks, such as "what has come"; empty if nothing.
 
     Raises:
-        InputError: if the hub refuses, cannot be reached or lacks the page; without ``resumable``,
-            for all errors.
-        Unfinished: for any other error, such as a broken connection, with ``resumable``.
+        InputError: if the hub refuses, cannot be reached or lacks the page.
+        Unfinished: for any other error, such as a broken connection; without ``resumable``, an
+            InputError.
     """
     from huggingface_hub.errors import (  # start-up
         GatedRepoError,

@@ -18,11 +18,9 @@ _HOME = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
-    """Write the command that installs the optional libraries ``extra``.
+    """Write the command that installs the optional libraries ``extra`` from the origin of this installation.
 
     nes2net is not on a package index, where a stranger could publish another package of this name.
-    The command names the clone, file or address of this installation; if unknown, how to use a
-    clone or a wheel.
     """
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
@@ -37,14 +35,10 @@ def how_to_install(extra: str) -> str:
 
 
 def optional(module: str, purpose: str, extra: str, instead: str = "") -> Any:
-    """Import ``module`` of the optional libraries ``extra``.
+    """Import ``module``, or raise :class:`MissingLibrary` with the command that installs ``extra``.
 
-    Args:
-        purpose: beginning of the message, such as ``"gradients need captum"``.
-        instead: end of the message: what works without the library.
-
-    Raises:
-        MissingLibrary: if the module cannot be imported.
+    The message begins with ``purpose``, such as ``"gradients need captum"``, and ends with
+    ``instead``.
     """
     try:
         return import_module(module)

@@ -46,7 +46,6 @@ def limited_size(owner: str) -> Iterator[None]:
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        """Count a new parameter or buffer; PyTorch calls this for all threads."""
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
             numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)

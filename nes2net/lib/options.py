@@ -79,8 +79,8 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
 def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
     """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``, padded with zeros.
 
-    Not rounded are size 1, the waveform, and multiples of ``usual``: if ``number(options)`` does
-    not divide them, the options are wrong, and rounding would hide that.
+    Size 1, the waveform, stays; so do multiples of ``usual``: if ``number(options)`` does not
+    divide them, rounding would hide wrong options.
     """
 
     def choose(inputs: Input, _: int, options: Options) -> int:
@@ -259,11 +259,7 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
 
 
 class Settings:
-    """Settings with declared types and ranges, as fields of a frozen dataclass that inherits from this class.
-
-    Raises:
-        InputError: if a setting has a wrong type or is out of its range.
-    """
+    """Settings with types and ranges, as fields of a frozen dataclass; a wrong value raises :class:`InputError`."""
 
     owner: ClassVar[str]
     """Beginning of error messages, such as ``"Specmix"``."""
@@ -273,11 +269,7 @@ class Settings:
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Build the dataclass from ``settings`` of a user or a file.
-
-        Raises:
-            InputError: if a name is unknown or a value out of range.
-        """
+        """Build the dataclass from a user's or file's ``settings``; raise :class:`InputError` also for unknown names."""
         check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
         return cls(**settings)
 
@@ -320,11 +312,10 @@ def name_and_options(
 
     Args:
         default: name of a missing part; None for an error.
-        reserved: names of options that the caller sets itself.
         owner: the part's name in messages; empty for "the model's ``role``".
 
     Raises:
-        InputError: if the part has no name, or has a reserved option.
+        InputError: if the part has no name, or has a ``reserved`` option, which the caller sets.
     """
     value = config.get(role)
     if value is None:

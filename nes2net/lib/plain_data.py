@@ -42,12 +42,7 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON file that contains a mapping.
-
-    Raises:
-        InputError: if the file is not JSON or not a mapping, or if :func:`check_plain` refuses its
-            data.
-    """
+    """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
     if not isinstance(content, dict):
@@ -57,13 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse untrusted JSON after :func:`check_json`.
-
-    Raises:
-        InputError: as :func:`check_json`.
-        ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
-            twice.
-    """
+    """Parse JSON after :func:`check_json`; raise ValueError if it is invalid or, with ``unique_keys``, repeats a key."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
@@ -119,26 +108,14 @@ class StrictModel(BaseModel):
 
 
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
-    """Read a JSON file into ``model``.
-
-    Args:
-        kind: the expected kind of file, such as ``"a calibration"``.
-
-    Raises:
-        InputError: if the file cannot be read (:func:`nes2net.lib.files.read_bounded`), or does not
-            fit ``model``.
-    """
+    """Read a JSON file, the ``kind`` of which messages name, into ``model``; raise :class:`InputError` if that fails."""
     content = read_bounded(path, max_bytes, remedy)
     with told_as(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validated_json(model, content)
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read untrusted JSON into ``model`` after :func:`check_json`.
-
-    Raises:
-        ValueError: with the first problem, if the JSON does not fit ``model``.
-    """
+    """Read JSON into ``model`` after :func:`check_json`; raise ValueError with the first problem."""
     try:
         check_json(content, "it")
         return model.model_validate_json(content)
@@ -160,7 +137,6 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raise ValueError if a key of JSON occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -177,20 +153,19 @@ def check_plain(
     depth: int = MOST_DEPTH,
     also: tuple[type, ...] = (),
 ) -> None:
-    """Check that ``value`` consists of plain data, and that its written form would not be too long.
+    """Check that ``value`` is plain data, and that its written form would not be too long.
 
-    Repeated objects count each time: 40 nested lists that hold the next list twice are small in
-    memory, but not when written.
+    Repeated objects count each time: 40 nested lists that each hold the next one twice are small
+    only in memory.
 
     Args:
-        values: largest number of values.
-        characters: largest number of characters of all texts.
-        depth: largest nesting of lists and mappings.
-        also: types that are allowed besides plain data.
+        depth: largest nesting.
+        also: further types that are allowed.
 
     Raises:
-        InputError: if ``value`` contains anything but mappings of up to 10,000 keys, lists, text,
-            numbers of up to 64 bits, true, false and null; or if a limit is exceeded.
+        InputError: for anything but mappings of up to 10,000 keys, lists, text, numbers of up to 64
+            bits, true, false and null; above ``depth``, or above so many ``values`` or
+            ``characters``.
 
     >>> double = []
     >>> for _ in range(40):

@@ -52,9 +52,8 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before.
         shown: false for a display that only counts.
         leave: whether the bar stays at the end.
-        advice: how to shorten the work, or empty. If all steps will take more than ten seconds, a
-            line with the expected time and this advice follows the first update; None for no such
-            line.
+        advice: how to shorten the work, or empty; printed after the first update, with the expected
+            time, if that is more than ten seconds. None for no such line.
         delay: seconds before the bar appears.
         clock: returns the time in seconds.
     """

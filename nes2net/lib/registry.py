@@ -62,7 +62,6 @@ class Registry(Generic[T]):
 
     @cached_property
     def _added(self) -> dict[str, list[EntryPoint]]:
-        """Name → entry points of other packages, of which there should be one."""
         added: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             added.setdefault(point.name, []).append(point)
@@ -106,12 +105,7 @@ class Registry(Generic[T]):
         return part
 
     def add(self, name: str, target: str) -> None:
-        """Register ``target`` (``"module:attribute"``) under ``name``.
-
-        Raises:
-            InputError: if the name is taken, or ``target`` is not of the form
-                ``"module:attribute"``.
-        """
+        """Register ``target``; raise :class:`InputError` if the name is taken or it is not ``"module:attribute"``."""
         if not all(target.partition(":")):
             raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
         if name in self._table:
@@ -183,8 +177,7 @@ class Registry(Generic[T]):
         """Import the factory ``name`` after checking ``options``, also those that nes2net sets.
 
         Raises:
-            InputError: if a name or option is unknown, or a value has another type or range than
-                the factory declares.
+            InputError: if a name or option is unknown, or the factory does not allow a value.
         """
         from nes2net.lib.options import check_options  # imported late, so that listing names needs no pydantic
 
@@ -197,12 +190,7 @@ class Registry(Generic[T]):
         return factory
 
     def create(self, name: str, **options: Any) -> T:
-        """Call the factory ``name`` with ``options``.
-
-        Raises:
-            InputError: as for :meth:`checked_factory`; also for too many weights or modules
-                (:func:`nes2net.lib.module_size.limited_size`).
-        """
+        """Build the part ``name`` by :meth:`checked_factory`; raise :class:`InputError` also if it is too large."""
         from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)

@@ -46,7 +46,7 @@ class Sheet:
     """See :func:`table`."""
 
     def text(self) -> str:
-        """Write the description for a terminal, in lines of at most 100 columns unless a word is longer."""
+        """Write the description for a terminal, wrapped at 100 columns."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
@@ -71,9 +71,7 @@ class Sheet:
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
-    """Lay out ``rows``, at least one, in columns below their headings; omit empty columns.
-
-    Cells of the widest columns are wrapped until the table fits.
+    """Lay out ``rows``, at least one, in columns below their headings; omit empty columns, and wrap the widest.
 
     Args:
         brief: no headings, and one line for each row; only for two columns that are not empty.

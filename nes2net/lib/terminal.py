@@ -24,7 +24,7 @@ def print_note(text: str) -> None:
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings about doubtful results on standard error; only the first process does."""
+    """Print warnings on standard error; only the first process does."""
     if not is_first():
         return
     for line in lines:
@@ -39,11 +39,10 @@ def say(*lines: object, file: TextIO | None = None) -> None:
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns, escape control characters, and join them as a line of a table.
 
-    The last width and the last letter of ``align`` are repeated for further columns.
-
     Args:
-        widths: number of characters of each column; a longer cell keeps its length.
-        align: ``l`` or ``r`` for each column.
+        widths: number of characters of each column, the last for all further ones; longer cells
+            stay.
+        align: ``l`` or ``r`` for each column, the last for all further ones.
 
     >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
     'a.wav        0.5     3 s'
@@ -59,7 +58,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """Lay out ``rows`` of equal length as a table; ``align`` as for :func:`table_line`.
 
-    >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\n")
+    >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %
     A07       0.5
     A08     12.25
@@ -135,8 +134,7 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 def say_written(path: object, *, beside_data: bool = False) -> None:
     """Print that ``path`` was written, at once or at the end of :func:`written_said_last`.
 
-    Args:
-        beside_data: the command prints data on standard output, so use standard error.
+    With ``beside_data`` on standard output, print on standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt

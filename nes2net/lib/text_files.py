@@ -63,24 +63,19 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
 
 def _record_digest(path: Path, digest: str) -> None:
-    """Refuse another content of the same file."""
     digests = _digests.get()
     if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
         raise changed_error(path)
 
 
 def read_text(path: Path) -> str:
-    """Read UTF-8 text, with or without a byte-order mark; line ends become ``\\n``.
-
-    Raises:
-        InputError: if the file cannot be read, is not text, or is longer than the limits.
-    """
+    """Read UTF-8 text, without byte-order mark and with ``\\n`` for line ends, or raise :class:`InputError`."""
     text = decoded_text(path)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def decoded_text(path: Path) -> str:
-    """Read text as :func:`read_text`, but leave line ends unchanged."""
+    """Read text as :func:`read_text`, but keep line ends."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if path.suffix == ".gz":
         content = _unzipped(path, content)
@@ -91,7 +86,6 @@ def decoded_text(path: Path) -> str:
 
 
 def _unzipped(path: Path, content: bytes) -> bytes:
-    """Decompress one gzip member up to the limit of a text file."""
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
     try:
         text = decompressor.decompress(content, MOST_BYTES + 1)
@@ -190,7 +184,7 @@ def of_cell(cell: str) -> str:
 def has_control(id: str) -> bool:
     """Whether ``id`` contains control characters, which a terminal may obey.
 
-    >>> has_control("LA_E_1"), has_control("a\x1b[2J")
+    >>> has_control("LA_E_1"), has_control("a\\x1b[2J")
     (False, True)
     """
     return re.search(r"[\x00-\x1f\x7f-\x9f]", id) is not None

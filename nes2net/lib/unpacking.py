@@ -59,8 +59,8 @@ def is_archive(name: str) -> bool:
 def unpack(archive: Path, folder: Path, title: str) -> int:
     """Unpack ``archive`` into ``folder`` and return the number of files in the archive.
 
-    An interruption leaves no partial file; files of the right size are skipped, so that the call
-    can be repeated.
+    Files are complete or missing; those of the right size are skipped, so that the call can be
+    repeated.
 
     Raises:
         InputError: if the archive cannot be read, is damaged or encrypted, has too many members,
@@ -138,12 +138,7 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open an uncompressed tar file, for :func:`tar_headers`.
-
-    Raises:
-        tarfile.TarError: if the file is not an uncompressed tar file.
-        InputError: as :func:`tar_headers`.
-    """
+    """Open an uncompressed tar file for :func:`tar_headers`, with the same errors."""
     source: Any = _TarSource(file, name)
     return tarfile.open(fileobj=source, mode="r:")
 
@@ -197,7 +192,6 @@ class _TarSource:
 
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
-    """Join ``folder`` and ``name``; raise :class:`InputError` if the path is empty or leads out."""
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused_member(archive, name, "a path that leads out of the folder")
@@ -229,7 +223,6 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 @contextmanager
 def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
-    """Turn errors of writing into :class:`Unfinished` if the disk is full, otherwise :class:`InputError`."""
     try:
         yield
     except OSError as error:

@@ -308,7 +308,7 @@ def _set_up_worker(_number: int) -> None:
 
 
 def _kill_workers(workers: list[BaseProcess]) -> None:
-    """Kill the workers of a deleted :class:`Loader`: at the program's end at once, otherwise after a second."""
+    """Kill workers: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
         for worker in workers:

@@ -145,11 +145,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    A part of the model that is only a name, or missing, becomes a mapping with ``name``, for
-    options.
-
-    Args:
-        hint: the pydantic model of ``values``, or None.
+    A part of the model that is only a name, or missing, becomes a mapping with ``name``. ``hint``
+    is the pydantic model of ``values``, or None.
 
     >>> values = {"model": {"backend": "aasist"}}
     >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
@@ -181,7 +178,6 @@ def _allows(hint: Any, kind: type) -> bool:
 
 
 def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
-    """Mark what ``hint`` declares as text; refuse a key that occurs twice."""
     if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
