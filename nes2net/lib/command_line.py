@@ -1,4 +1,4 @@
-"""The common part of all command lines of the package: one-line errors, exit statuses, interruptions."""
+"""The common part of all command lines: one-line errors, exit statuses, interruptions."""
 
 from __future__ import annotations
 
@@ -43,14 +43,13 @@ INTERRUPTED = 130
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Formats the help of a command: a short usage line, and for each flag its meaning, choices and default."""
+    """Formats the help of a command: a short usage line, and each flag with its meaning, choices and default."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # With 28 columns for flags, the meaning of most flags begins on the line of the flag.
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
-        """Write the usage line with the required arguments; ``[option ...]`` stands for all optional arguments."""
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
         if len(needed) < len(actions):
@@ -58,11 +57,9 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Add the arguments ``actions`` to the help, with ``--help`` and ``--debug`` at the end."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """Choose the word for a flag's value in the help: ``N`` for a whole number, ``X`` for any other number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
@@ -72,22 +69,12 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Make the function that argparse calls to get words for the values of an argument in the help.
-
-        The function returns a tuple of ``size`` words. If the argument has a few choices, each word
-        is the list of these choices. If it has many, each word is only a placeholder, because the
-        list would be too long; :meth:`_get_help_string` writes the list, unless it is a
-        :class:`Listed`.
-        """
+        """Show a placeholder for more than a few choices; :meth:`_get_help_string` lists them, unless :class:`Listed`."""
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        """Write the help of an argument: its meaning, its choices if there are many, and its default.
-
-        The help leaves out choices that are a :class:`Listed`, and a default that is None or empty.
-        """
         text = action.help or ""
         default = action.default
         if _has_many_choices(action) and not isinstance(action.choices, Listed):
@@ -98,33 +85,27 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap ``text`` if it is one line; a text of several lines, such as an example, is not changed."""
         if "\n" in text:
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
 
 
 def _has_many_choices(action: argparse.Action) -> bool:
-    """Whether an argument has more than 6 choices, too many for the usage line."""
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
 
 
 class Listed(list[str]):
-    """A list of choices that the help leaves out, such as the names of all corpora, which `nes2net info` prints."""
+    """Choices that the help omits, such as the names of all corpora, which `nes2net info` prints."""
 
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line long and suggest the nearest choice.
 
-    The help begins with ``example``, a command to paste.
-
-    The parser also maps settings of the library to flags, so that messages can name the flags. The
-    setting of a flag is the flag's ``dest``; ``names`` adds further settings and their flags. The
-    parsed arguments contain this parser as ``parser``.
+    It maps settings of the library (a flag's ``dest``, and ``names``) to flags, for messages. The
+    parsed arguments contain it as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
-        """Make the parser; if there is an ``example``, the help begins with it."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste into a shell. If a line ends with a backslash, the next
         #: line is indented and continues the command.
@@ -153,17 +134,13 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Map each setting of the library to its flag in this program.
-
-        If ``names`` changes later, the mapping changes, too.
-        """
+        """Map each setting of the library to its flag; later changes of ``names`` are seen."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Exit if a flag is unknown, with a message that suggests the nearest flag; otherwise parse as argparse does.
+        """Parse as argparse does, but exit if a flag is unknown, with the nearest flag.
 
-        A parser with subcommands does not check flags: most flags belong to the parser of a
-        subcommand.
+        With subcommands, flags are checked by their parsers.
         """
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
@@ -182,7 +159,6 @@ class OneLineParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Raise the error for a ``value`` that is not among the choices; the message suggests the nearest choice."""
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
             is_listed = isinstance(action.choices, Listed)
@@ -193,7 +169,7 @@ class OneLineParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None if is_command else action, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
-        """Exit with ``message`` on one line, without the usage that argparse prints."""
+        """Exit with one line, without argparse's usage."""
         is_explained = "did you mean" in message or "; known: " in message
         advice = "" if is_explained else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
@@ -205,18 +181,14 @@ def run(
     """Parse the arguments, run ``command`` and return the exit status.
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
-    standard error; with ``--debug``, these errors are raised instead. Interruptions
-    (:class:`Unfinished`, Ctrl-C) always become one line. If the program that reads the output, such
-    as ``head``, ends first, no error is printed, and the status is :data:`INCOMPLETE`. If an
-    argument names an output, the empty folders that this run made for the output are removed at the
-    end.
+    standard error, or are raised with ``--debug``. :class:`Unfinished` and Ctrl-C always become one
+    line. If the program that reads the output ends first, such as ``head``, the status is
+    :data:`INCOMPLETE`. At the end, folders made for outputs are removed if they are empty.
 
     Args:
-        command: function that takes the parsed arguments and returns an exit status; None means 0.
-        parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
-            ``parser``.
-        argv: the words after the program's name. With None, the words come from ``sys.argv``, and
-            this process imports no modules from the current folder.
+        command: takes the parsed arguments and returns an exit status; None means 0.
+        argv: the words after the program's name; None for ``sys.argv``, and then no modules are
+            imported from the current folder.
     """
     if argv is None:
         leave_out_current_folder()
@@ -259,7 +231,6 @@ def run(
 
 
 def _print_error(text: str) -> None:
-    """Print ``text`` on standard error. If standard error is closed, only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -271,7 +242,7 @@ def _path_problem(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open each closed standard stream on the null device; otherwise the next file would get its descriptor."""
+    """Open closed standard streams on the null device, or the next file would get their descriptor."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -282,10 +253,7 @@ def _open_closed_streams() -> None:
 
 
 def _discard_closed_output() -> None:
-    """Redirect standard output to the null device if it is closed.
-
-    Otherwise Python would fail to write the remaining output at its exit, and print a traceback.
-    """
+    """Redirect closed standard output to the null device, or Python would print a traceback at its exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -294,7 +262,7 @@ def _discard_closed_output() -> None:
 
 
 def command_of(prog: str) -> str:
-    """Write the command that starts the program ``prog``, for a message.
+    """Write the command that starts the program ``prog``.
 
     >>> command_of("main.py"), command_of("nes2net published main")
     ('python main.py', 'nes2net published main')
@@ -303,5 +271,4 @@ def command_of(prog: str) -> str:
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:
-    """Add the flag ``--debug``, which every command has."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -17,21 +17,20 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """The description of a flag, written in ``Annotated`` after the type of the parameter that the flag sets."""
+    """Description of a flag, in ``Annotated`` after the type of its parameter."""
 
     metavar: str | tuple[str, ...] | None = None
-    """Word that stands for the value in the help."""
+    """Word for the value in the help."""
     minimum: int | None = None
-    """The smallest allowed number."""
     choices: Callable[[], Sequence[str]] | None = None
-    """Function that returns the allowed values."""
+    """Returns the allowed values."""
     nargs: str | int | None = None
     const: Any = None
-    """The parameter's value if the user writes the flag without a value, for ``nargs="?"``."""
+    """Value of the flag without a value, for ``nargs="?"``."""
     repeated: bool = False
     """Whether the flag is repeated for each value."""
     meaning: str | None = None
-    """The text of the help if no docstring explains the parameter."""
+    """Help text if no docstring explains the parameter."""
 
 
 File = Annotated[str, Flag("FILE")]
@@ -50,17 +49,13 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores the arguments below as attributes of a command's function, for :func:`add_command`.
-
-    The arguments state facts about the command that its signature and its docstring do not state.
+    """Make a decorator that stores facts about a command's function for :func:`add_command`.
 
     Args:
         about: text at the end of the help.
-        resumes: whether an interrupted run is resumed if the user gives the command again.
-        names: setting of the library → its flag, for settings that are not parameters of the
-            command.
-        subcommands: the functions of subcommands. A function with subcommands is never called: it
-            only gives the group of subcommands a name and a help text.
+        resumes: whether the same command resumes an interrupted run.
+        names: setting of the library → its flag, if it is no parameter.
+        subcommands: functions of subcommands, which this one only groups.
     """
 
     def mark(function: Any) -> Any:
@@ -78,20 +73,14 @@ def add_command(
 ) -> OneLineParser:
     """Add ``function`` as the command ``name``, by default the name of the function.
 
-    Parameters before the star are positional arguments, and keyword-only parameters are flags. In
-    the help, each section of the docstring is a group of arguments; only the arguments of `Args:`
-    stand outside of groups. If a parameter is a dataclass, the fields of the dataclass are flags,
-    too. Fields that the docstring of the function does not explain form a group of their own. The
-    title of this group is the first line of the dataclass's docstring. The help leaves out an
-    argument if neither a docstring nor its type explains it. A function with subcommands
-    (:func:`called`) only groups these subcommands.
-
-    Args:
-        commands: the group of subparsers to which the command is added.
+    Parameters before the star are positional arguments; keyword-only parameters, and the fields of
+    a dataclass, are flags. Each section of the docstring except `Args:` is a group in the help.
+    Fields that it does not explain are a group titled by the first line of their dataclass. An
+    argument that no docstring and no type explains is not in the help.
 
     Returns:
-        The parser of the command. The parsed arguments contain ``function``: a function that takes
-        the parsed arguments and runs the command.
+        The parser; its parsed arguments contain ``function``, which takes them and runs the
+            command.
     """
     page = docstring_of(function)
     name = (name or function.__name__.strip("_")).replace("_", "-")
@@ -128,14 +117,11 @@ def _add_arguments(
     meanings: Mapping[str, tuple[str, str]],
     inherited: Sequence[Condition] = (),
 ) -> Callable[[argparse.Namespace], Any]:
-    """Add the parameters of ``owner``, a function or a dataclass, to ``parser``.
+    """Add the parameters of a function or dataclass; return a function from parsed arguments to its result.
 
     Args:
         meanings: name of a parameter → (title of its group, its meaning).
         inherited: conditions of all parameters.
-
-    Returns:
-        A function that calls ``owner`` with the values of a parsed command line.
     """
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
@@ -183,10 +169,7 @@ def _add_arguments(
 
 
 def _argparse_options(hint: Any) -> dict[str, Any]:
-    """Make the keyword arguments for argparse's ``add_argument`` from ``hint``, the type of a parameter.
-
-    The result may also contain fields of :class:`Flag` that argparse does not know, such as
-    ``minimum``.
+    """Make arguments of ``add_argument``, and fields of :class:`Flag` such as ``minimum``, from a parameter's type.
 
     >>> _argparse_options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
@@ -225,11 +208,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
 
 
 def given(settings: Any) -> dict[str, Any]:
-    """Collect the fields of ``settings`` that differ from their defaults: name → value.
-
-    Args:
-        settings: an instance of a dataclass whose fields are flags of a command.
-    """
+    """Collect the fields of the dataclass ``settings`` that differ from their defaults."""
     changed = {}
     for field in fields(settings):
         value = getattr(settings, field.name)

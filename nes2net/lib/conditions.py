@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Condition:
-    """A relation of a setting to others, which holds if the setting has another value than its default.
+    """A relation of a setting to others, which must hold if the setting does not have its default.
 
     Args:
         settings: the other settings: ``"name=value"``, or ``"name"`` for any value but its default.
@@ -24,10 +24,9 @@ class Condition:
 
 
 class UsedWith(Condition):
-    """The setting changes something only together with one of ``settings``."""
+    """The setting has an effect only together with one of ``settings``."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the other settings to the JSON schema of the setting."""
         return {**handler(core), "usedWith": list(self.settings)}
 
 
@@ -43,10 +42,9 @@ def check_conditions(
     """Check the conditions of all settings that do not have their default.
 
     Args:
-        conditions: each condition with the name of its setting.
-        values, defaults: name of a setting → its value and its default. Names may have a section,
-            such as ``train.lr``; settings of a condition without a section are in the section of
-            its own setting. Settings that are not in ``values`` are not compared.
+        conditions: each with the name of its setting.
+        values, defaults: by name, perhaps with a section (``train.lr``), which is by default that
+            of the condition's setting. Settings that are not in ``values`` are not compared.
 
     Raises:
         InputError: if a condition is not met.

@@ -13,30 +13,29 @@ from nes2net.lib.this_process import is_out_of_memory
 
 
 class PartCheck:
-    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart` with expected and found value."""
+    """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart`."""
 
     def __init__(self, subject: str) -> None:
         self.subject = subject
 
     def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
-        """Raise :class:`BrokenPart` unless the ``value`` ``fits``; ``opening`` begins the sentence about the value."""
+        """Raise :class:`BrokenPart` unless ``fits``; ``opening`` begins the sentence about ``value``."""
         if not fits:
             raise BrokenPart(f"{self.subject}: {opening} {described(value)}; expected {expected}")
 
     def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of ``part``."""
         with raised_by(self.subject, method, InputError):
             return getattr(part, method)(*arguments, **options)
 
     def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
-        """Check that a method returned a tensor of this ``shape``, with None for any size; ``why`` explains it."""
+        """Check the shape of a returned tensor, with None for any size; ``why`` explains it."""
         sizes = tuple(value.shape) if hasattr(value, "isfinite") else ("none",)  # "none": a NumPy array, for example
         fits = len(sizes) == len(shape) and all(wanted in (None, size) for size, wanted in zip(sizes, shape))
         words = " × ".join("any" if size is None else str(size) for size in shape)
         self.that(fits, f"{method} returned", value, f"a tensor of {words or 'one number'}{why}")
 
     def tensor(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
-        """Check that a method returned finite numbers; the arguments are those of :meth:`shape`."""
+        """Check that a returned tensor has this :meth:`shape` and is finite."""
         self.shape(method, value, shape, why)
         is_finite = bool(value.isfinite().all())
         self.that(is_finite, f"{method} returned NaN or infinity in", value, "a tensor of finite numbers")
@@ -44,7 +43,7 @@ class PartCheck:
 
 @contextmanager
 def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
-    """In this context, an error in the code of a part becomes a :class:`BrokenPart`; an InputError only if in ``errors``."""
+    """Turn errors in the code of a part into :class:`BrokenPart`; an InputError only if in ``errors``."""
     try:
         yield
     except Exception as error:  # the code of another package may raise any error

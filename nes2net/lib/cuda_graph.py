@@ -21,14 +21,12 @@ from nes2net.lib.errors import first_line
 class Replayed:
     """Makes ``compute`` faster on a GPU: records a CUDA graph once for each shape and type of inputs, and replays it.
 
-    Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
-    ``compute`` must launch the same kernels each time: it must not draw random numbers on the CPU
-    or read values on the CPU. The tensors that ``compute`` reads besides its inputs, such as
-    weights, must not move in memory. A graph is recorded only for tensors on a GPU and in
-    ``torch.inference_mode``. Otherwise, and if recording fails, ``compute`` is called without a
-    graph. After a failure, nothing more is recorded. A failure also prints a warning, unless memory
-    ran out. At most ``max_shapes`` shapes are recorded, because each recorded graph takes memory.
-    Several threads may use this object. A copy of the object has no recorded graphs.
+    Launching hundreds of kernels from Python can take longer than computing a batch. ``compute``
+    must launch the same kernels each time, and must not draw random numbers or read values on the
+    CPU; the tensors that it reads besides its inputs must not move in memory. Graphs are recorded
+    only on a GPU in ``torch.inference_mode``, for at most ``max_shapes`` shapes, because each takes
+    memory. If recording fails, ``compute`` is called without graphs from then on; a warning is
+    printed unless memory ran out. Several threads may use this object. A copy has no graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -41,7 +39,6 @@ class Replayed:
         self._recorded: dict[tuple, Graph] = {}  # by key_of(inputs)
 
     def __call__(self, *inputs: Any) -> Any:
-        """Return ``compute(*inputs)`` by replaying a graph; the first call with shapes and types records the graph."""
         key = key_of(inputs)
         if key[0][0].type != "cuda" or not torch.is_inference_mode_enabled():
             return self.compute(*inputs)
@@ -64,7 +61,7 @@ class Replayed:
 
 @contextmanager
 def obstacles() -> Iterator[list[str]]:
-    """Watch the computation in this context; at the end, the list has a reason if no CUDA graph can record it."""
+    """Watch the computation in this context; at the end, the list says why no CUDA graph can record it."""
     reasons: list[str] = []
     before = _random_states()
     mode = torch.cuda.get_sync_debug_mode()
@@ -89,11 +86,11 @@ _recording = threading.Lock()  # a process can record only one graph at a time
 
 
 class Graph:
-    """A CUDA graph of ``compute`` for inputs whose tensors have the shapes and types of those in ``inputs``.
+    """A CUDA graph of ``compute`` for tensors with the shapes and types of those in ``inputs``.
 
     Args:
-        inputs: arguments of ``compute``: tensors, and lists, tuples and dictionaries of tensors. All
-            else in them stays as it is here.
+        inputs: tensors, and lists, tuples and dictionaries of tensors. All else in them stays as it
+            is here.
         num_trials: how often to compute before recording, so that libraries choose kernels and
             allocate memory.
     """
@@ -118,7 +115,7 @@ class Graph:
                 self.result = compute(*self.inputs)
 
     def __call__(self, *inputs: Any) -> Any:
-        """Replay the graph with ``inputs``; return a copy of the result, which the next replay overwrites."""
+        """Replay the graph; return a copy of the result, which the next replay overwrites."""
         for graph_input, x in zip(_tensors(self.inputs), _tensors(inputs)):
             graph_input.copy_(x)
         self.graph.replay()
@@ -126,7 +123,7 @@ class Graph:
 
 
 def key_of(inputs: Any) -> tuple:
-    """Identify the devices, types and shapes of the tensors in ``inputs``."""
+    """Identify devices, types and shapes of the tensors in ``inputs``."""
     return tuple((x.device, x.dtype, *x.shape) for x in _tensors(inputs))
 
 

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, nearest
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """Find the device with the name ``device``; ``"auto"`` chooses CUDA if there is a GPU, otherwise the CPU.
+    """Find a device by name; ``"auto"`` is CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
         InputError: if the name is unknown, or if this machine does not have the device.
@@ -41,11 +41,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """Convert a name to a PyTorch device; this machine need not have the device.
-
-    Raises:
-        InputError: if the name is not a device of PyTorch.
-    """
+    """Convert a name to a PyTorch device, which this machine need not have; raise :class:`InputError` if it is unknown."""
     try:
         return torch.device(device)
     except RuntimeError as error:
@@ -53,11 +49,7 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Return the name of the GPU for this process if ``torchrun`` started the process, otherwise ``device``.
-
-    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The index of the
-    GPU is the index of the process on this machine. If there are more processes than GPUs,
-    processes share GPUs. In all other cases ``device`` is returned unchanged.
+    """Replace ``auto`` or ``cuda`` by this ``torchrun`` process's GPU; processes share GPUs if there are too few.
 
     >>> own_device("cpu")
     'cpu'
@@ -68,7 +60,7 @@ def own_device(device: str) -> str:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Convert ``tensor`` to float32; a float32 or float64 tensor is returned unchanged.
+    """Convert ``tensor`` to float32; float32 and float64 are unchanged.
 
     >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype
     torch.float32
@@ -77,11 +69,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Make a context that computes in the types of the tensors, even if autocast is on for ``device``.
-
-    If autocast is off, the context does nothing, so that an exported graph does not contain the
-    context.
-    """
+    """Compute in the types of the tensors even under autocast; if it is off, leave no trace in an exported graph."""
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -90,8 +78,8 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
 class QueuedCopy:
     """A copy of a tensor on the CPU, which a GPU may still be computing.
 
-    The copy is queued directly after the computation. A copy that is queued only when the numbers
-    are needed would also wait for what was queued in between.
+    It is queued directly after the computation; queued later, it would wait for all work in
+    between.
     """
 
     def __init__(self, tensor: Tensor) -> None:
@@ -103,7 +91,6 @@ class QueuedCopy:
             self.computed = torch.cuda.current_stream(tensor.device).record_event()
 
     def wait(self) -> Tensor:
-        """Wait until the tensor is computed, and return its copy."""
         if self.computed is not None:
             self.computed.synchronize()
         return self.copy
@@ -122,10 +109,7 @@ PRECISIONS = {
 
 
 def named_precision(precision: str | torch.dtype) -> str:
-    """Check a precision, given as a name or as a type of PyTorch, and return its name.
-
-    Raises:
-        InputError: if the precision is unknown; the message suggests the nearest name.
+    """Return the name of a precision or of a type of PyTorch; raise :class:`InputError` if unknown.
 
     >>> named_precision(torch.bfloat16), named_precision("tf32")
     ('bfloat16', 'tf32')
@@ -138,15 +122,7 @@ def named_precision(precision: str | torch.dtype) -> str:
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
-    """Refuse a precision that ``device`` does not support, or emulates slowly.
-
-    Args:
-        instead: the precisions that the message recommends for a GPU that is too old.
-
-    Raises:
-        InputError: if ``device`` does not support the precision; the message recommends another
-            precision.
-    """
+    """Raise :class:`InputError` if ``device`` lacks a precision or emulates it; for an old GPU, advise ``instead``."""
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
     if precision == "int8" and device.type != "cpu":
@@ -166,20 +142,16 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 def float32_products(precision: str = "float32") -> Iterator[None]:
     """Within this context, compute float32 products, convolutions and recurrences with all 23 mantissa bits.
 
-    By default, PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. A
-    program or a container may set lower precisions for products as well
-    (``torch.set_float32_matmul_precision``, ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``). With such a
-    setting, a GPU computes products in TF32, and a CPU computes products in bfloat16, which keeps 7
-    bits.
+    By default, PyTorch computes convolutions on a GPU in TF32, with 10 bits. A program or container
+    may lower products as well (``torch.set_float32_matmul_precision``,
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``): to TF32 on a GPU, to bfloat16 with 7 bits on a CPU.
 
-    Any number of threads may use the context. PyTorch's settings apply to the whole process: the
-    first thread that enters the context changes the settings, and the last thread that leaves it
-    restores them.
+    PyTorch's settings are those of the process: the first thread in the context changes them, and
+    the last one restores them.
 
     Args:
-        precision: name of the precision; ``"tf32"`` allows TF32 on a GPU, unless another thread is
-            in this context with another precision. Every precision except ``"tf32"`` means all 23
-            bits.
+        precision: ``"tf32"`` allows TF32 on a GPU, unless another thread is here with another
+            precision.
     """
     exact = precision != "tf32"
     with _lock:
@@ -200,7 +172,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """Read PyTorch's present settings for float32 products, as name → text, for the record of a scoring run.
+    """Read PyTorch's present settings for float32 products, for the record of a scoring run.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
@@ -220,16 +192,12 @@ _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv"
 
 
 def _set_precision(exact: bool) -> None:
-    """Set PyTorch to compute float32 products with all 23 bits if ``exact``, otherwise in TF32 on a GPU."""
     new_settings = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
     _apply_settings({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 
 def _present_settings() -> dict[str, Any]:
-    """Read PyTorch's present settings for float32 products; settings that PyTorch refuses to read are left out.
-
-    PyTorch refuses to read an older setting that contradicts the newer settings.
-    """
+    """Read PyTorch's settings, except older ones that contradict newer ones, which PyTorch refuses to read."""
     settings: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that the older settings are deprecated
@@ -241,7 +209,6 @@ def _present_settings() -> dict[str, Any]:
 
 
 def _apply_settings(settings: Mapping[str, Any]) -> None:
-    """Set PyTorch to ``settings``, a mapping as :func:`_present_settings` returns it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:
@@ -254,7 +221,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Map each setting in _NEW to the PyTorch object that holds it as ``fp32_precision``; empty before torch 2.9."""
+    """Map each setting in _NEW to the object with its ``fp32_precision``; empty before torch 2.9."""
     backends = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -1,6 +1,6 @@
 """Read what a docstring declares: its first line, and its sections that explain arguments.
 
-This is the only reader of docstrings. No program shows any other sentence of a docstring.
+This is the only reader of docstrings; programs show no other sentence of them.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ class Docstring(NamedTuple):
     example: str
     """The block below `Example:`."""
     arguments: dict[str, tuple[str, str]]
-    """Name of an argument → title of its section, such as ``args``, and what the argument means."""
+    """Name of an argument → (title of its section, such as ``args``; its meaning)."""
 
     @property
     def meanings(self) -> dict[str, str]:
-        """Name of an argument in the section `Args:` → what the argument means."""
+        """Name of an argument in `Args:` → its meaning."""
         return {name: text for name, (section, text) in self.arguments.items() if section == "args"}
 
 
 def read_docstring(docstring: str | None) -> Docstring:
-    """Split a docstring into the parts that programs show, as plain text without markup.
+    """Split a docstring into the parts that programs show, without markup.
 
     A section is a line that ends with a colon, with indented lines below.
 
@@ -55,7 +55,7 @@ def read_docstring(docstring: str | None) -> Docstring:
 
 
 def docstring_of(declaration: Any) -> Docstring:
-    """Read the docstring of a class or function, or of the one inside a ``partial`` without its own docstring."""
+    """Read the docstring of a class or function, or of the one inside a ``partial`` without its own."""
     while isinstance(declaration, partial) and "__doc__" not in vars(declaration):
         declaration = declaration.func
     return read_docstring(declaration.__doc__)

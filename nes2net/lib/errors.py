@@ -18,16 +18,13 @@ from typing import Any
 class Explained(Exception):
     """An error that is explained to the user: what it is about, what is wrong, and what to do.
 
-    The message is one line: subject, problem and remedy. Settings stand in backticks, as the name of
-    a parameter or of a key in a recipe: "pass `overwrite=True`". The command line replaces settings
-    by its flags (:func:`worded`). A message may quote the content of a file. Control characters,
-    which a terminal would obey, are therefore escaped. If a message is too long, its middle is cut
-    out.
+    The message is one line of limited length, without control characters, because it may quote a
+    file. Settings stand in backticks: "pass `overwrite=True`"; the command line replaces them by
+    its flags (:func:`worded`).
 
     Args:
         problem: what is wrong. Without ``remedy``, it also says what to do.
-        subject: beginning of the message, such as ``"audio file FILE"``; a table of errors may name
-            the file in a column of its own.
+        subject: beginning of the message, such as ``"audio file FILE"``.
         remedy: what to do, after a semicolon.
     """
 
@@ -42,14 +39,14 @@ class Explained(Exception):
         self.subject = f"{subject} {self.subject}".strip()
 
     def reword(self) -> None:
-        """Replace the settings in the message by the names of the present context (:func:`settings_called`)."""
+        """Replace the settings in the message by the names of the present :func:`settings_called`."""
         self.subject = worded(self.subject)
         self.problem = worded(self.problem)
         self.remedy = worded(self.remedy)
 
     @property
     def reason(self) -> str:
-        """The message without the subject: the problem and the remedy."""
+        """The message without the subject."""
         return one_line(f"{self.problem}; {self.remedy}" if self.remedy else self.problem)
 
     def __str__(self) -> str:
@@ -57,10 +54,9 @@ class Explained(Exception):
 
 
 class InputError(Explained, ValueError):
-    """An input of nes2net is missing or wrong.
+    """An input of nes2net is missing or wrong; the message names it and says what to do.
 
-    The message names the file or value that is wrong, and says what to do. The command line prints
-    it without a traceback, and exits with status 2.
+    The command line prints it without a traceback, and exits with status 2.
     """
 
 
@@ -74,10 +70,9 @@ class BrokenPart(InputError):
 
 @contextmanager
 def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
-    """Within this context, an error of one of the classes ``errors`` becomes an :class:`InputError`.
+    """Within this context, turn ``errors`` into an :class:`InputError`: ``problem (reason); remedy``.
 
-    Its message is ``problem``, the reason in parentheses, and ``remedy``. An :class:`Explained` error
-    is raised unchanged.
+    An :class:`Explained` error is raised unchanged.
     """
     try:
         yield
@@ -89,25 +84,17 @@ def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterato
 
 
 def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextManager[None]:
-    """Make a context that reads ``path``, in which every error becomes an :class:`InputError` that names the file.
-
-    Args:
-        kind: the expected kind of file, such as ``"a file of embeddings"``.
-        remedy: end of the message, which says what to do.
-    """
+    """Make a context for reading ``path`` as a ``kind`` of file, in which every error becomes an :class:`InputError`."""
     return told_as(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
 class Unfinished(Explained):
-    """Work was interrupted from outside, for example by a signal, a full disk or a broken connection.
-
-    The results so far are kept. If the user gives the same command again, the work is resumed.
-    """
+    """Work was interrupted from outside, by a signal, a full disk or a broken connection; the same command resumes it."""
 
 
 @contextmanager
 def concerning(subject: str) -> Iterator[None]:
-    """Within this context, the subject of an :class:`Explained` error begins with ``subject``; all else is kept."""
+    """Within this context, put ``subject`` before the message of an :class:`Explained` error."""
     try:
         yield
     except Explained as error:
@@ -131,7 +118,7 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape the unprintable characters of ``text``, because a terminal may obey them."""
+    """Escape unprintable characters, because a terminal may obey them."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -148,11 +135,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within this context, :func:`worded` replaces settings by the flags of a program.
-
-    Args:
-        flags: name of a setting → its flag.
-    """
+    """Within this context, :func:`worded` replaces settings by ``flags``: name of a setting → its flag."""
     token = _flags.set(flags)
     try:
         yield
@@ -163,9 +146,8 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
-    A setting without a flag is not replaced. A flag may also stand for a setting together with its
-    value, such as ``--frontend lps`` below. If a program maps a setting to a key of a recipe
-    instead of a flag, the setting is replaced by the key, in backticks.
+    A setting without a flag stays; one that is mapped to a key of a recipe becomes this key in
+    backticks. A flag may stand for a setting and its value.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -197,11 +179,10 @@ def worded(text: str) -> str:
 
 
 def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
-    """Suggest the nearest of ``known_names`` for a wrong ``word``, as the end of a message; empty if no name is near.
+    """Suggest the nearest of ``known_names`` for a wrong ``word``, as the end of a message; empty if none is near.
 
     Args:
-        cutoff: smallest similarity of a suggested name, from 0 to 1
-            (:func:`difflib.get_close_matches`).
+        cutoff: smallest similarity from 0 to 1 (:func:`difflib.get_close_matches`).
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
@@ -216,16 +197,11 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown ``name``: the nearest known name, and up to ten known names.
-
-    If there are more than ten names, the message lists the ten nearest, or the first ten if no name
-    is near. Without known names, the text is empty.
+    """End a message about an unknown ``name`` with the nearest known name, and up to ten known names.
 
     Args:
-        command: a command that lists all names. If there are more than ten names, the message
-            mentions this command.
-        meant: the suggestion to print, or an empty text. With None, :func:`nearest` makes the
-            suggestion.
+        command: a command that lists all names, printed if there are more than ten.
+        meant: the suggestion; None for :func:`nearest`.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
     "; did you mean 'dilation'? Known: dilation, pool"
@@ -248,12 +224,7 @@ def did_you_mean(
 
 
 def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, command: str = "") -> None:
-    """Raise :class:`InputError` for the first of ``names`` that is not among ``known_names``.
-
-    Args:
-        problem: beginning of the message; the wrong name and the result of :func:`did_you_mean`
-            follow.
-        command: a command that lists all known names.
+    """Raise :class:`InputError` (``problem``, name, :func:`did_you_mean`) for the first name not among ``known_names``.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """
@@ -264,7 +235,7 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
-    """Join up to ``limit`` of ``names`` with commas; if there are more names, also state the number of all names.
+    """Join up to ``limit`` of ``names`` with commas; if there are more, also state how many.
 
     >>> listed(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
@@ -275,12 +246,7 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """Write ``number`` and a noun, which is in the plural unless ``number`` is 1.
-
-    Args:
-        singular: the singular, with or without a verb: ``"file is"``.
-        plural: the plural, such as ``"files are"``; by default ``singular`` with an ``s`` at the
-            end.
+    """Write ``number`` and a noun, in the plural unless ``number`` is 1.
 
     >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
@@ -296,9 +262,8 @@ _BRACKETS = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: "{}", de
 def shown(value: Any, levels: int = 4) -> str:
     """Write a short ``repr`` of a wrong ``value``, for a message.
 
-    The function is quick even for a huge value, and calls no method of an unknown class: a subclass
-    of a container is shown as its base class, and an unknown object by its class alone. Values
-    inside of more than ``levels`` containers are left out.
+    It is quick even for a huge value, and calls no method of an unknown class: an unknown object is
+    shown by its class. Values inside more than ``levels`` containers are omitted.
 
     >>> shown({"max": (1,)}), len(shown("x" * 10**6)), shown(10**5000)
     ("{'max': (1,)}", 100, '<a number of 16610 bits>')
@@ -328,7 +293,7 @@ def shown(value: Any, levels: int = 4) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 200 characters; the name of its class if the text is empty.
+    """Return the first line of an error's text, at most 200 characters, or the name of its class.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')
@@ -343,7 +308,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def readable_size(size: float) -> str:
-    """Write ``size``, a number of bytes, with a unit such as MB.
+    """Write ``size``, in bytes, with a unit.
 
     >>> readable_size(3_812_000_000)
     '3.8 GB'

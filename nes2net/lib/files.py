@@ -28,15 +28,13 @@ AnyPath: TypeAlias = str | Path
 
 @dataclass
 class Budget:
-    """Limits the memory and the time for reading a file; the reading code counts each part before expanding it.
+    """Limits the memory and the time for reading a file; each part is counted before it is expanded.
 
     Args:
-        name: beginning of the error message, such as ``shard FILE``.
-        most_bytes: largest size in bytes of the expanded content, usually in memory.
+        name: beginning of messages, such as ``shard FILE``.
+        most_bytes: largest size in bytes of the expanded content.
         most_steps: largest number of rows, values, members or similar parts that cost time.
-        size: size of the file in bytes, for the message; None if the limits do not depend on the
-            size.
-        remedy: end of the error message, which says what to do.
+        size: size of the file in bytes, if the limits depend on it.
 
     >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
     >>> budget.take("rows", steps=9)
@@ -55,17 +53,11 @@ class Budget:
 
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
-        """Make the budget of a file of ``size`` bytes that is read into memory.
-
-        A file of ``size`` bytes may expand to 16 · ``size`` bytes in ``size`` / 64 steps. Even a
-        small file may expand to 128 MB (2²⁷ bytes) in 100,000 steps.
-        """
+        """Allow a file of ``size`` bytes 16 · ``size`` bytes (at least 2²⁷) and ``size`` / 64 steps (at least 100,000)."""
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count the ``bytes`` and ``steps`` of parts before the parts are expanded.
-
-        ``content`` is the word for these parts in the error message, such as ``"rows"``.
+        """Count the ``bytes`` and ``steps`` of parts before they are expanded; ``content`` names the parts in messages.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -88,27 +80,19 @@ class Budget:
 
 @contextmanager
 def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
-    """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
+    """Yield a temporary file to write, which replaces ``path`` at the end of this context unless an error is raised.
 
-    The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
-    is replaced. The new file gets the permissions that the umask gives to new files. If ``path`` is
-    a symbolic link, the link itself is replaced. The target of the link is not changed, because a
-    link in a stranger's folder may lead to any file.
+    The umask sets its permissions. A symbolic link is replaced, not its target, which may be any
+    file.
 
     Args:
-        durable: whether the file must survive a power cut. If true, the data are on the disk before
-            the file is renamed, and the new name is on the disk before the context ends. At the
-            start of the context, leftover temporary files for ``path`` are removed
-            (:func:`remove_leftovers`). If false, writing is faster; choose false for small files
-            that can be made again.
-        in_series: whether the caller writes many durable files into the folder. If true, the caller
-            must remove leftover temporary files once, before the first of these files is written.
-            At the end of the context, the new name may not be on the disk yet. Therefore write the
-            last of these files without ``in_series``: the call for the last file waits until the
-            names of all files are on the disk.
+        durable: survive a power cut: data are on the disk before the file is renamed, and its new
+            name before the context ends. :func:`remove_leftovers` for ``path`` comes first.
+        in_series: one of many durable files in a folder. The caller removes leftovers first, and
+            writes the last file without ``in_series``, to wait until all names are on the disk.
 
     Raises:
-        InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
+        InputError: if ``path`` is a device, a pipe or a socket.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
@@ -141,12 +125,10 @@ def replacing(path: AnyPath, *, durable: bool = False, in_series: bool = False) 
 
 
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
-    """Make a temporary file for ``path``, and lock it to show that this process is alive.
-
-    The name of the file is random, so that nobody can put a link under this name beforehand.
+    """Make and lock a temporary file with a random name, so that nobody can put a link under this name beforehand.
 
     Returns:
-        The path of the file, and the descriptor that holds the lock (None on Windows).
+        The path, and the descriptor that holds the lock (None on Windows).
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -162,10 +144,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
-
-    First, leftover temporary files and folders for ``path`` are removed (:func:`remove_leftovers`).
-    """
+    """Yield a temporary folder beside the file ``path``, and remove it at the end; first remove leftovers for ``path``."""
     make_folder(path.parent)
     remove_leftovers(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
@@ -181,11 +160,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder, so that :func:`remove_leftovers` leaves it alone while this process is alive.
-
-    The lock ends when the descriptor ``opened`` is closed in this process and in all processes that
-    were forked while it was open.
-    """
+    """Lock a temporary file or folder against :func:`remove_leftovers`, until all copies of the descriptor are closed."""
     if sys.platform != "win32":
         with suppress(OSError):  # the file system has no locks; remove_leftovers then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
@@ -196,14 +171,9 @@ _LEFTOVER = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Remove from ``folder`` the temporary files and folders of processes that have ended.
+    """Remove from ``folder`` temporary files and folders of ended processes: all, or only those for the file ``name``.
 
-    Temporary files of living processes are locked, and stay. On Windows, and on a file system
-    without locks, all temporary files stay.
-
-    Args:
-        name: remove only temporary files and folders that were made for the file of this name; None
-            for the temporary files and folders of all names.
+    Those of living processes are locked, and stay. On Windows and without locks, all stay.
     """
     if sys.platform == "win32":
         return
@@ -231,15 +201,11 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: AnyPath, flags: int) -> int:
-    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link or a pipe.
-
-    The function is an ``opener`` for :func:`open`.
-
-    In a stranger's folder, a link may lead to any file, and writing would change that file. Opening
-    a pipe would wait for its other end.
+    """Open ``path`` like :func:`os.open`, as an ``opener`` for :func:`open`.
 
     Raises:
-        InputError: if ``path`` is a link or a pipe.
+        InputError: if ``path`` is a link, which may lead to any file, or a pipe, which would wait
+            for its other end.
     """
     try:
         opened = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
@@ -260,14 +226,7 @@ def check_not_linked(path: AnyPath) -> None:
 
 
 def path_below(folder: AnyPath, *names: str) -> Path:
-    """Return the path of ``names``, one below the other, in the output ``folder`` that the user named.
-
-    The user's folder may be a link, but the names are made here, and a stranger may have put a link
-    under them.
-
-    Raises:
-        InputError: if one of the names is a link.
-    """
+    """Join ``names`` to ``folder``; raise :class:`InputError` if one is a link, which a stranger may have made."""
     path = Path(folder)
     for name in names:
         path /= name
@@ -280,7 +239,7 @@ _MADE_HERE: set[str] = set()
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and missing folders above it, and record the new folders for :func:`no_empty_folders`."""
+    """Make ``folder`` and those above it, and record them for :func:`no_empty_folders`."""
     missing = [
         os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
     ]
@@ -290,11 +249,9 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
-    """At the end of this context, remove folders that are new and still empty: ``paths`` and their parents.
+    """Remove new folders among ``paths`` and their parents that are empty at the end, because long work failed.
 
-    Folders for results are made before the long work that computes the results, and would stay
-    empty if this work fails. Only folders that :func:`make_folder` made within the context are
-    removed.
+    Only folders of :func:`make_folder` are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -308,11 +265,7 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
 
 
 def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> AbstractContextManager[None]:
-    """Make a context in which an :class:`OSError` becomes an :class:`InputError` that names ``path``.
-
-    Args:
-        remedy: end of the message, which says what to do.
-    """
+    """Make a context in which an :class:`OSError` becomes an :class:`InputError` with ``path`` and ``remedy``."""
     return told_as(f"{path}: cannot be written", OSError, remedy=remedy)
 
 
@@ -325,16 +278,14 @@ def check_no_device(path: AnyPath) -> None:
 
 
 def check_writable(path: AnyPath, remedy: str = "name a file in a folder that exists", *, stream: bool = False) -> None:
-    """Check that a file can be written at ``path``, before hours are spent on its content.
+    """Check that ``path`` can be written, before hours are spent on its content.
 
     Args:
-        remedy: end of the message, which says what to do.
-        stream: whether :func:`write_output` will write the file; if true, a device or a pipe is
-            allowed.
+        stream: allow a device or a pipe, because :func:`write_output` will write.
 
     Raises:
-        InputError: if ``path`` is empty or a folder, if it is a device or a pipe and ``stream`` is
-            False, or if its folder cannot be written to.
+        InputError: if ``path`` is empty, a folder, or a device or a pipe without ``stream``, or if
+            its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -359,7 +310,7 @@ def _sync_to_disk(path: Path) -> None:
 
 
 def sha256_of(*paths: AnyPath) -> str:
-    """Compute the SHA-256, in hexadecimal, of the joined content of all files in ``paths``."""
+    """Compute the hexadecimal SHA-256 of the joined content of ``paths``."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
@@ -369,28 +320,23 @@ def sha256_of(*paths: AnyPath) -> str:
 
 
 def changed_error(path: AnyPath) -> InputError:
-    """Make the error for a file that changed while it was read."""
     return InputError(f"{path}: was replaced or changed while it was read; leave it as it is, and repeat the command")
 
 
 class Unchanged:
-    """Some files as they are when this object is made, before they are read; devices and pipes are not compared."""
+    """Notices files that change while they are read; devices and pipes are not compared."""
 
     def __init__(self, *paths: AnyPath) -> None:
         self._stamps = {path: _stamp(path) for path in paths}
 
     def check(self) -> None:
-        """Raise :class:`InputError` if one of the files was replaced or changed since this object was made."""
+        """Raise :class:`InputError` if a file was replaced or changed since this object was made."""
         for path, stamp in self._stamps.items():
             if _stamp(path) != stamp:
                 raise changed_error(path)
 
     def digests(self) -> dict[AnyPath, str]:
-        """Compute the SHA-256 of each file, by its path; empty for a device, a pipe or a missing file.
-
-        Raises:
-            InputError: as :meth:`check`.
-        """
+        """Map each path to its SHA-256 ("" for a device, a pipe or a missing file); raise as :meth:`check`."""
         self.check()
         digests = {path: sha256_of(path) if stamp else "" for path, stamp in self._stamps.items()}
         self.check()
@@ -398,7 +344,7 @@ class Unchanged:
 
 
 def _stamp(path: AnyPath) -> tuple[int, ...]:
-    """Return numbers that change if a file is replaced or written; empty for a device, a pipe or a missing file."""
+    """Return numbers that change if a file is written or replaced; empty for a device, a pipe or a missing file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -409,11 +355,7 @@ def _stamp(path: AnyPath) -> tuple[int, ...]:
 
 
 def write_text(path: AnyPath, text: str) -> None:
-    """Write ``text`` in UTF-8 to ``path``; replace the file atomically, even in a power cut, and make missing folders.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
+    """Write ``text`` in UTF-8 to ``path``, atomically and durably, or raise :class:`InputError`; make missing folders."""
     with writing(path), replacing(path, durable=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -421,9 +363,8 @@ def write_text(path: AnyPath, text: str) -> None:
 def write_output(path: AnyPath, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    If the output is a file, :func:`write_text` writes it; a symbolic link to the file stays. If the
-    output is a device, a pipe, or the standard output of this process (``/dev/stdout``), the text
-    is written to it directly, even if the standard output is a file.
+    Files are replaced, but links stay. A device, a pipe and our standard output (``/dev/stdout``)
+    are written to directly.
 
     Raises:
         InputError: if the output cannot be written.
@@ -451,14 +392,7 @@ def is_stream(path: AnyPath) -> bool:
 
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
-    """Find out whether the file with ``status`` is this process's standard output or standard error.
-
-    If the file is one of these streams, the stream is flushed, because the caller will write to the
-    file directly.
-
-    Returns:
-        The descriptor of the stream, 1 or 2; None if the file is neither stream.
-    """
+    """Return 1 or 2 if the file is our standard output or error, which is flushed for direct writing; otherwise None."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         with suppress(OSError):  # the stream is closed
             if os.path.samestat(status, os.fstat(number)):
@@ -471,8 +405,6 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """Write ``content`` as JSON; numbers that are not finite become null.
 
-    ``indent`` and ``ensure_ascii`` are arguments of :func:`json.dumps`.
-
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
     """
@@ -484,7 +416,7 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
 
 
 def is_absent(path: AnyPath) -> bool:
-    """Whether nothing has the name ``path``; a dangling link or an unreadable file makes its reader fail instead."""
+    """Whether nothing has the name ``path``, not even a dangling link."""
     return not os.path.lexists(path)
 
 
@@ -500,13 +432,10 @@ _CHUNK = 1 << 24  # number of bytes that are read at once, because a file may be
 def read_bounded(path: AnyPath, max_bytes: int, remedy: str = "give the path of a file") -> bytes:
     """Read a file of at most ``max_bytes`` bytes.
 
-    Args:
-        remedy: end of the error message, which says what to do.
-
     Raises:
-        InputError: if the file cannot be read or is longer; if its content is a Git LFS pointer or
-            a web page (:func:`check_arrived`); or if the file is a named pipe, because reading it
-            might never end. A pipe of the shell, such as ``<(command)``, is allowed.
+        InputError: if the file cannot be read, is longer, contains a Git LFS pointer or a web page
+            (:func:`check_arrived`), or is a named pipe, which might never end. A pipe of the shell,
+            such as ``<(command)``, is allowed.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
@@ -535,8 +464,7 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None to read the first bytes here. If the file cannot be
-            read, no error is raised here, because the caller gets an error when it reads the file.
+        start: the first bytes of the file; None to read them here, without an error if that fails.
     """
     if start is None:
         try:
@@ -558,14 +486,10 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is created for the lock, and removed when the lock is released. If the folder was also
-    created for the lock, and is empty, it is removed, too. A process that is forked while the lock
-    is held does not hold it. If the file system has no locks, nothing is locked. If the file cannot
-    be created, no other file can be written to the folder either, so no lock is needed.
-
-    Raises:
-        InputError: if another process holds the lock, with the message ``refusal``; or if ``path``
-            is a link.
+    Creates the file and, if needed, its folder; removes both on release. Forked processes do not
+    hold the lock. Without locks, or in a folder that cannot be written to, nothing is locked.
+    Raises :class:`InputError` with the message ``refusal`` if another process holds the lock, or if
+    ``path`` is a link.
     """
     with no_empty_folders(path.parent):
         lock = _acquire(path, refusal)
@@ -578,10 +502,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    """Make and lock the file ``path``; return its descriptor, or None if the file cannot be made or locked.
-
-    If another process holds the lock, raise :class:`InputError` with the message ``refusal``.
-    """
+    """Lock the file ``path`` and return its descriptor; None if it cannot be made or locked."""
     if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None
     while True:

@@ -19,18 +19,17 @@ class Finding:
     subject: str
     problem: str
     remedy: str = ""
-    """What to do; empty if the problem already says so, or if no remedy is known."""
+    """Empty if the problem says what to do, or nothing is known."""
     spares_some: bool = False
-    """Whether only some of the needed files are missing, so that a partial result is still possible."""
+    """Whether only some needed files are missing, so that a partial result is possible."""
 
     def __str__(self) -> str:
-        """Write the finding as one line: subject, problem and remedy."""
         text = f"{self.subject}: {self.problem}"
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
 def listing(findings: Iterable[Finding]) -> list[str]:
-    """List ``findings`` as lines for a terminal, each finding after a dash."""
+    """List ``findings`` for a terminal, each after a dash."""
     lines = []
     for finding in findings:
         lines += wrapped(str(finding), "  - ", "    ")

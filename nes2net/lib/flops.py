@@ -10,9 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
-    """Count the operations of matrix products and convolutions in a forward pass of ``module`` on ``inputs``.
-
-    A multiply-add counts as two operations.
+    """Count the operations of products and convolutions in a forward pass; a multiply-add is two.
 
     >>> count_flops(nn.Linear(10, 5), torch.zeros(2, 10))
     200

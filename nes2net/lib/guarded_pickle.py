@@ -1,9 +1,8 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. The method ``find_class`` of each unpickler decides which names a pickle may
-use. The common part sets the state or the items of an object only if the class of the object is
-permitted. The common part also limits memory and time: it limits the number of steps and the length
-of lines, and allows only keys that are quick to hash.
+A pickle is a program. Each unpickler's ``find_class`` decides which names it may use. The common
+part sets state and items only of permitted classes, and limits steps, the length of lines, and keys
+to those that are quick to hash.
 """
 
 from __future__ import annotations
@@ -40,18 +39,15 @@ _OBJECT = 5  # number of steps to count for making an object, because objects ne
 
 
 class Refused(pickle.UnpicklingError):
-    """Raised if a pickle asks for something that real files do not need, such as an unknown class."""
+    """Raised if a pickle asks for something that real files do not need."""
 
 
 class Exceeded(ValueError):
-    """Raised if a pickle has keys that may be slow to hash; real files do not have such keys."""
+    """Raised for keys that may be slow to hash; real files have none."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a method of the unpickler that calls ``check``, and then ``load``, which executes an instruction."""
-
     def checked(self: Any) -> None:
-        """Check the stack, and then carry out the instruction."""
         check(self)
         load(self)
 
@@ -59,20 +55,20 @@ def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Calla
 
 
 class GuardedUnpickler(_Unpickler):
-    """Reads one pickle from ``stream``, which has ``size`` bytes.
+    """Reads one pickle of ``size`` bytes from ``stream``.
 
     Args:
         encoding: encoding of the texts that Python 2 wrote as bytes.
-        budget: limit of the steps. An instruction counts as one step, or as five steps if it makes
-            an object. A copied element counts as one step.
+        budget: counts each instruction as one step, or five if it makes an object, and each copied
+            element as one.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
-    """Classes of objects whose state a pickle may set."""
+    """Classes whose state a pickle may set."""
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
-    """Classes of objects whose items a pickle may set."""
+    """Classes whose items a pickle may set."""
     keys: ClassVar[tuple[type, ...]] = ()
-    """Classes of keys that are allowed besides text and numbers; an object of these classes equals only itself."""
+    """Classes of keys besides text and numbers; their objects equal only themselves."""
 
     def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
@@ -82,22 +78,19 @@ class GuardedUnpickler(_Unpickler):
         self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
-        """Read the pickle, and then empty the memo, the unpickler's table of the objects that it has read."""
+        """Read the pickle, and empty the memo of objects."""
         try:
             return super().load()
         finally:  # functions in the memo refer to this unpickler; this cycle would keep the tensors in memory
             self.memo.clear()
 
     def count_copied(self, items: Collection) -> Any:
-        """Count ``items`` as steps, before the caller copies them, and return them unchanged."""
+        """Count ``items`` as steps before the caller copies them."""
         self.budget.take("steps", steps=len(items))
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Raise :class:`Exceeded` for keys that may be slow to hash, such as tuples, long numbers or very many numbers.
-
-        A key that is None is counted like a number.
-        """
+        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, very many numbers or None."""
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
@@ -109,10 +102,7 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode ``text`` as ``_codecs.encode`` does: a pickle of protocol 2 calls that function to make bytes.
-
-        Each text is encoded only once. An encoding other than ``latin1`` raises ValueError.
-        """
+        """Encode as ``_codecs.encode``, but each text only once; an encoding other than ``latin1`` raises ValueError."""
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:
@@ -120,17 +110,17 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Raise :class:`Refused`: the pickle asks for a name by the number of this name in the registry ``copyreg``."""
+        """Refuse extension codes (``copyreg``), which name a class by number."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
-        """Set the state of an object; raise :class:`Refused` if its class is not in :attr:`keeps_state`."""
+        """Set the state of an object, or raise :class:`Refused` (:attr:`keeps_state`)."""
         if not isinstance(self.stack[-2], self.keeps_state):
             raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
 
     def load_bytearray8(self) -> None:
-        """Read a bytearray, or raise EOFError; unlike the library, reserve no memory for the stated length."""
+        """Read a bytearray without reserving memory for its stated length, or raise EOFError."""
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)
         if len(data) < length:
@@ -138,13 +128,11 @@ class GuardedUnpickler(_Unpickler):
         self.append(bytearray(data))
 
     def _check_items(self, target: Any, keys: list) -> None:
-        """Check the class of ``target`` and the ``keys`` before an instruction sets items of ``target``."""
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
         self.check_keys(keys)
 
     def _check_arguments(self, arguments: Any) -> None:
-        """Check that the ``arguments`` of a call are a tuple, and count them as steps."""
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.budget.take("steps", steps=len(arguments) + _OBJECT)
@@ -170,18 +158,13 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """Maps each instruction of a pickle to the method that executes it.
-
-    Looking up an instruction counts as one step, or as five steps if the instruction makes an
-    object.
-    """
+    """Maps each instruction to its method; looking it up counts its steps."""
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)
         self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
-        """Count the ``instruction`` as steps, and return the method that executes it."""
         budget = self.budget
         # Calling take() would be too slow here, because a pickle may have millions of instructions.
         budget.steps += _OBJECT if instruction in _MAKING else 1
@@ -192,19 +175,19 @@ class _Instructions(dict):
 
 @dataclass
 class _Bounded:
-    """Reads a stream of ``size`` bytes; a request for more bytes raises an error before memory is reserved."""
+    """Reads a stream of ``size`` bytes; refuses longer requests before memory is reserved."""
 
     stream: Any
     size: int
 
     def read(self, length: int) -> bytes:
-        """Read up to ``length`` bytes; raise EOFError if ``length`` is larger than the whole stream."""
+        """Read up to ``length`` bytes; raise EOFError if the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
     def readline(self) -> bytes:
-        """Read a line; raise ValueError if the line has more than 16 MiB."""
+        """Read a line; raise ValueError above 16 MiB."""
         line = self.stream.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")

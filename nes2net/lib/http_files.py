@@ -32,7 +32,7 @@ _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """The address of a file, and the size and digests that its publisher states.
+    """The address of a file, and what its publisher states.
 
     Args:
         size: size of the file in bytes; None if unknown.
@@ -45,10 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """Raised if a failed request may succeed after ``pause`` seconds.
-
-    If the server states no time, ``pause`` is None.
-    """
+    """Raised if a failed request may succeed after ``pause`` seconds; None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -58,14 +55,12 @@ class _Busy(Exception):
 class HttpFiles:
     """Downloads files from HTTP servers that are not trusted.
 
-    A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
-    breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
-    ``most_tries`` requests in a row that each bring fewer than 100,000 new bytes.
+    A redirection to another scheme than HTTPS is refused. If a server is busy, breaks off or
+    stalls, the request is repeated after 1, 2, 4 … seconds.
 
     Args:
         sleep: function that waits for a number of seconds.
-        most_tries: the client gives up after this number of requests in a row with hardly any new
-            bytes.
+        most_tries: give up after so many requests in a row with fewer than 100,000 new bytes each.
     """
 
     def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
@@ -83,7 +78,7 @@ class HttpFiles:
         self.client.close()
 
     def read(self, url: str, max_bytes: int) -> bytes:
-        """Download a short page of at most ``max_bytes`` bytes, and return its content.
+        """Download a short page.
 
         Raises:
             InputError: if the page does not exist, or if it is longer than ``max_bytes``.
@@ -103,10 +98,9 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def ask_size_and_digest(self, file: RemoteFile) -> RemoteFile:
-        """Ask the server for the size and the SHA-256 of ``file``; return a copy of ``file`` with the answers.
+        """Return a copy of ``file`` with size and SHA-256 from the server, as far as they are missing.
 
-        Only the Hugging Face hub states a SHA-256. A size or a digest that ``file`` already has is
-        not replaced.
+        Only the Hugging Face hub states a SHA-256.
 
         Raises:
             InputError: if the file does not exist.
@@ -134,11 +128,7 @@ class HttpFiles:
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
         """Download ``file`` to ``path``, and check its size and its digests.
 
-        A partial download stays in ``{path}.part``. The next call resumes the download, unless the
-        file has changed meanwhile.
-
-        Args:
-            title: title of the progress.
+        A partial download stays in ``{path}.part``, and is resumed unless the file has changed.
 
         Raises:
             InputError: if the file does not exist, if the disk is too small, or if the size or a
@@ -146,8 +136,7 @@ class HttpFiles:
             Unfinished: if the server breaks off too often, or if the disk is full.
 
         Returns:
-            Name of each published digest → the digest that was computed from the file. If no digest
-            is published, the result holds the SHA-256.
+            Name of each published digest → the computed one; ``sha256`` if none is published.
         """
         partial_path = path.with_name(f"{path.name}.part")
         make_folder(path.parent)
@@ -170,15 +159,10 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download the missing part of ``file`` to ``partial_path``; download all of it if the file may have changed.
-
-        ``display`` shows the progress.
+        """Download what is missing from ``partial_path``, or all if the file may have changed.
 
         Raises:
-            InputError: if the file does not exist, or if the server's answer does not fit the
-                request.
             _Busy: if the request should be repeated.
-            Unfinished: if the disk is full.
         """
         # ETag or modification time of the file when the download began; empty if unknown.
         validators = {}
@@ -242,15 +226,10 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on; ``display`` shows the progress.
-
-        Args:
-            total_bytes: size of the complete file; None if unknown.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on.
 
         Raises:
-            InputError: if the disk is too small, or if the server sends too many bytes.
             _Busy: if the server is too slow or breaks off.
-            Unfinished: if the file cannot be written.
         """
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
@@ -304,14 +283,8 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: a mapping that this function fills with the headers of all answers. If
-                several answers have a header of the same name, the header of the successful answer
-                is kept, or else the first header.
-            headers: headers of the request.
-
-        Raises:
-            InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
-                if there are too many redirections, or if the server compresses the file.
+            all_headers: gets the headers of all answers: of one name the successful answer's, or
+                else the first.
         """
         try:
             address = httpx.URL(url)
@@ -342,24 +315,7 @@ class HttpFiles:
         raise InputError(f"the server redirects more than {_MOST_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``ask``, a function that makes a request, until it succeeds, and return its result.
-
-        Give up after :attr:`most_tries` calls in a row with hardly any new bytes.
-
-        Args:
-            ask: function that makes a request; it raises :class:`_Busy` if the request should be
-                repeated.
-            url: address for messages.
-            bytes_so_far: function that returns the number of bytes that have arrived.
-
-        Returns:
-            The result of ``ask``.
-
-        Raises:
-            Unfinished: if too many calls in a row have brought hardly any new bytes.
-            InputError: if ``url`` is not an address of HTTP or HTTPS, or if ``ask`` raises this
-                error.
-        """
+        """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
         tries = 0
         before = bytes_so_far()
         while True:
@@ -385,14 +341,7 @@ class HttpFiles:
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
-    """Compute digests of the file ``path``, and show the progress.
-
-    Args:
-        names: names of digests in :mod:`hashlib`.
-        title: title of the progress.
-
-    Returns:
-        Name of a digest → the digest in hexadecimal.
+    """Compute the hexadecimal digests ``names`` (:mod:`hashlib`) of a file, and show the progress.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.txt"
@@ -411,12 +360,6 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
 
 
 def _check_found(answer: httpx.Response) -> None:
-    """Raise an error unless the HTTP status of ``answer`` is a success.
-
-    Raises:
-        _Busy: if the server may answer later.
-        InputError: for any other failure.
-    """
     code = answer.status_code
     if code in _BUSY:
         raise _Busy(
@@ -440,11 +383,7 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Return the path of the file that stores the address and the validators of a partial download.
-
-    A validator is the ETag or the modification time of the file on the server. The validator shows
-    whether that file has changed.
-    """
+    """Path of the address and validators of a partial download: ETag or time, which show whether the file has changed."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -461,7 +400,6 @@ def _size(path: Path) -> int:
 
 
 def _whole_number(text: str | None) -> int | None:
-    """Read the number in a header; None if the header is missing or is not a whole number."""
     if text and text.isascii() and text.isdecimal() and len(text) < 19:
         return int(text)
     return None

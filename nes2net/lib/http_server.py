@@ -23,7 +23,7 @@ _PAUSE = 0.005  # seconds in which a connection that was cut off usually ends
 
 
 class Refused(Exception):
-    """A request is refused, and is answered with the HTTP status ``status`` and the message ``error``."""
+    """Refuses a request with the HTTP status ``status`` and the message ``error``."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -31,16 +31,13 @@ class Refused(Exception):
 
 
 def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
-    """Check that a request asks for this machine by one of its names, and does not come from a page of another site.
+    """Check that a request names this machine, and does not come from a page of another site.
 
-    The name in the header ``Host`` must be an IP address, ``localhost`` or one of ``names``. This
-    check refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The
-    headers ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether the request comes
-    from a page of another site.
+    ``Host`` must be an IP address, ``localhost`` or one of ``names``, against DNS rebinding.
+    Browsers state the page's site in ``Origin`` and ``Sec-Fetch-Site``.
 
     Args:
-        headers: header in lower case → value.
-        names: names of this machine in lower case, besides ``localhost`` and IP addresses.
+        headers, names: in lower case.
 
     Raises:
         Refused: if a header does not meet these conditions.
@@ -76,22 +73,14 @@ def is_address(name: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server at ``host`` can be reached only from this machine.
-
-    Raises:
-        InputError: if no address of ``host`` can be found.
-    """
+    """Whether only this machine can reach ``host``; raise :class:`InputError` if it has no address."""
     with told_as(f"`host` {host} has no address here", OSError):
         addresses = socket.getaddrinfo(host, None)
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 
 
 def names_at(host: str) -> list[str]:
-    """List the host names by which clients may address a server at ``host``, for :func:`check_site`.
-
-    IP addresses and ``localhost`` are always allowed, and not listed. The list is empty if ``host``
-    is an IP address that only this machine can reach.
-    """
+    """List the host names of a server at ``host``, for :func:`check_site`; none for a loopback IP address."""
     if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()
@@ -100,10 +89,7 @@ def names_at(host: str) -> list[str]:
 
 
 def address_to_serve(text: str) -> tuple[str, int]:
-    """Read the host and the port of a server from ``[HOST:]PORT``; the default host 127.0.0.1 serves only this machine.
-
-    Raises:
-        InputError: if the text does not have this form.
+    """Read ``[HOST:]PORT``, or raise :class:`InputError`; the default host 127.0.0.1 serves only this machine.
 
     >>> address_to_serve("7861"), address_to_serve("[::]:80")
     (('127.0.0.1', 7861), ('::', 80))
@@ -115,11 +101,10 @@ def address_to_serve(text: str) -> tuple[str, int]:
 
 
 class Listener(socket.socket):
-    """A listening socket that bounds the number of its connections, each of which needs a file descriptor.
+    """A listening socket with at most :attr:`most` connections, each of which needs a file descriptor.
 
-    A connection beyond :attr:`most` cuts off the oldest one outside :attr:`served`, or is closed if
-    there is none. Without a descriptor, :meth:`accept` waits: an error would end the server of
-    websockets, and asyncio would log it thousands of times.
+    Another one cuts off the oldest outside :attr:`served`, or is closed. Without a descriptor,
+    :meth:`accept` waits: an error would end the server of websockets.
     """
 
     #: Connections of all listeners with a request or a call under way.
@@ -174,12 +159,12 @@ class Listener(socket.socket):
 
 
 def most_connections(files_each: int = 1) -> int:
-    """Bound the connections of a server: 500, or as many as need half of the files that it may open."""
+    """Bound the connections of a server: 500, or as many as half of the files that it may open."""
     return min(500, most_open_files() // 2 // files_each)
 
 
 def listening_socket(host: str, ports: range) -> Listener:
-    """Open a socket that listens at ``host``, at the first port of ``ports`` that is free.
+    """Listen at the first free port of ``ports``.
 
     Raises:
         InputError: if none of the ports is free.
@@ -204,13 +189,12 @@ def listening_socket(host: str, ports: range) -> Listener:
 
 
 def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
-    """Write the address by which clients reach ``listener``, which listens at ``host``."""
+    """Write the address by which clients reach ``listener``."""
     name = f"[{host}]" if ":" in host else host
     return f"{scheme}://{name}:{listener.getsockname()[1]}"
 
 
 def _host_and_port(origin: str) -> str | None:
-    """Read host and port from ``origin``, the address of a site; None if ``origin`` is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -10,18 +10,17 @@ from nes2net.lib.errors import InputError, Unfinished, first_line
 
 @contextmanager
 def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
-    """Within this context, turn errors of the hub into errors whose messages say what failed, why, and what to do.
+    """Within this context, turn errors of the hub into messages that say what failed, why, and what to do.
 
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
-        page: page of the model or data set on the hub.
-        resumable: how the message calls the results that are kept if the connection breaks, such as
-            "what has come". Empty if the work cannot be resumed.
+        page: page of the model or data set.
+        resumable: what is kept if the connection breaks, such as "what has come"; empty if nothing.
 
     Raises:
-        InputError: if the hub refuses the request, cannot be reached or lacks the page; and for any
-            other error if ``resumable`` is empty.
-        Unfinished: for any other error, such as a broken connection, if ``resumable`` is given.
+        InputError: if the hub refuses, cannot be reached or lacks the page.
+        Unfinished: for any other error, such as a broken connection; without ``resumable``, an
+            InputError.
     """
     from huggingface_hub.errors import (  # start-up
         GatedRepoError,

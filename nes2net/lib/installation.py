@@ -1,4 +1,4 @@
-"""The origin of this installation of nes2net, and the command that adds optional libraries to it."""
+"""The origin of this installation, and the command that adds optional libraries to it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ _HOME = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
-    """Write the command that installs the optional libraries ``extra`` for this installation, for a message.
+    """Write the command that installs the optional libraries ``extra`` from the origin of this installation.
 
-    nes2net is not on a package index, and a stranger could publish another package under this name.
-    The command therefore names the clone, the file or the address from which nes2net was installed.
-    If this origin is unknown or gone, the text gives the commands for a clone and for a wheel.
+    nes2net is not on a package index, where a stranger could publish another package of this name.
     """
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
@@ -37,14 +35,10 @@ def how_to_install(extra: str) -> str:
 
 
 def optional(module: str, purpose: str, extra: str, instead: str = "") -> Any:
-    """Import ``module``, which belongs to the optional libraries ``extra``.
+    """Import ``module``, or raise :class:`MissingLibrary` with the command that installs ``extra``.
 
-    Args:
-        purpose: beginning of the message, such as ``"gradients need captum"``.
-        instead: end of the message, which says what may be done without the library.
-
-    Raises:
-        MissingLibrary: if the module cannot be imported.
+    The message begins with ``purpose``, such as ``"gradients need captum"``, and ends with
+    ``instead``.
     """
     try:
         return import_module(module)
@@ -53,10 +47,9 @@ def optional(module: str, purpose: str, extra: str, instead: str = "") -> Any:
 
 
 def requirement(extra: str) -> str:
-    """Write a line of requirements.txt that installs this package with ``extra`` on another machine.
+    """Write a line of requirements.txt that installs this package with ``extra`` elsewhere.
 
-    If the package was installed from this machine's disk, the line has a placeholder instead of an
-    address. pip refuses the placeholder, so the user must replace it.
+    If it came from this machine's disk, the address is a placeholder, which pip refuses.
     """
     address = _address()
     if not address or address.startswith("file:"):
@@ -65,10 +58,7 @@ def requirement(extra: str) -> str:
 
 
 def _address() -> str:
-    """Find the address from which this package was installed, in a form that pip accepts (PEP 508); "" if unknown.
-
-    The installer recorded the address in direct_url.json (PEP 610).
-    """
+    """Read the origin in the form of PEP 508 from direct_url.json (PEP 610); "" if unknown."""
     try:
         text = distribution("nes2net").read_text("direct_url.json")
         if text is None:  # nes2net was installed from a package index, or its folder was copied

@@ -26,12 +26,8 @@ MOST_MODULES = 3_000
 def limited_size(owner: str) -> Iterator[None]:
     """Within this context, refuse to build a network with too many weights or modules.
 
-    A few options can describe a network that takes hours to build or fills the memory. When the
-    limit is reached, building stops before the next weight is initialised, on every device,
-    including ``meta``.
-
-    Args:
-        owner: name of the network in messages.
+    A few options can describe a network that takes hours to build or fills the memory. Building
+    stops before the next weight is initialised, also on ``meta``.
 
     Raises:
         InputError: if the network has more than 5·10^9 weights or 3,000 modules, or does not fit
@@ -50,11 +46,6 @@ def limited_size(owner: str) -> Iterator[None]:
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        """Count the elements of ``tensor``, a new parameter or buffer of ``module``; skip tensors of other threads.
-
-        PyTorch calls this function for tensors of all threads. If there are too many weights, the
-        function raises :class:`InputError`.
-        """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
             numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)

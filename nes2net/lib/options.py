@@ -1,8 +1,8 @@
 """Options of a detector's parts: read declared types and ranges, check values, describe allowed values in words.
 
 A constructor declares its options by annotations, such as ``dilation: Annotated[int, Field(ge=1,
-le=64)]``. The registry checks all options from callers and files before it calls a constructor, so
-that constructors can trust their arguments.
+le=64)]``. The registry checks all options before it calls a constructor, which can trust its
+arguments.
 """
 
 from __future__ import annotations
@@ -41,12 +41,11 @@ Options: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Takes:
-    """Part of an annotation: describes the values of an option if its type and bounds do not say enough."""
+    """Part of an annotation: describes the allowed values if type and bounds do not say enough."""
 
     text: str
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Add the description to the JSON schema, from which :func:`what_it_takes` reads it."""
         return {**handler(core), "takes": self.text}
 
 
@@ -66,32 +65,25 @@ class Follows:
     """Rule for an option that the user does not set: chooses a value that fits the front-end.
 
     Args:
-        choose: function that returns the value from three arguments: the front-end's sizes, the
-            option's default and all options.
+        choose: (the front-end's sizes, the option's default, all options) → value.
     """
 
     choose: Callable[[Input, Any, Options], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
-    """Make the rule that limits an option to the number of hidden states minus ``unread``.
-
-    The option counts hidden states, but the part does not read the first ``unread`` of them. A
-    default below the limit is not changed. The value is never below ``minimum``.
-    """
+    """Limit an option that counts hidden states to those after the first ``unread``, but at least to ``minimum``."""
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Options], int], usual: int) -> Follows:
-    """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
+    """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``, padded with zeros.
 
-    The network pads hidden states with zeros to the rounded size. Size 1 is not rounded, because it
-    is the size of a waveform. A multiple of ``usual`` is not rounded either: if ``number(options)``
-    does not divide this size, the options are wrong, and rounding would hide the mistake.
+    Size 1, the waveform, stays; so do multiples of ``usual``: if ``number(options)`` does not
+    divide them, rounding would hide wrong options.
     """
 
     def choose(inputs: Input, _: int, options: Options) -> int:
-        """Round the size of a hidden state up, unless the size is 1 or a multiple of ``usual``."""
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim
@@ -143,16 +135,16 @@ class Option:
     takes: str
     """The allowed values, in words."""
     choices: tuple[str, ...]
-    """The allowed names, if the option is one of several names; empty for other options."""
+    """The allowed names; empty unless the option is one of several names."""
     default: Any
     """``inspect.Parameter.empty`` if the option has no default."""
     meaning: str
-    """What the docstring says of the option in its section `Args:`; may be empty."""
+    """Its entry in the docstring's `Args:`; may be empty."""
     follows: Follows | None = None
-    """The rule that chooses the value for a front-end; None without a rule."""
+    """The rule that chooses the value for a front-end."""
 
     def fits(self, value: Any) -> bool:
-        """Whether the option allows ``value``; a list may stand for a tuple, because YAML has no tuples."""
+        """Whether ``value`` is allowed; a list may stand for a tuple, because YAML has no tuples."""
         for form in (value, _tuples_for_lists(value)):
             try:
                 self.adapter.validate_python(form)
@@ -170,9 +162,8 @@ class Preset(partial):
     """Constructs a variant of a part: calls ``constructor`` with other defaults, and without some of its options.
 
     Args:
-        summary: beginning of the variant's docstring; its section `Args:` is copied from the
-            constructor.
-        without: names of the options that the variant lacks; they are removed from the signature.
+        summary: beginning of the variant's docstring, before the constructor's section `Args:`.
+        without: options that the variant lacks.
     """
 
     __signature__: inspect.Signature
@@ -185,7 +176,6 @@ class Preset(partial):
         without: Iterable[str] = (),
         **defaults: Any,
     ) -> Self:
-        """Make the variant, with its own signature and docstring for the help and for checks of options."""
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
@@ -196,14 +186,7 @@ class Preset(partial):
 
 @cache
 def declared(factory: Callable[..., Any]) -> dict[str, Option]:
-    """List the options that ``factory`` declares, by name.
-
-    Options without an annotation, or with an annotation that is not a type of plain data, are left
-    out.
-
-    Args:
-        factory: a class, a function, or a ``partial`` of either.
-    """
+    """List the options that ``factory``, a class, function or ``partial``, declares by annotations of plain data."""
     function = factory
     while isinstance(function, partial):
         function = function.func
@@ -232,14 +215,10 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Options, inputs: Input) -> dict[str, Any]:
-    """Copy the ``options`` for ``factory``, and add values for missing options whose defaults do not fit the front-end.
+    """Copy ``options``, and add those with a rule (:class:`Follows`) whose defaults do not fit ``inputs``.
 
-    Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
-    the caller must use ``inputs.dim`` as ``feature_dim``. If an option is wrong, no values are
-    added; :func:`check_options` will report the option.
-
-    Args:
-        inputs: sizes of the front-end's output.
+    Without ``feature_dim`` in the result, use ``inputs.dim``. If an option is wrong, nothing is
+    added; :func:`check_options` reports it.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
     >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
@@ -258,7 +237,7 @@ def fitted(factory: Callable[..., Any], options: Options, inputs: Input) -> dict
 
 
 def check_options(factory: Callable[..., Any], options: Options, owner: str) -> None:
-    """Check ``options`` against the types and ranges that ``factory`` declares; other options are not checked.
+    """Check ``options`` against the types and ranges that ``factory`` declares; others are not checked.
 
     Args:
         owner: beginning of the error message, such as ``"back-end 'nes2net'"``.
@@ -280,27 +259,17 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
 
 
 class Settings:
-    """Settings with declared types and ranges: the fields of a frozen dataclass that inherits from this class.
-
-    Raises:
-        InputError: if a setting has a wrong type or is out of its range.
-    """
+    """Settings with types and ranges, as fields of a frozen dataclass; a wrong value raises :class:`InputError`."""
 
     owner: ClassVar[str]
     """Beginning of error messages, such as ``"Specmix"``."""
 
     def __post_init__(self) -> None:
-        """Check all settings when the dataclass is built."""
         check_options(type(self), vars(self), self.owner)
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Build the dataclass from ``settings`` that a user or a file gives, and check names and values.
-
-        Raises:
-            InputError: if a name is unknown (the message suggests the nearest name), or if a value
-                is out of range.
-        """
+        """Build the dataclass from a user's or file's ``settings``; raise :class:`InputError` also for unknown names."""
         check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
         return cls(**settings)
 
@@ -309,10 +278,7 @@ PARTS = ("frontend", "aggregation", "backend")
 
 
 def check_model(model: Any) -> dict[str, dict[str, Any]]:
-    """Check that ``model`` maps roles to parts; each part is a name, or a mapping with the ``name`` and options.
-
-    Returns:
-        The model, in which each part is a mapping.
+    """Check that ``model`` maps roles to parts, each a name or a mapping with ``name`` and options; return mappings.
 
     Raises:
         InputError: if ``model`` is not such a mapping.
@@ -335,23 +301,21 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
-    """Return a copy of ``model``, a result of :func:`check_model`, with ``options`` added to the part ``role``."""
+    """Return a copy of ``model`` (:func:`check_model`) with ``options`` added to the part ``role``."""
     return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
     config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Find the name and the options of the part ``role`` in ``config``, where the part may be only a name.
+    """Find the name and the options of the part ``role`` in ``config``, where it may be only a name.
 
     Args:
-        default: name of the part if ``config`` lacks the part. With None, a missing part is an
-            error.
-        reserved: names of options that the caller sets itself.
+        default: name of a missing part; None for an error.
         owner: the part's name in messages; empty for "the model's ``role``".
 
     Raises:
-        InputError: if the part has no name, or has a reserved option.
+        InputError: if the part has no name, or has a ``reserved`` option, which the caller sets.
     """
     value = config.get(role)
     if value is None:
@@ -374,7 +338,6 @@ class PartDescription(BaseModel):
 
     @model_validator(mode="after")
     def _is_finite(self) -> PartDescription:
-        """Raise ValueError if an option contains a number that is not finite."""
         json.dumps(self.model_extra, allow_nan=False)
         return self
 

@@ -11,10 +11,7 @@ from nes2net.lib.files import AnyPath, check_writable, make_folder, writing
 
 
 def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
-    """Name an output file for each of ``files``: the stem of the file, a number if the name is taken, and ``suffix``.
-
-    Returns:
-        File → name of its output file.
+    """Map each file to its output's name: its stem, a number if the name is taken, and ``suffix``.
 
     >>> [*output_names([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
     ['talk.png', 'talk_2.png']
@@ -31,11 +28,7 @@ def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
 
 
 def check_files_differ(read: Iterable[AnyPath], written: Iterable[AnyPath]) -> None:
-    """Check that no file is both read and written, and that no file is written twice.
-
-    Raises:
-        InputError: if a file is read and written, or written twice.
-    """
+    """Raise :class:`InputError` if a file is read and written, or written twice."""
     read_paths = set(map(os.path.realpath, read))
     written_paths = set()
     for path in written:
@@ -52,17 +45,13 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 def check_picture(path: str | Path) -> None:
-    """Raise :class:`InputError` if ``path`` has none of the suffixes :data:`PICTURES`."""
+    """Raise :class:`InputError` if the suffix is not in :data:`PICTURES`."""
     if Path(path).suffix not in PICTURES:
         raise InputError(f"`plot` draws a .png, .svg or .pdf, not {path}: name another file")
 
 
 def check_output_paths(paths: Iterable[Path], remedy: str) -> None:
-    """Make the folders of ``paths``, and check that files can be written there.
-
-    Raises:
-        InputError: if a file cannot be written; the message ends with ``remedy``.
-    """
+    """Make the folders of ``paths``; raise :class:`InputError` with ``remedy`` if files cannot be written there."""
     for path in {path.parent: path for path in paths}.values():
         with writing(path, remedy):
             make_folder(path.parent)

@@ -23,7 +23,7 @@ _MOST_SECONDS = 0.15  # processor time after which the second length is not trie
 
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
-    """Whether ``module`` is on the meta device or, which a note says, too large to be checked."""
+    """Whether ``module`` is on the meta device, or too large, which a note says."""
     if is_large(module):
         print_note(f"{subject} is too large to be checked before it is used")
         return True
@@ -31,13 +31,12 @@ def is_skipped(subject: str, module: nn.Module) -> bool:
 
 
 def is_large(module: nn.Module) -> bool:
-    """Whether ``module`` has too many parameters to be checked."""
     return sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
 
 
 @contextmanager
 def undisturbed(device: torch.device | None = None) -> Iterator[None]:
-    """Compute without gradients; restore the random generators, and that of ``device``, at the end."""
+    """Compute without gradients; restore the random generators, also of ``device``, at the end."""
     numpy_state = np.random.get_state()
     python_state = random.getstate()
     devices = [device] if device is not None and device.type == "cuda" else []
@@ -49,10 +48,10 @@ def undisturbed(device: torch.device | None = None) -> Iterator[None]:
 
 
 def check_part(subject: str, part: Any, check_length: Callable[..., None], *facts: Any) -> None:
-    """Check what a copy of ``part`` computes in eval mode, by ``check_length`` for batches of two lengths.
+    """Check a copy of ``part`` in eval mode, by ``check_length`` for batches of two lengths.
 
     Raises:
-        BrokenPart: if a method raises an error, or returns something else than its contract says.
+        BrokenPart: if a method raises an error or breaks its contract.
     """
     if isinstance(part, nn.Module) and is_skipped(subject, part):
         return

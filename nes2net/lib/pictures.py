@@ -1,7 +1,6 @@
 """Import Matplotlib without reading ``matplotlibrc`` in the current folder, which may be a stranger's corpus.
 
-A ``matplotlibrc`` could start LaTeX (``text.usetex``). All modules therefore import Matplotlib from
-here.
+A ``matplotlibrc`` could start LaTeX (``text.usetex``), so all modules import Matplotlib from here.
 """
 
 from __future__ import annotations
@@ -11,10 +10,7 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib; during the import, ``os.path.exists`` does not see ``matplotlibrc`` in the current folder.
-
-    Matplotlib has no option to ignore this file.
-    """
+    """Hide ``matplotlibrc`` in the current folder from ``os.path.exists``; Matplotlib has no option to ignore it."""
     exists = os.path.exists
     os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
     try:

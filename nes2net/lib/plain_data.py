@@ -36,22 +36,13 @@ NotNegative = Annotated[Value, Field(ge=0)]
 
 
 def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
-    """Read a UTF-8 text file of at most ``max_bytes`` bytes.
-
-    Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not text in UTF-8.
-    """
+    """Read UTF-8 text; raise :class:`InputError` as :func:`nes2net.lib.files.read_bounded`, or if it is not text."""
     content = read_bounded(path, max_bytes, "give the path of a text file")
     return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a small JSON file that contains a mapping.
-
-    Raises:
-        InputError: if the file is not JSON or not a mapping, or if :func:`check_plain` refuses its
-            data.
-    """
+    """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
     if not isinstance(content, dict):
@@ -61,17 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse untrusted JSON, after checking it by :func:`check_json`.
-
-    Args:
-        name: name of the text in messages.
-        unique_keys: refuse a mapping that has a key twice.
-
-    Raises:
-        InputError: as :func:`check_json`.
-        ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
-            twice.
-    """
+    """Parse JSON after :func:`check_json`; raise ValueError if it is invalid or, with ``unique_keys``, repeats a key."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
     return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
@@ -127,27 +108,14 @@ class StrictModel(BaseModel):
 
 
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
-    """Read a JSON file of at most ``max_bytes`` bytes into ``model``.
-
-    Args:
-        kind: the expected kind of file, such as ``"a calibration"``, for messages.
-        remedy: end of the error message, which says what to do.
-
-    Raises:
-        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the content does not fit
-            ``model``.
-    """
+    """Read a JSON file, the ``kind`` of which messages name, into ``model``; raise :class:`InputError` if that fails."""
     content = read_bounded(path, max_bytes, remedy)
     with told_as(f"{path}: not {kind}", ValueError, remedy=remedy):
         return validated_json(model, content)
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read untrusted JSON into ``model``, after checking it by :func:`check_json`.
-
-    Raises:
-        ValueError: if the JSON does not fit ``model``; the message states the first problem.
-    """
+    """Read JSON into ``model`` after :func:`check_json`; raise ValueError with the first problem."""
     try:
         check_json(content, "it")
         return model.model_validate_json(content)
@@ -158,7 +126,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Write the first problem of a validation: the key, what was expected, and what was found."""
+    """Write the first problem of a validation: key, what was expected, what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # this error comes from a validator of a model; its message is complete
@@ -169,7 +137,6 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a mapping from the (key, value) ``pairs`` of JSON, and raise ValueError if a key occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -186,23 +153,19 @@ def check_plain(
     depth: int = MOST_DEPTH,
     also: tuple[type, ...] = (),
 ) -> None:
-    """Check that ``value`` consists of plain data, and that its written form would not be too long.
+    """Check that ``value`` is plain data, and that its written form would not be too long.
 
-    If an object occurs several times, it is counted each time. For example, each of 40 nested lists
-    may hold the next list twice. Such lists are small in memory and in a pickle, but far too long
-    to write out.
+    Repeated objects count each time: 40 nested lists that each hold the next one twice are small
+    only in memory.
 
     Args:
-        name: name of the data in messages.
-        values: largest number of values.
-        characters: largest number of characters of all texts.
-        depth: largest nesting of lists and mappings.
-        also: types that are allowed besides plain data.
+        depth: largest nesting.
+        also: further types that are allowed.
 
     Raises:
-        InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
-            and null; if a number has more than 64 bits; if a mapping has more than 10,000 keys; or
-            if a limit is exceeded.
+        InputError: for anything but mappings of up to 10,000 keys, lists, text, numbers of up to 64
+            bits, true, false and null; above ``depth``, or above so many ``values`` or
+            ``characters``.
 
     >>> double = []
     >>> for _ in range(40):

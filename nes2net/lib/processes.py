@@ -18,28 +18,23 @@ _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if one p
 
 @dataclass(frozen=True)
 class Processes:
-    """The ``count`` processes that score together; ``rank`` is the index of this process, from 0.
+    """The ``count`` processes that score together; ``rank`` is the index of this one, from 0.
 
-    A process that scores alone has rank 0 and count 1; for such a process, no method of this class
-    waits.
+    A single process (rank 0, count 1) never waits.
     """
 
     rank: int = 0
     count: int = 1
     group: Any = None
-    """The group of torch.distributed; None for the default group."""
+    """Group of torch.distributed; None for the default."""
 
     def wait(self) -> None:
-        """Wait until all processes have called this method."""
         if self.count > 1:
             with _explain_lost_contact():
                 dist.barrier(self.group)
 
     def gather(self, value: Any) -> list[Any]:
-        """Collect the ``value`` of each process in a list.
-
-        Process 0 gets the values of all processes in order. Every other process gets its own value only.
-        """
+        """List the ``value`` of each process in order on process 0; on others, only their own."""
         if self.count == 1:
             return [value]
         values = [None] * self.count if self.rank == 0 else None
@@ -48,7 +43,7 @@ class Processes:
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
-        """Send the ``value`` of process 0 to all processes, and return it in each of them."""
+        """Return the ``value`` of process 0 in all processes."""
         if self.count == 1:
             return value
         values = [value]
@@ -63,10 +58,10 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Within this context, connect the processes of ``torchrun`` over TCP (gloo); a single process needs no connection.
+    """Within this context, connect the processes of ``torchrun`` over TCP (gloo).
 
-    If training has already connected the same processes, a new group of these processes is made,
-    because the time-out of training is too short for scoring.
+    If training has connected them, a new group is made, because training's time-out is too short
+    for scoring.
     """
     if process_count() == 1:
         yield Processes()
@@ -84,7 +79,6 @@ def joined() -> Iterator[Processes]:
 
 
 def _explain_lost_contact() -> AbstractContextManager[None]:
-    """Make a context that turns an error of torch.distributed, such as a lost connection, into an InputError."""
     return told_as(
         "the processes of torchrun lost contact, most likely because one of them ended; its own message says why",
         RuntimeError,

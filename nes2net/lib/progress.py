@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class ProgressDisplay(Generic[T]):
-    """Counts the steps of long work, and shows the number of steps done, facts such as the loss, and the time left.
+    """Counts the steps of long work, and shows steps, facts such as the loss, and the time left.
 
     >>> display = ProgressDisplay([3, 4], title="epoch 3 of 9", unit="step", shown=False)
     >>> for step in display:
@@ -39,27 +39,23 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown; a narrow terminal cuts off the last facts. If standard error is not a terminal, a line is
-    printed there at intervals. The environment variable :data:`SECONDS` sets the interval in
-    seconds.
+    On a terminal, a bar is shown; elsewhere, a line is printed at intervals of :data:`SECONDS`.
 
     Attributes:
-        facts: texts to show, the most important first.
-        later_steps: number of steps in later epochs; the time left includes these steps.
-        later_seconds: seconds of other work after the last step; the time left includes these
-            seconds.
+        facts: texts to show, the most important first, because a narrow terminal cuts off the last.
+        later_steps: steps in later epochs, included in the time left.
+        later_seconds: seconds of other work after the last step, included in the time left.
 
     Args:
-        steps: the items to iterate over; the display yields them one by one.
-        total: number of all steps; by default ``len(steps)``, if ``steps`` has a length.
-        start: number of steps that were done before this display.
+        steps: items that the display yields.
+        total: number of all steps; by default ``len(steps)``.
+        start: number of steps that were done before.
         shown: false for a display that only counts.
-        leave: whether the bar stays on the terminal at the end.
-        advice: a hint how to shorten the work, or an empty text. After the first update, a line
-            states the expected time of all steps, if this is more than ten seconds. The line ends
-            with this advice. With None, this line is not printed.
+        leave: whether the bar stays at the end.
+        advice: how to shorten the work, or empty; printed after the first update, with the expected
+            time, if that is more than ten seconds. None for no such line.
         delay: seconds before the bar appears.
-        clock: function that returns the time in seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -76,7 +72,6 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make the bar, and read from the environment how often to print a line."""
         self.steps = steps
         self.title = title
         self.unit = unit
@@ -110,7 +105,7 @@ class ProgressDisplay(Generic[T]):
         )
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the steps; a step is counted when the caller asks for the next one."""
+        """Yield the steps; each is counted when the next one is asked for."""
         with self:
             for step in self.steps:
                 yield step
@@ -123,7 +118,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, print it, too."""
+        """Count ``steps`` more, and update the bar. A line that is due is logged, and without a bar printed."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -151,7 +146,7 @@ class ProgressDisplay(Generic[T]):
             tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
     def line(self) -> str:
-        """Write title, steps, facts and time left as one line."""
+        """Write title, steps, facts and time left in one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
         texts = [f"{self.title}: {counts}", *self.facts]
         seconds_left = self.seconds_left()
@@ -163,19 +158,19 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step; None if the speed of the steps is unknown, or no step is left."""
+        """Estimate the seconds to the last step; None if unknown or if no step is left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean time of a step in seconds; the first step, which includes preparations, does not count."""
+        """Compute the mean time of a step without the first, which includes preparations."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Yield the ``draws`` of a bootstrap, and show the progress from 3 s on; only the first process shows it."""
+    """Yield the ``draws`` of a bootstrap, with progress from 3 s on in the first process."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())

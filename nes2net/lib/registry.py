@@ -1,9 +1,8 @@
 """Tables of names: a :class:`Registry` finds parts, corpora, commands and others by name, also those of other packages.
 
-Each district has its tables in a module ``registry``. The command line and the recipes use the same
-names. Each name stands for an object, written as ``"module:attribute"``. The module is imported
-when the object is first needed, so that listing names is fast. Installed packages add their own
-names by entry points (see docs/extending.md).
+Each district has its tables in a module ``registry``; the command line and the recipes use the same
+names. A name stands for ``"module:attribute"``, which is imported when first needed, so that
+listing names is fast. Installed packages add names by entry points (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ T = TypeVar("T")
 
 
 def existing(table: Mapping[str, str]) -> dict[str, str]:
-    """Omit the names from ``table`` whose module does not exist, because users may delete apps, tasks and judgements."""
+    """Omit names whose module does not exist, because users may delete apps, tasks and judgements."""
     return {name: target for name, target in table.items() if spec_of(target.partition(":")[0])}
 
 
 class Registry(Generic[T]):
-    """A table of names. Each name stands for an object in a module, such as a factory of parts or a corpus.
+    """A table of names, each of which stands for an object in a module, such as a factory of parts or a corpus.
 
     Args:
         kind: the word for a registered object in messages, such as ``"back-end"``.
@@ -41,7 +40,7 @@ class Registry(Generic[T]):
         registers: what a name stands for: a subclass of ``base``, a subclass or a function that
             builds a part (``"factory"``), or an instance.
         given: parameters of the constructor that nes2net sets; all others must have defaults.
-        group: name of the entry points by which installed packages add names, after ``nes2net.``.
+        group: name of the entry points, after ``nes2net.``.
     """
 
     def __init__(
@@ -63,7 +62,6 @@ class Registry(Generic[T]):
 
     @cached_property
     def _added(self) -> dict[str, list[EntryPoint]]:
-        """Name → entry points of other packages with this name, of which there should be one."""
         added: dict[str, list[EntryPoint]] = {}
         for point in entry_points(group=self.group):
             added.setdefault(point.name, []).append(point)
@@ -71,28 +69,26 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
+        """Name → ``"module:attribute"``; built-in names take precedence."""
         return {**{name: points[0].value for name, points in self._added.items()}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
-        """List all registered names, sorted; only this package's names if ``installed`` is false."""
+        """List all names, sorted; only built-in ones unless ``installed``."""
         return sorted(self._table if installed else self._built_in)
 
     def target(self, name: str) -> str:
-        """Return ``"module:attribute"`` of the object registered under ``name``."""
         return self._table[name]
 
     def is_built_in(self, name: str) -> bool:
-        """Whether the object registered under ``name`` belongs to this package."""
         return name in self._built_in
 
     def package_of(self, name: str) -> str:
-        """Return distribution and version of the package that adds ``name``; empty if not known."""
+        """Return distribution and version of the package that adds ``name``; empty if unknown."""
         points = [] if name in self._built_in else self._added.get(name, [])
         return " and ".join(f"{point.dist.name} {point.dist.version}" for point in points if point.dist)
 
     def subject(self, name: str) -> str:
-        """Describe a part for messages, such as ``back-end 'mean_frame' (package my-parts 0.1)``."""
+        """Describe a part for messages: ``back-end 'mean_frame' (package my-parts 0.1)``."""
         package = self.package_of(name)
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
 
@@ -101,7 +97,7 @@ class Registry(Generic[T]):
         return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
 
     def checked(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
-        """Return ``part``, after a check of what it computes if it belongs to another package."""
+        """Return ``part``, after checking what it computes if it belongs to another package."""
         if name not in self._built_in:
             from nes2net.lib.part_checks import check_part  # imported late, because it imports torch
 
@@ -109,12 +105,7 @@ class Registry(Generic[T]):
         return part
 
     def add(self, name: str, target: str) -> None:
-        """Register ``target`` (``"module:attribute"``) under ``name``.
-
-        Raises:
-            InputError: if the name is taken, or ``target`` is not of the form
-                ``"module:attribute"``.
-        """
+        """Register ``target``; raise :class:`InputError` if the name is taken or it is not ``"module:attribute"``."""
         if not all(target.partition(":")):
             raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
         if name in self._table:
@@ -125,9 +116,8 @@ class Registry(Generic[T]):
         """Import the object that is registered under ``name``.
 
         Raises:
-            InputError: if the name is unknown (the message suggests the nearest name), or if the
-                object of an installed package cannot be imported or breaks its contract, or if several
-                packages add it.
+            InputError: if the name is unknown, several packages add it, or the object of an
+                installed package cannot be imported or breaks its contract.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         self._check_owner(name)
@@ -144,13 +134,13 @@ class Registry(Generic[T]):
         return registered
 
     def find(self, name: str) -> Any | None:
-        """Import an object as :meth:`get` does; None if ``name`` is not registered or its package is broken."""
+        """Import an object as :meth:`get` does; None if unknown or broken."""
         with suppress(InputError):
             return self.get(name) if name in self._table else None
         return None
 
     def _check_owner(self, name: str) -> None:
-        """Raise InputError if several packages add ``name``. If a package adds a built-in name, print a note once."""
+        """Refuse a name of several packages. If a package adds a built-in name, print a note once."""
         points = self._added.get(name, [])
         owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
         if owners and name in self._built_in:
@@ -184,13 +174,10 @@ class Registry(Generic[T]):
             check.that(is_free, "its constructor has no default for", argument.name, "one, because it is an option")
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
-
-        The options may include parameters that nes2net sets.
+        """Import the factory ``name`` after checking ``options``, also those that nes2net sets.
 
         Raises:
-            InputError: if a name or option is unknown (the message suggests the nearest name), or
-                if the value of an option has another type or range than the factory declares.
+            InputError: if a name or option is unknown, or the factory does not allow a value.
         """
         from nes2net.lib.options import check_options  # imported late, so that listing names needs no pydantic
 
@@ -203,12 +190,7 @@ class Registry(Generic[T]):
         return factory
 
     def create(self, name: str, **options: Any) -> T:
-        """Call the factory that is registered under ``name`` with ``options``.
-
-        Raises:
-            InputError: as for :meth:`checked_factory`; also if the part has too many weights or
-                modules (:func:`nes2net.lib.module_size.limited_size`).
-        """
+        """Build the part ``name`` by :meth:`checked_factory`; raise :class:`InputError` also if it is too large."""
         from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)
@@ -217,13 +199,13 @@ class Registry(Generic[T]):
 
 
 def packages_of(parts: Iterable[tuple[Registry, str]]) -> dict[str, str]:
-    """List the packages of the ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
+    """List the packages of ``parts`` that are not built in: ``"back-end mean_frame"`` → ``"my-parts 0.1"``."""
     packages = {f"{registry.kind} {name}": registry.package_of(name) for registry, name in parts}
     return {part: package for part, package in packages.items() if package}
 
 
 def check_installed(owner: str, packages: Any, registries: Sequence[Registry]) -> None:
-    """Raise :class:`InputError` if a part is not installed whose package the file ``owner`` names."""
+    """Raise :class:`InputError` if a part of ``packages``, which the file ``owner`` names, is not installed."""
     named = packages if isinstance(packages, dict) else {}
     for registry in registries:
         for part in named.keys() - {f"{registry.kind} {name}" for name in registry.names()}:

@@ -7,9 +7,9 @@ import time
 
 
 class OncePerMinute(logging.Filter):
-    """Passes a warning or an error of one line of the program at most once a minute.
+    """Passes warnings and errors once a minute for each line of code.
 
-    The rest may quote a stranger. Only warnings of nes2net differ by what they say.
+    Their text is ignored, because it may quote a stranger, except in nes2net's own warnings.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,7 @@
 """Never import modules from the current folder: it may be a stranger's corpus with a ``multiprocessing.py``.
 
-``python -c`` and ``python -m`` search the current folder before the standard library, and
-multiprocessing starts processes by ``python -c``. From Python 3.11 on, PYTHONSAFEPATH prevents this
-search. On Python 3.10, which does not read PYTHONSAFEPATH, this module prevents the search.
+``python -c``, by which multiprocessing starts processes, and ``python -m`` search the current
+folder first. PYTHONSAFEPATH prevents this from Python 3.11 on, and this module on Python 3.10.
 """
 
 from __future__ import annotations
@@ -19,10 +18,9 @@ _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[
 
 
 def leave_out_current_folder() -> None:
-    """Remove the current folder from the search path of this program, and of Python programs that it starts.
+    """Remove the current folder from the search path of this command line and of Python programs that it starts.
 
-    Only command lines call this function. Folders of PYTHONPATH and the folder that contains
-    nes2net stay on the search path.
+    Folders of PYTHONPATH and nes2net's folder stay.
     """
     folder = os.path.abspath(sys.path[0])
     if folder == _HOME:
@@ -35,24 +33,19 @@ def leave_out_current_folder() -> None:
 
 
 def secure_multiprocessing() -> None:
-    """Make multiprocessing start all later processes without the current folder on their search path.
-
-    The processes get the search path of this process. Call this function before using
-    multiprocessing.
-    """
+    """Start later processes with our search path, without the current folder; call it before using multiprocessing."""
     from multiprocessing import util  # for start-up time
 
     util._args_from_interpreter_flags = _interpreter_flags  # type: ignore[attr-defined]
 
 
 def _interpreter_flags() -> list[str]:
-    """List flags with which multiprocessing starts Python without the current folder on the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]
 
 
 def python_command(code: str) -> list[str]:
-    """Make the command that runs ``code`` in a new Python, with this nes2net but without the current folder."""
+    """Make the command that runs ``code`` in a new Python with this nes2net, without the current folder."""
     search_home = f"import sys; {_HOME!r} in sys.path or sys.path.insert(0, {_HOME!r})"
     return [sys.executable, *_FIRST, "-c", f"{search_home}; {code}"]

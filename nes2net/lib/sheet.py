@@ -35,18 +35,18 @@ class Sheet:
 
     title: str
     facts: dict[str, Any] = field(default_factory=dict)
-    """Heading → text, number, or a list of texts. Empty facts are not shown."""
+    """Heading → text, number, or a list of texts; empty ones are not shown."""
     notes: str = ""
-    """Text that is shown line by line, without wrapping."""
+    """Text that is shown without wrapping."""
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Heading → rows with the same columns."""
     commands: list[str] = field(default_factory=list)
-    """Commands that may be typed next."""
+    """Commands to type next."""
     brief: bool = False
-    """Whether tables are brief, see :func:`table`."""
+    """See :func:`table`."""
 
     def text(self) -> str:
-        """Write the description for a terminal. Lines have at most 100 columns, unless a single word is longer."""
+        """Write the description for a terminal, wrapped at 100 columns."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
@@ -71,15 +71,10 @@ class Sheet:
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
-    """Lay out ``rows`` in columns below their headings.
-
-    The widest columns are made narrower, by wrapping their cells, until the table fits. A column
-    without any value is not shown.
+    """Lay out ``rows``, at least one, in columns below their headings; omit empty columns, and wrap the widest.
 
     Args:
-        rows: at least one row; all rows have the same columns.
-        brief: show no headings of columns, and cut each row to a single line. Brief tables must
-            have exactly two columns that are not empty.
+        brief: no headings, and one line for each row; only for two columns that are not empty.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
     cells = [[_cell_text(name, row[name]) for name in columns] for row in rows]
@@ -105,10 +100,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
 
 def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
-    """Choose the widths of the columns of a table with these rows of cells, so that the table fits if possible.
-
-    No column becomes narrower than its longest word.
-    """
+    """Choose widths so that the table fits, but none below its column's longest word."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     words = [" ".join(column).split() for column in zip(*cells, strict=True)]
     longest_words = [max(map(len, words_of_column), default=0) for words_of_column in words]
@@ -134,12 +126,12 @@ def _cell_text(column: str, value: Any) -> str:
 
 
 def as_json(data: Any) -> str:
-    """Write plain data as JSON for a terminal; control characters are escaped."""
+    """Write JSON for a terminal, with control characters escaped."""
     return printable(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
 def shown(value: Any) -> str:
-    """Return a value as text for people: numbers with separators, lists as in YAML, None as a dash.
+    """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']

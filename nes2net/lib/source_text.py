@@ -9,7 +9,7 @@ from typing import Any
 
 
 def spec_of(module: str) -> Any:
-    """Find a module without importing the packages above it, as importlib's find_spec would; None if it is not found."""
+    """Find a module without importing the packages above it; None if it is not found."""
     first, *below = module.split(".")
     spec: Any = find_spec(first)
     for name in below:
@@ -19,7 +19,7 @@ def spec_of(module: str) -> Any:
 
 
 def docstring_in_source(target: str) -> str:
-    """Return the docstring of ``"module:function"``, or an empty text if its source cannot be found or parsed."""
+    """Return the docstring of ``"module:function"``; empty if its source cannot be found or parsed."""
     module, _, function = target.partition(":")
     try:
         spec = spec_of(module)

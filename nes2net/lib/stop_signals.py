@@ -10,7 +10,7 @@ from typing import Any
 class StopSignals:
     """Within this context, the first Ctrl-C, SIGTERM or SIGHUP is noted, and the second ends the program.
 
-    Without it, a signal is lost if Python raises its error in a ``__del__``. Call :meth:`check`
+    Otherwise a signal is lost if Python raises its error in a ``__del__``. Call :meth:`check`
     between the steps of a start. Under ``nohup``, SIGHUP stays ignored.
     """
 

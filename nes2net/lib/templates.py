@@ -13,10 +13,7 @@ from nes2net.lib.terminal import markdown_text
 
 @cache
 def page_templates(package: str) -> Environment:
-    """Make the Jinja environment for the templates in the folder of ``package``, such as ``nes2net.evaluation``.
-
-    Only one environment is made for each package, so that each template is compiled only once.
-    """
+    """Make the Jinja environment for templates in ``package``, once, so that each is compiled only once."""
     parent, _, folder = package.rpartition(".")
     environment = Environment(
         loader=PackageLoader(parent, folder),
@@ -30,16 +27,15 @@ def page_templates(package: str) -> Environment:
 
 
 def _breakable(name: str) -> Markup:
-    """Escape a name for HTML, and allow a line break after each separator. Templates call this filter ``name``."""
+    """Escape a name for HTML, with line breaks allowed after separators: the filter ``name``."""
     return Markup(re.sub(r"_(?=.)|\.(?=[a-zA-Z])", r"\g<0><wbr>", str(escape(name))))
 
 
 @cache
 def markdown_templates(package: str) -> Environment:
-    """Make the Jinja environment for Markdown templates in ``package``; the filter ``safe`` leaves text unescaped."""
+    """Make the environment for Markdown templates in ``package``; the filter ``safe`` leaves text unescaped."""
     return page_templates(package).overlay(autoescape=False, finalize=_escaped)
 
 
 def _escaped(value: object) -> str:
-    """Escape ``value`` for Markdown, unless a template marked it as safe; Jinja calls this function for each value."""
     return str(value) if isinstance(value, Markup) else markdown_text(str(value))

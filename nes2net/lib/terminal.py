@@ -18,16 +18,13 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print ``text`` as a note on standard error, unless ``text`` is empty; only the first of several processes prints.
-
-    Settings in backticks are replaced by flags (:func:`nes2net.lib.errors.worded`).
-    """
+    """Print a note on standard error, unless empty, with settings :func:`worded`; only the first process does."""
     if text and is_first():
         say(f"note: {worded(text)}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings about doubtful results on standard error; only the first of several processes prints."""
+    """Print warnings on standard error; only the first process does."""
     if not is_first():
         return
     for line in lines:
@@ -35,20 +32,17 @@ def print_warnings(lines: Iterable[str]) -> None:
 
 
 def say(*lines: object, file: TextIO | None = None) -> None:
-    """Print each of ``lines`` as one line, whatever names of strangers it holds; ``file`` is standard output by default."""
+    """Print each of ``lines`` as one line, whatever names of strangers it holds."""
     print(*map(printable_name, lines), sep="\n", file=file, flush=True)
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
-    """Make a line of a table: pad ``cells`` to columns, join the columns, and remove spaces at the end.
-
-    If there are more columns than ``widths`` or letters in ``align``, the last width and the last
-    letter are repeated. Line breaks and control characters in a cell are escaped.
+    """Pad ``cells`` to columns, escape control characters, and join them as a line of a table.
 
     Args:
-        widths: number of characters of each column; a longer cell keeps its length.
-        align: a letter for each column: ``l`` for left, ``r`` for right.
-        gap: number of spaces between columns.
+        widths: number of characters of each column, the last for all further ones; longer cells
+            stay.
+        align: ``l`` or ``r`` for each column, the last for all further ones.
 
     >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
     'a.wav        0.5     3 s'
@@ -62,9 +56,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """Lay out ``rows`` of equal length as a table; each column is as wide as its longest cell.
-
-    See :func:`table_line` for ``align``.
+    """Lay out ``rows`` of equal length as a table; ``align`` as for :func:`table_line`.
 
     >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %
@@ -76,14 +68,7 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
 
 
 def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
-    """Wrap ``text`` into lines of at most ``width`` characters.
-
-    A longer word is not broken, so that a path or an address can be copied.
-
-    Args:
-        first: beginning of the first line.
-        continuation: beginning of the other lines.
-    """
+    """Wrap ``text`` after ``first`` and ``continuation``, but break no long word, so that a path can be copied."""
     lines = textwrap.wrap(
         text,
         width,
@@ -105,9 +90,7 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table; the first column is aligned to the left, and all other columns to the right.
-
-    The cells are Markdown already: they are not escaped.
+    """Write a table of cells in Markdown; only the first column is aligned to the left.
 
     >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
     | system | EER in % |
@@ -119,7 +102,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Escape all unprintable characters of ``name``, including line breaks and tabs, which a file name may contain.
+    r"""Escape all unprintable characters, including line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
@@ -128,7 +111,7 @@ def printable_name(name: object) -> str:
 
 
 def check_one_line(names: Iterable[str], owner: str) -> None:
-    """Raise InputError if one of ``names`` does not fit a line, or a column between tabs, as it is."""
+    """Raise InputError if a name does not fit a line, or a column between tabs, as it is."""
     for name in names:
         if printable_name(name).strip() != name:
             raise InputError(
@@ -137,9 +120,7 @@ def check_one_line(names: Iterable[str], owner: str) -> None:
 
 
 def printable(text: object) -> str:
-    r"""Escape control characters that a terminal obeys, and bytes of a file name that are not UTF-8 (``\udcff``).
-
-    Line breaks and tabs are not escaped. The escapes have the form of JSON.
+    r"""Escape, as in JSON, control characters except line breaks and tabs, and bytes that are not UTF-8 (``\udcff``).
 
     >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
     ('take\\udcff.wav', '\\u001b[2J')
@@ -151,13 +132,9 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Print that ``path`` was written, or hold the message back within :func:`written_said_last`.
+    """Print that ``path`` was written, at once or at the end of :func:`written_said_last`.
 
-    Every command calls this function for each file that the command has written.
-
-    Args:
-        beside_data: whether the command prints a table or other data on standard output. If true,
-            the message goes to standard error.
+    With ``beside_data`` on standard output, print on standard error.
 
     >>> say_written("scores.txt")
     wrote scores.txt
@@ -173,7 +150,7 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
-    """Hold back the lines of :func:`say_written`, and print them when this context ends, for example after a table."""
+    """Hold back the lines of :func:`say_written` until this context ends, for example after a table."""
     lines: list[tuple[str, TextIO]] = []
     token = _deferred_lines.set(lines)
     try:

@@ -47,10 +47,7 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 @contextmanager
 def recorded_digests() -> Iterator[dict[Path, str]]:
-    """Within this context, record the digest of each file that the functions of this module read.
-
-    Yields:
-        Path of a file → its SHA-256 in hexadecimal. The mapping is complete when the context ends.
+    """Record the SHA-256 of each file that this module reads in this context: path → hexadecimal digest.
 
     Raises:
         InputError: if a file is read twice, and its content has changed.
@@ -66,24 +63,19 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
 
 def _record_digest(path: Path, digest: str) -> None:
-    """Store the ``digest`` of a file for :func:`recorded_digests`; refuse another content of the same file."""
     digests = _digests.get()
     if digests is not None and digests.setdefault(path, digest) != digest and path.is_file():
         raise changed_error(path)
 
 
 def read_text(path: Path) -> str:
-    """Read a text file (UTF-8, with or without a byte-order mark); its line ends become ``\\n``.
-
-    Raises:
-        InputError: if the file cannot be read, is not text, or is longer than the limits.
-    """
+    """Read UTF-8 text, without byte-order mark and with ``\\n`` for line ends, or raise :class:`InputError`."""
     text = decoded_text(path)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def decoded_text(path: Path) -> str:
-    """Read a text file as :func:`read_text` does, with the same errors, but leave line ends unchanged."""
+    """Read text as :func:`read_text`, but keep line ends."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if path.suffix == ".gz":
         content = _unzipped(path, content)
@@ -94,7 +86,6 @@ def decoded_text(path: Path) -> str:
 
 
 def _unzipped(path: Path, content: bytes) -> bytes:
-    """Decompress the ``content`` of a gzip file, up to the limit of a text file; raise :class:`InputError` otherwise."""
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
     try:
         text = decompressor.decompress(content, MOST_BYTES + 1)
@@ -114,7 +105,7 @@ def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})
         message: beginning of the error message, with gaps for the path and the problem.
 
     Raises:
-        InputError: if the content is not text; the message names the kind of file if possible.
+        InputError: if the content is not text, with the kind of file if known.
     """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
@@ -133,9 +124,7 @@ def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})
 
 
 def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a long table in blocks of about ``size`` bytes: (number of the first line, lines).
-
-    Lines are numbered from 1.
+    """Yield a long table in blocks of about ``size`` bytes: (number of the first line, from 1; lines).
 
     Raises:
         InputError: if the file cannot be read, is not UTF-8 text, is larger than the limit, or has
@@ -169,14 +158,11 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
 
 
 def _lines_of(path: Path, content: bytes) -> list[str]:
-    """Decode ``content`` of the file ``path`` into lines without their ends."""
     return decoded(path, content).replace("\r\n", "\n").removesuffix("\r").split("\n")
 
 
 def as_cell(value: Any) -> Any:
-    """Convert ``value`` for a CSV file: put an apostrophe before a text that a spreadsheet would take for a formula.
-
-    Numbers are unchanged. When the file is read, :func:`of_cell` removes the apostrophe.
+    """Put an apostrophe before text that a spreadsheet would take for a formula; :func:`of_cell` removes it.
 
     >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
     ("'=1+1.wav", 'LA_E_1', -1.5)
@@ -196,7 +182,7 @@ def of_cell(cell: str) -> str:
 
 
 def has_control(id: str) -> bool:
-    """Whether ``id`` contains control characters, such as the escape character that terminals obey.
+    """Whether ``id`` contains control characters, which a terminal may obey.
 
     >>> has_control("LA_E_1"), has_control("a\\x1b[2J")
     (False, True)
@@ -205,10 +191,10 @@ def has_control(id: str) -> bool:
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the fields of each line of ``path`` that is not blank; white space separates fields.
+    """Yield number and fields, separated by white space, of each line that is not blank.
 
     Args:
-        fields: the names of the fields, for messages.
+        fields: names of the fields, for messages.
 
     Raises:
         InputError: if a line does not have ``num_fields`` fields.
@@ -225,14 +211,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read the text ``number`` as a float; unlike Python, accept only ASCII digits, without ``_`` between digits.
-
-    Args:
-        path, line: file and line of the number, for the message.
-        quantity: name of the quantity, for the message.
+    """Read a float; unlike Python, accept only ASCII digits, without ``_`` between them.
 
     Raises:
-        InputError: if the text is not a number in this form; the message states file and line.
+        InputError: with ``path``, ``line`` and ``quantity``, if the text is not such a number.
     """
     if are_floats([number]):
         return float(number)
@@ -245,7 +227,6 @@ def checked_float(number: str, path: Path, line: int, quantity: str = "score") -
 
 
 def are_floats(numbers: Sequence[str]) -> bool:
-    """Whether :func:`checked_float` accepts each of ``numbers``."""
     text = "".join(numbers)
     if not text.isascii() or "_" in text:
         return False

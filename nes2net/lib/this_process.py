@@ -13,14 +13,14 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """Count the processors that this process may use; processes of ``torchrun`` on this machine get equal shares."""
+    """Count the processors of this process: an equal share for each process of ``torchrun``."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # torchrun and accelerate set LOCAL_WORLD_SIZE.
     return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def processor_name() -> str:
-    """Find the name of the processor, as the system states it."""
+    """Name the processor as the system does."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -29,14 +29,14 @@ def processor_name() -> str:
 
 
 def process_count() -> int:
-    """Count the processes, including this one, that ``torchrun`` started together; 1 for a process alone."""
+    """Count the processes that ``torchrun`` started together; 1 for a single process."""
     # Only torchrun sets all four variables; schedulers set some of them.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
 def is_first() -> bool:
-    """Whether this process prints the messages of all processes, because it is the first of them or runs alone."""
+    """Whether this process prints the messages: it is single, or the first."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 
@@ -66,11 +66,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
-    """Within this context, raise an :class:`InputError` if memory runs out.
-
-    Args:
-        problem: function that returns the message; called only if memory has run out.
-    """
+    """Within this context, raise an :class:`InputError` with the message ``problem()`` if memory runs out."""
     try:
         yield
     except (MemoryError, RuntimeError, OSError) as error:
@@ -80,17 +76,17 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def most_open_files() -> int:
-    """Read how many files and connections this process may have open at once; a large number without a limit."""
+    """Read how many files and connections may be open at once; a large number without a limit."""
     if sys.platform == "win32":
         return 1 << 20
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] % (1 << 62)  # -1: no limit
 
 
 def peak_bytes() -> int | None:
-    """Read the largest memory, in bytes, that this process has held so far; None if the system does not count memory.
+    """Read the largest memory in bytes that this process has held; None if the system does not count it.
 
-    On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` may include memory
-    that the parent process held when it started this process.
+    From ``/proc/self/status`` on Linux, because ``ru_maxrss`` may include memory of the parent
+    process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
-    """Write a duration, ``seconds`` long, in its two largest units, if they are not zero.
+    """Write a duration in its two largest units that are not zero.
 
     Args:
-        exact: whether to write all units down to the second, and a time below a minute with three
-            digits.
+        exact: write all units down to the second, and less than a minute with three digits.
 
     >>> [readable_duration(seconds) for seconds in (41.6, 59.5, 1260, 3600, 4990, 300_000)]
     ['42 s', '1 min', '21 min', '1 h', '1 h 23 min', '3 d 11 h']
@@ -29,7 +28,7 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
 
 
 def plain_duration(seconds: float) -> str:
-    """Write about how long ``seconds`` are, for readers of any kind.
+    """Write a rough duration for readers of any kind.
 
     >>> plain_duration(8.08), plain_duration(1320)
     ('8.1 s', '22 minutes')

@@ -44,11 +44,11 @@ class _Member(NamedTuple):
     name: str
     size: int
     open: Callable[[], IO[bytes]] | None
-    """Function that opens the content of the file; None for a folder."""
+    """Opens the content of the file; None for a folder."""
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file with this name is an archive that :func:`unpack` reads.
+    """Whether :func:`unpack` reads files with this name.
 
     >>> is_archive("flac_T_aa.tar"), is_archive("LA.ZIP"), is_archive("habla.rar")
     (True, True, False)
@@ -59,13 +59,12 @@ def is_archive(name: str) -> bool:
 def unpack(archive: Path, folder: Path, title: str) -> int:
     """Unpack ``archive`` into ``folder`` and return the number of files in the archive.
 
-    An interruption leaves no partial file. Files that exist already with the right size are
-    skipped, so that an interrupted call can be repeated. The progress is shown under ``title``.
+    Files are complete or missing; those of the right size are skipped, so that the call can be
+    repeated.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members.
-            The error is also raised if the unpacked files have more than 1 GB and are more than a
-            hundred times as large as the archive; or if the archive contains a link, a device, or a
+        InputError: if the archive cannot be read, is damaged or encrypted, has too many members,
+            grows to more than 1 GB and a hundred times its size, or contains a link, a device, or a
             path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
@@ -121,7 +120,6 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a tar archive, which may be compressed; check each member, and count it in ``budget``."""
     beginning = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSION.items():
@@ -140,27 +138,18 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open an uncompressed tar file. :func:`tar_headers` then yields the headers of its members.
-
-    Args:
-        name: name of the file, for messages.
-
-    Raises:
-        tarfile.TarError: if the file is not an uncompressed tar file.
-        InputError: as :func:`tar_headers`.
-    """
+    """Open an uncompressed tar file for :func:`tar_headers`, with the same errors."""
     source: Any = _TarSource(file, name)
     return tarfile.open(fileobj=source, mode="r:")
 
 
 def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of a tar file one by one, without keeping earlier headers in memory.
+    """Yield the headers of a tar file without keeping earlier ones in memory.
 
     Raises:
         tarfile.TarError: if the file is damaged, or if the size of a member is below 0, with which
             Python before 3.11.14, 3.12.12 and 3.13.6 reads the same header for ever.
-        InputError: if a header is longer than 64 kB; tarfile itself would read even a name of
-            gigabytes.
+        InputError: if a header is longer than 64 kB; tarfile would read even a name of gigabytes.
     """
     source: Any = opened.fileobj
     end = 0
@@ -178,11 +167,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _TarSource:
-    """Reads a file for tarfile, and limits the bytes that tarfile reads for a header.
-
-    ``left`` is the number of bytes of the header that may still be read; None while tarfile reads
-    no header.
-    """
+    """Reads a file for tarfile, up to ``left`` bytes of a header (None while tarfile reads no header)."""
 
     def __init__(self, file: Any, name: str) -> None:
         self._file = file
@@ -192,7 +177,6 @@ class _TarSource:
         self.left: int | None = _LONGEST_HEADER
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes; raise :class:`InputError` if a header has more than :attr:`left` bytes."""
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
         self.left -= size if size >= 0 else _LONGEST_HEADER
@@ -208,11 +192,6 @@ class _TarSource:
 
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
-    """Make the path in ``folder`` for the content of the member ``name``.
-
-    Raises:
-        InputError: if ``name`` leads out of the folder, or is empty.
-    """
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
         raise _refused_member(archive, name, "a path that leads out of the folder")
@@ -244,12 +223,6 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 @contextmanager
 def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
-    """Within this context, turn errors of writing ``target`` into errors that say what to do.
-
-    Raises:
-        Unfinished: if the disk is full.
-        InputError: if ``target`` cannot be written for another reason.
-    """
     try:
         yield
     except OSError as error:

@@ -15,16 +15,11 @@ _DRAWN = (torch.randn, torch.rand)
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips the random initialisation of tensors.
-
-    On the meta device, PyTorch would import its compiler for the initialisation. The import takes
-    seconds.
-    """
+    """Skips random initialisation, for which PyTorch would import its compiler on the meta device (seconds)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call PyTorch's ``func``; if it draws random numbers, return a tensor without drawing."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
         create = torch.empty if func in _DRAWN else func

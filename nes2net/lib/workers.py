@@ -37,16 +37,14 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 def usable_workers(num_workers: int) -> int:
-    """Limit ``num_workers`` to one worker per processor."""
     return max(0, min(num_workers, usable_processors()))
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
-    """Stack ``rows`` as ``torch.stack`` does; in a worker, put the result into shared memory for the main process.
+    """Stack ``rows`` as ``torch.stack`` does; in a worker, put the result into shared memory.
 
-    If shared memory is full, the result is sent through a pipe instead. PyTorch itself would move
-    the tensor to shared memory later, in a thread. If the thread failed, the batch would be lost,
-    and the main process would wait for it for ever.
+    If shared memory is full, the result goes through a pipe. PyTorch would move it to shared memory
+    later, in a thread; if that failed, the main process would wait for the batch for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
@@ -61,7 +59,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """Holds the numbers of a tensor that a worker sends through a pipe; unpickling makes the tensor again."""
+    """Sends a tensor through a pipe; unpickling makes the tensor again."""
 
     arrived = False
     """Whether this process has received a tensor through a pipe."""
@@ -70,12 +68,10 @@ class _Piped:
         self.array = array
 
     def __reduce__(self) -> tuple:
-        """Pickle this object as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
         return _unpickle_piped, (self.array,)
 
 
 def _unpickle_piped(array: np.ndarray) -> Tensor:
-    """Make the tensor of a :class:`_Piped` in the main process, and record that shared memory was full."""
     _Piped.arrived = True
     return torch.from_numpy(array)
 
@@ -85,11 +81,9 @@ class Loader(DataLoader[Any]):
 
     Args:
         batches: for each batch, the indices of its items in ``dataset``.
-        collate: function that makes a batch from a list of items. It must stack each tensor of the
-            batch by :func:`stacked`.
-        num_workers: number of workers; 0 to read in this process.
-        pin_memory: whether batches are copied to pinned memory, for a GPU.
-        setting: name of the setting for the number of workers, for messages.
+        collate: makes a batch from a list of items; it must stack tensors by :func:`stacked`.
+        num_workers: 0 to read in this process.
+        setting: the setting for the number of workers, for messages.
 
     Iterating raises:
         InputError: if the machine cannot start the workers, or cannot open more files.
@@ -109,7 +103,6 @@ class Loader(DataLoader[Any]):
         pin_memory: bool = False,
         setting: str = "num_workers",
     ) -> None:
-        """Limit the number of workers, and prepare PyTorch's loader; the first iteration starts the workers."""
         num_workers = usable_workers(num_workers)
         secure_multiprocessing()
         options: dict[str, Any] = {}
@@ -135,7 +128,6 @@ class Loader(DataLoader[Any]):
         self.worker_processes: list[BaseProcess] = []
 
     def __iter__(self) -> Any:
-        """Start the workers if necessary, and yield the batches of a pass."""
         if not self.num_workers:
             return super().__iter__()
         with _watch_workers_and_signals(self._check_workers) as early:
@@ -154,12 +146,6 @@ class Loader(DataLoader[Any]):
         return self._read_batches(batches, early)
 
     def _read_batches(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
-        """Yield the batches, and warn once if shared memory is full.
-
-        Args:
-            batches: PyTorch's iterator over the batches.
-            early: signals that came while the workers were started, as (number, time).
-        """
         while True:
             try:
                 batch = self._next_batch(batches, early)
@@ -173,15 +159,10 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
-        """Return the next batch; stop waiting for it if a worker ends, a signal comes, or the wait is too long.
+        """Wait for the next batch, but not if a worker ends, a signal comes, or the wait is too long.
 
         Args:
-            batches: PyTorch's iterator over the batches.
             early: signals that came while the workers were started, as (number, time).
-
-        Raises:
-            StopIteration: after the last batch.
-            KeyboardInterrupt, Unfinished, InputError: as for iterating over the :class:`Loader`.
         """
         began = time.monotonic()
         with _watch_workers_and_signals(self._check_workers) as signals:
@@ -225,7 +206,6 @@ class Loader(DataLoader[Any]):
                     )
 
     def _check_workers(self) -> None:
-        """Raise :class:`Unfinished` if a worker has ended."""
         status = next((worker.exitcode for worker in self.worker_processes if worker.exitcode is not None), None)
         if status is None:
             return
@@ -251,25 +231,18 @@ class Loader(DataLoader[Any]):
 
 
 def _check_locks(num_workers: int) -> None:
-    """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
-
-    Without this check, PyTorch's iterator would raise the error, and would also print a traceback
-    when the unfinished iterator is deleted.
-    """
+    """Raise :class:`OSError` if shared memory is too full; PyTorch would also print a traceback."""
     _ = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
 
 
 @contextmanager
 def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
-    """Within this context, call ``check`` when a child process ends, and record each SIGINT and SIGTERM.
+    """Call ``check`` when a child process ends; yield a list that gets each SIGINT and SIGTERM as (number, time).
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces that handler. The context yields the list of signals; an item is (number of the signal,
-    time). A signal without a handler in Python is not recorded. Outside of the main thread, nothing
-    is watched, and the list stays empty. A signal may also have arrived before this context began.
-    Such a signal is noticed if its handler is a method of an object whose attribute ``requested``
-    is the number of the signal. The signal is then listed, too, with the time at which this context
-    began.
+    replaces it. Only signals with a handler in Python are recorded, and only in the main thread. An
+    earlier signal is listed with the present time if its handler is a method of an object with its
+    number as ``requested``.
     """
     signals: list[tuple[int, float]] = []
     watching = True
@@ -313,14 +286,13 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
 
 def _set_up_worker(_number: int) -> None:
-    """Prepare a new worker for signals and for its end; PyTorch calls this function in the worker.
+    """Prepare a new worker, in which PyTorch calls this function.
 
-    A worker ignores SIGINT and SIGTERM, which a terminal or scheduler sends to all processes: the
-    main process finishes its step and ends the workers.
+    A worker ignores SIGINT and SIGTERM, which go to all processes: the main process finishes its
+    step and ends the workers.
     """
 
     def end_worker(error: Exception, _batch: Any) -> None:
-        """End the worker because a batch cannot be sent; the thread that sends batches calls this function."""
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # otherwise the main process would wait for the lost batch for ever
 
@@ -336,10 +308,9 @@ def _set_up_worker(_number: int) -> None:
 
 
 def _kill_workers(workers: list[BaseProcess]) -> None:
-    """Kill the ``workers`` of a deleted :class:`Loader`: at once at the program's end, otherwise after a second."""
+    """Kill workers: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
-        """Kill all workers."""
         for worker in workers:
             worker.kill()
 

@@ -23,10 +23,10 @@ _MAX_BYTES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that reads numbers in the forms that people write; PyYAML's loader follows YAML 1.1 instead.
+    """Reads numbers in the forms that people write.
 
-    1e-6 is a number, as in YAML 1.2. Octal numbers, base-60 numbers and dates of YAML 1.1 are text.
-    A whole number of more than 19 decimal digits is text, too.
+    1e-6 is a number, as in YAML 1.2. Octal and base-60 numbers and dates of YAML 1.1, which PyYAML
+    follows, are text; so is a whole number of more than 19 digits.
     """
 
 
@@ -51,10 +51,9 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes each text that :class:`_Loader` would not read as text, and that writes no aliases."""
+    """Quotes each text that :class:`_Loader` would not read as text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write an object in full each time it occurs, instead of an alias."""
         return True
 
 
@@ -81,18 +80,15 @@ def write_yaml(values: dict[str, Any]) -> str:
 
 
 def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
-    """Read a small YAML file as :func:`read_yaml` reads a text, with the same ``hint``, ``name`` and errors."""
+    """Read a small YAML file as :func:`read_yaml` does."""
     return read_yaml(read_small_text(path, _MAX_BYTES), hint, name)
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
-
-    An empty ``text`` is read as None.
+    """Read YAML as plain data, None if empty; what ``hint`` declares as text stays text (``date: 0520``).
 
     Args:
-        hint: the pydantic model or the type of the data; None if the type is unknown.
-        name: name of the text in messages.
+        hint: the pydantic model or the type of the data; None if unknown.
 
     Raises:
         InputError: if the text is not valid YAML, has tags or aliases, has too many values, is
@@ -129,11 +125,8 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 def read_value(text: str, hint: Any, name: str) -> Any:
     """Read the value of an override ``key=text``.
 
-    If ``hint`` allows text, the value is ``text`` itself, but None if ``text`` is empty, ``null`` or
-    ``~``. Otherwise ``text`` is read as YAML.
-
-    Even if ``hint`` allows text, a quoted value is read as YAML. So is a value in braces, if
-    ``hint`` also allows a mapping.
+    If ``hint`` allows text, the value is ``text``, or None for empty, ``null`` and ``~``; but
+    quoted text, and braces if ``hint`` allows a mapping, are read as YAML. All else is YAML.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -152,13 +145,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value in ``text``; copy the mappings inside ``values`` first.
 
-    In ``values``, a part of the model may be given by its name alone, and a part with a default
-    name may be missing. In both cases, the part becomes a mapping with the key ``name``, so that
-    options can be added.
-
-    Args:
-        hint: the pydantic model of ``values``, or None.
-        name: name of the value in messages.
+    A part of the model that is only a name, or missing, becomes a mapping with ``name``. ``hint``
+    is the pydantic model of ``values``, or None.
 
     >>> values = {"model": {"backend": "aasist"}}
     >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
@@ -178,20 +166,18 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """Find the type that the pydantic model ``hint`` declares for ``key``; None if ``hint`` has no such key."""
+    """Find the type that ``hint`` declares for ``key``; None without such a key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 
 
 def _allows(hint: Any, kind: type) -> bool:
-    """Whether the type ``hint`` allows values of the type ``kind``; ``hint`` may allow other types, too."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind
 
 
 def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
-    """Mark the values in ``node`` that ``hint`` declares as text; refuse a mapping that has a key twice."""
     if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
@@ -211,6 +197,5 @@ def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
 
 
 def _refuse(problem: str, position: yaml.Event | yaml.Node) -> typing.NoReturn:
-    """Raise PyYAML's error with ``problem`` and the line and column of ``position``."""
     mark: Any = position.start_mark
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
