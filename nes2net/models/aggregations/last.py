@@ -12,8 +12,8 @@ from nes2net.models.aggregations.base import Aggregation
 class Last(Aggregation):
     """The last hidden state only, without learned weights.
 
-    Take the last hidden state, after the final layer norm. The XLS-R systems and the ASVspoof 5
-    recipe use this aggregation (Liu et al., "Nes2Net", T-IFS 2025).
+    The state after the final layer norm, as in the XLS-R systems and the ASVspoof 5 recipe (Liu et
+    al., "Nes2Net", T-IFS 2025).
 
     >>> import torch
     >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]

@@ -13,10 +13,9 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 class SqueezeExcitationAggregation(Aggregation):
     """SEA: squeeze-and-excitation aggregation, one gate per layer and utterance.
 
-    Multiply each layer by a gate, which depends on the means of all layers, and add up the
-    products. Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the
-    mean of each layer over time and channels passes through two linear layers, L → L/3 → L, and a
-    sigmoid. The published CtrSVDD systems use this aggregation.
+    Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
+    layer over time and channels passes through two linear layers, L → L/3 → L, and a sigmoid; the
+    layers, multiplied by these gates, are added up. Used by the published CtrSVDD systems.
 
     >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])

@@ -51,7 +51,7 @@ class Res2NetBlock(nn.Module):
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
+        """Map features ``x`` B×C×F×T to B×C'×F×T."""
         first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
@@ -66,12 +66,9 @@ class Res2NetBlock(nn.Module):
 class Aasist2(Aasist):
     """AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head.
 
-    Features B×T×``feature_dim`` → cosines B×2: :class:`~nes2net.models.backends.aasist.Aasist` with
-    Res2Net blocks instead of residual blocks, trained with additive-margin softmax. The authors
-    published no code, so this module could not be compared with the authors' results. Four choices
-    are assumptions: the order of operations in a block, the width, the scale and the
-    squeeze-excitation. The width, the scale and the squeeze-excitation are taken from the code of
-    other authors.
+    Features B×T×``feature_dim`` → cosines B×2, trained with additive-margin softmax. No code is
+    published to compare with. Assumptions: the order of operations in a block, and, from the code
+    of other authors, width, scale and squeeze-excitation.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

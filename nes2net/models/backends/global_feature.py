@@ -1,7 +1,7 @@
-"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
+"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two
+LSTMs.
 
-The published systems read the last hidden state of the unnormalised waveform, and score by the
-difference of the two logits.
+The published systems do not normalise the waveform, and score by the difference of two logits.
 """
 
 from __future__ import annotations
@@ -61,16 +61,15 @@ class BLSTM(nn.Module):
         self.l_blstm = nn.LSTM(dim, dim // 2, bidirectional=True, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs B×T×E of the LSTM for ``x`` B×T×E, without its states."""
+        """Return the outputs B×T×E, without states."""
         return self.l_blstm(x)[0]
 
 
 class LGF(GF):
     """GF with two bidirectional LSTMs and a skip connection around both, before the mean over time.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, a shorter utterance
-    is padded with zeros, which the LSTMs read too. A graph of ``torch.export`` has a fixed number
-    of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The LSTMs also read the zeros that pad a
+    training batch. A graph of ``torch.export`` has a fixed number of frames; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -93,10 +92,10 @@ class LGF(GF):
 
 
 class MaxFeatureMap(nn.Module):
-    """Takes the maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
+    """Take the maximum of channels c and c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Split the channels of ``x`` B×C×T×H into two halves, and take the larger value of each pair."""
+        """Split the channels of ``x`` B×C×T×H into halves, and take the larger values."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
@@ -118,10 +117,9 @@ _LIGHT_CNN = (
 class LLGF(Backend):
     """LGF with a light CNN between the linear map and the LSTMs.
 
-    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN reads the output of the
-    linear map as an image T×H with one channel, and outputs an image T/16×H/16 with 32 channels.
-    Each of the T/16 frames is then a vector of E = 32·⌊H/16⌋ numbers. A graph of ``torch.export``
-    has a fixed number of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN maps an image 1×T×H to
+    32×T/16×H/16, so that frames have E = 32·⌊H/16⌋ numbers. A graph of ``torch.export`` has a fixed
+    number of frames; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

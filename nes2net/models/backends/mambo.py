@@ -1,9 +1,7 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-Hydra reads the utterance in both directions.
-
-In reading order: the mixers ``Mamba2`` and ``Hydra``; ``GatedPerceptron`` and ``Attention``;
-``Block`` and ``Stack``; and ``MamBo``, the back-end, which is built of all these.
+In reading order: the mixers ``Mamba2`` and ``Hydra``, which reads in both directions;
+``GatedPerceptron`` and ``Attention``; ``Block`` and ``Stack``; and the back-end ``MamBo``.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ CAUSAL_KERNEL = 4  # frames
 
 
 class Norm(nn.RMSNorm):
-    """An RMS norm that computes in the type of its weight, even within autocast: …×E → …×E."""
+    """An RMS norm in the type of its weight, even within autocast: …×E → …×E."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=NORM_EPS)
@@ -37,7 +35,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, no later frames are read."""
+    """A convolution over time for each channel, B×T×C → B×T×C; ``causal`` reads no later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -55,12 +53,12 @@ class FrameConv(nn.Conv1d):
 class Mamba2(nn.Module):
     """The mixer of Mamba-2, B×T×E → B×T×E, causal in time.
 
-    ``expand``·E inner channels are split into h heads of P = ``head_dim`` channels. Each head has a
-    state P×S; S is ``state_dim``.
+    ``expand``·E inner channels form h heads of P = ``head_dim`` channels, each with a state P×S; S
+    is ``state_dim``.
     """
 
     both_ways = False
-    """Whether a second scan reads the frames backwards, as in :class:`Hydra`."""
+    """Whether a second scan reads the frames backwards."""
 
     def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
         super().__init__()
@@ -86,7 +84,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix each of the frames ``x`` B×T×E with the frames before it."""
+        """Mix each frame of ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
@@ -101,9 +99,9 @@ class Mamba2(nn.Module):
 class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
-    The output of each scan is delayed by a frame, so that the output does not depend on the current
-    frame. Then the current frame is added: each of its heads is multiplied by the sum of a learned
-    number and a factor from a linear layer. The arguments are the same as for :class:`Mamba2`.
+    The scans' outputs are delayed by a frame; the current frame is added, each head multiplied by
+    the
+    sum of a learned number and a factor from a linear layer. Arguments as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -137,7 +135,7 @@ class Hydra(Mamba2):
 
 
 def _join_directions(forward: Tensor, backward: Tensor) -> Tensor:
-    """Reverse ``backward`` B×T×… in time, and append it to ``forward`` B×T×… along the batch: 2B×T×…."""
+    """B×T×… twice → 2B×T×…, ``backward`` reversed in time."""
     return torch.cat([forward, backward.flip(1)])
 
 
@@ -157,13 +155,13 @@ class GatedPerceptron(nn.Module):
 
 
 def _gated(x: Tensor) -> Tensor:
-    """Multiply the second half of ``x`` …×2k by the SiLU of its first half: …×k."""
+    """…×2k → …×k: the second half times the SiLU of the first."""
     gate, value = x.chunk(2, dim=-1)
     return F.silu(gate) * value
 
 
 class Attention(nn.Module):
-    """Self-attention over all frames, B×T×E → B×T×E, after a causal convolution of queries, keys and values."""
+    """Self-attention, B×T×E → B×T×E, after a causal convolution of queries, keys and values."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -198,7 +196,7 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """A sequence of blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
+    """Blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
 
     def __init__(self, blocks: list[Block], embed_dim: int) -> None:
         super().__init__()
@@ -206,7 +204,7 @@ class Stack(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply all blocks and the norm to the frames ``x`` B×T×E."""
+        """Apply blocks and norm to ``x`` B×T×E."""
         x = at_least_float32(x)
         for block in self.layers:
             x = block(x)
@@ -227,10 +225,7 @@ class Projection(nn.Module):
 
 
 class GatedPooling(nn.Module):
-    """Mean of frames weighted by a softmax over time: B×T×E → B×E.
-
-    A gated perceptron computes the logits of the frames.
-    """
+    """Mean of frames weighted by a softmax over time of a gated perceptron: B×T×E → B×E."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -246,25 +241,21 @@ class GatedPooling(nn.Module):
 class MamBo(Backend):
     """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The network is a sequence of
-    ``num_layers`` equal groups. The topology is the list of blocks in a group, with N =
-    ``num_mixers``:
+    Features B×T×``feature_dim`` → logits B×``num_logits``. Each of ``num_layers`` groups has, with
+    N = ``num_mixers``:
 
     - ``mambo_1``: N mixers and a perceptron;
     - ``mambo_2``: N mixers and attention;
     - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
     - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
-    The published systems read 66,800 samples. The scores of these systems are the difference of the
-    logits, computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are
-    normalised together (``normalize="batch"`` of the front-end). The published configuration states
-    32 as the head dimension. The published code does not pass this dimension to the mixers, so the
-    mixers use 64.
+    The published systems read 66,800 samples and score by the difference of the logits, in bfloat16
+    autocast and batches of 64, which are normalised together (``normalize="batch"`` of the
+    front-end). Their configuration states a head dimension of 32, which the code does not pass on:
+    it uses 64.
 
-    The published code also has the mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both
-    directions), which this module lacks. The defaults of topology, mixer, number of groups and
-    number of mixers are assumptions. The scans are plain PyTorch
-    (:mod:`nes2net.models.backends.state_space_dual`).
+    The published mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) are
+    missing here. Assumptions: the defaults of topology, mixer, number of groups and of mixers.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

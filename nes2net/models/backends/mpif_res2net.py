@@ -1,6 +1,7 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
+"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and
+frequency.
 
-The fusion is meant to keep the groups from learning the same clues. No code is published;
+The fusion should keep groups from learning the same clues. No code is published;
 :class:`MpifRes2Net` lists the assumptions.
 """
 
@@ -32,13 +33,12 @@ Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
+    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙
+    p.
 
-    g is the mean of the gates of all perspectives. To compute the gate of a perspective, x + p is
-    averaged over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow.
-    The weighted sum of x and p comes from attentional feature fusion (Dai et al., WACV 2021). The
-    bottleneck has few units. With ReLU, all these units could die, so the activation of the
-    bottleneck is SiLU.
+    g is the mean of the gates of all perspectives. For a gate, x + p is averaged over the axes in
+    ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow (attentional feature fusion,
+    Dai et al., WACV 2021). The bottleneck has SiLU, because its few units could all die with ReLU.
 
     Args:
         channels: C.
@@ -57,7 +57,7 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, x: Tensor, previous: Tensor) -> Tensor:
-        """Fuse the group's own split ``x`` with the output of the ``previous`` group, both B×C×T×F."""
+        """Fuse ``x`` with the output of the ``previous`` group, both B×C×T×F."""
         both = x + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (x - previous)
@@ -66,8 +66,7 @@ class PerspectiveFusion(nn.Module):
 class LocalChannelAttention(nn.Module):
     """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
 
-    A convolution computes the gate from the mean of the channel and the means of the neighbouring
-    channels.
+    A convolution computes the gate from the means of the channel and its neighbours.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -83,20 +82,18 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride``, and is of Res2Net's type "stage": its groups are
-    convolved independently, because the output of the previous group has a lower resolution than a
-    split. Its last group is average-pooled, and its shortcut consists of average pooling and a 1×1
-    convolution. In all other blocks, the input of a group is its own split, joined with the output
-    of the previous group.
+    The first block of a stage has a ``stride`` and independent groups (type "stage"), because the
+    previous output has a lower resolution than a split; its last group is average-pooled, and its
+    shortcut is average pooling and a 1×1 convolution. In other blocks, a split is joined with the
+    previous output.
 
     Args:
         in_channels, out_channels: C and C'.
         width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: one module for each group from the second to the last but one, which joins the split
-            of the group with the output of the previous group. None to add the split and the
-            output.
+        joins: one module for each group from the second to the last but one, which joins its split
+            with the previous output; None to add them.
         attention_kernel: number of channels that the local channel attention reads; 0 for no
             attention.
     """
@@ -152,7 +149,6 @@ class Res2NetBlock(nn.Module):
 
 
 def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
-    """Build 3×3 convolutions from one channel to ``channels``, each with batch normalisation and ReLU."""
     stem = nn.Sequential()
     for number in range(num_convolutions):
         convolution = nn.Conv2d(channels if number else 1, channels, 3, padding=1, bias=False)
@@ -161,13 +157,13 @@ def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
 
 
 class MpifRes2Net(Backend):
-    """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
+    """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and
+    frequency.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The abstract of the paper explains the
-    purpose of the multi-perspective fusion, but gives no details. The paper reports an EER of 3.29
-    % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are assumptions. Most of
-    these points come from the published code of the same research group for SR-LA Res2Net with F0
-    sub-band (Neural Networks 2024). This module could not be compared with the authors' results.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The paper reports an EER of 3.29 % and a
+    min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details to compare with. The
+    following points are assumptions, mostly from the same group's code of SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024).
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
        ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
@@ -177,8 +173,8 @@ class MpifRes2Net(Backend):
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
        All convolutions outside the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is of Res2Net's type "stage", in which groups are independent. All
-       other blocks have the fusion.
+    3. The first block of a stage has independent groups (Res2Net's type "stage"); all others have
+    the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
        but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
@@ -287,7 +283,7 @@ class MpifRes2Net(Backend):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
+        """Compute embeddings B×E from ``features`` B×T×D; E is ``expansion``·``planes[-1]``."""
         self.check_features(features)
         if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
             frames = torch.arange(self.num_frames, device=features.device) % features.shape[1]

@@ -9,7 +9,7 @@ from nes2net.lib.devices import at_least_float32
 
 
 class Pooling(nn.Module):
-    """The base class of poolings, which map a feature map B×D×T to B×``out_dim``."""
+    """A pooling B×D×T → B×``out_dim``."""
 
     out_dim: int
     """Size of the pooled vector."""
@@ -61,10 +61,9 @@ class AttentiveStatisticsPooling(Pooling):
     """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
 
     Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
-    3–6. Each channel has its own weights over time, as in ECAPA-TDNN (Sec. 2.1), but the attention
-    reads no global context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as in
-    the published checkpoints. The statistics are computed in at least float32, because the variance
-    is a difference of two nearly equal numbers.
+    3–6. Each channel has its own weights over time, as in ECAPA-TDNN (Sec. 2.1), without global
+    context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as published. The
+    statistics are at least float32, because the variance is a difference of nearly equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])
