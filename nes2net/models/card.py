@@ -1,5 +1,4 @@
-"""The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face
-hub.
+"""The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face hub.
 
 ``SetFigure`` is a figure on a set of trials, ``CardFile`` stores the figures of a run folder, and
 ``model_card`` writes the card.
@@ -158,8 +157,7 @@ class CardFile(BaseModel):
 
 
 def provenance_with_figures(network: Network) -> Provenance:
-    """Return the provenance of ``network``, with the figures that the card file in the checkpoint's
-    folder adds.
+    """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
 
     A figure is added only if it states the checkpoint's file name and the fingerprint of
     ``network``.
@@ -209,7 +207,6 @@ def model_card(
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
-    # Collect the metadata, which the hub reads.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
@@ -244,8 +241,7 @@ def model_card(
 
 
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
-    """Return the arXiv number of the paper that describes a detector's architecture; None if
-    unknown.
+    """Return the arXiv number of the paper that describes a detector's architecture; None if unknown.
 
     It comes from the published model in ``provenance``, or else from the first published model with
     the same front-end and back-end that has one.
@@ -296,9 +292,7 @@ class _Trials:
 
 
 def _corpus_licences(provenance: Provenance) -> Iterator[str]:
-    """Yield ``title: licence`` per corpus. A user's own list may have a corpus's format: licence
-    unknown.
-    """
+    """Yield ``title: licence`` per corpus. A user's own list may have a corpus's format: licence unknown."""
     terms = {}
     for described in provenance.trials:
         name = described.get("corpus")
@@ -346,9 +340,7 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 
 
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield what the training lacked, and the limits of the figures; nothing if its trials are
-    unknown.
-    """
+    """Yield what the training lacked, and the limits of the figures; nothing if its trials are unknown."""
     if not provenance.trials:
         return
     # Name the generators of the training set. All other generators are new to the detector.

@@ -56,8 +56,7 @@ def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: i
 
 
 def check_computing(judgement: Any, scorer: Any) -> None:
-    """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small
-    detector; any other is checked on its first batch.
+    """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
 
     Raises:
         BrokenPart: if the judgement breaks its contract.

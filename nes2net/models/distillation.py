@@ -1,5 +1,4 @@
-"""One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained
-on both classes.
+"""One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 The authors published no code. The student learns to compute the teacher's embeddings of bona fide
 speech, so speech is likely spoofed if the embeddings differ.
@@ -42,8 +41,7 @@ _SOURCE = (
 
 
 class TeacherStudent(Frontend):
-    """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each,
-    B×T×D.
+    """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
 
     The teacher is frozen, in eval mode. A recipe names its weights as ``train.task.teacher``; the
     student may start from them.
@@ -156,8 +154,7 @@ class TeacherStudent(Frontend):
 
 
 class OneClassDistillation(Backend):
-    """One-class distillation: a student, trained on bona fide speech only, imitates a teacher
-    trained on both classes.
+    """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
     Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2. The score
     s is the mean of two cosines: between the hidden states' means over time, and between the
@@ -210,7 +207,6 @@ class OneClassDistillation(Backend):
             raise InputError(
                 f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
             )
-        # Remove the last layers, freeze the teacher, and copy the attributes that describe the input of the back-end.
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
@@ -232,8 +228,7 @@ class OneClassDistillation(Backend):
         """Compute embeddings B×2E: E numbers of the teacher, then E of the student.
 
         E is the back-end's embedding, after the state's mean over time (D) if ``frontend_level``.
-        No
-        gradients flow to the teacher.
+        No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
@@ -248,8 +243,7 @@ class OneClassDistillation(Backend):
 
 
 class Similarity(nn.Module):
-    """Compute the similarity s of teacher and student from their embeddings, B×2E, as logits (−s,
-    s), B×2.
+    """Compute the similarity s of teacher and student from their embeddings, B×2E, as logits (−s, s), B×2.
 
     Each half of an embedding consists of one or two vectors, called levels. s is the mean of the
     levels' cosines.

@@ -35,12 +35,10 @@ _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to b
 def fitted_config(
     state_dict: Mapping[str, Tensor], frontend: Frontend, config: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Change options of aggregation and back-end in ``config`` until they fit the shapes of
-    ``state_dict``.
+    """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
     None if no options fit within a limited number of tries, if the front-end's tensors do not fit,
-    or
-    if too many names do not match.
+    or if too many names do not match.
 
     Args:
         state_dict: tensors of a detector, with or without the front-end.
@@ -102,9 +100,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Return differences and expected tensors (on the meta device); None if ``model`` cannot be
-    built.
-    """
+    """Return differences and expected tensors (on the meta device); None if ``model`` cannot be built."""
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -168,8 +164,8 @@ def _suggested_numbers(
     """Find numbers that may be values of options: counts, sizes and factors, at most 40 each.
 
     A count is a possible length of a list of modules, a size the length of a dimension in
-    ``tensors``,
-    a factor the pair of lengths of a dimension in ``tensors`` and ``expected``, in either order.
+    ``tensors``, a factor the pair of lengths of a dimension in ``tensors`` and ``expected``, in
+    either order.
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -87,7 +87,6 @@ def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | Non
     Raises:
         InputError: as :meth:`nes2net.Detector.from_pretrained`.
     """
-    # Find the file or folder. A published model, or a repository on the hub, is downloaded.
     path = Path(path_or_name)
     source = str(path_or_name)
     fetched_name = ""
@@ -185,8 +184,7 @@ def fetch_published(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Return the architecture of a published model; ``,part.option=value`` after its name changes
-    options.
+    """Return the architecture of a published model; ``,part.option=value`` after its name changes options.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form
@@ -261,8 +259,7 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove prefixes that all names share, such as ``net.``, which a module around the detector
-    has added.
+    """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
 
@@ -290,8 +287,7 @@ def without_wrapper(
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Find how a whole-model state dict differs from each published model whose files have its
-    layout.
+    """Find how a whole-model state dict differs from each published model whose files have its layout.
 
     Args:
         pretrained: whether to compare also with models whose front-end is pre-trained.
@@ -391,6 +387,5 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
         if with_options is not None:
             fitted[name] = with_options
-    # Keep the models that need the fewest changes.
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
     return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

@@ -1,5 +1,4 @@
-"""The network of a detector: front-end, aggregation and back-end, with the published parameter
-names.
+"""The network of a detector: front-end, aggregation and back-end, with the published parameter names.
 
 :class:`Network` has, in this order: properties; ``forward`` and the steps from waveform to logits;
 embeddings, scores and scores of segments; ``compile`` and ``fingerprint``.
@@ -144,7 +143,6 @@ class Network(nn.Module):
             # Skip the name, which is shown before the options, and feature_dim, which is shown with the front-end.
             if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
-        # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"
@@ -170,9 +168,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """Device on which scores are computed; differs from :attr:`device` only in some ONNX
-        detectors.
-        """
+        """Device on which scores are computed; differs from :attr:`device` only in some ONNX detectors."""
         return self.device
 
     @property
@@ -253,13 +249,11 @@ class Network(nn.Module):
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1], float32 for any
-        precision.
+        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1], float32 for any precision.
 
         Args:
             scores: for a detector that fuses scores, B×``num_scores`` of other systems, normalised
-                as in
-                training (:func:`nes2net.scoring.system_scores.normalised`).
+                as in training (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
             InputError: if a detector that fuses scores gets no scores, or any other detector gets
@@ -322,8 +316,7 @@ class Network(nn.Module):
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
-        """Compute embeddings B×E of ``waveform`` B×N, in the current mode and precision of the
-        detector.
+        """Compute embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
 
         Args:
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
@@ -362,17 +355,14 @@ class Network(nn.Module):
         """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision.
 
         In eval mode, a compiled detector replays a CUDA graph if one can be recorded.
-        ``system_scores``
-        are the ``scores`` of :meth:`forward`.
+        ``system_scores`` are the ``scores`` of :meth:`forward`.
         """
         if self._replayed is None or self.training or system_scores is not None:
             return self._scores(waveform, system_scores)
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` unless the last class is bona fide, without which there is no
-        score.
-        """
+        """Raise :class:`InputError` unless the last class is bona fide, without which there is no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
@@ -386,9 +376,7 @@ class Network(nn.Module):
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:
-        """Compute posteriors B×K (float64), the uncalibrated softmax of the logits, for
-        ``waveform`` B×N.
-        """
+        """Compute posteriors B×K (float64), the uncalibrated softmax of the logits, for ``waveform`` B×N."""
         return self.backend.posteriors(self(waveform))
 
     @property
@@ -437,8 +425,7 @@ class Network(nn.Module):
         }
 
     def part_not_finite(self, waveforms: Tensor) -> str | None:
-        """Find the first part whose output for ``waveforms`` B×N is not finite; None if all are
-        finite.
+        """Find the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
 
         The text is empty if the part is built in, or its weights are not finite.
         """
@@ -458,8 +445,7 @@ class Network(nn.Module):
         """Compile the parts in place; a front-end of equal layers is compiled layer by layer.
 
         A part is compiled when it next computes, and again for a new input shape. On a GPU, batches
-        are
-        also recorded and replayed as CUDA graphs. ``options`` go to ``torch.compile``.
+        are also recorded and replayed as CUDA graphs. ``options`` go to ``torch.compile``.
         """
         for module in (self.frontend, self.aggregation, self.backend):
             module.compile(**options)
@@ -471,9 +457,7 @@ class Network(nn.Module):
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
-        """Drop recorded CUDA graphs, which hold addresses of weights; call it after moving a single
-        part.
-        """
+        """Drop recorded CUDA graphs, which hold addresses of weights; call it after moving a single part."""
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)
 

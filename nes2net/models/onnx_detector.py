@@ -44,8 +44,7 @@ _CUDA = "CUDAExecutionProvider"
 
 
 class OnnxDetector:
-    """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by
-    onnxruntime.
+    """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
 
     It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode, with as many threads as
     PyTorch. Before onnxruntime loads the file,
@@ -63,7 +62,7 @@ class OnnxDetector:
         device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA.
         computes_on: the device on which the session computes.
         min_samples, max_samples: lengths in samples of the shortest and longest waveform;
-        ``max_samples`` is None for no limit.
+            ``max_samples`` is None for no limit.
         pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
         provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.start`).
 
@@ -81,7 +80,6 @@ class OnnxDetector:
         require("onnxruntime")
         import onnxruntime  # optional
 
-        # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
         described_file = Unchanged(self.path)
         description = _read_description(self.path)
@@ -100,7 +98,6 @@ class OnnxDetector:
                 device = "cpu"
         self._unchanged = Unchanged(*self._files)
         described_file.check()
-        # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
@@ -128,7 +125,6 @@ class OnnxDetector:
             raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
             raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
-        # Store the facts about the detector that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.description = description.model_dump()
         self.config: dict[str, Any] = self.description["config"]
@@ -180,12 +176,10 @@ class OnnxDetector:
         Raises:
             InputError: if the graph does not take N samples, fails, or gives another shape.
         """
-        # Check the length of the waveforms.
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
-        # Run the graph, and check that each result has the expected shape.
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
@@ -212,9 +206,7 @@ class OnnxDetector:
 
 
 def require(*modules: str) -> None:
-    """Import the ``modules``; raise :class:`MissingLibrary`, which says how to install a missing
-    one.
-    """
+    """Import the ``modules``; raise :class:`MissingLibrary`, which says how to install a missing one."""
     for name in modules:
         try:
             __import__(name)
@@ -236,12 +228,10 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """List the execution providers that onnxruntime should use for ``device``: names, or pairs of
-    name and options.
+    """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
     On CUDA, TF32 is off, because with 10 bits of mantissa scores would differ from PyTorch's.
-    cuDNN's
-    algorithms are chosen by a heuristic; onnxruntime would search anew for each length of
+    cuDNN's algorithms are chosen by a heuristic; onnxruntime would search anew for each length of
     waveforms.
 
     Raises:
@@ -276,8 +266,7 @@ class _Description(BaseModel):
     """The description of a detector in the metadata of its file. Further keys are allowed.
 
     ``external_data`` names the file of the weights; None if they are in the ONNX file. Scores
-    depend on
-    at most ``used_samples`` samples. :class:`OnnxDetector` explains the other keys.
+    depend on at most ``used_samples`` samples. :class:`OnnxDetector` explains the other keys.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -301,7 +290,6 @@ def _read_description(path: Path) -> _Description:
             the weights is missing, is a link to another folder, or has another name or size than
             stated.
     """
-    # Read the file and its metadata.
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"

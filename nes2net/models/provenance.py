@@ -52,18 +52,15 @@ class Provenance:
     architecture_of: str = ""
     """Published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The training's recipe as plain data; after :meth:`start` only its name, data keys and
-    ``segments``.
-    """
+    """The training's recipe as plain data; after :meth:`start` only its name, data keys and ``segments``."""
     trials: tuple[Mapping[str, Any], ...] = ()
-    """Descriptions of training and development trials (``Corpus.describe_trials``), with the
-    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
+    """Descriptions of training and development trials (``Corpus.describe_trials``), with the keys
+    ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
     the keys of :func:`nes2net.training.card.describe_trials`.
     """
     training: Mapping[str, Any] = field(default_factory=dict)
     """``epoch``, ``epochs``, ``seconds``, ``devices``, ``parameters``, ``software`` and
-    ``settings`` of
-    the training; any may be missing.
+    ``settings`` of the training; any may be missing.
     """
     figures: tuple[Mapping[str, Any], ...] = ()
     """Figures of these weights, as :class:`nes2net.models.card.SetFigure` reads them."""
@@ -72,21 +69,17 @@ class Provenance:
     score_ranges: Any = None
     """Data for normalising the scores of other systems that the detector fuses, if any."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about classes other than bona fide and spoof; otherwise empty. ``field`` is the
-    field of a trial that states its class; ``aliases`` maps its values to classes. ``known`` holds
-    up
+    """Facts about classes other than bona fide and spoof; otherwise empty. ``field`` is the field
+    of a trial that states its class; ``aliases`` maps its values to classes. ``known`` holds up
     to 1,000 scores of development trials (how likely the class is known), for the threshold of
-    unknown
-    classes.
+    unknown classes.
     """
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts, such as ``epoch`` and figures on the development set."""
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
-        """Read the record of a checkpoint, detector folder or score file; unknown keys become
-        :attr:`facts`.
-        """
+        """Read the record of a checkpoint, detector folder or score file; unknown keys become :attr:`facts`."""
         values: dict[str, Any] = {}
         for name, kind in _TYPES.items():
             value = record.get(name)
@@ -119,9 +112,7 @@ class Provenance:
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model with this architecture, perhaps with other weights;
-        None if unknown.
-        """
+        """Name and facts of the published model with this architecture, perhaps with other weights; None if unknown."""
         return _find_published(self.published_model or self.architecture_of)
 
     @property
@@ -159,9 +150,7 @@ class Provenance:
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """Yield this provenance, then those of all detectors from which training started; at most
-        100.
-        """
+        """Yield this provenance, then those of all detectors from which training started; at most 100."""
         waiting = [self]
         for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop
             if number == _MOST_STARTS:
@@ -170,8 +159,7 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """Return only the facts about training data, for a copy of the detector or one that starts
-        from it.
+        """Return only the facts about training data, for a copy of the detector or one that starts from it.
 
         Facts that hold only for these weights are dropped.
 
@@ -197,8 +185,7 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """Return this provenance without the claim to weights of a published model, which is kept
-        as architecture.
+        """Return this provenance without the claim to weights of a published model, which is kept as architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}

@@ -1,5 +1,4 @@
-"""The published detectors: their architectures, how their authors score, their licences and
-training data.
+"""The published detectors: their architectures, how their authors score, their licences and training data.
 
 ``PublishedModel`` has the fields; functions describe families of models that share most facts;
 ``PUBLISHED`` is the table of all models.
@@ -25,14 +24,11 @@ class PublishedModel:
     """A published detector.
 
     Corpora are named as in ``nes2net info``, others as by their authors. A known split follows
-    after a
-    colon: ``"asvspoof2019_la:train"``.
+    after a colon: ``"asvspoof2019_la:train"``.
     """
 
     config: Mapping[str, Any]
-    """The architecture, for :meth:`nes2net.Detector.from_config`, with score rule and
-    normalisation.
-    """
+    """The architecture, for :meth:`nes2net.Detector.from_config`, with score rule and normalisation."""
     source: str
     """Publication, and the addresses of code or weights."""
     licence: str
@@ -44,9 +40,7 @@ class PublishedModel:
     selected_on: tuple[str, ...] = ()
     """Corpora on which the epoch was selected."""
     until: int | None = None
-    """Year of the newest attacks that may be in the training data, of the newest corpus or of
-    publication.
-    """
+    """Year of the newest attacks that may be in the training data, of the newest corpus or of publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
     """Number of samples that the authors score; shorter utterances are repeated. None for whole
     utterances; ``"corpus"`` if it depends on the corpus.
@@ -54,15 +48,12 @@ class PublishedModel:
     crop: Literal["head", "random"] = "head"
     """Where the authors begin to read the ``num_samples`` samples."""
     scored_in: str = ""
-    """Files of the authors' code, or a card, that show how they score. If empty, :attr:`scored` is
-    an assumption.
-    """
+    """Files of the authors' code, or a card, that show how they score. If empty, :attr:`scored` is an assumption."""
     code: str = ""
     """Published code that wrote the checkpoint; empty if the names of the tensors show it."""
     file: PublishedFile | None = None
     """The file that a program can download. None if only a person can, or if the publisher does not
-    say
-    which of its files is the detector's.
+    say which of its files is the detector's.
     """
     tensors_sha256: str = ""
     """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), for any file."""
@@ -177,9 +168,7 @@ def _ctrsvdd(backend: str) -> PublishedModel:
 
 
 def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
-    """A linear layer on the mean over time; ``hub`` precedes ``-anti-deepfake`` in the repository's
-    name.
-    """
+    """A linear layer on the mean over time; ``hub`` precedes ``-anti-deepfake`` in the repository's name."""
     return PublishedModel(
         {
             "frontend": {"name": frontend, "normalize": True},

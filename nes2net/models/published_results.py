@@ -69,8 +69,7 @@ class PublishedRow:
         """Ways to measure the figure again: ``"recipe"``, ``"checkpoint"``, both or none.
 
         A recipe of this package trains the system, or the authors' checkpoint is public and its
-        model can
-        be built.
+        model can be built.
         """
         ways = []
         if self.recipe:
@@ -208,7 +207,6 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
-        # Build a row for each system and test, from the fields of test, table, system and result.
         rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))

@@ -58,8 +58,7 @@ def quantised_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights and a common input; their outputs are
-    concatenated.
+    """One or more linear layers with int8 weights and a common input; their outputs are concatenated.
 
     No gradients are computed. The weights are not parameters, so ``state_dict()`` raises an error.
 
@@ -107,9 +106,7 @@ Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare a product by oneDNN with W = ``weight`` (int8, N×K) · ``scale`` (float32, N, per
-    row).
-    """
+    """Prepare a product by oneDNN with W = ``weight`` (int8, N×K) · ``scale`` (float32, N, per row)."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     zeros = torch.zeros(len(weight), dtype=torch.int64)
 
@@ -152,12 +149,10 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 
 @cache
 def has_fast_product() -> bool:
-    """Whether oneDNN multiplies int8 numbers fast and exactly on this processor, as with VNNI or
-    AMX.
+    """Whether oneDNN multiplies int8 numbers fast and exactly on this processor, as with VNNI or AMX.
 
     Other processors sum pairs of products in int16 and overflow; PyTorch may lack int8 products. So
-    a
-    few products are computed once, and compared with exact ones.
+    a few products are computed once, and compared with exact ones.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -246,9 +241,7 @@ class Int8Attention(nn.Module):
         self.out_proj = Int8Linear(original.out_proj)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; return the output B×T×D and None for the attention
-        weights.
-        """
+        """Attend over ``hidden_states`` B×T×D; return the output B×T×D and None for the attention weights."""
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -306,8 +299,7 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
     """Choose the precision in which ``model`` should score fastest on ``device``.
 
     Fixed rules, so that a machine always gets the same precision. On a GPU: bfloat16 if supported.
-    On a
-    CPU, for models with a pre-trained transformer: int8 if the model can be quantised and
+    On a CPU, for models with a pre-trained transformer: int8 if the model can be quantised and
     :func:`has_fast_product`, else bfloat16 if :func:`has_fast_bfloat16`. Otherwise float32.
     """
     if device.type == "cuda":
@@ -335,12 +327,10 @@ def _reason_against_int8(model: nn.Module) -> str | None:
 
 
 def quantise(model: nn.Module) -> nn.Module:
-    """Quantise the layers of pre-trained transformers in ``model`` on the CPU, in place; return it
-    in eval mode.
+    """Quantise the layers of pre-trained transformers in ``model`` on the CPU, in place; return it in eval mode.
 
     Other weights become bfloat16 if :func:`has_fast_bfloat16`, otherwise float32. The model then
-    has no
-    gradients and no dropout, and cannot be saved.
+    has no gradients and no dropout, and cannot be saved.
 
     Raises:
         InputError: if the model has no transformer layers, if the layers have adapters, or if the

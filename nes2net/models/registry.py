@@ -115,8 +115,7 @@ def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether the front-end ``name`` can start from a pre-training file; spectral ones have no
-    weights.
+    """Whether the front-end ``name`` can start from a pre-training file; spectral ones have no weights.
 
     Raises:
         InputError: if there is no such front-end.

@@ -26,9 +26,7 @@ class Aggregation(nn.Module):
     """
 
     config: dict[str, Any]
-    """Name and options that build this aggregation again, set by
-    :func:`nes2net.create_aggregation`.
-    """
+    """Name and options that build this aggregation again, set by :func:`nes2net.create_aggregation`."""
     source: ClassVar[str] = ""
     """Publication of the aggregation, for ``nes2net info``; empty if none is known."""
     wants_layers: Literal["last", "all"] = "all"

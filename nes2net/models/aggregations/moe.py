@@ -48,8 +48,7 @@ class Choice(NamedTuple):
 
 
 class MixtureOfExperts(Aggregation):
-    """Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts
-    for each frame.
+    """Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame.
 
     Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame, over the chosen experts e.
     Each of the first L − 1 hidden states has ``experts_per_layer`` experts; the last, after the
@@ -146,8 +145,7 @@ class MixtureOfExperts(Aggregation):
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the weight of each layer, B×L: the sum of its experts' gates without noise,
-        averaged over time.
+        """Compute the weight of each layer, B×L: the sum of its experts' gates without noise, averaged over time.
 
         The last layer has no experts and the weight 0.
         """
@@ -188,15 +186,12 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR
-        2017, eqs. 6–11).
+        """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
         It adds the squared coefficients of variation of importance and load over the experts.
-        Importance
-        is the sum of an expert's gates over all frames. Load is the expected number of frames that
-        would
-        choose the expert with new noise; without noise, or if all experts are chosen, the number
-        that did.
+        Importance is the sum of an expert's gates over all frames. Load is the expected number of
+        frames that would choose the expert with new noise; without noise, or if all experts are
+        chosen, the number that did.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:

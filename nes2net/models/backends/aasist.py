@@ -214,9 +214,7 @@ def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
-    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the
-    master node B×1×D.
-    """
+    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the master node B×1×D."""
     pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
     return torch.cat(pooled, dim=1)
 

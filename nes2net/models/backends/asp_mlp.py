@@ -53,8 +53,6 @@ class AspMlp(Backend):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×``hidden_dim``, the MLP's hidden layer, from ``features`` B×T×D with
-        T ≥ 2.
-        """
+        """Compute embeddings B×``hidden_dim``, the MLP's hidden layer, from ``features`` B×T×D with T ≥ 2."""
         self.check_features(features)
         return self.mlp[:-1](self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×hidden_dim

@@ -18,8 +18,7 @@ class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
     By mistake, the published code passes an ``nn.Linear`` to SiLU as the flag ``inplace``. The
-    layer is
-    in the checkpoints, so it is kept here; it gets no gradient.
+    layer is in the checkpoints, so it is kept here; it gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -52,9 +51,7 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H, and the last layer,
-    ``LL``.
-    """
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H, and the last layer, ``LL``."""
 
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()

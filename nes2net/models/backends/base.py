@@ -84,9 +84,7 @@ class Backend(nn.Module):
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
-        """Compute logits B×n from ``features`` B×T×D, or hidden states if ``wants_layers`` is
-        ``"all"``.
-        """
+        """Compute logits B×n from ``features`` B×T×D, or hidden states if ``wants_layers`` is ``"all"``."""
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
@@ -98,8 +96,7 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S
-        segments of this length.
+        """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S segments of this length.
 
         Args:
             frame_ms: the front-end's hop in ms.
@@ -145,8 +142,7 @@ class Backend(nn.Module):
         """Compute posteriors B×K of the :attr:`classes`, the softmax of ``logits`` B×n, in float64.
 
         They are not calibrated. For a head that was not trained with a softmax, such as
-        ``one_class``,
-        only their order has a meaning.
+        ``one_class``, only their order has a meaning.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
@@ -154,8 +150,7 @@ class Backend(nn.Module):
         """Compute the weights B×L of the L ``hidden_states`` B×T×D, if the back-end weighs layers.
 
         They are as for :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`; 0 for a
-        layer
-        that is not read.
+        layer that is not read.
         """
         return None
 
@@ -269,13 +264,11 @@ def _logits_of_classes(logits: Tensor) -> Tensor:
 
 
 def check_divides(option: str, divisor: int, size: str, number: int) -> None:
-    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size``
-    are their names.
+    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size`` are their names.
 
     >>> check_divides("num_heads", 4, "embed_dim", 150)
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be
-    divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
+    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
     """
     if number % divisor:
         advice = f"give another {size}"

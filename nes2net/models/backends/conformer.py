@@ -20,8 +20,7 @@ MAX_FRAMES = 10_000  # number of positions in the published table
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in
-    odd.
+    """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in odd.
 
     Vaswani et al. (2017), Sec. 3.5. As published, angles are computed in float64 and rounded to
     float32, which changes the angle at position 10,000 by 5e-4; sine and cosine are float32.

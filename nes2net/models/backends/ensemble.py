@@ -126,16 +126,12 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Return :meth:`summary`, or the perceptron's hidden layer B×40 with
-        ``kind="classification"``.
-        """
+        """Return :meth:`summary`, or the perceptron's hidden layer B×40 with ``kind="classification"``."""
         summary = self.summary(hidden_states)
         return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the last frames B×``hidden_dim`` of the LSTM from at least L + 1
-        ``hidden_states`` B×T×D.
-        """
+        """Compute the last frames B×``hidden_dim`` of the LSTM from at least L + 1 ``hidden_states`` B×T×D."""
         x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]

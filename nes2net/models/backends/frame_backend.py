@@ -18,9 +18,8 @@ class FrameBackend(Backend):
     """Features B×T×D → embeddings of frames B×T×E; the last layer scores frames and utterances.
 
     A subclass defines :meth:`frames` and :attr:`last_layer_name`, and calls :meth:`build_pooling`.
-    With
-    the name of a pooling as ``pool``, :meth:`forward` gives the logits of the utterance, B×n. With
-    ``pool=None`` it gives those of the frames, B×T×n, and the option ``utterance`` chooses how
+    With the name of a pooling as ``pool``, :meth:`forward` gives the logits of the utterance, B×n.
+    With ``pool=None`` it gives those of the frames, B×T×n, and the option ``utterance`` chooses how
     :class:`nes2net.Detector` embeds the utterance:
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``.
@@ -29,8 +28,7 @@ class FrameBackend(Backend):
     - ``"attentive"``: a weighted mean (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
     In a training batch, the zeros that pad a shorter utterance are frames like others. Scoring
-    never
-    pads utterances.
+    never pads utterances.
     """
 
     pool: str | None
@@ -70,9 +68,7 @@ class FrameBackend(Backend):
         raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
-        """Compute logits B×n of utterances, or B×T×n of frames with ``pool=None`` unless
-        ``utterance``.
-        """
+        """Compute logits B×n of utterances, or B×T×n of frames with ``pool=None`` unless ``utterance``."""
         if self.pool is None and not utterance:
             return self.frame_logits(self.frames(features))
         return self.last_layer(self.embed(features))
@@ -105,9 +101,7 @@ class FrameBackend(Backend):
         return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def pool_frames(self, frames: Tensor) -> Tensor:
-        """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with
-        ``pool="astp"``.
-        """
+        """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with ``pool="astp"``."""
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())

@@ -1,5 +1,4 @@
-"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two
-LSTMs.
+"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
 
 The published systems do not normalise the waveform, and score by the difference of two logits.
 """

@@ -132,8 +132,7 @@ class OneClassColumnHead(OneClassHead):
 
 
 class P2SGradHead(Head):
-    """Cosines between embeddings and class vectors: B×E → B×n; the cosine of bona fide is the
-    score.
+    """Cosines between embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
 
     ``weight`` is E×n, bona fide last, trained by the mean squared error of the cosines (Wang &
     Yamagishi, Interspeech 2021, arXiv 2103.11326). The published scaling (:func:`renormed_cosines`)
@@ -152,8 +151,7 @@ class P2SGradHead(Head):
 
 
 class PrototypeHead(Head):
-    """Finds, for each class, the largest scaled cosine between an embedding and the class's
-    prototypes: B×E → B×2.
+    """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
     The difference, bona fide minus spoof, is the score. The prototypes ``bonafide`` 1×E and
     ``spoof`` K×E are trained by :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP
@@ -193,8 +191,7 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
 
 
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at
-    least float32.
+    """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
     Columns are scaled as published: those longer than 1e-5 are multiplied by 1e-5 / (length + 1e-7)
     (PyTorch's ``renorm``), then all by 1e5.
@@ -214,8 +211,7 @@ def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """For each of n ``classes`` K×E, compute the largest cosine between ``embeddings`` B×E and its
-    vectors: B×n.
+    """For each of n ``classes`` K×E, compute the largest cosine between ``embeddings`` B×E and its vectors: B×n.
 
     K may differ between the classes.
     """
@@ -264,7 +260,6 @@ class GeneralOptions:
             InputError: if the last layer cannot be replaced, or ``classes`` are not a different
                 name for each logit.
         """
-        # Replace the last layer by the head.
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -272,7 +267,6 @@ class GeneralOptions:
                     f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
-        # Set the score rule: from the option, or else from the head.
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:

@@ -66,9 +66,7 @@ class KanLinear(nn.Module):
         return values
 
     def coefficients(self, values: Tensor) -> Tensor:
-        """Find the weights o×i×(G + k) of least norm whose splines have the ``values`` (G + 1)×i×o
-        at the knots from −1 to 1.
-        """
+        """Find weights o×i×(G + k) of least norm whose splines have ``values`` (G + 1)×i×o at knots from −1 to 1."""
         knots = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1].double()
         bases = self.bases(knots.unsqueeze(1).expand(-1, self.in_features))[:, 0]  # (G + 1)×(G + k)
         solution = torch.linalg.pinv(bases) @ values.double().flatten(1)

@@ -21,8 +21,7 @@ LayerWeights = Literal["sum", "softmax", "plain"]
 
 
 class LayerSum(Backend):
-    """The first layers of ``asp_cosine`` and ``ensemble``: hidden states B×T×``feature_dim`` →
-    B×T×``projection_dim``.
+    """The first layers of ``asp_cosine`` and ``ensemble``: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
 
     1. Each layer of each utterance is normalised over time and features together, to mean 0 and
        (biased) variance 1, in at least float32.
@@ -61,9 +60,7 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×(number of hidden states), equal for all utterances; 0 for a state
-        that is not read.
-        """
+        """Compute the weights B×(number of hidden states), equal for all utterances; 0 for a state that is not read."""
         weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

@@ -9,8 +9,7 @@ from nes2net.models.backends.base import Backend, LogitLayer
 
 
 class Logistic(Backend):
-    """A linear probe: the mean of the features over time, and one linear layer, as in logistic
-    regression.
+    """A linear probe: the mean of the features over time, and one linear layer, as in logistic regression.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``; a single logit is the log odds of bona
     fide. The mean over time is an assumption. In a recipe, `train.optimizer: logistic` fits

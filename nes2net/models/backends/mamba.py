@@ -36,9 +36,7 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
 
 
 def draw_delta_bias(count: int) -> Tensor:
-    """Draw ``count`` biases whose softplus, the initial Δ, is log-uniform from 0.001 to 0.1 (Mamba,
-    Sec. 3.6).
-    """
+    """Draw ``count`` biases whose softplus, the initial Δ, is log-uniform from 0.001 to 0.1 (Mamba, Sec. 3.6)."""
     delta = torch.empty(count).uniform_(math.log(1e-3), math.log(1e-1)).exp()
     return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
 
@@ -72,17 +70,13 @@ class Mixer(nn.Module):
 
     @staticmethod
     def _can_use_fused_scan(x: Tensor) -> bool:
-        """The kernel's backward pass is not deterministic: it adds numbers in random order
-        (atomicAdd).
-        """
+        """The kernel's backward pass is not deterministic: it adds numbers in random order (atomicAdd)."""
         must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
         can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
         return can_run and not must_repeat and fused_selective_scan() is not None
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """B×T×2E → B×T×2E in at least float32, as in the kernel: states add up over hundreds of
-        frames.
-        """
+        """B×T×2E → B×T×2E in at least float32, as in the kernel: states add up over hundreds of frames."""
         delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_proj.bias))
         A = -torch.exp(at_least_float32(self.A_log))
         scanned = selective_scan(at_least_float32(x), delta, A, at_least_float32(B), at_least_float32(C))
@@ -149,13 +143,11 @@ class DualColumn(nn.Module):
         return self.LL(torch.cat([forwards, backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Apply the ``layers`` of a column and the final norm to ``x`` B×T×E; the residual is at
-        least float32.
+        """Apply the ``layers`` of a column and the final norm to ``x`` B×T×E; the residual is at least float32.
 
         Args:
             unreversed: frames in forward order, which the published code adds to the residual
-                before the
-                final norm of both columns.
+                before the final norm of both columns.
         """
         residual = at_least_float32(x)
         for layer in layers[:-1]:

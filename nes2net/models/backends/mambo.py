@@ -100,8 +100,7 @@ class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
     The scans' outputs are delayed by a frame; the current frame is added, each head multiplied by
-    the
-    sum of a learned number and a factor from a linear layer. Arguments as for :class:`Mamba2`.
+    the sum of a learned number and a factor from a linear layer. Arguments as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -308,7 +307,7 @@ class MamBo(Backend):
         if mixer != "mamba":
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
-        # List the kinds of blocks in a group. Published files call a mixer of any kind "mamba".
+        # Published files call a mixer of any kind "mamba".
         mamba2 = Hydra if mixer == "hydra" else Mamba2
         mixers = ["mamba"] * num_mixers
         mlp = ["mlp"]

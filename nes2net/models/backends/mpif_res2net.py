@@ -1,5 +1,4 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and
-frequency.
+"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
 The fusion should keep groups from learning the same clues. No code is published;
 :class:`MpifRes2Net` lists the assumptions.
@@ -33,8 +32,7 @@ Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙
-    p.
+    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
 
     g is the mean of the gates of all perspectives. For a gate, x + p is averaged over the axes in
     ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow (attentional feature fusion,
@@ -157,8 +155,7 @@ def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
 
 
 class MpifRes2Net(Backend):
-    """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and
-    frequency.
+    """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``. The paper reports an EER of 3.29 % and a
     min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details to compare with. The
@@ -174,7 +171,7 @@ class MpifRes2Net(Backend):
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
        All convolutions outside the gates have Kaiming initialisation (fan out).
     3. The first block of a stage has independent groups (Res2Net's type "stage"); all others have
-    the fusion.
+       the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
        but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
@@ -260,7 +257,7 @@ class MpifRes2Net(Backend):
 
         self.stem = _stem(stem_channels, stem_convolutions)
         channels = stem_channels
-        # Build the stages. The first block of a stage has the stride; all other blocks have the fusion.
+        # The first block of a stage has the stride; all other blocks have the fusion.
         self.blocks = nn.ModuleList()
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):

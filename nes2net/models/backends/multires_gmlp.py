@@ -24,8 +24,7 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 
 
 class SpatialGating(nn.Module):
-    """Multiplies half of the channels by gates, which are weighted sums of all frames of the other
-    half.
+    """Multiplies half of the channels by gates, which are weighted sums of all frames of the other half.
 
     B×T×2C → B×T×C. Row t of ``weight``, ``max_frames``×``max_frames``, weighs all frames for the
     gate of frame t. Before training, gates are near 1.
@@ -72,9 +71,7 @@ class GmlpNet(nn.Module):
         return self.fc(self.layers(x))
 
     def embed_utterances(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time, then the linear
-        layer.
-        """
+        """Compute embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time, then the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -94,8 +91,7 @@ class Halving(nn.Module):
 
 
 class Scales(nn.Module):
-    """The layers that halve the features from scale to scale, and a gMLP network for each scale and
-    the utterance.
+    """The layers that halve the features from scale to scale, and a gMLP network for each scale and the utterance.
 
     Args:
         dims: channels d_i of each scale.
@@ -128,8 +124,7 @@ class Scales(nn.Module):
 
 
 class MultiresGmlp(Backend):
-    """Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines
-    (PartialSpoof).
+    """Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof).
 
     Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six
     scales. Scale i scores segments of 2^i frames, with d_i = ``feature_dim``/2^i channels: its
@@ -210,37 +205,27 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×L of the L ``hidden_states``, with the sum 1; 0 for a state that is
-        not read.
-        """
+        """Compute the weights B×L of the L ``hidden_states``, with the sum 1; 0 for a state that is not read."""
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×E of utterances from L ``hidden_states`` B×T×D; E =
-        ``feature_dim``/64.
-        """
+        """Compute embeddings B×E of utterances from L ``hidden_states`` B×T×D; E = ``feature_dim``/64."""
         return self._scales.embed_utterances(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms →
-        cosines B×T_i×2.
-        """
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: HiddenStates, frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Return :meth:`segments` and :meth:`embed`, with the inputs of the scales computed only
-        once.
-        """
+        """Return :meth:`segments` and :meth:`embed`, with the inputs of the scales computed only once."""
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Count segments as the base class does; the last scale has one more, because its input is
-        padded.
-        """
+        """Count segments as the base class does; the last scale has one more, because its input is padded."""
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 

@@ -77,9 +77,7 @@ def count_batch(module: nn.Module) -> None:
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a gate from the means over time (Hu et al., CVPR 2018): B×C×1×T →
-    B×C×1×T.
-    """
+    """Scale each channel by a gate from the means over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -162,9 +160,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the
-        last.
-        """
+        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -196,8 +192,7 @@ class Nes2Net(FrameBackend):
             (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
             ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in
-            the
-            code of Nes2Net-X SeLU; 1 means no lower limit.
+            the code of Nes2Net-X SeLU; 1 means no lower limit.
         num_logits: n, 1 or more.
 
     Raises:
@@ -323,8 +318,7 @@ class LocalBlockAttention(nn.Module):
 
 
 class Nes2NetLA(Nes2Net):
-    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner
-    blocks.
+    """Nes2Net-LA: Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
     output and 10 % of the attention weights are dropped.

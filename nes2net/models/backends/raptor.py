@@ -16,8 +16,7 @@ from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encode
 
 
 class Raptor(Backend):
-    """RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer
-    of TCM.
+    """RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
 
     Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
     All hidden states, with the input of the first layer, are pooled over time by attention, with

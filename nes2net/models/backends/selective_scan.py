@@ -1,5 +1,4 @@
-"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any number of
-frames.
+"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any number of frames.
 
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
@@ -26,8 +25,7 @@ CHUNK = 16  # number of frames in a chunk
 
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and
-    s_{−1} = 0.
+    """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
     Time and memory are linear in T. For torch.compile, the scan is one operator,
     ``nes2net::selective_scan``, because compiling its parts would take minutes; for torch.export,
@@ -68,9 +66,7 @@ def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 
 def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Yield the states s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the i-th for
-    frame i of all chunks.
-    """
+    """Yield s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the i-th for frame i of all chunks."""
     # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
     # the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
@@ -116,14 +112,11 @@ def _recurrence(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | No
 
 
 def cut_into_chunks(x: Tensor, size: int) -> Tensor:
-    """Cut ``x`` into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the last
-    frame.
+    """Cut ``x`` into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the last frame.
 
     One or two chunks of zeros keep K ≥ 2, because torch.export treats a size of 1 as a special
-    case.
-    For an unknown T it supports neither a reshape nor a slice of T frames, hence unfolding and
-    negative
-    padding.
+    case. For an unknown T it supports neither a reshape nor a slice of T frames, hence unfolding
+    and negative padding.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
@@ -150,8 +143,7 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of all inputs from ``grad`` ȳ, B×T×D; states are recomputed to save
-    memory.
+    """Compute the gradients of all inputs from ``grad`` ȳ, B×T×D; states are recomputed to save memory.
 
     Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are a scan of the same form, backwards in
     time.

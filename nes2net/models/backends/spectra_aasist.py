@@ -1,6 +1,4 @@
-"""The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four
-branches, and KAN layers.
-"""
+"""The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers."""
 
 from __future__ import annotations
 
@@ -78,8 +76,7 @@ class ImageEncoder(nn.Module):
 
 
 class Branch(nn.Module):
-    """One of four parallel branches: a master node, and two heterogeneous attentions around a
-    pooling.
+    """One of four parallel branches: a master node, and two heterogeneous attentions around a pooling.
 
     Args:
         gat_dims: sizes of a node before and after the attentions.
@@ -104,9 +101,7 @@ class Branch(nn.Module):
 
 
 class SpectraGraph(nn.Module):
-    """The layers after the bridge: frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last,
-    ``out_layer``.
-    """
+    """The layers after the bridge: frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last, ``out_layer``."""
 
     def __init__(
         self,

@@ -1,5 +1,4 @@
-"""The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any number of
-frames.
+"""The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any number of frames.
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 have the same decay, so within a chunk the scan is a masked product of two matrices, as in
@@ -59,9 +58,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 
 
 def _decays(log_decay: Tensor) -> Tensor:
-    """Decays from step j (column) to k (row), exp(Σ_{j < i ≤ k} log_decay_i), 0 if k < j: …×N →
-    …×N×N.
-    """
+    """Decays from step j (column) to k (row), exp(Σ_{j < i ≤ k} log_decay_i), 0 if k < j: …×N → …×N×N."""
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j
     total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N

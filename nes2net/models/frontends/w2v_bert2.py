@@ -29,13 +29,11 @@ Positions = Annotated[int, Field(ge=0, le=4096)]
 class W2VBert2Frontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of a w2v-BERT 2.0 Conformer.
 
-    The front-end reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and
-    utterance. T is half the number of 10 ms frames, rounded down. If the number of frames is odd,
-    the encoder does not read the last frame, but the normalisation includes the frame, as
-    published. Each layer ends with a layer norm, so there is no final layer norm, and
-    ``final_norm`` has no effect.
+    It reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and utterance. T is
+    half the number of 10 ms frames, rounded down; an odd last frame only counts in the
+    normalisation, as published. There is no final layer norm, so ``final_norm`` has no effect.
 
-    The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
+    The defaults are the published model's, with every dropout 0.
 
     Args:
         checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
