@@ -258,7 +258,6 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
 
 
 def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
-    """Read licence and user's text; ``("other", "")`` without a readable card."""
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
     try:

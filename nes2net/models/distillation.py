@@ -118,7 +118,6 @@ class TeacherStudent(Frontend):
         self.train()
 
     def train(self, mode: bool = True) -> TeacherStudent:
-        """Set the student's mode; the teacher stays in eval mode."""
         super().train(mode)
         self.model["teacher"].eval()
         return self
@@ -219,7 +218,6 @@ class OneClassDistillation(Backend):
         self.train()
 
     def train(self, mode: bool = True) -> OneClassDistillation:
-        """Set the student's mode; the teacher stays in eval mode."""
         super().train(mode)
         self.teacher.eval()
         return self
@@ -235,7 +233,6 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """The mean of ``state`` B×T×D over time, and the embedding."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -264,7 +261,6 @@ class Similarity(nn.Module):
         return list(zip(teacher, student))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute (−s, s) B×2 from ``embeddings`` B×2E, in at least float32."""
         with without_autocast(embeddings.device):
             normal = [[F.normalize(half, dim=1) for half in level] for level in self.levels(embeddings)]
             cosines = [(teacher * student).sum(dim=1) for teacher, student in normal]  # (B,) each
@@ -273,11 +269,6 @@ class Similarity(nn.Module):
 
 
 def _half_options(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
-    """Split the value of ``option`` into name and options; ``reserved`` is an option set here.
-
-    Raises:
-        InputError: if there is no name, or it names a part that consists of teacher and student.
-    """
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")

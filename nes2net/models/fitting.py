@@ -100,7 +100,6 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Return differences and expected tensors (on the meta device); None if ``model`` cannot be built."""
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -121,7 +120,6 @@ def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
 
 def _without_numbers(name: str) -> str:
-    """``layers.0.weight`` → ``layers.#.weight``."""
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 

@@ -222,7 +222,6 @@ def split_options(name: str) -> list[str]:
 def _with_fitting_options(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
-    """Change options to fit the shapes, with a note; ``config`` itself if none fit."""
     with build_errors_as_input_errors(path):
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))

@@ -55,6 +55,8 @@ class OnnxDetector:
     range for the whole batch, so that a score would depend on the other utterances.
 
     Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` takes CUDA if onnxruntime supports
+            it (the package onnxruntime-gpu) and the file is not quantised.
         runs: whether the graph will run; only then does onnxruntime optimise it, which may compute
             parts.
 
@@ -283,13 +285,6 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> _Description:
-    """Read the description, and check any file of weights.
-
-    Raises:
-        InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
-            the weights is missing, is a link to another folder, or has another name or size than
-            stated.
-    """
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"

@@ -153,7 +153,6 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """WavLM-Large, the aggregation ``sea``, one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -222,7 +221,6 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
 
 
 def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
-    """XLS-R and RAPTOR; ``size`` is as in the repository's name, such as ``"1B"``."""
     return PublishedModel(
         {
             "frontend": {"name": frontend, "pretraining_heads": False, "normalize": False},
@@ -261,7 +259,6 @@ def _spectra(
     size: int | None = None,
     sha256: str = "",
 ) -> PublishedModel:
-    """XLS-R on pre-emphasised recordings; the bridge belongs to ``backend``."""
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
         f"hub {repository}",
@@ -285,7 +282,6 @@ _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
 def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
-    """An encoder, a back-end, and the linear layer that DeepFense keeps in the loss."""
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},

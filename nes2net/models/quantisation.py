@@ -201,7 +201,6 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute x Wᵀ + b, …×N, for ``x`` …×K."""
         return super().forward(quantised_rows(x))
 
 
@@ -219,7 +218,6 @@ class Int8FeedForward(nn.Module):
         self.output_dense = Int8Linear(original.output_dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the feed-forward part to ``x`` B×T×D, a few utterances at a time."""
         return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
@@ -318,7 +316,6 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    """Say why int8 is impossible, and what to do."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):

@@ -1,4 +1,4 @@
-"""AttM: attentive merging of the layers into one feature map."""
+"""AttM: attentive merging of the layers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ class AttentiveMerging(Aggregation):
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias

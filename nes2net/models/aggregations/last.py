@@ -1,4 +1,4 @@
-"""The last hidden state only, without learned weights."""
+"""The last hidden state."""
 
 from __future__ import annotations
 
@@ -26,5 +26,4 @@ class Last(Aggregation):
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

@@ -1,4 +1,4 @@
-"""Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame."""
+"""Mixture of experts over the layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ class Expert(nn.Module):
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the expert to frames ``x`` …×D."""
         return self.conv2(F.relu(self.conv1(x)))
 
 
@@ -207,5 +206,4 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

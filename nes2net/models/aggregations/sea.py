@@ -1,4 +1,4 @@
-"""SEA: squeeze-and-excitation aggregation, one gate per layer and utterance."""
+"""SEA: squeeze-and-excitation aggregation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ class SqueezeExcitationAggregation(Aggregation):
         return self.fc_att_merge(means)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
         return gated_sum(hidden_states, gates.unbind(dim=1))

@@ -1,4 +1,4 @@
-"""A weighted sum of the layers with learned weights, as in SUPERB."""
+"""A weighted sum of the layers, as in SUPERB."""
 
 from __future__ import annotations
 
@@ -31,6 +31,5 @@ class WeightedSum(Aggregation):
         return torch.softmax(self.weight_hidd, dim=0).expand(len(hidden_states[0]), -1)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         return gated_sum(hidden_states, torch.softmax(self.weight_hidd, dim=0).unbind())

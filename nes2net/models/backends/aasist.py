@@ -46,7 +46,6 @@ class ResidualBlock(nn.Module):
         self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # as in the published code, this call only updates the running statistics
         y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
@@ -73,7 +72,6 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Its product with the vector of a pair of nodes is the attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -110,7 +108,6 @@ class GraphAttention(nn.Module):
         self.input_drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Update the nodes ``x`` B×N×D to B×N×D'."""
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
         x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
@@ -187,7 +184,6 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keep the nodes of ``x`` B×N×D with the highest scores, scaled by them."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
 
         # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63. If N

@@ -1,4 +1,4 @@
-"""AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head."""
+"""AASIST2."""
 
 from __future__ import annotations
 
@@ -51,7 +51,6 @@ class Res2NetBlock(nn.Module):
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features ``x`` B×C×F×T to B×C'×F×T."""
         first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):

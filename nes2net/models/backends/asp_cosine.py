@@ -1,4 +1,4 @@
-"""ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head."""
+"""ASP + cosine, the back-end of FIR-NB and FIR-WB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ASP + MLP: attentive statistics pooling over time and a small multi-layer perceptron."""
+"""ASP + MLP: attentive statistics pooling and a perceptron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time."""
+"""AttM + LSTM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class SiLU(nn.Module):
         self.inplace = nn.Linear(unused_dim, unused_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply SiLU to ``x``."""
         return F.silu(x)
 
 
@@ -43,7 +42,6 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: HiddenStates) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
@@ -59,7 +57,6 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average the outputs of the LSTM for ``x`` B×T×D over time: B×H."""
         outputs, _ = self.lstm(x)
         return outputs.mean(dim=1)
 

@@ -51,7 +51,6 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both layers to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
@@ -65,7 +64,6 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E."""
         heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
         query, key, value = heads.unbind(dim=2)
         attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
@@ -111,7 +109,6 @@ class DepthwiseConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve each channel of ``x`` B×C×N."""
         return self.conv(F.pad(x, self.padding))
 
 
@@ -119,7 +116,6 @@ class Transpose(nn.Module):
     """Swap tokens and channels, B×N×C ↔ B×C×N, as a module that published names count."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Swap the last two axes of ``x``."""
         return x.transpose(1, 2)
 
 
@@ -146,7 +142,6 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the module to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
@@ -159,7 +154,6 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply layer norm and ``fn`` to the tokens ``x`` B×N×E."""
         return self.fn(self.norm(x))
 
 
@@ -171,7 +165,6 @@ class Half(nn.Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply ``fn`` to the tokens ``x`` B×N×E, and halve the result."""
         return 0.5 * self.fn(x)
 
 
@@ -190,7 +183,6 @@ class ConformerBlock(nn.Module):
         self.post_norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the tokens ``x`` B×N×E."""
         for module in (self.ff1, self.attn, self.conv, self.ff2):
             x = x + module(x)
         return self.post_norm(x)

@@ -1,4 +1,4 @@
-"""Ensemble: a fusion of other systems' scores whose weights depend on the utterance."""
+"""A fusion of other systems' scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class ReversedLogitLayer(LogitLayer):
     """A last layer B×E → B×n: bona fide is the first row of weights and the last logit."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E, in the reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 

@@ -60,7 +60,6 @@ class BLSTM(nn.Module):
         self.l_blstm = nn.LSTM(dim, dim // 2, bidirectional=True, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs B×T×E, without states."""
         return self.l_blstm(x)[0]
 
 
@@ -94,7 +93,6 @@ class MaxFeatureMap(nn.Module):
     """Take the maximum of channels c and c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Split the channels of ``x`` B×C×T×H into halves, and take the larger values."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 

@@ -56,7 +56,6 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E; that of class 0 is 0."""
         unit = F.normalize(at_least_float32(self.weight), dim=1)
         return precise_linear(embeddings, unit - unit[:1])
 
@@ -80,7 +79,6 @@ class CosineHead(Head):
         self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the scaled cosines B×n for ``embeddings`` B×E."""
         return self.scale * cosines(embeddings, self.centers)
 
 
@@ -100,13 +98,11 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute (−s, s) B×2 for ``embeddings`` B×E."""
         bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` 1×E."""
         return cosines(embeddings, center)
 
 
@@ -146,7 +142,6 @@ class P2SGradHead(Head):
         self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the cosines B×n for ``embeddings`` B×E."""
         return renormed_cosines(embeddings, self.weight)
 
 

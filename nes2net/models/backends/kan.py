@@ -73,7 +73,6 @@ class KanLinear(nn.Module):
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the outputs …×o from the inputs ``x`` …×i."""
         scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)
         return F.linear(self.base_activation(x), self.base_weight) + F.linear(
             self.bases(x).flatten(-2), scaled.flatten(1)
@@ -84,7 +83,6 @@ class KanLogits(KanLinear):
     """A last layer B×i → B×o in at least float32: scores in half precision would often be equal."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits B×o from ``x`` B×i, in at least float32."""
         with without_autocast(x.device):
             x = at_least_float32(x)
             scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))

@@ -1,4 +1,4 @@
-"""A linear probe: the mean of the features over time, and one linear layer, as in logistic regression."""
+"""A linear probe."""
 
 from __future__ import annotations
 

@@ -60,7 +60,6 @@ class Mixer(nn.Module):
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix each frame of ``x`` B×T×E with the frames before it."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
@@ -109,7 +108,6 @@ class Layer(nn.Module):
         self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
 
     def forward(self, residual: Tensor) -> Tensor:
-        """Apply norm and mixer to ``residual`` B×T×E."""
         return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
 
 
@@ -137,7 +135,6 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×E from frames ``x`` B×T×E."""
         forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
         backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
         return self.LL(torch.cat([forwards, backwards], dim=1))

@@ -30,7 +30,6 @@ class Norm(nn.RMSNorm):
         super().__init__(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis of ``x`` …×E."""
         return super().forward(x.to(self.weight.dtype))
 
 
@@ -43,7 +42,6 @@ class FrameConv(nn.Conv1d):
         self.padding_before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve each channel of ``x`` B×T×C over time."""
         x = x.transpose(1, 2)
         if self.padding_before:
             x = F.pad(x, (self.padding_before, 0))
@@ -84,7 +82,6 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix each frame of ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
@@ -106,7 +103,6 @@ class Hydra(Mamba2):
     both_ways = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E in both directions."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         inner_dim = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
@@ -149,7 +145,6 @@ class GatedPerceptron(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the perceptron to each frame of ``x`` B×T×E."""
         return self.dropout(self.w2_out(_gated(self.w1_w3_combined(x))))
 
 
@@ -170,7 +165,6 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the frames ``x`` B×T×E."""
         heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
         attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
         return self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -190,7 +184,6 @@ class Block(nn.Module):
         self.add_module(kind, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the frames ``x`` B×T×E."""
         return x + getattr(self, self.kind)(self.norm(x))
 
 
@@ -203,7 +196,6 @@ class Stack(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply blocks and norm to ``x`` B×T×E."""
         x = at_least_float32(x)
         for block in self.layers:
             x = block(x)
@@ -219,7 +211,6 @@ class Projection(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project the frames ``x`` B×T×D to B×T×E."""
         return F.silu(self.norm(self.input_proj(x)))
 
 
@@ -233,7 +224,6 @@ class GatedPooling(nn.Module):
         self.to_score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool the frames ``x`` B×T×E to B×E."""
         return (torch.softmax(self.to_score(_gated(self.gate_value_proj(x))), dim=1) * x).sum(dim=1)
 
 

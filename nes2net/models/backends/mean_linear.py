@@ -1,4 +1,4 @@
-"""Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB."""
+"""Mean and linear, as in AntiDeepfake and Spoof-SUPERB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MFA: attentive statistics pooling over time in each layer, then over the layers."""
+"""MFA: attentive statistics pooling over time and layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ class ThirdPartyPooling(Pooling):
         self.attention = Attention(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×2D."""
         x = x.transpose(1, 2)  # B×T×D
         weights = self.attention(x)  # B×T×1
         mean = (weights * x).mean(dim=1)  # μ/T, B×D
@@ -65,7 +64,6 @@ class MultiFusion(nn.Module):
         self.batch_norm = nn.BatchNorm1d(feature_dim)
 
     def forward(self, layers: HiddenStates) -> Tensor:
-        """Pool ``layers``, L tensors B×T×D, to B×D."""
         pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
         over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
         return self.batch_norm(self.lin_proj2(over_layers))

@@ -55,7 +55,6 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, x: Tensor, previous: Tensor) -> Tensor:
-        """Fuse ``x`` with the output of the ``previous`` group, both B×C×T×F."""
         both = x + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (x - previous)
@@ -72,7 +71,6 @@ class LocalChannelAttention(nn.Module):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×T×F by its gate."""
         gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
         return x * gate[:, :, None, None]
 
@@ -134,7 +132,6 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map an image of features ``x`` B×C×T×F to B×C'×T'×F'."""
         splits = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):

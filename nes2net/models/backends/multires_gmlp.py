@@ -1,4 +1,4 @@
-"""Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof)."""
+"""Multi-resolution gMLP (PartialSpoof)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,6 @@ class GmlpBlock(nn.Module):
         self.proj2 = nn.Linear(dim // 4, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the frames ``x`` B×T×d."""
         return x + self.proj2(self.sgu(F.gelu(self.proj1(self.norm(x)))))
 
 
@@ -67,7 +66,6 @@ class GmlpNet(nn.Module):
         self.fc = nn.Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×T×d/2 from the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
     def embed_utterances(self, x: Tensor) -> Tensor:
@@ -86,7 +84,6 @@ class Halving(nn.Module):
         self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve ``x`` B×T×d in frames and in channels."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 

@@ -36,7 +36,6 @@ class Conv(nn.Conv1d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T in 2-D with a kernel of height 1."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
@@ -51,7 +50,6 @@ class ColumnConv(nn.Conv2d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T with the two image axes of the convolution swapped."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
@@ -86,7 +84,6 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×1×T by its gate."""
         return x * self.se(x)  # gates are B×C×1×1
 
 
@@ -132,7 +129,6 @@ class Res2NetBlock(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the residual branch to ``x`` B×C×1×T."""
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
@@ -305,7 +301,6 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add the attention's output to each of ``groups``, J maps B×C×1×T."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (
@@ -383,7 +378,6 @@ class Nes2NetLA(Nes2Net):
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Compute embeddings of frames, B×T×D, from ``features`` B×T×D."""
         return self.join(self.local_block_attn(self.group_outputs(features)))
 
 

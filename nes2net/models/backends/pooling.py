@@ -27,7 +27,6 @@ class MeanPooling(Pooling):
         self.out_dim = feature_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×D."""
         return x.mean(dim=2)
 
 
@@ -51,7 +50,6 @@ class AttentivePooling(Pooling):
         self.linear2 = nn.Conv1d(bottleneck_dim, 1, 1, bias=False)  # a bias would not change a softmax
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×D."""
         energies = self.linear2(torch.tanh(self.linear1(x)))  # B×1×T
         weights = torch.softmax(at_least_float32(energies), dim=2)
         return (weights * x.to(weights.dtype)).sum(dim=2).to(x.dtype)

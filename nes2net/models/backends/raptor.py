@@ -1,4 +1,4 @@
-"""RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM."""
+"""RAPTOR, the back-end of DF Arena's detectors."""
 
 from __future__ import annotations
 

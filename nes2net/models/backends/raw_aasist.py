@@ -116,7 +116,6 @@ class RawAasist(SpectroTemporalGraph):
         return self.drop(self.readout(spectral, temporal))
 
     def _encode(self, waveform: Tensor, compute: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """|last map of the encoder|, B×C×23×frames, for ``waveform`` B×N; ``compute(block, x)`` runs a block."""
         bands = F.conv1d(waveform.unsqueeze(1), self.filters).abs_()  # B×70×(N − 128)
         x = F.selu(self.first_bn(F.max_pool2d(bands.unsqueeze(1), 3)))  # B×1×23×frames
         del bands  # free the largest map before the blocks compute their maps

@@ -1,4 +1,4 @@
-"""SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image."""
+"""SLS, sensitive layer selection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class LogProbabilityLayer(LogitLayer):
     """A linear layer, SELU and log-softmax: embeddings B×E → log-probabilities B×n."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute log-probabilities B×n from ``embeddings`` B×E."""
         return F.log_softmax(F.selu(super().forward(embeddings)), dim=1)
 
 

@@ -1,4 +1,4 @@
-"""The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers."""
+"""The back-ends of Spectra-AASIST and Spectra-AASIST3."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class Bridge(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map the frames ``features`` B×T×``in_dim`` to B×T×``out_dim``."""
         return self.mlp(features)
 
 
@@ -46,7 +45,6 @@ class PreActivatedBlock(ResidualBlock):
     """A residual block that normalises and activates before its first convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` B×C×F×T to B×C'×F×T."""
         y = x if self.first else F.selu(self.bn1(x))
         y = self.conv2(F.selu(self.bn2(self.conv1(y))))
         if self.reshape_skip:
@@ -70,7 +68,6 @@ class ImageEncoder(nn.Module):
         self.enc = nn.Sequential(*blocks)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Encode ``image`` B×1×F×T to B×64×F/3×T/3."""
         pooled = F.max_pool2d(image.abs(), 3)
         return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
 
@@ -131,7 +128,6 @@ class SpectraGraph(nn.Module):
         self.out_layer = last_layer(5 * mixed_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute embeddings B×5·``gat_dims[1]`` from ``frames`` B×T×R."""
         frames = frames + self.pos_T[:, : frames.shape[1]]
         x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
         spectral, temporal = nodes_of_image(x, self.attention(x))  # B×R/3×64, B×T/3×64

@@ -1,4 +1,4 @@
-"""The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation."""
+"""The back-end of Spectra-0."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×T by its gate."""
         return x * self.se(x)
 
 
@@ -50,7 +49,6 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to ``x`` B×C×T."""
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):
@@ -92,7 +90,6 @@ class EcapaTdnn(nn.Module):
         self.fc6 = LogitLayer(2 * mfa_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute embeddings B×2M from ``frames`` B×T×R."""
         x = self.bn1(self.conv1(frames.transpose(1, 2)).relu())  # B×C×T
         outputs: list[Tensor] = []
         total = x

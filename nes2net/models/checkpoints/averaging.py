@@ -90,12 +90,6 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a state dict that can be averaged with the first one.
-
-    Raises:
-        InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit
-            ``first_checkpoint`` in names, shapes or base.
-    """
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
@@ -114,6 +108,5 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """12 digits of the SHA-256, or ``"none"`` without a base."""
     base = read_record(state_dict).get("base")
     return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"

@@ -276,7 +276,6 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """A mapping, or the content of a Namespace or omegaconf node; otherwise ``{}``."""
     for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, Record):
             value = content_of(value)

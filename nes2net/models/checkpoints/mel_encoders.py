@@ -201,11 +201,6 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
 
 
 def _seconds(positions: Any, path: Path) -> int:
-    """Convert positions (frames) of Whisper's encoder to whole seconds.
-
-    Raises:
-        InputError: if they are not whole seconds.
-    """
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
             f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"

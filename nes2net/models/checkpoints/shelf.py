@@ -176,12 +176,6 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES)))
 
     def _from_server(self) -> Path:
-        """Download to :attr:`path_outside_hub`.
-
-        Raises:
-            InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
-            Unfinished: if the connection breaks.
-        """
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 

@@ -98,19 +98,15 @@ class Record:
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """Store the object's state."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Store an item of a dictionary-like object."""
         self.items[key] = value
 
     def append(self, element: Any) -> None:
-        """Store an element of a list-like object."""
         self.elements.append(element)
 
     def extend(self, elements: Any) -> None:
-        """Store elements of a list-like object."""
         self.elements.extend(elements)
 
 
@@ -267,7 +263,6 @@ def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
 
 
 def _annotation(*_: Any) -> Record:
-    """For types such as ``Tuple[int, str]``, which some configurations contain."""
     return Record()
 
 

@@ -183,11 +183,6 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """Dotted name → linear layer to adapt.
-
-    Raises:
-        InputError: if ``targets`` has the name of a layer that does not exist.
-    """
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
@@ -214,12 +209,6 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Tensors keep their state-dict names in peft's layers.
-
-    Raises:
-        InputError: if the rank is larger than the number of inputs or of outputs of a layer, or if
-            a layer does not exist.
-    """
     from peft import LoraConfig, inject_adapter_in_model  # imported late, because the import takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -268,7 +257,6 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.adapter_up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply ``linear`` and the adapter to ``x`` …×D'."""
         y = self.base_layer(x)
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 

@@ -91,7 +91,6 @@ def _most_precise_type(like: Tensor) -> torch.dtype:
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
-    """In Hz, 0 to the Nyquist frequency."""
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_most_precise_type(like), device=like.device)
 
 

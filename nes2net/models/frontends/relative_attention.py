@@ -85,7 +85,6 @@ class GatedRelativeAttention(nn.Module):
         return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias
 
     def _heads(self, x: Tensor) -> Tensor:
-        """B×T×D → B×H×T×D/H."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
 
 

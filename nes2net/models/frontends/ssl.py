@@ -227,7 +227,6 @@ class SSLFrontend(Frontend):
             self.load_pretrained(state_dict, str(checkpoint))
 
     def _normalize_of_folder(self, folder: Path, normalize: Normalize) -> Normalize:
-        """If None, the ``folder`` decides, and a note says so."""
         normalize_by_folder, reason = normalize_of_folder(folder)
         if normalize is None:
             normalize = normalize_by_folder
@@ -253,7 +252,6 @@ class SSLFrontend(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the first to the last."""
         return self.model.encoder.layers
 
     @property

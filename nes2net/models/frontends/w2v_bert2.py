@@ -145,5 +145,4 @@ class W2VBert2Frontend(MelEncoder):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The Conformer layers, from the first to the last."""
         return self.model.encoder.layers

@@ -131,15 +131,12 @@ class WhisperFrontend(MelEncoder):
         return functional.dropout(x, self.config["dropout"], self.training)
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Remove frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the first to the last."""
         return self.model.layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm."""
         return [self.model.layer_norm]
