@@ -55,7 +55,6 @@ class SetFigure(BaseModel):
     corpus: str
     """Name; the names of pooled corpora are joined by `` + ``."""
     split: str = ""
-    """Phase or split."""
     checkpoint: str = ""
     """File name of the checkpoint in its run folder."""
     detector: str = ""
@@ -65,14 +64,11 @@ class SetFigure(BaseModel):
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
     bonafide: Natural | None = None
-    """Number of bona fide trials."""
     spoof: Natural | None = None
-    """Number of spoofed trials."""
     measure: str = "EER"
     value: Value
     """Value of the measure; a fraction if :attr:`percent`."""
     percent: bool = True
-    """Whether the card shows the value in percent."""
     interval: tuple[Value, Value] | None = None
     """The 95 % confidence interval of the value."""
     drawn: str = ""
@@ -195,8 +191,8 @@ def model_card(
     Args:
         earlier: path of an earlier card, whose licence and user's text are kept.
         checkpoint: its file name; empty without a run folder.
-        evaluation_figures: figures of checkpoints of the run folder. The text shows all; the hub's
-            metadata show only those of ``checkpoint``.
+        evaluation_figures: of the run folder. The text shows all, the hub's metadata those of
+            ``checkpoint``.
     """
     # Take the licence of the earlier card. If the card has no licence, take the licence of the published weights,
     # provided that the hub knows this licence.
@@ -243,8 +239,7 @@ def model_card(
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
     """Return the arXiv number of the paper that describes a detector's architecture; None if unknown.
 
-    It comes from the published model in ``provenance``, or else from the first published model with
-    the same front-end and back-end that has one.
+    From the published model in ``provenance``, or one with the same front-end and back-end.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]

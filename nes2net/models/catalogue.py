@@ -14,9 +14,7 @@ class ListedModel:
 
     name: str
     good_for: str
-    """The purpose for which a user may choose this detector."""
     parameters: int
-    """Trainable parameters."""
     size: int
     """Size of the download in bytes; if unknown, 4 bytes per parameter."""
     trained_on: tuple[str, ...]
@@ -26,13 +24,11 @@ class ListedModel:
     reported: tuple[str, ...]
     """Published figures, as in ``nes2net info published``."""
     licence: str
-    """Licence of the weights."""
     score: str
     """The kind of score: ``logit``, ``probability``, …"""
     scored: str
     """How the authors score: which samples they read, and the score rule."""
     source: str
-    """Publication, and the addresses of code or weights."""
     address: str
     """Web address of the file."""
     known_by: str

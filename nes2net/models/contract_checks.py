@@ -1,4 +1,4 @@
-"""Check what the front-ends, aggregations and back-ends of other packages compute for a tiny batch."""
+"""Check what parts of other packages compute for a tiny batch."""
 
 import copy
 from typing import Any

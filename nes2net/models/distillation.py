@@ -2,9 +2,6 @@
 
 The authors published no code. The student learns to compute the teacher's embeddings of bona fide
 speech, so speech is likely spoofed if the embeddings differ.
-
-The front-end ``TeacherStudent`` and the back-end ``OneClassDistillation`` contain those of teacher
-and student; together they form an ordinary detector.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Names and shapes determine most options of a back-end: number of logits, pooling, groups, hidden
 sizes. ``fitted_config`` searches the declared options of the parts, without a rule for a particular
 part. Each step changes the one option that leaves the fewest tensors different from the file's,
-until none differs or no change helps. Options without effect on shapes, such as a dilation, stay.
+until none differs or no change helps. Options without effect on shapes stay.
 """
 
 from __future__ import annotations

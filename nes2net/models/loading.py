@@ -170,8 +170,7 @@ def fetch_published(name: str) -> Path:
     """Return the path of the published model ``name``, downloading its file once.
 
     Raises:
-        InputError: if the file must be downloaded by hand, or its digest is not the published
-            digest.
+        InputError: if the file must be downloaded by hand, or has another digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -187,8 +186,7 @@ def named_architecture(name: str) -> dict[str, Any]:
     """Return the architecture of a published model; ``,part.option=value`` after its name changes options.
 
     Raises:
-        InputError: if there is no such model, or an option is not of the form
-            ``part.option=value``.
+        InputError: if there is no such model, or an option is not of the form ``part.option=value``.
 
     >>> named_architecture("AASIST,backend.num_logits=1")["backend"]
     {'name': 'raw_aasist', 'num_logits': 1}
@@ -263,7 +261,6 @@ def without_wrapper(
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
 
     Args:
-        path: name of the checkpoint, for messages.
         config: architecture: prefixes are removed until a name is among its tensors. If None, every
             shared prefix is removed, because names of a published model share none.
     """
@@ -289,7 +286,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     """Find how a whole-model state dict differs from each published model whose files have its layout.
 
     Args:
-        pretrained: whether to compare also with models whose front-end is pre-trained.
+        pretrained: whether to compare also with pre-trained front-ends.
 
     Returns:
         Name of the published model → differences, fewest first.
@@ -328,10 +325,6 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If none has the checkpoint's shapes, options are changed until the shapes match.
-
-    Args:
-        path: name of the checkpoint, for messages.
-        path_note: text that follows ``path`` in the error message.
 
     Raises:
         InputError: if no published model fits, or several models fit.

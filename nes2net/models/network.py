@@ -57,8 +57,7 @@ class Network(nn.Module):
     one; higher means more bona fide. Scores are not calibrated: choose a threshold on a development
     set from your own conditions.
 
-    ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
-    checkpoints.
+    State dicts have the parameter names of the published whole-model checkpoints.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
@@ -256,8 +255,7 @@ class Network(nn.Module):
                 as in training (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or any other detector gets
-                scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -265,8 +263,7 @@ class Network(nn.Module):
         """Compute logits B×n by the back-end, from the :meth:`features` of a waveform.
 
         Raises:
-            InputError: if a detector that fuses scores gets no scores, or any other detector gets
-                scores.
+            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
         """
         if scores is None:
             return self.backend.utterance_logits(features)
@@ -427,7 +424,7 @@ class Network(nn.Module):
     def part_not_finite(self, waveforms: Tensor) -> str | None:
         """Find the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
 
-        The text is empty if the part is built in, or its weights are not finite.
+        Empty if it is built in, or its weights are not finite.
         """
         states = self.hidden_states(waveforms)
         features = self.features(states)

@@ -62,10 +62,10 @@ class OnnxDetector:
 
     Attributes:
         device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA.
-        computes_on: the device on which the session computes.
+        computes_on: where the session computes.
         min_samples, max_samples: lengths in samples of the shortest and longest waveform;
             ``max_samples`` is None for no limit.
-        pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
+        pre_emphasis: coefficient of the pre-emphasis of recordings; 0 for none.
         provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.start`).
 
     Raises:
@@ -169,7 +169,7 @@ class OnnxDetector:
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`, because onnxruntime optimises the graph itself."""
+        """Raise :class:`InputError`: onnxruntime optimises the graph."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:

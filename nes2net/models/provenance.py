@@ -69,10 +69,9 @@ class Provenance:
     score_ranges: Any = None
     """Data for normalising the scores of other systems that the detector fuses, if any."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about classes other than bona fide and spoof; otherwise empty. ``field`` is the field
-    of a trial that states its class; ``aliases`` maps its values to classes. ``known`` holds up
-    to 1,000 scores of development trials (how likely the class is known), for the threshold of
-    unknown classes.
+    """Facts about classes other than bona fide and spoof. ``field`` of a trial states its class;
+    ``aliases`` maps its values to classes. ``known``: up to 1,000 scores of development trials,
+    for the threshold of unknown classes.
     """
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts, such as ``epoch`` and figures on the development set."""
@@ -160,8 +159,6 @@ class Provenance:
 
     def start(self, places: bool = True) -> Provenance:
         """Return only the facts about training data, for a copy of the detector or one that starts from it.
-
-        Facts that hold only for these weights are dropped.
 
         Args:
             places: whether to keep the folders of the corpora; false for files to give away.

@@ -32,9 +32,7 @@ class PublishedModel:
     source: str
     """Publication, and the addresses of code or weights."""
     licence: str
-    """Licence of the weights."""
     code_licence: str = "none"
-    """Licence of the published code."""
     trained_on: tuple[str, ...] = ()
     """Corpora whose trials trained the detector."""
     selected_on: tuple[str, ...] = ()
@@ -64,11 +62,10 @@ class PublishedModel:
     good_for: str = ""
     """The purpose for which a user may choose this detector; empty only if :attr:`file` is None."""
     notes: tuple[str, ...] = ()
-    """Further facts that a user should know."""
 
     @property
     def scored(self) -> str:
-        """The authors' method of scoring, in words.
+        """How the authors score, in words.
 
         >>> PUBLISHED["df_arena_1b"].scored
         'the first 64,600 samples, shorter utterances repeated; probability'

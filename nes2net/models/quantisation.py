@@ -183,7 +183,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note if the CPU only emulates ``precision``, which is slow; otherwise an empty text."""
+    """Return a note if the CPU only emulates ``precision``; otherwise an empty text."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -205,11 +205,7 @@ class Int8Rows(Int8Linear):
 
 
 class Int8FeedForward(nn.Module):
-    """The feed-forward part of a transformer layer in int8, B×T×D → B×T×D.
-
-    Args:
-        original: the feed-forward module of the transformers library.
-    """
+    """The feed-forward module ``original`` in int8, B×T×D → B×T×D."""
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -226,11 +222,7 @@ class Int8FeedForward(nn.Module):
 
 
 class Int8Attention(nn.Module):
-    """Self-attention in int8, B×T×D → B×T×D. One product computes queries, keys and values.
-
-    Args:
-        original: the attention module of the transformers library.
-    """
+    """Self-attention ``original`` in int8, B×T×D → B×T×D; one product for queries, keys and values."""
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -250,7 +242,7 @@ class Int8Attention(nn.Module):
 
 
 class Int8RelativeAttention(Int8Attention):
-    """:class:`Int8Attention` with WavLM's gated position bias, which the ``original`` module computes."""
+    """:class:`Int8Attention` with WavLM's gated position bias."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)

@@ -110,12 +110,12 @@ PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
 def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
-    """List registry and name of each part in ``model``, the configuration of a detector."""
+    """List registry and name of each part of a detector's configuration."""
     return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether the front-end ``name`` can start from a pre-training file; spectral ones have no weights.
+    """Whether the front-end ``name`` can start from a pre-training file.
 
     Raises:
         InputError: if there is no such front-end.

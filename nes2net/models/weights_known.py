@@ -27,7 +27,6 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
     repository.
 
     Args:
-        path: the file or folder of ``state_dict``.
         given_name: name or path that the user gave. The model's ``owner/name`` on the hub means a
             download, unless a local file has this name.
     """

@@ -60,7 +60,6 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
     Args:
         channels: output channels of the blocks; the last is C.
-        after_block: modules that follow each block.
     """
     inputs = [1, *channels[:-1]]
     return nn.Sequential(
@@ -93,7 +92,6 @@ class GraphAttention(nn.Module):
 
     Args:
         in_dim, out_dim: D and D'.
-        linear: class of the linear layers.
     """
 
     temperature = 2.0  # divides the attention scores before the softmax
@@ -119,8 +117,6 @@ class HeterogeneousGraphAttention(nn.Module):
 
     Args:
         in_dim, out_dim: D and D', sizes of a node before and after the attention.
-        linear: class of the linear layers.
-        activated: whether SELU is applied to the nodes after batch normalisation.
     """
 
     temperature = 100.0  # divides the attention scores before the softmax
@@ -173,8 +169,6 @@ class GraphPool(nn.Module):
 
     Args:
         ratio: share of the nodes that are kept.
-        dim: D.
-        linear: class of the linear layer that computes the scores.
     """
 
     def __init__(self, ratio: float, dim: int, linear: Linear = nn.Linear) -> None:
@@ -222,11 +216,9 @@ class SpectroTemporalGraph(Backend):
         feature_dim: D; 1 for a waveform.
         channels: C, size of a node.
         spectral_nodes: N_S, number of spectral nodes.
-        num_logits: n.
-        gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
-        pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. The published configurations have a fourth ratio, which the
-            published code does not use.
+        gat_dims: sizes of a node after the first and the heterogeneous attention.
+        pool_ratios: shares of nodes kept in the spectral, temporal and heterogeneous graphs; a
+            fourth, as published, is not used.
     """
 
     last_layer_name = "out_layer"
@@ -292,8 +284,7 @@ class Aasist(SpectroTemporalGraph):
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
         pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs; a fourth ratio is not used. DeepFense keeps 0.7 of the temporal
-            nodes.
+            heterogeneous graphs; a fourth ratio is not used. DeepFense keeps 0.7 of the temporal nodes.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242

@@ -1,4 +1,4 @@
-"""AASIST2."""
+"""AASIST2: AASIST with Res2Net blocks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ class Res2NetBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        width: number of channels of a group.
-        scale: number of groups. The first group is not convolved. From the third group on, the
-            output of the previous group is added to a group before its convolution.
-        se_ratio: the hidden layer of the squeeze-excitation has C'/``se_ratio`` channels.
-        first: leave out the normalisation of the input.
+        scale: number of groups. The first is not convolved; from the third on, the previous output
+            is added before the convolution.
+        se_ratio: the squeeze-excitation's hidden layer has C'/``se_ratio`` channels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""AttM + LSTM."""
+"""AttM + LSTM: attentive merging and an LSTM."""
 
 from __future__ import annotations
 

@@ -33,9 +33,8 @@ class Ensemble(LayerSum):
     weight · (score − bias).
 
     States 1 to L, the outputs of the layers before the front-end's final layer norm, are used.
-    Order and normalisation of ``scores`` must be as in training
-    (:mod:`nes2net.scoring.system_scores`); the published order is that of the baselines of ASVspoof
-    2021: CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
+    ``scores`` are ordered and normalised as in training (:mod:`nes2net.scoring.system_scores`), as
+    published CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code and files, and column 1 of the logits here. As
     published, the score is only the logit of bona fide. The weights of the layers may be negative;

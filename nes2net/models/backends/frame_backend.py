@@ -74,7 +74,6 @@ class FrameBackend(Backend):
         return self.last_layer(self.embed(features))
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Compute the logits B×n of utterances, even with ``pool=None``."""
         return self(features, utterance=True)  # type: ignore[call-arg]
 
     def embed(self, features: Any) -> Tensor:
@@ -91,7 +90,6 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Return :meth:`segments` and :meth:`embed`, from the same embeddings of frames."""
         self._check_reads_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)

@@ -47,7 +47,6 @@ class GF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         return self.m_frontend[0](features).mean(dim=1)
 
@@ -83,7 +82,6 @@ class LGF(GF):
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(hidden_dim), BLSTM(hidden_dim))])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         x = self.m_frontend[0](features)
         return (self.m_before_pooling[0](x) + x).mean(dim=1)
@@ -155,7 +153,6 @@ class LLGF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D, T ≥ 16."""
         self.check_features(features)
         image = self.m_transform[0](self.m_frontend[0](features).unsqueeze(1))  # B×32×T/16×H/16
         x = image.transpose(1, 2).flatten(2)  # B×T/16×E

@@ -179,7 +179,7 @@ class PrototypeHead(Head):
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    """Compute the cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
         embeddings, vectors = _to_common_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
@@ -244,8 +244,6 @@ class GeneralOptions:
 
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Set the head, the score rule and the classes of ``backend``, as the options say.
-
-        ``score_rule`` replaces the head's own rule.
 
         Args:
             create_head: :func:`nes2net.models.registry.create_head`; the registry imports this

@@ -20,8 +20,7 @@ _NOISE = 0.05  # initial values of splines are random, of magnitude at most _NOI
 class KanLinear(nn.Module):
     """A Kolmogorov-Arnold layer from i inputs to o outputs, …×i → …×o.
 
-    y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i,
-    g]·B_g(x_i).
+    y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
 
     The grid of the B-splines B_g has ``grid_size`` equal cells between −1 and 1, and
     ``spline_order`` more on either side; outside, B_g(x_i) = 0. There is no bias.

@@ -30,8 +30,6 @@ class LayerSum(Backend):
 
     Args:
         num_layers: L, number of layers of the front-end, which gives L + 1 hidden states.
-        projection_dim: size of a frame after the linear layer.
-        layer_weights: see :data:`LayerWeights`.
     """
 
     wants_layers = "all"

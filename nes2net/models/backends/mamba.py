@@ -206,7 +206,6 @@ class Mamba(Backend):
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

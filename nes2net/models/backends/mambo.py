@@ -325,6 +325,5 @@ class MamBo(Backend):
         self.classifier = LogitLayer(embed_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))

@@ -32,8 +32,7 @@ class MeanLinear(FrameBackend):
         pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same
             weights; the network is then a linear detector of spoofed segments.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
-            ``"min"`` or ``"attentive"``
-            (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
 
     >>> import torch
     >>> MeanLinear(feature_dim=16)(torch.randn(2, 50, 16)).shape

@@ -48,11 +48,7 @@ class ThirdPartyPooling(Pooling):
 
 
 class MultiFusion(nn.Module):
-    """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
-
-    Args:
-        poolings: one over time for each layer, then the one over layers.
-    """
+    """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers."""
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
         super().__init__()
@@ -122,6 +118,5 @@ class MFA(Backend):
         self.fc = LogitLayer(feature_dim, num_logits)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×D from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         return self.MFA(list(hidden_states)[self.first : self.num_states])

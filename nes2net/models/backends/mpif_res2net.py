@@ -1,8 +1,4 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
-
-The fusion should keep groups from learning the same clues. No code is published;
-:class:`MpifRes2Net` lists the assumptions.
-"""
+"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency."""
 
 from __future__ import annotations
 
@@ -40,7 +36,6 @@ class PerspectiveFusion(nn.Module):
 
     Args:
         channels: C.
-        perspectives: one or more of ``"channel"``, ``"time"`` and ``"frequency"``.
         reduction: C divided by the number of units of the bottleneck.
     """
 
@@ -85,13 +80,10 @@ class Res2NetBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        width: number of channels of a group.
-        scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
         joins: one module for each group from the second to the last but one, which joins its split
             with the previous output; None to add them.
-        attention_kernel: number of channels that the local channel attention reads; 0 for no
-            attention.
+        attention_kernel: channels that the local channel attention reads; 0 for none.
     """
 
     def __init__(
@@ -159,23 +151,17 @@ class MpifRes2Net(Backend):
     following points are assumptions, mostly from the same group's code of SR-LA Res2Net with F0
     sub-band (Neural Networks 2024).
 
-    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
-       ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
-       None, utterances keep their lengths.
-    2. Stem: ``stem_convolutions`` = 3 convolutions of size 3×3 with ``stem_channels`` = 16, each
-       followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
-       64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
-       of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
-       All convolutions outside the gates have Kaiming initialisation (fan out).
+    1. Input: log-magnitude spectrum of the F0 sub-band (``lps`` with ``num_bins=45``).
+    2. Stem: 3×3 convolutions, each with BatchNorm and ReLU. Each block has ``scale`` groups of
+       ⌊planes·``base_width``/64⌋ channels. Global average pooling. Kaiming initialisation (fan out)
+       outside the gates.
     3. The first block of a stage has independent groups (Res2Net's type "stage"); all others have
        the fusion.
-    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
-       channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
-       but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
-    5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
-       attention.
-    6. ``head``: ``"angular"`` for the angular softmax loss; the score is then the difference of the
-       cosine logits. ``"linear"`` for cross-entropy; the score is then the logit of bona fide.
+    4. Fusion: :class:`PerspectiveFusion`, with a bottleneck of at least 4 channels; without it,
+       groups are added as in Res2Net.
+    5. Each block ends with local channel attention.
+    6. ``head``: ``"angular"`` for angular softmax, scored by the difference of the cosine logits;
+       ``"linear"`` for cross-entropy, scored by the logit of bona fide.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

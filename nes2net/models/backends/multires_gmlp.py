@@ -128,8 +128,7 @@ class MultiresGmlp(Backend):
     input is that of scale i − 1, halved by maxima over pairs of frames and of channels. Each scale
     has its own gMLP blocks and two class vectors. The utterance has its own blocks, after the last
     scale's input, and the last scale's class vectors. Train on labels of segments, with or without
-    those of utterances. Trained for a single resolution, the blocks of the other scales stay
-    untrained.
+    those of utterances; for a single resolution, other scales stay untrained.
 
     The published system fine-tunes wav2vec 2.0 Large and weighs its 25 hidden states by a softmax
     of learned numbers. In its code, and here, because the weights were trained so, the halving

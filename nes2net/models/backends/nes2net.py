@@ -94,10 +94,6 @@ class Res2NetBlock(nn.Module):
 
     Args:
         channels: C.
-        scale: number of splits of the channels.
-        dilation: dilation of the convolutions of three frames.
-        activation: module of the activation.
-        se_channels: channels of the hidden layer of the squeeze-excitation.
     """
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
@@ -143,7 +139,7 @@ class Res2NetXBlock(Res2NetBlock):
 
     At first, the only column is the last split. Step i appends split i, convolves all columns with
     the same kernel, and outputs their weighted sum. The N columns lie in the batch axis, N·B×C×1×T
-    (published: B×C×T×N), because they are treated like utterances; so they are never copied.
+    (published: B×C×T×N), so they are never copied.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
@@ -170,9 +166,8 @@ class Res2NetXBlock(Res2NetBlock):
 class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels form ``nes_ratio[0]`` groups; the previous group's output is added to a group, and the
-    sum passes through an inner block. The last group is not changed.
+    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. A
+    group, plus the previous group's output, passes through an inner block, except the last group.
 
     Args:
         block, activation: classes of the block and of the activation of the inner level.
@@ -184,11 +179,10 @@ class Nes2Net(FrameBackend):
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
             logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
-            ``"min"`` or ``"attentive"``
-            (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has max(C // ``se_ratio``,
-            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in
-            the code of Nes2Net-X SeLU; 1 means no lower limit.
+            ``se_floor``) channels. ``se_floor`` is 2 in the published code for ASVspoof 5 and in the
+            code of Nes2Net-X SeLU; 1 means no lower limit.
         num_logits: n, 1 or more.
 
     Raises:
@@ -279,8 +273,8 @@ class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
     The mean of a group over time is a token, which attends to itself and its neighbours; the first
-    or last group stands in for missing ones. The output is added to each frame of the group. A
-    learned vector for the group's position is added to queries, keys and values.
+    or last group stands in for missing ones. The output is added to the group's frames; learned
+    positions are added to queries, keys and values.
 
     Args:
         groups: J.
@@ -330,8 +324,7 @@ class Nes2NetLA(Nes2Net):
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
             logits of each frame, B×T×``num_logits``; the weights are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
-            ``"min"`` or ``"attentive"``
-            (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
             max(C // ``se_ratio``, ``se_floor``) channels.
         num_logits: n.

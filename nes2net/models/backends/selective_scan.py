@@ -27,9 +27,9 @@ CHUNK = 16  # number of frames in a chunk
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
-    Time and memory are linear in T. For torch.compile, the scan is one operator,
-    ``nes2net::selective_scan``, because compiling its parts would take minutes; for torch.export,
-    ordinary tensor operations; for torch.onnx, a loop over frames, for which ONNX has an operator.
+    Time and memory are linear in T. For torch.compile, the scan is one operator, because compiling
+    its parts would take minutes; for torch.export, ordinary tensor operations; for torch.onnx, a
+    loop.
 
     Args:
         x: B×T×D; all arguments have one dtype.

@@ -98,7 +98,7 @@ class Branch(nn.Module):
 
 
 class SpectraGraph(nn.Module):
-    """The layers after the bridge: frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last, ``out_layer``."""
+    """Frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last layer, ``out_layer``."""
 
     def __init__(
         self,

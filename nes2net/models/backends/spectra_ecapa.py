@@ -62,9 +62,8 @@ class EcapaBlock(nn.Module):
 class EcapaTdnn(nn.Module):
     """The layers after the bridge: frames B×T×R → embeddings B×2M, and the last layer, ``fc6``.
 
-    A convolution and four blocks; each reads the sum of all earlier outputs. A layer joins the
-    blocks' outputs, which are pooled to means and standard deviations, weighted by attention. M is
-    ``mfa_dim``.
+    A convolution and four blocks; each reads the sum of all earlier outputs. Attentive means and
+    standard deviations of all outputs are pooled; M is ``mfa_dim``.
     """
 
     def __init__(

@@ -30,14 +30,14 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """Average checkpoints whose tensors have the same names and shapes; return the averaged state dict.
 
-    At any time, only the sum and one checkpoint are in memory.
+    Only the sum and one checkpoint are in memory.
 
     Args:
         paths: one or more checkpoint files.
         mode: ``"mean"`` in float64, converted back to the tensor's type; counters stay integers.
             ``"legacy"`` repeats a fault of the published code: (2·c2 + c3 + … + cn)/n (deviation 1
             in docs/deviations.md).
-        weights: one per checkpoint, 0 or more; they are divided by their sum.
+        weights: one per checkpoint, 0 or more, divided by their sum; None for equal ones.
 
     Raises:
         InputError: if there are no paths or the mode is unknown; if the weights do not fit; if

@@ -131,7 +131,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
 
 def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Translate a detector's aggregation and back-end to a classification head of the transformers library.
+    """Translate aggregation and back-end to a classification head of the transformers library.
 
     Args:
         detector: a detector with wav2vec 2.0, HuBERT or WavLM. Names and order of classes are those
@@ -142,10 +142,10 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         - The tensors under the library's names.
         - The options in the library's configuration; ``label2id`` has bona fide last.
 
-        Both are empty if the library would compute other logits: if the front-end repeats frames or
-            has a pre-emphasis; if the back-end is not ``mean_linear`` with a projection, on the
-            last layer or a weighted sum of layers; or if layers of a front-end that normalises
-            before attention are summed, because release 5 adds the last one without the final norm.
+        Both are empty if the library would compute other logits: with repeated frames or a
+        pre-emphasis; with another back-end than ``mean_linear`` with a projection, on the last
+        layer or a weighted sum of layers; or for a sum of layers that normalise before attention,
+        because release 5 sums the last one without the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -200,8 +200,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Read the names of the classes, in the order of the logits, from ``id2label``, else ``LABEL_0`` and ``LABEL_1``.
 
     Raises:
-        InputError: if there are fewer than two names, if two classes have the same name, if one of
-            the indices 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
+        InputError: if there are fewer than two names, equal names, missing indices, or a
+            contradicting ``label2id``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # default of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
@@ -242,9 +242,8 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         bonafide: name of the bona fide class, unless ``labels`` tell.
 
     Raises:
-        InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
-            Without ``bonafide``, each name must mean either bona fide or spoof, and exactly one
-            name must mean bona fide.
+        InputError: if ``bonafide`` is not among ``labels``, or contradicts a name; without it,
+            unless exactly one name means bona fide, and all others spoof.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     # If the caller gives the bona fide class, all other classes are spoof.

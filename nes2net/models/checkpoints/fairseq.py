@@ -157,7 +157,7 @@ def read_ssl_checkpoint(
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in the file is run.
 
     Fine-tuned models and files converted by s3prl can be read, too. A prefix that all names share
-    is removed. Files without a configuration, such as torchaudio's, have no options.
+    is removed.
 
     Args:
         types: expected types (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).

@@ -56,8 +56,8 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file in a temporary folder, then rename it.
 
-    ``tensors`` may be memory-mapped from the old file, so it must not be overwritten; the library
-    would leave a temporary file beside it.
+    ``tensors`` may be memory-mapped from the old file. The library's own temporary file is in the
+    folder, too.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -75,8 +75,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     :meth:`nes2net.Detector.save`.
 
     Raises:
-        InputError: if the folder has no description, if the description has no model, or if a file
-            is missing or damaged.
+        InputError: if description or model are missing, or a file is damaged.
     """
     config_file = folder / CONFIG
     if is_absent(config_file):

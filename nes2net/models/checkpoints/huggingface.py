@@ -153,8 +153,7 @@ def read_huggingface_folder(
         wanted_options: options of the front-end; others are ignored.
 
     Raises:
-        InputError: if the folder has no configuration or weights, holds a type of model that is not
-            in ``types``, or has an unsupported option.
+        InputError: if configuration or weights are missing, or type or an option is not supported.
     """
     folder = Path(folder)
     config = read_configuration(folder)
@@ -185,9 +184,6 @@ def read_huggingface_folder(
 
 def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Read the settings of a folder's feature extractor, and the name of their file.
-
-    As in the library, processor_config.json comes before preprocessor_config.json. Without a file,
-    they are empty.
 
     Args:
         expected: the only supported values.

@@ -34,7 +34,6 @@ class Family:
     """The layout of the Hugging Face folders of one type of model."""
 
     model_type: str
-    """The type's name in the configuration."""
     title: str
     """The type's name in the literature."""
     options: Mapping[str, str]

@@ -50,7 +50,6 @@ class OnnxContent(NamedTuple):
     """Metadata, and other files that hold tensors."""
 
     metadata: dict[str, str]
-    """Name → text."""
     beside: dict[str, int]
     """Name of another file with tensors → smallest possible number of bytes."""
 

@@ -27,7 +27,6 @@ class PublishedFile:
     size: int | None = None
     """Size in bytes; None if unknown."""
     sha256: str = ""
-    """SHA-256 in hexadecimal; empty if unknown."""
 
     @property
     def hub(self) -> re.Match[str] | None:

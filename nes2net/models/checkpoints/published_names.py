@@ -74,7 +74,7 @@ class Layout:
     """Code that writes this layout; empty if the names show which."""
 
     def name_here(self, name: str) -> str:
-        """Translate ``name`` to this toolkit's."""
+        """Translate a tensor's name in a file to this toolkit's."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))

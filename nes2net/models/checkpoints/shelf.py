@@ -121,8 +121,7 @@ class Shelf:
     def take(self) -> Path:
         """Return the path of the file or folder on this machine; download it if it is missing.
 
-        A file is checked when first seen, and again if its size or the published digest has
-        changed.
+        A file is checked when first seen or changed.
 
         Raises:
             InputError: if the file cannot be downloaded, or has another digest than published or
@@ -141,12 +140,6 @@ class Shelf:
         return path
 
     def _fetch(self) -> Path:
-        """Announce the download with its licence.
-
-        Raises:
-            InputError: if the download fails; the message says how to get the file by hand.
-            Unfinished: if the connection breaks; a later call resumes from the partial file.
-        """
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:

@@ -243,7 +243,7 @@ class Misfit:
         return zip(_TITLES, vars(self).values())
 
     def __len__(self) -> int:
-        """Number of differences; without any, the object is false."""
+        """Number of differences."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
@@ -288,9 +288,6 @@ def check_fit(
     state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, *, exact_types: bool = False
 ) -> None:
     """Check that ``state_dict`` has names, shapes and types of ``expected``, and finite weights.
-
-    Args:
-        exact_types: as for :func:`compare`.
 
     Raises:
         InputError: if they differ, or numbers are not finite; the message names the tensors.

@@ -131,7 +131,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 
 def check_file(path: Path) -> None:
-    """Raise :class:`InputError` if ``path`` is not a file."""
+    """Raise :class:`InputError` unless ``path`` is a file."""
     if not os.path.isfile(path):  # isfile() returns False, and raises no error, if a name is too long
         raise InputError(f"checkpoint {path} not found")
 

@@ -4,8 +4,7 @@ A pickle is a program that can name any function and call it. This unpickler bui
 plain containers and, in place of other objects, a :class:`Record`, which stores the arguments. A
 name that does not belong in a checkpoint, such as ``os.system``, raises an error.
 
-``TensorUnpickler`` reads a pickle, and calls the functions below it in place of PyTorch's;
-``plain`` copies metadata.
+``TensorUnpickler`` calls the functions below it in place of PyTorch's; ``plain`` copies metadata.
 """
 
 from __future__ import annotations
@@ -114,7 +113,6 @@ class TensorUnpickler(GuardedUnpickler):
     """Reads one pickle from ``file``, a file of ``size`` bytes.
 
     Args:
-        budget: see :class:`GuardedUnpickler`.
         storage_of: (key, number of bytes) → storage.
         records: name of a class → its subclass of :class:`Record`; filled here.
         tensors_only: whether objects of refused classes also become records, not errors.
@@ -307,9 +305,6 @@ def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
     A :class:`Record` becomes its content (:func:`content_of`), any other object a short text.
-
-    Args:
-        owner: beginning of the error message, such as the name of the file.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.

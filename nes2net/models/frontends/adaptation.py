@@ -83,9 +83,6 @@ class Adaptation:
 def check_adaptation(options: Any, owner: str) -> Adaptation:
     """Build an adaptation from a mapping of its options.
 
-    Args:
-        owner: beginning of the error message, such as ``"`train.adapt`"``.
-
     Raises:
         InputError: if ``options`` is not a mapping, or an option is unknown, out of range or of
             another kind.
@@ -167,10 +164,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def merge(frontend: Frontend) -> None:
-    """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
-
-    Adapters and prompts cannot be added, and are kept.
-    """
+    """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights."""
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):

@@ -20,9 +20,8 @@ from nes2net.models.checkpoints.state_dict import check_fit
 class UsedSamples:
     """Counts how many leading samples of a waveform a front-end without padding reads.
 
-    A call maps the number of samples to the end of the last complete frame. Utterances with equal
-    numbers of used samples can be cut to it and share a batch, without a change of hidden states.
-    By default, all samples are read.
+    A call maps the number of samples to the end of the last complete frame. Utterances cut to it
+    can share a batch, without a change of hidden states. By default, all samples are read.
 
     Args:
         first: samples of the shortest waveform with a frame.
@@ -200,8 +199,8 @@ class Frontend(nn.Module):
     def checkpoint_activations(self) -> None:
         """Let the backward pass recompute the activations of transformer layers, instead of storing them.
 
-        Training takes less memory and about a third more time, with the same gradients and dropout
-        (T. Chen et al., "Training deep nets with sublinear memory cost", arXiv 1604.06174).
+        Less memory, a third more time, the same gradients (T. Chen et al., "Training deep nets with
+        sublinear memory cost", arXiv 1604.06174).
 
         Raises:
             InputError: if the front-end has no transformer layers.

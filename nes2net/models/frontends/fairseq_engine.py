@@ -24,8 +24,6 @@ _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "laten
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    Its state dict has the published names; it also loads the transformers library's.
-
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """

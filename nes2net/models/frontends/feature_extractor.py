@@ -44,8 +44,7 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
     """Compute the positional embeddings B×T×D of ``x`` B×T×D by the library's ``embedding``.
 
-    On the CPU, the grouped convolution takes half of the library's time in bfloat16, two thirds in
-    float32; elsewhere the library's ``forward`` runs.
+    On the CPU, half of the library's time in bfloat16, two thirds in float32.
     """
     if x.device.type != "cpu":
         return embedding(x)

@@ -30,7 +30,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
     pre_emphasis=0, delta_scale=0.5``; that of 2021 PA ``max_frequency=8000``. The Python baseline
     of 2021 (spafe 0.3.3) differs from 2021 LA in ``delta_scale=1`` and ``max_frequency=8000``. The
-    baselines pad the last frame with zeros; here an incomplete frame is dropped.
+    baselines pad the last frame; here it is dropped.
 
     Args:
         window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop

@@ -65,7 +65,7 @@ class MelEncoder(Frontend):
         raise NotImplementedError
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the encoder's input features from ``waveform`` B×N, float32 or float64."""
+        """Compute the encoder's input from ``waveform`` B×N, float32 or float64."""
         raise NotImplementedError
 
     def embed(self, features: Tensor) -> Tensor:

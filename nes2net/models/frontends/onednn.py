@@ -1,7 +1,7 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
 PyTorch's float32 products by MKL use only AVX2 on other processors than Intel's. On an AMD EPYC
-with AVX-512, oneDNN takes at most half of the time. PyTorch uses it for lower precisions already.
+with AVX-512, oneDNN takes at most half of the time.
 
 ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` and forward-mode
 differentiation cannot use, differentiate or batch oneDNN's operator, and use PyTorch's own product.

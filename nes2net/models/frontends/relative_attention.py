@@ -17,9 +17,8 @@ class GatedRelativeAttention(nn.Module):
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
-    It replaces the transformers library's ``WavLMAttention``, which computes all H×T×T attention
-    weights, by the faster scaled dot-product attention, with the same parameters. There is no
-    padding mask.
+    Replaces ``WavLMAttention`` of the transformers library by the faster scaled dot-product
+    attention, with the same parameters, without a padding mask.
 
     Args:
         attention: the library's module; that of the first layer contains ``rel_attn_embed``, the
@@ -113,12 +112,9 @@ class RelativeKeyAttention(nn.Module):
     P. Shaw, J. Uszkoreit, A. Vaswani, "Self-attention with relative position representations"
     (NAACL 2018), Sec. 3.2, only for keys, not for values.
 
-    It replaces the transformers library's ``Wav2Vec2BertSelfAttention``, with the same parameters.
-    Instead of looking up T×T×D/H numbers, it multiplies each query by the embeddings of the few
-    distances, and looks up the products. There is no padding mask.
-
-    Args:
-        attention: the library's module.
+    Replaces ``Wav2Vec2BertSelfAttention`` of the transformers library, with the same parameters,
+    without a padding mask. Queries are multiplied by the embeddings of the few distances, instead
+    of T×T×D/H numbers.
     """
 
     linear_q: nn.Linear

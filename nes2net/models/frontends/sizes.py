@@ -2,8 +2,7 @@
 
 ``create_frontend`` builds a size by its name; the front-ends in :data:`MODEL_TYPES` read any size.
 
-``SIZES`` is the table of all sizes. ``check_size`` compares a file with it, ``pretraining_file``
-downloads a file, and ``obtain`` says where to get one.
+``SIZES`` is the table, ``check_size`` compares a file with it, ``pretraining_file`` downloads one.
 
 Names, shapes, counts and options were checked against published files for ``wav2vec2_base``,
 ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
@@ -17,8 +16,8 @@ Written from memory and not checked: all licences, ``normalize`` and ``hub_optio
 ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of ``hubert``,
 ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
 ``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. No pre-training file was available
-for a check; ``nes2net info FILE`` compares a file with this table.
+clusters and fairseq's four special symbols) are an assumption. ``nes2net info FILE`` compares a
+file with this table.
 """
 
 from __future__ import annotations
@@ -53,7 +52,6 @@ class PublishedSize:
     hub: str
     """Repository on the Hugging Face hub."""
     licence: str
-    """Licence of the weights."""
     normalize: bool | None
     """Whether the model's configuration layer-normalises waveforms; None if it reads a spectrum. In
     a published detector, its recipe decides.
@@ -69,7 +67,6 @@ class PublishedSize:
     size: int | None = None
     """Size of the file in bytes."""
     sha256: str = ""
-    """SHA-256 of the file."""
 
     @property
     def published(self) -> PublishedFile:

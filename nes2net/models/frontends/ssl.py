@@ -262,8 +262,6 @@ class SSLFrontend(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
-        Nothing is masked.
-
         Args:
             layers: ``"all"`` or ``"last"``.
             final_norm: whether the last state is taken after the final layer norm; false as in

@@ -1,7 +1,4 @@
-"""w2v-BERT 2.0 front-ends on the transformers library.
-
-Options that fairseq's ``Wav2Vec2Config`` also has are named as in fairseq.
-"""
+"""w2v-BERT 2.0 front-ends on the transformers library."""
 
 from __future__ import annotations
 

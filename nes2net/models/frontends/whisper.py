@@ -1,8 +1,4 @@
-"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
-
-Two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
-``Wav2Vec2Config`` also has are named as in fairseq.
-"""
+"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder."""
 
 from __future__ import annotations
 
