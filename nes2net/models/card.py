@@ -115,7 +115,7 @@ class SetFigure(BaseModel):
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
-        """Return the figure as an item of the hub's ``model-index``."""
+        """Return an item of the hub's ``model-index``."""
         kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
@@ -146,7 +146,6 @@ class CardFile(BaseModel):
         return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
-        """Write :data:`CARD_FILE`."""
         write_text(
             folder / CARD_FILE, json_text(self.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
         )

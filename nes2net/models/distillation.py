@@ -1,4 +1,4 @@
-"""One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
+"""One-class distillation: a student imitates a teacher on bona fide speech.
 
 The authors published no code. The student learns to compute the teacher's embeddings of bona fide
 speech, so speech is likely spoofed if the embeddings differ.
@@ -138,7 +138,6 @@ class TeacherStudent(Frontend):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The modules after the student's last transformer layer."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.after_layers

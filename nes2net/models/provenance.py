@@ -69,9 +69,10 @@ class Provenance:
     score_ranges: Any = None
     """Data for normalising the scores of other systems that the detector fuses, if any."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about classes other than bona fide and spoof. ``field`` of a trial states its class;
-    ``aliases`` maps its values to classes. ``known``: up to 1,000 scores of development trials,
-    for the threshold of unknown classes.
+    """Facts about classes other than bona fide and spoof.
+
+    ``field`` of a trial states its class; ``aliases`` maps its values to classes. ``known``: up to
+    1,000 scores of development trials, for the threshold of unknown classes.
     """
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts, such as ``epoch`` and figures on the development set."""

@@ -104,13 +104,11 @@ class PublishedModel:
 
     @property
     def frontend(self) -> str:
-        """Name of the front-end."""
         frontend = self.config["frontend"]
         return frontend if isinstance(frontend, str) else frontend["name"]
 
     @property
     def backend(self) -> str:
-        """Name of the back-end."""
         backend = self.config["backend"]
         return backend if isinstance(backend, str) else backend["name"]
 

@@ -1,4 +1,4 @@
-"""The tables of published results as the sources print them, for ``nes2net info published`` and the manual."""
+"""The tables of published results, for ``nes2net info published`` and the manual."""
 
 from __future__ import annotations
 

@@ -255,13 +255,10 @@ class Int8RelativeAttention(Int8Attention):
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        The first layer computes the position bias; the others get it as ``position_bias``.
+        """Attend over ``hidden_states`` B×T×D; the first layer computes the position bias for all.
 
         Returns:
-            The output B×T×D, None for the attention weights, and the position bias 1×H×T×T before
-            gating.
+            The output B×T×D, None, and the position bias 1×H×T×T before gating.
         """
         if position_bias is None:
             position_bias = self.position_bias(hidden_states.shape[1])

@@ -1,4 +1,4 @@
-"""The names of parts and heads, and the functions ``create_…``, which build a part from its name and options."""
+"""Names of parts and heads, and the functions ``create_…``, which build them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,6 @@ class AttentiveMerging(Aggregation):
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)

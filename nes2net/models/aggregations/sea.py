@@ -36,7 +36,6 @@ class SqueezeExcitationAggregation(Aggregation):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute a gate for each utterance and layer, B×L in (0, 1), from the means of all layers."""
         means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
         return self.fc_att_merge(means)
 

@@ -1,4 +1,4 @@
-"""AASIST on self-supervised features: a residual encoder, then graph attention.
+"""AASIST on self-supervised features.
 
 J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
 networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing

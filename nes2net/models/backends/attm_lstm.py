@@ -108,7 +108,6 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×(number of hidden states); 0 for a state that is not merged."""
         merged_states = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 

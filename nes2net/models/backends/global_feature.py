@@ -1,4 +1,4 @@
-"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
+"""GF, LGF and LLGF: mean over time, after LSTMs or a light CNN.
 
 The published systems do not normalise the waveform, and score by the difference of two logits.
 """

@@ -33,7 +33,7 @@ class Head(nn.Module):
     """
 
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from the logits."""
+    """Rule of the score."""
     compares_two = False
     """Whether the head compares spoof with bona fide, so that there must be 2 logits."""
 
@@ -118,12 +118,10 @@ class OneClassColumnHead(OneClassHead):
 
     @property
     def center(self) -> nn.Parameter:  # type: ignore[override]
-        """The vector of bona fide speech, the column ``weight`` E×1."""
         return self.weight
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` E×1."""
         return renormed_cosines(embeddings, center)
 
 

@@ -1,4 +1,4 @@
-"""The common start of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, and a linear map.
+"""The common start of ``asp_cosine`` and ``ensemble``.
 
 J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
 the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names come from the published
@@ -58,7 +58,6 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×(number of hidden states), equal for all utterances; 0 for a state that is not read."""
         weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

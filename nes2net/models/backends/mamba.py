@@ -1,4 +1,4 @@
-"""XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
+"""XLSR-Mamba: two columns of Mamba blocks.
 
 The block comes from Mamba (A. Gu, T. Dao, arXiv 2312.00752, Sec. 3.4).
 """

@@ -1,4 +1,4 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency."""
+"""MPIF-Res2Net: a Res2Net on spectrograms with gated groups."""
 
 from __future__ import annotations
 

@@ -201,7 +201,6 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×L of the L ``hidden_states``, with the sum 1; 0 for a state that is not read."""
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

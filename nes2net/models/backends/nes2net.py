@@ -152,7 +152,6 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -265,7 +264,6 @@ class DropoutBlock(Res2NetXBlock):
         self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """Compute the residual branch B×C×1×T of ``x`` B×C×1×T, with dropout."""
         return self.dropout(super().bottleneck(x))
 
 

@@ -37,7 +37,7 @@ class AttentivePooling(Pooling):
 
     W. Cai, J. Chen, M. Li, "Exploring the encoding layer and loss function in end-to-end speaker
     and language recognition system", Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs.
-    1–3. The hidden layer is as large as in :class:`AttentiveStatisticsPooling`.
+    1–3.
 
     >>> AttentivePooling(16)(torch.ones(2, 16, 5)).shape
     torch.Size([2, 16])

@@ -87,7 +87,6 @@ class Raptor(Backend):
         return gated_sum(hidden_states, gates)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×L, each from 0 to 1, of L ``hidden_states`` B×T×D."""
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
         ]  # L tensors B×D

@@ -1,4 +1,4 @@
-"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
+"""AASIST and AASIST-L on the waveform itself.
 
 The published weights load unchanged. In a Detector, these back-ends follow the front-end
 ``waveform``, B×N×1.

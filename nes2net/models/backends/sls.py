@@ -79,7 +79,6 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×(number of hidden states); 0 for a state that is not read."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 

@@ -161,7 +161,6 @@ def read_base(
     Args:
         record: ``{"digest": …, "file": …}`` from the checkpoint. A missing file is replaced by one
             of the same name beside the checkpoint.
-        checkpoint: the file or folder of the adapted detector.
         base: path that the user gave; None for the file in the record.
         names: published names of the base's tensors.
 

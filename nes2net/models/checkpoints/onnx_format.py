@@ -155,7 +155,6 @@ class _Reader:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
-        """Read key and value of a StringStringEntryProto."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
@@ -190,7 +189,6 @@ class _Reader:
             position += length
 
     def varints(self, message_slice: _Slice) -> Iterator[int]:
-        """Yield the varints of a packed field."""
         position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)

@@ -164,7 +164,10 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def merge(frontend: Frontend) -> None:
-    """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights."""
+    """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
+
+    Adapters and prompts cannot be added, and are kept.
+    """
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):

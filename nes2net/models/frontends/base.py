@@ -20,8 +20,9 @@ from nes2net.models.checkpoints.state_dict import check_fit
 class UsedSamples:
     """Counts how many leading samples of a waveform a front-end without padding reads.
 
-    A call maps the number of samples to the end of the last complete frame. Utterances cut to it
-    can share a batch, without a change of hidden states. By default, all samples are read.
+    A call maps the number of samples to the end of the last complete frame. Utterances with the
+    same end can be cut to it and share a batch, without a change of hidden states. By default, all
+    samples are read.
 
     Args:
         first: samples of the shortest waveform with a frame.

@@ -75,10 +75,6 @@ class MelEncoder(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
-        Args:
-            layers: ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm, if there is one.
-
         Returns:
             For ``"all"``, L tensors B×T×D: the input of each layer, then the final output, which is
             all for ``"last"``.

@@ -57,14 +57,10 @@ class GatedRelativeAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None, Tensor]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        Args:
-            position_bias: the bias 1×H×T×T of the first layer, before gating; None in the first
-                layer.
+        """Attend over ``hidden_states`` B×T×D; the first layer computes the position bias for all.
 
         Returns:
-            The output B×T×D, None for the attention weights, and ``position_bias``.
+            The output B×T×D, None, and the position bias 1×H×T×T before gating.
         """
         if position_bias is None:  # the library's own encoder passes no bias to the first layer
             position_bias = self.position_bias(hidden_states.shape[1])

@@ -13,11 +13,10 @@ Addresses come from the pages of fairseq, HuBERT and MMS, and from Whisper's cod
 several users have published the digest of ``xlsr_300m``.
 
 Written from memory and not checked: all licences, ``normalize`` and ``hub_options``; the options of
-``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of ``hubert``,
-``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
-``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. ``nes2net info FILE`` compares a
-file with this table.
+``xlsr_53``, equal to those of ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
+``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts computed
+from them. Assumption: the 1,004 targets of ``mhubert_147`` (1,000 clusters, four special symbols).
+``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations
@@ -322,7 +321,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
 
 
 def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
-    """Find or download the pre-training file or folder of a published size; keep an existing path and None.
+    """Find or download the pre-training file or folder of a published size; keep other paths.
 
     Raises:
         InputError: if a published file cannot be downloaded, or has another digest.
@@ -341,7 +340,7 @@ def check_exists(name: str, path: AnyPath) -> None:
     """Check that ``path`` exists, if ``name`` is a published size.
 
     Raises:
-        InputError: if ``path`` does not exist; the message says where to get the pre-training file.
+        InputError: if not; the message says where to get the file.
     """
     if name in SIZES and not Path(path).exists():
         raise InputError(

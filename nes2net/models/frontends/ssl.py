@@ -263,7 +263,6 @@ class SSLFrontend(Frontend):
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
         Args:
-            layers: ``"all"`` or ``"last"``.
             final_norm: whether the last state is taken after the final layer norm; false as in
                 fairseq's ``layer_results``, which SLS and AttM read.
 
