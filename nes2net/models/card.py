@@ -1,8 +1,7 @@
 """The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face hub.
 
-In reading order: ``SetFigure`` is a figure of a detector on a set of trials. ``CardFile`` stores
-the figures of a run folder. ``model_card`` writes the card, and the functions after ``model_card``
-put facts into words.
+``SetFigure`` is a figure on a set of trials, ``CardFile`` stores the figures of a run folder, and
+``model_card`` writes the card.
 """
 
 from __future__ import annotations
@@ -54,51 +53,47 @@ class SetFigure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     corpus: str
-    """Name of the corpus; the names of pooled corpora are joined by `` + ``."""
+    """Name; the names of pooled corpora are joined by `` + ``."""
     split: str = ""
-    """Phase or split."""
     checkpoint: str = ""
     """File name of the checkpoint in its run folder."""
     detector: str = ""
-    """Fingerprint of the detector; empty for a figure that training computed."""
+    """Fingerprint; empty for a figure that training computed."""
     is_official: bool = True
-    """False if the trials are known to differ from the official trials of the corpus."""
+    """False if the trials are known to differ from the corpus's official ones."""
     is_development: bool = False
     """Whether the epoch was selected on these trials."""
     bonafide: Natural | None = None
-    """Number of bona fide trials."""
     spoof: Natural | None = None
-    """Number of spoofed trials."""
     measure: str = "EER"
     value: Value
     """Value of the measure; a fraction if :attr:`percent`."""
     percent: bool = True
-    """Whether the card shows the value in percent."""
     interval: tuple[Value, Value] | None = None
     """The 95 % confidence interval of the value."""
     drawn: str = ""
     """The units that the bootstrap drew to compute the interval, such as ``trials``."""
     threshold: FiniteFloat | None = None
-    """The score threshold at which both error rates equal the EER."""
+    """Score threshold at which both error rates equal the EER."""
     notes: tuple[str, ...] = ()
-    """Sentences that a reader of the figure must know."""
+    """What a reader of the figure must know."""
 
     @property
     def title(self) -> str:
-        """The titles of the corpora; unofficial trials have ``trials in the layout of`` before the titles."""
+        """Titles of the corpora; unofficial trials are ``trials in the layout of`` them."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
     def split_in_words(self) -> str:
-        """The name of the split; ``, development`` is added for a development set that is not called ``dev``."""
+        """Name of the split, with ``, development`` for a development set not called ``dev``."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
 
     @property
     def text(self) -> str:
-        """The value and its interval as text, in percent if :attr:`percent`."""
+        """The value and its interval, in percent if :attr:`percent`."""
         numbers = [f"{self._shown(self.value):#.4g}"]
         if self.interval is not None:
             low, high = (f"{self._shown(bound):#.3g}" for bound in self.interval)
@@ -107,20 +102,20 @@ class SetFigure(BaseModel):
 
     @property
     def heading(self) -> str:
-        """Name of the measure, with ``%`` if the value is shown in percent."""
+        """Name of the measure, with ``%`` if in percent."""
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figure as plain data, for storage; fields with their default values are left out."""
+        """Return the figure as plain data, without fields that have their defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``: if checkpoint, corpus, split, measure and notes are equal."""
+        """Whether checkpoint, corpus, split, measure and notes equal those of ``other``."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
-        """Return the figure as an item of the hub's ``model-index``."""
+        """Return an item of the hub's ``model-index``."""
         kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
@@ -131,16 +126,16 @@ class SetFigure(BaseModel):
 
 
 class CardFile(BaseModel):
-    """The content of a run folder's :data:`CARD_FILE`: the checkpoint that the card describes, and all figures."""
+    """The content of a run folder's :data:`CARD_FILE`."""
 
     checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
-    """File name of the checkpoint that the card of the folder describes."""
+    """File name of the checkpoint that the card describes."""
     figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
-    """Figures that evaluations have measured for checkpoints of the folder."""
+    """Figures measured for checkpoints of the folder."""
 
     @classmethod
     def read(cls, folder: Path) -> CardFile:
-        """Read the card file of ``folder``; if there is no such file, the result is empty.
+        """Read the card file of ``folder``; empty if there is none.
 
         Raises:
             InputError: if the file is not a card file.
@@ -151,7 +146,6 @@ class CardFile(BaseModel):
         return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
-        """Write the card file into ``folder``."""
         write_text(
             folder / CARD_FILE, json_text(self.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
         )
@@ -160,9 +154,8 @@ class CardFile(BaseModel):
 def provenance_with_figures(network: Network) -> Provenance:
     """Return the provenance of ``network``, with the figures that the card file in the checkpoint's folder adds.
 
-    A figure is added only if it states the file name of the checkpoint and the fingerprint of
-    ``network``. If there are no such figures, or no readable card file, the provenance is returned
-    unchanged.
+    A figure is added only if it states the checkpoint's file name and the fingerprint of
+    ``network``.
     """
     provenance = network.provenance
     path = Path(network.source)
@@ -178,7 +171,7 @@ def provenance_with_figures(network: Network) -> Provenance:
 
 
 def valid_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """Yield the valid figures of ``provenance``; skip invalid figures, because a checkpoint may contain anything."""
+    """Yield valid figures; skip others, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -195,16 +188,10 @@ def model_card(
     """Return the text of the card of a detector.
 
     Args:
-        config: the architecture.
-        provenance: the facts about weights and training.
-        earlier: path of an earlier card. The new card keeps the licence and the user's text of the
-            earlier card. None if there is no earlier card; a path without a readable card counts as
-            None.
-        checkpoint: file name of the checkpoint that the card describes; empty if the detector has
-            no run folder.
-        evaluation_figures: figures that evaluations have measured for checkpoints of the run
-            folder. The text of the card shows all these figures. The hub's metadata contain only
-            the figures of ``checkpoint``.
+        earlier: path of an earlier card, whose licence and user's text are kept.
+        checkpoint: its file name; empty without a run folder.
+        evaluation_figures: of the run folder. The text shows all, the hub's metadata those of
+            ``checkpoint``.
     """
     # Take the licence of the earlier card. If the card has no licence, take the licence of the published weights,
     # provided that the hub knows this licence.
@@ -215,7 +202,6 @@ def model_card(
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(valid_figures(provenance))
     figures = [*own_figures, *evaluation_figures]
-    # Collect the metadata, which the hub reads.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
@@ -250,11 +236,9 @@ def model_card(
 
 
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
-    """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
+    """Return the arXiv number of the paper that describes a detector's architecture; None if unknown.
 
-    If ``provenance`` states the published model whose architecture the detector has, the result is
-    the number of this model's paper. Otherwise the result is the first arXiv number in the sources
-    of published models with the same front-end and back-end.
+    From the published model in ``provenance``, or one with the same front-end and back-end.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]
@@ -268,11 +252,6 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
 
 
 def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
-    """Read the licence and the user's text from an ``earlier`` card.
-
-    The licence is ``other`` if the card states no licence. Without a readable card, the licence is
-    ``other`` and the text is empty.
-    """
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
     try:
@@ -284,13 +263,12 @@ def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
 
 
 class _Trials:
-    """Puts a description of trials into words; a fact that the description lacks is shown as a dash."""
+    """Puts a description of trials into words; a dash for a missing fact."""
 
     def __init__(self, described: Mapping[str, Any]) -> None:
         self.described = described
 
     def __getitem__(self, key: str) -> str:
-        """Return the fact ``key`` as text: a list as the number of its elements, a missing or empty fact as a dash."""
         value = self.described.get(key)
         if isinstance(value, list):
             return str(len(value)) if value else "–"
@@ -302,17 +280,12 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of corpus and split; unofficial trials have ``trials in the layout of`` before the title."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
 def _corpus_licences(provenance: Provenance) -> Iterator[str]:
-    """Yield a line ``title: licence`` for each corpus of training or development that has a known licence.
-
-    A user's own list of trials may have the format of a corpus. The text about such a list says
-    that the licence is not known.
-    """
+    """Yield ``title: licence`` per corpus. A user's own list may have a corpus's format: licence unknown."""
     terms = {}
     for described in provenance.trials:
         name = described.get("corpus")
@@ -342,7 +315,6 @@ def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
 
 
 def _training_in_words(provenance: Provenance) -> dict[str, str]:
-    """Put the facts about training into words: name of a fact → text. Facts that the checkpoint lacks are left out."""
     training = provenance.training
     facts = {}
     if isinstance(epoch := training.get("epoch"), int):
@@ -361,12 +333,7 @@ def _training_in_words(provenance: Provenance) -> dict[str, str]:
 
 
 def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield sentences about speech that was missing in training, and about the limits of the figures.
-
-    For example, a sentence says that all generators except the listed ones are new to the detector.
-    If the lists of training trials do not state the generators or the languages, a sentence says
-    that they are unknown. Nothing is yielded if the trials of the training are unknown.
-    """
+    """Yield what the training lacked, and the limits of the figures; nothing if its trials are unknown."""
     if not provenance.trials:
         return
     # Name the generators of the training set. All other generators are new to the detector.

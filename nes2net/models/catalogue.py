@@ -14,33 +14,29 @@ class ListedModel:
 
     name: str
     good_for: str
-    """The purpose for which a user may choose this detector."""
     parameters: int
-    """Number of trainable parameters."""
     size: int
-    """Size of the download in bytes; if unknown, estimated as 4 bytes for each parameter."""
+    """Size of the download in bytes; if unknown, 4 bytes per parameter."""
     trained_on: tuple[str, ...]
-    """Names of the corpora whose trials trained the detector."""
+    """Corpora whose trials trained the detector."""
     until: int | None
     """Year of the newest attacks that may be in the training data."""
     reported: tuple[str, ...]
-    """Published figures of this detector, as in ``nes2net info published``."""
+    """Published figures, as in ``nes2net info published``."""
     licence: str
-    """Licence of the weights."""
     score: str
     """The kind of score: ``logit``, ``probability``, …"""
     scored: str
-    """How the authors score, in words: which samples they read, and the score rule."""
+    """How the authors score: which samples they read, and the score rule."""
     source: str
-    """Publication, and the addresses of code or weights."""
     address: str
     """Web address of the file."""
     known_by: str
-    """The digest or the commit on the hub that identifies the file; ``not pinned`` if neither is known."""
+    """Digest or commit on the hub that identifies the file; ``not pinned`` if unknown."""
 
 
 def list_models() -> list[ListedModel]:
-    """List the published detectors that can be downloaded, with the smallest first.
+    """List the published detectors that can be downloaded, smallest first.
 
     >>> [model.name for model in list_models()][:2]
     ['AASIST-L', 'AASIST']

@@ -1,4 +1,4 @@
-"""Check what the front-ends, aggregations and back-ends of other packages compute for a tiny batch."""
+"""Check what parts of other packages compute for a tiny batch."""
 
 import copy
 from typing import Any
@@ -13,7 +13,7 @@ from nes2net.models.backends.base import Backend
 
 
 def check_frontend(check: PartCheck, frontend: Any, num_frames: int) -> None:
-    """Check the sizes and the hidden states of a front-end, about ``num_frames`` of them for noise."""
+    """Check sizes and hidden states of a front-end for noise of about ``num_frames`` frames."""
     for name in ("out_dim", "num_layers", "hop_length", "min_samples"):
         size = getattr(frontend, name, None)
         check.that(type(size) is int and size > 0, f"its attribute '{name}' is", size, "a whole number above 0")
@@ -38,7 +38,7 @@ def check_aggregation(check: PartCheck, aggregation: Any, num_frames: int) -> No
 
 
 def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: int | None) -> None:
-    """Check the logits, and the embeddings if there are any, of a back-end for features 2×``num_frames``×D."""
+    """Check logits and any embeddings of a back-end for features 2×``num_frames``×D."""
     if backend.num_scores:  # it takes scores of other systems, too
         return
     num_frames = backend.fixed_frames or min(max(backend.min_frames, num_frames), backend.max_frames or 10**6)
@@ -57,8 +57,6 @@ def check_backend(check: PartCheck, backend: Any, num_frames: int, num_logits: i
 
 def check_computing(judgement: Any, scorer: Any) -> None:
     """Let ``judgement`` judge two short recordings with a copy of ``scorer``, if that is a small detector.
-
-    Any other detector is checked on its first batch.
 
     Raises:
         BrokenPart: if the judgement breaks its contract.

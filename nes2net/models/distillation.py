@@ -1,12 +1,7 @@
-"""One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
+"""One-class distillation: a student imitates a teacher on bona fide speech.
 
-The authors published no code. In training, the student sees only bona fide speech, and learns to
-compute the same embeddings as the teacher. Speech is therefore likely spoofed if the embeddings of
-teacher and student differ.
-
-``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
-``OneClassDistillation`` is a back-end that contains the back-ends of teacher and student. Together,
-the front-end and the back-end form an ordinary detector.
+The authors published no code. The student learns to compute the teacher's embeddings of bona fide
+speech, so speech is likely spoofed if the embeddings differ.
 """
 
 from __future__ import annotations
@@ -45,8 +40,8 @@ _SOURCE = (
 class TeacherStudent(Frontend):
     """The front-ends of a teacher and a student: waveform B×N → the last hidden state of each, B×T×D.
 
-    The teacher is never trained and always in eval mode. A recipe states the file of the teacher's
-    weights as ``train.task.teacher``; the student may start from the same weights.
+    The teacher is frozen, in eval mode. A recipe names its weights as ``train.task.teacher``; the
+    student may start from them.
 
     Args:
         teacher: name and options of the teacher's front-end.
@@ -120,7 +115,6 @@ class TeacherStudent(Frontend):
         self.train()
 
     def train(self, mode: bool = True) -> TeacherStudent:
-        """Set the mode of the student; the teacher stays in eval mode."""
         super().train(mode)
         self.model["teacher"].eval()
         return self
@@ -129,23 +123,21 @@ class TeacherStudent(Frontend):
         """Compute the last hidden states of ``waveform`` B×N, as a list of tensors B×T×D.
 
         Args:
-            layers: with ``"all"``, the list has the teacher's last state and the student's last
-                state; with ``"last"``, the list has only the student's last state.
-            final_norm: passed on to both front-ends.
+            layers: ``"all"`` gives the teacher's last state, then the student's; ``"last"`` only
+                the student's.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
         return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers. The teacher's layers are left out, because they are never trained."""
+        """The student's transformer layers; the teacher's are never trained."""
         student = self.model["student"]
         assert isinstance(student, Frontend)  # tells mypy the type, because a ModuleDict may hold any module
         return student.transformer_layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The modules after the student's last transformer layer, such as a final layer norm."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.after_layers
@@ -159,12 +151,11 @@ class TeacherStudent(Frontend):
 class OneClassDistillation(Backend):
     """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
-    Compare the hidden states of teacher and student, B×T×``feature_dim`` each: compute logits (−s,
-    s), B×2. The score s is the mean of two cosines between teacher and student: the cosine between
-    their hidden states, averaged over time, and the cosine between the embeddings of their
-    back-ends. Using these two cosines, with equal weights, is an assumption. The last layers of the
-    back-ends are removed. The teacher's back-end is never trained and always in eval mode. The
-    front-end must be ``teacher_student``.
+    Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2. The score
+    s is the mean of two cosines: between the hidden states' means over time, and between the
+    embeddings of the back-ends, whose last layers are removed. Equal weights of both are an
+    assumption. The teacher's back-end is frozen, in eval mode. The front-end must be
+    ``teacher_student``.
 
     Args:
         feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
@@ -211,7 +202,6 @@ class OneClassDistillation(Backend):
             raise InputError(
                 f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
             )
-        # Remove the last layers, freeze the teacher, and copy the attributes that describe the input of the back-end.
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
@@ -224,24 +214,21 @@ class OneClassDistillation(Backend):
         self.train()
 
     def train(self, mode: bool = True) -> OneClassDistillation:
-        """Set the mode of the student; the teacher stays in eval mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2E of ``features``: E numbers of the teacher, followed by E numbers of the student.
+        """Compute embeddings B×2E: E numbers of the teacher, then E of the student.
 
-        If ``frontend_level`` is true, the E numbers are the D numbers of the hidden state's mean
-        over time, followed by the embedding of the back-end. Otherwise the E numbers are only the
-        embedding of the back-end. No gradients flow to the teacher.
+        E is the back-end's embedding, after the state's mean over time (D) if ``frontend_level``.
+        No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """Compute the vectors of teacher or student: the mean of ``state`` B×T×D over time, and the embedding."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -251,13 +238,11 @@ class OneClassDistillation(Backend):
 class Similarity(nn.Module):
     """Compute the similarity s of teacher and student from their embeddings, B×2E, as logits (−s, s), B×2.
 
-    An embedding has a half for the teacher and a half for the student, E numbers each. Each half
-    consists of one or two vectors, called levels. The score s is the mean of the cosines between
-    teacher and student, one cosine for each level.
+    Each half of an embedding consists of one or two vectors, called levels. s is the mean of the
+    levels' cosines.
 
     Args:
-        first_sizes: sizes of all levels except the last level. The last level has the remaining
-            numbers.
+        first_sizes: sizes of all levels except the last.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
@@ -265,14 +250,13 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Split ``embeddings`` B×2E into pairs (teacher, student), one pair for each level, in at least float32."""
+        """Split ``embeddings`` B×2E into a pair (teacher, student) per level, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))
         return list(zip(teacher, student))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute (−s, s) B×2 from ``embeddings`` B×2E, in at least float32; s is the mean of the levels' cosines."""
         with without_autocast(embeddings.device):
             normal = [[F.normalize(half, dim=1) for half in level] for level in self.levels(embeddings)]
             cosines = [(teacher * student).sum(dim=1) for teacher, student in normal]  # (B,) each
@@ -281,15 +265,6 @@ class Similarity(nn.Module):
 
 
 def _half_options(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
-    """Split ``value``, which describes a front-end or back-end of teacher or student, into its name and options.
-
-    Args:
-        option: the name of the option with this ``value``, for messages.
-        reserved: an option that ``value`` must not contain, because this module sets it.
-
-    Raises:
-        InputError: if ``value`` has no name, or names a part that consists of teacher and student.
-    """
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")

@@ -1,10 +1,9 @@
 """Read options of a detector from the shapes of its tensors.
 
-Names and shapes determine most options of a back-end: the number of logits, the pooling, the
-groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts, and has no rule for a particular part. Each step changes one option, so that as few tensors
-as possible differ from the tensors of the file. The search ends if no tensor differs or no change
-helps. Options that change no shape, such as a dilation, keep their values.
+Names and shapes determine most options of a back-end: number of logits, pooling, groups, hidden
+sizes. ``fitted_config`` searches the declared options of the parts, without a rule for a particular
+part. Each step changes the one option that leaves the fewest tensors different from the file's,
+until none differs or no change helps. Options without effect on shapes stay.
 """
 
 from __future__ import annotations
@@ -38,12 +37,11 @@ def fitted_config(
 ) -> dict[str, Any] | None:
     """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
-    Returns the changed configuration. The result is None if no options fit within a limited number
-    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names of
-    tensors do not match.
+    None if no options fit within a limited number of tries, if the front-end's tensors do not fit,
+    or if too many names do not match.
 
     Args:
-        state_dict: the tensors of a detector from a file, with or without the front-end.
+        state_dict: tensors of a detector, with or without the front-end.
         frontend: the front-end of ``config``, on the meta device.
     """
     # Stop if the front-end does not fit, or if most names do not match.
@@ -76,12 +74,12 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors`` have the published names, the shapes and the types of the tensors of ``frontend``."""
+    """Whether ``tensors`` have the published names, shapes and types of ``frontend``."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """List the options of ``after`` that differ from ``before``, as texts such as ``backend.num_logits=1``."""
+    """List options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
     changes = []
     for role, (_, default_name) in _PARTS.items():
         _, options_before = name_and_options(before, role, default_name)
@@ -102,11 +100,6 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Compare ``tensors`` with the aggregation and back-end that ``model`` describes, built for ``frontend``.
-
-    Returns the differences, and the tensors of the aggregation and back-end in ``model``: name →
-    tensor, on the meta device. The differences are None if ``model`` cannot be built.
-    """
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -116,11 +109,9 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Compute the share of names that only one of ``state_dict`` and ``expected`` has; 0 if both have the same names.
+    """Compute the share of names that only one of ``state_dict`` and ``expected`` has, 0 to 1.
 
-    Names of tensors of the front-end do not count. Names that differ only in numbers, such as
-    ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
-    the front-end, the share is 0.
+    Names of the front-end do not count. Names that differ only in numbers count as one.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
@@ -129,19 +120,12 @@ def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
 
 def _without_numbers(name: str) -> str:
-    """Replace each number between dots in ``name`` by ``#``: ``layers.0.weight`` → ``layers.#.weight``."""
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of ``model``, each with a new value for one option of one part.
-
-    Args:
-        tensors: tensors of aggregation and back-end in the checkpoint.
-        expected: tensors of aggregation and back-end of ``model``.
-    """
     counts, sizes, factors = _suggested_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)
@@ -159,12 +143,6 @@ def _candidates(
 def _values_to_try(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield new values for an option that now has ``value``; if ``value`` is a list, change one element at a time.
-
-    Args:
-        choices: the allowed values; empty if the option does not declare them.
-        counts, sizes, factors: the result of :func:`_suggested_numbers`.
-    """
     if choices:
         yield from choices
     elif isinstance(value, bool):
@@ -181,13 +159,11 @@ def _values_to_try(
 def _suggested_numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Find numbers that may be values of options, from the differences between ``tensors`` and ``expected``.
+    """Find numbers that may be values of options: counts, sizes and factors, at most 40 each.
 
-    Returns:
-        Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
-        list of modules. A size is the length of a tensor in ``tensors`` along one dimension. A
-        factor is a pair (numerator, denominator): the lengths of a tensor along one dimension, in
-        ``tensors`` and in ``expected``, or in the opposite order.
+    A count is a possible length of a list of modules, a size the length of a dimension in
+    ``tensors``, a factor the pair of lengths of a dimension in ``tensors`` and ``expected``, in
+    either order.
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

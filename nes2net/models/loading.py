@@ -1,8 +1,8 @@
-"""Read and write detectors in files: architecture and weights, with or without tensors that were frozen in training.
+"""Read and write detectors in files: architecture and weights, with or without frozen tensors.
 
 In reading order: ``find_checkpoint`` reads a checkpoint. ``fetch_published`` and
-``named_architecture`` find a published model by its name. ``recognise`` and ``only_fitting_model``
-find the published model that fits a checkpoint of other code.
+``named_architecture`` find a published model by its name; ``recognise`` and ``only_fitting_model``
+find the one that fits a checkpoint of other code.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _MOST_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wra
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file or folder says of a detector, before the detector is built."""
+    """What a file or folder states about a detector, before it is built."""
 
     path: Path
     source: str
@@ -64,18 +64,14 @@ class Checkpoint:
     config: dict[str, Any] | None
     """The architecture; None if the file does not state it."""
     base: Any
-    """The recorded base of an adapted front-end, :attr:`nes2net.models.network.Network.base`."""
+    """Recorded base of an adapted front-end, :attr:`nes2net.models.network.Network.base`."""
     provenance: Provenance
 
     @classmethod
     def of(
         cls, path: Path, state_dict: Mapping[str, Tensor], record: Mapping[str, Any], source: str = ""
     ) -> Checkpoint:
-        """Join the tensors and the record in ``path``.
-
-        Args:
-            source: as :attr:`source`; empty for ``path``.
-        """
+        """Join the tensors and the record in ``path``; an empty ``source`` stands for ``path``."""
         facts = checked_record(record, state_dict)
         config = facts.pop("model", None)
         base = facts.pop("base", None)
@@ -83,7 +79,7 @@ class Checkpoint:
 
 
 def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | None = None) -> Checkpoint:
-    """Find, and perhaps download, a checkpoint; read it, and find its architecture.
+    """Find a checkpoint, downloading it if necessary; read it, and find its architecture.
 
     Args:
         path_or_name, config: as for :meth:`nes2net.Detector.from_pretrained`.
@@ -91,7 +87,6 @@ def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | Non
     Raises:
         InputError: as :meth:`nes2net.Detector.from_pretrained`.
     """
-    # Find the file or folder. A published model, or a repository on the hub, is downloaded.
     path = Path(path_or_name)
     source = str(path_or_name)
     fetched_name = ""
@@ -148,7 +143,7 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
     """Read a file, a detector folder or a Hugging Face folder.
 
     Args:
-        source: as :attr:`Checkpoint.source`; empty for ``path``.
+        source: :attr:`Checkpoint.source`; empty for ``path``.
         bonafide: as for :func:`nes2net.models.checkpoints.classification.read_classifier`.
 
     Raises:
@@ -176,11 +171,10 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
 
 
 def fetch_published(name: str) -> Path:
-    """Return the path of the published model ``name`` on this machine; the first call downloads the file.
+    """Return the path of the published model ``name``, downloading its file once.
 
     Raises:
-        InputError: if the file must be downloaded by hand, or its digest is not the published
-            digest.
+        InputError: if the file must be downloaded by hand, or has another digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -193,11 +187,7 @@ def fetch_published(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Return the architecture of a published model, with changed options if ``name`` contains options.
-
-    Args:
-        name: the name of a published model. Options of the form ``,part.option=value`` may follow
-            the name.
+    """Return the architecture of a published model; ``,part.option=value`` after its name changes options.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -223,8 +213,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    A comma begins an option only if the name of a part and a dot follow. Any other comma belongs to
-    a value.
+    A comma begins an option only if a part's name and a dot follow.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -235,15 +224,6 @@ def split_options(name: str) -> list[str]:
 def _with_fitting_options(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
-    """Change options of ``config`` so that it fits the shapes of ``state_dict``; print a note with the changed options.
-
-    Args:
-        path: name of the checkpoint, for messages.
-        published_name: the published model that ``config`` comes from; empty if there is none.
-
-    Returns:
-        The changed architecture, or ``config`` itself if no options fit.
-    """
     with build_errors_as_input_errors(path):
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))
@@ -261,9 +241,9 @@ def _with_fitting_options(
 
 @contextmanager
 def build_errors_as_input_errors(path: str) -> Iterator[None]:
-    """Convert errors in the ``with`` block to :class:`InputError`; the block builds the model described in ``path``.
+    """Convert errors of building the model in ``path`` to :class:`InputError`.
 
-    :class:`MissingLibrary` is not converted, because the file is not the cause.
+    :class:`MissingLibrary` stays: the file is not its cause.
     """
     try:
         yield
@@ -280,16 +260,13 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
+    """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
-    Up to four such prefixes are removed, as in ``module.net.``. A state dict in the layout of
-    published code other than Nes2Net's stays unchanged.
+    At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
 
     Args:
-        path: name of the checkpoint, for messages.
-        config: architecture of the detector. Prefixes are removed only until one of the names is
-            the name of a tensor of this architecture. None if the architecture is not known; every
-            shared prefix is then removed, because the names of a published model share no prefix.
+        config: architecture: prefixes are removed until a name is among its tensors. If None, every
+            shared prefix is removed, because names of a published model share none.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -310,15 +287,13 @@ def without_wrapper(
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Find how a whole-model state dict differs from each published model.
+    """Find how a whole-model state dict differs from each published model whose files have its layout.
 
     Args:
-        pretrained: whether to compare also with models whose front-end is pre-trained.
+        pretrained: whether to compare also with pre-trained front-ends.
 
     Returns:
-        Name of the published model → differences; the model with the fewest differences comes
-        first. Each published code writes files in its own layout. A model is left out if its files
-        have another layout than ``state_dict``.
+        Name of the published model → differences, fewest first.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -334,11 +309,6 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """Build the architecture in the JSON text ``config`` on the meta device: name → tensor. The result is cached.
-
-    Args:
-        frontend: whether the result includes the tensors of the front-end.
-    """
     model = json.loads(config)
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
@@ -349,10 +319,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """Build the front-end in the JSON text ``config`` on the meta device.
-
-    The result is cached, because many published models have the same front-end.
-    """
+    """Cached, because many published models have the same front-end."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
@@ -361,12 +328,7 @@ def _meta_frontend(config: str) -> Frontend:
 def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
-    If no published model has the shapes of the checkpoint, options of published models are changed
-    until the shapes match. The returned architecture has the changed options.
-
-    Args:
-        path: name of the checkpoint, for messages.
-        path_note: text that follows ``path`` in the error message.
+    If none has the checkpoint's shapes, options are changed until the shapes match.
 
     Raises:
         InputError: if no published model fits, or several models fit.
@@ -396,9 +358,8 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """Find the published models that fit ``state_dict``: name → architecture.
 
-    If no model fits, options of the models are changed until the shapes match. In this case, the
-    result has the models that need the fewest changes, each with its changed options. The result is
-    empty if no change helps.
+    If none fits, options are changed until the shapes match, and the models that need the fewest
+    changes are returned. Empty if no change helps.
 
     Args:
         misfits: the result of :func:`recognise`.
@@ -422,6 +383,5 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
         if with_options is not None:
             fitted[name] = with_options
-    # Keep the models that need the fewest changes.
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
     return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

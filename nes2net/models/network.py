@@ -1,8 +1,7 @@
 """The network of a detector: front-end, aggregation and back-end, with the published parameter names.
 
-The class :class:`Network` begins with properties such as ``device`` and ``precision``. The methods
-follow in this order: ``forward`` and the steps from waveform to logits; ``embeddings``, ``scores``
-and the scores of segments; ``compile`` and ``fingerprint``.
+:class:`Network` has, in this order: properties; ``forward`` and the steps from waveform to logits;
+embeddings, scores and scores of segments; ``compile`` and ``fingerprint``.
 """
 
 from __future__ import annotations
@@ -54,12 +53,11 @@ EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 class Network(nn.Module):
     """Front-end, aggregation and back-end in a row: waveform B×N → logits B×n, or scores (B,).
 
-    The back-end's ``score_rule`` computes the score from the logits. In most systems the score is
-    the second of two logits, or the only logit. A higher score means more bona fide. Scores are not
-    calibrated, so choose a threshold on a development set that was recorded in your own conditions.
+    The back-end's ``score_rule`` computes the score, mostly the second of two logits or the only
+    one; higher means more bona fide. Scores are not calibrated: choose a threshold on a development
+    set from your own conditions.
 
-    ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
-    checkpoints.
+    State dicts have the parameter names of the published whole-model checkpoints.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
@@ -67,17 +65,13 @@ class Network(nn.Module):
         backend: features B×T×D → logits B×n.
 
     Attributes:
-        provenance: origin of the weights, as the checkpoint states it; empty for a detector that
-            was not loaded from a checkpoint.
-        source: the file, folder or name of the checkpoint; empty for a detector that was not
-            loaded.
+        provenance: origin of the weights, as the checkpoint states it; otherwise empty.
+        source: file, folder or name of the checkpoint; otherwise empty.
         base: ``{"digest": …, "file": …}`` for a detector with an adapted front-end
-            (:mod:`nes2net.models.frontends.adaptation`): the SHA-256 of the frozen tensors, and the
-            file that holds them. :meth:`save` leaves out these tensors. None if no file holds the
-            frozen tensors.
+            (:mod:`nes2net.models.frontends.adaptation`): SHA-256 and file of the frozen tensors,
+            which :meth:`save` omits. None if no file holds them.
 
-    A printed network has only a few lines. To see the layers of a part, print the part, as in
-    ``print(detector.backend)``.
+    A printed network is short; print a part, as in ``print(detector.backend)``, to see its layers.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
@@ -112,10 +106,9 @@ class Network(nn.Module):
 
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
-        """Build the aggregation and the back-end of ``config`` for ``frontend``, and join all three.
+        """Build aggregation and back-end of ``config`` for ``frontend``, and join all three.
 
-        Options that depend on the front-end, such as ``feature_dim``, are set if ``config`` does
-        not state them.
+        Missing options that depend on the front-end, such as ``feature_dim``, are set.
         """
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
@@ -149,7 +142,6 @@ class Network(nn.Module):
             # Skip the name, which is shown before the options, and feature_dim, which is shown with the front-end.
             if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
-        # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = "not used: the back-end reads all layers" if self.backend.wants_layers == "all" else ""
         mode = "train" if self.training else "eval"
@@ -175,7 +167,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """Device on which scores are computed; it differs from :attr:`device` only in some ONNX detectors."""
+        """Device on which scores are computed; differs from :attr:`device` only in some ONNX detectors."""
         return self.device
 
     @property
@@ -194,16 +186,14 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``, which
-                chooses one of these precisions
+            precision: one of :data:`nes2net.lib.devices.PRECISIONS`, or ``"fastest"``
                 (:func:`nes2net.models.quantisation.fastest_precision`). ``"float32"`` uses all 23
-                bits of the mantissa, on a GPU too; ``"tf32"`` uses 10 bits and is faster on a GPU.
-                ``"int8"`` quantises the weights (:mod:`nes2net.models.quantisation`); the original
-                weights are then lost.
+                bits of the mantissa, on a GPU too; ``"tf32"`` uses 10. ``"int8"``
+                (:mod:`nes2net.models.quantisation`) loses the original weights.
 
         Raises:
-            InputError: if the precision is unknown, if the device does not support it, or if the
-                weights are quantised already and ``precision`` is not int8.
+            InputError: if the precision is unknown or not supported by the device, or if quantised
+                weights should get another than int8.
         """
         if precision == "fastest":
             name = fastest_precision(self, self.device)
@@ -223,12 +213,12 @@ class Network(nn.Module):
 
     @property
     def min_samples(self) -> int:
-        """Number of samples of the shortest waveform that gives the back-end enough frames."""
+        """Samples of the shortest waveform with enough frames for the back-end."""
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     @property
     def pre_emphasis(self) -> float:
-        """The coefficient of the pre-emphasis of recordings before they are cut; 0 for no pre-emphasis."""
+        """Coefficient of the pre-emphasis of recordings before they are cut; 0 for none."""
         return self.frontend.pre_emphasis
 
     @property
@@ -238,34 +228,31 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the detector's classes, usually ``("spoof", "bonafide")``; bona fide is the last class."""
+        """Names of the classes, bona fide last; usually ``("spoof", "bonafide")``."""
         return self.backend.classes
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that the detector takes besides a waveform; 0 if it fuses no scores."""
+        """Number of other systems' scores that the detector fuses; usually 0."""
         return self.backend.num_scores
 
     @property
     def published(self) -> PublishedModel | None:
-        """The facts of the published model whose weights the detector has; None for unpublished weights."""
+        """The published model whose weights the detector has, if any."""
         name_and_facts = self.provenance.published
         return name_and_facts[1] if name_and_facts else None
 
     @property
     def used_samples(self) -> UsedSamples:
-        """A function: number of samples of a waveform → number of leading samples that scores depend on."""
+        """Number of samples of a waveform → number of leading samples that scores depend on."""
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
-
-        The waveform is float32 for any precision of the detector.
+        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1], float32 for any precision.
 
         Args:
-            scores: for a detector that fuses scores, the scores B×``num_scores`` of other systems.
-                The scores must be normalised as in training
-                (:func:`nes2net.scoring.system_scores.normalised`).
+            scores: for a detector that fuses scores, B×``num_scores`` of other systems, normalised
+                as in training (:func:`nes2net.scoring.system_scores.normalised`).
 
         Raises:
             InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
@@ -274,9 +261,6 @@ class Network(nn.Module):
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
         """Compute logits B×n by the back-end, from the :meth:`features` of a waveform.
-
-        Args:
-            scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
             InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
@@ -293,8 +277,7 @@ class Network(nn.Module):
         """Compute the hidden states B×T×D of the front-end for ``waveform`` B×N.
 
         Args:
-            layers: states to return, ``"last"`` or ``"all"``; None for the states that aggregation
-                and back-end need.
+            layers: ``"last"`` or ``"all"``; None for those that aggregation and back-end need.
         """
         weight = next(self.frontend.parameters(), None)
         context: AbstractContextManager[None] = nullcontext()
@@ -312,9 +295,9 @@ class Network(nn.Module):
         return states
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Compute the input of the back-end: the aggregated hidden states, B×T×D, or the list of all hidden states.
+        """Compute the input of the back-end: aggregated hidden states B×T×D, or the list of all.
 
-        If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
+        Zeros are appended to each frame if the back-end's ``feature_dim`` is larger than D.
         """
         padding = 0, self.num_zeros  # number of zeros before and after the D numbers of a frame
         if self.backend.wants_layers != "all":
@@ -326,7 +309,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros to append to each frame: ``feature_dim`` − D, or 0 if the difference is negative."""
+        """Number of zeros to append to each frame, max(``feature_dim`` − D, 0)."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -336,9 +319,8 @@ class Network(nn.Module):
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
                 mean of the back-end's input, ``"backend"`` for the input of the back-end's last
                 layer.
-            layer: hidden state of the front-end. ``"last"`` is the last state. A number from 0 to L
-                − 1 is one of the L states; state 0 is the input of the first transformer layer.
-                ``"all"`` stands for all L states concatenated, E = L·D.
+            layer: hidden state of the front-end: ``"last"``; 0 to L − 1, where 0 is the input of
+                the first transformer layer; or ``"all"`` for all L concatenated, E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -367,22 +349,17 @@ class Network(nn.Module):
         return at_least_float32(features).mean(1)
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
+        """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision.
 
-        In eval mode, a compiled detector replays a CUDA graph if a graph can be recorded.
-
-        Args:
-            system_scores: scores of other systems, as the argument ``scores`` of :meth:`forward`.
+        In eval mode, a compiled detector replays a CUDA graph if one can be recorded.
+        ``system_scores`` are the ``scores`` of :meth:`forward`.
         """
         if self._replayed is None or self.training or system_scores is not None:
             return self._scores(waveform, system_scores)
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide.
-
-        Only the last class is tested, because bona fide is always the last class.
-        """
+        """Raise :class:`InputError` unless the last class is bona fide, without which there is no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
@@ -396,25 +373,21 @@ class Network(nn.Module):
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:
-        """Compute posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
-
-        Posteriors are the softmax of the logits. The posteriors are computed in the current mode
-        and precision, and are not calibrated.
-        """
+        """Compute posteriors B×K (float64), the uncalibrated softmax of the logits, for ``waveform`` B×N."""
         return self.backend.posteriors(self(waveform))
 
     @property
     def frame_ms(self) -> float:
-        """Milliseconds from one frame of the front-end to the next."""
+        """Milliseconds between frames of the front-end."""
         return self.frontend.hop_length * 1000 / SAMPLE_RATE
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that the detector scores, ascending; empty for a detector without segments."""
+        """Lengths in ms of the segments that the detector scores, ascending; may be empty."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
-        """Count the segments that the detector scores in ``num_samples`` samples: segment length in ms → number."""
+        """Count the segments in ``num_samples`` samples: length in ms → number."""
         num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
@@ -423,9 +396,7 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the value is True
-        if the back-end is made for segments. Otherwise the last layer was trained on utterances,
-        and the value is False.
+        The checkpoint's recipe decides; without one, whether the back-end is made for segments.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -443,8 +414,7 @@ class Network(nn.Module):
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Compute the scores of the T segments of ``waveform`` B×N: segment length in ms → B×T.
 
-        Segment t begins t segment lengths after the start of the waveform. A higher score means
-        more bona fide.
+        Segment t begins t segment lengths after the start.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])
@@ -452,9 +422,9 @@ class Network(nn.Module):
         }
 
     def part_not_finite(self, waveforms: Tensor) -> str | None:
-        """Find the first part whose output for ``waveforms`` B×N is not finite; None if there is no such part.
+        """Find the first part whose output for ``waveforms`` B×N is not finite; None if all are finite.
 
-        The text is empty if the part is built in, or if its weights are not finite.
+        Empty if it is built in, or its weights are not finite.
         """
         states = self.hidden_states(waveforms)
         features = self.features(states)
@@ -471,35 +441,25 @@ class Network(nn.Module):
     def compile(self, **options: Any) -> None:
         """Compile the parts in place; a front-end of equal layers is compiled layer by layer.
 
-        Each part is compiled when it next computes, and again for a new shape of its input. On a
-        GPU the kernels of a batch are also recorded and replayed as a CUDA graph.
-
-        Args:
-            options: options of ``torch.compile``.
+        A part is compiled when it next computes, and again for a new input shape. On a GPU, batches
+        are also recorded and replayed as CUDA graphs. ``options`` go to ``torch.compile``.
         """
         for module in (self.frontend, self.aggregation, self.backend):
             module.compile(**options)
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Move or convert the weights, but first drop the CUDA graphs, because they hold addresses of weights.
-
-        PyTorch calls this method in ``to()`` and ``half()``.
-        """
+        """CUDA graphs hold addresses of weights; PyTorch calls this in ``to()`` and ``half()``."""
         self.forget_recordings()
         return super()._apply(*args, **options)
 
     def forget_recordings(self) -> None:
-        """Drop the CUDA graphs that a compiled detector has recorded, because they hold addresses of weights.
-
-        Moving or converting the detector, or loading weights, drops the graphs too. Call this
-        method after moving a single part of a compiled detector.
-        """
+        """Drop recorded CUDA graphs, which hold addresses of weights; call it after moving a single part."""
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the architecture and the weights (in int8, the weights before quantisation)."""
+        """Return the SHA-256 of architecture and weights (in int8, before quantisation)."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()
@@ -525,14 +485,9 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors under ``prefix`` to the published names. PyTorch calls this hook after ``state_dict()``."""
     write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """Rename the tensors under ``prefix`` from the published names to the names of this network's modules.
-
-    PyTorch calls this hook before ``load_state_dict()``.
-    """
     network.forget_recordings()  # because CUDA graphs would read the old weights
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

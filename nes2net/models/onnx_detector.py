@@ -1,4 +1,4 @@
-"""Open ONNX files of detectors, and run them, by onnxruntime. An ONNX file cannot run code."""
+"""Open and run ONNX files of detectors by onnxruntime. An ONNX file cannot run code."""
 
 from __future__ import annotations
 
@@ -46,35 +46,27 @@ _CUDA = "CUDAExecutionProvider"
 class OnnxDetector:
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
 
-    An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode.
-    onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
+    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode, with as many threads as
+    PyTorch. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the ONNX file, or in another file in the same folder. In the
-    second case, the description contains the name of the other file.
+    written it. The weights may be in another file of the folder, which the description names.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
-    range for the whole batch. In a batch, a score would therefore depend on the other utterances.
+    range for the whole batch, so that a score would depend on the other utterances.
 
     Args:
-        path: the file.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. ``"auto"`` takes CUDA if onnxruntime supports
             it (the package onnxruntime-gpu) and the file is not quantised.
-        runs: whether the graph will run; only then does onnxruntime optimise it, for which it may
-            compute parts of the graph.
+        runs: whether the graph will run; only then does onnxruntime optimise it, which may compute
+            parts.
 
     Attributes:
-        session: the session of onnxruntime.
         device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA.
-        computes_on: the device on which the session computes.
-        description: the description in the file's metadata.
-        precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
-        config: configuration of the detector that was exported.
-        min_samples, max_samples: lengths in samples of the shortest and longest waveform that the
-            file takes. ``max_samples`` is None if there is no limit, and equals ``min_samples`` if
-            the length is fixed.
-        pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
-        provenance: the facts about training data that the exported checkpoint stated
-            (:meth:`nes2net.models.provenance.Provenance.start`).
+        computes_on: where the session computes.
+        min_samples, max_samples: lengths in samples of the shortest and longest waveform;
+            ``max_samples`` is None for no limit.
+        pre_emphasis: coefficient of the pre-emphasis of recordings; 0 for none.
+        provenance: facts about training data (:meth:`nes2net.models.provenance.Provenance.start`).
 
     Raises:
         InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
@@ -90,7 +82,6 @@ class OnnxDetector:
         require("onnxruntime")
         import onnxruntime  # optional
 
-        # Read the description in the file, and list the files that hold the weights.
         self.path = Path(path)
         described_file = Unchanged(self.path)
         description = _read_description(self.path)
@@ -109,7 +100,6 @@ class OnnxDetector:
                 device = "cpu"
         self._unchanged = Unchanged(*self._files)
         described_file.check()
-        # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # log only fatal errors, because all errors are also raised as exceptions
@@ -137,7 +127,6 @@ class OnnxDetector:
             raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
             raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
-        # Store the facts about the detector that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.description = description.model_dump()
         self.config: dict[str, Any] = self.description["config"]
@@ -149,7 +138,7 @@ class OnnxDetector:
         self.used_samples = UsedSamples(most=description.used_samples)
 
     def fingerprint(self) -> str:
-        """Compute one SHA-256 over the ONNX file and, if there is one, the file of its weights.
+        """Compute one SHA-256 over the ONNX file and any file of its weights.
 
         Raises:
             InputError: if a file has changed since it was opened.
@@ -170,35 +159,29 @@ class OnnxDetector:
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules: callers look for modules in train mode, and an exported detector has no such modules."""
+        """Return no modules, because callers look for some in train mode."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Do nothing for eval mode; raise :class:`InputError` for train mode, which needs the original checkpoint."""
+        """Do nothing for eval mode; raise :class:`InputError` for train mode."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`, because onnxruntime optimises the graph itself."""
+        """Raise :class:`InputError`: onnxruntime optimises the graph."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
-        """Run the graph on ``waveform`` B×N, and check the shape of the result.
-
-        Args:
-            output: ``"logits"`` for B×n, or ``"scores"`` for (B,).
+        """Compute ``"logits"`` B×n or ``"scores"`` (B,).
 
         Raises:
-            InputError: if the graph does not take N samples, fails, or gives a result of the wrong
-                shape.
+            InputError: if the graph does not take N samples, fails, or gives another shape.
         """
-        # Check the length of the waveforms.
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
-        # Run the graph, and check that each result has the expected shape.
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
@@ -225,7 +208,7 @@ class OnnxDetector:
 
 
 def require(*modules: str) -> None:
-    """Import the ``modules``; if a module is missing, raise :class:`MissingLibrary`, which says how to install it."""
+    """Import the ``modules``; raise :class:`MissingLibrary`, which says how to install a missing one."""
     for name in modules:
         try:
             __import__(name)
@@ -234,7 +217,7 @@ def require(*modules: str) -> None:
 
 
 def accepted_lengths(shortest: int, longest: int | None) -> str:
-    """Say in words which lengths in samples a detector takes; ``longest`` is None for no limit.
+    """Say which lengths in samples a detector takes; ``longest`` is None for no limit.
 
     >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
@@ -249,13 +232,9 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
     """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
-    On CUDA, TF32 is switched off, because TF32 keeps only 10 bits of the mantissa: scores would
-    differ from PyTorch's scores. A heuristic chooses cuDNN's algorithm for convolutions. By
-    default, onnxruntime would try all algorithms, and repeat this search for each new length of
+    On CUDA, TF32 is off, because with 10 bits of mantissa scores would differ from PyTorch's.
+    cuDNN's algorithms are chosen by a heuristic; onnxruntime would search anew for each length of
     waveforms.
-
-    Args:
-        available: names of the providers in the installed onnxruntime.
 
     Raises:
         InputError: if the device is unknown or onnxruntime does not support it.
@@ -277,11 +256,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """Find the device on which a session of onnxruntime computes, from the ``options`` of the session's providers.
-
-    Args:
-        options: name of a provider of the session → options of the provider, as onnxruntime
-            returns them.
+    """Find the device of a session of onnxruntime from its provider → ``options``.
 
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
@@ -292,10 +267,8 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 class _Description(BaseModel):
     """The description of a detector in the metadata of its file. Further keys are allowed.
 
-    ``external_data`` is the name of the file that holds the weights; None if the ONNX file holds
-    them. ``used_samples`` is the largest number of samples on which a score depends; None for no
-    limit. ``training`` has the facts about training data. :class:`OnnxDetector` explains the other
-    keys.
+    ``external_data`` names the file of the weights; None if they are in the ONNX file. Scores
+    depend on at most ``used_samples`` samples. :class:`OnnxDetector` explains the other keys.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -312,14 +285,6 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> _Description:
-    """Read the description in an ONNX file; if the weights are in another file, check that file too.
-
-    Raises:
-        InputError: if the ONNX file is missing or not written by this toolkit, or if the file with
-            the weights is missing, is a link to another folder, or has another name or size than
-            stated.
-    """
-    # Read the file and its metadata.
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"

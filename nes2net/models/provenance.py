@@ -1,4 +1,4 @@
-"""The provenance of a detector: the origin of its weights and the data of its training, as typed facts."""
+"""The provenance of a detector: the origin of its weights and its training data, as typed facts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_STARTS = 100  # largest number of detectors to read from a record, because
 
 
 class UsedCorpus(NamedTuple):
-    """A corpus of a recipe, and the splits of the corpus that training used."""
+    """A corpus of a recipe, and the splits that training used."""
 
     name: str
     root: str
@@ -37,48 +37,49 @@ class UsedCorpus(NamedTuple):
     dev_split: str | None
     """None if the epoch was not selected on this corpus."""
     dev_phase: str | None
-    """Phase of a challenge, such as ``progress``, to which the development trials belong; None for all trials."""
+    """Phase of a challenge, such as ``progress``, of the development trials; None for all."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The origin of a detector's weights, as its checkpoint states it; empty for a detector that was just built.
+    """The origin of a detector's weights, as its checkpoint states it; empty for a new detector.
 
     :meth:`read` ignores values of the wrong type, because a checkpoint may contain anything.
     """
 
     published_model: str = ""
-    """Name of the published model whose weights the detector has."""
+    """Published model whose weights the detector has."""
     architecture_of: str = ""
-    """Name of the published model whose architecture the detector has, with other or unknown weights."""
+    """Published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of the training, as plain data. In the reduced provenance that :meth:`start` returns,
-    the recipe has only its name, its keys about data, and its section ``segments``."""
+    """The training's recipe as plain data; after :meth:`start` only its name, data keys and ``segments``."""
     trials: tuple[Mapping[str, Any], ...] = ()
-    """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
-    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
-    the keys of :func:`nes2net.training.card.describe_trials`."""
+    """Descriptions of training and development trials (``Corpus.describe_trials``), with the keys
+    ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
+    the keys of :func:`nes2net.training.card.describe_trials`.
+    """
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How the weights were trained: ``epoch``, ``epochs``, ``seconds``, ``devices``,
-    ``parameters``, ``software`` and ``settings``. Any of these keys may be missing."""
+    """``epoch``, ``epochs``, ``seconds``, ``devices``, ``parameters``, ``software`` and
+    ``settings`` of the training; any may be missing.
+    """
     figures: tuple[Mapping[str, Any], ...] = ()
     """Figures of these weights, as :class:`nes2net.models.card.SetFigure` reads them."""
     started_from: tuple[Provenance, ...] = ()
-    """Provenance of the detectors that the training started from."""
+    """Provenance of the detectors that training started from."""
     score_ranges: Any = None
-    """For a detector that fuses scores of other systems: data for normalising these scores. Otherwise None."""
+    """Data for normalising the scores of other systems that the detector fuses, if any."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """Facts about the classes of a detector with other classes than bona fide and spoof; empty for
-    other detectors. ``field`` is the field of a trial that states the class of the trial.
-    ``aliases`` maps values of this field to the classes under which they count. ``known`` holds up
-    to 1,000 scores of development trials; a score says how likely the class of its trial is known.
-    The threshold for unknown classes is computed from these scores."""
+    """Facts about classes other than bona fide and spoof.
+
+    ``field`` of a trial states its class; ``aliases`` maps its values to classes. ``known``: up to
+    1,000 scores of development trials, for the threshold of unknown classes.
+    """
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
+    """Further facts, such as ``epoch`` and figures on the development set."""
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
-        """Read the record of a checkpoint, a detector folder or a score file; unknown keys become :attr:`facts`."""
+        """Read the record of a checkpoint, detector folder or score file; unknown keys become :attr:`facts`."""
         values: dict[str, Any] = {}
         for name, kind in _TYPES.items():
             value = record.get(name)
@@ -102,7 +103,7 @@ class Provenance:
 
     @property
     def published(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose weights the detector has; None for unpublished weights.
+        """Name and facts of the published model whose weights the detector has, if any.
 
         >>> Provenance(architecture_of="AASIST").published is None
         True
@@ -111,15 +112,12 @@ class Provenance:
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose architecture the detector has; None if unknown.
-
-        The detector may have other weights than the published model.
-        """
+        """Name and facts of the published model with this architecture, perhaps with other weights; None if unknown."""
         return _find_published(self.published_model or self.architecture_of)
 
     @property
     def name(self) -> str:
-        """Name of the recipe, or else of the published model; empty if neither is known."""
+        """Name of the recipe, or else of the published model; may be empty."""
         if name := (self.recipe or {}).get("name"):
             return str(name)
         return self.published[0] if self.published else ""
@@ -131,10 +129,7 @@ class Provenance:
 
     @property
     def corpora(self) -> list[UsedCorpus]:
-        """The corpora of the recipe; a corpus without a name is left out.
-
-        If the recipe does not state the splits of a corpus, they are ``train`` and ``dev``.
-        """
+        """The named corpora of the recipe; splits default to ``train`` and ``dev``."""
         corpora = []
         for stated in _mappings(self.data.get("corpora")):
             corpus = {"train_split": "train", "dev_split": "dev", **stated}
@@ -144,10 +139,10 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Find the description of the trials that were used from a ``split`` of a ``corpus``; None if unknown.
+        """Find the description of the trials used from a ``split`` of a ``corpus``.
 
         Args:
-            part: what the trials were used for: ``"train"`` or ``"dev"``.
+            part: what they were used for, ``"train"`` or ``"dev"``.
         """
         for trials in self.trials:
             if (trials.get("part"), trials.get("corpus"), trials.get("split")) == (part, corpus, split):
@@ -155,10 +150,7 @@ class Provenance:
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """Yield this provenance, then the provenance of each detector from which the training started.
-
-        Earlier ancestors follow. At most 100 provenances are yielded.
-        """
+        """Yield this provenance, then those of all detectors from which training started; at most 100."""
         waiting = [self]
         for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop
             if number == _MOST_STARTS:
@@ -167,15 +159,10 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """Return only the facts about training data, for a copy of the detector or for a detector that starts from it.
-
-        The recipe keeps its name, its section ``segments`` and the keys that describe its data.
-        :attr:`training`, :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped,
-        because they hold only for these weights.
+        """Return only the facts about training data, for a copy of the detector or one that starts from it.
 
         Args:
-            places: whether to keep the folders of the corpora; false for files that are given to
-                other people.
+            places: whether to keep the folders of the corpora; false for files to give away.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
@@ -196,10 +183,7 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """Return this provenance without the claim that the weights are those of a published model.
-
-        If a published model is stated, the result keeps this model only as the origin of the
-        architecture.
+        """Return this provenance without the claim to weights of a published model, which is kept as architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}
@@ -210,7 +194,7 @@ class Provenance:
 
 
 def architecture_words(*names: str) -> str:
-    """Describe weights that have the names and shapes of published models, but an unknown digest.
+    """Describe weights with the names and shapes of published models, but an unknown digest.
 
     >>> architecture_words("AASIST")
     'architecture of AASIST, weights unknown'
@@ -219,16 +203,13 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in ``listed``; yield nothing if it is not a list, because a record may contain anything."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 
 
 def _value_if(value: Any, kind: type) -> Any:
-    """Return ``value`` if it has the type ``kind``, otherwise None: the record of a checkpoint may contain anything."""
     return value if isinstance(value, kind) else None
 
 
 def _find_published(name: str) -> tuple[str, PublishedModel] | None:
-    """Return ``name`` and the facts of the published model with this name; None if there is no such model."""
     return (name, PUBLISHED[name]) if name in PUBLISHED else None

@@ -1,7 +1,7 @@
 """The published detectors: their architectures, how their authors score, their licences and training data.
 
-In reading order: ``PublishedModel`` has the fields. The functions after this class describe
-families of models that share most facts. ``PUBLISHED`` is the table of all models.
+``PublishedModel`` has the fields; functions describe families of models that share most facts;
+``PUBLISHED`` is the table of all models.
 """
 
 from __future__ import annotations
@@ -23,56 +23,49 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    Corpora that the toolkit reads are named as in ``nes2net info``; other corpora have the names
-    that their authors gave them. If the source states the split, the split follows the name of
-    the corpus after a colon: ``"asvspoof2019_la:train"``.
+    Corpora are named as in ``nes2net info``, others as by their authors. A known split follows
+    after a colon: ``"asvspoof2019_la:train"``.
     """
 
     config: Mapping[str, Any]
-    """The architecture, as for :meth:`nes2net.Detector.from_config`. The architecture includes the
-    rule that computes the score, and whether the waveform is normalised."""
+    """The architecture, for :meth:`nes2net.Detector.from_config`, with score rule and normalisation."""
     source: str
     """Publication, and the addresses of code or weights."""
     licence: str
-    """Licence of the weights."""
     code_licence: str = "none"
-    """Licence of the published code."""
     trained_on: tuple[str, ...] = ()
     """Corpora whose trials trained the detector."""
     selected_on: tuple[str, ...] = ()
     """Corpora on which the epoch was selected."""
     until: int | None = None
-    """Year of the newest attacks that may be in the training data: the year of the newest corpus, or
-    of the publication."""
+    """Year of the newest attacks that may be in the training data, of the newest corpus or of publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
-    """Number of samples of each utterance that the authors score; shorter utterances are repeated.
-    None for the whole utterance; ``"corpus"`` if the number depends on the corpus."""
+    """Number of samples that the authors score; shorter utterances are repeated. None for whole
+    utterances; ``"corpus"`` if it depends on the corpus.
+    """
     crop: Literal["head", "random"] = "head"
-    """Where the authors begin to read the ``num_samples`` samples: at the start of the utterance or
-    at a random position. By default, this toolkit begins at the start."""
+    """Where the authors begin to read the ``num_samples`` samples."""
     scored_in: str = ""
-    """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
-    shows the scoring: :attr:`scored` is then an assumption."""
+    """Files of the authors' code, or a card, that show how they score. If empty, :attr:`scored` is an assumption."""
     code: str = ""
-    """Name of the published code that wrote the checkpoint; empty if the names of the tensors show the code."""
+    """Published code that wrote the checkpoint; empty if the names of the tensors show it."""
     file: PublishedFile | None = None
-    """The file that a program can download. None if a person must download it from a web page, or
-    if the publisher does not say which of its files is the detector's."""
+    """The file that a program can download. None if only a person can, or if the publisher does not
+    say which of its files is the detector's.
+    """
     tensors_sha256: str = ""
-    """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), which identifies
-    the weights in any file; empty if unknown."""
+    """SHA-256 of the tensors (:func:`nes2net.models.checkpoints.folder.base_digest`), for any file."""
     by_hand: str = ""
     """Where a person finds the file, if it is released but no program can download it."""
     parameters: int | None = None
-    """Number of trainable parameters; None only if :attr:`file` is None."""
+    """Trainable parameters; None only if :attr:`file` is None."""
     good_for: str = ""
     """The purpose for which a user may choose this detector; empty only if :attr:`file` is None."""
     notes: tuple[str, ...] = ()
-    """Further facts that a user should know."""
 
     @property
     def scored(self) -> str:
-        """The authors' method of scoring, in words.
+        """How the authors score, in words.
 
         >>> PUBLISHED["df_arena_1b"].scored
         'the first 64,600 samples, shorter utterances repeated; probability'
@@ -100,7 +93,7 @@ class PublishedModel:
 
     @property
     def trained(self) -> str:
-        """The training data in a few words: the names of one or two corpora, or else the number of corpora.
+        """Names of one or two training corpora, or else their number.
 
         >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained, PUBLISHED["spectra_0"].trained
         ('asvspoof2019_la:train', '9 corpora', 'not stated')
@@ -111,13 +104,11 @@ class PublishedModel:
 
     @property
     def frontend(self) -> str:
-        """Name of the front-end."""
         frontend = self.config["frontend"]
         return frontend if isinstance(frontend, str) else frontend["name"]
 
     @property
     def backend(self) -> str:
-        """Name of the back-end."""
         backend = self.config["backend"]
         return backend if isinstance(backend, str) else backend["name"]
 
@@ -127,7 +118,7 @@ class PublishedModel:
         return "NC" in self.licence or "non-commercial" in self.licence
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts that are written into the record beside a score file, as plain data."""
+        """Return the facts for the record beside a score file, as plain data."""
         return {
             "source": self.source,
             "licence": self.licence,
@@ -157,7 +148,6 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """Describe a CtrSVDD system, with WavLM-Large, the aggregation ``sea``, one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -172,13 +162,7 @@ def _ctrsvdd(backend: str) -> PublishedModel:
 
 
 def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
-    """Describe a detector of AntiDeepfake: a linear layer on the mean of the front-end's last state over time.
-
-    Args:
-        frontend: name of the front-end.
-        hub: the part of the repository's name before ``-anti-deepfake``.
-        parameters: number of trainable parameters.
-    """
+    """A linear layer on the mean over time; ``hub`` precedes ``-anti-deepfake`` in the repository's name."""
     return PublishedModel(
         {
             "frontend": {"name": frontend, "normalize": True},
@@ -232,14 +216,6 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
 
 
 def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
-    """Describe a detector of DF Arena, with XLS-R and the back-end RAPTOR.
-
-    Args:
-        frontend: name of the front-end, which is a size of XLS-R.
-        size: the size in the repository's name, such as ``"1B"``.
-        file: the detector's checkpoint on the hub.
-        parameters: number of trainable parameters.
-    """
     return PublishedModel(
         {
             "frontend": {"name": frontend, "pretraining_heads": False, "normalize": False},
@@ -278,15 +254,6 @@ def _spectra(
     size: int | None = None,
     sha256: str = "",
 ) -> PublishedModel:
-    """Describe a detector of Spectra, with XLS-R on pre-emphasised recordings, a bridge and a back-end.
-
-    Args:
-        repository: the detector's repository on the hub.
-        backend: name of the back-end, or name and options; the bridge belongs to the back-end.
-        parameters: number of trainable parameters.
-        threshold: the threshold that the model card states.
-        revision, size, sha256: commit, number of bytes and SHA-256 of the checkpoint.
-    """
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
         f"hub {repository}",
@@ -310,12 +277,6 @@ _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
 def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
-    """Describe a detector of DeepFense: an encoder, a back-end, and the linear layer that DeepFense keeps in the loss.
-
-    Args:
-        frontend: name of the encoder.
-        backend: name and options of the back-end.
-    """
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
@@ -336,13 +297,12 @@ def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
 
 
 def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
-    """Describe a detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
+    """A frozen encoder, the weighted sum of its layers, and a linear head.
 
     Args:
-        frontend: name of the encoder.
         upstream: s3prl's name of the encoder; empty if it equals ``frontend``.
-        normalize: whether s3prl layer-normalises the waveform, as the pre-training file of the
-            encoder says.
+        normalize: whether s3prl layer-normalises the waveform, as the encoder's pre-training file
+            says.
     """
     return PublishedModel(
         {

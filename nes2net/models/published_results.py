@@ -21,10 +21,10 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result, with facts from its source and with the settings to measure the result again.
+    """A published result, with facts from its source and the settings to measure it again.
 
-    The comment at the top of ``published_results.yaml`` explains the fields. ``best`` and ``mean``
-    are EERs in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
+    ``published_results.yaml`` explains the fields. ``best`` and ``mean`` are EERs in percent;
+    ``min_tdcf`` is normalised.
     """
 
     id: str
@@ -66,10 +66,10 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """Ways to measure the figure again with this toolkit, ``"recipe"``, ``"checkpoint"`` or both; may be empty.
+        """Ways to measure the figure again: ``"recipe"``, ``"checkpoint"``, both or none.
 
-        ``"recipe"`` means that a recipe of this package trains the system. ``"checkpoint"`` means
-        that the authors' checkpoint is public, and the toolkit can build its model.
+        A recipe of this package trains the system, or the authors' checkpoint is public and its
+        model can be built.
         """
         ways = []
         if self.recipe:
@@ -80,12 +80,12 @@ class PublishedRow:
 
     @property
     def models(self) -> list[str]:
-        """The published architectures with which the figure was measured; the recipe trains the first."""
+        """Published architectures of the figure; the recipe trains the first."""
         return [self.model] if isinstance(self.model, str) else self.model or []
 
     @property
     def obtain(self) -> str:
-        """Where to get the checkpoint of this result, in words."""
+        """Where to get the checkpoint, in words."""
         if self.checkpoint is None:
             return "no published checkpoint is known"
         if self.released is None:
@@ -99,14 +99,14 @@ class PublishedRow:
 
     @property
     def cell(self) -> str:
-        """The figures as text for a cell of a table: the best EER, the mean EER in brackets, and the min t-DCF."""
+        """Text for a cell of a table: best EER, mean EER in brackets, min t-DCF."""
         figures = self.percent(self.best)
         if self.mean is not None:
             figures += f" ({self.percent(self.mean)})"
         return figures + self._tdcf_suffix
 
     def percent(self, figure: float | None) -> str:
-        """Write ``figure``, a number in percent, with as many digits as the source has; a dash for None."""
+        """Write a number in percent with as many digits as the source; a dash for None."""
         return "–" if figure is None else f"{figure:.{self.digits}f}"
 
     @property
@@ -122,7 +122,7 @@ class PublishedRow:
         return f"{self.metric} on {self.test} {figures}{self._tdcf_suffix}"
 
     def describe(self) -> str:
-        """Describe the result in one line with system, training data, figures and source."""
+        """Describe system, training data, figures and source in one line."""
         return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
 
     @property
@@ -149,7 +149,7 @@ class PublishedTable:
 
 
 def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
-    """Read the results of the packaged ``published_results.yaml``, or of another file of tables.
+    """Read the results of ``published_results.yaml``, or of another file of tables.
 
     Raises:
         InputError: if the file cannot be read or is malformed.
@@ -158,17 +158,12 @@ def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
 
 
 def published_tables() -> tuple[PublishedTable, ...]:
-    """Return the tables of the packaged ``published_results.yaml``."""
+    """Return the tables of ``published_results.yaml``."""
     return _read(_PACKAGED)[1]
 
 
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
-    """Read the tables in ``path``; return the rows of all tables, and the tables.
-
-    Raises:
-        InputError: if the file is not YAML of this layout, or two rows have the same id.
-    """
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -185,22 +180,16 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
     """Yield the tables in the ``content`` of a file.
 
-    A result also has the fields of its test, its table and its system. If a field is stated more
-    than once, the result's value takes precedence, then the system's, the table's and the test's.
-
-    Args:
-        path: name of the file, for messages.
+    The result's own fields take precedence, then the system's, the table's and the test's.
 
     Raises:
-        InputError: if a key, a name of a test or the name of a note is unknown, or a value does not
-            fit.
+        InputError: if a key or the name of a test or note is unknown, or a value does not fit.
     """
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
     texts = _mapping_or_empty(content.get("notes"), f"{path}, notes")
 
     def note_texts(names: Any, where: str) -> list[str]:
-        """Look up the texts of the notes with these ``names``; ``where`` is the place in the file, for messages."""
         if not isinstance(names, list):
             raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
         check_known(map(str, names), texts, f"{where}: no note")
@@ -218,7 +207,6 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
-        # Build a row for each system and test, from the fields of test, table, system and result.
         rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))
@@ -237,14 +225,6 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
 
 
 def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
-    """Return the mapping ``value``; if ``value`` is None, return an empty mapping.
-
-    Args:
-        where: place in the file, for messages.
-
-    Raises:
-        InputError: if ``value`` is neither a mapping nor None.
-    """
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -253,7 +233,7 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Check the ``values`` of a result's fields, and build its row; ``where`` stands for the result in messages.
+    """Check the fields of a result, and build its row.
 
     Raises:
         InputError: if a field is unknown, missing or of the wrong type, if there is no figure, or
@@ -276,10 +256,10 @@ def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
 
 
 def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """Return the row of ``rows`` that has this ``id``.
+    """Return the row with this ``id``.
 
     Raises:
-        InputError: if no row has this id; the message suggests the most similar id.
+        InputError: if there is none; the message suggests the most similar id.
     """
     by_id = {row.id: row for row in rows}
     check_known([id], by_id, "no published row", "nes2net experiment reproduce")

@@ -1,4 +1,4 @@
-"""The tables of published results as the sources print them, for ``nes2net info published`` and the manual."""
+"""The tables of published results, for ``nes2net info published`` and the manual."""
 
 from __future__ import annotations
 
@@ -22,17 +22,13 @@ LEGEND = {
 
 
 def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
-    """Number the notes of the results from 1, in the order of their first use: text of a note → number."""
+    """Number the notes of the results from 1, in order of first use: text → number."""
     notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system: facts from the source, its figures, and the numbers of its notes.
-
-    Args:
-        numbers: the result of :func:`numbered_notes`.
-    """
+    """Make a row (heading → text) for each system: facts, figures, and ``numbers`` of its notes."""
     rows = []
     for results in table.systems:
         row = max(results.values(), key=lambda result: len(result.ways))
@@ -55,9 +51,9 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system: how to measure its figures again, or that they are only reported.
+    """Make a row (heading → text) for each system: how to measure its figures again, if possible.
 
-    Equal rows are merged into one.
+    Equal rows are merged.
     """
     rows = []
     for table in tables:
@@ -81,7 +77,7 @@ def _label(row: PublishedRow) -> str:
 
 
 def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
-    """Convert tables to plain data, with all fields of their results, for JSON."""
+    """Convert tables to plain data for JSON."""
     return [
         {
             "title": table.title,

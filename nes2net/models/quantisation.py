@@ -1,13 +1,11 @@
-"""Int8 products on the CPU: weights are quantised per output channel, and activations are quantised per row.
+"""Int8 products on the CPU: weights are quantised per output channel, and activations per row.
 
-Each row of activations has its own scale. A score therefore does not depend on the other utterances
-of a batch, and no calibration data are needed. The linear layers of transformers compute in int8.
-All other layers of a detector compute in bfloat16 if the processor has instructions for bfloat16,
-otherwise in float32.
+Because each row has its own scale, a score does not depend on the other utterances of a batch, and
+no calibration data are needed. Linear layers of transformers compute in int8, all others in
+bfloat16 if the processor has instructions for it, otherwise in float32.
 
-In reading order: ``quantised_rows`` quantises activations, and ``Int8Linear`` is a linear layer.
-The products by oneDNN and in float32 follow, then the modules that replace parts of a transformer
-layer. ``fastest_precision`` chooses a precision, and ``quantise`` quantises a detector.
+In reading order: ``quantised_rows`` and ``Int8Linear``; products by oneDNN and in float32; modules
+that replace parts of a transformer layer; ``fastest_precision`` and ``quantise``.
 """
 
 from __future__ import annotations
@@ -60,10 +58,9 @@ def quantised_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights. All layers read the same input, and their outputs are concatenated.
+    """One or more linear layers with int8 weights and a common input; their outputs are concatenated.
 
-    No gradients are computed. The int8 weights are not parameters, so ``state_dict()`` would lack
-    them; ``state_dict()`` raises an error instead.
+    No gradients are computed. The weights are not parameters, so ``state_dict()`` raises an error.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -86,7 +83,7 @@ class Int8Linear(nn.Module):
         self.register_state_dict_pre_hook(_refuse_saving)
 
     def _apply(self, *args: Any, **options: Any) -> Int8Linear:
-        """Convert the layer in ``to()``, but refuse another device, because the packed weights stay on the CPU."""
+        """Packed weights stay on the CPU: refuse another device."""
         super()._apply(*args, **options)
         if self.bias.device.type != "cpu":
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
@@ -98,7 +95,6 @@ class Int8Linear(nn.Module):
 
 
 def _refuse_saving(*_: Any) -> None:
-    """Refuse to save int8 weights; PyTorch calls this hook before ``state_dict()``, which would lack the weights."""
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
@@ -110,12 +106,11 @@ Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare a product by oneDNN with W = ``weight`` (int8, N×K) · ``scale`` (float32, one number per row, N)."""
+    """Prepare a product by oneDNN with W = ``weight`` (int8, N×K) · ``scale`` (float32, N, per row)."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     zeros = torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         call = _onednn_operator if torch.compiler.is_compiling() else _call_onednn
         return call(values, packed, scale, zeros, dtype)
 
@@ -123,13 +118,7 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
 
 
 def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
-    """Call oneDNN's operator for (``values`` − 128) Wᵀ, in ``dtype``.
-
-    Args:
-        values: uint8, …×K.
-        packed: the int8 weights in oneDNN's layout.
-        scale, zeros: scales and zero points of the weights, N each.
-    """
+    """Compute (``values`` − 128) Wᵀ; ``values`` uint8 …×K, scales and zero points N each."""
     onednn: Any = torch.ops.onednn
     # Values have scale 1 and zero point 128; outputs have scale 1 and zero point 0. There is no bias and no activation.
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
@@ -144,29 +133,26 @@ _onednn_operator.register_fake(
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the same product as :func:`onednn_product`, but by PyTorch in float32, for any processor."""
+    """Prepare the product of :func:`onednn_product` in float32, for any processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
 
     return product
 
 
 def fastest_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare a product by :func:`onednn_product` if this processor has fast int8 products, else in float32."""
+    """Prepare a product by :func:`onednn_product` if int8 products are fast, else in float32."""
     prepare = onednn_product if has_fast_product() else plain_product
     return prepare(weight, scale)
 
 
 @cache
 def has_fast_product() -> bool:
-    """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
+    """Whether oneDNN multiplies int8 numbers fast and exactly on this processor, as with VNNI or AMX.
 
-    The result is True on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
-    products in int16, and the sums overflow. PyTorch has no int8 products if it was built for ARM
-    or without oneDNN. To find out, a few products are computed once, and compared with exact
-    products.
+    Other processors sum pairs of products in int16 and overflow; PyTorch may lack int8 products. So
+    a few products are computed once, and compared with exact ones.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -183,21 +169,21 @@ def has_fast_product() -> bool:
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
+    """Whether this processor has bfloat16 products (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     # If this version of PyTorch lacks a check, getattr() returns bool, and bool() is False.
     return any(getattr(torch.cpu, name, bool)() for name in check_names)
 
 
 def has_fast_float16() -> bool:
-    """Whether this processor has instructions for products of float16 numbers; True if PyTorch cannot tell."""
+    """Whether this processor has float16 products; True if PyTorch cannot tell."""
     # Older versions of PyTorch have no get_capabilities().
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """Return a note for users if the CPU only emulates ``precision``, which is slow; otherwise an empty text."""
+    """Return a note if the CPU only emulates ``precision``; otherwise an empty text."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # PyTorch's checks know only x86 processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -215,16 +201,11 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute x Wᵀ + b, …×N, for ``x`` …×K."""
         return super().forward(quantised_rows(x))
 
 
 class Int8FeedForward(nn.Module):
-    """The feed-forward part of a transformer layer in int8, B×T×D → B×T×D.
-
-    Args:
-        original: the feed-forward module of the transformers library.
-    """
+    """The feed-forward module ``original`` in int8, B×T×D → B×T×D."""
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -233,21 +214,15 @@ class Int8FeedForward(nn.Module):
         self.output_dense = Int8Linear(original.output_dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the two linear layers and the activation to ``x`` B×T×D, a few utterances at a time."""
         return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        """Apply the two linear layers and the activation to a few utterances ``x`` B×T×D at once."""
         activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
         return self.output_dense(quantised_rows(activations))
 
 
 class Int8Attention(nn.Module):
-    """Self-attention in int8, B×T×D → B×T×D. One product computes queries, keys and values.
-
-    Args:
-        original: the attention module of the transformers library.
-    """
+    """Self-attention ``original`` in int8, B×T×D → B×T×D; one product for queries, keys and values."""
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -256,15 +231,10 @@ class Int8Attention(nn.Module):
         self.out_proj = Int8Linear(original.out_proj)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        Returns the output B×T×D and None. The library's layers expect a pair: the output, and the
-        attention weights.
-        """
+        """Attend over ``hidden_states`` B×T×D; return the output B×T×D and None for the attention weights."""
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attend over a few utterances ``x`` B×T×D at once; ``bias`` …×T×T is added to the attention scores."""
         qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)
@@ -272,7 +242,7 @@ class Int8Attention(nn.Module):
 
 
 class Int8RelativeAttention(Int8Attention):
-    """:class:`Int8Attention` with WavLM's gated position bias, which the ``original`` module computes."""
+    """:class:`Int8Attention` with WavLM's gated position bias."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
@@ -281,35 +251,26 @@ class Int8RelativeAttention(Int8Attention):
         self.original = original
 
     def position_bias(self, frames: int) -> Tensor:
-        """Compute the position bias 1×H×T×T, before gating, for T ``frames``."""
+        """Compute the position bias 1×H×T×T, before gating."""
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        The layers of a transformer share the position bias: the first layer computes it, and the
-        other layers get it as ``position_bias``.
+        """Attend over ``hidden_states`` B×T×D; the first layer computes the position bias for all.
 
         Returns:
-            Three values, as the library's layers expect: the output B×T×D; None instead of
-            attention weights; and the position bias 1×H×T×T, before gating.
+            The output B×T×D, None, and the position bias 1×H×T×T before gating.
         """
         if position_bias is None:
             position_bias = self.position_bias(hidden_states.shape[1])
 
         def attend_with_bias(x: Tensor) -> Tensor:
-            """Attend over a few utterances ``x`` B×T×D, with their gated bias."""
             return self._attend(x, self.original.gated_bias(x, position_bias).to(x.dtype))
 
         return _few_at_a_time(attend_with_bias, hidden_states), None, position_bias  # type: ignore[return-value]
 
 
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to a few utterances of ``x`` B×T×D at a time, which is faster than the whole batch at once.
-
-    The intermediate results of about 256 frames per thread fit into the processor's cache, but the
-    results of a whole batch do not.
-    """
+    """Intermediate results of about 256 frames per thread fit into the cache, which is faster."""
     if torch.compiler.is_compiling():
         return compute(x)
     num_utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 frames
@@ -324,12 +285,9 @@ def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
     """Choose the precision in which ``model`` should score fastest on ``device``.
 
-    The choice follows fixed rules instead of measured times, so that a machine always gets the same
-    precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU, other precisions
-    than float32 are faster only for models with a pre-trained transformer. For these models, the
-    precision is int8 if the model can be quantised and the processor multiplies int8 numbers fast
-    and exactly (:func:`has_fast_product`). Otherwise the precision is bfloat16 if the processor has
-    instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
+    Fixed rules, so that a machine always gets the same precision. On a GPU: bfloat16 if supported.
+    On a CPU, for models with a pre-trained transformer: int8 if the model can be quantised and
+    :func:`has_fast_product`, else bfloat16 if :func:`has_fast_bfloat16`. Otherwise float32.
     """
     if device.type == "cuda":
         with suppress(InputError):
@@ -347,7 +305,6 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    """Say why ``model`` cannot be quantised to int8, and what to do; None if ``model`` can be quantised."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
@@ -356,11 +313,10 @@ def _reason_against_int8(model: nn.Module) -> str | None:
 
 
 def quantise(model: nn.Module) -> nn.Module:
-    """Quantise the transformer layers of ``model`` on the CPU, in place, and return the model in eval mode.
+    """Quantise the layers of pre-trained transformers in ``model`` on the CPU, in place; return it in eval mode.
 
-    Transformer layers are the layers of pre-trained front-ends. All other weights become bfloat16
-    if :func:`has_fast_bfloat16`, otherwise float32. The quantised model can only score: it has no
-    gradients and no dropout, and cannot be saved.
+    Other weights become bfloat16 if :func:`has_fast_bfloat16`, otherwise float32. The model then
+    has no gradients and no dropout, and cannot be saved.
 
     Raises:
         InputError: if the model has no transformer layers, if the layers have adapters, or if the

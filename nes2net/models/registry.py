@@ -1,4 +1,4 @@
-"""The names of parts and heads, and the functions ``create_…``, which build a part from its name and options."""
+"""Names of parts and heads, and the functions ``create_…``, which build them."""
 
 from __future__ import annotations
 
@@ -110,14 +110,12 @@ PARTS: tuple[Registry, ...] = (frontends, aggregations, backends)
 
 
 def named_parts(model: Mapping[str, Any]) -> list[tuple[Registry, str]]:
-    """List registry and name of each part in ``model``, the configuration of a detector."""
+    """List registry and name of each part of a detector's configuration."""
     return [(registry, part["name"]) for registry, part in zip(PARTS, model.values())]
 
 
 def takes_checkpoint(name: str) -> bool:
     """Whether the front-end ``name`` can start from a pre-training file.
-
-    Spectral front-ends have no weights, and therefore take no pre-training file.
 
     Raises:
         InputError: if there is no such front-end.
@@ -141,12 +139,11 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     Args:
         name: one of ``nes2net.models.registry.frontends.names()``.
-        checkpoint: a pre-training file, or the name of a published size
-            (:data:`nes2net.models.frontends.sizes.SIZES`); the file of a size is downloaded once.
-            None for random weights. If ``name`` is a published size, the file must have this size.
-        options: keyword arguments of the front-end's class or function. The option ``adapt`` of
-            every front-end is None, or a mapping of the options of
-            :class:`nes2net.models.frontends.adaptation.Adaptation`.
+        checkpoint: a pre-training file, or a published size
+            (:data:`nes2net.models.frontends.sizes.SIZES`), which is downloaded once. None for
+            random weights. If ``name`` is a size, the file must have it.
+        options: keyword arguments of the front-end. ``adapt`` is None, or a mapping of the options
+            of :class:`nes2net.models.frontends.adaptation.Adaptation`.
 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -176,7 +173,6 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     Args:
         name: one of ``nes2net.models.registry.aggregations.names()``.
         num_layers, feature_dim: the front-end's ``num_layers`` and ``out_dim``.
-        options: keyword arguments of the aggregation's class.
 
     Raises:
         InputError: if a name or option is unknown.
@@ -192,9 +188,8 @@ def create_backend(name: str, **options: Any) -> Backend:
 
     Args:
         name: one of ``nes2net.models.registry.backends.names()``.
-        options: keyword arguments of the back-end's function or class, such as ``feature_dim`` and
-            ``num_logits``. Every back-end also takes ``head``, ``score_rule`` and ``classes``
-            (:class:`nes2net.models.backends.heads.GeneralOptions`).
+        options: keyword arguments of the back-end, such as ``feature_dim``, and of
+            :class:`nes2net.models.backends.heads.GeneralOptions`.
 
     Raises:
         InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
@@ -245,7 +240,6 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
 
 def _configured(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
-    """Return ``part`` after checking its class; set ``part.config`` if the factory has not set it."""
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Recognise published weights. Names and shapes identify only an architecture; a digest identifies the weights."""
+"""Recognise published weights by a digest; names and shapes identify only an architecture."""
 
 from __future__ import annotations
 
@@ -21,16 +21,14 @@ TENSORS_KEY = "tensors_sha256"
 
 
 def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
-    """Whether ``state_dict`` has the weights of the published model ``name``, not only its names and shapes.
+    """Whether ``state_dict`` has the weights of the published model ``name``, not only its shapes.
 
-    The weights are recognised by the digest of the tensors or of the file, or because they were
-    downloaded from the model's repository. In all other cases the result is False.
+    They are recognised by the digest of tensors or file, or by a download from the model's
+    repository.
 
     Args:
-        path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. If ``given_name`` is the model's
-            ``owner/name`` on the hub, and no local file has this name, the weights were downloaded
-            from the hub.
+        given_name: name or path that the user gave. The model's ``owner/name`` on the hub means a
+            download, unless a local file has this name.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -46,10 +44,9 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Check what ``record`` states about published weights; return the record without the digest of the tensors.
+    """Return ``record`` without the digest of the tensors.
 
-    If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
-    have the recorded digest, the result says that only the architecture is the model's.
+    If the digest is not that of ``state_dict``, only the architecture is the published model's.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if "published_model" not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

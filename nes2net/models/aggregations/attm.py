@@ -1,4 +1,4 @@
-"""AttM: attentive merging of the layers into one feature map."""
+"""AttM: attentive merging of the layers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from nes2net.models.aggregations.base import Aggregation
 class AttentiveMerging(Aggregation):
     """AttM: attentive merging of the layers into one feature map.
 
-    AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
-    The published linear map L·D → D reads channel d of layer l as its input d·L + l, so that the
-    layers are interleaved. Here the map is computed as a sum of L maps D → D, so that no
-    interleaved copy of the layers is needed.
+    Each layer is multiplied by a gate, and one linear map merges the layers. The published map L·D
+    → D reads channel d of layer l as its input d·L + l; here it is a sum of L maps D → D, which
+    needs no interleaved copy.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -43,25 +42,15 @@ class AttentiveMerging(Aggregation):
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time.
-
-        The linear map that follows multiplies each layer by a matrix. This matrix is not part of
-        the gate.
-        """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
     def layer_maps(self) -> Tensor:
-        """Split the weight of the linear map by layers: L×D×D.
-
-        The result is a contiguous copy, because in the published weight the numbers of one layer
-        are not contiguous.
-        """
+        """Split the weight of the linear map by layers: L×D×D, a contiguous copy."""
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias

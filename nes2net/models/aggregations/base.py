@@ -14,8 +14,8 @@ from nes2net.lib.errors import InputError
 class Aggregation(nn.Module):
     """Merge L hidden states B×T×D into one feature map B×T×D.
 
-    An aggregation adds up the layers one by one, and never copies all hidden states into one tensor
-    L×B×T×D. State-dict keys are the published keys without ``ssl_model.``.
+    Layers are added up one by one, never copied into one tensor L×B×T×D. State-dict keys are the
+    published keys without ``ssl_model.``.
 
     Args:
         num_layers: number of hidden states, L; the front-end's ``num_layers``.
@@ -26,17 +26,17 @@ class Aggregation(nn.Module):
     """
 
     config: dict[str, Any]
-    """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
+    """Name and options that build this aggregation again, set by :func:`nes2net.create_aggregation`."""
     source: ClassVar[str] = ""
     """Publication of the aggregation, for ``nes2net info``; empty if none is known."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
     uses_all_weights: bool = False
-    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
+    """Whether each training step gives a gradient to all trained weights; False if unknown."""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None
-    """A term that training adds to the loss, computed by the last forward pass in train mode; None for no such term."""
+    """A term that training adds to the loss, from the last forward pass in train mode."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
@@ -53,14 +53,13 @@ class Aggregation(nn.Module):
         def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D; each subclass defines this method."""
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
-        """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
+        """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if layers are not weighed.
 
-        An aggregation may multiply each layer by a factor between 0 and 1. The weight of the layer
-        is this factor, averaged over time. In some aggregations the weights of all layers add up to
+        A weight is the layer's factor between 0 and 1, averaged over time; they need not add up to
         1.
         """
         return None
@@ -83,8 +82,7 @@ def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tenso
     """Multiply each layer by its gate, and add up the products: L tensors B×T×D → B×T×D.
 
     Args:
-        hidden_states: at least one tensor B×T×D.
-        gates: one tensor per layer: a single number, or B×1×1 for one number per utterance.
+        gates: one per layer: a number, or B×1×1 for one number per utterance.
     """
     products = zip(hidden_states, gates)
     layer, gate = next(products)  # the sum starts with the first product, not with a tensor of zeros

@@ -1,4 +1,4 @@
-"""The last hidden state only, without learned weights."""
+"""The last hidden state."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nes2net.models.aggregations.base import Aggregation
 class Last(Aggregation):
     """The last hidden state only, without learned weights.
 
-    Take the last hidden state, after the final layer norm. The XLS-R systems and the ASVspoof 5
-    recipe use this aggregation (Liu et al., "Nes2Net", T-IFS 2025).
+    The state after the final layer norm, as in the XLS-R systems and the ASVspoof 5 recipe (Liu et
+    al., "Nes2Net", T-IFS 2025).
 
     >>> import torch
     >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]
@@ -26,5 +26,4 @@ class Last(Aggregation):
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

@@ -1,4 +1,4 @@
-"""Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame."""
+"""Mixture of experts over the layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ class Expert(nn.Module):
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the expert to frames ``x`` …×D."""
         return self.conv2(F.relu(self.conv1(x)))
 
 
@@ -36,13 +35,13 @@ class Choice(NamedTuple):
     """Which k of the n experts the gate has chosen, for each of F frames."""
 
     experts: Tensor
-    """Indices of the chosen experts, F×k."""
+    """Indices, F×k."""
     log_gates: Tensor
-    """Logarithms of the gates of the chosen experts, F×k."""
+    """Logarithms of their gates, F×k."""
     clean: Tensor
-    """Logits of the gate without noise, F×n."""
+    """Gate logits without noise, F×n."""
     noisy: Tensor
-    """Logits of the gate with noise, F×n; the experts were chosen by these logits."""
+    """Gate logits with noise, F×n, by which the experts were chosen."""
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
@@ -50,14 +49,13 @@ class Choice(NamedTuple):
 class MixtureOfExperts(Aggregation):
     """Mixture of experts over the layers: each layer has experts, and a gate chooses a few experts for each frame.
 
-    Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame; a gate chooses the experts e
-    of the sum. Each of the first L − 1 hidden states has ``experts_per_layer`` experts. The last
-    hidden state, after the final layer norm, is only the input of the gate. In training, noise of a
-    learned size is added to the gate's logits (Shazeer et al., "Outrageously large neural
-    networks", ICLR 2017, eqs. 3–5).
+    Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame, over the chosen experts e.
+    Each of the first L − 1 hidden states has ``experts_per_layer`` experts; the last, after the
+    final layer norm, is only the gate's input. In training, noise of a learned size is added to the
+    gate's logits (Shazeer et al., "Outrageously large neural networks", ICLR 2017, eqs. 3–5).
 
-    The gate and the sum are computed in at least float32. Only the chosen experts are computed. In
-    a compiled or exported detector all experts are computed, with the same result.
+    Gate and sum are at least float32. Only the chosen experts are computed, except in a compiled or
+    exported detector, with the same result.
 
     Args:
         experts_per_layer: number of experts of each of the first L − 1 hidden states.
@@ -113,8 +111,8 @@ class MixtureOfExperts(Aggregation):
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D.
 
-        In train mode, noise is drawn for the gate, and :attr:`penalty` becomes ``balance_weight`` ·
-        :meth:`balance_loss` unless ``balance_weight`` is 0.
+        In train mode, the gate gets noise, and :attr:`penalty` is ``balance_weight`` ·
+        :meth:`balance_loss`.
         """
         self.check_hidden_states(hidden_states)
         frames = hidden_states[-1].flatten(0, 1)
@@ -130,7 +128,7 @@ class MixtureOfExperts(Aggregation):
         """Let the gate choose experts for ``frames`` F×D of the last hidden state.
 
         Args:
-            noise: standard normal numbers, F×n; None to add no noise.
+            noise: standard normal numbers, F×n.
         """
         with without_autocast(frames.device):
             frames = at_least_float32(frames)
@@ -146,11 +144,9 @@ class MixtureOfExperts(Aggregation):
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the weight of each layer, B×L: the sum of its experts' gates, averaged over time.
+        """Compute the weight of each layer, B×L: the sum of its experts' gates without noise, averaged over time.
 
-        The gate of an expert is 0 in a frame for which the expert was not chosen. The last layer
-        has no experts, so its weight is 0. The gates are computed without noise, even in train
-        mode.
+        The last layer has no experts and the weight 0.
         """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
@@ -191,13 +187,10 @@ class MixtureOfExperts(Aggregation):
     def balance_loss(self, choice: Choice) -> Tensor:
         """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
-        The loss adds up two squared coefficients of variation over the experts: the first is the
-        variation of importance, the second is the variation of load.
-
-        The importance of an expert is the sum of its gates over all frames. The load of an expert
-        is the expected number of frames that would choose the expert if the noise were drawn again.
-        If there is no noise, or if every frame chooses all experts, the load is the number of
-        frames that chose the expert.
+        It adds the squared coefficients of variation of importance and load over the experts.
+        Importance is the sum of an expert's gates over all frames. Load is the expected number of
+        frames that would choose the expert with new noise; without noise, or if all experts are
+        chosen, the number that did.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:
@@ -213,5 +206,4 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Compute the squared coefficient of variation of the numbers ``x``: variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

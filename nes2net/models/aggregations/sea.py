@@ -1,4 +1,4 @@
-"""SEA: squeeze-and-excitation aggregation, one gate per layer and utterance."""
+"""SEA: squeeze-and-excitation aggregation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 class SqueezeExcitationAggregation(Aggregation):
     """SEA: squeeze-and-excitation aggregation, one gate per layer and utterance.
 
-    Multiply each layer by a gate, which depends on the means of all layers, and add up the
-    products. Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the
-    mean of each layer over time and channels passes through two linear layers, L → L/3 → L, and a
-    sigmoid. The published CtrSVDD systems use this aggregation.
+    Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
+    layer over time and channels passes through two linear layers, L → L/3 → L, and a sigmoid; the
+    layers, multiplied by these gates, are added up. Used by the published CtrSVDD systems.
 
     >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -37,12 +36,10 @@ class SqueezeExcitationAggregation(Aggregation):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute a gate for each utterance and layer, B×L in (0, 1), from the means of all layers."""
         means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
         return self.fc_att_merge(means)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
         return gated_sum(hidden_states, gates.unbind(dim=1))

@@ -1,4 +1,4 @@
-"""A weighted sum of the layers with learned weights, as in SUPERB."""
+"""A weighted sum of the layers, as in SUPERB."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 class WeightedSum(Aggregation):
     """A weighted sum of the layers with learned weights, as in SUPERB.
 
-    Compute Σ_l softmax(``weight_hidd``)_l · h_l; ``weight_hidd`` holds a learned number for each
-    layer.
+    Σ_l softmax(``weight_hidd``)_l · h_l, with one learned number per layer.
 
     >>> WeightedSum(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -28,10 +27,9 @@ class WeightedSum(Aggregation):
         self.weight_hidd = nn.Parameter(torch.ones(num_layers))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the softmax of the learned numbers, and repeat the result for each of B utterances: B×L."""
+        """Compute the softmax of the learned numbers, the same for each of B utterances: B×L."""
         return torch.softmax(self.weight_hidd, dim=0).expand(len(hidden_states[0]), -1)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         return gated_sum(hidden_states, torch.softmax(self.weight_hidd, dim=0).unbind())

@@ -1,4 +1,4 @@
-"""AASIST on self-supervised features: a residual encoder, then graph attention.
+"""AASIST on self-supervised features.
 
 J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
 networks", ICASSP 2022 (arXiv 2110.01200). H. Tak et al., "Automatic speaker verification spoofing
@@ -46,7 +46,6 @@ class ResidualBlock(nn.Module):
         self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # as in the published code, this call only updates the running statistics
         y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # conv1 gives F + 1 rows
@@ -60,8 +59,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
     """Build a chain of residual blocks, B×1×F×T → B×C×F×T.
 
     Args:
-        channels: numbers of output channels of the blocks; the last one is C.
-        after_block: modules that follow each block.
+        channels: output channels of the blocks; the last is C.
     """
     inputs = [1, *channels[:-1]]
     return nn.Sequential(
@@ -73,29 +71,27 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Make a parameter ``size``×1: its product with the vector of a pair of nodes is the attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
 def _pairs(x: Tensor) -> Tensor:
-    """Compute the products x_i ⊙ x_j of all pairs of nodes i, j in ``x`` B×N×D: B×N×N×D."""
+    """Products x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
     return x.unsqueeze(2) * x.unsqueeze(1)
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Apply the batch norm ``bn`` to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
+    """Apply ``bn`` to nodes B×N×D as if each were an example of the batch."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
 class GraphAttention(nn.Module):
     """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
 
-    The new node is the sum of two linear maps: one of the old node, and one of the
-    attention-weighted mean of all nodes. Batch normalisation and SELU follow.
+    The new node is the sum of linear maps of the old node and of the attention-weighted mean of all
+    nodes; batch normalisation and SELU follow.
 
     Args:
         in_dim, out_dim: D and D'.
-        linear: class of the linear layers.
     """
 
     temperature = 2.0  # divides the attention scores before the softmax
@@ -110,7 +106,6 @@ class GraphAttention(nn.Module):
         self.input_drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Update the nodes ``x`` B×N×D to B×N×D'."""
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
         x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
@@ -120,12 +115,8 @@ class GraphAttention(nn.Module):
 class HeterogeneousGraphAttention(nn.Module):
     """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
 
-    The master node is updated by an attention over the nodes of both types.
-
     Args:
         in_dim, out_dim: D and D', sizes of a node before and after the attention.
-        linear: class of the linear layers.
-        activated: whether SELU is applied to the nodes after batch normalisation.
     """
 
     temperature = 100.0  # divides the attention scores before the softmax
@@ -178,8 +169,6 @@ class GraphPool(nn.Module):
 
     Args:
         ratio: share of the nodes that are kept.
-        dim: D.
-        linear: class of the linear layer that computes the scores.
     """
 
     def __init__(self, ratio: float, dim: int, linear: Linear = nn.Linear) -> None:
@@ -189,7 +178,6 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keep the nodes of ``x`` B×N×D with the highest scores, multiplied by their scores."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
 
         # As published, ⌊N·ratio⌋ is computed in floating point: ⌊90·0.7⌋ is then 62, not 63. If N
@@ -201,18 +189,14 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """Build the layers that compute the weights for :func:`nodes_of_image` from an image B×C×F×T; C is ``channels``."""
+    """Build the layers that weigh an image B×C×F×T for :func:`nodes_of_image`; C is ``channels``."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 
 def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Compute spectral nodes B×F×C and temporal nodes B×T×C from ``image`` B×C×F×T.
 
-    Spectral nodes are weighted sums of the image over T, and temporal nodes are weighted sums over
-    F. A softmax gives the weights of each sum.
-
-    Args:
-        weights: B×C×F×T, before the softmax, from :func:`image_attention`.
+    They are sums over T and F, weighted by a softmax of ``weights`` B×C×F×T.
     """
     spectral = (image * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)
     temporal = (image * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)
@@ -220,12 +204,7 @@ def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
-    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the master node.
-
-    Args:
-        temporal, spectral: nodes B×N_T×D and B×N_S×D.
-        master: B×1×D.
-    """
+    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the master node B×1×D."""
     pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
     return torch.cat(pooled, dim=1)
 
@@ -234,14 +213,12 @@ class SpectroTemporalGraph(Backend):
     """The graph layers that all AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
     Args:
-        feature_dim: D, size of a feature vector; 1 for a waveform.
+        feature_dim: D; 1 for a waveform.
         channels: C, size of a node.
         spectral_nodes: N_S, number of spectral nodes.
-        num_logits: n.
-        gat_dims: sizes of a node after the first attention and after the heterogeneous attention.
-        pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
-            heterogeneous graphs. The published configurations have a fourth ratio, which the
-            published code does not use.
+        gat_dims: sizes of a node after the first and the heterogeneous attention.
+        pool_ratios: shares of nodes kept in the spectral, temporal and heterogeneous graphs; a
+            fourth, as published, is not used.
     """
 
     last_layer_name = "out_layer"
@@ -279,9 +256,8 @@ class SpectroTemporalGraph(Backend):
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        First, the learned positions are added to ``spectral``. Then two branches, each with its own
-        weights and master node, update the nodes. The element-wise maximum of both branches is
-        pooled to embeddings B×5·``gat_dims[1]``.
+        Learned positions are added to ``spectral``. The element-wise maximum of two branches, each
+        with its own weights and master node, is pooled to embeddings B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
@@ -301,9 +277,8 @@ class SpectroTemporalGraph(Backend):
 class Aasist(SpectroTemporalGraph):
     """AASIST on self-supervised features: a residual encoder, then graph attention.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. T is at least 3. In a graph of
-    ``torch.export``, T is at least 24, because two temporal nodes must be left after frames are
-    pooled by 3 and nodes are pooled twice.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. T is at least 3; in a graph of
+    ``torch.export`` 24, because two temporal nodes must be left after all pooling.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -347,7 +322,7 @@ class Aasist(SpectroTemporalGraph):
         self.attention = image_attention(channels)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×160 from ``features`` B×T×D; in training, with dropout at the end."""
+        """Compute embeddings B×160 from ``features`` B×T×D, with dropout in training."""
         self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))

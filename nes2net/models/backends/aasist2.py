@@ -1,4 +1,4 @@
-"""AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head."""
+"""AASIST2: AASIST with Res2Net blocks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ class Res2NetBlock(nn.Module):
 
     Args:
         in_channels, out_channels: C and C'.
-        width: number of channels of a group.
-        scale: number of groups. The first group is not convolved. From the third group on, the
-            output of the previous group is added to a group before its convolution.
-        se_ratio: the hidden layer of the squeeze-excitation has C'/``se_ratio`` channels.
-        first: leave out the normalisation of the input.
+        scale: number of groups. The first is not convolved; from the third on, the previous output
+            is added before the convolution.
+        se_ratio: the squeeze-excitation's hidden layer has C'/``se_ratio`` channels.
     """
 
     def __init__(
@@ -51,7 +49,6 @@ class Res2NetBlock(nn.Module):
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
@@ -66,12 +63,9 @@ class Res2NetBlock(nn.Module):
 class Aasist2(Aasist):
     """AASIST2: AASIST with Res2Net blocks in its encoder and a cosine head.
 
-    Features B×T×``feature_dim`` → cosines B×2: :class:`~nes2net.models.backends.aasist.Aasist` with
-    Res2Net blocks instead of residual blocks, trained with additive-margin softmax. The authors
-    published no code, so this module could not be compared with the authors' results. Four choices
-    are assumptions: the order of operations in a block, the width, the scale and the
-    squeeze-excitation. The width, the scale and the squeeze-excitation are taken from the code of
-    other authors.
+    Features B×T×``feature_dim`` → cosines B×2, trained with additive-margin softmax. No code is
+    published to compare with. Assumptions: the order of operations in a block, and, from the code
+    of other authors, width, scale and squeeze-excitation.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -1,4 +1,4 @@
-"""ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head."""
+"""ASP + cosine, the back-end of FIR-NB and FIR-WB."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from nes2net.models.registry import create_head
 class AspCosine(LayerSum):
     """ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head.
 
-    Hidden states of all layers B×T×``feature_dim`` → logits B×2 of a one-class head. This is the
-    back-end of FIR-NB and FIR-WB.
+    Hidden states of all layers B×T×``feature_dim`` → logits B×2. The back-end of FIR-NB and FIR-WB.
 
-    Neither code nor checkpoints are published, so this module could not be compared with the
-    paper's results. The weighted sum of layers (:class:`LayerSum`) follows later code of a
-    co-author. Assumptions: the first hidden state is left out, the two feed-forward layers of
-    ``hidden_dim`` end in ReLU, and the bottleneck of the attention has ``hidden_dim`` channels.
+    Neither code nor checkpoints are published to compare with. :class:`LayerSum` follows later code
+    of a co-author. Assumptions: the first hidden state is omitted, the two feed-forward layers of
+    ``hidden_dim`` end in ReLU, and the attention's bottleneck has ``hidden_dim`` channels.
 
     Args:
         feature_dim: D, size of a hidden state.
@@ -69,6 +67,6 @@ class AspCosine(LayerSum):
         self.score_rule = self.head.score_rule
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2·``hidden_dim`` from the ``hidden_states``, L + 1 tensors B×T×D."""
+        """Compute embeddings B×2·``hidden_dim`` from L + 1 ``hidden_states`` B×T×D."""
         frames = self.feed_forward(self.project_layer_sum(hidden_states))  # B×T×hidden_dim
         return self.pooling(frames.transpose(1, 2))

@@ -1,4 +1,4 @@
-"""ASP + MLP: attentive statistics pooling over time and a small multi-layer perceptron."""
+"""ASP + MLP: attentive statistics pooling and a perceptron."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 class AspMlp(Backend):
     """ASP + MLP: attentive statistics pooling over time and a small multi-layer perceptron.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The authors pool WavLM's representation
-    by attentive statistics. The authors have published neither code nor checkpoints, so this module
-    could not be compared with the paper's results. Two choices are assumptions: the attention's
-    bottleneck (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden layer of the
-    MLP (``hidden_dim`` = 256) with BatchNorm and ReLU.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The authors use WavLM; they published
+    neither code nor checkpoints to compare with. Assumptions: the attention's bottleneck
+    (``bottleneck_dim`` = 128, as in the published Nes2Net), and one hidden layer of the MLP
+    (``hidden_dim`` = 256) with BatchNorm and ReLU.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -54,6 +53,6 @@ class AspMlp(Backend):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×``hidden_dim``, the hidden layer of the MLP, from ``features`` B×T×D with T ≥ 2."""
+        """Compute embeddings B×``hidden_dim``, the MLP's hidden layer, from ``features`` B×T×D with T ≥ 2."""
         self.check_features(features)
         return self.mlp[:-1](self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×hidden_dim

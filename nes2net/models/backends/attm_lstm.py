@@ -1,4 +1,4 @@
-"""AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time."""
+"""AttM + LSTM: attentive merging and an LSTM."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from nes2net.models.backends.base import Backend, HiddenStates, LogitLayer
 class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
-    By mistake, the published code passes an ``nn.Linear`` to SiLU as the flag ``inplace``.
-    Checkpoints therefore contain this layer. The linear layer is kept here so that checkpoints load
-    and save completely. This layer gets no gradient.
+    By mistake, the published code passes an ``nn.Linear`` to SiLU as the flag ``inplace``. The
+    layer is in the checkpoints, so it is kept here; it gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -27,7 +26,6 @@ class SiLU(nn.Module):
         self.inplace = nn.Linear(unused_dim, unused_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply SiLU to each number of ``x``; the linear layer is not used."""
         return F.silu(x)
 
 
@@ -44,7 +42,6 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: HiddenStates) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
@@ -52,10 +49,7 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H; H is ``lstm_dim``.
-
-    The module also contains the last layer, ``LL``.
-    """
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H, and the last layer, ``LL``."""
 
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -63,7 +57,6 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the LSTM to ``x`` B×T×D, and return the mean of its outputs over time, B×H."""
         outputs, _ = self.lstm(x)
         return outputs.mean(dim=1)
 
@@ -71,17 +64,15 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time.
 
-    Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``. The
-    back-end merges the layers itself, without an aggregation. Two linear layers, L·D → L·D/4 → D,
-    follow the gates; in the aggregation ``attm``, only one linear layer follows. State 0, the input
-    of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first L
-    layers, are merged; the front-end may be deeper. One of the paper's systems merges only the
-    first 12 of WavLM-Large's 24 layers. As in the published code, the output of the front-end's
-    last layer is read before the final layer norm.
+    Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``. Two linear
+    layers, L·D → L·D/4 → D, follow the gates; the aggregation ``attm`` has only one. States 1 to L
+    = ``num_layers``, the outputs of the first L layers, are merged; one of the paper's systems
+    merges 12 of WavLM-Large's 24. As published, the last layer's output is read before the final
+    layer norm.
 
-    No complete checkpoint of this system is published. With the same random weights, this back-end
-    and the published code give the same outputs. A graph of ``torch.export`` has a fixed number of
-    frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    No complete checkpoint is published; with the same random weights, the published code gives the
+    same outputs. A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``;
+    an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -117,11 +108,10 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×(number of hidden states); a hidden state that is not merged has the gate 0."""
         merged_states = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D; H is ``lstm_dim``."""
+        """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

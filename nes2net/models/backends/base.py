@@ -1,4 +1,4 @@
-"""The contract of a back-end, and the checks of options and inputs that all back-ends share."""
+"""The contract of a back-end, and the checks that all back-ends share."""
 
 from __future__ import annotations
 
@@ -29,29 +29,28 @@ NATURE: dict[ScoreRule, str] = {
 class Backend(nn.Module):
     """Features B×T×D → logits B×n; :attr:`score_rule` computes the score from the logits.
 
-    The logits are ``last_layer(embed(features))``. A subclass defines :meth:`embed` and
-    :attr:`last_layer_name`. A back-end with ``wants_layers = "all"`` takes the sequence of hidden
-    states instead of the features. The keys of the state dict are the published names without the
-    prefix :attr:`checkpoint_prefix`.
+    The logits are ``last_layer(embed(features))``; a subclass defines :meth:`embed` and
+    :attr:`last_layer_name`. With ``wants_layers = "all"``, the features are the sequence of hidden
+    states. State-dict keys are the published names without :attr:`checkpoint_prefix`.
 
     Args:
         feature_dim: D; None if the class sets :attr:`feature_dim` itself, or accepts any size.
     """
 
     config: dict[str, Any]
-    """The name and options that build this back-end again; :func:`nes2net.create_backend` sets them."""
+    """Name and options that build this back-end again, set by :func:`nes2net.create_backend`."""
     source: ClassVar[str] = ""
     """Publication of the network, for ``nes2net info``; empty if none is known."""
     feature_dim: int = 0
-    """D, the size of a feature vector; 0 if the back-end accepts any size."""
+    """D, size of a feature vector; 0 for any size."""
     checkpoint_prefix: str = ""
-    """Prefix of the back-end's keys if the published code saves a whole model."""
+    """Prefix of the back-end's keys in published whole-model files."""
     wants_layers: Literal["last", "all"] = "last"
-    """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation; otherwise ``"last"``."""
+    """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation."""
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
     num_scores: int = 0
-    """Number of other systems whose scores the back-end takes as its second argument."""
+    """Number of other systems whose scores are the second argument."""
     num_states: int = 1
     """Least number of hidden states, if ``wants_layers`` is ``"all"``."""
     min_frames: int = 1
@@ -59,22 +58,21 @@ class Backend(nn.Module):
     max_frames: int | None = None
     """Largest allowed T; None for no limit."""
     fixed_frames: int | None = None
-    """The only T that the back-end takes; None for any T."""
+    """The only allowed T, if fixed."""
     receptive_field: int | None = None
-    """Number of input frames that the convolutions read for one output frame; None if they read the whole utterance."""
+    """Input frames that the convolutions read for one output frame; None for the whole utterance."""
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from the logits; higher means more bona fide."""
+    """Rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    """Names of the classes, bona fide last. There is one class for each logit, but a single logit
-    stands for two classes."""
+    """Names of the classes, bona fide last: one for each logit, but two for a single logit."""
     resolutions: tuple[int, ...] = ()
-    """Lengths, in frames, of the segments that :meth:`segments` scores; empty if the back-end scores no segments."""
+    """Lengths, in frames, of the segments that :meth:`segments` scores."""
     made_for_segments: bool = False
-    """Whether a detector with this back-end counts as trained on segments if its checkpoint contains no recipe."""
+    """Whether a detector counts as trained on segments if its checkpoint contains no recipe."""
     uses_all_weights: bool = False
-    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
+    """Whether each training step gives a gradient to all trained weights; False if unknown."""
     last_layer_name: str = ""
-    """Dotted name of the last layer, as ``get_submodule`` takes it; empty if there is no such layer."""
+    """Dotted name of the last layer for ``get_submodule``; empty if there is none."""
 
     def __init__(self, feature_dim: int | None = None) -> None:
         super().__init__()
@@ -86,17 +84,14 @@ class Backend(nn.Module):
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
-        """Compute logits B×n from ``features``.
-
-        Args:
-            features: B×T×D, or a list of hidden states B×T×D if ``wants_layers`` is ``"all"``.
-        """
+        """Compute logits B×n from ``features`` B×T×D, or hidden states if ``wants_layers`` is ``"all"``."""
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Compute embeddings B×E, the input of the last layer. ``features`` are as for :meth:`forward`.
+        """Compute embeddings B×E, the input of the last layer.
 
-        This base class raises :class:`InputError`, because some back-ends give only logits.
+        Raises:
+            InputError: if the back-end gives only logits.
         """
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
@@ -104,27 +99,23 @@ class Backend(nn.Module):
         """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S segments of this length.
 
         Args:
-            features: as for :meth:`forward`.
-            frame_ms: the front-end's hop, from one frame of ``features`` to the next, in ms.
+            frame_ms: the front-end's hop in ms.
 
         Raises:
-            InputError: if the back-end cannot score segments, only whole utterances.
+            InputError: if the back-end can score only whole utterances.
         """
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """For each of the :attr:`resolutions`, count the segments of an utterance with ``num_frames`` frames."""
+        """Count the segments of ``num_frames`` frames for each of the :attr:`resolutions`."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Compute the logits B×n of utterances, even if :meth:`forward` gives the logits of frames."""
+        """Compute the logits B×n of utterances, even if :meth:`forward` gives those of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Return the results of :meth:`segments` and :meth:`embed`, which subclasses may compute in one pass.
-
-        The arguments are as for :meth:`segments`.
-        """
+        """Return :meth:`segments` and :meth:`embed`, which subclasses may compute in one pass."""
         return self.segments(features, frame_ms), self.embed(features)
 
     @property
@@ -139,7 +130,7 @@ class Backend(nn.Module):
         return self.get_submodule(self.last_layer_name)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the last layer by ``layer``, which maps embeddings B×E to logits B×n."""
+        """Replace the last layer by ``layer``, embeddings B×E → logits B×n."""
         self.set_submodule(self.last_layer_name, layer)
 
     def scores(self, logits: Tensor) -> Tensor:
@@ -148,23 +139,23 @@ class Backend(nn.Module):
 
     @staticmethod
     def posteriors(logits: Tensor) -> Tensor:
-        """Compute the posteriors B×K of the K :attr:`classes`, the softmax of ``logits`` B×n, in float64.
+        """Compute posteriors B×K of the :attr:`classes`, the softmax of ``logits`` B×n, in float64.
 
-        Posteriors are not calibrated. For a head that was not trained with a softmax, such as
-        ``one_class``, only the order of posteriors has a meaning.
+        They are not calibrated. For a head that was not trained with a softmax, such as
+        ``one_class``, only their order has a meaning.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor | None:
-        """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the back-end does not weigh layers.
+        """Compute the weights B×L of the L ``hidden_states`` B×T×D, if the back-end weighs layers.
 
-        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` defines these weights.
-        Layers that the back-end does not read have the weight 0.
+        They are as for :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights`; 0 for a
+        layer that is not read.
         """
         return None
 
     def check_features(self, features: Tensor) -> None:
-        """Raise :class:`InputError` unless ``features`` is B×T×D, with an allowed number of frames."""
+        """Raise :class:`InputError` unless ``features`` is B×T×D with an allowed T."""
         if features.ndim != 3 or features.shape[2] != self.feature_dim:
             raise InputError(
                 f"features must be batch × frames × {self.feature_dim}, got {' × '.join(map(str, features.shape))}; "
@@ -173,7 +164,7 @@ class Backend(nn.Module):
         self.check_frames(features.shape[1])
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` if ``num_frames`` frames are too few or too many for this back-end."""
+        """Raise :class:`InputError` if ``num_frames`` is not an allowed T."""
         if num_frames < self.min_frames:
             raise InputError(
                 f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
@@ -186,7 +177,7 @@ class Backend(nn.Module):
             )
 
     def check_hidden_states(self, hidden_states: HiddenStates) -> None:
-        """Raise :class:`InputError` unless there are enough ``hidden_states``, all with the same shape B×T×D."""
+        """Raise :class:`InputError` unless there are enough ``hidden_states`` of one shape B×T×D."""
         if len(hidden_states) < self.num_states:
             raise InputError(
                 f"this back-end reads {self.num_states} hidden states, got {len(hidden_states)}; "
@@ -201,7 +192,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` if ``scores`` of other systems are None or not ``batch_size``×``num_scores``."""
+        """Raise :class:`InputError` unless ``scores`` are ``batch_size``×``num_scores``."""
         name = self.config["name"] if hasattr(self, "config") else ""
         count = self.num_scores
         if scores is None:
@@ -218,9 +209,8 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    The logits are at least float32 for any precision of inputs and weights, even within autocast.
-    In bfloat16, most of a thousand scores would have the same value as some other score, and such
-    ties change error rates.
+    The logits are at least float32, even within autocast: bfloat16 scores would often be equal, and
+    such ties change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -228,18 +218,18 @@ class LogitLayer(nn.Linear):
     """
 
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from the logits, unless the back-end has another rule."""
+    """Rule of the score, unless the back-end has another."""
 
     def __init__(self, in_features: int, out_features: int) -> None:  # nn.Linear takes more arguments
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E, in float32, or in float64 if the embeddings are float64."""
+        """Compute logits B×n from ``embeddings`` B×E, in at least float32."""
         return precise_linear(embeddings, self.weight, self.bias)
 
 
 def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, in at least float32, also within autocast."""
+    """Compute x Wᵀ + b with W = ``weight`` in at least float32, also within autocast."""
     with without_autocast(x.device):
         if bias is not None:
             bias = at_least_float32(bias)
@@ -250,13 +240,9 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """Compute scores (B,) from ``logits`` B×n, whose last column is bona fide.
 
     Args:
-        rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
-            then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. With two logits, ``"difference"`` is the last logit
-            minus the first. A single logit is already the log odds. ``"probability"`` is the
-            softmax probability of bona fide. Probabilities rank trials in the same order as
-            differences do. In float32, however, all differences above about 17 become the same
-            probability, 1.
+        rule: ``"logit"`` or ``"cosine"`` is the last logit; ``"difference"`` the last − logsumexp
+            of the others, the log odds after a softmax; ``"probability"`` the softmax probability.
+            In float32, differences above about 17 all have the probability 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -273,19 +259,12 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """Put a logit 0 for spoof before a single logit, so that ``logits`` B×n have a column for each class: B×K.
-
-    A single logit is the log odds of bona fide. Two or more logits are returned unchanged.
-    """
+    """B×n → B×K: a single logit, the log odds of bona fide, gets a logit 0 for spoof."""
     return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
 
 
 def check_divides(option: str, divisor: int, size: str, number: int) -> None:
-    """Raise :class:`InputError` if ``divisor`` does not divide ``number``.
-
-    Args:
-        option: name of the option with the value ``divisor``, for the message.
-        size: name of the size with the value ``number``, for the message.
+    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size`` are their names.
 
     >>> check_divides("num_heads", 4, "embed_dim", 150)
     Traceback (most recent call last):

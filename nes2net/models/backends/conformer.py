@@ -1,7 +1,7 @@
 """Conformer and TCM: a class token reads the utterance through conformer blocks.
 
-TCM adds a token for each head to the self-attention. The token summarises the channels of the head
-over the utterance.
+TCM adds a token for each head to the self-attention, which summarises the head's channels over the
+utterance.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ MAX_FRAMES = 10_000  # number of positions in the published table
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in odd channels.
+    """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in odd.
 
-    Vaswani et al. (2017), Sec. 3.5. As in the published table, angles are computed in float64 and
-    rounded to float32; then sine and cosine are computed in float32. Rounding changes the angle at
-    position 10,000 by 5e-4, so a table that is computed only in float64 would differ.
+    Vaswani et al. (2017), Sec. 3.5. As published, angles are computed in float64 and rounded to
+    float32, which changes the angle at position 10,000 by 5e-4; sine and cosine are float32.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -52,7 +51,6 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both layers to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
@@ -66,7 +64,6 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E."""
         heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
         query, key, value = heads.unbind(dim=2)
         attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
@@ -76,9 +73,8 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    The attention also has h head tokens, one for each head (Lu et al., "DHVT", NeurIPS 2022). After
-    the attention, the mean of the frames and the mean of the head tokens are added to the class
-    token, and the head tokens are removed.
+    One more token for each head (Lu et al., "DHVT", NeurIPS 2022). The means of the frames and of
+    the head tokens are added to the class token, and the head tokens are removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -89,7 +85,7 @@ class HeadTokenAttention(SelfAttention):
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E and the head tokens; the first token of ``x`` is the class token."""
+        """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
         # A head token is computed from the means of the head's channels over all tokens.
         means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
@@ -104,7 +100,7 @@ class HeadTokenAttention(SelfAttention):
 class DepthwiseConv(nn.Module):
     """A convolution per channel that keeps the length, B×C×N → B×C×N.
 
-    A kernel of even size reads one token more before the current token than after it.
+    An even kernel reads one token more before the current one than after it.
     """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
@@ -113,19 +109,13 @@ class DepthwiseConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve each channel of ``x`` B×C×N."""
         return self.conv(F.pad(x, self.padding))
 
 
 class Transpose(nn.Module):
-    """Swap tokens and channels, B×N×C ↔ B×C×N.
-
-    The swap is a module here, because the published names of tensors count this swap as a module of
-    a sequence.
-    """
+    """Swap tokens and channels, B×N×C ↔ B×C×N, as a module that published names count."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Swap the last two axes of ``x``."""
         return x.transpose(1, 2)
 
 
@@ -152,12 +142,11 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the module to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
 class PreNorm(nn.Module):
-    """Normalise the input by a layer norm, and apply ``fn`` to the result, B×N×E → B×N×E."""
+    """Apply ``fn`` after a layer norm, B×N×E → B×N×E."""
 
     def __init__(self, embed_dim: int, fn: nn.Module) -> None:
         super().__init__()
@@ -165,7 +154,6 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the tokens ``x`` B×N×E, then apply ``fn``."""
         return self.fn(self.norm(x))
 
 
@@ -177,7 +165,6 @@ class Half(nn.Module):
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply ``fn`` to the tokens ``x`` B×N×E, and halve the result."""
         return 0.5 * self.fn(x)
 
 
@@ -196,14 +183,13 @@ class ConformerBlock(nn.Module):
         self.post_norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the tokens ``x`` B×N×E."""
         for module in (self.ff1, self.attn, self.conv, self.ff2):
             x = x + module(x)
         return self.post_norm(x)
 
 
 class Encoder(nn.Module):
-    """Adds positions to frames, puts a class token before the frames, and applies the blocks: B×T×E → class token B×E.
+    """Add positions to frames, put a class token before them, and apply the blocks: B×T×E → B×E.
 
     The module also contains the last layer, ``fc5``.
     """
@@ -217,7 +203,7 @@ class Encoder(nn.Module):
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class token B×E after all blocks, for frames ``x`` B×T×E; T is at most ``MAX_FRAMES``."""
+        """Return the class token B×E after all blocks, for ``x`` B×T×E, T ≤ ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:
@@ -300,7 +286,6 @@ conformer = Preset(
 )
 """The plain conformer: :data:`tcm` without head tokens.
 
-It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants
-then differ only in the head tokens. The code of Rosello et al. learns relative positions in the
-attention and has other parameter names. Checkpoints of their code therefore do not load here.
+Assumption: it has the fixed sinusoidal positions of TCM. The code of Rosello et al. learns relative
+positions and has other parameter names, so its checkpoints do not load here.
 """

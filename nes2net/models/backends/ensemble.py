@@ -1,4 +1,4 @@
-"""Ensemble: a fusion of other systems' scores whose weights depend on the utterance."""
+"""A fusion of other systems' scores."""
 
 from __future__ import annotations
 
@@ -18,37 +18,30 @@ _PERCEPTRON_DIM = 40  # size of the hidden layer of each perceptron
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer B×E → B×n. Bona fide is the first row of the weights, but the last column of the logits."""
+    """A last layer B×E → B×n: bona fide is the first row of weights and the last logit."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E, with the classes in the reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
 class Ensemble(LayerSum):
     """Ensemble: a fusion of other systems' scores whose weights depend on the utterance.
 
-    Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2. Each
-    layer of each utterance is normalised, over time and features together. The layers are
-    multiplied by weights and added up. The sum passes through a linear map, batch normalisation
-    over the whole map, SELU and LSTM layers. The last frame of the LSTM describes the utterance.
-    From this frame, two perceptrons, one for each class, compute a weight for each system. The
-    logit of a class is the sum over the S systems of weight · (score − bias).
+    Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
+    :class:`LayerSum` and LSTM layers follow; from the LSTM's last frame, a perceptron for each
+    class computes a weight for each system. The logit of a class is the sum over the S systems of
+    weight · (score − bias).
 
-    State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
-    before the front-end's final layer norm. ``scores`` come from other systems. The order of the
-    systems and the normalisation of their scores must be the same as in training
-    (:mod:`nes2net.scoring.system_scores`). The published systems are the baselines of ASVspoof
-    2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
+    States 1 to L, the outputs of the layers before the front-end's final layer norm, are used.
+    ``scores`` are ordered and normalised as in training (:mod:`nes2net.scoring.system_scores`), as
+    published CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
-    Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
-    back-ends. Weights in files have the published order of the classes. As published, the score is
-    the logit of bona fide alone. The weights of the layers are divided by their sum, without a
-    softmax, and may be negative. With ``kind="classification"``, these weights are used without the
-    division.
+    Bona fide is column 0 in the published code and files, and column 1 of the logits here. As
+    published, the score is only the logit of bona fide. The weights of the layers may be negative;
+    they are divided by their sum, except with ``kind="classification"``.
 
-    A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
-    takes any number of frames.
+    A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``; an ONNX file
+    does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -107,15 +100,14 @@ class Ensemble(LayerSum):
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: HiddenStates, scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Compute logits B×n, spoof first, from hidden states; a fusion also reads the scores of other systems.
+        """Compute logits B×n, spoof first.
 
         Args:
             hidden_states: at least L + 1 tensors B×T×D.
-            scores: B×S; None with ``kind="classification"``, which ignores scores.
+            scores: B×S of other systems; ignored with ``kind="classification"``.
 
         Raises:
-            InputError: if there are too few hidden states, if their shapes are wrong, or if the
-                scores are missing or have a wrong shape.
+            InputError: if hidden states or scores are missing or have a wrong shape.
         """
         if self.kind == "classification":
             return super().forward(hidden_states)
@@ -127,21 +119,17 @@ class Ensemble(LayerSum):
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def system_weights(self, hidden_states: HiddenStates) -> tuple[Tensor, Tensor]:
-        """Compute the weights of the S systems in a fusion: B×S for bona fide, then B×S for spoof."""
+        """Compute the weights of the S systems in a fusion: B×S for bona fide, B×S for spoof."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings of the ``hidden_states``; for a fusion, these are the results of :meth:`summary`.
-
-        With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
-        which the last layer reads.
-        """
+        """Return :meth:`summary`, or the perceptron's hidden layer B×40 with ``kind="classification"``."""
         summary = self.summary(hidden_states)
         return summary if self.kind == "fusion" else self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the last frames B×``hidden_dim`` of the LSTM from ``hidden_states``, at least L + 1 tensors B×T×D."""
+        """Compute the last frames B×``hidden_dim`` of the LSTM from at least L + 1 ``hidden_states`` B×T×D."""
         x = self.project_layer_sum(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
@@ -155,5 +143,4 @@ class Ensemble(LayerSum):
 
 
 def _build_perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
-    """Build a perceptron with ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -1,4 +1,4 @@
-"""The base class of back-ends that compute an embedding of each frame, and logits of frames and utterances."""
+"""The base class of back-ends that embed each frame, and score frames and utterances."""
 
 from __future__ import annotations
 
@@ -11,44 +11,36 @@ from nes2net.models.backends.base import Backend, ScoreRule, scores_of
 from nes2net.models.backends.pooling import POOLINGS, Pooling
 
 Utterance = Literal["mean", "min", "attentive"]
-"""The rule that computes the embedding of an utterance from embeddings of frames, see :class:`FrameBackend`."""
+"""How an utterance is embedded from its frames, see :class:`FrameBackend`."""
 
 
 class FrameBackend(Backend):
-    """Maps features B×T×D to embeddings of frames B×T×E; the last layer computes logits of frames and utterances.
+    """Features B×T×D → embeddings of frames B×T×E; the last layer scores frames and utterances.
 
-    A subclass defines :meth:`frames` and :attr:`last_layer_name`, and its constructor calls
-    :meth:`build_pooling`. If ``pool`` is the name of a pooling, the frames are pooled to an
-    embedding of the utterance, and :meth:`forward` gives the logits of the utterance, B×n. With
-    ``pool=None``, :meth:`forward` gives the logits of the frames, B×T×n. :class:`nes2net.Detector`
-    then computes an embedding of the utterance, and scores the utterance by the last layer's
-    logits. The option ``utterance`` chooses this embedding:
+    A subclass defines :meth:`frames` and :attr:`last_layer_name`, and calls :meth:`build_pooling`.
+    With the name of a pooling as ``pool``, :meth:`forward` gives the logits of the utterance, B×n.
+    With ``pool=None`` it gives those of the frames, B×T×n, and the option ``utterance`` chooses how
+    :class:`nes2net.Detector` embeds the utterance:
 
-    - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
-      linear, the logits are the mean of the frames' logits.
-    - ``"min"``: the embedding of the frame with the lowest score, because an utterance is spoofed
-      if any part of it is spoofed. If several frames have the lowest score, the first of these
-      frames is chosen. Only the chosen frames get a gradient.
-    - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
-      time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
+    - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``.
+    - ``"min"``: the embedding of the (first) frame with the lowest score, because an utterance is
+      spoofed if any part of it is. Only this frame gets a gradient.
+    - ``"attentive"``: a weighted mean (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
-    In a training batch, a shorter utterance is padded with zeros. The frames of the padding are
-    treated like other frames: they are part of the mean and of the attention, and one of them may
-    have the lowest score. Scoring never pads utterances.
+    In a training batch, the zeros that pad a shorter utterance are frames like others. Scoring
+    never pads utterances.
     """
 
     pool: str | None
     utterance: Utterance
     pooling: Pooling | None
-    """The module that pools embeddings of frames, B×E×T → B×E'; None for ``utterance="min"``, which chooses a frame."""
+    """Pools embeddings of frames, B×E×T → B×E'; None for ``utterance="min"``."""
 
     def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
-        """Make the pooling, set the attributes that depend on it, and return the size of an utterance's embedding.
+        """Make the pooling, and return the size of an utterance's embedding.
 
         Args:
             pool: a name of :data:`nes2net.models.backends.pooling.POOLINGS`, or None.
-            utterance: ``"mean"``, ``"min"`` or ``"attentive"``, as the docstring of the class
-                explains.
             frame_dim: E, size of the embedding of a frame.
 
         Raises:
@@ -72,21 +64,16 @@ class FrameBackend(Backend):
         return self.pooling.out_dim
 
     def frames(self, features: Any) -> Tensor:
-        """Compute embeddings of frames, B×T×E, from ``features``; each subclass defines this method."""
+        """Compute embeddings of frames, B×T×E, from ``features``."""
         raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
-        """Compute logits from ``features`` B×T×D: B×n for utterances, or B×T×n for frames with ``pool=None``.
-
-        Args:
-            utterance: whether to return the logits of the utterance, B×n, even with ``pool=None``.
-        """
+        """Compute logits B×n of utterances, or B×T×n of frames with ``pool=None`` unless ``utterance``."""
         if self.pool is None and not utterance:
             return self.frame_logits(self.frames(features))
         return self.last_layer(self.embed(features))
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Compute the logits B×n of utterances, even with ``pool=None``."""
         return self(features, utterance=True)  # type: ignore[call-arg]
 
     def embed(self, features: Any) -> Tensor:
@@ -94,7 +81,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits B×T×n of frames from ``features`` B×T×D. The result maps ``frame_ms`` to these logits.
+        """Compute the logits B×T×n of frames from ``features`` B×T×D, as ``frame_ms`` → logits.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
@@ -103,10 +90,6 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Return the results of :meth:`segments` and :meth:`embed`, from the same embeddings of frames.
-
-        The arguments are as for :meth:`segments`.
-        """
         self._check_reads_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
@@ -116,10 +99,7 @@ class FrameBackend(Backend):
         return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def pool_frames(self, frames: Tensor) -> Tensor:
-        """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with ``pool="astp"``.
-
-        With ``utterance="min"``, the embedding of the frame with the lowest score is returned.
-        """
+        """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with ``pool="astp"``."""
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
@@ -130,7 +110,6 @@ class FrameBackend(Backend):
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)
 
     def _check_reads_frames(self) -> None:
-        """Raise :class:`InputError` if the last layer cannot read embeddings of frames."""
         if not self.resolutions:
             raise InputError(
                 f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: take "

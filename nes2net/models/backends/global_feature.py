@@ -1,7 +1,6 @@
-"""GF, LGF and LLGF: the mean over time of the features, of two LSTMs, or of a light CNN and two LSTMs.
+"""GF, LGF and LLGF: mean over time, after LSTMs or a light CNN.
 
-The published systems read the last hidden state of the unnormalised waveform, and score by the
-difference of the two logits.
+The published systems do not normalise the waveform, and score by the difference of two logits.
 """
 
 from __future__ import annotations
@@ -48,7 +47,6 @@ class GF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         return self.m_frontend[0](features).mean(dim=1)
 
@@ -61,16 +59,14 @@ class BLSTM(nn.Module):
         self.l_blstm = nn.LSTM(dim, dim // 2, bidirectional=True, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the outputs B×T×E of the LSTM for ``x`` B×T×E, without its states."""
         return self.l_blstm(x)[0]
 
 
 class LGF(GF):
     """GF with two bidirectional LSTMs and a skip connection around both, before the mean over time.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, a shorter utterance
-    is padded with zeros, which the LSTMs read too. A graph of ``torch.export`` has a fixed number
-    of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The LSTMs also read the zeros that pad a
+    training batch. A graph of ``torch.export`` has a fixed number of frames; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -86,17 +82,15 @@ class LGF(GF):
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(hidden_dim), BLSTM(hidden_dim))])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         x = self.m_frontend[0](features)
         return (self.m_before_pooling[0](x) + x).mean(dim=1)
 
 
 class MaxFeatureMap(nn.Module):
-    """Takes the maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
+    """Take the maximum of channels c and c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Split the channels of ``x`` B×C×T×H into two halves, and take the larger value of each pair."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
@@ -118,10 +112,9 @@ _LIGHT_CNN = (
 class LLGF(Backend):
     """LGF with a light CNN between the linear map and the LSTMs.
 
-    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN reads the output of the
-    linear map as an image T×H with one channel, and outputs an image T/16×H/16 with 32 channels.
-    Each of the T/16 frames is then a vector of E = 32·⌊H/16⌋ numbers. A graph of ``torch.export``
-    has a fixed number of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN maps an image 1×T×H to
+    32×T/16×H/16, so that frames have E = 32·⌊H/16⌋ numbers. A graph of ``torch.export`` has a fixed
+    number of frames; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -160,7 +153,6 @@ class LLGF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D, T ≥ 16."""
         self.check_features(features)
         image = self.m_transform[0](self.m_frontend[0](features).unsqueeze(1))  # B×32×T/16×H/16
         x = image.transpose(1, 2).flatten(2)  # B×T/16×E

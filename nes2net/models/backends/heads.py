@@ -1,7 +1,7 @@
 """Heads: last layers of back-ends. A head compares an embedding with vectors of the classes.
 
-Every back-end has the option ``head``, which replaces the last linear layer by a head. Some losses
-in :mod:`nes2net.training.losses` compare embeddings with class vectors, and train these vectors.
+The option ``head`` of a back-end replaces its last linear layer. Losses in
+:mod:`nes2net.training.losses` train the vectors.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Head(nn.Module):
     """
 
     score_rule: ScoreRule = "logit"
-    """The rule that computes the score from the logits."""
+    """Rule of the score."""
     compares_two = False
-    """Whether the number of logits must be 2, because the head compares spoof with bona fide."""
+    """Whether the head compares spoof with bona fide, so that there must be 2 logits."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -46,10 +46,9 @@ class Head(nn.Module):
 class AngularHead(Head):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
-    Subtracting the logit of class 0 does not change a softmax. With two classes, the last logit is
-    then the difference of the two cosine logits, which is the score. Here θ_j is the angle between
-    the embedding x and row j of ``weight`` n×E. The rows are scaled to unit length, and there is no
-    bias (A-softmax, Liu et al., CVPR 2017).
+    θ_j is the angle between x and row j of ``weight`` n×E; rows have unit length, without bias
+    (A-softmax, Liu et al., CVPR 2017). Subtracting the logit of class 0 does not change a softmax;
+    with two classes, the last logit is then the difference, the score.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -57,7 +56,6 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute logits B×n from ``embeddings`` B×E; the logit of class 0 is 0."""
         unit = F.normalize(at_least_float32(self.weight), dim=1)
         return precise_linear(embeddings, unit - unit[:1])
 
@@ -65,8 +63,8 @@ class AngularHead(Head):
 class CosineHead(Head):
     """Scaled cosines between embeddings and class vectors: B×E → B×n.
 
-    With two classes, the difference of the scaled cosines is the score. ``centers`` is n×E; the
-    last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
+    ``centers`` is n×E, bona fide last, trained by additive-margin softmax (Wang et al., IEEE SPL
+    2018). With two classes, the difference is the score.
 
     Args:
         scale: factor of the cosines. In training, the scale of the loss replaces this factor, so
@@ -81,7 +79,6 @@ class CosineHead(Head):
         self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the scaled cosines B×n between ``embeddings`` B×E and the class vectors."""
         return self.scale * cosines(embeddings, self.centers)
 
 
@@ -101,20 +98,18 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute (−s, s) B×2; s is the cosine between ``embeddings`` B×E and the vector of bona fide speech."""
         bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` 1×E."""
         return cosines(embeddings, center)
 
 
 class OneClassColumnHead(OneClassHead):
     """A one-class head whose vector is a column, ``weight`` E×1, as in AntiDeepfake's files.
 
-    The column is scaled as in :class:`P2SGradHead`.
+    It is scaled as in :class:`P2SGradHead`.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -123,22 +118,19 @@ class OneClassColumnHead(OneClassHead):
 
     @property
     def center(self) -> nn.Parameter:  # type: ignore[override]
-        """The vector of bona fide speech, the column ``weight`` E×1."""
         return self.weight
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` E×1."""
         return renormed_cosines(embeddings, center)
 
 
 class P2SGradHead(Head):
     """Cosines between embeddings and class vectors: B×E → B×n; the cosine of bona fide is the score.
 
-    ``weight`` is E×n; the last column is bona fide. The mean squared error of the cosines trains
-    the vectors (Wang & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the
-    published code (:func:`renormed_cosines`). This scaling causes an error of 1e-7 in cosines, and
-    does not give unit length to columns that are shorter than 1e-5.
+    ``weight`` is E×n, bona fide last, trained by the mean squared error of the cosines (Wang &
+    Yamagishi, Interspeech 2021, arXiv 2103.11326). The published scaling (:func:`renormed_cosines`)
+    has an error of 1e-7, and fails for columns shorter than 1e-5.
     """
 
     score_rule = "cosine"
@@ -148,17 +140,15 @@ class P2SGradHead(Head):
         self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the cosines B×n between ``embeddings`` B×E and the class vectors."""
         return renormed_cosines(embeddings, self.weight)
 
 
 class PrototypeHead(Head):
     """Finds, for each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
-    The scaled cosine of bona fide minus that for spoof is the score. Bona fide has one prototype,
-    ``bonafide`` 1×E, and spoof has K prototypes, ``spoof`` K×E. The loss
-    :class:`nes2net.training.losses.Prototypes` trains the prototypes (Huang et al., ICASSP 2025,
-    arXiv 2501.14240).
+    The difference, bona fide minus spoof, is the score. The prototypes ``bonafide`` 1×E and
+    ``spoof`` K×E are trained by :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP
+    2025, arXiv 2501.14240).
 
     Args:
         spoof_prototypes: K, number of prototypes of spoof; 20 is an assumption.
@@ -182,16 +172,12 @@ class PrototypeHead(Head):
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the largest scaled cosine between ``embeddings`` B×E and the prototypes of each class.
-
-        Returns:
-            B×2, spoof first.
-        """
+        """Compute the largest scaled cosine for each class, B×2, spoof first."""
         return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    """Compute the cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
         embeddings, vectors = _to_common_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
@@ -200,9 +186,8 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published. First, PyTorch's ``renorm`` shortens all columns longer
-    than 1e-5: each is multiplied by 1e-5 / (its length + 1e-7). Then all columns are multiplied by
-    1e5.
+    Columns are scaled as published: those longer than 1e-5 are multiplied by 1e-5 / (length + 1e-7)
+    (PyTorch's ``renorm``), then all by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _to_common_type(embeddings, weight)
@@ -214,17 +199,14 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert ``a`` and ``b`` to the more precise of their two types, but to float32 at least."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """For each of n ``classes``, compute the largest cosine between an embedding and the vectors of the class: B×n.
+    """For each of n ``classes`` K×E, compute the largest cosine between ``embeddings`` B×E and its vectors: B×n.
 
-    Args:
-        embeddings: B×E.
-        classes: the vectors of each class, K×E. K may be different for each class.
+    K may differ between the classes.
     """
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
@@ -261,20 +243,14 @@ class GeneralOptions:
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Set the head, the score rule and the classes of ``backend``, as the options say.
 
-        A head has its own score rule. The option ``score_rule`` replaces this rule. Without the
-        option ``classes``, a back-end with more than two logits gets the names spoof_1, spoof_2, …
-        and bonafide.
-
         Args:
-            num_logits: number of logits of ``backend``.
-            create_head: :func:`nes2net.models.registry.create_head`, passed as an argument because
-                the registry imports this module.
+            create_head: :func:`nes2net.models.registry.create_head`; the registry imports this
+                module.
 
         Raises:
-            InputError: if the last layer cannot be replaced, or if ``classes`` does not have a
-                different name for each logit.
+            InputError: if the last layer cannot be replaced, or ``classes`` are not a different
+                name for each logit.
         """
-        # Replace the last layer by the head.
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -282,7 +258,6 @@ class GeneralOptions:
                     f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
-        # Set the score rule: from the option, or else from the head.
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:

@@ -22,9 +22,8 @@ class KanLinear(nn.Module):
 
     y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
 
-    The grid of the B-splines B_g has ``grid_size`` cells of equal width between −1 and 1, and
-    ``spline_order`` more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0,
-    so x_i adds nothing to the second sum. There is no bias.
+    The grid of the B-splines B_g has ``grid_size`` equal cells between −1 and 1, and
+    ``spline_order`` more on either side; outside, B_g(x_i) = 0. There is no bias.
 
     Args:
         in_features, out_features: numbers of inputs i and outputs o.
@@ -55,7 +54,7 @@ class KanLinear(nn.Module):
         self.base_activation = nn.PReLU()
 
     def bases(self, x: Tensor) -> Tensor:
-        """Compute the values …×i×(G + k) of all B-splines at the inputs ``x`` …×i."""
+        """Compute all B-splines …×i×(G + k) at ``x`` …×i."""
         x = x.unsqueeze(-1)
         knots = self.grid.to(x.dtype)
         values = ((x >= knots[:, :-1]) & (x < knots[:, 1:])).to(x.dtype)
@@ -66,17 +65,13 @@ class KanLinear(nn.Module):
         return values
 
     def coefficients(self, values: Tensor) -> Tensor:
-        """Find weights o×i×(G + k) of splines that have the ``values`` (G + 1)×i×o at the knots from −1 to 1.
-
-        Many weights give these values; the weights with the smallest norm are returned.
-        """
+        """Find weights o×i×(G + k) of least norm whose splines have ``values`` (G + 1)×i×o at knots from −1 to 1."""
         knots = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1].double()
         bases = self.bases(knots.unsqueeze(1).expand(-1, self.in_features))[:, 0]  # (G + 1)×(G + k)
         solution = torch.linalg.pinv(bases) @ values.double().flatten(1)
         return solution.view(-1, self.in_features, self.out_features).permute(2, 1, 0).to(values.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the outputs …×o from the inputs ``x`` …×i."""
         scaled = self.spline_weight * self.spline_scaler.unsqueeze(2)
         return F.linear(self.base_activation(x), self.base_weight) + F.linear(
             self.bases(x).flatten(-2), scaled.flatten(1)
@@ -84,10 +79,9 @@ class KanLinear(nn.Module):
 
 
 class KanLogits(KanLinear):
-    """A last layer B×i → B×o. The logits are at least float32: scores in half precision would often be equal."""
+    """A last layer B×i → B×o in at least float32: scores in half precision would often be equal."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits B×o from ``x`` B×i, in float32, or in float64 if ``x`` is float64."""
         with without_autocast(x.device):
             x = at_least_float32(x)
             scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))

@@ -1,4 +1,4 @@
-"""The common start of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, and a linear map.
+"""The common start of ``asp_cosine`` and ``ensemble``.
 
 J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
 the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names come from the published
@@ -23,17 +23,13 @@ LayerWeights = Literal["sum", "softmax", "plain"]
 class LayerSum(Backend):
     """The first layers of ``asp_cosine`` and ``ensemble``: hidden states B×T×``feature_dim`` → B×T×``projection_dim``.
 
-    1. Each layer of each utterance is normalised, over time and features together, to mean 0 and
+    1. Each layer of each utterance is normalised over time and features together, to mean 0 and
        (biased) variance 1, in at least float32.
-    2. The layers are multiplied by learned weights and added up. The first hidden state, which is
-       the input of the first layer, is left out.
+    2. The layers, without the input of the first, are multiplied by learned weights and added up.
     3. A linear layer, batch normalisation over the whole map, and SELU follow.
 
     Args:
-        feature_dim: D, size of a hidden state.
         num_layers: L, number of layers of the front-end, which gives L + 1 hidden states.
-        projection_dim: size of a frame after the linear layer.
-        layer_weights: see :data:`LayerWeights`.
     """
 
     wants_layers = "all"
@@ -49,10 +45,7 @@ class LayerSum(Backend):
         self.first_bn = nn.BatchNorm2d(1)
 
     def project_layer_sum(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weighted sum of layers from ``hidden_states`` B×T×D, and map the sum to B×T×``projection_dim``.
-
-        There must be at least L + 1 hidden states.
-        """
+        """Map at least L + 1 ``hidden_states`` B×T×D to B×T×``projection_dim``."""
         self.check_hidden_states(hidden_states)
         weights = self.normalised_weights()
         total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
@@ -65,15 +58,11 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×(number of hidden states); a hidden state that is not read has the weight 0.
-
-        The weights are the same for every utterance.
-        """
         weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def normalised_weights(self) -> Tensor:
-        """Compute the weights (L,) of the layers after normalisation, in at least float32."""
+        """Compute the weights (L,) of the layers, in at least float32."""
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
         if self._normalisation == "softmax":
             return torch.softmax(weights, dim=0)

@@ -1,4 +1,4 @@
-"""A linear probe: the mean of the features over time, and one linear layer, as in logistic regression."""
+"""A linear probe."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ class Logistic(Backend):
     """A linear probe: the mean of the features over time, and one linear layer, as in logistic regression.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``; a single logit is the log odds of bona
-    fide. The mean over time is an assumption. The parameters are ``linear.weight`` n×D and
-    ``linear.bias``: D + 1 numbers for one logit. In a recipe, `train.optimizer: logistic` fits the
-    parameters directly, without gradient steps.
+    fide. The mean over time is an assumption. In a recipe, `train.optimizer: logistic` fits
+    ``linear.weight`` n×D and ``linear.bias`` directly, without gradient steps.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -38,6 +37,6 @@ class Logistic(Backend):
         self.linear = LogitLayer(feature_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×D, the means of ``features`` B×T×D over time."""
+        """Average ``features`` B×T×D over time: B×D."""
         self.check_features(features)
         return features.mean(1)

@@ -1,4 +1,4 @@
-"""XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
+"""XLSR-Mamba: two columns of Mamba blocks.
 
 The block comes from Mamba (A. Gu, T. Dao, arXiv 2312.00752, Sec. 3.4).
 """
@@ -27,7 +27,7 @@ NORM_EPS = 1e-5  # small number that RMS norms add to the mean square
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """Import the CUDA kernel of the selective scan from the package mamba_ssm; return None without this package."""
+    """Import mamba_ssm's CUDA kernel of the selective scan; None without this package."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -60,7 +60,6 @@ class Mixer(nn.Module):
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
@@ -70,25 +69,13 @@ class Mixer(nn.Module):
 
     @staticmethod
     def _can_use_fused_scan(x: Tensor) -> bool:
-        """Whether :meth:`_fused_scan` can compute the scan of ``x``.
-
-        If training must be deterministic, the kernel is not used: its backward pass adds numbers in
-        a random order (atomicAdd).
-        """
+        """The kernel's backward pass is not deterministic: it adds numbers in random order (atomicAdd)."""
         must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
         can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
         return can_run and not must_repeat and fused_selective_scan() is not None
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Scan ``x`` B×T×2E and multiply the result by the gate SiLU(``z``): B×T×2E.
-
-        The scan is computed in at least float32, as in the CUDA kernel, because states add up over
-        hundreds of frames.
-
-        Args:
-            delta: B×T×2E, before the bias and the softplus.
-            B, C: B×T×N, see :func:`nes2net.models.backends.selective_scan.selective_scan`.
-        """
+        """B×T×2E → B×T×2E in at least float32, as in the kernel: states add up over hundreds of frames."""
         delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_proj.bias))
         A = -torch.exp(at_least_float32(self.A_log))
         scanned = selective_scan(at_least_float32(x), delta, A, at_least_float32(B), at_least_float32(C))
@@ -96,7 +83,6 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute :meth:`_scan` by mamba_ssm's CUDA kernel, for which time is the last axis."""
         fused = fused_selective_scan()
         assert fused is not None  # _can_use_fused_scan() has checked that the kernel is there
         y = fused(
@@ -114,7 +100,7 @@ class Mixer(nn.Module):
 
 
 class Layer(nn.Module):
-    """An RMS norm and a mixer, B×T×E → B×T×E. The caller adds the output to the residual."""
+    """An RMS norm and a mixer, B×T×E → B×T×E, without the residual."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -122,17 +108,15 @@ class Layer(nn.Module):
         self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
 
     def forward(self, residual: Tensor) -> Tensor:
-        """Normalise ``residual`` B×T×E, then apply the mixer: B×T×E."""
         return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
 
 
 class DualColumn(nn.Module):
-    """Reads frames forwards in one column and backwards in another, and pools both by attention: B×T×E → B×E.
+    """Read frames forwards and backwards in two columns, and pool both by attention: B×T×E → B×E.
 
     The module also contains the last layer, ``classifier``.
 
     Args:
-        layers_per_column: number of layers of each column.
         final_norm: see :class:`Mamba`.
     """
 
@@ -151,19 +135,16 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×E from the frames ``x`` B×T×E."""
         forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
         backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
         return self.LL(torch.cat([forwards, backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Apply the ``layers`` of a column, and then the final norm, to the frames ``x`` B×T×E.
-
-        The residual is at least float32, as published.
+        """Apply the ``layers`` of a column and the final norm to ``x`` B×T×E; the residual is at least float32.
 
         Args:
-            unreversed: the frames in forward order. In both columns, the published code adds these
-                frames to the residual before the final norm.
+            unreversed: frames in forward order, which the published code adds to the residual
+                before the final norm of both columns.
         """
         residual = at_least_float32(x)
         for layer in layers[:-1]:
@@ -175,17 +156,16 @@ class DualColumn(nn.Module):
 
 
 def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
-    """Average the frames ``x`` B×T×E over time, weighted by a softmax of the logits that ``score`` computes: B×E."""
+    """Average frames ``x`` B×T×E, weighted by a softmax over time of ``score(x)``: B×E."""
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
 class Mamba(Backend):
     """XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The scan is plain PyTorch
-    (:mod:`nes2net.models.backends.selective_scan`). If the package mamba_ssm is installed, its
-    kernel is used on CUDA, except in float64, ``torch.compile``, ``torch.export`` and deterministic
-    training.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. On CUDA, mamba_ssm's kernel is used if
+    installed, except in float64, ``torch.compile``, ``torch.export`` and deterministic training;
+    otherwise :mod:`nes2net.models.backends.selective_scan`.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -226,7 +206,6 @@ class Mamba(Backend):
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

@@ -1,9 +1,7 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-Hydra reads the utterance in both directions.
-
-In reading order: the mixers ``Mamba2`` and ``Hydra``; ``GatedPerceptron`` and ``Attention``;
-``Block`` and ``Stack``; and ``MamBo``, the back-end, which is built of all these.
+In reading order: the mixers ``Mamba2`` and ``Hydra``, which reads in both directions;
+``GatedPerceptron`` and ``Attention``; ``Block`` and ``Stack``; and the back-end ``MamBo``.
 """
 
 from __future__ import annotations
@@ -26,18 +24,17 @@ CAUSAL_KERNEL = 4  # frames
 
 
 class Norm(nn.RMSNorm):
-    """An RMS norm that computes in the type of its weight, even within autocast: …×E → …×E."""
+    """An RMS norm in the type of its weight, even within autocast: …×E → …×E."""
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise the last axis of ``x`` …×E."""
         return super().forward(x.to(self.weight.dtype))
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal`` is true, no later frames are read."""
+    """A convolution over time for each channel, B×T×C → B×T×C; ``causal`` reads no later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
@@ -45,7 +42,6 @@ class FrameConv(nn.Conv1d):
         self.padding_before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve each channel of ``x`` B×T×C over time."""
         x = x.transpose(1, 2)
         if self.padding_before:
             x = F.pad(x, (self.padding_before, 0))
@@ -55,12 +51,12 @@ class FrameConv(nn.Conv1d):
 class Mamba2(nn.Module):
     """The mixer of Mamba-2, B×T×E → B×T×E, causal in time.
 
-    ``expand``·E inner channels are split into h heads of P = ``head_dim`` channels. Each head has a
-    state P×S; S is ``state_dim``.
+    ``expand``·E inner channels form h heads of P = ``head_dim`` channels, each with a state P×S; S
+    is ``state_dim``.
     """
 
     both_ways = False
-    """Whether a second scan reads the frames backwards, as in :class:`Hydra`."""
+    """Whether a second scan reads the frames backwards."""
 
     def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
         super().__init__()
@@ -86,7 +82,6 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix each of the frames ``x`` B×T×E with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # a state is a sum over hundreds of frames: half precision is too coarse
@@ -101,15 +96,13 @@ class Mamba2(nn.Module):
 class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
-    The output of each scan is delayed by a frame, so that the output does not depend on the current
-    frame. Then the current frame is added: each of its heads is multiplied by the sum of a learned
-    number and a factor from a linear layer. The arguments are the same as for :class:`Mamba2`.
+    The scans' outputs are delayed by a frame; the current frame is added, each head multiplied by
+    the sum of a learned number and a factor from a linear layer. Arguments as for :class:`Mamba2`.
     """
 
     both_ways = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E in both directions."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         inner_dim = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
@@ -137,7 +130,7 @@ class Hydra(Mamba2):
 
 
 def _join_directions(forward: Tensor, backward: Tensor) -> Tensor:
-    """Reverse ``backward`` B×T×… in time, and append it to ``forward`` B×T×… along the batch: 2B×T×…."""
+    """B×T×… twice → 2B×T×…, ``backward`` reversed in time."""
     return torch.cat([forward, backward.flip(1)])
 
 
@@ -152,18 +145,17 @@ class GatedPerceptron(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the perceptron to each frame of ``x`` B×T×E."""
         return self.dropout(self.w2_out(_gated(self.w1_w3_combined(x))))
 
 
 def _gated(x: Tensor) -> Tensor:
-    """Multiply the second half of ``x`` …×2k by the SiLU of its first half: …×k."""
+    """…×2k → …×k: the second half times the SiLU of the first."""
     gate, value = x.chunk(2, dim=-1)
     return F.silu(gate) * value
 
 
 class Attention(nn.Module):
-    """Self-attention over all frames, B×T×E → B×T×E, after a causal convolution of queries, keys and values."""
+    """Self-attention, B×T×E → B×T×E, after a causal convolution of queries, keys and values."""
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -173,7 +165,6 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the frames ``x`` B×T×E."""
         heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
         attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
         return self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -193,12 +184,11 @@ class Block(nn.Module):
         self.add_module(kind, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the frames ``x`` B×T×E."""
         return x + getattr(self, self.kind)(self.norm(x))
 
 
 class Stack(nn.Module):
-    """A sequence of blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
+    """Blocks and an RMS norm, B×T×E → B×T×E. The sum of all residuals is at least float32."""
 
     def __init__(self, blocks: list[Block], embed_dim: int) -> None:
         super().__init__()
@@ -206,7 +196,6 @@ class Stack(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply all blocks and the norm to the frames ``x`` B×T×E."""
         x = at_least_float32(x)
         for block in self.layers:
             x = block(x)
@@ -222,15 +211,11 @@ class Projection(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project the frames ``x`` B×T×D to B×T×E."""
         return F.silu(self.norm(self.input_proj(x)))
 
 
 class GatedPooling(nn.Module):
-    """Mean of frames weighted by a softmax over time: B×T×E → B×E.
-
-    A gated perceptron computes the logits of the frames.
-    """
+    """Mean of frames weighted by a softmax over time of a gated perceptron: B×T×E → B×E."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -239,32 +224,27 @@ class GatedPooling(nn.Module):
         self.to_score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool the frames ``x`` B×T×E to B×E."""
         return (torch.softmax(self.to_score(_gated(self.gate_value_proj(x))), dim=1) * x).sum(dim=1)
 
 
 class MamBo(Backend):
     """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The network is a sequence of
-    ``num_layers`` equal groups. The topology is the list of blocks in a group, with N =
-    ``num_mixers``:
+    Features B×T×``feature_dim`` → logits B×``num_logits``. Each of ``num_layers`` groups has, with
+    N = ``num_mixers``:
 
     - ``mambo_1``: N mixers and a perceptron;
     - ``mambo_2``: N mixers and attention;
     - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
     - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
-    The published systems read 66,800 samples. The scores of these systems are the difference of the
-    logits, computed in bfloat16 autocast and in batches of 64. The waveforms of a batch are
-    normalised together (``normalize="batch"`` of the front-end). The published configuration states
-    32 as the head dimension. The published code does not pass this dimension to the mixers, so the
-    mixers use 64.
+    The published systems read 66,800 samples and score by the difference of the logits, in bfloat16
+    autocast and batches of 64, which are normalised together (``normalize="batch"`` of the
+    front-end). Their configuration states a head dimension of 32, which the code does not pass on:
+    it uses 64.
 
-    The published code also has the mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both
-    directions), which this module lacks. The defaults of topology, mixer, number of groups and
-    number of mixers are assumptions. The scans are plain PyTorch
-    (:mod:`nes2net.models.backends.state_space_dual`).
+    The published mixers ``GDN`` (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) are
+    missing here. Assumptions: the defaults of topology, mixer, number of groups and of mixers.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -317,7 +297,7 @@ class MamBo(Backend):
         if mixer != "mamba":
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
-        # List the kinds of blocks in a group. Published files call a mixer of any kind "mamba".
+        # Published files call a mixer of any kind "mamba".
         mamba2 = Hydra if mixer == "hydra" else Mamba2
         mixers = ["mamba"] * num_mixers
         mlp = ["mlp"]
@@ -345,6 +325,5 @@ class MamBo(Backend):
         self.classifier = LogitLayer(embed_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))

@@ -1,4 +1,4 @@
-"""Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB."""
+"""Mean and linear, as in AntiDeepfake and Spoof-SUPERB."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from nes2net.models.registry import create_head
 class MeanLinear(FrameBackend):
     """Mean and linear: the mean over time and one layer, as in AntiDeepfake and Spoof-SUPERB.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head. In the
-    published systems, the whole encoder is post-trained on layer-normalised waveforms
-    (``normalize=True`` of the front-end). These systems score whole utterances by the probability
-    of bona fide, or by the cosine of the one-class head.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The published systems post-train the
+    encoder on layer-normalised waveforms (``normalize=True`` of the front-end), and score whole
+    utterances by the probability of bona fide, or by the cosine of the one-class head.
 
-    The mean is over all frames. In a training batch, a shorter utterance is padded with zeros, and
-    the mean includes the frames of the padding, as published. Scoring never pads utterances.
+    As published, the mean includes the zeros that pad a training batch. Scoring never pads.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -74,7 +72,7 @@ class MeanLinear(FrameBackend):
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Compute embeddings of frames, B×T×E, from ``features`` B×T×D; E is D, or the size of the projection."""
+        """Compute embeddings of frames, B×T×E, from ``features`` B×T×D."""
         self.check_features(features)
         return self.projector(features) if self.projector else features
 

@@ -1,4 +1,4 @@
-"""MFA: attentive statistics pooling over time in each layer, then over the layers."""
+"""MFA: attentive statistics pooling over time and layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
 
 
 class Attention(nn.Module):
-    """Attention weights of frames, B×T×D → B×T×1, which add up to 1 over time."""
+    """Attention weights of frames, B×T×D → B×T×1, with the sum 1 over time."""
 
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
@@ -23,16 +23,15 @@ class Attention(nn.Module):
         self.v = nn.Parameter(torch.rand(feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the weights of frames ``x`` B×T×D: the softmax over time of tanh(v·(W x + b))."""
+        """Compute softmax over time of tanh(v·(W x + b)) for ``x`` B×T×D."""
         return torch.softmax(torch.tanh(self.lin_proj(x) @ self.v), dim=1).unsqueeze(2)
 
 
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    This pooling is unusual in two points. The weighted mean μ is divided by T, although the weights
-    add up to 1. The second half of the result is not the standard deviation, but Σ w·x² − (μ/T)²,
-    with the weights w.
+    The weighted mean μ is divided by T, although the weights w add up to 1. The second half is not
+    the standard deviation, but Σ w·x² − (μ/T)².
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -41,7 +40,6 @@ class ThirdPartyPooling(Pooling):
         self.attention = Attention(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×2D."""
         x = x.transpose(1, 2)  # B×T×D
         weights = self.attention(x)  # B×T×1
         mean = (weights * x).mean(dim=1)  # μ/T, B×D
@@ -50,11 +48,7 @@ class ThirdPartyPooling(Pooling):
 
 
 class MultiFusion(nn.Module):
-    """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
-
-    Args:
-        poolings: first a pooling over time for each layer, and last the pooling over layers.
-    """
+    """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers."""
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
         super().__init__()
@@ -66,7 +60,6 @@ class MultiFusion(nn.Module):
         self.batch_norm = nn.BatchNorm1d(feature_dim)
 
     def forward(self, layers: HiddenStates) -> Tensor:
-        """Pool ``layers``, L tensors B×T×D, to B×D."""
         pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
         over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
         return self.batch_norm(self.lin_proj2(over_layers))
@@ -76,15 +69,14 @@ class MFA(Backend):
     """MFA: attentive statistics pooling over time in each layer, then over the layers.
 
     Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``. The
-    published system fine-tunes WavLM-Large. The code of this system is not public. According to the
-    paper, attentive statistics pooling is done over time in each layer, and then over layers. The
-    other details of the ``paper`` variant are assumptions: mean and standard deviation with a
-    bottleneck of 128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the
-    hidden states 1 to L; a linear map 2D → D after the pooling over time, the same for all layers;
-    and another linear map after the pooling over layers.
+    published system fine-tunes WavLM-Large; its code is not public. Assumptions of the ``paper``
+    variant: mean and standard deviation with a bottleneck of 128
+    (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); hidden states 1 to L; a
+    linear map 2D → D after the pooling over time, the same for all layers, and another after the
+    pooling over layers.
 
-    The ``third_party`` variant gives the same results as the public code of other authors. This
-    variant reads the hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
+    The ``third_party`` variant equals public code of other authors: hidden states 0 to L − 1 and
+    :class:`ThirdPartyPooling`.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -126,6 +118,5 @@ class MFA(Backend):
         self.fc = LogitLayer(feature_dim, num_logits)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×D from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         return self.MFA(list(hidden_states)[self.first : self.num_states])

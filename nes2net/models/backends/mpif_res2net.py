@@ -1,8 +1,4 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
-
-The fusion is meant to keep the groups from learning the same clues. No code is published;
-:class:`MpifRes2Net` lists the assumptions.
-"""
+"""MPIF-Res2Net: a Res2Net on spectrograms with gated groups."""
 
 from __future__ import annotations
 
@@ -34,15 +30,12 @@ Stages = Field(min_length=1, max_length=8)
 class PerspectiveFusion(nn.Module):
     """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
 
-    g is the mean of the gates of all perspectives. To compute the gate of a perspective, x + p is
-    averaged over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow.
-    The weighted sum of x and p comes from attentional feature fusion (Dai et al., WACV 2021). The
-    bottleneck has few units. With ReLU, all these units could die, so the activation of the
-    bottleneck is SiLU.
+    g is the mean of the gates of all perspectives. For a gate, x + p is averaged over the axes in
+    ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow (attentional feature fusion,
+    Dai et al., WACV 2021). The bottleneck has SiLU, because its few units could all die with ReLU.
 
     Args:
         channels: C.
-        perspectives: one or more of ``"channel"``, ``"time"`` and ``"frequency"``.
         reduction: C divided by the number of units of the bottleneck.
     """
 
@@ -57,7 +50,6 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, x: Tensor, previous: Tensor) -> Tensor:
-        """Fuse the group's own split ``x`` with the output of the ``previous`` group, both B×C×T×F."""
         both = x + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (x - previous)
@@ -66,8 +58,7 @@ class PerspectiveFusion(nn.Module):
 class LocalChannelAttention(nn.Module):
     """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
 
-    A convolution computes the gate from the mean of the channel and the means of the neighbouring
-    channels.
+    A convolution computes the gate from the means of the channel and its neighbours.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -75,7 +66,6 @@ class LocalChannelAttention(nn.Module):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×T×F by its gate."""
         gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
         return x * gate[:, :, None, None]
 
@@ -83,22 +73,17 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride``, and is of Res2Net's type "stage": its groups are
-    convolved independently, because the output of the previous group has a lower resolution than a
-    split. Its last group is average-pooled, and its shortcut consists of average pooling and a 1×1
-    convolution. In all other blocks, the input of a group is its own split, joined with the output
-    of the previous group.
+    The first block of a stage has a ``stride`` and independent groups (type "stage"), because the
+    previous output has a lower resolution than a split; its last group is average-pooled, and its
+    shortcut is average pooling and a 1×1 convolution. In other blocks, a split is joined with the
+    previous output.
 
     Args:
         in_channels, out_channels: C and C'.
-        width: number of channels of a group.
-        scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: one module for each group from the second to the last but one, which joins the split
-            of the group with the output of the previous group. None to add the split and the
-            output.
-        attention_kernel: number of channels that the local channel attention reads; 0 for no
-            attention.
+        joins: one module for each group from the second to the last but one, which joins its split
+            with the previous output; None to add them.
+        attention_kernel: channels that the local channel attention reads; 0 for none.
     """
 
     def __init__(
@@ -139,7 +124,6 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map an image of features ``x`` B×C×T×F to B×C'×T'×F'."""
         splits = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
@@ -152,7 +136,6 @@ class Res2NetBlock(nn.Module):
 
 
 def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
-    """Build 3×3 convolutions from one channel to ``channels``, each with batch normalisation and ReLU."""
     stem = nn.Sequential()
     for number in range(num_convolutions):
         convolution = nn.Conv2d(channels if number else 1, channels, 3, padding=1, bias=False)
@@ -163,29 +146,22 @@ def _stem(channels: int, num_convolutions: int) -> nn.Sequential:
 class MpifRes2Net(Backend):
     """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. The abstract of the paper explains the
-    purpose of the multi-perspective fusion, but gives no details. The paper reports an EER of 3.29
-    % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are assumptions. Most of
-    these points come from the published code of the same research group for SR-LA Res2Net with F0
-    sub-band (Neural Networks 2024). This module could not be compared with the authors' results.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. The paper reports an EER of 3.29 % and a
+    min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details to compare with. The
+    following points are assumptions, mostly from the same group's code of SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024).
 
-    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
-       ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
-       None, utterances keep their lengths.
-    2. Stem: ``stem_convolutions`` = 3 convolutions of size 3×3 with ``stem_channels`` = 16, each
-       followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
-       64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
-       of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
-       All convolutions outside the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is of Res2Net's type "stage", in which groups are independent. All
-       other blocks have the fusion.
-    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
-       channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
-       but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
-    5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
-       attention.
-    6. ``head``: ``"angular"`` for the angular softmax loss; the score is then the difference of the
-       cosine logits. ``"linear"`` for cross-entropy; the score is then the logit of bona fide.
+    1. Input: log-magnitude spectrum of the F0 sub-band (``lps`` with ``num_bins=45``).
+    2. Stem: 3×3 convolutions, each with BatchNorm and ReLU. Each block has ``scale`` groups of
+       ⌊planes·``base_width``/64⌋ channels. Global average pooling. Kaiming initialisation (fan out)
+       outside the gates.
+    3. The first block of a stage has independent groups (Res2Net's type "stage"); all others have
+       the fusion.
+    4. Fusion: :class:`PerspectiveFusion`, with a bottleneck of at least 4 channels; without it,
+       groups are added as in Res2Net.
+    5. Each block ends with local channel attention.
+    6. ``head``: ``"angular"`` for angular softmax, scored by the difference of the cosine logits;
+       ``"linear"`` for cross-entropy, scored by the logit of bona fide.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -264,7 +240,7 @@ class MpifRes2Net(Backend):
 
         self.stem = _stem(stem_channels, stem_convolutions)
         channels = stem_channels
-        # Build the stages. The first block of a stage has the stride; all other blocks have the fusion.
+        # The first block of a stage has the stride; all other blocks have the fusion.
         self.blocks = nn.ModuleList()
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):
@@ -287,7 +263,7 @@ class MpifRes2Net(Backend):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×E from ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
+        """Compute embeddings B×E from ``features`` B×T×D; E is ``expansion``·``planes[-1]``."""
         self.check_features(features)
         if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
             frames = torch.arange(self.num_frames, device=features.device) % features.shape[1]

@@ -1,4 +1,4 @@
-"""Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof)."""
+"""Multi-resolution gMLP (PartialSpoof)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the l
 class SpatialGating(nn.Module):
     """Multiplies half of the channels by gates, which are weighted sums of all frames of the other half.
 
-    B×T×2C → B×T×C. ``weight`` is ``max_frames``×``max_frames``; row t has the weights of all input
-    frames for the gate of frame t. Before training, ``weight`` is near 0 and ``bias`` is 1, so that
-    gates are near 1.
+    B×T×2C → B×T×C. Row t of ``weight``, ``max_frames``×``max_frames``, weighs all frames for the
+    gate of frame t. Before training, gates are near 1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -38,7 +37,7 @@ class SpatialGating(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply the first half of the channels of ``x`` B×T×2C by the gates; T is at most ``max_frames``."""
+        """Multiply half of the channels of ``x`` B×T×2C by the gates; T ≤ ``max_frames``."""
         frames = x.shape[1]
         value, gate = x.chunk(2, dim=2)
         return value * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
@@ -55,7 +54,6 @@ class GmlpBlock(nn.Module):
         self.proj2 = nn.Linear(dim // 4, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to the frames ``x`` B×T×d."""
         return x + self.proj2(self.sgu(F.gelu(self.proj1(self.norm(x)))))
 
 
@@ -68,16 +66,15 @@ class GmlpNet(nn.Module):
         self.fc = nn.Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×T×d/2 from the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
     def embed_utterances(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time is taken before the linear layer."""
+        """Compute embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time, then the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
 class Halving(nn.Module):
-    """Takes the maximum over pairs of frames and pairs of channels, B×T×d → B×⌊T/2⌋×d/2.
+    """Take the maximum over pairs of frames and of channels, B×T×d → B×⌊T/2⌋×d/2.
 
     With ``padding``, a frame of −∞ is added at both ends: B×(⌊T/2⌋ + 1)×d/2.
     """
@@ -87,16 +84,14 @@ class Halving(nn.Module):
         self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve ``x`` B×T×d in frames and in channels."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 
 class Scales(nn.Module):
-    """The layers that halve the features from scale to scale, and a gMLP network for each scale and for the utterance.
+    """The layers that halve the features from scale to scale, and a gMLP network for each scale and the utterance.
 
     Args:
-        dims: number of channels d_i of each scale.
-        gmlp_layers, max_frames, dropout: options of :class:`MultiresGmlp`.
+        dims: channels d_i of each scale.
     """
 
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
@@ -114,18 +109,14 @@ class Scales(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def scale_inputs(self, features: Tensor) -> list[Tensor]:
-        """Compute the inputs of all scales, B×T_i×d_i each.
-
-        Scale 0 reads ``features`` B×T×D. The input of scale i is the input of scale i − 1,
-        halved in frames and channels and passed through a linear layer.
-        """
+        """Compute the inputs of all scales, B×T_i×d_i each, from ``features`` B×T×D."""
         scale_inputs = [features]
         for block in list(self.blocks)[1:]:
             scale_inputs.append(block(scale_inputs[-1]))
         return scale_inputs
 
     def embed_utterances(self, scale_inputs: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×d/2 of utterances from the last of ``scale_inputs``, which is B×T×d."""
+        """Compute embeddings B×d/2 of utterances from the last of ``scale_inputs``, B×T×d."""
         return self.post_nets_utt.embed_utterances(self.dropout(scale_inputs[-1]))
 
 
@@ -133,24 +124,19 @@ class MultiresGmlp(Backend):
     """Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof).
 
     Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six
-    scales. Scale i scores segments of 2^i frames. The input of scale i has d_i =
-    ``feature_dim``/2^i channels. For i > 0, the input of scale i is the input of scale i − 1,
-    halved by maxima over pairs of frames and pairs of channels. Each scale has its own gMLP blocks
-    and two class vectors. The utterance has its own blocks, which read the input of the last scale.
-    The embedding of the utterance is compared with the class vectors of the last scale. Train the
-    network on the labels of segments alone, or of segments and utterances together, but not of
-    utterances alone. A network that is trained for a single resolution contains the weights of all
-    scales, but the gMLP blocks of the other scales are not trained.
+    scales. Scale i scores segments of 2^i frames, with d_i = ``feature_dim``/2^i channels: its
+    input is that of scale i − 1, halved by maxima over pairs of frames and of channels. Each scale
+    has its own gMLP blocks and two class vectors. The utterance has its own blocks, after the last
+    scale's input, and the last scale's class vectors. Train on labels of segments, with or without
+    those of utterances; for a single resolution, other scales stay untrained.
 
-    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
-    weighted by a softmax of learned numbers. In the published code, the halving before the last
-    scale begins one frame too early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320
-    ms. A segment of 640 ms therefore begins 320 ms before the stretch that its label describes.
-    This back-end has the same shift, because the published weights were trained with the shift.
+    The published system fine-tunes wav2vec 2.0 Large and weighs its 25 hidden states by a softmax
+    of learned numbers. In its code, and here, because the weights were trained so, the halving
+    before the last scale begins one frame too early: segment j of 640 ms consists of segments 2j −
+    1 and 2j of 320 ms, and begins 320 ms before the stretch of its label.
 
-    The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros. As published, the gates also read the zeros of the padding, which changes the scores
-    of the shorter utterance. Scoring never pads utterances.
+    As published, the gates also read the zeros that pad a training batch, which changes the scores
+    of shorter utterances. Scoring never pads.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -215,46 +201,31 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the weights B×L of the L ``hidden_states``.
-
-        The weights add up to 1, and are the same for every utterance. The weight of a state that is
-        not read is 0.
-        """
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×E of utterances from ``hidden_states``, L tensors B×T×D; E = ``feature_dim``/64."""
+        """Compute embeddings B×E of utterances from L ``hidden_states`` B×T×D; E = ``feature_dim``/64."""
         return self._scales.embed_utterances(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: HiddenStates, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2.
-
-        ``frame_ms`` is the length of a frame in ms. Segments of scale i have 2^i frames.
-        """
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: HiddenStates, frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Return the results of :meth:`segments` and :meth:`embed`; the inputs of the scales are computed only once.
-
-        The arguments are as for :meth:`segments`.
-        """
+        """Return :meth:`segments` and :meth:`embed`, with the inputs of the scales computed only once."""
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """For each of the :attr:`resolutions`, count the segments of an utterance with ``num_frames`` frames.
-
-        The last scale has ``num_frames`` // 32 + 1 segments, because the halving before this scale
-        pads the frames.
-        """
+        """Count segments as the base class does; the last scale has one more, because its input is padded."""
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Put ``layer`` in place of the class vectors that the last scale and the utterance share.
+        """Replace the class vectors that the last scale and the utterance share.
 
         Raises:
             InputError: if ``layer`` is not the head p2sgrad.
@@ -270,16 +241,13 @@ class MultiresGmlp(Backend):
         return scales
 
     def _scale_inputs(self, hidden_states: HiddenStates) -> list[Tensor]:
-        """Compute the inputs of all scales, B×T_i×d_i each, from ``hidden_states``, L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
     def _state_weights(self) -> Tensor:
-        """Compute the weights (L,) of the L hidden states that are read; the weights add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute the cosines of segments from the inputs of all scales, for the scales in :attr:`resolutions`."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

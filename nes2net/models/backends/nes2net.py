@@ -1,16 +1,14 @@
 """Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
 
-In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels. ``Nes2Net`` is the
-outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
+In reading order: ``Res2NetBlock`` and ``Res2NetXBlock``, the inner levels; ``Nes2Net``, the outer
+level and back-end; ``Nes2NetLA``, with attention between the groups.
 
-The variants of this paper differ only in the inner block and the activation. Channels are split
-into groups. In the paper the first group is not changed; in the published code, and here, the last
-group is not changed.
+The variants of this paper differ only in inner block and activation. In the paper the first group
+of channels is not changed; in the published code, and here, the last.
 
-Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
-convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
-features B×T×D gives such an image in this layout, without a copy. All operations of the back-end
-then read and write contiguous channels.
+A feature map is an image of height 1, B×C×1×T, because only PyTorch's 2-D convolutions support the
+channels-last memory layout. Transposed features B×T×D have this layout without a copy, and all
+operations then read and write contiguous channels.
 """
 
 from __future__ import annotations
@@ -38,7 +36,6 @@ class Conv(nn.Conv1d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T in 2-D with a kernel of height 1."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
@@ -53,12 +50,11 @@ class ColumnConv(nn.Conv2d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T, with the two image axes of weight, padding and dilation swapped."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose training batches :func:`count_batch` counts; without momentum, it counts them itself."""
+    """Batch normalisation whose batches :func:`count_batch` counts, or itself without momentum."""
 
     num_batches_tracked: Tensor
 
@@ -71,7 +67,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 def count_batch(module: nn.Module) -> None:
-    """Add 1 to ``num_batches_tracked`` of each :class:`BatchNorm` in ``module`` that trains, by a single kernel."""
+    """Count a batch in each training :class:`BatchNorm` of ``module`` by a single kernel."""
     norms = [norm for norm in module.modules() if isinstance(norm, BatchNorm)]
     counters = [norm.num_batches_tracked for norm in norms if norm.training and norm.momentum is not None]
     if counters:
@@ -79,7 +75,7 @@ def count_batch(module: nn.Module) -> None:
 
 
 class SqueezeExcitation(nn.Module):
-    """Scale each channel by a gate computed from the means over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
+    """Scale each channel by a gate from the means over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -88,21 +84,16 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×1×T by its gate."""
         return x * self.se(x)  # gates are B×C×1×1
 
 
 class Res2NetBlock(nn.Module):
     """The inner level: a Res2Net bottleneck (Gao et al., TPAMI 2021), B×C×1×T → B×C×1×T.
 
-    Every convolution is followed by the activation, and then by batch normalisation.
+    Activation and then batch normalisation follow every convolution.
 
     Args:
         channels: C.
-        scale: number of splits of the channels.
-        dilation: dilation of the convolutions of three frames.
-        activation: module of the activation.
-        se_channels: channels of the hidden layer of the squeeze-excitation.
     """
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
@@ -124,8 +115,7 @@ class Res2NetBlock(nn.Module):
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
         """Compute the output of each of the ``splits`` B×C/scale×1×T except the last.
 
-        For each split, the previous output is added, and the sum is convolved, activated and
-        normalised.
+        The previous output is added to a split before its convolution.
         """
         outputs: list[Tensor] = []
         for split, conv, bn in zip(splits, self.convs, self.bns):
@@ -135,11 +125,10 @@ class Res2NetBlock(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the residual branch to ``x`` B×C×1×T."""
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """Compute the residual branch B×C×1×T, which :meth:`forward` adds to ``x`` B×C×1×T."""
+        """Compute the residual branch B×C×1×T of ``x`` B×C×1×T."""
         splits = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
         y = torch.cat([*self.hierarchy(splits), splits[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y))))
@@ -148,18 +137,13 @@ class Res2NetBlock(nn.Module):
 class Res2NetXBlock(Res2NetBlock):
     """The inner level of Nes2Net-X. Splits are kept side by side as columns, and are not added.
 
-    At first, the only column is the last split. Step i appends split i as a column, convolves all
-    columns with the same kernel, and outputs their weighted sum. The published code keeps the N
-    columns in a fourth axis, B×C×T×N. Here the columns lie in the batch axis, N·B×C×1×T, because
-    convolution, activation and normalisation treat a column like an utterance. With this layout,
-    the columns are never copied to another axis.
+    At first, the only column is the last split. Step i appends split i, convolves all columns with
+    the same kernel, and outputs their weighted sum. The N columns lie in the batch axis, N·B×C×1×T
+    (published: B×C×T×N), so they are never copied.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy` for splits of ``width`` channels, with convolutions of ``dilation``.
-
-        Step i has i + 2 columns, whose weights are equal before training.
-        """
+        """Step i of :meth:`hierarchy` has i + 2 columns, whose weights are equal before training."""
         steps = range(self.scale - 1)
         self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, step + 2), 1 / (step + 2)) for step in steps)
         self.convs = nn.ModuleList(
@@ -168,7 +152,6 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Compute a weighted sum of columns for each of the ``splits`` B×C/scale×1×T except the last."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -182,10 +165,8 @@ class Res2NetXBlock(Res2NetBlock):
 class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. The output of the previous group is added to a
-    group, and the sum passes through an inner block. The last group is not changed. The number of
-    channels never changes.
+    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. A
+    group, plus the previous group's output, passes through an inner block, except the last group.
 
     Args:
         block, activation: classes of the block and of the activation of the inner level.
@@ -257,10 +238,7 @@ class Nes2Net(FrameBackend):
         return self.join(self.group_outputs(features))
 
     def group_outputs(self, features: Tensor) -> list[Tensor]:
-        """Split ``features`` B×T×D into groups, and apply the inner blocks: one output B×C×1×T for each group.
-
-        C is D/groups. The last group is not changed.
-        """
+        """Apply the inner blocks to ``features`` B×T×D: one output B×C×1×T for each group."""
         self.check_features(features)
         if self.training:
             count_batch(self)
@@ -273,30 +251,28 @@ class Nes2Net(FrameBackend):
         return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """Concatenate, normalise and activate ``groups`` B×C×1×T; return embeddings of frames, B×T×D."""
+        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
 
 class DropoutBlock(Res2NetXBlock):
-    """The inner level of Nes2Net-LA: as for Nes2Net-X, with dropout at the end of the residual branch."""
+    """The inner level of Nes2Net-LA: Nes2Net-X with dropout at the end of the residual branch."""
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__(channels, scale, dilation, activation, se_channels)
         self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """Compute the residual branch B×C×1×T of ``x`` B×C×1×T, and apply dropout."""
         return self.dropout(super().bottleneck(x))
 
 
 class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
-    The mean of a group over time is a token. A token attends to itself and to the tokens of
-    neighbouring groups. At the ends, the first or the last group stands in for missing neighbours.
-    The output of the attention is added to each frame of the group. A learned vector for the
-    position of the group is added to queries, keys and values.
+    The mean of a group over time is a token, which attends to itself and its neighbours; the first
+    or last group stands in for missing ones. The output is added to the group's frames; learned
+    positions are added to queries, keys and values.
 
     Args:
         groups: J.
@@ -317,7 +293,6 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add the output of the attention to each of ``groups``, J maps B×C×1×T."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (
@@ -335,9 +310,8 @@ class Nes2NetLA(Nes2Net):
     Features B×T×``feature_dim`` → logits B×``num_logits``. In training, 20 % of an inner block's
     output and 10 % of the attention weights are dropped.
 
-    The published files contain an attention over all channels, ``global_attn``, which the published
-    code never calls. The weights of this attention are kept so that files load and save completely,
-    but are never trained.
+    The published files contain an attention that their code never calls, ``global_attn``; its
+    weights are kept, untrained, so that files load and save completely.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -395,7 +369,6 @@ class Nes2NetLA(Nes2Net):
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Compute embeddings of frames, B×T×D, from ``features`` B×T×D."""
         return self.join(self.local_block_attn(self.group_outputs(features)))
 
 

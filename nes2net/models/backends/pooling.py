@@ -9,7 +9,7 @@ from nes2net.lib.devices import at_least_float32
 
 
 class Pooling(nn.Module):
-    """The base class of poolings, which map a feature map B×D×T to B×``out_dim``."""
+    """A pooling B×D×T → B×``out_dim``."""
 
     out_dim: int
     """Size of the pooled vector."""
@@ -27,7 +27,6 @@ class MeanPooling(Pooling):
         self.out_dim = feature_dim
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×D."""
         return x.mean(dim=2)
 
 
@@ -38,7 +37,7 @@ class AttentivePooling(Pooling):
 
     W. Cai, J. Chen, M. Li, "Exploring the encoding layer and loss function in end-to-end speaker
     and language recognition system", Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs.
-    1–3. The hidden layer is as large as in :class:`AttentiveStatisticsPooling`.
+    1–3.
 
     >>> AttentivePooling(16)(torch.ones(2, 16, 5)).shape
     torch.Size([2, 16])
@@ -51,7 +50,6 @@ class AttentivePooling(Pooling):
         self.linear2 = nn.Conv1d(bottleneck_dim, 1, 1, bias=False)  # a bias would not change a softmax
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×D."""
         energies = self.linear2(torch.tanh(self.linear1(x)))  # B×1×T
         weights = torch.softmax(at_least_float32(energies), dim=2)
         return (weights * x.to(weights.dtype)).sum(dim=2).to(x.dtype)
@@ -61,10 +59,9 @@ class AttentiveStatisticsPooling(Pooling):
     """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
 
     Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
-    3–6. Each channel has its own weights over time, as in ECAPA-TDNN (Sec. 2.1), but the attention
-    reads no global context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as in
-    the published checkpoints. The statistics are computed in at least float32, because the variance
-    is a difference of two nearly equal numbers.
+    3–6. Each channel has its own weights over time, as in ECAPA-TDNN (Sec. 2.1), without global
+    context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as published. The
+    statistics are at least float32, because the variance is a difference of nearly equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])

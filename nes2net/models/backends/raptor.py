@@ -1,4 +1,4 @@
-"""RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM."""
+"""RAPTOR, the back-end of DF Arena's detectors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ class Raptor(Backend):
     """RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
 
     Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
-    The back-end reads all hidden states, including the input of the first layer. Each state is
-    pooled over time by attention; all layers share one attention vector. A linear map and a sigmoid
-    compute the gate of the state from the pooled vector. The sum of gate · state is
-    batch-normalised as an image with one channel. The conformer of
-    :data:`~nes2net.models.backends.conformer.tcm` reads the normalised sum directly, so the tokens
-    have D channels.
+    All hidden states, with the input of the first layer, are pooled over time by attention, with
+    one attention vector for all. A linear map and a sigmoid compute each state's gate. The sum of
+    gate · state is batch-normalised as an image with one channel; the conformer of
+    :data:`~nes2net.models.backends.conformer.tcm` reads it directly, so tokens have D channels.
 
     Assumption: the last hidden state is taken after the front-end's final layer norm, as in the
     transformers library of 2025 (``final_norm``).
@@ -78,18 +76,17 @@ class Raptor(Backend):
         self.conformer = Encoder(blocks, feature_dim, num_logits)
 
     def embed(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute embeddings B×D, the class tokens, from the ``hidden_states`` B×T×D."""
+        """Compute embeddings B×D, the class tokens, from ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm then has a single mean and variance
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: HiddenStates) -> Tensor:
-        """Multiply each of the ``hidden_states`` B×T×D by its gate, and add up the products: B×T×D."""
+        """Sum gate · state over the ``hidden_states`` B×T×D: B×T×D."""
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         return gated_sum(hidden_states, gates)
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×L, each from 0 to 1, of L ``hidden_states`` B×T×D."""
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
         ]  # L tensors B×D

@@ -1,8 +1,7 @@
-"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
+"""AASIST and AASIST-L on the waveform itself.
 
-The published weights load into :data:`raw_aasist` and :data:`raw_aasist_l` unchanged. In a
-Detector, these back-ends follow the front-end ``waveform``. The only hidden state of this front-end
-is the waveform, B×N×1.
+The published weights load unchanged. In a Detector, these back-ends follow the front-end
+``waveform``, B×N×1.
 """
 
 from __future__ import annotations
@@ -24,13 +23,11 @@ from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encode
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
     """Make band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
 
-    The edges range from 0 to half of ``sample_rate``, which is in Hz.
+    The edges range from 0 to half of ``sample_rate`` (Hz).
 
     A filter between the edges f₁ and f₂ is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with edges
-    in cycles per sample and times t in samples. As in the code that trained the published weights,
-    the edges are computed in float64, and all else in float32. Filters that are computed only in
-    float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine differs from NumPy's in the
-    last bit of some taps.
+    in cycles per sample and times t in samples. As published, the edges are float64, and all else
+    float32; float64 filters would differ by 2.4e-5. NumPy's and PyTorch's sines differ.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -95,9 +92,7 @@ class RawAasist(SpectroTemporalGraph):
         self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Compute embeddings B×160 from ``waveform`` B×N or B×N×1; in training, with dropout at the end.
-
-        In the authors' training, N is 64,600.
+        """Compute embeddings B×160 from ``waveform`` B×N or B×N×1, with dropout in training.
 
         Raises:
             InputError: if ``waveform`` has a wrong shape or is too short.
@@ -120,12 +115,6 @@ class RawAasist(SpectroTemporalGraph):
         return self.drop(self.readout(spectral, temporal))
 
     def _encode(self, waveform: Tensor, compute: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """Compute the absolute values B×C×23×frames of the encoder's last map, for ``waveform`` B×N.
-
-        Args:
-            compute: function that returns the output of a block; the arguments are the block and
-                its input.
-        """
         bands = F.conv1d(waveform.unsqueeze(1), self.filters).abs_()  # B×70×(N − 128)
         x = F.selu(self.first_bn(F.max_pool2d(bands.unsqueeze(1), 3)))  # B×1×23×frames
         del bands  # free the largest map before the blocks compute their maps
@@ -135,11 +124,10 @@ class RawAasist(SpectroTemporalGraph):
 
 
 def _apply_in_stretches(block: nn.Module, x: Tensor) -> Tensor:
-    """Apply ``block``, a residual block and a pooling by 3, to stretches of time one by one: B×C×F×T → B×C'×F×⌊T/3⌋.
+    """Run ``block``, which ends with a pooling by 3, on stretches of time: B×C×F×T → B×C'×F×⌊T/3⌋.
 
-    Up to rounding, the result equals ``block(x)``. The output at a frame depends on 2 frames before
-    and 2 frames after it. Each stretch is computed with 3 more frames at each end: the margin must
-    be a multiple of 3, because the pooling steps by 3.
+    An output depends on 2 frames before and after it; the margin of 3 is a multiple of the
+    pooling's step.
     """
     stretches = []
     for start in range(0, x.shape[3] // 3 * 3, _STRETCH):
@@ -170,4 +158,4 @@ raw_aasist_l = Preset(
     (0.4, 0.5, 0.7),
     summary="AASIST-L: the light variant of AASIST on the waveform.",
 )
-"""It takes the same numbers of samples as :data:`raw_aasist`."""
+"""It takes as many samples as :data:`raw_aasist`."""

@@ -3,16 +3,13 @@
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A Python loop over the T frames of an utterance is slow, and the export of such a loop fixes T. Here
-time is cut into K chunks of 16 frames, and two passes step through the frames of all chunks in
-parallel. The first pass starts each chunk from a zero state. This pass shows how much of the state
-at the end of a chunk comes from the chunk itself. The second pass starts each chunk from its true
-state. Products of decays are computed as sums of logarithms, which are never positive. No decay is
-divided by another decay. Therefore nothing overflows. Up to rounding, the result equals the result
-of the loop.
+A Python loop over the T frames is slow, and its export fixes T. Here two passes step through K
+chunks of 16 frames in parallel. The first starts each chunk from a zero state, and shows what the
+chunk itself adds to its last state; the second starts from the true state. Products of decays are
+sums of logarithms, which are never positive, so nothing overflows. Up to rounding, the result
+equals the loop's.
 
-All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
-therefore not used.
+All operations are deterministic on CUDA, unlike ``torch.cumsum`` of floats.
 """
 
 from collections import deque
@@ -30,10 +27,9 @@ CHUNK = 16  # number of frames in a chunk
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
-    Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
-    torch.compile, the scan is one operator, ``nes2net::selective_scan``, because compiling its
-    parts would take minutes. For torch.export, the scan consists of ordinary tensor operations. For
-    torch.onnx, the scan is a loop over frames, because ONNX has an operator for loops.
+    Time and memory are linear in T. For torch.compile, the scan is one operator, because compiling
+    its parts would take minutes; for torch.export, ordinary tensor operations; for torch.onnx, a
+    loop.
 
     Args:
         x: B×T×D; all arguments have one dtype.
@@ -56,7 +52,6 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     # In an ONNX graph, a loop over frames has five nodes; a scan in chunks would have hundreds of
     # nodes. PyTorch's scan() calls step() for each frame.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Compute a ``frame`` of the scan from ``carried``, a pair of state and A; return the new pair, and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
@@ -71,15 +66,7 @@ def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 
 def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """Yield the states s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N.
-
-    Tensor i holds the states at frame i of all K chunks.
-
-    Args:
-        u: B×T×D.
-        delta, A: as for :func:`selective_scan`.
-        b: B×T×N.
-    """
+    """Yield s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the i-th for frame i of all chunks."""
     # In the first pass, each chunk starts from a zero state. The deque keeps only the last tensor:
     # the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_recurrence(_transitions(u, delta, A, b)), maxlen=1).pop()
@@ -110,20 +97,13 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the factors exp(Δ_t A) and the terms u_t b_t of the recurrence: CHUNK pairs of tensors B×K×D×N.
-
-    The arguments are as for :func:`_states`. Both passes compute these pairs, because computing the
-    pairs twice is faster than storing them.
-    """
+    """exp(Δ_t A) and u_t b_t, B×K×D×N: computing them twice is faster than storing them."""
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _recurrence(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Run the recurrence s ← decay·s + drive over the pairs (decay, drive) of ``transitions``, and yield each s.
-
-    Before the first pair, s is ``state``, or 0 if ``state`` is None.
-    """
+    """s ← decay·s + drive over ``transitions``, from ``state`` or 0."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -134,38 +114,27 @@ def _recurrence(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | No
 def cut_into_chunks(x: Tensor, size: int) -> Tensor:
     """Cut ``x`` into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the last frame.
 
-    The last one or two chunks contain only zeros. These chunks keep K at 2 or more for any T,
-    because torch.export would treat a size of 1 as a special case. For an unknown T, torch.export
-    supports neither a reshape to K×``size`` nor a slice of T frames. This module uses unfolding and
-    negative padding instead.
+    One or two chunks of zeros keep K ≥ 2, because torch.export treats a size of 1 as a special
+    case. For an unknown T it supports neither a reshape nor a slice of T frames, hence unfolding
+    and negative padding.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
 
 
 def _steps(x: Tensor) -> Tensor:
-    """Cut ``x`` B×T×… into K chunks, and make the frames within a chunk the first axis: CHUNK×B×K×….
-
-    Zeros are appended after the last frame. The zeros do not change the state, because Δ is 0
-    there.
-    """
+    """B×T×… → CHUNK×B×K×…; the appended zeros keep the state, because Δ is 0 there."""
     return cut_into_chunks(x, CHUNK).movedim(-1, 0)
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tensor:
-    """Undo :func:`_steps`: put frames in the order of time, B×``num_frames``×….
-
-    Args:
-        steps: CHUNK tensors B×K×….
-        delay: number of frames of zeros that are put first; as many frames are dropped at the end.
-    """
+    """Undo :func:`_steps` after ``delay`` frames of zeros: B×``num_frames``×…."""
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])
 
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`_scan` without autocast, as one operator whose parts torch.compile does not compile."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 
@@ -174,10 +143,10 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of all inputs of :func:`_scan_operator` from ``grad``, the gradient ȳ of its output, B×T×D.
+    """Compute the gradients of all inputs from ``grad`` ȳ, B×T×D; states are recomputed to save memory.
 
-    The states are computed again, because storing them would take more memory. The gradients of the
-    states, g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1}, are a scan of the same form, backwards in time.
+    Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are a scan of the same form, backwards in
+    time.
     """
     num_frames = x.shape[1]
     with torch.autocast(x.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image."""
+"""SLS, sensitive layer selection."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class LogProbabilityLayer(LogitLayer):
     """A linear layer, SELU and log-softmax: embeddings B×E → log-probabilities B×n."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute log-probabilities B×n from ``embeddings`` B×E."""
         return F.log_softmax(F.selu(super().forward(embeddings)), dim=1)
 
 
@@ -30,9 +29,8 @@ class SLS(Backend):
     """SLS, sensitive layer selection: a gated sum of the front-end's layers is read as an image.
 
     Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``; T is fixed.
-    The output is log-softmax(SELU(·)), as published, and its last column is the score.
-    Cross-entropy applies a second log-softmax, which does not change log-probabilities. As in the
-    published code, the output of the front-end's last layer is read before the final layer norm.
+    As published, the output is log-softmax(SELU(·)), its last column the score; cross-entropy's
+    second log-softmax changes nothing. The last layer's output is read before the final layer norm.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -81,7 +79,6 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: HiddenStates) -> Tensor:
-        """Compute the gates B×(number of hidden states); a hidden state that is not read has the gate 0."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 
@@ -95,7 +92,7 @@ class SLS(Backend):
         return F.selu(self.fc1(x))
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` if ``num_frames`` does not fit the size of ``fc1`` after pooling."""
+        """Raise :class:`InputError` if ``num_frames`` does not fit ``fc1`` after pooling."""
         if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
                 f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that "

@@ -1,7 +1,4 @@
-"""The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
-
-The modules that AASIST also uses are in :mod:`nes2net.models.backends.aasist`.
-"""
+"""The back-ends of Spectra-AASIST and Spectra-AASIST3."""
 
 from __future__ import annotations
 
@@ -41,15 +38,13 @@ class Bridge(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map the frames ``features`` B×T×``in_dim`` to B×T×``out_dim``."""
         return self.mlp(features)
 
 
 class PreActivatedBlock(ResidualBlock):
-    """A residual block whose first convolution reads the input after normalisation and activation."""
+    """A residual block that normalises and activates before its first convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` B×C×F×T to B×C'×F×T."""
         y = x if self.first else F.selu(self.bn1(x))
         y = self.conv2(F.selu(self.bn2(self.conv1(y))))
         if self.reshape_skip:
@@ -73,17 +68,15 @@ class ImageEncoder(nn.Module):
         self.enc = nn.Sequential(*blocks)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Encode ``image`` B×1×F×T to B×64×F/3×T/3."""
         pooled = F.max_pool2d(image.abs(), 3)
         return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
 
 
 class Branch(nn.Module):
-    """One of four parallel branches: a master node, and two heterogeneous attentions with a pooling between them.
+    """One of four parallel branches: a master node, and two heterogeneous attentions around a pooling.
 
     Args:
         gat_dims: sizes of a node before and after the attentions.
-        linear: class of the linear layers.
     """
 
     def __init__(self, gat_dims: tuple[int, int], linear: Linear) -> None:
@@ -97,10 +90,7 @@ class Branch(nn.Module):
         self.drop_way = nn.Dropout(0.2)
 
     def forward(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """Apply the branch to the nodes ``temporal`` B×N_T×D and ``spectral`` B×N_S×D.
-
-        Returns the temporal nodes, the spectral nodes and the master node.
-        """
+        """Return temporal nodes, spectral nodes and master node after the branch."""
         master = self.master.expand(len(temporal), -1, -1)
         temporal, spectral, master = self.HtrgGAT_layer_ST1(temporal, spectral, master)
         nodes = self.pool_hT(temporal), self.pool_hS(spectral), master
@@ -108,11 +98,7 @@ class Branch(nn.Module):
 
 
 class SpectraGraph(nn.Module):
-    """The layers after the bridge: frames B×T×R → embeddings B×5·``gat_dims[1]``.
-
-    The module also contains the last layer, ``out_layer``. The arguments are options of
-    :class:`SpectraAasist`.
-    """
+    """Frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last layer, ``out_layer``."""
 
     def __init__(
         self,
@@ -142,7 +128,6 @@ class SpectraGraph(nn.Module):
         self.out_layer = last_layer(5 * mixed_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute embeddings B×5·``gat_dims[1]`` from ``frames`` B×T×R, which have passed the bridge."""
         frames = frames + self.pos_T[:, : frames.shape[1]]
         x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
         spectral, temporal = nodes_of_image(x, self.attention(x))  # B×R/3×64, B×T/3×64
@@ -194,6 +179,6 @@ class SpectraAasist(Backend):
         self.aasist = SpectraGraph(bridge_dim, gat_dims, max_frames, num_logits, layer)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute embeddings B×5·``gat_dims[1]`` from ``features`` B×T×D; in training, with dropout at the end."""
+        """Compute embeddings B×5·``gat_dims[1]`` from ``features`` B×T×D, with dropout in training."""
         self.check_features(features)
         return self.aasist(self.bridge(features))

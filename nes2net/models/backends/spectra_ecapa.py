@@ -1,4 +1,4 @@
-"""The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation."""
+"""The back-end of Spectra-0."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEAST_VARIANCE = 1e-4  # lower limit of variances over time, before the square 
 
 
 class SqueezeExcitation(nn.Module):
-    """Multiply each channel by a gate that depends on the means of all channels over time: B×C×T → B×C×T."""
+    """Multiply each channel by a gate from the means of all channels over time: B×C×T → B×C×T."""
 
     def __init__(self, channels: int, hidden_dim: int) -> None:
         super().__init__()
@@ -30,7 +30,6 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Multiply each channel of ``x`` B×C×T by its gate."""
         return x * self.se(x)
 
 
@@ -50,7 +49,6 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the block to ``x`` B×C×T."""
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):
@@ -62,12 +60,10 @@ class EcapaBlock(nn.Module):
 
 
 class EcapaTdnn(nn.Module):
-    """The layers after the bridge: frames B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
+    """The layers after the bridge: frames B×T×R → embeddings B×2M, and the last layer, ``fc6``.
 
-    A convolution is followed by four blocks. Each block reads the sum of the convolution's output
-    and the outputs of all earlier blocks. A layer joins the outputs of the blocks. The output of
-    this layer is pooled over time to means and standard deviations, weighted by attention. The
-    arguments are options of :class:`SpectraEcapa`; M is ``mfa_dim``.
+    A convolution and four blocks; each reads the sum of all earlier outputs. Attentive means and
+    standard deviations of all outputs are pooled; M is ``mfa_dim``.
     """
 
     def __init__(
@@ -93,7 +89,6 @@ class EcapaTdnn(nn.Module):
         self.fc6 = LogitLayer(2 * mfa_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Compute embeddings B×2M from ``frames`` B×T×R, which have passed the bridge."""
         x = self.bn1(self.conv1(frames.transpose(1, 2)).relu())  # B×C×T
         outputs: list[Tensor] = []
         total = x

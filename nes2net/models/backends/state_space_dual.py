@@ -1,14 +1,12 @@
 """The scan of Mamba-2 in plain PyTorch: matrix products over chunks, exportable for any number of frames.
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
-have the same decay. Within a chunk of frames the scan is therefore a masked product of two
-matrices, as in attention. Only the states between chunks need a recurrence. There are only few
-chunks, so this recurrence is also computed as a product.
+have the same decay, so within a chunk the scan is a masked product of two matrices, as in
+attention. The recurrence over the few chunks is also computed as a product.
 
-Products of decays are computed as sums of logarithms. The logarithms are never positive, so nothing
-overflows. The sums are in float64, because the difference of two long sums must be accurate. All
-operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
-therefore not used.
+Products of decays are sums of logarithms, which are never positive, so nothing overflows; in
+float64, because differences of long sums must be accurate. All operations are deterministic on
+CUDA, unlike ``torch.cumsum`` of floats.
 """
 
 from __future__ import annotations
@@ -60,10 +58,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 
 
 def _decays(log_decay: Tensor) -> Tensor:
-    """Compute the decays from step j to step k, exp(Σ_{j < i ≤ k} log_decay_i), or 0 if k < j: …×N → …×N×N.
-
-    The argument ``log_decay`` is …×N. In the result, k is the row and j is the column.
-    """
+    """Decays from step j (column) to k (row), exp(Σ_{j < i ≤ k} log_decay_i), 0 if k < j: …×N → …×N×N."""
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j
     total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N

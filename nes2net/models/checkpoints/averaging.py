@@ -30,23 +30,19 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """Average checkpoints whose tensors have the same names and shapes; return the averaged state dict.
 
-    At any time, only the sum and one checkpoint are in memory.
+    Only the sum and one checkpoint are in memory.
 
     Args:
         paths: one or more checkpoint files.
-        mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
-            type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
-            fault of the published code: of the checkpoints c1 to cn, c2 counts twice, and c1 not at
-            all. The result is (2·c2 + c3 + … + cn)/n (deviation 1 in docs/deviations.md).
-        weights: one weight for each checkpoint, 0 or more; the weights are divided by their sum.
-            With None, all weights are equal.
+        mode: ``"mean"`` in float64, converted back to the tensor's type; counters stay integers.
+            ``"legacy"`` repeats a fault of the published code: (2·c2 + c3 + … + cn)/n (deviation 1
+            in docs/deviations.md).
+        weights: one per checkpoint, 0 or more, divided by their sum; None for equal ones.
 
     Raises:
-        InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
-            mode or the number of checkpoints; if the checkpoints do not fit each other, also in the
-            types of their numbers; or if tensors are neither weights nor counters. Checkpoints of
-            adapted detectors fit each other only if the frozen tensors of their front-ends (the
-            bases) are equal.
+        InputError: if there are no paths or the mode is unknown; if the weights do not fit; if
+            names, shapes, types or, of adapted detectors, the bases differ; or if tensors are
+            neither weights nor counters.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -94,17 +90,6 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read the state dict of a checkpoint, and check that the checkpoint can be averaged.
-
-    Args:
-        first_checkpoint: state dict of the first checkpoint; the checkpoint at ``path`` must have
-            the same names and shapes of tensors, and the same base. None if ``path`` is the first
-            checkpoint.
-
-    Raises:
-        InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit
-            ``first_checkpoint``.
-    """
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
@@ -123,6 +108,5 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """Return 12 digits of the SHA-256 of an adapted detector's base, or ``"none"`` if the checkpoint has no base."""
     base = read_record(state_dict).get("base")
     return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"

@@ -1,9 +1,9 @@
 """Read and write the classification heads of Hugging Face folders of wav2vec 2.0, HuBERT and WavLM.
 
-``Wav2Vec2ForSequenceClassification`` and its counterparts for HuBERT and WavLM have the same head:
-the back-end ``mean_linear`` with a projection. Both orders of bona fide and spoof are common, so
-the names of the classes must tell which class is bona fide. ``read_classifier`` reads a folder as a
-whole detector, and ``library_head`` translates a detector to such a head.
+``Wav2Vec2ForSequenceClassification`` and its counterparts have the head ``mean_linear`` with a
+projection. Both orders of bona fide and spoof are common, so the names of the classes must tell
+which is bona fide. ``read_classifier`` reads a folder as a detector, ``library_head`` translates a
+detector to such a head.
 """
 
 from __future__ import annotations
@@ -106,26 +106,22 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: name of the bona fide class; None if the names of the classes tell which class is
-            bona fide.
+        bonafide: name of the bona fide class, unless the names of the classes tell.
 
     Returns:
-        The state dict under this toolkit's names, and a description. Under the key ``"model"``, the
-        description has the architecture, as :meth:`nes2net.Detector.from_config` takes it. Under
-        the key :data:`NAMES_KEY`, the description has the names and indices of the classes.
+        The state dict under this toolkit's names, and a description with the architecture
+        (``"model"``), and names and indices of the classes (:data:`NAMES_KEY`).
 
     Raises:
-        InputError: if the folder is damaged, if its head is not supported, or if the names of its
-            classes do not tell which class is bona fide, or contradict ``bonafide``.
+        InputError: if the folder is damaged, its head is not supported, or the names of its classes
+            do not tell which is bona fide, or contradict ``bonafide``.
     """
-    # Check the folder, and find the order of classes in which bona fide is last.
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
     check_supported(folder, config)
     labels = class_labels(folder, config)
     order = order_of_classes(labels, folder, bonafide)
-    # Rename the tensors: front-end, weights of the layers, projection, and last layer in the new order.
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
@@ -156,25 +152,21 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
 
 def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Translate a detector's aggregation and back-end to a classification head of the transformers library.
+    """Translate aggregation and back-end to a classification head of the transformers library.
 
     Args:
-        detector: a detector with the front-end wav2vec 2.0, HuBERT or WavLM. If the detector was
-            read from a folder, the classes of the head have the names and the order of this folder.
-            For any other detector, names and order come from
+        detector: a detector with wav2vec 2.0, HuBERT or WavLM. Names and order of classes are those
+            of the folder from which it was read, or else of
             :attr:`~nes2net.models.network.Network.classes`.
 
     Returns:
-        - The tensors of the head under the library's names.
-        - The options of the head in the library's configuration. ``label2id`` has bona fide last.
+        - The tensors under the library's names.
+        - The options in the library's configuration; ``label2id`` has bona fide last.
 
-        Tensors and options are empty if the library would compute other logits than the detector.
-        The logits would differ in three cases. First, the front-end repeats frames or has a
-        pre-emphasis, which the library does not compute. Second, the back-end is not
-        ``mean_linear`` with a projection, or its input is neither the last layer nor a weighted sum
-        of layers. Third, the detector sums the layers of a front-end that normalises before
-        attention. Release 5 of the library would add the output of the last layer to this sum
-        without the final norm.
+        Both are empty if the library would compute other logits: with repeated frames or a
+        pre-emphasis; with another back-end than ``mean_linear`` with a projection, on the last
+        layer or a weighted sum of layers; or for a sum of layers that normalise before attention,
+        because release 5 sums the last one without the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
@@ -216,7 +208,7 @@ def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
 
 
 def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if this toolkit cannot compute the network of a folder."""
+    """Raise :class:`InputError` if a folder's network is not supported."""
     problem = config.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
@@ -226,14 +218,11 @@ def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Read the names of the classes, in the order of the logits, from ``id2label`` in the configuration.
-
-    If ``id2label`` is missing, the names are the transformers library's: ``LABEL_0`` and
-    ``LABEL_1``.
+    """Read the names of the classes, in the order of the logits, from ``id2label``, else ``LABEL_0`` and ``LABEL_1``.
 
     Raises:
-        InputError: if there are fewer than two names, if two classes have the same name, if one of
-            the indices 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
+        InputError: if there are fewer than two names, equal names, missing indices, or a
+            contradicting ``label2id``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # default of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
@@ -254,7 +243,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def bonafide_or_spoof(label: str) -> str | None:
-    """Decide what the words in the ``label`` of a class mean: ``"bonafide"``, ``"spoof"``, or None for unknown.
+    """Decide whether the ``label`` of a class means ``"bonafide"``, ``"spoof"``, or an unknown class (None).
 
     >>> [bonafide_or_spoof(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
     ['spoof', 'bonafide', None, None, None]
@@ -269,16 +258,14 @@ def bonafide_or_spoof(label: str) -> str | None:
 
 
 def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None = None) -> list[int]:
-    """Order the classes so that bona fide is last, and return the indices into ``labels`` in this order.
+    """Return the indices into ``labels``, bona fide last.
 
     Args:
-        folder: path of the folder, for messages.
-        bonafide: name of the bona fide class; None if ``labels`` tell which class is bona fide.
+        bonafide: name of the bona fide class, unless ``labels`` tell.
 
     Raises:
-        InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
-            Without ``bonafide``, each name must mean either bona fide or spoof, and exactly one
-            name must mean bona fide.
+        InputError: if ``bonafide`` is not among ``labels``, or contradicts a name; without it,
+            unless exactly one name means bona fide, and all others spoof.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     # If the caller gives the bona fide class, all other classes are spoof.
@@ -291,7 +278,6 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
                 "fide: leave out `config`"
             )
         meanings = stated
-    # Check that exactly one class is bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         choices = [f"`config={quote(POLARITY + label)}`" for label in (labels[-1], labels[0])]

@@ -1,7 +1,7 @@
 """Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors.
 
-In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
-``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads the option
+In reading order: tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
+``model_type_of`` and ``encoder_tensors`` recognise one; ``parse_convolutions`` reads
 ``conv_feature_layers``.
 """
 
@@ -86,10 +86,9 @@ _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
-    """Compile pairs (old name, new name) to rules for :func:`_translate`. Names may contain {n} and {rest}."""
+    """Compile pairs (old name, new name); {n} is a number, {rest} any text at the end."""
 
     def pattern(name: str) -> re.Pattern:
-        """Compile a name to a pattern. In the name, {n} stands for a number, and {rest} for any text at the end."""
         return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
 
     return [(pattern(source), target) for source, target in pairs]
@@ -106,9 +105,9 @@ _TO_FAIRSEQ = {
 
 
 def to_transformers(name: str) -> str:
-    """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's name.
+    """Translate fairseq's name of a tensor to the transformers library's.
 
-    A name that is the same in both libraries is returned unchanged.
+
 
     >>> to_transformers("encoder.layers.3.fc1.weight")
     'encoder.layers.3.feed_forward.intermediate_dense.weight'
@@ -117,7 +116,7 @@ def to_transformers(name: str) -> str:
 
 
 def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate the transformers library's name of a tensor to fairseq's name.
+    """Translate the transformers library's name of a tensor to fairseq's.
 
     ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for an extractor with group norm.
 
@@ -128,9 +127,9 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate torchaudio's name of a wav2vec 2.0 tensor, with or without ``model.``, to fairseq's name.
+    """Translate torchaudio's name of a tensor, with or without ``model.``, to fairseq's.
 
-    :func:`to_fairseq` explains ``extractor_mode``.
+
 
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
@@ -143,7 +142,6 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Translate ``name`` by the first of ``rules`` whose pattern matches; if no pattern matches, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -158,25 +156,21 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in the file is run.
 
-    Fine-tuned models of fairseq and files converted by s3prl can be read, too. If all names of
-    tensors begin with the same prefix, the prefix is removed. Some files, such as torchaudio's,
-    have no configuration; the caller must know the options of a model in such a file.
+    Fine-tuned models and files converted by s3prl can be read, too. A prefix that all names share
+    is removed.
 
     Args:
-        types: the expected types of models
-            (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
-        wanted_options: names of the front-end's options; other options of the file are ignored.
+        types: expected types (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
+        wanted_options: options of the front-end; others are ignored.
 
     Returns:
-        The state dict under fairseq's names; the options in the file's configuration, with
-        fairseq's defaults for missing options; and the type. The option ``pretraining_heads`` says
-        whether the file has the mask embedding and the pre-training heads of its type. The heads of
-        UniSpeech-SAT are never read.
+        The state dict under fairseq's names; the options, with fairseq's defaults; and the type.
+        ``pretraining_heads`` says whether the file has the mask embedding and the heads of its
+        type; those of UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing or is not a pre-training file; if its type is not in
-            ``types``; if it has an unsupported option; or if it names a function that no checkpoint
-            needs, such as ``os.system``.
+        InputError: if the file is missing, no pre-training file or of another type; has an
+            unsupported option; or names a function that no checkpoint needs, such as ``os.system``.
     """
     path = Path(path)
     if not path.is_file():
@@ -204,7 +198,6 @@ def read_ssl_checkpoint(
             "to `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
-    # Read the wanted options, and convert their values to the form of the front-end's options.
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
         raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
@@ -232,10 +225,10 @@ def read_ssl_checkpoint(
 
 
 def model_type_of(content: Any) -> str | None:
-    """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
+    """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for other files.
 
-    Most types are recognised by their tensors. If the pre-training heads are missing, wav2vec 2.0
-    and HuBERT have the same tensors; then the configuration decides.
+    The tensors decide; without pre-training heads, those of wav2vec 2.0 and HuBERT are the same,
+    and the configuration decides.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -255,9 +248,8 @@ def model_type_of(content: Any) -> str | None:
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     """Find the tensors of the pre-trained encoder in the ``content`` of a file: fairseq's name → tensor.
 
-    If all names begin with the same prefix, the prefix is removed. The head of a fine-tuned model
-    of fairseq is left out. The result is None if there is no pre-trained encoder, or if the file is
-    a detector.
+    A shared prefix and the head of a fine-tuned model are removed. None for a detector, or without
+    an encoder.
     """
     tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
@@ -273,12 +265,7 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """Find the model's options in the ``content`` of a file; the result is empty if there is no configuration.
-
-    The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
-    files, or in ``args`` of older files. In a fine-tuned model, the configuration of the
-    pre-trained model is in ``w2v_args``.
-    """
+    """``cfg`` of fairseq and unilm, ``model_cfg`` of s3prl, or ``args``; ``w2v_args`` if fine-tuned."""
     config: dict[str, Any] = {}
     for key in ("cfg", "model_cfg", "args"):
         config = config or _mapping(content.get(key))
@@ -289,7 +276,6 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Return ``value`` if it is a mapping, or the content of a Namespace or omegaconf node; otherwise ``{}``."""
     for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, Record):
             value = content_of(value)
@@ -299,19 +285,16 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates the expression as Python code. This function runs no code: the expression may
-    only consist of lists of tuples of numbers, and of sums and repetitions of such lists.
+    Unlike fairseq, this function runs no code.
 
     Raises:
-        InputError: if ``text`` is an expression of another form, or describes too many or too large
-            convolutions.
+        InputError: if ``text`` has another form, or too many or too large convolutions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
     """
 
     def value(node: ast.expr) -> Any:
-        """Compute the value of the expression ``node``; raise ValueError for an expression of another form."""
         match node:
             case ast.List(elts=items):
                 return [value(item) for item in items]
@@ -326,10 +309,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def not_too_long(layers: Any) -> Any:
-        """Return ``layers``; raise ValueError if it is not a list, or has more than _MOST_CONVOLUTIONS layers.
-
-        Without this limit, repetitions could fill the memory.
-        """
+        """Repetitions could fill the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

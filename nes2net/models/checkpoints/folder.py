@@ -1,8 +1,7 @@
 """Read and write detector folders, exchange folders with the hub, and find the bases of adapted detectors.
 
-The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint of
-such a detector does not contain the base. The checkpoint records the SHA-256 of the base, and the
-file that holds the base.
+A base is the frozen tensors of an adapted front-end. The detector's checkpoint records only its
+SHA-256 and the file that holds it.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove the descriptions and the head in it, so that nobody loads a half-written folder."""
+    """Make ``folder``, or remove its descriptions and head, so that nobody loads a half-written folder."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE):
@@ -56,11 +55,10 @@ def clear(folder: Path) -> None:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file under a temporary name, then rename it.
+    """Write a safetensors file in a temporary folder, then rename it.
 
-    The tensors may be memory-mapped from the old file at ``path``, so this file must not be
-    overwritten. The safetensors library puts a temporary file of its own beside the file that it
-    writes. The new file is therefore written to a temporary folder.
+    ``tensors`` may be memory-mapped from the old file. The library's own temporary file is in the
+    folder, too.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -74,12 +72,11 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``, and the record of
-    :meth:`nes2net.Detector.save` under the other keys.
+    The description has the architecture (``"model"``) and the record of
+    :meth:`nes2net.Detector.save`.
 
     Raises:
-        InputError: if the folder has no description, if the description has no model, or if a file
-            is missing or damaged.
+        InputError: if description or model are missing, or a file is damaged.
     """
     config_file = folder / CONFIG
     if is_absent(config_file):
@@ -107,8 +104,7 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
     """Upload a detector's folder to the Hugging Face hub, and return the address of the repository.
 
     Args:
-        name: ``owner/name``; the repository is created if it does not exist.
-        private: make a new repository private.
+        name: ``owner/name``, created if necessary.
         token: None for the token of ``hf auth login``.
 
     Raises:
@@ -126,11 +122,10 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
 
 
 def download(name: str) -> Path:
-    """Download the model ``owner/name`` from the Hugging Face hub, and return its folder on this machine.
+    """Download the model ``owner/name`` from the Hugging Face hub, and return its folder.
 
     Raises:
-        InputError: if the model cannot be downloaded. If ``name`` is not the name of a repository,
-            the message says that the checkpoint was not found.
+        InputError: if the model cannot be downloaded, or ``name`` cannot be a repository.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -148,7 +143,7 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 of the names, types, shapes and numbers of the tensors in ``base``, sorted by name."""
+    """Compute the SHA-256 of names, types, shapes and numbers of the tensors, sorted by name."""
     return digest(dict(sorted(base.items()))).hex()
 
 
@@ -163,17 +158,13 @@ def read_base(
     """Find and read the base of ``checkpoint``, check its digest, and return its path and tensors.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file in the record does not
-            exist, a file of the same name beside the checkpoint is taken.
-        checkpoint: the file or folder of the adapted detector.
-        base: path that the user gave for the base; None to take the file in the record.
-        frontend: name and options of the front-end.
-        names: the published names of the tensors that belong to the base.
-        remedy: advice at the end of error messages.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. A missing file is replaced by one
+            of the same name beside the checkpoint.
+        base: path that the user gave; None for the file in the record.
+        names: published names of the base's tensors.
 
     Raises:
-        InputError: if the base is missing or cannot be read, if it lacks a tensor, or if its
-            digest is not the digest in ``record``.
+        InputError: if the base is missing, cannot be read, lacks a tensor, or has another digest.
     """
     if not isinstance(record, dict) or not isinstance(expected := record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
@@ -213,13 +204,10 @@ def _find_base(file: Any, checkpoint: Path, remedy: str) -> Path:
 
 
 def tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
-    """Read the tensors of a front-end from ``path``; the keys are the published names.
-
-    If ``path`` is a detector, the result also has the tensors of aggregation and back-end.
+    """Read the tensors of a front-end from ``path`` under the published names; of a detector, all tensors.
 
     Args:
         path: a detector, the ``base.pth`` of a run, or a pre-training file.
-        frontend: name and options of the front-end.
     """
     state_dict: Mapping[str, Tensor] = {}
     is_detector = not is_absent(path / CONFIG)

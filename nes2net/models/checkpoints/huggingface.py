@@ -99,9 +99,9 @@ _SUPPORTED = {
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate a front-end's options, which have fairseq's names, to the transformers library's options.
+    """Translate a front-end's options from fairseq's names to the transformers library's.
 
-    Masking and layer drop are switched off, because the library would apply both in training.
+    Masking and layer drop, which the library would apply in training, are off.
     """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {
@@ -121,12 +121,10 @@ def library_config(config: dict[str, Any], head: dict[str, Any]) -> tuple[Any, A
     """Make the transformers library's configurations for the export of a front-end.
 
     Args:
-        config: name and options of the front-end.
-        head: options of the classification head; empty to export the front-end alone.
+        head: options of the classification head; empty without one.
 
     Returns:
-        The configuration of the network, and the configuration of the feature extractor, which
-        normalises waveforms.
+        The configurations of the network, and of the feature extractor, which normalises waveforms.
     """
     kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
@@ -146,25 +144,22 @@ def read_huggingface_folder(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a Hugging Face folder; return the state dict under fairseq's names, the options and the type.
 
-    The weights are safetensors or ``pytorch_model.bin``, in one file or several.
+    The weights are safetensors or ``pytorch_model.bin``. ``pretraining_heads`` says whether the
+    folder has the mask embedding and the heads of its type.
 
-    The option ``pretraining_heads`` says whether the folder has the mask embedding and the
-    pre-training heads of its type.
+
 
     Args:
-        types: the expected types of models
-            (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
-        wanted_options: names of the front-end's options; other options of the folder are ignored.
+        types: expected types (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
+        wanted_options: options of the front-end; others are ignored.
 
     Raises:
-        InputError: if the folder has no configuration or weights, holds a type of model that is not
-            in ``types``, or has an unsupported option.
+        InputError: if configuration or weights are missing, or type or an option is not supported.
     """
     folder = Path(folder)
     config = read_configuration(folder)
     kind = check_type(folder, config.get("model_type"), types)
     check_only(folder, config, _SUPPORTED)
-    # Read the tensors that the front-end needs.
     mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     tensors = read_encoder(folder, (f"{kind.replace('-', '_')}.",), heads)
@@ -189,13 +184,10 @@ def read_huggingface_folder(
 
 
 def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Read the settings of a folder's feature extractor, and return them with the name of their file.
-
-    As in the transformers library, processor_config.json comes before preprocessor_config.json.
-    Without a file, the settings are empty.
+    """Read the settings of a folder's feature extractor, and the name of their file.
 
     Args:
-        expected: settings that are the only supported ones, if the file states them.
+        expected: the only supported values.
 
     Raises:
         InputError: if a file cannot be read, or states other settings than ``expected``.
@@ -215,14 +207,14 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[d
 
 
 def check_only(path: Path, settings: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if ``settings`` of ``path`` state other values than the only ``supported`` ones."""
+    """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones."""
     for name, value in supported.items():
         if settings.get(name, value) != value:
             raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
-    """Read a front-end's option ``normalize`` from a folder's feature extractor; return it with the reason.
+    """Read a front-end's option ``normalize`` from a folder's feature extractor, and the reason.
 
     Raises:
         InputError: if a file is damaged, or if its settings are not supported.
@@ -239,9 +231,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate the transformers library's name of a tensor, in files of any release, to fairseq's name.
-
-    :func:`nes2net.models.checkpoints.fairseq.to_fairseq` explains ``extractor_mode``.
+    """Translate the transformers library's name of a tensor, of any release, to fairseq's.
 
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'
@@ -250,7 +240,7 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def holds_other_model(folder: Path) -> bool:
-    """Whether ``folder`` has weights in a Hugging Face layout, but no configuration of a pre-trained front-end."""
+    """Whether ``folder`` has weights in a Hugging Face layout, but not of a pre-trained front-end."""
     if all(is_absent(folder / name) for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
     if is_absent(folder / CONFIG_FILE):
@@ -260,7 +250,7 @@ def holds_other_model(folder: Path) -> bool:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read the tensors of a Hugging Face folder, from one file or several, under the names in the files.
+    """Read the tensors of a Hugging Face folder, from one file or several.
 
     Raises:
         InputError: if there are no weights, or a file is damaged.
@@ -292,11 +282,11 @@ def _read_weight_files(folder: Path) -> dict[str, Tensor]:
 
 
 def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> dict[str, Tensor]:
-    """Read the tensors of the encoder in a Hugging Face folder.
+    """Read the encoder's tensors in a Hugging Face folder.
 
     Args:
-        prefixes: possible prefixes of the encoder's tensors, which are removed.
-        left_out: beginnings of the names of tensors outside the encoder, without a prefix.
+        prefixes: possible prefixes of their names, which are removed.
+        left_out: beginnings of other names, without a prefix.
     """
     tensors = {}
     for name, tensor in read_weights(folder).items():
@@ -310,7 +300,7 @@ def read_configuration(folder: Path) -> dict[str, Any]:
     """Read the configuration of a Hugging Face folder.
 
     Raises:
-        InputError: if the folder has no configuration, or the configuration is damaged.
+        InputError: if it is missing or damaged.
     """
     path = folder / CONFIG_FILE
     if is_absent(path):

@@ -1,7 +1,6 @@
 """Read pre-trained encoders of log-mel features: folders of w2v-BERT 2.0 and Whisper, OpenAI's files of Whisper.
 
-Options have fairseq's names, as for the other front-ends. Tensors have the transformers library's
-names.
+Options have fairseq's names, tensors the transformers library's.
 """
 
 from __future__ import annotations
@@ -32,24 +31,23 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 
 @dataclass(frozen=True)
 class Family:
-    """The layout of the Hugging Face folders for one type of model."""
+    """The layout of the Hugging Face folders of one type of model."""
 
     model_type: str
-    """Name of the model's type in the configuration."""
     title: str
-    """Name of the model's type in the literature."""
+    """The type's name in the literature."""
     options: Mapping[str, str]
-    """Option of the front-end → key of the configuration with the same values."""
+    """Option of the front-end → key of the configuration."""
     presumed: Mapping[str, Any]
-    """Key of the configuration that is no option of the front-end → the only value that the front-end supports."""
+    """Key of the configuration → the only supported value."""
     prefixes: tuple[str, ...]
-    """Possible prefixes of the encoder's tensors, in models that have more parts than the encoder."""
+    """Possible prefixes of the encoder's tensors in larger models."""
     left_out: tuple[str, ...]
-    """Beginnings of the names of tensors outside the encoder, once a prefix in ``prefixes`` is removed."""
+    """Beginnings of the names of other tensors, without prefix."""
     extractor: str
-    """Class of the transformers library's feature extractor."""
+    """Class of the library's feature extractor."""
     features: Mapping[str, Any]
-    """Key of the feature extractor's settings → the only supported value, or the name of an option with this value."""
+    """Key of the feature extractor → the only supported value, or an option with this value."""
 
 
 W2V_BERT2 = Family(
@@ -141,16 +139,11 @@ _OPENAI_DIMS = {
 def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
-    Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
-    names, and options have the front-end's names.
-
-    Args:
-        family: the expected type of model, and the layout of the folders of this type.
+    Tensors of heads, adapters and decoders are omitted.
 
     Raises:
-        InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
-            does not support. An error is also raised if the settings of the feature extractor are
-            missing or not supported.
+        InputError: if ``checkpoint`` holds another type or an unsupported variant, or if the
+            feature extractor's settings are missing or not supported.
     """
     path = Path(checkpoint)
     # _read_folder() reads folders. Apart from folders, only OpenAI's files of Whisper can be read.
@@ -176,7 +169,6 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
-    # Keep the tensors of the encoder, and rename them.
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):
@@ -189,14 +181,12 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     check_only(folder, config, family.presumed)
     options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
-    # Check that the front-end computes the features with which the model was trained.
     expected = {"feature_extractor_type": family.extractor}
     for name, value in family.features.items():
         if not isinstance(value, str) or value in options:  # the name of an option stands for its value
@@ -210,11 +200,6 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
 
 
 def _seconds(positions: Any, path: Path) -> int:
-    """Convert the number of positions (frames) of Whisper's encoder to seconds.
-
-    Raises:
-        InputError: if ``positions`` is not a whole number of seconds.
-    """
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
             f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
@@ -223,7 +208,7 @@ def _seconds(positions: Any, path: Path) -> int:
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Copy a state dict: put ``prefix`` before each name, and convert floating-point tensors to float32."""
+    """Copy a state dict with ``prefix`` before each name and floating-point tensors in float32."""
     converted = {}
     for name, tensor in state_dict.items():
         if tensor.is_floating_point():

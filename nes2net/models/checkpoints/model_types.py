@@ -15,7 +15,7 @@ class ModelType(NamedTuple):
     title: str
     """Name of the type in the literature."""
     frontend: str
-    """Name of the front-end that reads models of this type, whatever their size."""
+    """The front-end that reads this type in any size."""
 
 
 #: Hugging Face's ``model_type`` → the type. Models in files of fairseq and unilm are of these types, too.
@@ -30,25 +30,20 @@ MODEL_TYPES = {
 
 
 def is_openai(content: object) -> bool:
-    """Whether the ``content`` of a file is a checkpoint of Whisper in OpenAI's own format."""
+    """Whether ``content`` is a checkpoint of Whisper in OpenAI's own format."""
     return isinstance(content, dict) and all(isinstance(content.get(k), dict) for k in ("dims", "model_state_dict"))
 
 
 def types_of(frontend: str) -> tuple[str, ...]:
-    """List the names of the types of models that the front-end called ``frontend`` reads."""
+    """List the types of models that the front-end ``frontend`` reads."""
     return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
 
 
 def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
-    """Check that ``model_type``, the type of the model in ``path``, is known and expected; return the type.
-
-    Args:
-        model_type: the type that was found in ``path``.
-        types: the expected types; empty to accept any known type.
+    """Check that ``model_type``, found in ``path``, is known and in ``types`` (empty for any); return it.
 
     Raises:
-        InputError: if the type is unknown or not expected. For a type that is known but not
-            expected, the message says which front-end reads this type.
+        InputError: if not; the message says which front-end reads a known type.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
@@ -65,11 +60,10 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 def from_transformers(*names: str) -> list[Any]:
     """Import classes of the transformers library, and return them in the order of ``names``.
 
-    The transformers library imports torchaudio if torchaudio is installed. The import of torchaudio
-    fails if torchaudio was built for another version of PyTorch.
+    The library imports torchaudio, which fails if torchaudio was built for another PyTorch.
 
     Raises:
-        MissingLibrary: if the transformers library cannot be imported; the message says what to do.
+        MissingLibrary: if it cannot be imported.
     """
     try:
         import transformers  # start-up: takes seconds

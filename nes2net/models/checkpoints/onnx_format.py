@@ -1,8 +1,8 @@
 """Check the content of an ONNX file from its bytes, before onnxruntime loads it.
 
 The format is protobuf (onnx.proto). Parts that this toolkit never exports are refused: onnxruntime
-would expand functions and sparse tensors to any size, run operators of other domains, and read
-tensors from any file whose name is in an ONNX file.
+would expand functions and sparse tensors to any size, run operators of other domains, and read any
+file that is named.
 """
 
 from __future__ import annotations
@@ -47,20 +47,19 @@ _REFUSED = ("training information", "functions", "sparse tensors")
 
 
 class OnnxContent(NamedTuple):
-    """The metadata of an ONNX file, and the other files that hold its tensors."""
+    """Metadata, and other files that hold tensors."""
 
     metadata: dict[str, str]
-    """Name → text."""
     beside: dict[str, int]
-    """Name of another file that holds tensors → smallest number of bytes that the other file can have."""
+    """Name of another file with tensors → smallest possible number of bytes."""
 
 
 class _Damaged(Exception):
-    """Raised if the bytes of a file are not protobuf messages of ONNX; :func:`read_onnx` catches it."""
+    """The bytes are not protobuf messages of ONNX; :func:`read_onnx` catches it."""
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return the metadata, and the names of other files with tensors.
+    """Check an ONNX file without reading its tensors; return metadata and other files with tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -84,15 +83,14 @@ def read_onnx(path: Path) -> OnnxContent:
 
 
 def foreign_error(path: Path, why: str) -> InputError:
-    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how this is known."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` says how that is known."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 class _Reader:
-    """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
+    """Reads an ONNX file as protobuf messages, which are slices of the file, into :attr:`summary`.
 
-    The methods receive a message as a slice: the positions of the message's bytes in the file. A
-    damaged file raises :class:`_Damaged`, and a part that this toolkit never exports raises
+    A damaged file raises :class:`_Damaged`, a part that this toolkit never exports
     :class:`InputError`.
     """
 
@@ -103,12 +101,7 @@ class _Reader:
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
-        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`summary`.
-
-        Args:
-            kind: name of the message in onnx.proto, a key of :data:`PARTS`.
-            depth: number of messages that contain this message.
-        """
+        """Check a message and those in it; ``kind`` is its name in onnx.proto."""
         if depth > _DEEPEST:
             raise _Damaged(f"more than {_DEEPEST} messages within each other")
         for number, value in self.fields(message_slice):
@@ -130,10 +123,7 @@ class _Reader:
                 self.check_message(kind_of_field, value, depth + 1)
 
     def check_tensor(self, message_slice: _Slice) -> None:
-        """Check that the TensorProto in ``message_slice`` has enough bytes for its dimensions.
-
-        If another file holds the bytes, the file is recorded in :attr:`summary`.
-        """
+        """Check that a TensorProto has enough bytes for its dimensions, here or in another file."""
         # Read the dimensions and, if another file holds the bytes of the tensor, the name of the other file.
         count = 1
         location = 0
@@ -150,7 +140,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        # Count the bytes of the tensor, which are either in the message itself or in the other file.
+        # The bytes are either in the message itself or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:
@@ -165,18 +155,12 @@ class _Reader:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
-        """Read the key and the value of the StringStringEntryProto in ``message_slice``."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and the value of each field of the message in ``message_slice``.
-
-        If the field is a varint, the value is a number. If the field consists of bytes, the value
-        is the slice of the file with these bytes. Fields of 4 or 8 bytes, such as floats, are
-        skipped.
-        """
+        """Yield number and value of each field: a varint, or a slice. Fields of 4 or 8 bytes are skipped."""
         position, end = message_slice
         while position < end:
             # A tag holds the number of the field and the kind of its value.
@@ -205,17 +189,13 @@ class _Reader:
             position += length
 
     def varints(self, message_slice: _Slice) -> Iterator[int]:
-        """Yield the numbers of a packed field; ``message_slice`` has the varints of the field."""
         position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)
             yield value
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        """Read the varint at ``position``, before ``end``; return the number, and the position after it.
-
-        A varint has 7 bits in each byte, the lowest bits first.
-        """
+        """Read a varint (7 bits in each byte, the lowest first); return it and the position after it."""
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):

@@ -1,4 +1,4 @@
-"""``PublishedFile``: the address of a file that other people publish, and the digest that identifies it."""
+"""``PublishedFile``: the address of a file that others publish, and the digest that identifies it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,19 @@ class PublishedFile:
     """
 
     url: str
-    """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` for a file on the Hugging Face hub.
-    ``hub:OWNER/NAME[@REVISION]`` is the folder of a model of the transformers library."""
+    """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` on the Hugging Face hub; without ``/FILE``, a folder."""
     size: int | None = None
     """Size in bytes; None if unknown."""
     sha256: str = ""
-    """SHA-256 in hexadecimal; empty if unknown."""
 
     @property
     def hub(self) -> re.Match[str] | None:
-        """Match a hub address, with the groups ``repository``, ``revision`` and ``file``; None for other servers."""
+        """Match of a hub address: ``repository``, ``revision`` and ``file``; None for other servers."""
         return _HUB.fullmatch(self.url)
 
     @property
     def address(self) -> str:
-        """The web address that a browser can open."""
+        """Web address for a browser."""
         if (hub := self.hub) is None:
             return self.url
         page = f"https://huggingface.co/{hub['repository']}"
@@ -57,7 +55,7 @@ class PublishedFile:
 
     @property
     def pinned(self) -> str:
-        """The digest or the commit on the hub that identifies the file; empty if neither is known."""
+        """Digest or commit on the hub that identifies the file; empty if unknown."""
         if self.sha256:
             return f"SHA-256 {self.sha256}"
         hub = self.hub
@@ -67,7 +65,7 @@ class PublishedFile:
 
     @property
     def known_by(self) -> str:
-        """The digest or commit that identifies the file, and the size of the file, in words."""
+        """Digest or commit, and size, in words."""
         identity = self.pinned or "not pinned"
         if self.size is None:
             return identity

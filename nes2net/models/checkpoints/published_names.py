@@ -1,8 +1,7 @@
 """Names of tensors in whole-model checkpoints of published code, and their translation.
 
-A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end's
-tensors begin with ``ssl_model.model.``, and names of the aggregation's tensors with ``ssl_model.``.
-Names of a back-end's tensors begin with a prefix that each back-end defines and that may be empty.
+A detector saves its tensors under the names of the published Nes2Net code: ``ssl_model.model.…``
+for the front-end, ``ssl_model.…`` for the aggregation, and a prefix per back-end, perhaps empty.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from nes2net.models.checkpoints.huggingface import from_library
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from this package's module names to the published names, in place.
+    """Rename the tensors under ``prefix`` from this package's to the published names, in place.
 
-    ``backend_prefix`` is the beginning of the published names of the back-end's tensors.
+
 
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
@@ -37,9 +36,9 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from the published names to this package's module names, in place.
+    """Rename the tensors under ``prefix`` from the published to this package's names, in place.
 
-    ``backend_prefix`` is the beginning of the published names of the back-end's tensors.
+
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")
@@ -59,23 +58,23 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
+    """Names of tensors in a published code's whole-model files, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
-    """Names of tensors that identify the layout: a file has the first layout whose marks are all in the file."""
+    """Names that identify the layout; the first layout whose marks are all in a file counts."""
     prefixes: Mapping[str, str]
-    """Beginning of a name in the file → beginning in this toolkit; names with other beginnings are kept."""
+    """Beginning of a name in the file → beginning here; other names are kept."""
     library_encoder: str = ""
-    """Prefix of the encoder's names, if the prefix is followed by the transformers library's names; otherwise empty."""
+    """Prefix before the transformers library's names, if any."""
     torchaudio_encoder: str = ""
-    """Prefix of the encoder's names, if the prefix is followed by torchaudio's names; otherwise empty."""
+    """Prefix before torchaudio's names, if any."""
     unused: str = r"(?!)"
-    """Pattern of the names of tensors that a detector does not need; the default matches no name."""
+    """Pattern of the names of unneeded tensors; by default none."""
     code: str = ""
-    """Name of the code that writes this layout. Empty if the names of the tensors show which code wrote the file."""
+    """Code that writes this layout; empty if the names show which."""
 
     def name_here(self, name: str) -> str:
-        """Translate ``name``, a tensor's name in a file with this layout, to this toolkit's name."""
+        """Translate a tensor's name in a file to this toolkit's."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
@@ -86,17 +85,13 @@ class Layout:
 
 
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """Make a layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
-
-    Some files of DeepFense also contain tensors that only the encoder's pre-training uses. Scores
-    do not depend on tensors for pre-training.
+    """DeepFense's loss contains the last layer. Scores need no tensors of the encoder's pre-training.
 
     Args:
         mark: name of a tensor that no other back-end of DeepFense has.
-        backend: this toolkit's prefix of the back-end's names.
-        last: this toolkit's prefix of the last layer's names.
-        prefixes: beginning of a name in DeepFense's back-end → beginning of the name in this
-            toolkit. All other names of DeepFense's back-end get the prefix in ``backend``.
+        backend, last: this toolkit's prefixes of back-end and last layer.
+        prefixes: beginning of a name in DeepFense's back-end → beginning here, instead of
+            ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
@@ -150,16 +145,15 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """Find the layout of a whole-model file; None if the file has the names of the published Nes2Net code."""
+    """Find the layout of a whole-model file; None for that of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Rename the tensors of a whole-model file to the names under which a detector saves its tensors.
+    """Rename the tensors of a whole-model file to those that a detector saves.
 
-    Tensors that a detector does not need are left out. If the file has the layout of another
-    published code, its names are translated. A wrapper around the encoder, such as s3prl's
-    ``upstream``, adds a prefix to the encoder's names; the prefix is removed.
+    Unneeded tensors are omitted. Layouts of other published code are translated; prefixes of
+    wrappers around the encoder, such as s3prl's ``upstream``, are removed.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
@@ -180,5 +174,5 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def select_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Select the tensors of the front-end in a whole-model state dict."""
+    """Select the front-end's tensors."""
     return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}

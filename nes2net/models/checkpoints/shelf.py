@@ -1,9 +1,8 @@
 """Published files on this machine: downloaded once, checked, and kept in huggingface_hub's folders.
 
-A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
-``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
-``HF_HOME``. A user may also put a file at its path by hand. When a file is first seen, its address
-and digest are recorded in ``NAME.json`` beside the folder ``NAME``.
+A file of the hub is in huggingface_hub's cache, any other in ``nes2net/models/NAME/FILE`` below
+``HF_ASSETS_CACHE`` (by default in ``HF_HOME``), where a user may put it by hand. Address and digest
+are recorded in ``NAME.json`` beside the folder ``NAME`` when a file is first seen.
 """
 
 from __future__ import annotations
@@ -32,67 +31,62 @@ _MOST_TRIES = 3  # a download ends after this many failed tries in a row; withou
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """Facts about a file, recorded at its first use: after a download, or after a user has added the file."""
+    """Facts about a file when it was first seen: downloaded, or added by a user."""
 
     url: str
-    """The address, in the form of :attr:`PublishedFile.url`."""
+    """Address, as :attr:`PublishedFile.url`."""
     first_seen: str
-    """Date when the file was first seen, in UTC."""
+    """Date, in UTC."""
     sha256: str = ""
-    """SHA-256 of the file; empty for a folder."""
+    """SHA-256; empty for a folder."""
     size: int | None = None
-    """Size of the file in bytes; None for a folder."""
+    """Size in bytes; None for a folder."""
     revision: str = ""
-    """Commit on the hub; empty for a file from another server, and for a file that a user has added."""
+    """Commit on the hub; empty for other files."""
 
 
 class _Record(RootModel[FirstSeen]):
-    """The content of ``NAME.json``; pydantic checks the fields when the file is read."""
+    """The content of ``NAME.json``."""
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """The place of a published file on this machine; :meth:`take` downloads the file if it is missing."""
+    """The place of a published file on this machine; :meth:`take` downloads a missing one."""
 
     name: str
-    """Name of the model or front-end, such as ``"AASIST"``."""
+    """Model or front-end, such as ``"AASIST"``."""
     file: PublishedFile
     licence: str = ""
-    """Licence, printed when the file is downloaded."""
+    """Licence, printed at a download."""
 
     @property
     def folder(self) -> Path:
-        """The folder for files from servers other than the hub, and for files that users add by hand."""
+        """Folder of files from other servers than the hub, and of files added by hand."""
         from huggingface_hub import constants  # start-up
 
         return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "models" / self.name
 
     @property
     def path_outside_hub(self) -> Path:
-        """Path where this toolkit stores the file if it is not in the cache of the hub.
-
-        The file is downloaded from another server, or put there by the user.
-        """
+        """Path of the file outside the hub's cache, downloaded or put there by the user."""
         return self.folder / self.file.name  # for a folder, the name is empty, and the path is the folder itself
 
     @property
     def record(self) -> Path:
-        """Path of ``NAME.json``, which records the facts of :class:`FirstSeen`."""
+        """Path of ``NAME.json``, with :class:`FirstSeen`."""
         return self.folder.with_name(f"{self.name}.json")
 
     def first_seen(self) -> FirstSeen | None:
-        """Read the recorded facts of the file; None if the file was never seen, or was seen at another address."""
+        """Read the record; None if the file was never seen at this address."""
         if is_absent(self.record):
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether the published file, at ``path`` or in the folder ``path``, has the published digest.
+        """Whether the published file, ``path`` or in the folder ``path``, has the published digest.
 
-        If no digest is published, the file must have the digest that was recorded when it was first
-        seen. The result is False if the folder ``path`` lacks the file, or if no digest of the file
-        is known.
+        Without one, the digest when the file was first seen counts; False if none is known.
         """
         if path.is_dir() and self.file.name:
             path = path / self.file.name
@@ -104,7 +98,7 @@ class Shelf:
         return sha256_of(path) == identity.sha256
 
     def find(self) -> Path | None:
-        """Find the file or folder on this machine, without asking a server; None if it is missing."""
+        """Find the file or folder on this machine, without asking a server."""
         if self.path_outside_hub.exists():
             return self.path_outside_hub
         if (hub := self.file.hub) is None:
@@ -127,12 +121,11 @@ class Shelf:
     def take(self) -> Path:
         """Return the path of the file or folder on this machine; download it if it is missing.
 
-        A file is hashed and checked when it is first seen, and again if its size or the published
-        digest has changed.
+        A file is checked when first seen or changed.
 
         Raises:
-            InputError: if the file is missing and cannot be downloaded, or if its digest differs
-                from the published digest or from the digest when it was first seen.
+            InputError: if the file cannot be downloaded, or has another digest than published or
+                first seen.
             Unfinished: if the connection breaks; the same call resumes the download.
         """
         path = self.find()
@@ -147,12 +140,6 @@ class Shelf:
         return path
 
     def _fetch(self) -> Path:
-        """Print the address and the licence, then download the file or folder and return its path.
-
-        Raises:
-            InputError: if the download fails; the message says how to get the file by hand.
-            Unfinished: if the connection breaks; a later call resumes from the partial file.
-        """
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:
@@ -182,12 +169,6 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES)))
 
     def _from_server(self) -> Path:
-        """Download the file from a server other than the hub to :attr:`path_outside_hub`; return this path.
-
-        Raises:
-            InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
-            Unfinished: if the connection breaks.
-        """
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
@@ -207,19 +188,13 @@ class Shelf:
         return self.path_outside_hub
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with all known digests; record a file that is seen for the first time.
-
-        For a new file with neither a published digest nor a published commit, a note is printed.
-
-        Args:
-            first_seen: the earlier record; None if the file is seen for the first time.
+        """Compare with all known digests; record a new file, with a note if it is not pinned.
 
         Raises:
             InputError: if the digests differ.
         """
         from nes2net.lib.http_files import digests_of  # start-up
 
-        # Find commit, size and digest of the file on this machine.
         sha256 = revision = ""
         size = None
         if self.file.hub is not None and path != self.path_outside_hub:

@@ -1,11 +1,11 @@
 """Read, write and compare state dicts in files. Reading runs no code in a file.
 
 A detector's ``.pth`` is a bare state dict, so that the published code can load it with
-``strict=True``. This toolkit keeps further facts, such as the architecture and the recipe, in the
-metadata of the state dict. PyTorch preserves the metadata, and other code ignores the facts.
+``strict=True``. Further facts, such as architecture and recipe, are in its metadata, which PyTorch
+preserves and other code ignores.
 
-In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
-``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
+``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes, ``compare`` and
+``check_fit`` compare, ``digest`` identifies tensors.
 """
 
 from __future__ import annotations
@@ -46,19 +46,17 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file into CPU memory; no code in the file is run.
 
-    The file is a bare state dict (``.pth``, ``.pt``, ``.bin``), a dictionary that contains a state
-    dict and other objects such as the epoch, or a safetensors file. In a dictionary with several
-    state dicts, the key of the model must be ``"model"``, ``"state_dict"`` or ``"model_state"``.
-    The prefix ``module.`` of ``DataParallel`` is removed. The tensors are views of the
-    memory-mapped file: do not write to the file while the tensors are in use.
+    The file is a state dict, a dictionary that contains one (of several, under ``"model"``,
+    ``"state_dict"`` or ``"model_state"``), or safetensors. ``module.`` of ``DataParallel`` is
+    removed. The tensors are views of the memory-mapped file: do not write to it while they are in
+    use.
 
     Args:
-        tensors_only: whether to accept a file with names of functions that no checkpoint needs,
-            such as ``os.system``. These functions are never called.
+        tensors_only: whether to accept names of functions that no checkpoint needs, such as
+            ``os.system``; they are never called.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or names a function that
-            no checkpoint needs.
+        InputError: if the file is missing or damaged, has no state dict, or names such a function.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -74,13 +72,10 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
 
 
 def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
-    """Find the state dict in the content of a checkpoint file; remove ``module.`` from names, and make metadata plain.
-
-    Args:
-        path: name of the file, for messages.
+    """Find the state dict in the content of a checkpoint file, without ``module.``, with plain metadata.
 
     Raises:
-        InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
+        InputError: if ``content`` has no state dict, several, or too much metadata.
     """
     # Find the only state dict; without one, the error describes the content of the file.
     state_dicts = _state_dicts_in(content)
@@ -113,19 +108,14 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
                     metadata[module]["version"] = version
                 if isinstance(record, dict) and not module:
                     metadata[module][_METADATA] = plain(record, f"{path}")
-    # Remove the prefix of ``DataParallel``.
+    # The prefix of ``DataParallel``.
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
 
 
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
-    """Find state dicts in ``content`` and in its nested dictionaries; return the mapping path of keys → state dict.
-
-    If several levels contain state dicts, the result has only the state dicts of the outermost
-    level. If one of these state dicts is stored under a key in ``_USUAL_KEYS``, the result is this
-    state dict alone.
-    """
+    """Path of keys → state dict, only on the outermost level, or only the one under ``_USUAL_KEYS``."""
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
         distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
@@ -151,19 +141,19 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """Return the state dict in the content of a checkpoint file, unchanged; None unless there is exactly one."""
+    """Return the state dict in the content of a checkpoint file; None unless there is exactly one."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Return the metadata that PyTorch keeps in an attribute of a state dict; None if there are no metadata."""
+    """Return the metadata that PyTorch keeps in an attribute of a state dict."""
     metadata = getattr(state_dict, "_metadata", None)
     return metadata if isinstance(metadata, dict) else None
 
 
 def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
-    """Copy a state dict, and give the copy ``metadata``; None for no metadata."""
+    """Copy a state dict, and give the copy ``metadata``."""
     copy = OrderedDict(state_dict)
     if metadata is not None:
         copy._metadata = metadata  # type: ignore[attr-defined]  # PyTorch's own attribute
@@ -171,10 +161,7 @@ def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | N
 
 
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
-    """Write a bare state dict as ``torch.save`` does, with ``record`` (plain data) in its metadata.
-
-    An interrupted write leaves no partial file. Equal content gives equal bytes.
-    """
+    """Write a bare state dict with ``record`` in its metadata, atomically; equal content gives equal bytes."""
     metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
     with writing(path):
@@ -182,16 +169,10 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
-    """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
+    """Copy plain data so that equal parts become one object: a pickle stores equal objects separately.
 
-    A pickle stores the same object once, but equal objects separately. Without this function, the
-    file of a resumed run would differ from the file of an uninterrupted run. Each object is copied
-    once, even if a list contains the same list many times.
-
-    Args:
-        copies: id of an original → the copy of the original; this function fills the mapping.
-        canonical: (type, content) → the only copy with this type and content; this function fills
-            the mapping.
+    Otherwise the file of a resumed run would differ. ``copies`` (id → copy) and ``canonical``
+    ((type, content) → copy) are filled.
     """
     if id(value) in copies:
         return copies[id(value)]
@@ -213,7 +194,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the ``record`` that :func:`save_state_dict` wrote into the metadata; empty for files of other code."""
+    """Return the ``record`` of :func:`save_state_dict`; empty for files of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
         if isinstance(record, dict):
@@ -222,9 +203,7 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
-    """Write ``content`` with ``torch.save`` under a temporary name, then rename the file to ``path``.
-
-    An interruption or a power cut leaves the old file, or no file.
+    """Write ``content`` with ``torch.save``; an interruption or a power cut leaves the old file, or none.
 
     Raises:
         OSError: if the disk is full or the file cannot be written.
@@ -244,17 +223,14 @@ _TITLES = ("missing", "left over", "other shape", "other type", "NaN or infinite
 
 @dataclass
 class Misfit:
-    """The differences between a state dict and the state dict of a model.
+    """The differences between a state dict and that of a model.
 
     Attributes:
-        missing: names of tensors that only the model has.
-        left_over: names of tensors that only the state dict has.
-        shapes: name and both shapes of each tensor that has different shapes in the two state
-            dicts.
-        types: name and both types of each tensor whose type does not fit, such as an integer in
-            place of a weight.
-        values: names of tensors with NaN or infinite numbers. :func:`compare` does not fill this
-            list.
+        missing: tensors that only the model has.
+        left_over: tensors that only the state dict has.
+        shapes: name and both shapes of each tensor with another shape.
+        types: name and both types of each tensor with an unfit type, such as an integer weight.
+        values: tensors with NaN or infinite numbers; not filled by :func:`compare`.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -267,7 +243,7 @@ class Misfit:
         return zip(_TITLES, vars(self).values())
 
     def __len__(self) -> int:
-        """Number of differences; an object without differences is therefore false in an ``if``."""
+        """Number of differences."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
@@ -277,9 +253,8 @@ class Misfit:
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, exact_types: bool = False) -> Misfit:
     """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
-    Unless ``exact_types``, weights may have any floating-point type, and counters any integer type.
-    A counter of the model may then be a floating-point number in ``state_dict``, because some
-    programs average counters.
+    Unless ``exact_types``, weights may have any floating-point type, and counters any type, because
+    some programs average counters.
     """
     pairs = [(k, state_dict[k], expected[k]) for k in expected if k in state_dict]
     return Misfit(
@@ -312,16 +287,10 @@ def named_type(tensor: Tensor) -> str:
 def check_fit(
     state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, *, exact_types: bool = False
 ) -> None:
-    """Check that ``state_dict`` has the names, shapes and types of ``expected``, and that all weights are finite.
-
-    Args:
-        expected: the state dict of the model.
-        path: name of the file of ``state_dict``, for messages.
-        exact_types: as for :func:`compare`.
+    """Check that ``state_dict`` has names, shapes and types of ``expected``, and finite weights.
 
     Raises:
-        InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
-            message names the tensors that differ or are not finite.
+        InputError: if they differ, or numbers are not finite; the message names the tensors.
     """
     if misfit := compare(state_dict, expected, exact_types=exact_types):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
@@ -333,7 +302,7 @@ def check_fit(
 
 
 def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
-    """List the names of the weights with NaN or infinite numbers; tensors on the meta device count as finite."""
+    """List the weights with NaN or infinite numbers; on the meta device, all are finite."""
     names = []
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
@@ -347,14 +316,12 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 
 
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
-    """Compute the SHA-256 of the names, types, shapes and numbers of all tensors, in the order of ``state_dict``.
+    """Compute the SHA-256 of names, types, shapes and numbers of all tensors, in their order.
 
-    Several threads hash tensors at the same time, so that hashing is not slower than reading the
-    file.
+    Threads hash tensors at the same time, as fast as the file is read.
     """
 
     def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:
-        """Hash a pair of name and tensor; each thread calls this function."""
         name, tensor = name_and_tensor
         facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

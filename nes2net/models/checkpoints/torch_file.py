@@ -1,8 +1,8 @@
 """Read files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
 
-Archives are memory-mapped, and their checksums are verified. PyTorch's own safe reader
-(``torch.load`` with ``weights_only=True``) runs no code either, but a file can make it crash, hang
-or reserve memory without limit (docs/architecture.md).
+Archives are memory-mapped, and checksums verified. ``torch.load`` with ``weights_only=True`` runs
+no code either, but a file can make it crash, hang or reserve memory without limit
+(docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -69,18 +69,16 @@ _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with 
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Read a file of ``torch.save``; return its content, and the names of the classes that were replaced by records.
+    """Read a file of ``torch.save``; return its content, and the classes replaced by records.
 
-    The tensors of a zip archive are views of the memory-mapped file: do not write to the file while
-    the tensors are in use.
+    Tensors may be views of the memory-mapped file: do not write to it while they are in use.
 
     Args:
-        tensors_only: whether objects of refused classes also become records; if False, such an
-            object raises an error.
+        tensors_only: whether objects of refused classes also become records, not errors.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or names a function that no
-            checkpoint needs, such as ``os.system``.
+            checkpoint needs.
     """
     check_file(path)
     check_arrived(path)
@@ -99,7 +97,6 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
 
             def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
-                """Read the next pickle in ``stream``, see :data:`_Unpickle`; ``read`` below calls this function."""
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
 
             read = _read_zip if zipped else _read_legacy
@@ -134,18 +131,13 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 
 def check_file(path: Path) -> None:
-    """Raise :class:`InputError` if ``path`` is not a file."""
+    """Raise :class:`InputError` unless ``path`` is a file."""
     if not os.path.isfile(path):  # isfile() returns False, and raises no error, if a name is too long
         raise InputError(f"checkpoint {path} not found")
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: one member for the pickle, and one for each storage.
-
-    Args:
-        path: the file, which is memory-mapped and named in messages.
-        file: the open file at ``path``.
-        unpickle: function that reads a pickle, see :data:`_Unpickle`.
+    """Read the archive of PyTorch 1.6 and later: one member for the pickle, one for each storage.
 
     Raises:
         InputError: if the archive is not a checkpoint, or a checksum differs.
@@ -170,7 +162,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             members[name] = member
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
-        # Check that the archive is complete, and that a little-endian machine wrote it.
+        # The archive must be complete, and from a little-endian machine.
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
@@ -182,7 +174,6 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
         storages: dict[str, torch.UntypedStorage] = {}
 
         def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-            """Map the first ``num_bytes`` of the member ``key`` into memory. The unpickler calls this function."""
             if key not in storages:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
@@ -204,10 +195,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage.
-
-    Args:
-        unpickle: function that reads a pickle, see :data:`_Unpickle`.
+    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage.
 
     Raises:
         ValueError: if the file does not begin like a checkpoint, or lacks storages of its tensors.
@@ -217,7 +205,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make a storage for ``key``, which is filled after all pickles are read. The unpickler calls this function."""
+        """Filled after all pickles are read."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -225,10 +213,9 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         return storages[key]
 
     def load() -> Any:
-        """Read the next of the five pickles."""
         return unpickle(file, size, storage_of)
 
-    # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
+    # Five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
     load()  # skip the facts of the machine that wrote the file; every machine wrote storages in little-endian order
@@ -246,7 +233,6 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """List the elements of a container or a record ``value``; the list is empty for any other ``value``."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -257,7 +243,6 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Count the bytes of all tensors in nested containers and records; a tensor is counted each time it occurs."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:

@@ -1,12 +1,10 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
-A pickle is a program that can name any function and call it. This unpickler builds only tensors and
-plain containers. In place of an object of any other class, this unpickler builds a :class:`Record`,
-which stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
-``os.system``, raises an error.
+A pickle is a program that can name any function and call it. This unpickler builds only tensors,
+plain containers and, in place of other objects, a :class:`Record`, which stores the arguments. A
+name that does not belong in a checkpoint, such as ``os.system``, raises an error.
 
-In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
-place of PyTorch's functions; ``plain`` copies metadata.
+``TensorUnpickler`` calls the functions below it in place of PyTorch's; ``plain`` copies metadata.
 """
 
 from __future__ import annotations
@@ -77,10 +75,9 @@ _MOST_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
 class Record:
-    """Stands for an object that is not built; stores the arguments, items, elements and state of the object.
+    """Stands for an object of the class :attr:`class_name` that is not built.
 
-    The unpickler fills the record by the methods below, as it would fill the real object.
-    :attr:`class_name` is the name of the object's class.
+    The unpickler fills in arguments, items, elements and state, as for the real object.
     """
 
     __slots__ = ("arguments", "elements", "items", "state")
@@ -91,7 +88,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Store the arguments here, because an unpickler may create an object without calling ``__init__``."""
+        """Store the arguments, because an unpickler may not call ``__init__``."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -100,19 +97,15 @@ class Record:
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """Store the state of the object that this record replaces."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Store an item of the dictionary-like object that this record replaces."""
         self.items[key] = value
 
     def append(self, element: Any) -> None:
-        """Store an element of the list-like object that this record replaces."""
         self.elements.append(element)
 
     def extend(self, elements: Any) -> None:
-        """Store elements of the list-like object that this record replaces."""
         self.elements.extend(elements)
 
 
@@ -120,13 +113,9 @@ class TensorUnpickler(GuardedUnpickler):
     """Reads one pickle from ``file``, a file of ``size`` bytes.
 
     Args:
-        budget: see :class:`GuardedUnpickler`.
-        storage_of: function that returns a storage; the arguments are the key and the number of
-            bytes of the storage.
-        records: name of a class → the subclass of :class:`Record` that stands for the class. The
-            unpickler fills this mapping.
-        tensors_only: whether objects of refused classes also become records; if False, such an
-            object raises an error.
+        storage_of: (key, number of bytes) → storage.
+        records: name of a class → its subclass of :class:`Record`; filled here.
+        tensors_only: whether objects of refused classes also become records, not errors.
     """
 
     keeps_state = (Record,)
@@ -150,14 +139,13 @@ class TensorUnpickler(GuardedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return the object that the pickle gets for ``module.name``; nothing is imported.
 
-        The object is a type of numbers, a function of this module, a container, or a subclass of
-        :class:`Record`. Python's unpickler calls this method for every name in the pickle.
+        It is a type of numbers, a function of this module, a container, or a subclass of
+        :class:`Record`.
 
         Raises:
-            Refused: if ``tensors_only`` is false, and the name belongs to Python or PyTorch, but is
-                not needed by any checkpoint. An example is ``os.system``.
-            ValueError: if ``module.name`` cannot be the name of a class, or there are too many
-                classes.
+            Refused: if ``tensors_only`` is false, and no checkpoint needs this name of Python or
+                PyTorch, such as ``os.system``.
+            ValueError: if it cannot be a class, or there are too many classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
@@ -192,15 +180,10 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of type ``kind``; Python's unpickler calls this method in place of the constructor.
-
-        Args:
-            position: index of the argument that holds the container's items. Without this
-                argument, the container is empty.
-            arguments: arguments of the call.
+        """Called in place of a constructor; the argument at ``position``, if any, holds the items.
 
         Raises:
-            TypeError: if the argument at ``position`` is not a container.
+            TypeError: if it is not a container.
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
@@ -211,14 +194,13 @@ class TensorUnpickler(GuardedUnpickler):
         return kind(self.count_copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
-        """Return the storage that ``saved_id`` describes. Python's unpickler calls this method for every storage.
+        """Return the storage that ``saved_id`` describes.
 
         Args:
-            saved_id: ``("storage", type, key, device, number of elements)``, as ``torch.save``
-                writes it.
+            saved_id: ``("storage", type, key, device, number of elements)``, from ``torch.save``.
 
         Raises:
-            ValueError: if ``saved_id`` has another form, or describes a view of another storage.
+            ValueError: if it has another form, or describes a view of another storage.
         """
         match saved_id:
             case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (
@@ -232,10 +214,7 @@ class TensorUnpickler(GuardedUnpickler):
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
-        """Execute the instruction BUILD, which sets the state of an object.
-
-        For an ordered dictionary, only the metadata in the state are kept.
-        """
+        """Execute BUILD, which sets the state of an object; an ordered dictionary gets only metadata."""
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state = self.stack.pop()
@@ -248,17 +227,13 @@ class TensorUnpickler(GuardedUnpickler):
 
 @dataclass(eq=False, slots=True)
 class _Storage:
-    """The bytes of a tensor's storage, and the data type of the numbers in these bytes."""
+    """The bytes of a tensor's storage, and the type of their numbers."""
 
     data: torch.UntypedStorage
     dtype: torch.dtype
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor of shape ``size`` that views ``storage``; its first number is at ``offset``.
-
-    This function replaces PyTorch's function of the same name. Further arguments are ignored.
-    """
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
@@ -269,35 +244,28 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    """Make a tensor as :func:`_rebuild_tensor` does, but read the bytes of ``storage`` as numbers of ``dtype``."""
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
-    """Return the tensor ``data`` in place of a parameter."""
     if not isinstance(data, Tensor):
         raise TypeError("a parameter is not a tensor")
     return data
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
-    """Return an empty record in place of the object of class ``cls`` that ``copyreg`` would build."""
+    """For ``copyreg``."""
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object has no class")
     return cls()
 
 
 def _annotation(*_: Any) -> Record:
-    """Return an empty record in place of a type such as ``Tuple[int, str]``, which some configurations contain."""
     return Record()
 
 
 def _enum_member(cls: type, name: Any) -> Record:
-    """Return a record in place of the member ``name`` of an enumeration, stored as ``getattr(Class, "MEMBER")``.
-
-    Raises:
-        Refused: if ``cls`` is not a subclass of :class:`Record`, or ``name`` is not a text.
-    """
+    """For ``getattr(Class, "MEMBER")``; raises ``Refused`` unless ``cls`` is a :class:`Record`."""
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")
     return cls(name)
@@ -336,12 +304,7 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
-    A :class:`Record` is replaced by its content (:func:`content_of`). Any other object is replaced
-    by a short text that describes the object. An object that occurs several times is copied and
-    counted each time.
-
-    Args:
-        owner: beginning of the error message, such as the name of the file.
+    A :class:`Record` becomes its content (:func:`content_of`), any other object a short text.
 
     Raises:
         InputError: if there are more values, characters or levels than any model needs.
@@ -352,7 +315,6 @@ def plain(value: Any, owner: str) -> Any:
     budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
-        """Copy ``value``, which lies inside ``level`` nested containers."""
         # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
@@ -378,7 +340,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """Return the data in a record: a Namespace's attributes, an omegaconf node's content, an enumeration's value."""
+    """Return a Namespace's attributes, an omegaconf node's content, or an enumeration's value."""
     state = record.state if isinstance(record.state, dict) else record.items
     if state or not record.arguments:
         return state.get("_val", state.get("_content", state))

@@ -1,8 +1,7 @@
 """Parameter-efficient fine-tuning: train a few added tensors in a front-end whose own weights are frozen.
 
-The frozen tensors are called the base, and keep their names in the state dict. Added tensors have
-names such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library
-peft.
+The frozen tensors, called the base, keep their names in the state dict. Added ones have names such
+as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the library peft.
 """
 
 from __future__ import annotations
@@ -77,19 +76,16 @@ class Adaptation:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The kind and the options of this kind, as plain data."""
+        """The kind and its options, as plain data."""
         return {"kind": self.kind, **{name: asdict(self)[name] for name in KINDS[self.kind]}}
 
 
 def check_adaptation(options: Any, owner: str) -> Adaptation:
-    """Check a mapping of the options of :class:`Adaptation`, and build the adaptation.
-
-    Args:
-        owner: beginning of the error message, such as ``"`train.adapt`"``.
+    """Build an adaptation from a mapping of its options.
 
     Raises:
-        InputError: if ``options`` is not a mapping, or an option is unknown, out of its range or
-            belongs to another kind.
+        InputError: if ``options`` is not a mapping, or an option is unknown, out of range or of
+            another kind.
 
     >>> check_adaptation({"kind": "lora", "rank": 4}, "`train.adapt`").options
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
@@ -115,17 +111,15 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
 
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
+    """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes biases.
 
-    ``adaptation`` says which tensors are added. ``frontend`` is changed in place, including its
-    attributes ``base`` and ``config``. A prompt changes the hidden states even before it is
-    trained; the other kinds of adaptation do not. The initial values of added tensors are drawn
-    from PyTorch's generator, layer by layer.
+    ``frontend`` is changed in place, with ``base`` and ``config``. Only a prompt changes the hidden
+    states before training. Initial values are drawn from PyTorch's generator, layer by layer.
 
     Raises:
-        InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
-            fairseq; if the kind is ``prompt``, and ``frontend`` cannot take a prompt; or if the
-            linear layers to adapt do not exist or are too small for the rank.
+        InputError: if ``frontend`` is adapted already, has no transformer layers or the engine
+            fairseq, cannot take a prompt, or lacks the linear layers to adapt, or they are too
+            small for the rank.
     """
     # Refuse a front-end that this kind of adaptation cannot change.
     name = frontend.config["name"]
@@ -172,9 +166,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves;
-    nothing is added to them. Adapters and prompts cannot be added to a weight, and are kept. A
-    front-end that is not adapted stays unchanged.
+    Adapters and prompts cannot be added, and are kept.
     """
     if not frontend.adapted:
         return
@@ -188,25 +180,12 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """Find the linear layers to adapt, in all transformer layers.
-
-    Args:
-        targets: as for :class:`Adaptation`.
-
-    Returns:
-        Dotted name in ``frontend`` → linear layer.
-
-    Raises:
-        InputError: if ``targets`` has the name of a layer that does not exist.
-    """
-    # Find all linear layers of the attention and of the feed-forward network.
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
         for name, module in frontend.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
-    # Keep the layers whose name after the last dot is in ``targets``.
     last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
@@ -227,12 +206,6 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """In ``frontend``, replace the linear layers to adapt by peft's layers; tensors keep their state-dict names.
-
-    Raises:
-        InputError: if the rank is larger than the number of inputs or of outputs of a layer, or if
-            a layer does not exist.
-    """
     from peft import LoraConfig, inject_adapter_in_model  # imported late, because the import takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -264,10 +237,9 @@ def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
 class Bottleneck(nn.Module):
     """A linear layer D' → D with output y, then an adapter with output y + W₂·GELU(W₁·y + b₁) + b₂.
 
-    W₂ and b₂ are 0 before training, so that the adapter changes nothing at first.
+    W₂ and b₂ are 0 before training.
 
     Args:
-        linear: the linear layer, D' → D.
         size: number of rows of W₁.
     """
 
@@ -282,7 +254,6 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.adapter_up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply ``linear`` and the adapter to ``x`` …×D'."""
         y = self.base_layer(x)
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
@@ -298,7 +269,6 @@ _NAMES = [
 
 
 def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
-    """Give the tensors of ``layer`` the state-dict names of the linear layer that it replaces; return ``layer``."""
     layer.register_state_dict_post_hook(partial(_rename_tensors, _NAMES))
     layer.register_load_state_dict_pre_hook(partial(_rename_tensors, [(new_name, name) for name, new_name in _NAMES]))
     return layer
@@ -307,11 +277,6 @@ def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
 def _rename_tensors(
     names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
 ) -> None:
-    """Rename the ``tensors`` under ``prefix``, in place. PyTorch calls this hook when it makes or loads a state dict.
-
-    Args:
-        names: pairs of old and new names.
-    """
     for name, new_name in names:
         if prefix + name in tensors:
             tensors[prefix + new_name] = tensors.pop(prefix + name)

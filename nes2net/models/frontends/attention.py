@@ -14,9 +14,8 @@ _SHORT = 512  # largest T for whole T×T matrices of weights; larger matrices ta
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Compute scaled dot-product attention; ``query``, ``key``, ``value`` and the output are B×H×T×D/H.
 
-    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16 on the
-    CPU, without gradients, this function computes whole T×T matrices of weights instead. With whole
-    matrices, the attention takes two thirds of the kernel's time (``scripts/bench scoring``).
+    For few frames in bfloat16 on the CPU, without gradients, whole T×T matrices of weights take two
+    thirds of the time of PyTorch's kernel, which computes blocks (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.
@@ -53,9 +52,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """Call :func:`attend` for the transformers library: return the output B×T×H×D/H, and None instead of the weights.
+    """Call :func:`attend` for the transformers library: return the output B×T×H×D/H, and None for the weights.
 
-    ``query``, ``key``, ``value`` and ``dropout`` are as for :func:`attend`. The library's ``mask``
-    is added to the attention scores. ``module`` and further arguments are not used.
+    ``mask`` is added to the attention scores.
     """
     return attend(query, key, value, mask, dropout).transpose(1, 2), None

@@ -20,16 +20,14 @@ from nes2net.models.checkpoints.state_dict import check_fit
 class UsedSamples:
     """Counts how many leading samples of a waveform a front-end without padding reads.
 
-    A call takes the number of samples of the waveform, and returns the number of samples up to the
-    end of the last complete frame. The front-end never reads later samples. If several utterances
-    have the same number of used samples, they can be cut to this number and share a batch, because
-    the cut does not change the hidden states. The default values are for a front-end that reads all
-    samples.
+    A call maps the number of samples to the end of the last complete frame. Utterances with the
+    same end can be cut to it and share a batch, without a change of hidden states. By default, all
+    samples are read.
 
     Args:
-        first: number of samples of the shortest waveform that gives a frame.
-        step: number of samples from one frame to the next.
-        most: largest number of samples that are read; None for no limit.
+        first: samples of the shortest waveform with a frame.
+        step: samples from one frame to the next.
+        most: largest number of samples read; None for no limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -41,7 +39,7 @@ class UsedSamples:
     most: int | None = None
 
     def __call__(self, num_samples: int) -> int:
-        """Return how many of ``num_samples`` samples are used; all of them if the waveform is shorter than a frame."""
+        """Return how many of ``num_samples`` samples are used; all if they are shorter than a frame."""
         if self.most is not None:
             num_samples = min(num_samples, self.most)
         if num_samples < self.first:
@@ -54,7 +52,7 @@ Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Refuse a hop so short that the frames of a short waveform would fill the memory.
+    """Refuse a hop so short that the frames would fill the memory.
 
     Raises:
         InputError: if ``hop_length`` is less than ``min_hop_length`` samples.
@@ -69,7 +67,7 @@ class Frontend(nn.Module):
     """Compute hidden states B×T×D from a waveform B×N (16 kHz, in [−1, 1])."""
 
     config: dict[str, Any]
-    """The name and options that build this front-end again."""
+    """Name and options that build this front-end again."""
     source: str = ""
     """Publication of the front-end, for ``nes2net info``; empty if none is known."""
     out_dim: int
@@ -77,36 +75,35 @@ class Frontend(nn.Module):
     num_layers: int = 1
     """L, the number of hidden states for ``layers="all"``."""
     hop_length: int
-    """Number of samples from one frame to the next."""
+    """Samples from one frame to the next."""
     min_samples: int
-    """Number of samples of the shortest waveform that gives a frame."""
+    """Samples of the shortest waveform with a frame."""
     used_samples: UsedSamples = UsedSamples()
-    """Length of a waveform → number of leading samples that the hidden states depend on; by default all."""
+    """Number of samples → number of leading samples that the hidden states depend on."""
     pre_emphasis: float = 0.0
-    """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. The code that
-    reads recordings applies the pre-emphasis (:func:`nes2net.data.audio.waveform.pre_emphasised`),
-    so ``forward`` must not apply it again."""
+    """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. Applied when
+    recordings are read (:func:`nes2net.data.audio.waveform.pre_emphasised`), not by ``forward``.
+    """
     full_precision: bool = False
-    """Whether the waveform must be at least float32, even if the weights have half precision."""
+    """Whether the waveform must be at least float32 even with weights in half precision."""
     model_type: str = ""
-    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without a file."""
+    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`), if any."""
     note: str = ""
-    """A note for users about an option whose value comes from the checkpoint; usually empty."""
+    """A note for users about an option from the checkpoint."""
     num_unused: int = 0
-    """Number of parameters that only pre-training uses. These parameters are kept so that
-    checkpoints load and save completely."""
+    """Number of parameters that only pre-training uses, kept so that checkpoints load and save completely."""
     base: frozenset[str] = frozenset()
-    """State-dict names of the frozen tensors of an adapted front-end; empty if it is not adapted."""
+    """State-dict names of the frozen tensors of an adapted front-end."""
     encoder_layerdrop: float = 0.0
     """Probability of skipping a transformer layer in training."""
     uses_all_weights: bool = False
-    """Whether each training step gives a gradient to all weights that are trained; False if that is not known."""
+    """Whether each training step gives a gradient to all trained weights; False if unknown."""
     takes_checkpoint: ClassVar[bool] = True
     """Whether the constructor takes a pre-training file."""
     takes_prompt: bool = False
-    """Whether the front-end calls :meth:`with_prompt`, so that it can be adapted by a prompt."""
+    """Whether the front-end calls :meth:`with_prompt`."""
     model: Any
-    """The network, under the name that it has in published checkpoints."""
+    """The network, named as in published checkpoints."""
 
     if TYPE_CHECKING:  # tells mypy the types of a call, which torch.nn.Module does not declare
 
@@ -116,8 +113,7 @@ class Frontend(nn.Module):
         """Compute the hidden states of ``waveform`` B×N.
 
         Args:
-            layers: the states to return, ``"all"`` for L states or ``"last"`` for a list with one
-                state.
+            layers: ``"all"`` for L states, ``"last"`` for a list with one.
             final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
@@ -132,31 +128,30 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether only a few tensors of the front-end are trained (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`)."""
         return "adapt" in self.config
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the first to the last; empty without a transformer."""
+        """The transformer layers, first to last; may be empty."""
         return ()
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The modules after the last transformer layer, such as a final layer norm."""
+        """Modules after the last transformer layer, such as a final layer norm."""
         return ()
 
     def load_pretrained(self, state_dict: Mapping[str, Tensor], checkpoint: str) -> None:
-        """Take over the tensors of a pre-training file, in float32; raise :class:`InputError` if they do not fit."""
+        """Load a pre-training file in float32; raise :class:`InputError` if the tensors do not fit."""
         tensors = as_float32(state_dict, "model.")
         check_fit(tensors, self.state_dict(), checkpoint)
         self.load_state_dict(tensors, assign=True)
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:
-        """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer number ``layer``.
+        """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer ``layer``.
 
-        The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
-        B×(P+T)×D already. A deep prompt then puts new vectors in place of the P vectors; any other
-        prompt leaves the P vectors unchanged. A front-end without a prompt returns ``x``.
+        B×T×D → B×(P+T)×D for layer 0. Later layers get B×(P+T)×D, where a deep prompt replaces the
+        P vectors. Without a prompt, ``x`` is returned.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
@@ -166,19 +161,15 @@ class Frontend(nn.Module):
         return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
 
     def without_prompt(self, x: Tensor) -> Tensor:
-        """Remove the P vectors of a prompt: ``x`` B×(P+T)×D → frames B×T×D."""
+        """Remove a prompt: B×(P+T)×D → B×T×D."""
         prompt = getattr(self.model, "prompt", None)
         return x if prompt is None else x[:, prompt.shape[1] :]
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D.
+        """Apply one transformer layer to ``x`` B×T×D; return the output and ``shared`` for the next layer.
 
         Args:
-            shared: a tensor that an earlier layer computed for all layers, such as a position bias;
-                None for the first layer.
-
-        Returns:
-            The output B×T×D, and ``shared`` for the next layer.
+            shared: a tensor of an earlier layer for all layers, such as a position bias.
         """
         out = layer(x, None)  # no mask
         if isinstance(out, tuple):
@@ -186,10 +177,9 @@ class Frontend(nn.Module):
         return out, shared
 
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer, and return hidden states.
+        """Apply all transformer layers to ``x`` B×T×D; return hidden states as :meth:`forward` does.
 
-        ``layers``, ``final_norm`` and the result are as for :meth:`forward`. In training, layer
-        drop may skip a layer.
+        In training, layer drop may skip a layer.
         """
         hidden_states = []
         shared = None
@@ -208,10 +198,9 @@ class Frontend(nn.Module):
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
-        """Let the backward pass compute the activations of transformer layers again, instead of storing them.
+        """Let the backward pass recompute the activations of transformer layers, instead of storing them.
 
-        Training then takes less memory and about a third more time. The gradients are the same,
-        because dropout draws the same numbers again (T. Chen et al., "Training deep nets with
+        Less memory, a third more time, the same gradients (T. Chen et al., "Training deep nets with
         sublinear memory cost", arXiv 1604.06174).
 
         Raises:
@@ -228,9 +217,8 @@ class Frontend(nn.Module):
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile the front-end in place, with the arguments of ``torch.compile``.
 
-        In a transformer only the layers are compiled; all layers share the code that was compiled
-        for the first layer. The convolutions before the layers are not compiled, because compiled
-        convolutions are not faster on a CPU.
+        In a transformer only the layers are compiled, once for all; compiled convolutions are not
+        faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)

@@ -1,8 +1,7 @@
 """The original wav2vec 2.0 module, for users who have fairseq installed.
 
 Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
-The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
-fairseq's reader lets a file run code.
+fairseq never reads a checkpoint itself, because its reader lets a file run code.
 """
 
 from __future__ import annotations
@@ -24,13 +23,6 @@ _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "laten
 
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
-
-    The state dict of the module has the published names of the tensors. The front-end gives the
-    tensors of every checkpoint the names of the transformers library, and the module can load these
-    names, too.
-
-    Args:
-        options: the front-end's options, under the names of fairseq's configuration.
 
     Raises:
         MissingLibrary: if fairseq cannot be imported.
@@ -61,18 +53,14 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     """Compute hidden states by fairseq, as :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns them.
 
     Args:
-        model: fairseq's ``Wav2Vec2Model``.
         waveform: B×N, normalised already.
-        layers, final_norm: as for :meth:`SSLFrontend.forward`.
     """
     encoder = model.encoder
     inputs: dict[Any, Tensor] = {}  # index of a layer, or "layer_norm" → input of this module
 
     def store_input(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
-        """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
         inputs[name] = args[0]
 
-    # Run the model, and store the inputs of its layers by hooks.
     hooks = [encoder.layer_norm.register_forward_pre_hook(partial(store_input, "layer_norm"))]
     if layers == "all":
         hooks += [layer.register_forward_pre_hook(partial(store_input, i)) for i, layer in enumerate(encoder.layers)]
@@ -97,10 +85,5 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _rename_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    """Rename the tensors under ``prefix`` from the transformers library's names to fairseq's names, in place.
-
-    PyTorch calls this hook before ``load_state_dict()``. ``extractor_mode`` is as for
-    :func:`to_fairseq`.
-    """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -12,10 +12,8 @@ from torch.nn import functional
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
-    The library transposes the feature map before and after each layer norm, which copies the map.
-    This function uses 2-D convolutions of height 1, which keep the channels innermost in memory,
-    and copies nothing. On the CPU, this function takes about half as long as the library's
-    ``forward``, in float32 and bfloat16.
+    The library's layer norms transpose and copy the feature map. 2-D convolutions of height 1 keep
+    the channels innermost, and take half the time on the CPU.
     """
     weights = [_channels_last(layer.conv.weight) for layer in extractor.conv_layers]
     waveform = waveform[:, None, None]  # B×1×1×N
@@ -26,11 +24,6 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
-    """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C.
-
-    Args:
-        weights: the weight of each convolution, from :func:`_channels_last`.
-    """
     for layer, weight in zip(extractor.conv_layers, weights):
         # The first layer is computed as a matrix product with frames of the waveform: in bfloat16, the product takes a
         # third of the time of a convolution.
@@ -49,11 +42,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
-    """Compute the positional embeddings B×T×D of ``x`` B×T×D by ``embedding``, a module of the transformers library.
+    """Compute the positional embeddings B×T×D of ``x`` B×T×D by the library's ``embedding``.
 
-    On the CPU, the grouped convolution of this function takes half of the library's time in
-    bfloat16, and two thirds of the library's time in float32. On other devices the library's own
-    ``forward`` runs.
+    On the CPU, half of the library's time in bfloat16, two thirds in float32.
     """
     if x.device.type != "cpu":
         return embedding(x)
@@ -65,5 +56,5 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    """Convert the ``weight`` C'×C×K of a 1-D convolution for a 2-D convolution: C'×C×1×K, channels innermost."""
+    """C'×C×K → C'×C×1×K, channels innermost."""
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

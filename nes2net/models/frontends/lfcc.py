@@ -21,20 +21,16 @@ Filters = UpTo1024
 class LinearFrequencyCepstrum(SpectralFrontend):
     """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
-    The steps for each frame are: pre-emphasis, a symmetric Hamming window, |FFT|², triangular
-    filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and an orthonormal
-    DCT-II. The lowest coefficients are kept, including the 0th. Differences are Δc[t] =
-    ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are repeated at the ends. ΔΔ is
-    computed from Δ in the same way.
+    For each frame: pre-emphasis, a symmetric Hamming window, |FFT|², triangular filters equally
+    spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and an orthonormal DCT-II, whose
+    lowest coefficients are kept, with the 0th. Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), end
+    frames repeated; ΔΔ from Δ likewise.
 
-    The defaults are the options of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of
-    2021 LA has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the MATLAB baseline of 2021 PA differs in
-    ``max_frequency=8000``. Only the MATLAB baseline of 2021 halves the differences. The Python
-    baseline of 2021, with spafe 0.3.3, has the same options as the MATLAB baseline of 2021 LA
-    except ``delta_scale=1`` and ``max_frequency=8000``; spafe's filters always go up to 8000 Hz.
-    The baselines pad the last frame with zeros. This front-end drops an incomplete frame, as all
-    front-ends do.
+    The defaults are those of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA
+    has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
+    pre_emphasis=0, delta_scale=0.5``; that of 2021 PA ``max_frequency=8000``. The Python baseline
+    of 2021 (spafe 0.3.3) differs from 2021 LA in ``delta_scale=1`` and ``max_frequency=8000``. The
+    baselines pad the last frame; here it is dropped.
 
     Args:
         window_length, hop_length, n_fft: lengths in samples; the default window is 20 ms, the hop
@@ -103,7 +99,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         self.max_frequency = max_frequency
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the LFCC of ``x`` B×N, which has been pre-emphasised: cepstral coefficients, then Δ and ΔΔ, B×T×D.
+        """Compute cepstral coefficients, Δ and ΔΔ, B×T×D, of the pre-emphasised ``x`` B×N.
 
         T = 1 + (N − window_length) // hop_length.
         """

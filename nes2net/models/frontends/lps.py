@@ -23,11 +23,10 @@ _WINDOWS = {
 class LogPowerSpectrum(SpectralFrontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
-    The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
-    log(|X| + e^−80). The defaults are the full-band options of SR-LA Res2Net (Neural Networks
-    2024). It is an assumption that MPIF-Res2Net, by the same authors, has the same options. For the
-    F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, set ``num_bins=45``. SR-LA Res2Net reads the first
-    80,000 samples (``num_samples=80000``).
+    For each frame: pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X| +
+    e^−80). The defaults are those of SR-LA Res2Net (Neural Networks 2024), full band; the same for
+    MPIF-Res2Net is an assumption. Set ``num_bins=45`` for its F0 sub-band, 0 to 416 Hz, and
+    ``num_samples=80000``.
 
     Args:
         n_fft: length of the FFT and of the window in samples.
@@ -83,7 +82,7 @@ class LogPowerSpectrum(SpectralFrontend):
         self.window = _WINDOWS[window]
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the log spectrum B×T×bins of ``x`` B×N, which has been pre-emphasised; T = 1 + (N − n_fft) // hop_length."""
+        """Compute the log spectrum B×T×bins of the pre-emphasised ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         # B×all bins×T → B×T×bins

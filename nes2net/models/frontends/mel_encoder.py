@@ -20,11 +20,9 @@ from nes2net.models.frontends.onednn import with_onednn
 class MelEncoder(Frontend):
     """Compute hidden states B×T×D from a waveform B×N by an encoder of log-mel features.
 
-    L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
-    final output. Tensors have the transformers library's names with the prefix ``model.``. A
-    ``checkpoint`` determines the options and the weights. Without a checkpoint the weights are
-    random. The features are computed in at least float32, even if the encoder computes in a lower
-    precision.
+    L is the number of layers plus 1 for the final output. Tensors have the transformers library's
+    names with the prefix ``model.``. A ``checkpoint`` determines options and weights, which are
+    random without one. The features are at least float32 in any precision of the encoder.
     """
 
     name: str
@@ -47,7 +45,6 @@ class MelEncoder(Frontend):
                 checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
-        # Check sizes that depend on each other, and set the attributes that describe the front-end.
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:
@@ -68,7 +65,7 @@ class MelEncoder(Frontend):
         raise NotImplementedError
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the encoder's input features from ``waveform`` B×N, float32 or float64."""
+        """Compute the encoder's input from ``waveform`` B×N, float32 or float64."""
         raise NotImplementedError
 
     def embed(self, features: Tensor) -> Tensor:
@@ -78,13 +75,9 @@ class MelEncoder(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
-        Args:
-            layers: which hidden states to return, ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm, if there is one.
-
         Returns:
-            For ``"all"``, L tensors B×T×D: the input of each layer, then the final output. For
-            ``"last"``, only the final output.
+            For ``"all"``, L tensors B×T×D: the input of each layer, then the final output, which is
+            all for ``"last"``.
 
         Raises:
             InputError: if the waveform is too short for one frame.
@@ -95,9 +88,5 @@ class MelEncoder(Frontend):
         return [self.drop_padding(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Remove the frames of ``x`` B×T×D that lie after the end of ``waveform`` B×N.
-
-        Only an encoder that pads waveforms has such frames, and its class overrides this method.
-        This base class returns ``x`` unchanged.
-        """
+        """Remove frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads it."""
         return x

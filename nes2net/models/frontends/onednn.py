@@ -1,13 +1,10 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch computes float32 products by MKL, which uses only AVX2 on processors that Intel did not
-make. On an AMD EPYC with AVX-512, oneDNN takes half of MKL's time or less, forward and backward.
-For products in lower precisions, PyTorch already uses oneDNN.
+PyTorch's float32 products by MKL use only AVX2 on other processors than Intel's. On an AMD EPYC
+with AVX-512, oneDNN takes at most half of the time.
 
-Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch the operator.
-These modes are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func``
-(vmap, gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own
-product is used.
+``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` and forward-mode
+differentiation cannot use, differentiate or batch oneDNN's operator, and use PyTorch's own product.
 """
 
 from __future__ import annotations
@@ -36,23 +33,20 @@ if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capabilit
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b by oneDNN. The gradients are computed by the same function, so that second derivatives exist."""
+    """x Wᵀ + b by oneDNN; the gradients, too, so that second derivatives exist."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked that oneDNN can be used
         return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-        """Keep x and W for :meth:`backward`. PyTorch calls this method after :meth:`forward`."""
         x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Compute the gradients of x, W and b from the output's ``gradient`` …×D'; None for an unneeded gradient."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
@@ -67,7 +61,7 @@ class _Linear(torch.autograd.Function):
 
 
 class OneDNNLinear(nn.Linear):
-    """A linear layer on oneDNN that shares the parameters of ``linear``, with the same outputs up to rounding."""
+    """A linear layer on oneDNN that shares the parameters of ``linear``; equal outputs up to rounding."""
 
     def __init__(self, linear: nn.Linear) -> None:
         nn.Module.__init__(self)  # nn.Linear's constructor would make new parameters
@@ -77,7 +71,7 @@ class OneDNNLinear(nn.Linear):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D', by oneDNN, or by PyTorch's own product in cases that oneDNN does not cover."""
+        """Compute x Wᵀ + b, …×D → …×D', by oneDNN where possible."""
         cannot_use_onednn = (
             _product is None
             or torch.compiler.is_compiling()
@@ -96,7 +90,7 @@ class OneDNNLinear(nn.Linear):
 
 
 def with_onednn(model: nn.Module) -> nn.Module:
-    """Replace each linear layer in ``model`` by an :class:`OneDNNLinear`, in place; return ``model``."""
+    """Replace each linear layer in ``model`` by an :class:`OneDNNLinear`, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:

@@ -17,14 +17,12 @@ class GatedRelativeAttention(nn.Module):
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
-    This module replaces ``WavLMAttention`` of the transformers library in a layer, and keeps the
-    parameters and their names. The library's module computes all H×T×T attention weights, because
-    it returns their mean over the heads. This module uses PyTorch's scaled dot-product attention,
-    which is faster. There is no padding mask.
+    Replaces ``WavLMAttention`` of the transformers library by the faster scaled dot-product
+    attention, with the same parameters, without a padding mask.
 
     Args:
-        attention: the library's module to replace. The module of the first layer contains
-            ``rel_attn_embed``, the embedding of the position bias that all layers share.
+        attention: the library's module; that of the first layer contains ``rel_attn_embed``, the
+            position bias that all layers share.
     """
 
     q_proj: nn.Linear
@@ -51,10 +49,7 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Compute the position bias 1×H×T×T, before gating, for T ``frames``.
-
-        Only the module of the first layer can compute this bias.
-        """
+        """Compute the position bias 1×H×T×T, before gating; only the first layer's module can."""
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
         return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T
@@ -62,15 +57,10 @@ class GatedRelativeAttention(nn.Module):
     def forward(
         self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None, Tensor]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        Args:
-            position_bias: the bias 1×H×T×T of the first layer, before gating; None if this is the
-                first layer.
+        """Attend over ``hidden_states`` B×T×D; the first layer computes the position bias for all.
 
         Returns:
-            Three values, as the library's layers expect: the output B×T×D; None instead of
-            attention weights; and the position bias 1×H×T×T, before gating.
+            The output B×T×D, None, and the position bias 1×H×T×T before gating.
         """
         if position_bias is None:  # the library's own encoder passes no bias to the first layer
             position_bias = self.position_bias(hidden_states.shape[1])
@@ -81,7 +71,7 @@ class GatedRelativeAttention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
-        """Multiply ``position_bias`` 1×H×T×T by the gates of the queries in ``hidden_states`` B×T×D: B×H×T×T."""
+        """Multiply ``position_bias`` 1×H×T×T by the queries' gates: B×H×T×T."""
         # A gate is the sum of four outputs of a linear layer. Add up the weights of the four outputs, so that one
         # product computes the gate.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
@@ -90,18 +80,16 @@ class GatedRelativeAttention(nn.Module):
         return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias
 
     def _heads(self, x: Tensor) -> Tensor:
-        """Split the channels of ``x`` B×T×D into heads: B×H×T×D/H."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """Return the index of the bucket of each ``distance`` (key − query, in frames), as in T5.
+    """Return the bucket, 0 to ``num_buckets`` − 1, of each ``distance`` (key − query, in frames), as in T5.
 
-    The indices go from 0 to ``num_buckets`` − 1.
 
-    Half of the buckets are for keys after the query, and half for all other keys. In each half, the
-    first buckets hold one distance each. The other buckets grow logarithmically up to
-    ``max_distance``; all larger distances share the last bucket.
+
+    Half of the buckets are for keys after the query. In each half, buckets hold one distance each
+    at first, then grow logarithmically up to ``max_distance``; larger distances share the last.
 
     >>> relative_position_bucket(torch.tensor([0, -1, -79, -80, -5000, 1, 5000]), 320, 800).tolist()
     [0, 1, 79, 80, 159, 161, 319]
@@ -120,13 +108,9 @@ class RelativeKeyAttention(nn.Module):
     P. Shaw, J. Uszkoreit, A. Vaswani, "Self-attention with relative position representations"
     (NAACL 2018), Sec. 3.2, only for keys, not for values.
 
-    This module replaces ``Wav2Vec2BertSelfAttention`` of the transformers library in a layer, and
-    keeps the parameters and their names. The library looks up an embedding for each pair of frames,
-    which takes T×T×D/H numbers. This module multiplies each query by the embeddings of all
-    distances, which are few, and then looks up the products. There is no padding mask.
-
-    Args:
-        attention: the library's module.
+    Replaces ``Wav2Vec2BertSelfAttention`` of the transformers library, with the same parameters,
+    without a padding mask. Queries are multiplied by the embeddings of the few distances, instead
+    of T×T×D/H numbers.
     """
 
     linear_q: nn.Linear
@@ -146,11 +130,7 @@ class RelativeKeyAttention(nn.Module):
             self.add_module(name, module)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """Attend over ``hidden_states`` B×T×D.
-
-        Returns the output B×T×D and None. The library's layers expect a pair of output and
-        attention weights.
-        """
+        """Attend over ``hidden_states`` B×T×D; return the output B×T×D and None for the weights."""
         projections = (self.linear_q, self.linear_k, self.linear_v)
         query, key, value = (
             projection(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for projection in projections
@@ -160,10 +140,7 @@ class RelativeKeyAttention(nn.Module):
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:
-        """Compute the bias of the attention scores, B×H×T×T: scaled products of ``query`` and embeddings of distances.
-
-        ``query`` is B×H×T×D/H.
-        """
+        """Compute the bias B×H×T×T: scaled products of ``query`` B×H×T×D/H and embeddings of distances."""
         products = query @ self.distance_embedding.weight.T.to(query.dtype) * query.shape[-1] ** -0.5
         position = torch.arange(query.shape[2], device=query.device)
         distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # index for query×key

@@ -1,27 +1,22 @@
 """The published sizes of the pre-trained front-ends: a table of their options, files and licences.
 
-``create_frontend`` builds a front-end of a published size by its name, and checks that a given file
-has this size. The front-ends in :data:`MODEL_TYPES` read any size.
+``create_frontend`` builds a size by its name; the front-ends in :data:`MODEL_TYPES` read any size.
 
-In reading order: ``PublishedSize`` describes a size, and ``SIZES`` is the table of all sizes.
-``check_size`` compares a file with the table, ``pretraining_file`` downloads a file, and ``obtain``
-says where to get a file.
+``SIZES`` is the table, ``check_size`` compares a file with it, ``pretraining_file`` downloads one.
 
-Names, shapes, counts and options were checked against lists of the tensors in published files, for
-``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``,
-``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the
-same sizes except ``wavlm_large``.
+Names, shapes, counts and options were checked against published files for ``wav2vec2_base``,
+``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
+``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the same sizes
+except ``wavlm_large``.
 
-The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
-addresses of Whisper's files contain the digests of the files. Several users of ``xlsr_300m`` have
-published the digest of its file.
+Addresses come from the pages of fairseq, HuBERT and MMS, and from Whisper's code, with digests;
+several users have published the digest of ``xlsr_300m``.
 
-The following facts were written from memory and not checked: all licences, ``normalize`` and
-``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
-``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
-``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. No pre-training file was available
-for a check; ``nes2net info FILE`` compares a file with this table.
+Written from memory and not checked: all licences, ``normalize`` and ``hub_options``; the options of
+``xlsr_53``, equal to those of ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
+``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts computed
+from them. Assumption: the 1,004 targets of ``mhubert_147`` (1,000 clusters, four special symbols).
+``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations
@@ -41,49 +36,47 @@ from nes2net.models.checkpoints.published_file import PublishedFile
 
 @dataclass(frozen=True)
 class PublishedSize:
-    """A published pre-trained model: its size, its files and its licence."""
+    """A published pre-trained model: its size, files and licence."""
 
     title: str
     """Name of the model in the literature."""
     model_type: str
-    """Type of the model, one of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
+    """One of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
     parameters: int
-    """Number of parameters that the front-end reads from the pre-training file."""
+    """Parameters that the front-end reads."""
     file: str
-    """Name of the pre-training file; empty if only the Hugging Face folder can be read."""
+    """Name of the pre-training file; empty if there is only the Hugging Face folder."""
     source: str
-    """Address of the page that offers the pre-training file."""
+    """Page that offers the pre-training file."""
     hub: str
     """Repository on the Hugging Face hub."""
     licence: str
-    """Licence of the weights, as the hub or the authors state it."""
     normalize: bool | None
-    """Whether the model's own configuration says that waveforms are layer-normalised; None if the
-    model reads a spectrum. A published detector normalises waveforms only if its recipe says so."""
+    """Whether the model's configuration layer-normalises waveforms; None if it reads a spectrum. In
+    a published detector, its recipe decides.
+    """
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of this size that differ from the front-end's defaults."""
+    """Options that differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and similar options that differ from the front-end's defaults; options in a
-    checkpoint replace these options."""
+    """Dropouts and similar options that differ from the defaults; a checkpoint's replace them."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options that have another value in the folder on the hub than in the pre-training file."""
+    """Options with other values in the folder on the hub."""
     notes: str = ""
-    """Notes for the user, such as differences between the file and the folder on the hub."""
+    """Notes for users, such as differences between file and folder."""
     size: int | None = None
-    """Size of the pre-training file in bytes; None if unknown."""
+    """Size of the file in bytes."""
     sha256: str = ""
-    """SHA-256 of the pre-training file; empty if unknown."""
 
     @property
     def published(self) -> PublishedFile:
-        """The pre-training file to download, or the folder on the hub if no address of the file is known."""
+        """The pre-training file, or the folder on the hub if its address is unknown."""
         if (address := _ADDRESSES.get(self.source)) is None:
             return PublishedFile(f"hub:{self.hub}")
         return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
 
     @property
     def frontend(self) -> str:
-        """Name of the front-end that reads any size of this type."""
+        """Front-end that reads any size of this type."""
         return MODEL_TYPES[self.model_type].frontend
 
 
@@ -170,7 +163,7 @@ _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 
 
 def _whisper_options(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
-    """Return the options of a Whisper encoder of width ``dim``: heads of size 64, feed-forward layers of 4·``dim``."""
+    """Heads of size 64, feed-forward layers of 4·``dim``."""
     return {
         "num_mel_bins": num_mel_bins,
         "encoder_layers": layers,
@@ -270,10 +263,7 @@ SIZES: dict[str, PublishedSize] = {
 
 
 def __getattr__(name: str) -> Any:
-    """Make the constructor of the published size ``name``.
-
-    The registry reads the constructor as an attribute of this module, and Python then calls this
-    function.
+    """Make the constructor of the published size ``name``, which the registry reads as an attribute.
 
     Raises:
         AttributeError: if ``name`` is not a published size.
@@ -289,24 +279,14 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """List the names of all published sizes that have the options of ``config``.
-
-    Args:
-        model_type: type of the model, as in :attr:`PublishedSize.model_type`.
-        config: name and options of a front-end.
-    """
+    """List the published sizes of ``model_type`` that have the options of ``config``."""
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyPath) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
-    Nothing is checked if ``name`` is not a published size. Nothing is checked for ``hubert``
-    either, because this name also stands for a front-end of any size.
-
-    Args:
-        model_type: type of the model in the checkpoint; empty if unknown.
-        config: configuration of the front-end that was built from the checkpoint.
+    Any size is accepted for ``hubert``, which is also a front-end, and for other names.
 
     Raises:
         InputError: if the checkpoint has another size or type, or if its file has the name of
@@ -341,15 +321,10 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
 
 
 def pretraining_file(path_or_name: AnyPath | None) -> Path | None:
-    """Find or download the pre-training file or folder of a published size; an existing path is returned unchanged.
-
-    If the argument is None, the result is None. The file of a published size is downloaded once
-    (:class:`nes2net.models.checkpoints.shelf.Shelf`). If a file or folder with the name of a size
-    exists, its path is returned instead.
+    """Find or download the pre-training file or folder of a published size; keep other paths.
 
     Raises:
-        InputError: if a published file cannot be downloaded, or if its digest is not the published
-            digest.
+        InputError: if a published file cannot be downloaded, or has another digest.
     """
     if path_or_name is None:
         return None
@@ -365,7 +340,7 @@ def check_exists(name: str, path: AnyPath) -> None:
     """Check that ``path`` exists, if ``name`` is a published size.
 
     Raises:
-        InputError: if ``path`` does not exist; the message says where to get the pre-training file.
+        InputError: if not; the message says where to get the file.
     """
     if name in SIZES and not Path(path).exists():
         raise InputError(
@@ -378,11 +353,8 @@ def check_exists(name: str, path: AnyPath) -> None:
 def check_pretrained(name: str) -> None:
     """Refuse to train the published size ``name`` from random weights.
 
-    Call this function if there is no pre-training file.
-
     Raises:
-        InputError: if ``name`` is a published size. No error is raised for ``hubert``, because this
-            name also stands for a front-end of any size.
+        InputError: if ``name`` is a published size, except ``hubert``, which is also a front-end.
     """
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
@@ -393,7 +365,7 @@ def check_pretrained(name: str) -> None:
 
 
 def obtain(name: str) -> str:
-    """Say where to get the pre-training file of the published size ``name``; empty if there is no such size.
+    """Say where to get the pre-training file of the published size ``name``, if it is one.
 
     >>> obtain("wavlm_large")
     'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'
@@ -406,11 +378,7 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """Describe each option in ``config`` that differs from the published size ``name``, in a short text.
-
-    The value of the pre-training file and the value of the model's folder on the hub are both
-    accepted. Only the options in :data:`SHAPE` are compared.
-    """
+    """Only :data:`SHAPE` is compared; the values of the file and of the folder on the hub are both right."""
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}
     differences = []
@@ -424,5 +392,4 @@ def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _lists_for_tuples(value: Any) -> Any:
-    """Replace tuples in ``value`` by lists, so that a tuple and a list with equal elements compare equal."""
     return [_lists_for_tuples(item) for item in value] if isinstance(value, (list, tuple)) else value

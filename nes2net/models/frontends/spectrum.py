@@ -1,4 +1,4 @@
-"""The base class of spectral front-ends, which have no weights: it handles options, precision and pre-emphasis."""
+"""The base class of spectral front-ends, which have no weights: options, precision and pre-emphasis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LeadingSamples = Annotated[int, Field(ge=1)] | None
 
 
 def check_no_checkpoint(name: str, checkpoint: AnyPath | None) -> None:
-    """Raise :class:`InputError` if a checkpoint is given to the front-end ``name``, which has no weights."""
+    """Raise :class:`InputError` if a checkpoint is given to the front-end ``name``."""
     if checkpoint is not None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
 
@@ -29,16 +29,15 @@ def check_no_checkpoint(name: str, checkpoint: AnyPath | None) -> None:
 class SpectralFrontend(Frontend):
     """Compute features of frames, B×T×D, from a waveform B×N after pre-emphasis.
 
-    The features are float32 in every precision of the detector, also within autocast, because
-    powers of a spectrum exceed the range of float16. The features of a float64 waveform are
-    float64.
+    Features are float32 in every precision of the detector, because powers of a spectrum exceed the
+    range of float16; float64 for a float64 waveform.
     """
 
     takes_checkpoint = False
     name: str
     """Name of the front-end in the registry."""
     length_option: str
-    """Name of the option that sets the number of samples of a frame."""
+    """Option that sets the samples of a frame."""
 
     def __init__(self, checkpoint: AnyPath | None, **options: Any) -> None:
         super().__init__()
@@ -58,8 +57,7 @@ class SpectralFrontend(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
 
-        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm. Only the
-        first ``num_samples`` samples are read, if this option is set.
+        Only the first ``num_samples`` samples are read, if this option is set.
 
         Raises:
             InputError: if the waveform is shorter than one frame.

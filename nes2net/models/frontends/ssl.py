@@ -1,12 +1,11 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
-One class implements wav2vec 2.0, HuBERT and WavLM; checkpoints have fairseq's parameter names. The
-attention of WavLM has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in the
-tensors that pre-training uses. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
+One class implements wav2vec 2.0, HuBERT and WavLM, with fairseq's parameter names. WavLM's
+attention has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in tensors of
+pre-training. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
-In reading order: ``SSLFrontend`` reads the checkpoint, builds the network and computes the hidden
-states; the functions below this class check options and translate names; ``wav2vec2``, ``hubert``
-and ``wavlm`` are presets of the class.
+``SSLFrontend`` reads the checkpoint, builds the network and computes hidden states; functions below
+check options and translate names; ``wav2vec2``, ``hubert`` and ``wavlm`` are presets.
 """
 
 from __future__ import annotations
@@ -81,9 +80,8 @@ _HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the vari
 class SSLFrontend(Frontend):
     """Waveform B×N → hidden states B×T×D of a self-supervised transformer.
 
-    L, the number of hidden states for ``layers="all"``, is the number of transformer layers plus 1
-    for the final output. A ``checkpoint`` determines the options and the weights. Without a
-    checkpoint the weights are random.
+    L is the number of transformer layers plus 1 for the final output. A ``checkpoint`` determines
+    options and weights, which are random without one.
 
     Args:
         name: the network: ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``. Options that belong to other
@@ -144,9 +142,9 @@ class SSLFrontend(Frontend):
 
     takes_prompt = True
     normalize: bool | str = False
-    """How waveforms are normalised: the value of the option ``normalize``."""
+    """How waveforms are normalised, as the option ``normalize``."""
     model: Any
-    """The network of the transformers library, or of fairseq."""
+    """Network of the transformers library, or of fairseq."""
 
     def __init__(
         self,
@@ -229,7 +227,6 @@ class SSLFrontend(Frontend):
             self.load_pretrained(state_dict, str(checkpoint))
 
     def _normalize_of_folder(self, folder: Path, normalize: Normalize) -> Normalize:
-        """Return the option ``normalize``; if it is None, as the Hugging Face ``folder`` says, which a note then says."""
         normalize_by_folder, reason = normalize_of_folder(folder)
         if normalize is None:
             normalize = normalize_by_folder
@@ -238,7 +235,6 @@ class SSLFrontend(Frontend):
         return normalize
 
     def _describe(self, options: Mapping[str, Any]) -> None:
-        """Set the attributes that follow from the options of the architecture."""
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
@@ -256,32 +252,23 @@ class SSLFrontend(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the first to the last."""
         return self.model.encoder.layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The encoder's layer norm if ``layer_norm_first``; otherwise empty.
-
-        Without ``layer_norm_first``, this norm is applied before the first layer.
-        """
+        """The encoder's layer norm if ``layer_norm_first``, otherwise applied before the first layer."""
         return [self.model.encoder.layer_norm] if self.layer_norm_first else []
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
-        No mask and no padding mask are applied.
-
         Args:
-            layers: which hidden states to return, ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm. If false, the
-                last state is the output of the last layer, as in fairseq's ``layer_results``, which
-                SLS and AttM read.
+            final_norm: whether the last state is taken after the final layer norm; false as in
+                fairseq's ``layer_results``, which SLS and AttM read.
 
         Returns:
-            For ``"all"``, L tensors B×T×D: the input of each transformer layer, then the final
-            output. For ``"last"``, only the final output. T is the number of frames after the
-            convolutions, 201 for 64,600 samples; ``repeat_last`` may add a frame.
+            For ``"all"``, L tensors B×T×D: the input of each layer, then the final output, which is
+            all for ``"last"``. T is 201 for 64,600 samples; ``repeat_last`` may add a frame.
 
         Raises:
             InputError: if the waveform is too short for one frame.
@@ -299,7 +286,6 @@ class SSLFrontend(Frontend):
         return states
 
     def _encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Compute the hidden states of :meth:`forward` from the normalised ``waveform`` B×N."""
         if self.engine == "fairseq":
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         encoder = self.model.encoder
@@ -313,18 +299,13 @@ class SSLFrontend(Frontend):
         return self.through_layers(encoder.dropout(x), layers, final_norm)
 
     def set_normalize(self, normalize: bool | str) -> None:
-        """Change how waveforms are normalised.
-
-        The values of ``normalize`` are true, false, ``"batch"`` and ``"huggingface"``, as for the
-        class. If waveforms are normalised, the hidden states depend on all samples
-        (:attr:`used_samples`).
-        """
+        """Set the option ``normalize``; if true, hidden states depend on all samples (:attr:`used_samples`)."""
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
+        """Apply a layer; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
         if shared is None:  # the bias is computed here, because layer drop may skip the first layer
@@ -333,7 +314,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Compute how many samples a frame after all convolutions depends on; a shorter waveform has no frame.
+    """Compute how many samples a frame depends on; a shorter waveform has none.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -345,12 +326,7 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check_combination(options: dict[str, Any]) -> None:
-    """Check options that depend on each other.
-
-    Raises:
-        InputError: if a size is not divisible by another, if the convolutions have too many outputs
-            or too short a hop, or if a frame depends on too many samples.
-    """
+    """Raise :class:`InputError` for indivisible sizes, too many outputs, too short a hop or too long a frame."""
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         if dim % options[name]:
@@ -373,13 +349,7 @@ def _check_combination(options: dict[str, Any]) -> None:
 
 
 def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
-    """Build the network for ``options``.
-
-    HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``.
-
-    With the engine ``fairseq``, the network is fairseq's own module. All other networks are modules
-    of the transformers library with this toolkit's attention and linear layers.
-    """
+    """HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``."""
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
@@ -395,10 +365,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """List the tensors that only pre-training uses: fairseq's name of the tensor → shape.
-
-    Detectors never train these tensors.
-    """
+    """Fairseq's name → shape of the tensors that only pre-training uses."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -421,7 +388,6 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
         published = to_fairseq(name, module.extractor_mode) if child == "model" else name.replace("__", ".")
@@ -429,10 +395,6 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Rename tensors from fairseq's names to the names in ``module``, in place.
-
-    PyTorch calls this hook before ``load_state_dict()``.
-    """
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
@@ -441,12 +403,6 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _preset(name: str, description: str, **defaults: Any) -> Preset:
-    """Make the constructor of the network ``name``: :class:`SSLFrontend` without the options of other networks.
-
-    Args:
-        description: docstring of the constructor.
-        defaults: option → default; all other options have the defaults of the class.
-    """
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 

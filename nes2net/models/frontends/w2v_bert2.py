@@ -1,7 +1,4 @@
-"""w2v-BERT 2.0 front-ends on the transformers library.
-
-Options that fairseq's ``Wav2Vec2Config`` also has are named as in fairseq.
-"""
+"""w2v-BERT 2.0 front-ends on the transformers library."""
 
 from __future__ import annotations
 
@@ -29,13 +26,11 @@ Positions = Annotated[int, Field(ge=0, le=4096)]
 class W2VBert2Frontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of a w2v-BERT 2.0 Conformer.
 
-    The front-end reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and
-    utterance. T is half the number of 10 ms frames, rounded down. If the number of frames is odd,
-    the encoder does not read the last frame, but the normalisation includes the frame, as
-    published. Each layer ends with a layer norm, so there is no final layer norm, and
-    ``final_norm`` has no effect.
+    It reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and utterance. T is
+    half the number of 10 ms frames, rounded down; an odd last frame only counts in the
+    normalisation, as published. There is no final layer norm, so ``final_norm`` has no effect.
 
-    The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
+    The defaults are the published model's, with every dropout 0.
 
     Args:
         checkpoint: a Hugging Face folder. The configuration in the folder replaces the options;
@@ -147,5 +142,4 @@ class W2VBert2Frontend(MelEncoder):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The Conformer layers, from the first to the last."""
         return self.model.encoder.layers

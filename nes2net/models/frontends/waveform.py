@@ -27,5 +27,4 @@ class Waveform(Frontend):
         self.config = {"name": "waveform"}
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Return ``waveform`` B×N as one hidden state B×N×1; the other arguments have no effect."""
         return [waveform.unsqueeze(-1)]

@@ -1,8 +1,4 @@
-"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
-
-Two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
-``Wav2Vec2Config`` also has are named as in fairseq.
-"""
+"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder."""
 
 from __future__ import annotations
 
@@ -31,14 +27,11 @@ Seconds = Annotated[int, Field(ge=1, le=30)]
 class WhisperFrontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of Whisper's encoder.
 
-    As published, the waveform is padded with zeros to 30 s, because the encoder has a fixed number
-    of positions. The attention also reads the padding. Only the T = N // 320 frames of the waveform
-    itself are returned. It is an assumption to drop the frames of the padding, because Whisper
-    itself returns all frames. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first
-    30 s of a longer waveform are read. Training, the protocol ``4sec`` and the command ``track``
-    cut long waveforms before the front-end reads them.
+    As published, the waveform is padded with zeros to 30 s, which the attention reads; longer
+    waveforms are cut. Assumption: only the T = N // 320 frames of the waveform itself are returned,
+    up to 1500 (480,000 samples); Whisper returns all.
 
-    The defaults describe Whisper Base, 6 layers of size 512, with every dropout set to 0.
+    The defaults are Whisper Base's, with every dropout 0.
 
     Args:
         checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
@@ -121,7 +114,7 @@ class WhisperFrontend(MelEncoder):
         )
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Pad or cut ``waveform`` B×N to ``chunk_length`` (30 s), and compute the log-mel spectrogram B×bins×T."""
+        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N, padded or cut to ``chunk_length`` (30 s)."""
         silence = waveform.new_zeros(waveform.shape[0], self.most_samples)
         return whisper_log_mel(
             torch.cat([waveform, silence], dim=1)[:, : self.most_samples], self.config["num_mel_bins"]
@@ -134,15 +127,12 @@ class WhisperFrontend(MelEncoder):
         return functional.dropout(x, self.config["dropout"], self.training)
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Remove the frames of ``x`` B×T×D that lie after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The transformer layers, from the first to the last."""
         return self.model.layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm."""
         return [self.model.layer_norm]
