@@ -143,7 +143,6 @@ class TeacherStudent(Frontend):
         return student.after_layers
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile both front-ends in place, with the arguments of ``torch.compile``."""
         for half in self.model.values():
             half.compile(*args, **options)
 

@@ -6,8 +6,8 @@
 
 Names, shapes, counts and options were checked against published files for ``wav2vec2_base``,
 ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
-``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the same sizes
-except ``wavlm_large``.
+``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. So were dropouts, except for
+``wavlm_large``.
 
 Addresses come from the pages of fairseq, HuBERT and MMS, and from Whisper's code, with digests;
 several users have published the digest of ``xlsr_300m``.
