@@ -76,7 +76,6 @@ class SetFigure(BaseModel):
     threshold: FiniteFloat | None = None
     """Score threshold at which both error rates equal the EER."""
     notes: tuple[str, ...] = ()
-    """What a reader of the figure must know."""
 
     @property
     def title(self) -> str:
@@ -93,7 +92,6 @@ class SetFigure(BaseModel):
 
     @property
     def text(self) -> str:
-        """The value and its interval, in percent if :attr:`percent`."""
         numbers = [f"{self._shown(self.value):#.4g}"]
         if self.interval is not None:
             low, high = (f"{self._shown(bound):#.3g}" for bound in self.interval)

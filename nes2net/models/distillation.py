@@ -143,7 +143,6 @@ class TeacherStudent(Frontend):
         return student.after_layers
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile both front-ends in place, with the arguments of ``torch.compile``."""
         for half in self.model.values():
             half.compile(*args, **options)
 
@@ -153,8 +152,8 @@ class OneClassDistillation(Backend):
 
     Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2. The score
     s is the mean of two cosines: between the hidden states' means over time, and between the
-    embeddings of the back-ends, whose last layers are removed. Equal weights of both are an
-    assumption. The teacher's back-end is frozen, in eval mode. The front-end must be
+    embeddings of the back-ends, whose last layers are removed. Using both, with equal weights, is
+    an assumption. The teacher's back-end is frozen, in eval mode. The front-end must be
     ``teacher_student``.
 
     Args:

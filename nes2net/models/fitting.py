@@ -37,8 +37,8 @@ def fitted_config(
 ) -> dict[str, Any] | None:
     """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
-    None if no options fit within a limited number of tries, if the front-end's tensors do not fit,
-    or if too many names do not match.
+    None if no options fit within a limited number of tries, or the front-end or too many names do
+    not fit.
 
     Args:
         state_dict: tensors of a detector, with or without the front-end.

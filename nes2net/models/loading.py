@@ -265,8 +265,8 @@ def without_wrapper(
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
 
     Args:
-        config: architecture: prefixes are removed until a name is among its tensors. If None, every
-            shared prefix is removed, because names of a published model share none.
+        config: architecture: prefixes are removed until a name is among its tensors; None removes
+            all, because names of a published model share none.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."

@@ -71,7 +71,7 @@ class Network(nn.Module):
             (:mod:`nes2net.models.frontends.adaptation`): SHA-256 and file of the frozen tensors,
             which :meth:`save` omits. None if no file holds them.
 
-    A printed network is short; print a part, as in ``print(detector.backend)``, to see its layers.
+    Print a part, as in ``print(detector.backend)``, to see its layers.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}

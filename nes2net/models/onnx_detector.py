@@ -46,10 +46,10 @@ _CUDA = "CUDAExecutionProvider"
 class OnnxDetector:
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`, opened by onnxruntime.
 
-    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode, with as many threads as
-    PyTorch. Before onnxruntime loads the file,
-    :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights may be in another file of the folder, which the description names.
+    It is a :class:`nes2net.scoring.kernel.Scorer` in eval mode, with as many threads as PyTorch.
+    Before onnxruntime loads the file, :func:`nes2net.models.checkpoints.onnx_format.read_onnx`
+    checks that this toolkit could have written it. The weights may be in another file of the
+    folder, which the description names.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
     range for the whole batch, so that a score would depend on the other utterances.
@@ -268,7 +268,7 @@ class _Description(BaseModel):
     """The description of a detector in the metadata of its file. Further keys are allowed.
 
     ``external_data`` names the file of the weights; None if they are in the ONNX file. Scores
-    depend on at most ``used_samples`` samples. :class:`OnnxDetector` explains the other keys.
+    depend on at most ``used_samples`` samples.
     """
 
     model_config = ConfigDict(strict=True, extra="allow")

@@ -297,13 +297,7 @@ def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
 
 
 def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
-    """A frozen encoder, the weighted sum of its layers, and a linear head.
-
-    Args:
-        upstream: s3prl's name of the encoder; empty if it equals ``frontend``.
-        normalize: whether s3prl layer-normalises the waveform, as the encoder's pre-training file
-            says.
-    """
+    """A frozen encoder, the weighted sum of its layers, and a linear head."""
     return PublishedModel(
         {
             "frontend": {"name": frontend, "normalize": normalize, "repeat_last": True},

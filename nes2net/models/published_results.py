@@ -178,13 +178,7 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 
 
 def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
-    """Yield the tables in the ``content`` of a file.
-
-    The result's own fields take precedence, then the system's, the table's and the test's.
-
-    Raises:
-        InputError: if a key or the name of a test or note is unknown, or a value does not fit.
-    """
+    """The result's own fields take precedence, then the system's, the table's and the test's."""
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
     texts = _mapping_or_empty(content.get("notes"), f"{path}, notes")
@@ -233,12 +227,6 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Check the fields of a result, and build its row.
-
-    Raises:
-        InputError: if a field is unknown, missing or of the wrong type, if there is no figure, or
-            if the number of samples is missing for the protocol ``4sec``.
-    """
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}

@@ -23,8 +23,7 @@ TENSORS_KEY = "tensors_sha256"
 def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
     """Whether ``state_dict`` has the weights of the published model ``name``, not only its shapes.
 
-    They are recognised by the digest of tensors or file, or by a download from the model's
-    repository.
+    Proof is the digest of tensors or file, or a download from the model's repository.
 
     Args:
         given_name: name or path that the user gave. The model's ``owner/name`` on the hub means a

@@ -18,7 +18,7 @@ from nes2net.models.registry import create_head
 class AspCosine(LayerSum):
     """ASP + cosine: a weighted sum of layers, attentive statistics pooling, and a one-class head.
 
-    Hidden states of all layers B×T×``feature_dim`` → logits B×2. The back-end of FIR-NB and FIR-WB.
+    Hidden states of all layers B×T×``feature_dim`` → logits B×2.
 
     Neither code nor checkpoints are published to compare with. :class:`LayerSum` follows later code
     of a co-author. Assumptions: the first hidden state is omitted, the two feed-forward layers of

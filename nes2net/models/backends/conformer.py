@@ -85,7 +85,6 @@ class HeadTokenAttention(SelfAttention):
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
         # A head token is computed from the means of the head's channels over all tokens.
         means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
@@ -189,7 +188,7 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Add positions to frames, put a class token before them, and apply the blocks: B×T×E → B×E.
+    """Add positions to frames, put a class token before them, and apply the blocks: B×T×E → B×E, T ≤ ``MAX_FRAMES``.
 
     The module also contains the last layer, ``fc5``.
     """
@@ -203,7 +202,6 @@ class Encoder(nn.Module):
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the class token B×E after all blocks, for ``x`` B×T×E, T ≤ ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:

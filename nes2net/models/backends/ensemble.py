@@ -103,7 +103,6 @@ class Ensemble(LayerSum):
         """Compute logits B×n, spoof first.
 
         Args:
-            hidden_states: at least L + 1 tensors B×T×D.
             scores: B×S of other systems; ignored with ``kind="classification"``.
 
         Raises:

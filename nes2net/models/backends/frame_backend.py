@@ -39,10 +39,6 @@ class FrameBackend(Backend):
     def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
         """Make the pooling, and return the size of an utterance's embedding.
 
-        Args:
-            pool: a name of :data:`nes2net.models.backends.pooling.POOLINGS`, or None.
-            frame_dim: E, size of the embedding of a frame.
-
         Raises:
             InputError: if ``pool`` is given and ``utterance`` is not ``"mean"``.
         """

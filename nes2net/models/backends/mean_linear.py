@@ -72,7 +72,6 @@ class MeanLinear(FrameBackend):
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Compute embeddings of frames, B×T×E, from ``features`` B×T×D."""
         self.check_features(features)
         return self.projector(features) if self.projector else features
 

@@ -147,9 +147,9 @@ class MpifRes2Net(Backend):
     """MPIF-Res2Net: a Res2Net on spectrograms that fuses its groups by gates over channel, time and frequency.
 
     Features B×T×``feature_dim`` → logits B×``num_logits``. The paper reports an EER of 3.29 % and a
-    min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details to compare with. The
-    following points are assumptions, mostly from the same group's code of SR-LA Res2Net with F0
-    sub-band (Neural Networks 2024).
+    min t-DCF of 0.2557 on ASVspoof 2021 LA; its abstract gives no details. This module could not be
+    compared with the authors' results. The following points are assumptions, mostly from the same
+    group's code of SR-LA Res2Net with F0 sub-band (Neural Networks 2024).
 
     1. Input: log-magnitude spectrum of the F0 sub-band (``lps`` with ``num_bins=45``).
     2. Stem: 3×3 convolutions, each with BatchNorm and ReLU. Each block has ``scale`` groups of

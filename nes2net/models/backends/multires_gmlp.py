@@ -215,7 +215,6 @@ class MultiresGmlp(Backend):
     def segments_and_embedding(
         self, hidden_states: HiddenStates, frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Return :meth:`segments` and :meth:`embed`, with the inputs of the scales computed only once."""
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.embed_utterances(scale_inputs)
 

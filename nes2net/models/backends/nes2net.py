@@ -234,7 +234,6 @@ class Nes2Net(FrameBackend):
         self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Compute embeddings of frames, B×T×D, from ``features`` B×T×D."""
         return self.join(self.group_outputs(features))
 
     def group_outputs(self, features: Tensor) -> list[Tensor]:

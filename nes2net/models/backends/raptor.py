@@ -24,8 +24,7 @@ class Raptor(Backend):
     gate · state is batch-normalised as an image with one channel; the conformer of
     :data:`~nes2net.models.backends.conformer.tcm` reads it directly, so tokens have D channels.
 
-    Assumption: the last hidden state is taken after the front-end's final layer norm, as in the
-    transformers library of 2025 (``final_norm``).
+    Assumption: ``final_norm``, as in the transformers library of 2025.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.

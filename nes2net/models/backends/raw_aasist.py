@@ -27,7 +27,7 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
     A filter between the edges f₁ and f₂ is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with edges
     in cycles per sample and times t in samples. As published, the edges are float64, and all else
-    float32; float64 filters would differ by 2.4e-5. NumPy's and PyTorch's sines differ.
+    float32; float64 filters would differ by 2.4e-5. NumPy is used, because PyTorch's sine differs.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])

@@ -4,10 +4,9 @@ A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
 A Python loop over the T frames is slow, and its export fixes T. Here two passes step through K
-chunks of 16 frames in parallel. The first starts each chunk from a zero state, and shows what the
-chunk itself adds to its last state; the second starts from the true state. Products of decays are
-sums of logarithms, which are never positive, so nothing overflows. Up to rounding, the result
-equals the loop's.
+chunks of 16 frames in parallel. The first starts each chunk from a zero state, to find what the
+chunk adds; the second from the true state. Products of decays are sums of logarithms, which are
+never positive, so nothing overflows. Up to rounding, the result equals the loop's.
 
 All operations are deterministic on CUDA, unlike ``torch.cumsum`` of floats.
 """

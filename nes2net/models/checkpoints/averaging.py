@@ -40,9 +40,9 @@ def average_checkpoints(
         weights: one per checkpoint, 0 or more, divided by their sum; None for equal ones.
 
     Raises:
-        InputError: if there are no paths or the mode is unknown; if the weights do not fit; if
-            names, shapes, types or, of adapted detectors, the bases differ; or if tensors are
-            neither weights nor counters.
+        InputError: if there are no paths or the mode is unknown; if the weights do not fit mode or
+            checkpoints; if names, shapes, types or, of adapted detectors, the bases differ; or if
+            tensors are neither weights nor counters.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")

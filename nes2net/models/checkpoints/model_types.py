@@ -13,7 +13,6 @@ class ModelType(NamedTuple):
     """A type of pre-trained model."""
 
     title: str
-    """Name of the type in the literature."""
     frontend: str
     """The front-end that reads this type in any size."""
 

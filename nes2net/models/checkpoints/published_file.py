@@ -25,7 +25,6 @@ class PublishedFile:
     url: str
     """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` on the Hugging Face hub; without ``/FILE``, a folder."""
     size: int | None = None
-    """Size in bytes; None if unknown."""
     sha256: str = ""
 
     @property

@@ -85,14 +85,7 @@ class Layout:
 
 
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """DeepFense's loss contains the last layer. Scores need no tensors of the encoder's pre-training.
-
-    Args:
-        mark: name of a tensor that no other back-end of DeepFense has.
-        backend, last: this toolkit's prefixes of back-end and last layer.
-        prefixes: beginning of a name in DeepFense's back-end → beginning here, instead of
-            ``backend``.
-    """
+    """DeepFense's loss contains the last layer. Scores need no tensors of the encoder's pre-training."""
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),

@@ -114,7 +114,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes biases.
 
     ``frontend`` is changed in place, with ``base`` and ``config``. Only a prompt changes the hidden
-    states before training. Initial values are drawn from PyTorch's generator, layer by layer.
+    states before training. Initial values come from PyTorch's generator.
 
     Raises:
         InputError: if ``frontend`` is adapted already, has no transformer layers or the engine

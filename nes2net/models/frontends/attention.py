@@ -19,7 +19,6 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.
-        dropout: probability of dropout of attention weights.
 
     >>> query, key, value = torch.randn(3, 1, 2, 50, 8, dtype=torch.bfloat16)
     >>> bias = torch.randn(1, 2, 50, 50, dtype=torch.bfloat16)

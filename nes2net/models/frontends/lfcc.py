@@ -1,4 +1,4 @@
-"""Linear-frequency cepstral coefficients (``lfcc``), computed on the device of the waveform."""
+"""Linear-frequency cepstral coefficients (``lfcc``)."""
 
 from __future__ import annotations
 

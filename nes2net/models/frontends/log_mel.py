@@ -30,7 +30,6 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
-        num_bins: number of mel filters.
 
     Returns:
         The features B×T×bins in the type of ``waveform``; T = 1 + (N − 400) // 160.

@@ -1,4 +1,4 @@
-"""Logarithm of the magnitude spectrum (``lps``), computed on the device of the waveform."""
+"""Logarithm of the magnitude spectrum (``lps``)."""
 
 from __future__ import annotations
 

@@ -26,13 +26,11 @@ class MelEncoder(Frontend):
     """
 
     name: str
-    """Name of the front-end in the registry."""
     family: ClassVar[Family]
     """Layout of the checkpoints that the front-end reads."""
     full_precision = True
     takes_prompt = True
     model: Any
-    """The encoder of the transformers library."""
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()

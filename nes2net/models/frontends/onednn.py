@@ -61,7 +61,7 @@ class _Linear(torch.autograd.Function):
 
 
 class OneDNNLinear(nn.Linear):
-    """A linear layer on oneDNN that shares the parameters of ``linear``; equal outputs up to rounding."""
+    """A linear layer …×D → …×D' on oneDNN, with the parameters of ``linear``; equal outputs up to rounding."""
 
     def __init__(self, linear: nn.Linear) -> None:
         nn.Module.__init__(self)  # nn.Linear's constructor would make new parameters
@@ -71,7 +71,6 @@ class OneDNNLinear(nn.Linear):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D', by oneDNN where possible."""
         cannot_use_onednn = (
             _product is None
             or torch.compiler.is_compiling()

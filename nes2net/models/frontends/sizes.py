@@ -4,10 +4,10 @@
 
 ``SIZES`` is the table, ``check_size`` compares a file with it, ``pretraining_file`` downloads one.
 
-Names, shapes, counts and options were checked against published files for ``wav2vec2_base``,
-``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
-``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the same sizes
-except ``wavlm_large``.
+Names, shapes, counts and options were checked against lists of the tensors in published files for
+``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``,
+``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. So were dropouts, except for
+``wavlm_large``.
 
 Addresses come from the pages of fairseq, HuBERT and MMS, and from Whisper's code, with digests;
 several users have published the digest of ``xlsr_300m``.
@@ -16,7 +16,7 @@ Written from memory and not checked: all licences, ``normalize`` and ``hub_optio
 ``xlsr_53``, equal to those of ``xlsr_300m``; all facts of ``hubert``, ``unispeech_sat_large`` and
 ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the counts computed
 from them. Assumption: the 1,004 targets of ``mhubert_147`` (1,000 clusters, four special symbols).
-``nes2net info FILE`` compares a file with this table.
+No pre-training file was available; ``nes2net info FILE`` compares one with this table.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class PublishedSize:
     """A published pre-trained model: its size, files and licence."""
 
     title: str
-    """Name of the model in the literature."""
     model_type: str
     """One of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
     parameters: int
@@ -64,7 +63,6 @@ class PublishedSize:
     notes: str = ""
     """Notes for users, such as differences between file and folder."""
     size: int | None = None
-    """Size of the file in bytes."""
     sha256: str = ""
 
     @property
@@ -286,7 +284,7 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyPath) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
-    Any size is accepted for ``hubert``, which is also a front-end, and for other names.
+    Nothing is checked for ``hubert``, which is also a front-end, or for other names.
 
     Raises:
         InputError: if the checkpoint has another size or type, or if its file has the name of

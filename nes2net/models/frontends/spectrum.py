@@ -35,7 +35,6 @@ class SpectralFrontend(Frontend):
 
     takes_checkpoint = False
     name: str
-    """Name of the front-end in the registry."""
     length_option: str
     """Option that sets the samples of a frame."""
 
