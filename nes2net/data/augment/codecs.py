@@ -160,7 +160,6 @@ class Gsm(Codec):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
-        """Encode and decode ``x`` (N,) by libsndfile; return the samples and their rate in Hz."""
         file = io.BytesIO()
         soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")
         file.seek(0)

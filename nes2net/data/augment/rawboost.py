@@ -395,8 +395,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     """Filter x, x², …, x^K, each by its own symmetric filter, and add up the results.
 
     As in the published code, sample n of the result is the zero-phase output at n + 1. By
-    overlap-save, a block of ``size`` samples gives ``hop`` samples. Memory for all blocks at once
-    would take as long to allocate as the FFTs.
+    overlap-save, a block of ``size`` samples gives ``hop`` samples; allocating all blocks at once
+    would take as long as the FFTs.
 
     Args:
         x: (N,); its powers keep its type, as in the published code.

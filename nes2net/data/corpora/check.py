@@ -146,7 +146,6 @@ class CorpusCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether the check found nothing that is missing or wrong."""
         return not self.findings
 
     @property

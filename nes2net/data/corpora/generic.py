@@ -278,7 +278,6 @@ class UserCorpus(Corpus):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
-        """Read the labelled trials of ``phase``, with the errors of :meth:`trials`."""
         # A phase such as `progress` is not a split.
         split = phase if phase is not None and phase in self.accepted_splits else WHOLE
         labelled = [trial for trial in self.trials(path, split) if trial.label is not None]
@@ -310,14 +309,12 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Find the splits with their own list or folder of classes, or ``{None}``."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
         return {*_paths_of_splits(folder)} or {None}
 
     def holds_only_labels(self, path: Path) -> bool:
-        """Whether ``path`` is a file, but not a list with the columns ``path`` and ``label``."""
         line = first_line(path).lower()
         columns = {column.strip() for column in line.split(delimiter_of(line))}
         is_list = "label" in columns and not columns.isdisjoint(_PATH_COLUMNS)

@@ -117,7 +117,6 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
-        """Raise ValueError if the attributes do not describe an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()

@@ -337,7 +337,6 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
-        """Collect the splits in the names of the shards; None stands for a shard without one."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
@@ -354,7 +353,6 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """Read the trials of ``split`` from shards, with the errors of :meth:`trials`."""
         # Choose the shards that may hold trials of the split.
         whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)
