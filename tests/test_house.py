@@ -31,7 +31,7 @@ NAMED_FROM_BELOW = {
     "apps.registry": "cli",  # `info` describes every command
 }
 #: Why an import may stand inside a function; the comment says so.
-REASON = re.compile(r"#.*\b(start-up|optional)\b|import(ed)? (only here|late)")
+REASON = re.compile(r"#.*\b(start-up|optional)\b|[iI]mport(ed)? (only here|late)")
 
 #: Calls that write, and names of functions that do so whatever they belong to.
 WRITING = frozenset(

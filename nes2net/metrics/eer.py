@@ -225,7 +225,7 @@ def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
 
     Returns the first index of each of the K pools, and N: (K + 1,).
     """
-    # Imported here because loading SciPy takes longer than computing all other metrics.
+    # Imported only here, because loading SciPy takes longer than all other metrics.
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
