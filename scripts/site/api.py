@@ -133,7 +133,7 @@ API = {
     ),
     "scale": (
         "Many machines",
-        "Collections of millions of recordings on Ray Data. See [Score](/score.md#millions-of-recordings).",
+        "Collections of millions of recordings on Ray Data. See [Score at scale](/scale.md).",
         [
             "nes2net.apps.scale.collection.score_collection",
             "nes2net.apps.scale.results.CollectionRecord",
