@@ -96,7 +96,7 @@ def modes(stage: Stage) -> dict[str, dict[str, Any]]:
 def published_steps(stage: Stage, training: PublishedTraining, batch: int, deterministic: bool = True) -> Run:
     """Make a run of published steps of one batch, on the device and in the precision of its model."""
     training.model.train()
-    waveforms, targets, *_ = training_batch(stage, batch)
+    waveforms, targets, *_ = training_batch(stage, batch).part
     waveforms = waveforms.to(training.weights)
     targets = targets.to(training.weights.device)
 

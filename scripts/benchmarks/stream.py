@@ -24,7 +24,7 @@ from nes2net.data.audio.speech import speech_share
 from nes2net.detector import Detector
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, fit
-from nes2net.scoring.stream import WaitingBatch
+from nes2net.scoring.stream import TimedWindow
 
 RATES = (8000, 16000, 48000)
 PUSH = 0.02  # s of audio in a push
@@ -77,7 +77,7 @@ def run(channel: Channel, samples: NDArray, rate: int, seconds: float) -> tuple[
         num_windows = 0
         while channel.queue:
             item = channel.queue.popleft()
-            num_windows += isinstance(item, WaitingBatch)
+            num_windows += isinstance(item, TimedWindow)
             for line in channel.lines(item):
                 json_text(line)
         (windows if num_windows else pushes).append(time.process_time() - began)

@@ -42,9 +42,9 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
+from nes2net.data.registry import corpora
 from nes2net.lib.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
-from nes2net.models import registry
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
@@ -375,7 +375,7 @@ def _read_pieces(folder: Path) -> int:
 
 
 def _read_shard(folder: Path) -> int:
-    trials = registry.corpora.get("shards").trials(folder)
+    trials = corpora.get("shards").trials(folder)
     return sum(len(read.load_audio(trial.audio_path())) for trial in trials)
 
 
@@ -397,7 +397,7 @@ def _average(folder: Path) -> None:
 
 def _read_keys(folder: Path) -> int:
     """Read the only list of an example; the example has the name of its corpus."""
-    corpus = registry.corpora.get(folder.name)
+    corpus = corpora.get(folder.name)
     return len(corpus.keys(_only_file(folder), None))
 
 
