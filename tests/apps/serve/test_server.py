@@ -32,7 +32,7 @@ def started(model, tmp_path):
 
     def start(*after, before=(), model=model):
         serve = f"{sys.executable} -m nes2net.cli.main serve --model {model} --device cpu"
-        environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": str(torch.get_num_threads())}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen([*before, *serve.split(), *after], env=environment, **output))
         return processes[-1], re.search(r"http://\S+", processes[-1].stdout.readline())[0]
