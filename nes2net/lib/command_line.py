@@ -114,8 +114,8 @@ class OneLineParser(argparse.ArgumentParser):
             self.add_argument_group("example", example)
             self._action_groups.insert(0, self._action_groups.pop())
         self.names: dict[str, str] = {}
-        #: Name of an argument → the smallest number that it allows.
-        self.minimums: dict[str, int] = {}
+        #: Name of an argument → the smallest and the largest number that it allows.
+        self.ranges: dict[str, tuple[float, float]] = {}
         #: Conditions of flags, each with the name of its argument.
         self.conditions: list[tuple[str, Condition]] = []
         #: Whether an interrupted run is resumed if the user gives the command again.

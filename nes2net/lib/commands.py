@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from nes2net.lib.command_line import OneLineParser, add_debug
 from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 
 
 class Flag(NamedTuple):
@@ -21,7 +22,9 @@ class Flag(NamedTuple):
 
     metavar: str | tuple[str, ...] | None = None
     """Word for the value in the help."""
-    minimum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    """Requires ``minimum``; None for any finite number."""
     choices: Callable[[], Sequence[str]] | None = None
     """Returns the allowed values."""
     nargs: str | int | None = None
@@ -37,6 +40,7 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
+_LARGEST = sys.float_info.max  # largest number of a flag without a maximum: infinity is not allowed
 #: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
 #: ``num_`` at its beginning and ``_`` at its end, and with ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
@@ -98,12 +102,8 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        for key, smallest in parser.minimums.items():
-            argument_value = getattr(args, key)
-            values = argument_value if isinstance(argument_value, list) else [argument_value]
-            for value in values:
-                if value is not None and value < smallest:
-                    raise InputError(f"`{key}` is at least {smallest}, not {value}")
+        for key, (minimum, maximum) in parser.ranges.items():
+            _check_range(key, getattr(args, key), minimum, maximum)
         check_conditions(parser.conditions, vars(args), {key: parser.get_default(key) for key in vars(args)})
         return call(args)
 
@@ -144,8 +144,8 @@ def _add_arguments(
         parser.conditions += [(key, condition) for condition in conditions]
         options = _argparse_options(hint)
         if "minimum" in options:
-            parser.minimums[key] = options.pop("minimum")
-        flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
+            parser.ranges[key] = options.pop("minimum"), options.pop("maximum", _LARGEST)
+        flag = _flag_of(key)
         has_default = parameter.default is not parameter.empty
         if has_default:
             if isinstance(parameter.default, tuple):
@@ -205,6 +205,41 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
     if hint is bool:
         return {"action": "store_true"}
     return {} if hint is str else {"type": hint}
+
+
+class Ranged:
+    """A dataclass of flags that has only values in the ranges of its :class:`Flag`, and among its choices."""
+
+    def __post_init__(self) -> None:
+        for key, hint in get_type_hints(type(self), include_extras=True).items():
+            options = _argparse_options(hint)
+            value = getattr(self, key)
+            if "minimum" in options:
+                _check_range(key, value, options["minimum"], options.get("maximum", _LARGEST))
+            if "choices" in options and value is not None:
+                check_known([value], options["choices"], f"there is no `{key}`")
+
+
+def _check_range(key: str, value: Any, minimum: float, maximum: float) -> None:
+    """Raise :class:`InputError` if a number, or one of a list, is out of range; None is allowed."""
+    for number in value if isinstance(value, list) else [value]:
+        if number is not None and not minimum <= number <= maximum:
+            limits = f"at least {minimum:g}" if maximum == _LARGEST else f"from {minimum:g} to {maximum:g}"
+            raise InputError(f"`{key}` is {limits}, not {number}")
+
+
+def flags_of(settings: Any) -> list[str]:
+    """Write the fields of a dataclass of flags that differ from their defaults as words of a command."""
+    words = []
+    for key, value in given(settings).items():
+        words.append(f"--{_flag_of(key).replace('_', '-')}")
+        if value is not True:
+            words.append(str(value))
+    return words
+
+
+def _flag_of(key: str) -> str:
+    return _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
 
 
 def given(settings: Any) -> dict[str, Any]:

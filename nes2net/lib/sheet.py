@@ -7,10 +7,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import TypeAlias
 
 from nes2net.lib.terminal import printable, printable_name, table_line, wrapped
 
+#: Heading → text, number, or a list of texts.
+Facts: TypeAlias = Mapping[str, object]
+#: Heading → rows with the same columns.
+Tables: TypeAlias = Mapping[str, Sequence[Facts]]
 #: Largest number of characters in a line of text.
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns with values of a recipe, which are written as JSON
@@ -34,12 +38,11 @@ class Sheet:
     """
 
     title: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Heading → text, number, or a list of texts; empty ones are not shown."""
+    facts: Facts = field(default_factory=dict)
+    """Empty ones are not shown."""
     notes: str = ""
     """Text that is shown without wrapping."""
-    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Heading → rows with the same columns."""
+    tables: Tables = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     """Commands to type next."""
     brief: bool = False
@@ -64,13 +67,13 @@ class Sheet:
             lines += ["", *(f"  {printable_name(command)}" for command in self.commands)]
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Facts:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         return {key: value for key, value in content.items() if value not in ("", None, [])}
 
 
-def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
+def table(rows: Sequence[Facts], brief: bool = False) -> list[str]:
     """Lay out ``rows``, at least one, in columns below their headings; omit empty columns, and wrap the widest.
 
     Args:
@@ -119,18 +122,18 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
     return widths
 
 
-def _cell_text(column: str, value: Any) -> str:
+def _cell_text(column: str, value: object) -> str:
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))
 
 
-def as_json(data: Any) -> str:
+def as_json(data: object) -> str:
     """Write JSON for a terminal, with control characters escaped."""
     return printable(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]

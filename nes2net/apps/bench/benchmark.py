@@ -6,16 +6,15 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
@@ -38,27 +37,21 @@ from nes2net.version import __version__
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The speed of one stage; a round runs the stage once."""
-
-    stage: str
-    seconds: float
-    """Median of the rounds."""
+class Stage(NamedTuple):
+    name: str
+    run: Callable[[], object]
     utterances: int
-    """Per round."""
     audio: float
-    """Seconds per round."""
+    """Seconds."""
     flops: float | None = None
-    """Per round; None if not counted."""
+    """None if not counted."""
 
-    @property
-    def per_second(self) -> float:
-        return self.utterances / self.seconds
 
-    @property
-    def times_real_time(self) -> float:
-        return self.audio / self.seconds
+class Measured(NamedTuple):
+    """The speed of one stage; ``seconds`` is the median of the rounds, each of which runs the stage once."""
+
+    stage: Stage
+    seconds: float
 
 
 def measure(
@@ -88,36 +81,40 @@ def measure(
     flops["back-end"] = count_flops(copy, silence) - flops["front-end"]
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE
-    decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
-    stages: list[tuple[Callable[[], Any], dict[str, Any]]] = [(lambda: [load_audio(file) for file in files], decoding)]
+    stages = [Stage("decode, one thread", lambda: [load_audio(file) for file in files], len(files), seconds_of_files)]
     for size in batch_sizes:
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
         with torch.inference_mode():
             states = detector.hidden_states(waveform)
-        amount = {"utterances": size, "audio": size * seconds}
-        computations: dict[str, Callable[[], Any]] = {
+        computations: dict[str, Callable[[], object]] = {
             "front-end": partial(detector.hidden_states, waveform),
-            "back-end": lambda states=states: detector.logits(detector.features(states)),  # type: ignore[misc]
+            "back-end": partial(_run_backend, detector, states),
         }
         for name, compute in computations.items():
-            stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
+            stages.append(Stage(f"{name}, batch {size}", compute, size, size * seconds, size * flops[name]))
     size = max(batch_sizes)
     batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
     count = len(batch_files)
-    files_to_scores = {"stage": f"files to scores, batch {size}", "utterances": count, "audio": count * seconds}
-    files_to_scores["flops"] = count * (flops["front-end"] + flops["back-end"])
     trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
     read = waveforms_for(detector.device, reader, plan, num_workers)
     score = Compute(detector, plan, Scores())
-    stages.append((lambda: _wait_for_scores(score(read(trials, (), ALONE))), files_to_scores))
+    stages.append(
+        Stage(
+            f"files to scores, batch {size}",
+            lambda: _wait_for_scores(score(read(trials, (), ALONE))),
+            count,
+            count * seconds,
+            count * sum(flops.values()),
+        )
+    )
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     linear = nn.Linear(product, product, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
     # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
-    stages.append((partial(OneDNNLinear(linear), matrix), {}))
+    stages.append(Stage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0))
 
     synchronize = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]
@@ -127,17 +124,21 @@ def measure(
         ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display,
     ):
         for number in range(rounds + 1):
-            for (run, _), times in zip(stages, durations):
+            for stage, times in zip(stages, durations):
                 synchronize()
                 start = time.perf_counter()
-                run()
+                stage.run()
                 synchronize()
                 if number:
                     times.append(time.perf_counter() - start)
                 display.update()
     medians = [statistics.median(times) for times in durations]
-    measured = [Measured(seconds=median, **facts) for median, (_, facts) in zip(medians, stages[:-1])]
+    measured = [Measured(stage, seconds) for stage, seconds in zip(stages[:-1], medians)]
     return measured, 2 * product**3 / medians[-1]
+
+
+def _run_backend(detector: Detector, states: list[Tensor]) -> Tensor:
+    return detector.logits(detector.features(states))
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
@@ -149,13 +150,13 @@ def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
 def speed_table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
     """Write the speeds as a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
-    for stage in measured:
+    for stage, seconds in measured:
         speed = share = "–"
         if stage.flops:
-            flops_per_second = stage.flops / stage.seconds
+            flops_per_second = stage.flops / seconds
             speed = f"{flops_per_second / 1e9:,.1f}"
             share = f"{flops_per_second / product:.0%}"
-        rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
+        rows.append([stage.name, f"{stage.utterances / seconds:,.2f}", f"{stage.audio / seconds:,.1f}", speed, share])
     product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
     rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
     return markdown_table(

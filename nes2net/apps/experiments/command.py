@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Batches
+from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
-from nes2net.lib.commands import Count, Flag, Folder, called
+from nes2net.lib.commands import Count, Flag, Folder, called, flags_of
 from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, worded
 from nes2net.lib.findings import listing
@@ -18,7 +19,6 @@ from nes2net.lib.terminal import printable, say_written, text_table
 from nes2net.lib.this_process import process_count
 
 if TYPE_CHECKING:
-    from nes2net.apps.experiments.jobs import Machine
     from nes2net.apps.experiments.plan import Plan
     from nes2net.apps.experiments.running import Failure
 
@@ -40,13 +40,11 @@ def run(
     out: Folder | None = None,
     dry_run: bool = False,
     allow_missing: bool = False,
-    overwrite: bool = False,
     on: Literal["here", "slurm"] = "here",
     jobs: Count = 1,
     gpus: Annotated[str | None, Flag("IDS")] = None,
     slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = (),
-    device: str = "auto",
-    batches: Batches,
+    machine: Machine,
     task: str | None = None,
 ) -> int:
     """Train with several seeds, evaluate, make one table.
@@ -61,28 +59,25 @@ def run(
         out: folder to write; results/NAME if the file names no folder
         dry_run: list missing inputs, and the jobs to do
         allow_missing: begin even if data is missing
-        overwrite: replace scores of changed audio or from another device
 
     Where:
         on: on this machine, or as jobs of a cluster
         jobs: processes at once on this machine
         gpus: GPUs for these processes, e.g. 0,1,2; all if not given
         slurm: override a key of the file's section slurm
-        device: auto, cpu, cuda or cuda:N
     """
     from nes2net.apps.experiments.description import load_experiment
     from nes2net.apps.experiments.experiment import missing_for, work_table
-    from nes2net.apps.experiments.jobs import Machine, unfinished
+    from nes2net.apps.experiments.jobs import unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
     from nes2net.lib.files import exclusive_lock, path_below
 
     if process_count() > 1:
-        raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
+        raise InputError("an experiment starts its own processes: remove torchrun, and pass `jobs`")
     described = load_experiment(file, list(set_), list(overrides), list(slurm))
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
-    machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
     if task:  # another process started this process to do a single task
         return _do_task(task, plan, machine)
     # Say what is missing and what is left to do.
@@ -102,7 +97,8 @@ def run(
     words = ["experiment", "run", file, *overrides]
     for assignment in set_:
         words += ["--set", assignment]
-    words += ["--out", str(folder), *_machine_flags(machine)]
+    words += ["--out", str(folder), *flags_of(machine)]
+    command = partial(_task_command, words)
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
@@ -113,13 +109,7 @@ def run(
 
             settings = described.slurm
             if tasks:
-                names = submit(
-                    tasks,
-                    lambda name: _task_command(words, name),
-                    path_below(plan.out, "slurm"),
-                    settings,
-                    described.name,
-                )
+                names = submit(tasks, command, path_below(plan.out, "slurm"), settings, described.name)
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":
                 return _write_and_print_tables(plan, [])
@@ -127,10 +117,8 @@ def run(
             return 0
         if jobs == 1:
             return _write_and_print_tables(plan, do_here(unfinished_jobs and plan.jobs, machine, logs))
-        gpu_ids = _gpu_ids(gpus, device)
-        failures = do_in_processes(
-            tasks, lambda task: _task_command(words, task.name), logs, num_processes=jobs, gpus=gpu_ids
-        )
+        gpu_ids = _gpu_ids(gpus, machine.device)
+        failures = do_in_processes(tasks, command, logs, num_processes=jobs, gpus=gpu_ids)
         return _write_and_print_tables(plan, failures)
 
 
@@ -152,12 +140,9 @@ def reproduce(
     ssl_checkpoint: Annotated[_File | None, NotWith("checkpoint")] = None,
     out: _Folder | None = None,
     rows: _File | None = None,
-    batch_size: int = 8,
-    num_workers: int = 2,
     allow_partial: bool = False,
-    overwrite: bool = False,
     num_resamples: int = 1000,
-    device: str = "auto",
+    machine: Machine,
 ) -> int:
     """Measure a published result again, and compare the figures.
 
@@ -179,12 +164,8 @@ def reproduce(
         rows: your own rows, as in nes2net/models/published_results.yaml
 
     How:
-        batch_size: utterances per batch in scoring
-        num_workers: worker processes that read audio
         allow_partial: evaluate even if files are missing or unreadable
-        overwrite: replace the scores of another checkpoint
         num_resamples: bootstrap draws for the interval
-        device: auto, cpu, cuda or cuda:N
     """
     from nes2net.models.published_results import find_row, published_rows
 
@@ -212,16 +193,7 @@ def reproduce(
             return WRONG_INPUT
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
 
-    result = reproduced(
-        published,
-        paths,
-        device=device,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        allow_partial=allow_partial,
-        overwrite=overwrite,
-        num_resamples=num_resamples,
-    )
+    result = reproduced(published, paths, machine, allow_partial=allow_partial, num_resamples=num_resamples)
     print(result.text())
     for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
         say_written(out / name, beside_data=True)
@@ -235,17 +207,6 @@ def experiment() -> None:
     Example:
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
     """
-
-
-def _machine_flags(machine: Machine) -> list[str]:
-    flags = ["--device", machine.device]
-    if machine.batch_size is not None:
-        flags += ["--batch-size", str(machine.batch_size)]
-    if machine.num_workers is not None:
-        flags += ["--workers", str(machine.num_workers)]
-    if machine.overwrite:
-        flags.append("--overwrite")
-    return flags
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:

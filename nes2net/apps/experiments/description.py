@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,6 +46,12 @@ class _Section(BaseModel):
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_keys(cls, values: object) -> object:
+        check_known(values if isinstance(values, dict) else (), cls.model_fields, "there is no key")
+        return values
+
 
 class Average(_Section):
     """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints.
@@ -62,7 +68,7 @@ class Average(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _of_number(cls, value: Any) -> Any:
+    def _of_number(cls, value: object) -> object:
         return {"best": value} if type(value) is int else value
 
     @property
@@ -124,7 +130,7 @@ class EvaluationSet(_Section):
         definition = corpora.get(self.corpus)
         check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
-            raise ValueError("samples goes with protocol 4sec: leave it out")
+            raise ValueError("samples requires protocol 4sec: remove it")
         return self
 
     @property
@@ -200,25 +206,20 @@ class Experiment(_Section):
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
         # For example, no two averages may have the same name.
-        names_by_kind: dict[str, Sequence[Any]] = {
-            "seed": self.seeds,
+        names_by_kind: dict[str, list[str]] = {
+            "seed": list(map(str, self.seeds)),
             "average": [average.name for average in self.averages],
-            "metric": self.metrics,
+            "metric": list(self.metrics),
             "evaluation set": [tested.title for tested in self.evaluate],
+            **{f"value of the grid's {key}": list(map(json_text, values)) for key, values in self.grid.items()},
         }
-        for key, values in self.grid.items():
-            names_by_kind[f"value of the grid's {key}"] = [json_text(value) for value in values]
         for kind, names in names_by_kind.items():
             if named_twice := repeated(names):
-                problem = f"the {kind} {shown(named_twice[0])} is named twice"
-                raise ValueError(f"{problem}: give each another name, or remove one")
-        for key in ("seed", "output", "logs"):
-            if key in self.grid or key in self.overrides:
+                raise ValueError(f"the {kind} {named_twice[0]} is named twice: choose another name, or remove one")
+        for key in (*self.overrides, *self.grid):
+            if key in ("seed", "output", "logs") or (key == "data.corpora" and key in self.grid and self.leave_one_out):
                 raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")
-        if self.leave_one_out and "data.corpora" in self.grid:
-            raise ValueError("data.corpora cannot be a key of overrides and grid: the experiment sets it")
-        for key in self.grid:
-            if key in self.overrides:
+            if key in self.overrides and key in self.grid:
                 raise ValueError(f"{key} stands in overrides and in grid: remove one")
         return self
 
@@ -262,17 +263,12 @@ def load_experiment(
     variables = set(mentions)
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
-    value_of = {}
-    for variable in sorted(variables):
-        if variable in assigned:
-            value_of[variable] = assigned[variable]
-        elif variable in defaults:
-            value_of[variable] = os.environ.get(variable, str(defaults[variable]))
-        else:
-            raise InputError(
-                f"experiment {path} does not say what ${{{variable}}} is: give `set` {variable}=…, or declare it in "
-                "the section places of the file, which an environment variable then overrides"
-            )
+    value_of = {name: os.environ.get(name, str(value)) for name, value in defaults.items()} | assigned
+    if unknown := sorted(variables - value_of.keys()):
+        raise InputError(
+            f"experiment {path} does not say what ${{{unknown[0]}}} is: pass `set` {unknown[0]}=…, or declare it in "
+            "the section places of the file, which an environment variable then overrides"
+        )
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
     Budget(f"experiment {path}", MOST_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}
@@ -280,12 +276,12 @@ def load_experiment(
         settings = {}
         for key, text in _split_assignments(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if settings and isinstance(values.get(section) or {}, dict):  # for other types, model_validate raises
+        if isinstance(values.get(section) or {}, dict):  # for other types, model_validate raises
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"experiment {path}: {_first_problem_in_words(error)}") from error
+        raise InputError(f"experiment {path}: {first_problem(error)}") from error
     recipe_beside = path.parent / experiment.recipe
     if not has_no_file(recipe_beside):
         return experiment.model_copy(update={"recipe": str(recipe_beside)})
@@ -316,17 +312,3 @@ def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _fill_places(item, value_of) for key, item in value.items()}
     return value
-
-
-def _first_problem_in_words(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    if problem["type"] != "extra_forbidden":
-        return first_problem(error)
-    keys: set[str] = set()
-    for section in (Experiment, EvaluationSet, Average, SlurmSettings):
-        keys |= section.model_fields.keys()
-    *sections, key = map(str, problem["loc"])
-    text = f"unknown key '{key[:100]}'"
-    if sections:
-        text += f" in {sections[0]}"
-    return text + did_you_mean(key, keys)

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -20,6 +19,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.description import Average, EvaluationSet
 from nes2net.apps.experiments.missing import Search, missing_for_training
 from nes2net.apps.experiments.result import METRICS, Measured
+from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
@@ -43,19 +43,6 @@ from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs
 from nes2net.training.tasks.task import create_task
 from nes2net.training.validation import passes
 from nes2net.version import __version__
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Settings of this machine, which change no result.
-
-    ``overwrite`` replaces scores of changed recordings or of another device.
-    """
-
-    device: str
-    batch_size: int | None
-    num_workers: int | None
-    overwrite: bool
 
 
 @dataclass(frozen=True)
@@ -223,12 +210,11 @@ class ScoreJob(Job):
         # folder may have been moved.
         if Path(record.text("checkpoint", "path")).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
-        expected: dict[str, Any] = {
+        expected = {
             "num_samples": self._num_samples(),
             "legacy_train_mode": self.tested.legacy_train_mode,
+            "trials": _trials_digest(self.part) or record.run.get("trials"),
         }
-        if digest := _trials_digest(self.part):
-            expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
         return not Claim(self.scores, record.run | expected, record.run).is_same
@@ -259,7 +245,7 @@ def _trials_digest(corpus_part: Part) -> str | None:
 class ReportFile(BaseModel):
     """The settings, input files and figures in a report's JSON file."""
 
-    asked: dict[str, Any]
+    asked: dict[str, object]
     inputs: list[dict[str, str]]
     measured: Measured
 
@@ -277,7 +263,7 @@ class EvaluateJob(Job):
     num_resamples: int
     page: Path
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return what, together with the input files, determines the figures."""
         tested = self.tested
         return {
@@ -332,20 +318,18 @@ class EvaluateJob(Job):
         interval = row["eer"].interval
         assert interval is not None  # an EER is always computed with its interval
         (facts,) = result.header["systems"]
-        values = {name: row[name].value for name in METRICS}
         record = scoring.record()
-        trials = None if record is None else record.run.get("trials")
         key_digests = [file["trials_sha256"] for file in result.header["inputs"] if "trials_sha256" in file]
         measured = Measured(
             run=self.run.name,
             seed=self.run.seed,
-            metrics={name: value for name, value in values.items() if value is not None},
+            metrics={name: value for name in METRICS if (value := row[name].value) is not None},
             interval=interval,
             interval_over=facts["interval_over"],
             num_bonafide=int(row.value("num_bonafide")),
             num_spoof=int(row.value("num_spoof")),
             left_out=facts["left_out"],
-            trials=trials if isinstance(trials, str) else None,
+            trials=str(record.run.get("trials")) if record else None,
             key=key_digests[0] if key_digests else None,
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
             notices=tuple(notice for notice in result.notices if notice != facts["partial"]),

@@ -21,29 +21,24 @@ from nes2net.training.recipes.reading import PACKAGED, load_recipe
 from nes2net.training.recipes.recipe import Recipe
 
 
-def training_parts(recipe: Recipe) -> list[Part]:
-    """List the parts of corpora that training by ``recipe`` reads, without repetitions."""
-    purposes: tuple[SetName, ...] = ("train", "dev")
-    corpus_parts = []
-    for purpose in purposes:
-        for corpus in recipe.data.parts(purpose):
-            corpus_parts.append(Part(corpus.name, corpus.root, corpus.split(purpose), corpus.protocols))
-    return list(dict.fromkeys(corpus_parts))
-
-
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
     """List missing recordings, protocols and files with weights to start from.
 
     ``name`` is the recipe's file name in suggested commands.
     """
     search = search or Search()
+    purposes: tuple[SetName, ...] = ("train", "dev")
+    corpus_parts = []
+    for purpose in purposes:
+        for corpus in recipe.data.parts(purpose):
+            corpus_parts.append(Part(corpus.name, corpus.root, corpus.split(purpose), corpus.protocols))
     missing = []
-    for corpus_part in training_parts(recipe):
+    for corpus_part in dict.fromkeys(corpus_parts):
         missing += [replace(finding, spares_some=False) for finding in search.part(corpus_part)]
     ssl = recipe.ssl_checkpoint
     frontend_name = recipe.model["frontend"]["name"]
-    is_downloaded = ssl in SIZES  # a name such as xlsr_300m, not a path: training downloads the file
-    if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
+    # Training downloads a file that is named, such as xlsr_300m.
+    if ssl is not None and ssl not in SIZES and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
         missing.append(Finding(f"pre-training of {frontend_name}", problem, remedy))
@@ -51,16 +46,13 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     if start is not None and not Path(start).exists():
         problem = f"{start} not found; name it with `train.init_from`"
         missing.append(Finding("checkpoint to start from", problem, "get it from whoever trained it"))
-    needed = None
     if recipe.train.task is not None:  # only tasks that are named start from a file
         from nes2net.training.tasks.task import create_task  # start-up: torch
 
         needed = create_task(recipe).start
-    if needed is not None and not (needed.path and Path(needed.path).is_file()):
-        problem = f"{needed.path} not found"
-        if not needed.path:
-            problem = f"none named (`{needed.key}`)"
-        missing.append(Finding(needed.what, problem, needed.obtain.format(name)))
+        if needed is not None and not (needed.path and Path(needed.path).is_file()):
+            problem = f"{needed.path} not found" if needed.path else f"none named (`{needed.key}`)"
+            missing.append(Finding(needed.what, problem, needed.obtain.format(name)))
     return missing
 
 
@@ -73,13 +65,11 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     if corpus_part.corpus.startswith("hub:"):
         return []
     corpus = corpora.find(corpus_part.corpus)
+    subject = f"corpus {corpus_part.corpus}"
     if corpus is None:
-        return [
-            Finding(f"corpus {corpus_part.corpus}", "this version of nes2net does not read it", "get a newer version")
-        ]
+        return [Finding(subject, "this version of nes2net does not read it", "get a newer version")]
     if corpus_part.root is None:
-        problem = "no folder is named; name it with `data.root`"
-        return [Finding(f"corpus {corpus_part.corpus}", problem, corpus.how_to_get("audio"))]
+        return [Finding(subject, "no folder is named; name it with `data.root`", corpus.how_to_get("audio"))]
     root = Path(corpus_part.root)
     check = CorpusCheck(corpus, root)
     name = f"{corpus.title} {corpus_part.split}"

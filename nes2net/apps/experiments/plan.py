@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from nes2net.apps.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
@@ -19,9 +19,9 @@ from nes2net.lib.files import Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # largest number of characters of a grid point in the name of a folder
-_MOST_TRAININGS = 1000  # largest number of trainings; planning a training takes 8 ms
-_MOST_EVALUATIONS = 10_000
+_MAX_LABEL = 60  # largest number of characters of a grid point in the name of a folder
+_MAX_TRAININGS = 1000  # largest number of trainings; planning a training takes 8 ms
+_MAX_EVALUATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class Plan:
         report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []
         scorings: dict[str, ScoreJob] = {}
-        for tested in self.sets_of(run):
+        for tested in self.experiment.evaluate:
+            if tested.title not in run.sets:
+                continue
             subject = f"{run.name} {average.name} {tested.title}"
             same_scores = tested.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
             if same_scores not in scorings:  # score once for sets that differ only in labels
@@ -85,10 +87,6 @@ class Plan:
     def jobs(self) -> list[Job]:
         """All jobs; each comes after the job that it needs."""
         return list(itertools.chain.from_iterable(task.jobs for task in self.tasks))
-
-    def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return all evaluation sets, or those of the corpus that the training leaves out."""
-        return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
     def systems(self) -> list[System]:
@@ -116,7 +114,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
     evaluations = trainings * len(experiment.averages) * len(experiment.evaluate)
-    limits = (("trainings", trainings, _MOST_TRAININGS), ("evaluations", evaluations, _MOST_EVALUATIONS))
+    limits = (("trainings", trainings, _MAX_TRAININGS), ("evaluations", evaluations, _MAX_EVALUATIONS))
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
@@ -131,8 +129,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             label = _folder_label(settings, left_out)
             for seed in experiment.seeds:
                 values = recipe.to_dict()
-                folders = {"output": path_below(out, "models"), "logs": path_below(out, "tensorboard")}
-                values |= {"seed": seed, **{key: str(folder) for key, folder in folders.items()}}
+                values["seed"] = seed
+                values["output"] = str(path_below(out, "models"))
+                values["logs"] = str(path_below(out, "tensorboard"))
                 values["comment"] = "_".join(filter(None, [recipe.comment, label])) or None
                 if left_out is not None:
                     remaining = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]
@@ -157,47 +156,37 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     if len(trained) < 2:
         raise InputError(f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(trained)}")
     sets_of: dict[str | None, frozenset[str]] = {}
-    used: set[str] = set()
     for corpus in trained:
         sets = [tested.title for tested in experiment.evaluate if tested.title == corpus.called]
         if not sets:
             sets = [tested.title for tested in experiment.evaluate if tested.corpus == corpus.name]
         if not sets:
             raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
-        for title in sets:
-            if title in used:
-                raise InputError(
-                    f"evaluate's set {title} is of two corpora that are left out in turn: give each of these corpora a set "
-                    "that is named by its alias"
-                )
-        used.update(sets)
         sets_of[corpus.called] = frozenset(sets)
+    num_corpora = Counter(itertools.chain.from_iterable(sets_of.values()))
     for tested in experiment.evaluate:
-        if tested.title not in used:
+        if num_corpora[tested.title] != 1:
             raise InputError(
-                f"evaluate has the set {tested.title}, but its corpus is not among those that are left out in turn"
+                f"evaluate's set {tested.title} is of {num_corpora[tested.title]} of the corpora that leave_one_out leaves "
+                "out in turn, not of one: name the set by the alias of its corpus"
             )
     return sets_of
 
 
 def _short_key(key: str) -> str:
-    if key == "recipe":
-        return ""
-    return key.rpartition(".")[2]
+    return "" if key == "recipe" else key.rpartition(".")[2]
 
 
-def _value_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json_text(value, ensure_ascii=False)
+def _value_text(value: object) -> str:
+    return value if isinstance(value, str) else json_text(value, ensure_ascii=False)
 
 
-def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
+def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")
     text = "_".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-.") for word in words)
-    if len(text) <= _LONGEST_LABEL and all(re.fullmatch(r"[A-Za-z0-9.+_-]*", word) for word in words):
+    if len(text) <= _MAX_LABEL and text == "_".join(words):
         return text
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
-    return f"{text[:_LONGEST_LABEL].rstrip('-.')}-{digest[:6]}"
+    return f"{text[:_MAX_LABEL].rstrip('-.')}-{digest[:6]}"

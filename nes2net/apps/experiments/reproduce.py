@@ -6,13 +6,14 @@ import inspect
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.experiments.missing import Paths, recipe_path, recipe_with_folders
 from nes2net.apps.experiments.result import METRICS
+from nes2net.apps.experiments.settings import Machine
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
@@ -22,11 +23,11 @@ from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.files import path_below
-from nes2net.lib.registry import Registry
+from nes2net.lib.options import PARTS, Options
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import PublishedRow
-from nes2net.models.registry import aggregations, backends, frontends
+from nes2net.models.registry import PARTS as REGISTRIES
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
@@ -34,13 +35,7 @@ from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
 
-#: The architecture of a detector, or the options of a part.
-Config: TypeAlias = dict[str, Any]
-_ROLES: dict[str, tuple[str, Registry[Any]]] = {
-    "frontend": ("front-end", frontends),
-    "aggregation": ("aggregation", aggregations),
-    "backend": ("back-end", backends),
-}
+_REGISTRIES = dict(zip(PARTS, REGISTRIES))
 # Options that change no score: the source of the weights, settings of training, and sizes of tensors that only
 # pre-training uses.
 _WITHOUT_EFFECT = frozenset(
@@ -57,7 +52,7 @@ class Conditions:
     unchecked: list[str] = field(default_factory=list)
 
 
-def compare_conditions(row: PublishedRow, config: Config, evaluation: Result, keys: Path) -> Conditions:
+def compare_conditions(row: PublishedRow, config: Options, evaluation: Result, keys: Path) -> Conditions:
     """Compare the conditions of a measurement with those of ``row``.
 
     Raises:
@@ -134,24 +129,23 @@ def _asv_numbers(counts: tuple[int, ...]) -> str:
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
 
-def _architecture_differences(config: Config, published_config: Config) -> list[str]:
+def _architecture_differences(config: Options, published_config: Options) -> list[str]:
     measured = _relevant_options(config)
     published = _relevant_options(published_config)
     differences = []
-    for kind, (role, _) in _ROLES.items():
-        options = measured[kind]
-        name = options.pop("name")
-        published_name = published[kind].pop("name")
-        if name != published_name:
-            differences.append(f"{role} {name} instead of {published_name}")
+    for role, options in published.items():
+        kind = _REGISTRIES[role].kind
+        name = measured[role]["name"]
+        if name != options["name"]:
+            differences.append(f"{kind} {name} instead of {options['name']}")
             continue
-        for option, value in published[kind].items():
-            if options.get(option) != value:
-                differences.append(f"{role} {option} {options.get(option)} instead of {value}")
+        for option, value in options.items():
+            if measured[role].get(option) != value:
+                differences.append(f"{kind} {option} {measured[role].get(option)} instead of {value}")
     return differences
 
 
-def published_architectures(row: PublishedRow) -> dict[str, Config]:
+def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
     """Return name → architecture, as ``Detector.from_config`` takes it.
 
     A back-end gets the front-end of the row. If the row has none, the architecture of its recipe is
@@ -171,15 +165,14 @@ def published_architectures(row: PublishedRow) -> dict[str, Config]:
     return architectures
 
 
-def _relevant_options(config: Config) -> dict[str, Config]:
+def _relevant_options(config: Options) -> dict[str, Options]:
     """Omit options that change no score; values are JSON types."""
     options = {}
-    for kind, (_, registry) in _ROLES.items():
-        parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
-        values = {p.name: p.default for p in parameters if p.default is not p.empty}
-        values |= config[kind]
+    for role, registry in _REGISTRIES.items():
+        parameters = inspect.signature(registry.get(config[role]["name"])).parameters.values()
+        values = {p.name: p.default for p in parameters if p.default is not p.empty} | config[role]
         relevant = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
-        options[kind] = json.loads(json.dumps(relevant))
+        options[role] = json.loads(json.dumps(relevant))
     return options
 
 
@@ -231,12 +224,9 @@ class Reproduction:
 def reproduce(
     row: PublishedRow,
     paths: Paths,
+    machine: Machine,
     *,
-    device: str = "auto",
-    batch_size: int = 8,
-    num_workers: int = 2,
     allow_partial: bool = False,
-    overwrite: bool = False,
     num_resamples: int = 1000,
 ) -> Reproduction:
     """Train if there is no checkpoint, score, evaluate, and compare the conditions with ``row``.
@@ -245,7 +235,6 @@ def reproduce(
 
     Args:
         allow_partial: evaluate even if scores are missing.
-        overwrite: replace the scores of another checkpoint.
 
     Raises:
         InputError: if an input is missing (see :func:`find_missing`) or malformed, or if
@@ -256,12 +245,12 @@ def reproduce(
     if checkpoint is None:
         path = paths.recipe_of(row)
         if path is None:
-            raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
+            raise InputError(f"there is no recipe to train {row.id}: pass `checkpoint` or `recipe`")
         recipe = recipe_with_folders(path, row, paths)
         training = path_below(paths.out.parent, "training")
         recipe.output = str(training)
         recipe.logs = str(path_below(training, "logs"))
-        checkpoint = train(recipe, device)
+        checkpoint = train(recipe, machine.device)
     if saved_epochs(checkpoint):
         epochs = best_epochs(checkpoint, row.average, row.select)
         if len(epochs) > 1:
@@ -270,7 +259,7 @@ def reproduce(
             checkpoint = checkpoint / f"epoch_{epochs[0]}.pth"
     scores = paths.out / "scores.txt"
     config = next(iter(published_architectures(row).values()), None)  # used if the checkpoint has no configuration
-    detector = Detector.from_pretrained(checkpoint, device, config=config)
+    detector = Detector.from_pretrained(checkpoint, machine.device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(
         detector,
@@ -279,7 +268,10 @@ def reproduce(
         checkpoint=checkpoint,
         num_samples=row.samples if row.protocol == "4sec" else None,
         settings=ScoringSettings(
-            batch_size=batch_size, num_workers=num_workers, overwrite=overwrite, legacy_train_mode=row.legacy_train_mode
+            batch_size=machine.batch_size,
+            num_workers=machine.num_workers,
+            overwrite=machine.overwrite,
+            legacy_train_mode=row.legacy_train_mode,
         ),
     )
     result = evaluate_systems(

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes2net.apps.experiments.jobs import Job, Machine, unfinished
+from nes2net.apps.experiments.jobs import Job, unfinished
 from nes2net.apps.experiments.plan import Task
+from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
 from nes2net.lib.files import make_folder, never_linked, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
@@ -71,7 +72,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
 
 def do_in_processes(
     tasks: Sequence[Task],
-    command: Callable[[Task], list[str]],
+    command: Callable[[str], list[str]],
     logs: Path,
     *,
     num_processes: int,
@@ -83,6 +84,7 @@ def do_in_processes(
     passed on; an error is raised when all processes have ended.
 
     Args:
+        command: returns the command line of the task with a name.
         logs: folder for the output of the processes, ``{task}.log``.
         gpus: ``CUDA_VISIBLE_DEVICES`` of each process; if empty, not changed.
 
@@ -118,10 +120,8 @@ def do_in_processes(
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
                         with stop.deferred():  # handle signals only after the process is in `running`
-                            running[task.name] = (
-                                _start_process(command(task), logs / f"{task.name}.log", environment),
-                                slot,
-                            )
+                            log = logs / f"{task.name}.log"
+                            running[task.name] = _start_process(command(task.name), log, environment), slot
                 for name, (process, slot) in list(running.items()):
                     status = process.poll()
                     if status is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
-from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.errors import told_as
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.installation import optional
 from nes2net.lib.plain_data import StrictModel, read_json_as
@@ -122,7 +122,10 @@ def submit(
         ids = {task: job.job_id for task, job in submitted.items()}
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
-    try:
+    remedy = "is this a machine of the cluster?"
+    with told_as(
+        "the jobs cannot be submitted", RuntimeError, submitit.core.utils.FailedJobError, OSError, remedy=remedy
+    ):
         # Submit the trainings, and then the tasks that need a training; a training precedes the tasks that need it.
         for needed in dict.fromkeys(task.needs for task in tasks):
             names = [task.name for task in tasks if task.needs == needed]
@@ -132,8 +135,4 @@ def submit(
         submit_array([TABLE], "afterany", list(submitted.values()))
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()
-    except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
-        raise InputError(
-            f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
-        ) from error
     return {task: job.job_id for task, job in submitted.items()}

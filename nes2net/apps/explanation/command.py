@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Length, Loading, ModelName
-from nes2net.apps.explanation.settings import How
+from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Flag, Folder, called
 from nes2net.lib.errors import InputError, counted, worded
@@ -75,26 +75,17 @@ def explain(
     num_failed = 0
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
+        advice = _ADVICE if method.method == "occlusion" else "fewer `steps` or `draws` take less"
         try:
-            advice = _ADVICE if method.method == "occlusion" else "fewer `steps` or `draws` take less"
             with ProgressDisplay[None](title=title, unit="version", advice=advice, delay=1) as display:
-
-                def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
-                    """Show that ``count`` further versions of the recording were scored, out of ``total``."""
-                    display.total = total
-                    display.update(count)
-
-                def show_coarse(coarse: Relevance, display: ProgressDisplay[None] = display) -> None:
-                    display.facts = [f"{ends} {value:+.4f} so far" for ends, value in _strongest_parts(coarse)]
-
                 explanation = explained(
                     detector,
                     path,
                     num_samples=num_samples,
                     start=start,
                     duration=duration,
-                    progress=progress,
-                    show_coarse=show_coarse,
+                    progress=partial(_show_progress, display),
+                    show_coarse=partial(_show_coarse, display),
                     how=method,
                 )
         # If a file cannot be explained, the other files are still explained.
@@ -104,7 +95,7 @@ def explain(
             num_failed += 1
             why = worded(error.reason)
             if json_:
-                print(json.dumps({"file": str(path), "error": why}), flush=True)
+                print(json_text({"file": str(path), "error": why}), flush=True)
             else:
                 say(f"{path}: {why}", "")
             continue
@@ -129,9 +120,17 @@ def explain(
     return INCOMPLETE if num_failed else 0
 
 
-def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
-    from nes2net.apps.explanation.picture import TITLES
+def _show_progress(display: ProgressDisplay[None], count: int, total: int) -> None:
+    """Show that ``count`` further versions of the recording were scored, out of ``total``."""
+    display.total = total
+    display.update(count)
 
+
+def _show_coarse(display: ProgressDisplay[None], coarse: Relevance) -> None:
+    display.facts = [f"{ends} {value:+.4f} so far" for ends, value in _strongest_parts(coarse)]
+
+
+def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     relevance = explanation.relevance
     lines = [f"{path}: score {explanation.score:.4f}"]
     if explanation.remark:
@@ -168,7 +167,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
         total = explanation.difference - explanation.unexplained
         line = f"  relevance adds up to {total:.4f} of {explanation.difference:.4f}"
         if abs(explanation.unexplained) > 0.1 * max(abs(explanation.difference), 0.1):
-            line += "; the gradients are too rough, take more --steps or --method occlusion"
+            line += "; the gradients are too rough, use more --steps or --method occlusion"
         lines.append(line)
     return lines
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.apps.explanation.faithfulness import Check, check
-from nes2net.apps.explanation.gradients import METHODS, attribute, num_gradients
+from nes2net.apps.explanation.gradients import attribute
 from nes2net.apps.explanation.layers import Layers, weigh_layers
 from nes2net.apps.explanation.occlusion import most_occlusions, occlude
 from nes2net.apps.explanation.relevance import Relevance
@@ -20,13 +20,11 @@ from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 
 #: Longest part of a recording that is explained at once, in seconds.
 LONGEST = 30.0
-#: Names of the methods.
-EXPLANATION_METHODS = ("occlusion", *METHODS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Explanation:
     duration: float
     """Seconds."""
     method: str
-    """One of :data:`EXPLANATION_METHODS`."""
+    """As in :class:`nes2net.apps.explanation.settings.How`."""
     baseline: str
     """``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.settings.Fill`."""
     relevance: Relevance
@@ -60,7 +58,7 @@ class Explanation:
             return None
         return self.difference - float(self.relevance.over_time.sum())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON, without the samples."""
         facts = {
             "score": self.score,
@@ -107,8 +105,7 @@ def explain(
 
     Raises:
         InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
-            longer than 30 s; if a setting is out of range; or if the method needs gradients and the
-            detector has no gradients.
+            longer than 30 s; or if the method needs gradients and the detector has no gradients.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
@@ -118,16 +115,16 @@ def explain(
     ((16, 5), ['time', 'cells'])
     """
     method = how.method
-    draws = how.draws
-    check_known([method], EXPLANATION_METHODS, "there is no `method`")
-    if not 1 <= draws <= 10_000:
-        raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
     samples = samples_to_score(detector.provenance, num_samples).num_samples
     waveform = _read_part(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
-    num_versions = most_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-    total = 1 + num_versions + 2 * (1 + draws)  # one check removes time bins, the other removes cells
+    num_versions = how.steps + 2  # of integrated gradients: each step, and both ends of the path
+    if method == "occlusion":
+        num_versions = most_occlusions(grid)
+    elif method == "gradient_x_input":
+        num_versions = 1
+    total = 1 + num_versions + 2 * (1 + how.draws)  # one check removes time bins, the other removes cells
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
@@ -149,7 +146,7 @@ def explain(
         how.baseline,
         replace(relevance, times=relevance.times + start),
         weigh_layers(subject),
-        tuple(check(subject, grid, score, relevance, draws, how.seed)),
+        tuple(check(subject, grid, score, relevance, how.draws, how.seed)),
         difference,
         subject.waveform.numpy(),
         remark_of(waveform, len(waveform), None, length_of_training(detector.provenance)).text,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -47,7 +46,7 @@ class Check:
         """Fraction of random tenths that change the score less."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {
             "of": self.of,
             "change": self.change,
@@ -72,9 +71,7 @@ def in_words(checks: Sequence[Check]) -> str:
     return f"{begin} its most relevant tenth the score changes {times} as much as without a random tenth."
 
 
-def check(
-    subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
-) -> list[Check]:
+def check(subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int, seed: int) -> list[Check]:
     """Compare how much the score changes without the most relevant tenth, and without random tenths.
 
     The tenth with the larger absolute sum, towards bona fide or spoof, is the most relevant one.

@@ -27,8 +27,6 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.installation import optional
 from nes2net.scoring.kernel import differentiable, scoring_mode
 
-#: Names of the methods.
-METHODS = ("gradient_x_input", "integrated_gradients")
 # Smaller magnitudes are raised to this magnitude, because 0 has no logarithm. A full-scale tone is 142 dB above this
 # magnitude.
 _SMALLEST_MAGNITUDE = 1e-5
@@ -48,23 +46,19 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
 
     Raises:
         MissingLibrary: if captum is not installed.
-        InputError: if the detector computes in int8, which has no gradients; if ``steps`` is out of
-            range; or if a gradient is not finite.
+        InputError: if the detector computes in int8, which has no gradients; or if a gradient is
+            not finite.
     """
     detector = subject.detector
     if detector.precision == "int8":
-        raise InputError(
-            f"int8 has no gradients for `method={method}`: load the detector in float32, or take occlusion"
-        )
-    if not 2 <= steps <= 10_000:
-        raise InputError(f"`steps` is a number from 2 to 10,000, not {steps}")
+        raise InputError(f"int8 has no gradients for `method={method}`: load the detector in float32, or use occlusion")
 
     def score_of(spectrum: Tensor) -> Tensor:
         """Return the scores (B,) of transforms B×R×C, with gradients."""
         subject.progress(len(spectrum))
         return detector.backend.scores(detector(subject.detector_input(grid.waveform_of(spectrum))))
 
-    captum = optional("captum.attr", "gradients need captum", "explain", ", or take `method=occlusion`")
+    captum = optional("captum.attr", "gradients need captum", "explain", ", or use `method=occlusion`")
     spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):
         if method == "gradient_x_input":
@@ -82,14 +76,6 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
             ends = subject.scores(grid.waveform_of(torch.cat([log_present, log_absent]).exp() * phases).cpu())
             difference = float(ends[0] - ends[1])
     if not torch.isfinite(gradients).all():
-        raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
+        raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: use occlusion")
     cells = grid.sum_over_cells(gradients[0].detach().cpu())
     return Relevance(grid.times, grid.bands, cells.sum(0), cells.sum(1), cells, additive=True), difference
-
-
-def num_gradients(method: str, steps: int) -> int:
-    """Return the number of versions of the recording that :func:`attribute` gives to the detector.
-
-    Integrated gradients need one for each step, and both ends of the path.
-    """
-    return 1 if method == "gradient_x_input" else steps + 2

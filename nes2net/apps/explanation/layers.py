@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ class Layers:
         """Return the indices of the states with the largest shares, largest first."""
         return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from nes2net.apps.explanation.explain import Explanation
 from nes2net.apps.explanation.faithfulness import in_words
+from nes2net.apps.explanation.settings import TITLES
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
@@ -16,12 +17,6 @@ _BAR = "#6b7785"
 _WINDOW = 400  # number of samples in each spectrum: 25 ms
 _RANGE = 70.0  # level difference between white and black in dB
 _MOST_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
-#: Names of the methods in titles.
-TITLES = {
-    "occlusion": "occlusion",
-    "gradient_x_input": "gradient × input",
-    "integrated_gradients": "integrated gradients",
-}
 
 
 def draw(

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Count, Flag, FromZero
+from nes2net.lib.commands import Count, Flag, FromZero, Ranged
 
 #: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
 Fill = Literal["floor", "silence"]
+#: Method → its name in texts.
+TITLES = {
+    "occlusion": "occlusion",
+    "gradient_x_input": "gradient × input",
+    "integrated_gradients": "integrated gradients",
+}
 
 
 @dataclass(frozen=True)
-class How:
+class How(Ranged):
     """How.
 
     Args:
@@ -29,9 +35,13 @@ class How:
 
     method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
     baseline: Fill = "floor"
-    bin_seconds: Annotated[float, Flag("S")] = 0.1
-    num_bands: Annotated[int, Flag("N", minimum=2)] = 16
-    steps: Annotated[int, Flag("N", minimum=2)] = 32
-    draws: Count = 20
+    bin_seconds: Annotated[float, Flag("S", minimum=0.008, maximum=10)] = (
+        0.1  # from one window of the transform to the next
+    )
+    num_bands: Annotated[int, Flag("N", minimum=2, maximum=128)] = (
+        16  # at least two frequencies of the transform in each
+    )
+    steps: Annotated[int, Flag("N", minimum=2, maximum=10_000)] = 32
+    draws: Annotated[int, Flag("N", minimum=1, maximum=10_000)] = 20
     seed: FromZero = 0
     batch_size: Count | None = None

@@ -9,8 +9,7 @@ client's base class, so that nes2net does not need the client.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationError
 
+from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
@@ -151,32 +151,8 @@ class _Meta(StrictModel):
     notes: str | None = None
 
 
-@dataclass(frozen=True)
-class About:
-    """Facts that the submitter states about a system."""
-
-    name: str | None = None
-    """None for the detector's own name, or else the names of its parts."""
-    slug: str | None = None
-    """Short name of a-z, 0-9 and -; None to derive it from the name."""
-    description: str | None = None
-    """None for a sentence with parts and number of scored samples."""
-    code_url: str | None = None
-    checkpoint_url: str | None = None
-    """None for the detector's page on the hub, if any."""
-    arxiv: str | None = None
-    """arXiv number; None for that of a published system with the same parts, ``"none"`` for no paper."""
-
-
 def write_arena(
-    detector: Detector,
-    folder: Path,
-    metadata: About = About(),
-    *,
-    num_samples: int | None,
-    hub_name: str | None = None,
-    precision: str = "auto",
-    batch_size: int = ArenaModel.batch_size,
+    detector: Detector, folder: Path, arena: Arena, num_samples: int | None, hub_name: str | None
 ) -> dict[str, Any]:
     """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
 
@@ -194,14 +170,11 @@ def write_arena(
     check_takes_audio_alone(detector)
     detector.check_score()
     WaveformReader.of(detector, num_samples)  # checks the number
-    if batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     # Name the system.
     frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
-    name = metadata.name or detector.provenance.name or f"{frontend} + {backend}"
-    if not metadata.name and detector.provenance.published:
-        name = detector.provenance.published[0]
-    slug = metadata.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    published = detector.provenance.published
+    name = arena.name or (published[0] if published else detector.provenance.name) or f"{frontend} + {backend}"
+    slug = arena.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
@@ -209,18 +182,17 @@ def write_arena(
     # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
-    checkpoint_url = on_hub if metadata.checkpoint_url is None else metadata.checkpoint_url
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
-        "description": metadata.description
-        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at {SAMPLE_RATE:,} Hz, by nes2net.",
-        "code": metadata.code_url,
-        "checkpoint": checkpoint_url,
+        "description": f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {scored_part} at "
+        f"{SAMPLE_RATE:,} Hz, by nes2net.",
+        "code": arena.code_url,
+        "checkpoint": arena.checkpoint_url or on_hub,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
     }
-    number = arxiv_number(detector.config, detector.provenance) if metadata.arxiv is None else metadata.arxiv
-    if number is not None and number != "none":
+    number = arena.arxiv or arxiv_number(detector.config, detector.provenance) or "none"
+    if number != "none":
         url = f"https://arxiv.org/abs/{number}"
         key = re.sub(r"\W", "_", number)
         bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
@@ -232,10 +204,10 @@ def write_arena(
     checkpoint_code = f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name)
     adapter = _ADAPTER_TEXT.format(
         name=name,
-        batch_size=batch_size,
+        batch_size=arena.batch_size,
         checkpoint=checkpoint_code,
         num_samples=num_samples,
-        precision=precision,
+        precision=arena.dtype,
     )
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
@@ -260,12 +232,12 @@ def check_meta(folder: Path) -> None:
     _validate_meta(content, str(path))
 
 
-def lacking(system: dict[str, Any]) -> list[str]:
+def lacking(system: Mapping[str, object]) -> list[str]:
     """Return the keys of ``system`` that still have to be filled in."""
     return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
 
 
-def _validate_meta(content: Any, source: str) -> None:
+def _validate_meta(content: object, source: str) -> None:
     try:
         _Meta.model_validate(content)
     except ValidationError as error:

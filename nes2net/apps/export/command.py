@@ -3,74 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Architecture, Length, ModelName, Precision
+from nes2net.actions.flags import Architecture, ModelName
+from nes2net.apps.export.settings import Arena
 from nes2net.lib.commands import File, Flag, called
-from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say, say_written
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
-
-
-@dataclass(frozen=True)
-class Arena(Length):
-    """With --to arena: the adapter, and what meta.yaml says of the system.
-
-    Args:
-        dtype: precision; auto: the checkpoint's
-        batch_size: recordings at once
-        name: name of the system; if not given, the recipe's name or the parts' names
-        slug: name of the system in addresses, of a-z, 0-9 and -
-        code_url: where the code is
-        checkpoint_url: where the weights are, if not on the hub
-        arxiv: number of the paper, such as 2504.05657, or none
-        check: say what the folder MODEL lacks, and write nothing
-    """
-
-    dtype: Precision = "auto"
-    batch_size: int = 16
-    name: str | None = None
-    slug: str | None = None
-    code_url: Annotated[str | None, Flag("URL")] = None
-    checkpoint_url: Annotated[str | None, Flag("URL")] = None
-    arxiv: Annotated[str | None, Flag("NUMBER")] = None
-    check: Annotated[bool, NotWith("out", "push")] = False
-
-    def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
-        """Write the folder ``out`` for the Arena, and print what the description of the system lacks.
-
-        Args:
-            hub_name: name of the detector on the hub; None to write the detector to the folder.
-        """
-        from nes2net.apps.export.arena import ADAPTER, META, About, lacking, write_arena
-        from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
-
-        folder = Path(out)
-        meta = write_arena(
-            detector,
-            folder,
-            About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
-            num_samples=self.chosen(ASVSPOOF_SAMPLES, detector.provenance),
-            hub_name=hub_name,
-            precision=self.dtype,
-            batch_size=self.batch_size,
-        )
-        say_written(folder / ADAPTER)
-        say_written(folder / META)
-        if "paper" not in meta:
-            say("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
-        elif self.arxiv is None:
-            say(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
-        if empty := lacking(meta):
-            say(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
-        name = shlex.quote(str(folder))
-        run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
-        say("next:", f"  cd {name} && {run}")
 
 
 @called(
@@ -122,11 +66,11 @@ def export(
     if out and Path(out).exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
     if to and out:
-        check_export(to, out, quantize=quantize, calibration=calibration)
+        check_export(to, out)
     detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
     if to == "arena" and out:
         on_hub = not Path(model).exists() and architecture == Architecture()
-        arena.write(detector, out, model if on_hub else None)
+        _write_arena(detector, Path(out), arena, model if on_hub else None)
     elif to and out:
         written = exported(detector, to, out, quantize=quantize, calibration=calibration)
         say_written(written)
@@ -135,3 +79,22 @@ def export(
             say_written(weights)
     if push:
         say(f"pushed to {detector.push_to_hub(push, private=private)}")
+
+
+def _write_arena(detector: Detector, folder: Path, arena: Arena, hub_name: str | None) -> None:
+    """Write the folder for the Arena, and print what the description of the system lacks."""
+    from nes2net.apps.export.arena import ADAPTER, META, lacking, write_arena
+    from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+
+    num_samples = arena.chosen(ASVSPOOF_SAMPLES, detector.provenance)
+    system = write_arena(detector, folder, arena, num_samples, hub_name)
+    say_written(folder / ADAPTER)
+    say_written(folder / META)
+    if "paper" not in system:
+        say("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
+    elif arena.arxiv is None:
+        say(f"paper: arXiv {system['paper']['arxiv_id']}, of a published system of the same parts")
+    if empty := lacking(system):
+        say(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
+    run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
+    say("next:", f"  cd {shlex.quote(str(folder))} && {run}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -24,20 +24,13 @@ FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # format that is written as one file → its suffixes
 
 
-def check_export(
-    to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
-) -> None:
+def check_export(to: str, out: str | Path) -> None:
     """Check the arguments of an export before a large detector is loaded.
 
     Raises:
-        InputError: if an option is for another format, if the suffix of ``out`` does not suit the
-            format, or if a package is missing.
+        InputError: if the suffix of ``out`` does not suit the format, or if a package is missing.
     """
     out = Path(out)
-    if quantize is not None and to != "onnx":
-        raise InputError(f"only ONNX files are quantised, not `to={to}`: leave out `quantize`, or take `to=onnx`")
-    if calibration is not None and to != "space":
-        raise InputError(f"only a Space has a calibration beside it, not `to={to}`: leave out `calibration`")
     if to in _SUFFIXES:
         if out.suffix not in _SUFFIXES[to]:
             raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
@@ -78,16 +71,15 @@ def export(
             format, or if the suffix of ``out`` does not suit the format.
     """
     out = Path(out)
-    if to not in FORMATS:
-        raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
-    check_export(to, out, quantize=quantize, calibration=calibration)
+    check_known([to], FORMATS, "there is no export format")
+    check_export(to, out)
     if to == "space":
         check_takes_audio_alone(detector)
         detector.check_score()
     adapt = detector.frontend.config.get("adapt", {"kind": ""})
     if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
         raise InputError(
-            "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
+            "this detector holds all its tensors: there is nothing to merge; use `to=pth` or `to=safetensors`"
         )
     detector = detector.whole()
     if to == "onnx":

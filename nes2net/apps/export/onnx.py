@@ -17,7 +17,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.errors import InputError, first_line, told_as
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, accepted_lengths, require
@@ -49,7 +49,7 @@ ROUGH_TOLERANCE = 1e-2
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
-_FEWEST_FEATURES = 64
+_MIN_FEATURES = 64
 #: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
 #: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
 LARGEST_FILE = 2**31 - 2**26
@@ -149,7 +149,7 @@ def export_onnx(
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
-        linear_layers = _write_float32(detector, description, unchecked)
+        linear_layers = _write_float32(detector, description, unchecked, _traced_samples(detector, shortest, longest))
         _compare_with_torch(detector, unchecked, path)
         if quantize:
             if not linear_layers:
@@ -168,7 +168,7 @@ def export_onnx(
 
 def _can_quantise(frontend: nn.Module) -> bool:
     layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
-    return any(min(layer.weight.shape) >= _FEWEST_FEATURES for layer in layers)
+    return any(min(layer.weight.shape) >= _MIN_FEATURES for layer in layers)
 
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
@@ -206,18 +206,19 @@ def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int,
     return num_samples, num_samples
 
 
-def _write_float32(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
+def _write_float32(detector: Detector, description: Mapping[str, object], path: Path, num_traced: int) -> list[str]:
     """Return the nodes to quantise: matrix products of large linear layers in the front-end."""
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
     from nes2net.apps.export.onnx_translations import translations  # optional, as above
 
-    waveform = _test_noise(2, _traced_samples(detector, description))
+    waveform = _test_noise(2, num_traced)
     with torch.inference_mode():
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
         with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
-            dynamic = {0: "batch"} if _has_fixed_length(description) else {0: "batch", 1: "samples"}
+            has_fixed_length = description["min_samples"] == description["max_samples"]
+            dynamic = {0: "batch"} if has_fixed_length else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
                 _WithScores(detector),
                 (waveform,),
@@ -246,7 +247,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]
-            if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
+            if weight.is_initializer() and min(weight.shape) >= _MIN_FEATURES:
                 linear_layers.append(str(node.name))
         node.metadata_props.clear()  # remove file paths of this machine
         node.doc_string = None
@@ -255,7 +256,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     return linear_layers
 
 
-def _quantise_weights(path: Path, node_names: list[str], description: dict[str, Any]) -> None:
+def _quantise_weights(path: Path, node_names: list[str], description: Mapping[str, object]) -> None:
     """Quantise weights to int8, with 7 bits (``reduce_range``).
 
     Without VNNI, pairs of products are summed in int16; 8 bits could overflow without an error.
@@ -273,33 +274,24 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
-    try:
-        with _silenced():
-            quantize_dynamic(
-                model,
-                path,
-                op_types_to_quantize=["MatMul"],
-                nodes_to_quantize=node_names,
-                per_channel=True,
-                reduce_range=True,
-                weight_type=QuantType.QInt8,
-                use_external_data_format=external_file is not None,
-            )
-    except Exception as error:  # onnxruntime raises exceptions of many types
-        reason = first_line(error)
-        raise InputError(
-            f"{path.name} was not written: onnxruntime cannot quantise this detector ({reason})"
-        ) from error
+    problem = f"{path.name} was not written: onnxruntime cannot quantise this detector"
+    with told_as(problem, Exception), _silenced():  # onnxruntime raises exceptions of many types
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=node_names,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=external_file is not None,
+        )
 
 
-def _has_fixed_length(description: dict[str, Any]) -> bool:
-    return description["min_samples"] == description["max_samples"]
-
-
-def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
+def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> int:
     """Give several frames after every pooling: torch.export treats a size of 1 as a constant."""
-    if _has_fixed_length(description):
-        return description["min_samples"]
+    if shortest == longest:
+        return shortest
     frames = max(32, 8 * detector.backend.min_frames)
     return detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
 
@@ -323,8 +315,8 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
         InputError: if the difference is larger than accepted.
     """
     exported = OnnxDetector(unchecked, device="cpu")
-    traced = _traced_samples(detector, exported.description)
-    if _has_fixed_length(exported.description):
+    traced = _traced_samples(detector, exported.min_samples, exported.max_samples)
+    if exported.min_samples == exported.max_samples:
         sizes = [(1, traced, TOLERANCE), (3, traced, TOLERANCE)]
     else:
         sizes = [
@@ -361,7 +353,7 @@ def _test_noise(batch: int, samples: int) -> Tensor:
     return waveform
 
 
-def _training_facts(provenance: Provenance) -> dict[str, Any]:
+def _training_facts(provenance: Provenance) -> Mapping[str, object]:
     """A published model is only the start of training: the file's weights cannot be verified."""
     training = provenance.start(places=False)
     if training.published_model:

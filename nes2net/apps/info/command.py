@@ -70,7 +70,8 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         else:
             described = sheets(model)
             if exists(model):
-                described[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
+                also = f"a file or folder of this name is here: nes2net info ./{model}"
+                described[0].facts = {**described[0].facts, "also": also}
         if json_:
             data = [sheet.to_dict() for sheet in described]
             print(as_json(data[0] if len(data) == 1 else data))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.errors import counted
 from nes2net.lib.flops import count_flops
+from nes2net.lib.options import name_and_options
 from nes2net.lib.registry import Registry
+from nes2net.lib.sheet import Facts
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend
 from nes2net.models.frontends.base import Frontend
@@ -70,12 +71,12 @@ def costs_of_part(registry: Registry, name: str) -> Costs:
         return _costs("back-end", backend, inputs, frames, frames * _FRAME_SECONDS)
 
 
-def costs_of_config(config: Mapping[str, Any]) -> list[Costs]:
+def costs_of_config(config: Mapping[str, object]) -> list[Costs]:
     """Count the costs of the parts of a detector, or of a front-end without a detector."""
     with torch.device("meta"):
         if "backend" not in config:
-            options = dict(config["frontend"])
-            return [_frontend_costs(create_frontend(options.pop("name"), **options))]
+            name, options = name_and_options(config, "frontend")
+            return [_frontend_costs(create_frontend(name, **options))]
         detector = Detector.from_config(dict(config))
         costs = [_frontend_costs(detector.frontend)]
         with torch.no_grad():
@@ -99,9 +100,11 @@ def _frontend_costs(frontend: Frontend) -> Costs:
     return Costs("front-end", frontend, flops / 2 / _SECONDS, notes + _frozen_note(frontend))
 
 
-def _costs(role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float) -> Costs:
+def _costs(
+    role: str, module: Aggregation | Backend, inputs: Tensor | Sequence[Tensor], frames: int, seconds: float
+) -> Costs:
     """Count the costs on ``inputs``, ``frames`` frames of together ``seconds`` seconds."""
-    arguments = [inputs]
+    arguments: list[object] = [inputs]
     if isinstance(module, Backend) and module.num_scores:
         arguments.append(torch.zeros(1, module.num_scores))
     flops = count_flops(module, *arguments)
@@ -139,23 +142,24 @@ def _num_trained(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def cost_rows(costs: Sequence[Costs]) -> list[dict[str, Any]]:
+def cost_rows(costs: Sequence[Costs]) -> list[Facts]:
     """Make a row for each part, with its first two notes, and a row of sums."""
-    rows = []
+    rows: list[Facts] = []
+    parameters = 0
+    multiply_adds = 0.0
     for cost in costs:
-        name = cost.module.config["name"]
-        rows.append(_row(cost.role, name, cost.parameters, cost.multiply_adds, cost.notes[:2]))
+        rows.append(
+            {
+                "part": cost.role,
+                "name": cost.module.config["name"],
+                "parameters": cost.parameters,
+                "multiply-adds/s": f"{cost.multiply_adds / 1e9:.3f} G",
+                "notes": "; ".join(cost.notes[:2]),
+            }
+        )
+        parameters += cost.parameters
+        multiply_adds += cost.multiply_adds
     if len(costs) > 1:
-        parameters = sum(cost.parameters for cost in costs)
-        rows.append(_row("total", "", parameters, sum(cost.multiply_adds for cost in costs), []))
+        sums = {"parameters": parameters, "multiply-adds/s": f"{multiply_adds / 1e9:.3f} G"}
+        rows.append({"part": "total", "name": "", **sums, "notes": ""})
     return rows
-
-
-def _row(role: str, name: str, parameters: int, multiply_adds: float, notes: Sequence[str]) -> dict[str, Any]:
-    return {
-        "part": role,
-        "name": name,
-        "parameters": parameters,
-        "multiply-adds/s": f"{multiply_adds / 1e9:.3f} G",
-        "notes": "; ".join(notes),
-    }

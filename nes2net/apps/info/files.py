@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 import numpy as np
 import torch
 
 from nes2net.apps.info.costs import cost_rows, costs_of_config
 from nes2net.apps.info.identify import Identity, identify
-from nes2net.apps.info.names import describe_recipe, model_rows, published_facts
+from nes2net.apps.info.names import (
+    architecture,
+    changed_keys,
+    corpora_in_words,
+    model_rows,
+    published_facts,
+    recipe_sheet,
+)
 from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
-from nes2net.lib.sheet import Sheet, shown
+from nes2net.lib.sheet import Facts, Sheet, Tables, shown
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
 from nes2net.models.provenance import Provenance, architecture_words
-from nes2net.models.published_models import PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.decisions.calibration import load as load_calibration
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.record import read_whole_record, record_path
-from nes2net.training.recipes.reading import load_recipe, recipe_notes
+from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE, Row, read_history, saved_epochs
@@ -67,16 +73,13 @@ def file_sheet(path: str | Path) -> Sheet:
             return _run_sheet(path)
     # Describe a recipe.
     elif path.suffix in (".yaml", ".yml"):
-        sheet = describe_recipe(load_recipe(path), recipe_notes(path))
-        sheet.title = f"{path}: recipe"
-        sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
-        return sheet
+        return recipe_sheet(path)
     # Describe a calibration, the history of a run, or the record of a score file.
     elif path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
         with suppress(InputError):
-            rows = _epoch_rows(read_history(path), {file.name for file in path.parent.glob("epoch_*.pth")})
+            rows = _epoch_rows(read_history(path), [file.name for file in path.parent.glob("epoch_*.pth")])
             commands = [f"nes2net info {quote(str(path.parent))}"]
             return Sheet(f"{path}: history of a training run", {"epochs": len(rows)}, "", {"epochs": rows}, commands)
         with suppress(InputError):
@@ -105,10 +108,10 @@ def _detector_sheet(identity: Identity) -> Sheet:
     if identity.config:
         published = []
         backend, _ = name_and_options(config, "backend", "")
-        for name, published_config in PUBLISHED_MODELS.items():
-            if backend and backend in str(published_config["backend"]):
+        for name, published_model in PUBLISHED.items():
+            if published_model.backend == backend:
                 with torch.device("meta"):
-                    built = Detector.from_config(published_config)
+                    built = Detector.from_config(dict(published_model.config))
                 if built.config == config:
                     published.append(name)
     # Count the numbers by type, and say whether the tensors fit the architecture.
@@ -122,13 +125,16 @@ def _detector_sheet(identity: Identity) -> Sheet:
             tensors = str(identity.misfit) or "all there, none left over"
     # Describe the published model to which the weights or the architecture belong.
     loaded_as = identity.provenance.published
-    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
-    notes = facts_of_model.pop("notes", [])
+    facts_of_model: Facts = {}
+    notes = identity.notes
+    if loaded_as:
+        facts_of_model = published_facts(loaded_as[0])
+        notes = [*notes, *loaded_as[1].notes]
     models = identity.models
     if not models and identity.provenance.architecture:
         models = [identity.provenance.architecture[0]]
     model = " or ".join(models)
-    if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(models):
+    if not loaded_as and not identity.misfit and not PUBLISHED.keys().isdisjoint(models):
         model = architecture_words(*models)
     # Describe the adaptation of the front-end, and the base weights that the checkpoint omits.
     adaptation: dict[str, str] = {}
@@ -140,7 +146,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     checksum = sha256_of(weights) if weights.is_file() else ""
-    facts: dict[str, Any] = {
+    facts: Facts = {
         "model": model,
         **facts_of_model,
         "names and shapes": tensors,
@@ -149,17 +155,19 @@ def _detector_sheet(identity: Identity) -> Sheet:
         **adaptation,
         **_training_facts(identity.provenance),
         "not rebuilt": ", ".join(identity.records),
-        "notes": [*identity.notes, *notes],
+        "notes": notes,
         "published": lines_about(*published),
     }
-    tables: dict[str, list[dict[str, Any]]] = {}
+    costs: Sequence[Facts] = ()
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
-            tables["parts"] = cost_rows(costs_of_config(config))
-    if config:
-        tables["options of the parts that differ from their defaults"] = model_rows(config)
-    if (recipe := _recipe_if_readable(identity.provenance)) is not None:
-        tables[_RECIPE_KEYS] = describe_recipe(recipe).tables["keys that differ from the defaults"]
+            costs = cost_rows(costs_of_config(config))
+    recipe = _recipe_if_readable(identity.provenance)
+    tables = {
+        "parts": costs,
+        "options of the parts that differ from their defaults": model_rows(config),
+        _RECIPE_KEYS: changed_keys(recipe, {}) if recipe else (),
+    }
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
         model = quote(str(path))
@@ -171,31 +179,23 @@ def _detector_sheet(identity: Identity) -> Sheet:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    if provenance.recipe is None:
-        return None
-    try:
-        return recipe_from_dict(dict(provenance.recipe))
-    except InputError:
-        return None
+    with suppress(InputError):
+        return recipe_from_dict(dict(provenance.recipe)) if provenance.recipe else None
+    return None
 
 
-def _training_facts(provenance: Provenance) -> dict[str, Any]:
+def _training_facts(provenance: Provenance) -> dict[str, object]:
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
-    facts: dict[str, Any] = {}
+    facts: dict[str, object] = {}
     if recipe is not None:
-        facts["recipe"] = recipe.name
+        run = ""
         if "seed" in (provenance.recipe or {}):  # the recipe in a saved copy of a detector lacks the seed
-            facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
-        corpora_in_words = []
-        for corpus in recipe.data.parts("train"):
-            corpus_words = f"{corpus.name} in {corpus.root}" if corpus.root else corpus.name
-            corpora_in_words.append(corpus_words)
-        facts["trained on"] = "; ".join(corpora_in_words)
-    if provenance.started_from:
-        facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
+            run = f", seed {recipe.seed}, run {recipe.tag}"
+        facts = {"recipe": f"{recipe.name}{run}", "trained on": corpora_in_words(recipe)}
+    facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
     # Describe an average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
@@ -205,9 +205,8 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             averaged = f"epochs {', '.join(map(str, epochs))}"
         facts["average"] = f"{average.get('mode', 'mean')} of {averaged}"
     if "epoch" in record:
-        facts["epoch"] = str(record["epoch"])
-        if recipe is not None:
-            facts["epoch"] += f" of {recipe.train.epochs}"
+        total = f" of {recipe.train.epochs}" if recipe else ""
+        facts["epoch"] = f"{record['epoch']}{total}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
@@ -226,7 +225,7 @@ def _start_in_words(start: Provenance) -> str:
     return architecture_words(start.architecture[0]) if start.architecture else "another detector"
 
 
-def _history_value(name: str, value: Any) -> Any:
+def _history_value(name: str, value: object) -> object:
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -235,19 +234,18 @@ def _history_value(name: str, value: Any) -> Any:
 
 
 def _run_sheet(folder: Path) -> Sheet:
-    facts: dict[str, Any] = {}
-    tables: dict[str, list[dict[str, Any]]] = {}
+    facts: dict[str, object] = {}
+    keys: Sequence[Facts] = ()
     rows = [] if is_absent(folder / HISTORY_FILE) else read_history(folder / HISTORY_FILE)
     checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
     checkpoint_names = [path.name for path in checkpoints]
-    tables["epochs"] = _epoch_rows(rows, set(checkpoint_names))
     if not is_absent(folder / RECIPE_FILE):
         recipe = load_recipe(folder / RECIPE_FILE)
-        sheet = describe_recipe(recipe)
         facts = _training_facts(Provenance(recipe=recipe.to_dict()))
-        facts["model"] = sheet.facts["model"]
+        facts["model"] = architecture(recipe.model)
         facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
-        tables[_RECIPE_KEYS] = sheet.tables["keys that differ from the defaults"]
+        keys = changed_keys(recipe, {})
+    tables = {"epochs": _epoch_rows(rows, checkpoint_names), _RECIPE_KEYS: keys}
     facts["checkpoints"] = ", ".join(checkpoint_names) or "none"
     facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
     commands = []
@@ -258,21 +256,20 @@ def _run_sheet(folder: Path) -> Sheet:
     return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
 
 
-def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    measures = [name for name in _HEADINGS if any(name in row for row in rows)]
+def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[Facts]:
+    """Empty columns are not shown."""
     cells = []
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
-        figures = {_HEADINGS[name]: _history_value(name, row.get(name)) for name in measures}
-        kept_checkpoint = checkpoint if checkpoint in checkpoints else ""
-        cells.append({"epoch": row["epoch"], **figures, "kept": kept_checkpoint})
+        figures = {heading: _history_value(name, row.get(name)) for name, heading in _HEADINGS.items()}
+        cells.append({"epoch": row["epoch"], **figures, "kept": checkpoint if checkpoint in checkpoints else ""})
     return cells
 
 
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "offset": calibration.offset,
         "prior of bona fide": calibration.prior,
         "l2": calibration.l2,
@@ -286,9 +283,8 @@ def _calibration_sheet(path: Path) -> Sheet:
     if scored_by is not None:
         facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
         first = scored_by.num_samples
-        facts["scored"] = "whole recordings" if first is None else f"the first {first} samples"
-        if scored_by.resolution_ms is not None:
-            facts["scored"] += f", in frames of {scored_by.resolution_ms:g} ms"
+        frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
+        facts["scored"] = ("whole recordings" if first is None else f"the first {first} samples") + frames
     elif kind == "calibration":
         facts["detector"] = "not known, so nothing tells whether it is the same one"
     if calibration.llrs is None:
@@ -302,39 +298,39 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts |= {"scored lengths, in s": population.durations or "not kept"}
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    rows = []
-    for system, weight in zip(calibration.systems, calibration.weights):
-        rows.append({"weight": weight, "system": system})
-    tables = {"weights": rows, "figures on the training trials": []}
-    if isinstance(figures := calibration.trained_on.get("figures"), dict):
-        tables["figures on the training trials"] = [{"figure": key, "value": figures[key]} for key in figures]
-    scores = "SCORES" if len(rows) == 1 else "SCORES …"
+    weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
+    figures = calibration.trained_on.get("figures")
+    figure_items = figures.items() if isinstance(figures, dict) else ()
+    tables: Tables = {
+        "weights": weights,
+        "figures on the training trials": [{"figure": name, "value": value} for name, value in figure_items],
+    }
+    scores = "SCORES" if kind == "calibration" else "SCORES …"
     commands = [f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
 
 
-def _record_facts(path: Path) -> dict[str, Any]:
+def _record_facts(path: Path) -> dict[str, object]:
     record = read_whole_record(path)
-    facts: dict[str, Any] = {}
-    if corpus := record.mapping("corpus"):
-        facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
-    if checkpoint := record.mapping("checkpoint"):
-        facts["checkpoint"] = checkpoint.get("path")
-        training = _training_facts(Provenance.read(checkpoint))
-        facts |= {key: training[key] for key in ("recipe", "average", "epoch") if key in training}
-    if model := record.mapping("published_model"):
-        facts["published detector"] = model.get("name")
-        facts["licence of its weights"] = model.get("licence")
-    if isinstance(warnings := record.facts.get("seen"), list):
-        facts["warning"] = [str(line) for line in warnings]
+    corpus = record.mapping("corpus")
+    training = _training_facts(record.provenance)
+    model = record.mapping("published_model")
+    warnings = record.facts.get("seen")
     samples = record.run.get("num_samples")
-    facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
-    facts["precision"] = record.run.get("dtype")
-    facts["device"] = record.facts.get("device_name") or record.facts.get("device")
-    facts["versions"] = ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items())
-    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
-    facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
-    return facts
+    return {
+        "corpus": ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus),
+        "checkpoint": record.mapping("checkpoint").get("path"),
+        **{key: training.get(key) for key in ("recipe", "average", "epoch")},
+        "published detector": model.get("name"),
+        "licence of its weights": model.get("licence"),
+        "warning": [str(line) for line in warnings] if isinstance(warnings, list) else [],
+        "utterances": "whole" if samples is None else f"the first {shown(samples)} samples",
+        "precision": record.run.get("dtype"),
+        "device": record.facts.get("device_name") or record.facts.get("device"),
+        "versions": ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items()),
+        "without a score": counted(len(record.failures), "file") if record.failures else "",
+        "detector": f"{record.run.get('model')} (SHA-256 of architecture and weights)",
+    }
 
 
 def _scores_sheet(path: Path) -> Sheet:
@@ -344,7 +340,7 @@ def _scores_sheet(path: Path) -> Sheet:
         raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
     if not ids:
         raise InputError(f"{path} holds no score: {_OTHER_FILE}")
-    facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
+    facts: dict[str, object] = {"trials": len(ids), "first trial": ids[0]}
     num_repeated = len(ids) - len(set(ids))
     facts["repeated"] = f"{num_repeated:,} lines repeat an id" if num_repeated else ""
     finite = scores[np.isfinite(scores)]

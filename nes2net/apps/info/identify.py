@@ -49,7 +49,7 @@ from nes2net.models.registry import PARTS, create_frontend
 from nes2net.models.weights_known import holds_weights_of
 
 _ONLY_ENCODER = "of the whole model, only the encoder is read"
-_LEAST_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
+_MIN_FITTING = 0.5  # the nearest published model is near enough if at least this fraction of the tensors fits
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Identity:
     """Names of classes in the file; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training."""
-    base: Any = None
+    base: object = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -157,7 +157,7 @@ def identify(path: str | Path) -> Identity:
 
 def _identify_folder(folder: Path) -> Identity:
     if not is_absent(folder / CONFIG):
-        return _compare_with_record(read_checkpoint(folder), "detector folder", "adapted detector's folder")
+        return _compare_with_record(read_checkpoint(folder), "detector folder")
     # Identify any other weights in the layout of Hugging Face.
     has_configuration = not is_absent(folder / CONFIG_FILE)
     is_classifier = holds_classifier(folder)
@@ -209,8 +209,7 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
     # Identify a state dict that this package saved with the configuration beside the tensors.
     if checkpoint.config:
-        kind = "detector checkpoint of this package"
-        return _compare_with_record(checkpoint, kind, f"adapted {kind}")
+        return _compare_with_record(checkpoint, "detector checkpoint of this package")
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -237,13 +236,13 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
     # Find the nearest published model, if a published model is near enough.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
-    if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):
+    if num_fitting < _MIN_FITTING * (num_fitting + len(misfit)):
         return Identity(path, "state dict of an unknown model", tensors=tensors)
     kind = f"detector checkpoint, nearest to the published {nearest}"
     return Identity(path, kind, [nearest], {}, tensors, misfit, notes=notes)
 
 
-def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = "") -> Identity:
+def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
     path = checkpoint.path
     state_dict = unwrap_frontend(checkpoint.state_dict)
     provenance = checkpoint.provenance
@@ -262,5 +261,5 @@ def _compare_with_record(checkpoint: Checkpoint, kind: str, adapted_kind: str = 
     identity.misfit = compare(state_dict, detector.expected_tensors(state_dict))
     identity.misfit.values = not_finite(state_dict)
     if detector.frontend.adapted and detector.names_left_out(state_dict):
-        identity.kind = adapted_kind or kind
+        identity.kind = f"{kind}, adapted"
     return identity

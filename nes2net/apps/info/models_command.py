@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import Any
 
 from nes2net.lib.commands import called
 from nes2net.lib.errors import check_known
@@ -37,18 +36,14 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
         return
-    # Print all models as JSON.
-    by_hand: list[dict[str, Any]] = []
+    by_hand = []
+    rows_by_hand = []
     for row in published_rows():
         if row.released is not None:
-            by_hand.append(
-                {
-                    "result": row.id,
-                    "detector": row.system,
-                    "EER in %": row.percent(row.best),
-                    "files": row.released,
-                }
-            )
+            result = {"result": row.id, "detector": row.system, "EER in %": row.percent(row.best)}
+            by_hand.append({**result, "files": row.released})
+            rows_by_hand.append({**result, "files": ", ".join(row.released) or "–"})
+    # Print all models as JSON.
     if json_:
         frontends = []
         for frontend, size in SIZES.items():
@@ -93,9 +88,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
-            "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": [
-                {**detector, "files": ", ".join(detector["files"]) or "–"} for detector in by_hand
-            ],
+            "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": rows_by_hand,
             "pre-trained front-ends, for ssl_checkpoint=": frontends,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },

@@ -6,14 +6,16 @@ import json
 import os
 import re
 from argparse import SUPPRESS
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import cleandoc
-from typing import Any, NamedTuple
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
 from nes2net.apps.info.overview import COMMANDS, STORED_CARDS
-from nes2net.apps.info.part_options import PLURALS, general_rows, option_rows
+from nes2net.apps.info.part_options import PLURALS, all_option_rows, option_rows
 from nes2net.apps.info.results import figure_of, lines_about, result_sheet, rows_about
 from nes2net.apps.registry import commands
 from nes2net.data.augment.conditions import create_condition
@@ -26,7 +28,7 @@ from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.lib.registry import Registry
-from nes2net.lib.sheet import Sheet, shown
+from nes2net.lib.sheet import Facts, Sheet, Tables, shown
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
@@ -34,7 +36,7 @@ from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_rows
 from nes2net.models.registry import aggregations, backends, frontends, heads
 from nes2net.scoring.registry import judgements
-from nes2net.training.recipes.reading import PACKAGED, RecipeNotes, load_recipe, packaged_recipes, recipe_notes
+from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes, recipe_notes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 from nes2net.training.registry import losses, tasks
 
@@ -44,9 +46,8 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 def overview() -> Sheet:
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
-    tables["keys of a recipe"] = []
-    for name, section in SECTIONS.items():
-        tables["keys of a recipe"].append({"name": f"recipe {name}", "meaning": docstring_of(section).title})
+    keys = {f"recipe {name}": docstring_of(section).title for name, section in SECTIONS.items()}
+    tables["keys of a recipe"] = [{"name": name, "meaning": meaning} for name, meaning in keys.items()]
     return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
@@ -75,26 +76,26 @@ class _Kind(NamedTuple):
 
 def _all_kinds() -> list[_Kind]:
     figures = {row.id: figure_of(row) for row in published_rows()}
-    chosen_by_recipes = [(registry, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()]
-    chosen_by_recipes += [
-        (heads, "model.backend.head", _head_facts),
-        (losses, "train.loss", _loss_facts),
-        (tasks, "train.task", _task_facts),
+    networks = [
+        _registered(registry, part_sheet, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()
     ]
-    kinds_of_parts = []
-    for registry, key, facts in chosen_by_recipes:
-        sheet = partial(part_sheet, registry, key, facts)
-        kinds_of_parts.append(_Kind(registry.kind, registry.names(), partial(_title, registry), sheet))
     return [
         _Kind("recipe", packaged_recipes(), lambda name: recipe_notes(name).about[0], recipe_sheet),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
-        *kinds_of_parts,
-        _Kind("judgement", judgements.names(), partial(_title, judgements), judgement_sheet),
+        *networks,
+        _registered(heads, part_sheet, "model.backend.head", _head_facts),
+        _registered(losses, part_sheet, "train.loss", _loss_facts),
+        _registered(tasks, part_sheet, "train.task", _task_facts),
+        _registered(judgements, judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _Kind("command", commands.names(), partial(_title, commands), command_sheet),
+        _registered(commands, command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
+
+
+def _registered(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
+    return _Kind(registry.kind, registry.names(), partial(_title, registry), partial(sheet, registry, *settings))
 
 
 def names() -> dict[str, list[str]]:
@@ -121,11 +122,13 @@ def sheets(name: str) -> list[Sheet]:
         hint = did_you_mean(name, all_names, "nes2net info")
         raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
     similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
+    remarks = {}
+    if similar_names:
+        remarks["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
+    if len(sheets) > 1:
+        remarks["note"] = f"{len(sheets)} things are called {name}; each is described here"
     for sheet in sheets:
-        if similar_names:
-            sheet.facts["not to be confused with"] = f"{similar_names[0]}, which differs in its capital letters"
-        if len(sheets) > 1:
-            sheet.facts["note"] = f"{len(sheets)} things are called {name}; each is described here"
+        sheet.facts = {**sheet.facts, **remarks}
     return sheets
 
 
@@ -155,7 +158,7 @@ def _condition_line(name: str) -> str:
     return line
 
 
-def architecture(config: Mapping[str, Any]) -> str:
+def architecture(config: Mapping[str, object]) -> str:
     """Describe a model in a line: the names of its parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
@@ -171,7 +174,7 @@ def architecture(config: Mapping[str, Any]) -> str:
     return " + ".join(names)
 
 
-def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
     """Return a row for each option that differs from the default, or one for the whole part."""
     rows = []
     for role, registry in REGISTRIES.items():
@@ -180,8 +183,7 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
         name, options = name_and_options(config, role)
         defaults = {}
         if name in registry.names():
-            declared_options = option_rows(registry, name) + general_rows(registry, name)
-            defaults = {row["option"]: row["default"] for row in declared_options}
+            defaults = {row["option"]: row["default"] for row in all_option_rows(registry, name)}
         changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
         name_columns = {"part": registry.kind, "name": name}
         for key in changed:
@@ -191,22 +193,20 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def part_sheet(
-    registry: Registry, key: str, further_facts: Callable[[Registry, str], dict[str, Any]], name: str
-) -> Sheet:
+def part_sheet(registry: Registry, key: str, further_facts: Callable[[Registry, str], Facts], name: str) -> Sheet:
     """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
     ``key`` of a recipe chooses the part by its name.
     """
     facts = {"what": _title(registry, name), **further_facts(registry, name)}
-    options = option_rows(registry, name) + general_rows(registry, name)
+    options = all_option_rows(registry, name)
     commands = [f"In a recipe: {key}={name}"]
     if options:
         commands.append(f"An option of it: {key}.{options[0]['option']}=…")
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
-def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
+def _network_facts(registry: Registry, name: str) -> Facts:
     from nes2net.apps.info.costs import costs_of_part  # start-up: torch
 
     size = published_size_facts(name) if registry is frontends else {}
@@ -225,31 +225,31 @@ def _network_facts(registry: Registry, name: str) -> dict[str, Any]:
     }
 
 
-def _head_facts(registry: Registry, name: str) -> dict[str, Any]:
+def _head_facts(registry: Registry, name: str) -> Facts:
     trained_by = [loss for loss in losses.names() if losses.get(loss).needs_head == name]
     return {"score rule": registry.get(name).score_rule, "trained by": trained_by}
 
 
-def _loss_facts(registry: Registry, name: str) -> dict[str, Any]:
+def _loss_facts(registry: Registry, name: str) -> Facts:
     loss = registry.get(name)
     head = "any head" if loss.needs_head is None else f"the head {loss.needs_head}"
     logits = "a logit for each class" if loss.num_logits is None else counted(loss.num_logits, "logit")
     return {"needs": f"{head}, {logits}", "takes": "embeddings" if loss.takes_embeddings else "logits"}
 
 
-def _task_facts(registry: Registry, name: str) -> dict[str, Any]:
+def _task_facts(registry: Registry, name: str) -> Facts:
     measures = ", ".join(measure.name for measure in registry.get(name).measures)
     return {"measures": f"{measures}, for validation.select_on, beside loss and train_loss"}
 
 
-def judgement_sheet(name: str) -> Sheet:
-    facts = {"what": _title(judgements, name)}
+def judgement_sheet(registry: Registry, name: str) -> Sheet:
+    facts = {"what": _title(registry, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
-    return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
+    return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(registry, name)}, commands=commands)
 
 
-def command_sheet(name: str) -> Sheet:
-    parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
+def command_sheet(registry: Registry, name: str) -> Sheet:
+    parser = add_command(OneLineParser().add_subparsers(), registry.get(name), name)
     rows = []
     for action in parser._actions:
         if action.help != SUPPRESS:
@@ -257,7 +257,7 @@ def command_sheet(name: str) -> Sheet:
             values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": _title(commands, name)}, "", tables, [f"nes2net {name} --help"])
+    return Sheet(f"{name}: command", {"what": _title(registry, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:
@@ -289,7 +289,7 @@ def condition_sheet(name: str) -> Sheet:
     return Sheet(f"{name}: condition", facts, commands=commands)
 
 
-def published_size_facts(name: str) -> dict[str, Any]:
+def published_size_facts(name: str) -> Facts:
     """Collect facts about published front-end weights; {} for any other name."""
     if name not in SIZES:
         return {}
@@ -319,6 +319,7 @@ def model_sheet(name: str) -> Sheet:
     facts = {
         "parts": architecture(config),
         **published_facts(name),
+        "notes": list(PUBLISHED[name].notes),
         "published": lines_about(name),
     }
     tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
@@ -335,7 +336,7 @@ def model_sheet(name: str) -> Sheet:
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
 
 
-def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
+def card_tables(name: str) -> Tables:
     """Make tables that are stored, because building the model takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
@@ -346,12 +347,10 @@ def card_tables(name: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def published_facts(name: str) -> dict[str, Any]:
-    """Collect source, licences, scoring and training data of a published model, or {}."""
-    model = PUBLISHED.get(name)
-    if model is None:
-        return {}
-    facts_of_file = {"its file": model.by_hand or "no program can fetch it"}
+def published_facts(name: str) -> Facts:
+    """Collect source, licences, scoring and training data of a published model."""
+    model = PUBLISHED[name]
+    facts_of_file: Facts = {"its file": model.by_hand or "no program can fetch it"}
     if model.file:
         facts_of_file = weights_facts(Shelf(name, model.file))
     return {
@@ -363,11 +362,10 @@ def published_facts(name: str) -> dict[str, Any]:
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
         **facts_of_file,
-        "notes": list(model.notes),
     }
 
 
-def weights_facts(shelf: Shelf) -> dict[str, Any]:
+def weights_facts(shelf: Shelf) -> Facts:
     """Collect source, checksum, and whether the weights are on this machine."""
     first = ""
     if (record := shelf.first_seen()) is not None:
@@ -381,34 +379,13 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     }
 
 
-def recipe_sheet(name: str) -> Sheet:
-    sheet = describe_recipe(load_recipe(name), recipe_notes(name))
-    sheet.title = f"{name}: recipe"
-    sheet.facts = {
-        **sheet.facts,
-        "published": lines_about(name),
-        "file": str(PACKAGED / f"{name}.yaml"),
-    }
-    sheet.commands = [f"nes2net train {name} data.root=FOLDER", *sheet.commands]
-    return sheet
-
-
-def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
-    """Describe model, data and changed keys; ``notes`` are about the recipe's file."""
-    notes = notes or RecipeNotes()
-    names = corpora.names()
-    checked = "CORPUS"
-    trains_on = []
-    for corpus in recipe.data.parts("train"):
-        text = corpus.name
-        if corpus.name in names:
-            checked = corpus.name
-            text += f" ({corpora.get(corpus.name).title})"
-        if corpus.root:
-            text += f", from {corpus.root}"
-        trains_on.append(text)
-    if len(trains_on) > 1:
-        checked = "CORPUS"
+def recipe_sheet(name: str | Path) -> Sheet:
+    """Describe a packaged recipe or a file: model, data and changed keys."""
+    recipe = load_recipe(name)
+    notes = recipe_notes(name)
+    packaged = PACKAGED / f"{name}.yaml"
+    trained_on = [corpus.name for corpus in recipe.data.parts("train")]
+    checked = trained_on[0] if len(trained_on) == 1 and trained_on[0] in corpora.names() else "CORPUS"
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     start = None
@@ -417,30 +394,51 @@ def describe_recipe(recipe: Recipe, notes: RecipeNotes | None = None) -> Sheet:
     begins = start.path or f"a {start.what} ({start.key})" if start is not None else "random weights"
     facts = {
         "what": list(notes.about),
-        "trains on": "; ".join(trains_on),
+        "trains on": corpora_in_words(recipe),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
+        "published": lines_about(str(name)),
+        "file": str(packaged) if packaged.is_file() else "",
     }
-    defaults = _values_by_key(Recipe().written())
-    changed = []
-    for key, value in _values_by_key(recipe.written()).items():
-        if value != defaults.get(key):
-            source = notes.sources.get(key, "")
-            changed.append({"key": key, "value": value, "default": defaults.get(key), "source": source})
-    tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
-    tables["keys that differ from the defaults"] = changed
+    tables = {
+        "options of the parts that differ from their defaults": model_rows(recipe.model),
+        "keys that differ from the defaults": changed_keys(recipe, notes.sources),
+    }
     commands = [
+        f"nes2net train {quote(str(name))} data.root=FOLDER",
         f"nes2net data check {checked} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
-    return Sheet("recipe", facts, tables=tables, commands=commands)
+    return Sheet(f"{name}: recipe", facts, tables=tables, commands=commands)
 
 
-def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def corpora_in_words(recipe: Recipe) -> str:
+    """Describe the corpora that a recipe trains on."""
+    names = corpora.names()
+    words = []
+    for corpus in recipe.data.parts("train"):
+        title = f" ({corpora.get(corpus.name).title})" if corpus.name in names else ""
+        folder = f", from {corpus.root}" if corpus.root else ""
+        words.append(f"{corpus.name}{title}{folder}")
+    return "; ".join(words)
+
+
+def changed_keys(recipe: Recipe, sources: Mapping[str, str]) -> list[Facts]:
+    """Return a row for each key outside of the model that differs from its default."""
+    defaults = _values_by_key(Recipe())
+    rows: list[Facts] = []
+    for key, value in _values_by_key(recipe).items():
+        if value != defaults.get(key):
+            source = sources.get(key, "")
+            rows.append({"key": key, "value": value, "default": defaults.get(key), "source": source})
+    return rows
+
+
+def _values_by_key(recipe: Recipe) -> Facts:
     """Omit the keys of the model; nested keys become ``train.lr``."""
-    flat: dict[str, Any] = {}
-    for key, value in recipe.items():
+    flat: dict[str, object] = {}
+    for key, value in recipe.written().items():
         if key in SECTIONS:
             flat |= {f"{key}.{name}": item for name, item in value.items()}
         elif key != "model":
@@ -491,7 +489,7 @@ def corpus_sheet(name: str) -> Sheet:
     return Sheet(f"{name}: corpus, {corpus.title}", facts, cleandoc(corpus.notes), tables, [command])
 
 
-def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
+def _count_rows(counts: Mapping[str, Counts]) -> Sequence[Facts]:
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())

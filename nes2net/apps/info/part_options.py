@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from inspect import Parameter
 from pkgutil import resolve_name
-from typing import Any
 
 from nes2net.lib.options import declared
 from nes2net.lib.registry import Registry
+from nes2net.lib.sheet import Facts
 from nes2net.models.registry import backends, frontends
 from nes2net.training.registry import losses
 
@@ -26,34 +26,35 @@ _DECLARED_BY = {
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 
 
-def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
+def option_rows(registry: Registry, name: str) -> list[Facts]:
     """Return ``option``, ``takes``, ``default`` and ``meaning`` of each option of a part."""
     return rows_of(registry.get(name), registry.given)
 
 
-def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return rows like :func:`option_rows` for the options that all parts of this kind have."""
+def all_option_rows(registry: Registry, name: str) -> list[Facts]:
+    """Return :func:`option_rows`, and rows for the options that all parts of this kind have."""
+    rows = option_rows(registry, name)
     if registry is frontends:
         meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
-        return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
-    if registry is not backends:
-        return []
-    from nes2net.models.backends.heads import GeneralOptions  # import only here, because `heads` imports torch
+        rows.append({"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning})
+    if registry is backends:
+        from nes2net.models.backends.heads import GeneralOptions  # import only here, because `heads` imports torch
 
-    return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
+        rows += rows_of(GeneralOptions, declared(registry.get(name)))
+    return rows
 
 
-def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return rows like :func:`option_rows` for the parameters of a constructor, except ``left_out``."""
-    rows = []
+def rows_of(factory: Callable[..., object], omitted: Collection[str] = ()) -> list[Facts]:
+    """Return rows like :func:`option_rows` for the parameters of a constructor, except ``omitted``."""
+    rows: list[Facts] = []
     for name, option in declared(factory).items():
-        if name not in left_out:
+        if name not in omitted:
             default = "required" if option.default is Parameter.empty else json.loads(json.dumps(option.default))
             rows.append({"option": name, "takes": option.takes, "default": default, "meaning": option.meaning})
     return rows
 
 
-def mapping_rows(key: str | None) -> list[dict[str, Any]]:
+def mapping_rows(key: str | None) -> list[Facts]:
     """Return rows like :func:`option_rows` for a mapping of a recipe, such as ``augment.fir``.
 
     The result is empty if the value of ``key`` is not a mapping.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-from nes2net.lib.sheet import Sheet
+from nes2net.lib.sheet import Facts, Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
 from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
 
@@ -62,7 +61,7 @@ def result_sheet(id: str) -> Sheet:
 def published_sheet() -> Sheet:
     tables = published_tables()
     numbers = numbered_notes(tables)
-    rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
+    rows: dict[str, Sequence[Facts]] = {table.title: system_rows(table, numbers) for table in tables}
     rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
     ways = []
     for row in reproduction_rows(tables):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from nes2net.apps.listen.channel import Channel, Line
 from nes2net.apps.listen.settings import Keep, Windows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
@@ -62,8 +60,7 @@ class LiveJudge(Windows):
     calibration: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.max_behind < math.inf:
-            raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
+        super().__post_init__()
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:

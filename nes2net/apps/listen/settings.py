@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from nes2net.lib.commands import Flag
+from nes2net.lib.commands import Flag, Ranged
 
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
@@ -17,7 +17,7 @@ Vad: TypeAlias = Literal["weigh", "skip", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class Windows(Ranged):
     """The windows.
 
     Args:
@@ -32,6 +32,6 @@ class Windows:
     window: Annotated[float | None, Flag("S")] = None
     hop: Annotated[float, Flag("S")] = 1.0
     keep: Keep | None = None
-    max_behind: Annotated[float, Flag("S")] = 5.0
+    max_behind: Annotated[float, Flag("S", minimum=0.001)] = 5.0
     latch: bool = False
     vad: Vad = "weigh"

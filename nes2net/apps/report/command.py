@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.lib.commands import Count, File, Flag, FromZero, called, given
+from nes2net.lib.commands import Count, File, Flag, FromZero, called, flags_of
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -74,8 +73,7 @@ def report(
         "--model",
         _without_folders(model),
         *channel_words,
-        *_changed_flags(loading),
-        *_changed_flags(deciding),
+        *map(_without_folders, [*flags_of(loading), *flags_of(deciding)]),
     ]
     for flag, path in paths.items():
         words += [flag, _without_folders(path)]
@@ -97,14 +95,6 @@ def report(
     for path in paths.values():
         say_written(path)
     return 0
-
-
-def _changed_flags(settings: Any) -> Iterator[str]:
-    for key, value in given(settings).items():
-        name = {"config": "architecture"}.get(key, key)
-        yield f"--{name.replace('_', '-')}"
-        if value is not True:
-            yield _without_folders(str(value))
 
 
 def _without_folders(value: str) -> str:

@@ -32,7 +32,7 @@ def robustness(
     keys: Folder | None = None,
     protocols: Folder | None = None,
     num_trials: Annotated[int | None, Flag("N")] = None,
-    seed: int = 0,
+    seed: FromZero = 0,
     length: Length,
     conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None,
     musan: Folder | None = None,
@@ -70,7 +70,7 @@ def robustness(
         rir: folder of impulse responses, for condition rir
 
     Threshold:
-        calibration: take the threshold of a calibration
+        calibration: use the threshold of a calibration
         operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
 
     Computing:

@@ -35,7 +35,7 @@ CLEAN = "clean"
 EER_OF_CLEAN = OperatingPoint("eer")
 # A condition may lack scores for at most this fraction of the trials. Above this fraction, the
 # condition counts as failed, because its missing trials would be excluded under all other conditions too.
-_MOST_MISSING = 0.1
+_MAX_MISSING = 0.1
 
 
 MEASURES = (
@@ -99,8 +99,8 @@ def evaluate_robustness(
         "rates": functools.partial(metrics.compute_rates, threshold=threshold),
     }
     drawn = DrawnGroups.of(common)
-    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups_of(common)}
-    clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
+    measure = functools.partial(Measured, rules, num_resamples=num_resamples, seed=seed, **groups_of(common))
+    clean_row, *rows = _condition_rows(values, is_bonafide, threshold, measure)
     origin = read_origin(files[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
     num_spoof = len(common) - num_bonafide
@@ -146,18 +146,17 @@ def _condition_rows(
     values: Mapping[str, NDArray],
     is_bonafide: NDArray,
     threshold: float,
-    rules: Mapping[str, Callable[..., Any]],
-    draws: dict[str, Any],
+    measure: Callable[[NDArray, NDArray], Measured],
 ) -> list[Row]:
     """Clean trials come first, then the largest rise of the EER.
 
-    ``values`` are scores (N,), ``draws`` arguments of :class:`nes2net.evaluation.tables.Measured`.
+    ``values`` are scores (N,); ``measure`` takes those of bona fide and spoofed trials.
     """
-    clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
+    clean = measure(values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide])
     rows = []
     conditions = [name for name in values if name != CLEAN]
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
-        measured = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
+        measured = measure(values[name][is_bonafide], values[name][~is_bonafide])
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
         rows.append(Row({"condition": name}, _error_rates(measured) | _compare_with_clean(measured, clean, changed)))
     rows.sort(key=lambda row: (-row.value("difference"), -row.value("hter"), row.labels["condition"]))
@@ -262,7 +261,7 @@ def _read_scores(
     clean_scores = scores[CLEAN]
     for name in files:
         num_missing = sum(id not in scores[name] for id in clean_scores)
-        if num_missing > _MOST_MISSING * len(clean_scores):
+        if num_missing > _MAX_MISSING * len(clean_scores):
             del scores[name]
             trials_have = counted(len(clean_scores), "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
@@ -290,7 +289,7 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
         return rule.threshold, f"operating point {rule.point.name} of the calibration"
     if rule.kind == "cost":
         raise InputError(
-            f"the operating point '{rule.name}' needs log-likelihood ratios: give a `calibration`, or take eer, "
+            f"the operating point '{rule.name}' needs log-likelihood ratios: pass a `calibration`, or use eer, "
             "fa:RATE% or miss:RATE% of the clean trials"
         )
     bonafide, spoof = map(np.sort, clean)

@@ -30,7 +30,7 @@ from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 
 # Largest number of recordings that are mixed to make babble, the noise of many talkers.
-_MOST_TALKERS = 200
+_MAX_TALKERS = 200
 
 
 @dataclass(frozen=True)
@@ -121,14 +121,12 @@ def plan(
             if a condition is named twice or is not possible here; or if no trial of the phase has
             audio.
     """
-    if seed < 0:
-        raise InputError(f"`seed` must be 0 or more, got {seed}")
     phase = part.split if phase is None else phase
     labelled = _labelled_trials(part, phase, keys)
     trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
     speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
-    if len(speech) > _MOST_TALKERS:
-        indices = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
+    if len(speech) > _MAX_TALKERS:
+        indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
     sources = Sources(musan, rir, tuple(speech))
     if conditions is None:
@@ -206,7 +204,7 @@ def run(
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
-        raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more workers")
+        raise InputError("a robustness run is one process: remove torchrun, and pass `num_workers` for more workers")
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from nes2net.apps.scale.libraries import library
-from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.commands import Flag, Ranged
+from nes2net.lib.errors import InputError, told_as
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
@@ -19,7 +21,7 @@ _LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for Ray's obj
 
 
 @dataclass(frozen=True)
-class Resources:
+class Resources(Ranged):
     """The number of actors (the processes that score), and the resources that Ray reserves for each actor.
 
     Args:
@@ -31,17 +33,10 @@ class Resources:
             RAY_ADDRESS, or for this machine.
     """
 
-    num_actors: int | None = None
-    cpus_per_actor: float = 1
-    gpus_per_actor: float | None = None
+    num_actors: Annotated[int | None, Flag(minimum=1)] = None
+    cpus_per_actor: Annotated[float, Flag(minimum=0)] = 1
+    gpus_per_actor: Annotated[float | None, Flag(minimum=0)] = None
     address: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.num_actors is not None and self.num_actors < 1:
-            raise InputError(f"`num_actors` is at least 1, not {self.num_actors}")
-        for name, value in (("cpus_per_actor", self.cpus_per_actor), ("gpus_per_actor", self.gpus_per_actor or 0)):
-            if not (value >= 0 and math.isfinite(value)):
-                raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def resolved(self, available: dict[str, float], device: str) -> Resources:
         """Replace each None by a number that suits the cluster; GPU actors reserve no processors.
@@ -102,8 +97,10 @@ def start_ray(resources: Resources) -> bool:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     # Run as a client's job, so that Ray does not add the current folder to the search path of workers.
     quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
-    try:
-        if resources.address or os.environ.get("RAY_ADDRESS"):
+    location = resources.address or os.environ.get("RAY_ADDRESS")
+    problem = f"Ray cannot be started or reached on {location or 'this machine'}"
+    with told_as(problem, ConnectionError, RuntimeError, ValueError, OSError):
+        if location:
             ray.init(address=resources.address, **quiet)
             return True
         try:  # give Ray's store an eighth of the memory, from 256 MiB to 4 GiB
@@ -130,9 +127,6 @@ def start_ray(resources: Resources) -> bool:
             os.dup2(standard_error, 2)
             os.close(standard_error)
             os.close(null_device)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        location = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
-        raise InputError(f"Ray cannot be started or reached on {location} ({first_line(error)})") from error
     return True
 
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nes2net.apps.scale.cluster import Resources, connected
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
@@ -33,6 +33,7 @@ from nes2net.lib.processes import Processes
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
+from nes2net.scoring.score_length import RequestedSamples
 from nes2net.training.interruption import StopRequests
 
 _KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
@@ -44,7 +45,7 @@ def score_collection(
     out: str | Path,
     *,
     judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
-    num_samples: int | Literal["auto"] | None = "auto",
+    num_samples: RequestedSamples = "auto",
     batch_size: int | None = None,
     resources: Resources | None = None,
     overwrite: bool = False,
@@ -120,7 +121,6 @@ def score_collection(
             **facts.record,
             "actors": facts.resources.num_actors,
         }
-        about["checkpoint"]["path"] = model.name if isinstance(model, Model) else str(model)
         on_ray = _OnRay(results, facts)
         run_over(trials, on_ray.read, on_ray.write, results, out / NAME, run=facts.run, about=about, settings=settings)
     record = read_record(out)

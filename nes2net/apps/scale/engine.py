@@ -6,11 +6,11 @@ detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -27,7 +27,7 @@ from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, computing, plain
-from nes2net.scoring.score_length import ScoreLength, samples_to_score
+from nes2net.scoring.score_length import RequestedSamples, ScoreLength, samples_to_score
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class Model:
 class Facts(NamedTuple):
     """Facts collected by a process that has loaded the detector."""
 
-    run: dict[str, Any]
+    run: Mapping[str, object]
     """The facts that determine scores. Scores of runs with equal facts may be mixed."""
-    record: dict[str, Any]
+    record: Mapping[str, object]
     reader: WaveformReader
     batch_size: int
     judgement: Judgement[Any]
@@ -85,11 +85,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(
-    model: Model,
-    num_samples: int | Literal["auto"] | None,
-    batch_size: int | None,
-    resources: Resources,
-    judgement: Judgement[Any],
+    model: Model, num_samples: RequestedSamples, batch_size: int | None, resources: Resources, judgement: Judgement[Any]
 ) -> Facts:
     """Collect facts about the detector in a process with the resources of an actor.
 
@@ -108,11 +104,7 @@ def facts_of(
 
 
 def _load_facts(
-    model: Model,
-    num_samples: int | Literal["auto"] | None,
-    batch_size: int | None,
-    resources: Resources,
-    judgement: Judgement[Any],
+    model: Model, num_samples: RequestedSamples, batch_size: int | None, resources: Resources, judgement: Judgement[Any]
 ) -> Facts | str:
     """Return an error as text, or Ray would add a traceback to it."""
     try:
@@ -128,7 +120,8 @@ def _load_facts(
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
-        record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
+        checkpoint = plain(scorer.provenance.to_dict() | {"path": model.name})
+        record = {"checkpoint": checkpoint, **circumstances(scorer, batch_size)}
     model = replace(model, dtype=scorer.precision)  # "fastest" may mean another precision on another machine
     return Facts(run, record, reader, batch_size, judgement, score_length, model, resources)
 
@@ -166,7 +159,7 @@ def score_piece(
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
-    scores: dict[str, Any] = {}
+    scores: dict[str, object] = {}
     errors: dict[str, str] = {}
     for result in Compute(scorer, plan, judgement)(read_batches):
         scores |= {id: judgement.to_json(row.value) for id, row in result.rows.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeAlias
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url, read_error
+from nes2net.apps.scale.sources import Shard, is_url, reading
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
     MOST_BYTES,
@@ -98,7 +98,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with opened(shard.address) as file:
+    with open_address(shard.address) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -132,7 +132,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[BinaryIO]:
+def open_address(address: str) -> Iterator[BinaryIO]:
     """Open a file or a URL for reading bytes.
 
     Raises:
@@ -144,10 +144,8 @@ def opened(address: str) -> Iterator[BinaryIO]:
         with open(address, "rb") as file:
             yield file
         return
-    try:
+    with reading(address):
         file = library("fsspec").open(address, "rb").open()
-    except Exception as error:
-        raise read_error(address, error) from error
     with file:
         yield file
 
@@ -158,18 +156,15 @@ def fetch(address: str) -> RecordingBytes:
     Raises:
         InputError: if the recording cannot be fetched, or is too large.
     """
-    with opened(address) as file:
-        try:
-            content = file.read(MOST_BYTES + 1)
-        except Exception as error:
-            raise read_error(address, error) from error
+    with open_address(address) as file, reading(address):
+        content = file.read(MOST_BYTES + 1)
     check_size(len(content))
     return RecordingBytes(address, content, _suffix(address))
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
     """Take the id from ``described`` or its ``notes``, or else from the names of shard and recording."""
-    notes = _parsed_notes(described.get("notes"))
+    notes = _parse_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
     own_columns = {
@@ -182,12 +177,12 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
-def _parsed_notes(text: Any) -> dict[str, Any]:
+def _parse_notes(text: object) -> Mapping[str, object]:
     """{} if malformed, because a score needs no notes."""
-    try:
-        notes = parsed_json(text, "notes") if isinstance(text, str) else None
-    except ValueError:
-        return {}
+    notes = {}
+    if isinstance(text, str):
+        with suppress(ValueError):
+            notes = parsed_json(text, "notes")
     return notes if isinstance(notes, dict) else {}
 
 

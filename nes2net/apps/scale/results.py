@@ -64,7 +64,7 @@ class CollectionRecord(Record):
     shards: Natural = 0
     scored: Natural = 0
     """``total`` counts the recordings in shards with results."""
-    asked: dict[str, Any] | None = None
+    asked: Mapping[str, object] | None = None
     """The arguments of the finished run."""
 
     @property
@@ -111,7 +111,7 @@ def result_path(out: Path, shard: Shard) -> Path:
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
-def judgement_of_recordings(judgement: Any) -> Judgement[Any]:
+def judgement_of_recordings(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement; raise :class:`InputError` if a collection cannot have its results."""
     built = as_judgement(judgement)
     if not built.of_recordings:
@@ -195,7 +195,7 @@ class Results(Output[ShardScores]):
                 path.unlink()
                 del self.finished[path]
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, int]:
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}

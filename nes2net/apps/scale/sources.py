@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -114,11 +115,9 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    try:
+    with reading(name):
         store, path = library("fsspec.core").url_to_fs(address)
         files = store.glob(path) if "*" in path else store.find(path)
-    except Exception as error:  # fsspec's file systems raise errors of many types
-        raise read_error(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
@@ -139,11 +138,8 @@ def _absolute_path_or_url(address: str) -> str:
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_url(name):
         folder = name.rpartition("/")[0]
-        try:
-            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
-                text = file.read()
-        except Exception as error:
-            raise read_error(name, error) from error
+        with reading(name), library("fsspec").open(name, "rt", encoding="utf-8") as file:
+            text = file.read()
     else:
         folder = os.path.dirname(name)
         text = read_text(Path(name))
@@ -165,11 +161,18 @@ def _has_shard_suffix(address: str) -> bool:
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
-def read_error(address: str, error: Exception) -> InputError:
-    """Turn an error of fsspec into an :class:`InputError`, or into :class:`MissingLibrary`."""
-    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
-        return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
-    return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
+@contextmanager
+def reading(address: str) -> Iterator[None]:
+    """Turn errors of fsspec, whose file systems raise many types, into :class:`InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ImportError as error:  # the library of the store, such as s3fs, is not installed
+        reason = f"{address} needs a library of its store ({first_line(error)}): install it with pip"
+        raise MissingLibrary(reason) from error
+    except Exception as error:
+        raise InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
 
 def _as_id(name: str) -> str:

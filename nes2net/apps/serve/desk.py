@@ -7,14 +7,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -67,6 +67,12 @@ class Picture:
     """PNG in grey, loud is black; from 0 Hz at the bottom to 8 kHz."""
 
 
+class PlayerFile(NamedTuple):
+    path: Path
+    until: float
+    """Time of the monotonic clock after which the file is removed."""
+
+
 @dataclass(frozen=True)
 class Scored:
     name: str
@@ -91,7 +97,7 @@ class Desk:
 
     Args:
         folder: folder for temporary files. After scoring, it keeps only :attr:`player_files`, until
-            :meth:`withdraw`, or :meth:`tidy` some minutes after :meth:`offer`.
+            :meth:`tidy`.
         decider: decides by a calibration; None for raw scores.
 
     Raises:
@@ -124,10 +130,8 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is removed when a browser has fetched it, or some minutes after
-        #: :meth:`offer`.
-        self.player_files: dict[str, Path] = {}
-        self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
+        #: Token → file for the player, which is removed when a browser has fetched it, or after some minutes.
+        self.player_files: dict[str, PlayerFile] = {}
 
     def close(self) -> None:
         """End the scoring of all recordings at its next step."""
@@ -212,7 +216,8 @@ class Desk:
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
-                self.player_files[token] = player_wav.rename(self._player_path(token))
+                path = player_wav.rename(self.folder / f"{token}.wav")
+                self.player_files[token] = PlayerFile(path, time.monotonic() + _OFFERED_FOR)
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
@@ -228,29 +233,17 @@ class Desk:
             longest = readable_duration(self.limits.timeout, exact=True)
             raise TooSlow(f"took longer than {longest}, the time that one recording is given here")
 
-    def _player_path(self, token: str) -> Path:
-        return self.folder / f"{token}.wav"
-
-    def offer(self, tokens: Iterable[str]) -> None:
-        """Let the browser fetch these player files during the next minutes."""
-        self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
-
-    def withdraw(self, tokens: Iterable[str]) -> None:
-        for token in tokens:
-            self.player_files.pop(token, None)
-            with suppress(OSError):  # Windows cannot remove a file while it is being sent
-                self._player_path(token).unlink(missing_ok=True)
-
     def tidy(self, later: float = 0.0) -> None:
-        """Remove files offered minutes ago; tests move the clock by ``later`` seconds."""
-        for token, until in list(self._offered_until.items()):
+        """Remove player files offered minutes ago; tests move the clock by ``later`` seconds."""
+        for token, (path, until) in list(self.player_files.items()):
             if until < time.monotonic() + later:
-                self.withdraw([token])
-                self._offered_until.pop(token, None)
+                del self.player_files[token]
+                with suppress(OSError):  # Windows cannot remove a file while it is being sent
+                    path.unlink(missing_ok=True)
 
     @contextmanager
-    def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
+    def work_folder(self) -> Iterator[Path]:
+        folder = Path(mkdtemp(dir=self.folder))
         try:
             yield folder
         finally:

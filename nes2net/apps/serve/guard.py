@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nes2net.lib.errors import readable_size, visible
 from nes2net.lib.http_server import Refused, check_site
@@ -78,7 +79,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: Any, names: Iterable[str], admit: Admit, frames: Iterable[str] = (), patience: float = PATIENCE
+        self, app: ASGIApp, names: Iterable[str], admit: Admit, frames: Iterable[str] = (), patience: float = PATIENCE
     ) -> None:
         self.app = app
         self.admit = admit
@@ -86,7 +87,7 @@ class Guard:
         self.names = {name.lower().rstrip(".") for name in names}
         self.frames = " ".join(("'self'", *frames))
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -113,10 +114,10 @@ class Guard:
         except Refused as refusal:
             await _send_refusal(body, send, refusal)
 
-    async def _forward(self, scope: dict[str, Any], body: _Body, send: Any, policy: str) -> None:
+    async def _forward(self, scope: Scope, body: _Body, send: Send, policy: str) -> None:
         started = False  # whether the beginning of the answer was sent
 
-        async def send_with_headers(message: dict[str, Any]) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if body.refusal and not started:
                 return  # the refusal replaces the answer of the application
@@ -144,7 +145,7 @@ class Guard:
 class _Body:
     """The body of a request, with limits on bytes and seconds; called instead of ASGI's ``receive``."""
 
-    def __init__(self, receive: Any, patience: float) -> None:
+    def __init__(self, receive: Receive, patience: float) -> None:
         self.receive = receive
         self.patience = patience
         self.form: _Form | None = None
@@ -159,7 +160,7 @@ class _Body:
         self.num_allowed = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
-    async def __call__(self) -> Any:
+    async def __call__(self) -> Message:
         """Receive and check the next message; raise :class:`Refused` if a limit is broken."""
         try:
             message = await self.receive_message()
@@ -176,7 +177,7 @@ class _Body:
             raise self.refusal
         return message
 
-    async def receive_message(self) -> Any:
+    async def receive_message(self) -> Message:
         """Receive the next message before the deadline.
 
         After the body, the only message, without a deadline, says that the connection has ended.
@@ -256,7 +257,7 @@ class _Form:
             raise Refused(422, "a form field is no file; the recording is expected in the form field file")
 
 
-async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:
+async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:
     num_to_discard = _MOST_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nes2net.lib.files import json_text
 from nes2net.lib.repeated_logs import OncePerMinute
@@ -72,7 +73,7 @@ class Observer:
         The logged outcome is "scored", or the name of the exception that ends the context.
         """
         times = RecordingTimes(time.monotonic())
-        facts: dict[str, Any] = {"outcome": "scored"}
+        facts = {"outcome": "scored"}
         try:
             yield times
         except BaseException as error:
@@ -87,8 +88,8 @@ class Observer:
                 self.scoring.observe(end - began)
             if facts["outcome"] == "scored":
                 self.audio.inc(times.duration)
-            facts |= {"waited": round(began - times.arrived, 3), "seconds": round(end - began, 3)}
-            LOGGER.info("recording", extra={"facts": {**facts, "duration": times.duration}})
+            durations = {"waited": round(began - times.arrived, 3), "seconds": round(end - began, 3)}
+            LOGGER.info("recording", extra={"facts": {**facts, **durations, "duration": times.duration}})
 
 
 @dataclass
@@ -100,17 +101,17 @@ class ObservedRequests:
             they may hold the key of somebody's recording.
     """
 
-    app: Any
+    app: ASGIApp
     observer: Observer
     route_of: Callable[[str], str]
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begin = time.monotonic()
         status = 500  # if the application fails, the server itself answers with this status
 
-        async def send_and_note(message: dict[str, Any]) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -166,7 +167,7 @@ def logging_as(kind: LogKind) -> Iterator[None]:
         LOGGER.setLevel(logging.NOTSET)
 
 
-def tell(event: str, text: str, **facts: Any) -> None:
+def tell(event: str, text: str, **facts: str) -> None:
     """Log an event and its facts if the log is JSON; otherwise print ``text`` for people."""
     if LOGGER.isEnabledFor(logging.INFO):
         LOGGER.info(event, extra={"facts": facts})

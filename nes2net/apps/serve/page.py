@@ -79,7 +79,6 @@ def _answers(
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
                 scored = desk.score(source, name, look=True, channel=channel, progress=progress, check=check)
-                desk.offer([scored.token])
                 yield _shown(scored, desk)
     except InputError as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.

@@ -125,9 +125,7 @@ def serve(
 def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
     """Answer with status 503 while the detector is loaded; ``listener`` stays open."""
 
-    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        content = {"status": "loading", "model": printable(model)}
-        await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
+    answer = JSONResponse({"status": "loading", "model": printable(model)}, 503, {"Retry-After": "10"})
 
     def admit(_: str, path: str) -> AbstractContextManager[Admitted]:
         if path != "/health":

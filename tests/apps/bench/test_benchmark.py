@@ -5,7 +5,7 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.apps.bench.benchmark import Measured, measure
+from nes2net.apps.bench.benchmark import Measured, Stage, measure, speed_table
 from nes2net.lib.flops import count_flops
 
 
@@ -13,10 +13,11 @@ def test_counts_of_each_stage(detector, tmp_path):
     file = tmp_path / "speech.wav"
     soundfile.write(file, np.zeros(24000), 16000)
     measured, product = measure(detector, [file, file], 8000, [4], 1)
-    decode, frontend, backend, end = measured
+    decode, frontend, backend, end = (stage for stage, _ in measured)
     assert product > 0 and (decode.utterances, decode.audio, decode.flops) == (2, 3.0, None)
     assert (frontend.utterances, frontend.audio) == (4, 2.0) and (end.utterances, end.audio) == (4, 2.0)
     counted = count_flops(Detector.on_meta(detector.config), torch.zeros(1, 8000, device="meta"))
     assert frontend.flops + backend.flops == end.flops == 4 * counted
-    stage = Measured("stage", seconds=0.5, utterances=4, audio=16.0)
-    assert stage.per_second == 8 and stage.times_real_time == 32
+    stage = Stage("a stage", list, utterances=4, audio=16.0)
+    row = speed_table([Measured(stage, 0.5)], 1e9, detector)[2]
+    assert [cell.strip() for cell in row.split("|")[1:4]] == ["a stage", "8.00", "32.0"]

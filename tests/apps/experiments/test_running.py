@@ -25,7 +25,7 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     say = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
     commands = {task.name: python(say) for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
     options = {"num_processes": 2, "gpus": ["4", "6"]}
-    failed, left_out = do_in_processes(TASKS, lambda task: commands[task.name], tmp_path, **options)
+    failed, left_out = do_in_processes(TASKS, commands.__getitem__, tmp_path, **options)
     assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
     assert str(left_out) == "b_then: not begun: it needs: b"
     said = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}

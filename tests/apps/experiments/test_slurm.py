@@ -67,7 +67,7 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, 
     submitit.SlurmJob.watcher.clear()
     assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(InputError, match="the jobs cannot be submitted .*: is this a machine of the cluster?"):
+    with pytest.raises(InputError, match="the jobs cannot be submitted .*; is this a machine of the cluster?"):
         submitted(tasks)
 
 

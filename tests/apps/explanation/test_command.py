@@ -38,6 +38,6 @@ def test_what_is_printed_and_written(tmp_path, explain):
 def test_files_that_cannot_be_explained_and_wrong_flags_are_named(explain):
     status, out, err = explain("tone.wav bad.wav")
     assert status == 1 and "1 of 2 files could not be explained" in err and "bad.wav: " in out
-    for words, message in (("--start 3", "choose a --start before that"), ("--bands 1", "--bands is at least 2")):
+    for words, message in (("--start 3", "choose a --start before that"), ("--bands 1", "--bands is from 2 to 128")):
         status, _, err = explain(f"tone.wav {words}")
         assert status == 2 and message in err

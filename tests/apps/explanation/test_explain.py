@@ -11,10 +11,11 @@ import torch
 from builders import hears_a_tone
 
 from nes2net import Detector, InputError
-from nes2net.apps.explanation.explain import EXPLANATION_METHODS, How, explain
+from nes2net.apps.explanation.explain import How, explain
 from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.occlusion import occlude
 from nes2net.apps.explanation.picture import draw
+from nes2net.apps.explanation.settings import TITLES
 from nes2net.apps.explanation.subject import Removable
 
 PLACED = ("num_samples", "start", "duration", "progress", "show_coarse")  # arguments beside those of `How`
@@ -25,7 +26,7 @@ def explained(detector, samples, **options):
     return explain(detector, samples, 16000, How(**options), **place)
 
 
-@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+@pytest.mark.parametrize("method", TITLES)
 def test_the_relevance_is_where_the_cue_is(method):
     detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
     found = explained(detector, samples, method=method)
@@ -81,7 +82,7 @@ def test_a_part_and_a_repeated_recording():
     assert repeated.duration == 1 and repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
-@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+@pytest.mark.parametrize("method", TITLES)
 def test_the_progress_counts_all_versions(method):
     counts = []
     options = {"draws": 2, "steps": 2, "progress": lambda *count: counts.append(count)}
@@ -150,10 +151,10 @@ def test_what_cannot_be_explained_is_named():
         "`start` is a time": {"start": -1},
         "`duration` is more than 0 s": {"duration": 0},
         "too short to be divided into bins": {"duration": 0.1},
-        "`baseline` is 'floor' or 'silence'": {"baseline": "noise"},
-        "`num_bands` is a number from 2": {"num_bands": 1},
-        "`draws` is a number from 1": {"draws": 0},
-        "`steps` is a number from 2": {"steps": 1, "method": "integrated_gradients"},
+        "there is no `baseline` 'noise'; known: floor, silence": {"baseline": "noise"},
+        "`num_bands` is from 2 to 128, not 1": {"num_bands": 1},
+        "`draws` is from 1 to 10000, not 0": {"draws": 0},
+        "`steps` is from 2 to 10000, not 1": {"steps": 1, "method": "integrated_gradients"},
         "`batch_size` is at least 1": {"batch_size": 0},
     }.items():
         with pytest.raises(InputError, match=message):

@@ -464,7 +464,6 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
         (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
-        (detector, "pth", "int8", "only ONNX files are quantised, not `to=pth`"),
         (speech, "onnx", "int8", "this detector needs float32, so leave out `quantize`"),
     ):
         with pytest.raises(InputError, match=message):

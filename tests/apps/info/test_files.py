@@ -29,7 +29,12 @@ def run(corpus, tmp_path_factory):
 
 def test_a_checkpoint_of_a_run(run, info):
     text, found = " ".join(info(run / "epoch_2.pth").split()), info(run / "epoch_2.pth", "--json")
-    for line in ("detector checkpoint of this package", "all there, none left over", "2 of 2", "asvspoof2019_la in"):
+    for line in (
+        "detector checkpoint of this package",
+        "all there, none left over",
+        "2 of 2",
+        "trained on asvspoof2019_la (ASVspoof 2019 LA), from",
+    ):
         assert line in text
     assert {row["part"] for row in found["parts"]} == {"front-end", "aggregation", "back-end", "total"}
     options = {row["option"]: row["value"] for row in found["options of the parts that differ from their defaults"]}

@@ -141,7 +141,7 @@ def test_a_recipe_says_what_differs_and_from_where(info):
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_every_source_in_a_recipe_is_of_a_key(name):
     sources = recipe_notes(name).sources
-    keys = ("base", "model", *names._values_by_key(load_recipe(name).written()))
+    keys = ("base", "model", *names._values_by_key(load_recipe(name)))
     options = tuple(f"{key}." for key in keys)
     unknown = [key for key in sources if key not in keys and not key.startswith(options)]
     assert sources

@@ -46,7 +46,7 @@ def test_time_that_may_wait(command, folder, words_of, source):
     status, printed, error = command([*words_of(source, folder / "small.pth"), "--max-behind", "0"])
     assert status == 2
     assert printed == ""
-    assert error == "nes2net: error: --max-behind is a number above 0, not 0.0\n"
+    assert error == "nes2net: error: --max-behind is at least 0.001, not 0.0\n"
 
 
 def test_a_window_without_a_length_beside_a_calibration(command, folder, words_of):

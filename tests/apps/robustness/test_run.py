@@ -149,12 +149,8 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
     assert {"  white:20", "  white:0", "  telephone"} < set(words)
     heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
-    for part, options, message in (
-        (la, {"keys": keys, "seed": -1}, "`seed` must be 0 or more"),
-        (Part("generic", heard), {"keys": known}, "no trial of .* has a label of phase 'eval': name the folder of the"),
-    ):
-        with pytest.raises(InputError, match=message):
-            robustness.plan(part, **options)
+    with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the"):
+        robustness.plan(Part("generic", heard), keys=known)
 
 
 def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):

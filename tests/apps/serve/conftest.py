@@ -112,7 +112,7 @@ def usual_server(small, tmp_path_factory):
 def server(usual_server):
     """Client and desk of a server with the usual limits, which holds no file."""
     _, desk = usual_server
-    desk.withdraw(list(desk.player_files))
+    desk.tidy(4000)
     for path in left(desk):
         path.unlink(missing_ok=True)
     return usual_server

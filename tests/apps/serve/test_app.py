@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_scored_has_one_row_for_all_its_channels(server):
     assert left(desk) == []
 
 
-def test_players_have_their_minutes_from_the_answer_on(server, speech):
+def test_players_have_their_minutes_from_the_answer_on(server):
     client, desk = server
     for pitch in (200, 300):
         answers(client, "a.wav", wav(pitch=pitch))
@@ -238,9 +238,6 @@ def test_players_have_their_minutes_from_the_answer_on(server, speech):
         desk.tidy(seconds)
         assert len(left(desk)) == files
     assert desk.player_files == {}
-    desk.score(speech / "talk.wav", "c.wav", look=True)
-    desk.tidy(4000)
-    assert len(desk.player_files) == 1  # the page does not know it yet
 
 
 def test_a_page_that_is_closed_ends_its_scoring(server):

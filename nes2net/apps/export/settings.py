@@ -1,0 +1,35 @@
+"""The settings of an export for the Arena, which are flags of `nes2net export`, too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from nes2net.actions.flags import Length, Precision
+from nes2net.lib.commands import Count, Flag
+from nes2net.lib.conditions import NotWith
+
+
+@dataclass(frozen=True)
+class Arena(Length):
+    """With --to arena: the adapter, and what meta.yaml says of the system.
+
+    Args:
+        dtype: precision; auto: the checkpoint's
+        batch_size: recordings at once
+        name: name of the system; if not given, the recipe's name or the parts' names
+        slug: name of the system in addresses, of a-z, 0-9 and -
+        code_url: where the code is
+        checkpoint_url: where the weights are, if not on the hub
+        arxiv: number of the paper, such as 2504.05657, or none
+        check: say what the folder MODEL lacks, and write nothing
+    """
+
+    dtype: Precision = "auto"
+    batch_size: Count = 16
+    name: str | None = None
+    slug: str | None = None
+    code_url: Annotated[str | None, Flag("URL")] = None
+    checkpoint_url: Annotated[str | None, Flag("URL")] = None
+    arxiv: Annotated[str | None, Flag("NUMBER")] = None
+    check: Annotated[bool, NotWith("out", "push")] = False
