@@ -83,9 +83,7 @@ def run(
     # Say what is missing and what is left to do.
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
-    lines = ["nothing is missing"]
-    if missing:
-        lines = [f"missing, {len(missing)} in all:", *listing(missing)]
+    lines = [f"missing, {len(missing)} in all:", *listing(missing)] if missing else ["nothing is missing"]
     if dry_run:
         print(printable(worded("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
         return INCOMPLETE if missing else 0

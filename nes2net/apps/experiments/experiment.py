@@ -29,14 +29,13 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe measured seeds, work left and all jobs, for a terminal."""
-    columns = plan.experiment.evaluate
-    measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
-    for system in plan.systems:
+    columns = [tested.title for tested in plan.experiment.evaluate]
+    measured = [["seeds measured of each row on", *columns]]
+    for system, by_set in plan.evaluations().items():
         cells = [system.title]
-        for tested in columns:
-            jobs = plan.evaluations(system, tested)
-            num_done = sum(job not in unfinished_jobs for job in jobs)
-            cells.append(f"{num_done} of {len(jobs)}")
+        for title in columns:
+            num_done = sum(job not in unfinished_jobs for job in by_set[title])
+            cells.append(f"{num_done} of {len(by_set[title])}")
         measured.append(cells)
     rows = [["job", "state"]]
     for job in plan.jobs:
@@ -56,9 +55,9 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     unfinished_jobs = unfinished(plan.jobs)
     measurements = []
     incomplete = []
-    for system in plan.systems:
+    for system, by_set in plan.evaluations().items():
         for tested in experiment.evaluate:
-            jobs = plan.evaluations(system, tested)
+            jobs = by_set[tested.title]
             reports = [job.read() for job in jobs if job not in unfinished_jobs]
             measured = [report.measured for report in reports if report is not None]
             measurements.append(SystemOnSet(system.title, tested.title, measured, len(jobs)))
@@ -67,15 +66,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
                 incomplete.append(f"{system.title} on {tested.title}: {len(measured):,} of {expected} measured")
     if not any(on_set.measured for on_set in measurements):
         raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
-    result = experiment_result(
-        experiment.title or experiment.name,
-        measurements,
-        list(experiment.metrics),
-        experiment.seeds,
-        experiment.num_resamples,
-        left_out_in_turn=experiment.leave_one_out,
-        notes=[*incomplete, *comparability_notes(measurements)],
-    )
+    result = experiment_result(experiment, measurements, [*incomplete, *comparability_notes(measurements)])
     write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
     paths = [plan.out / f"table.{suffix}" for suffix in ("html", "json", "tex", "md")]
     Pages(*paths).write(result)

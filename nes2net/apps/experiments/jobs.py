@@ -39,7 +39,7 @@ from nes2net.training.averaging import average_path, average_run
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
-from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs, read_history
+from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, read_history
 from nes2net.training.tasks.task import create_task
 from nes2net.training.validation import passes
 from nes2net.version import __version__
@@ -62,13 +62,6 @@ class Run:
     @property
     def folder(self) -> Path:
         return path_below(self.recipe.output, self.recipe.tag)
-
-    def history(self) -> list[Row]:
-        """One row for each finished epoch, if any."""
-        path = self.folder / HISTORY_FILE
-        if is_absent(path):
-            return []
-        return read_history(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +100,13 @@ class TrainJob(Job):
             InputError: if the run folder holds another run.
         """
         recipe = self.run.recipe
-        history = self.run.history()
-        if not history:
+        path = self.run.folder / HISTORY_FILE
+        if is_absent(path):
             return False
         check_recipe(self.run.folder, recipe)
         names = passes(recipe.augment, recipe.validation)
         selection = Selection(self.run.folder, recipe.train, recipe.validation, names, create_task(recipe).measures)
-        selection.history = history
+        selection.history = read_history(path)
         return selection.is_done
 
     def do(self, machine: Machine) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
-from nes2net.apps.experiments.description import Average, EvaluationSet, Experiment
+from nes2net.apps.experiments.description import Average, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, json_text, path_below
@@ -24,8 +25,7 @@ _MAX_TRAININGS = 1000  # largest number of trainings; planning a training takes 
 _MAX_EVALUATIONS = 10_000
 
 
-@dataclass(frozen=True)
-class System:
+class System(NamedTuple):
     """A row of the table: a grid point (see :class:`Run`), and the average of checkpoints to score."""
 
     point: str
@@ -88,16 +88,14 @@ class Plan:
         """All jobs; each comes after the job that it needs."""
         return list(itertools.chain.from_iterable(task.jobs for task in self.tasks))
 
-    @property
-    def systems(self) -> list[System]:
-        systems = []
-        for point in dict.fromkeys(run.point for run in self.runs):
-            systems += [System(point, average) for average in self.experiment.averages]
-        return systems
-
-    def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
-        jobs = [job for job in self.jobs if isinstance(job, EvaluateJob) and job.tested == tested]
-        return [job for job in jobs if System(job.run.point, job.needs.average) == system]
+    def evaluations(self) -> dict[System, dict[str, list[EvaluateJob]]]:
+        """Return system → title of an evaluation set → its jobs, one for each seed."""
+        evaluations: dict[System, dict[str, list[EvaluateJob]]] = {}
+        for job in self.jobs:
+            if isinstance(job, EvaluateJob):
+                by_set = evaluations.setdefault(System(job.run.point, job.needs.average), {})
+                by_set.setdefault(job.tested.title, []).append(job)
+        return evaluations
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:

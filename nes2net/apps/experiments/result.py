@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import mean, stdev
 from typing import Any
 
+from nes2net.apps.experiments.description import Experiment
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 from nes2net.lib.errors import listed
@@ -96,24 +97,14 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     }
 
 
-def experiment_result(
-    title: str,
-    measurements: Sequence[SystemOnSet],
-    metrics: Sequence[str],
-    seeds: Sequence[int],
-    num_resamples: int,
-    *,
-    left_out_in_turn: bool = False,
-    notes: Sequence[str] = (),
-) -> Result:
+def experiment_result(experiment: Experiment, measurements: Sequence[SystemOnSet], notes: Sequence[str]) -> Result:
     """Put the figures of an experiment into tables, as one result.
+
+    If the training for each set left out its corpus, each system also gets rows with the mean and
+    the worst value over the sets.
 
     Args:
         measurements: figures of every system on every set, sorted by system.
-        metrics: names of :data:`METRICS`.
-        num_resamples: draws of the bootstrap that gave the intervals.
-        left_out_in_turn: whether the training for each set left out its corpus. Each system then
-            also gets rows with the mean and the worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:
@@ -136,29 +127,31 @@ def experiment_result(
             reports.append(Row(detector, measured.figures(), link=measured.page))
             plain_figures.append(labels | plain(measured))
     header = {
-        "seeds": seeds,
-        "metrics": metrics,
-        "num_resamples": num_resamples,
-        "left_out_in_turn": left_out_in_turn,
+        "seeds": experiment.seeds,
+        "metrics": experiment.metrics,
+        "num_resamples": experiment.num_resamples,
+        "left_out_in_turn": experiment.leave_one_out,
         "complete": all(len(on_set.measured) == on_set.num_expected for on_set in measurements),
         "notes": notes,
         "measured": plain_figures,
     }
     caption = (
-        f"EER in %, over the seeds. The interval belongs to the best seed, from {num_resamples} bootstrap draws, and "
+        f"EER in %, over the seeds. The interval belongs to the best seed, from {experiment.num_resamples} bootstrap draws, and "
         "covers the choice of trials; the deviation is the standard deviation over the seeds, and covers that of seeds."
     )
     report_measures = (*METRICS.values(), NUM_BONAFIDE, NUM_SPOOF)
     report_caption = "Each detector, with its report."
-    tables = [_metric_table(measurements, metric, len(seeds), left_out_in_turn) for metric in metrics]
+    tables = [_metric_table(experiment, measurements, metric) for metric in experiment.metrics]
     tables += [
         Table("over the seeds", caption, _OVER_SEEDS, details, "Over the seeds", readers="paper"),
         Table("reports", report_caption, report_measures, reports, "Reports of the detectors", readers="paper"),
     ]
     num_systems = len({on_set.system for on_set in measurements})
     num_sets = len({on_set.set for on_set in measurements})
-    lines = [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(seeds)}"]
-    return Result(title, header, lines, tables, [*notes, *_notices_of_reports(measurements)])
+    lines = [f"systems: {num_systems}, evaluation sets: {num_sets}, seeds: {len(experiment.seeds)}"]
+    return Result(
+        experiment.title or experiment.name, header, lines, tables, [*notes, *_notices_of_reports(measurements)]
+    )
 
 
 def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
@@ -170,12 +163,12 @@ def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
     return [f"{notice} (of {listed(list(systems))})" for notice, systems in systems_by_notice.items()]
 
 
-def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
+def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], metric: str) -> Table:
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}
         rows.append(Row(labels, over_seeds(metric, on_set.by_seed(metric))))
-    if left_out_in_turn:
+    if experiment.leave_one_out:
         rows += _rows_across_sets(measurements, metric)
     measure = METRICS[metric]
     by_set: dict[str, list[float]] = {}
@@ -188,10 +181,10 @@ def _metric_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: i
         if len(rivals) > 1 and measure.write(row[metric].value) == measure.write(min(rivals)):
             row = replace(row, figures={**row.figures, metric: replace(row[metric], is_best=True)})
         marked.append(row)
-    caption = f"{measure.heading}, one seed"
-    if num_seeds > 1:
-        caption = f"{measure.heading}, the best and the mean of {num_seeds} seeds"
-    if left_out_in_turn:
+    num_seeds = len(experiment.seeds)
+    over = f"the best and the mean of {num_seeds} seeds" if num_seeds > 1 else "one seed"
+    caption = f"{measure.heading}, {over}"
+    if experiment.leave_one_out:
         caption += ", each corpus scored by detectors trained without it"
     caption += ". Lower is better."
     return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")

@@ -21,9 +21,9 @@ class Layers:
     shares: NDArray
     """(L,), weight times root mean square of each state, scaled to add up to 1."""
 
-    def strongest(self, number: int = 3) -> list[int]:
-        """Return the indices of the states with the largest shares, largest first."""
-        return np.argsort(-self.shares, kind="stable")[:number].tolist()
+    def strongest(self) -> list[int]:
+        """Return the indices of the three states with the largest shares, largest first."""
+        return np.argsort(-self.shares, kind="stable")[:3].tolist()
 
     def to_dict(self) -> dict[str, object]:
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}

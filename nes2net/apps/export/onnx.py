@@ -2,9 +2,9 @@
 
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
 ``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher for bona fide,
-and ``logits`` B×n. B is free, and N, too, unless the back-end takes only one length or the caller
-fixes it. The metadata describe the detector, as JSON under the key ``nes2net``; the entry ``input``
-says how a recording becomes a waveform. The graph uses only standard ONNX operators.
+and ``logits`` B×n. B is free, and N, too, unless the back-end takes only one length. The metadata
+describe the detector, as JSON under the key ``nes2net``; the entry ``input`` says how a recording
+becomes a waveform. The graph uses only standard ONNX operators.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, first_line, told_as
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
-from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, accepted_lengths, require
+from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.score_length import samples_to_score
@@ -75,21 +75,18 @@ class _WithScores(nn.Module):
         return self.detector.backend.scores(logits), logits
 
 
-def export_onnx(
-    detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
-) -> Path:
+def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = None) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file that computes in eval mode.
 
     Before the file gets its name, the logits of onnxruntime and torch are compared, on batch sizes
-    and lengths other than in the export. Weights of more than 2 GB go to ``{path}.data``, which has
+    and lengths other than in the export. The length is free, unless the back-end takes only one
+    number of frames (SLS): it is then 64,600 samples if these give that number, otherwise the
+    smallest length that does. Weights of more than 2 GB go to ``{path}.data``, which has
     to stay beside the file. The export needs memory for three to four copies of the weights, with
     ``quantize`` for five.
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only accepted length; None to leave it free. Back-ends that take only one
-            number of frames (SLS) fix it: at 64,600 samples if these give that number, otherwise at
-            the smallest length that does.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool:
             weights to −64…64, with a scale per output; activations during the computation, to 8
             bits with one range per layer and waveform. A line on standard error says how much the
@@ -97,11 +94,11 @@ def export_onnx(
 
     Raises:
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
-            pipe; if the detector is on another device or of another dtype; if ``num_samples`` does
-            not fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
-            front-end has no linear layers to quantise; or if the logits of onnxruntime and torch
-            differ by more than :data:`TOLERANCE` (at the shortest length :data:`ROUGH_TOLERANCE`,
-            in int8 :data:`INT8_TOLERANCE`).
+            pipe; if the detector is on another device or of another dtype; if torch.onnx cannot
+            translate the detector; if ``quantize`` is unknown, or the front-end has no linear layers
+            to quantise; or if the logits of onnxruntime and torch differ by more than
+            :data:`TOLERANCE` (at the shortest length :data:`ROUGH_TOLERANCE`, in int8
+            :data:`INT8_TOLERANCE`).
     """
     require(*EXPORT_PACKAGES)
     path = Path(path)
@@ -121,12 +118,10 @@ def export_onnx(
     if quantize and not _can_quantise(detector.frontend):
         raise _nothing_to_quantise_error(detector)
     # The metadata.
-    shortest, longest = _accepted_lengths(detector, num_samples)
+    shortest, longest = _accepted_lengths(detector)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
-    scored_samples = samples_to_score(detector.provenance).num_samples
-    if shortest == longest:
-        scored_samples = shortest
+    scored_samples = shortest if shortest == longest else samples_to_score(detector.provenance).num_samples
     description = {
         "nes2net": __version__,
         "torch": torch.__version__,
@@ -189,21 +184,16 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
     return "; ".join(steps)
 
 
-def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
+def _accepted_lengths(detector: Detector) -> tuple[int, int | None]:
     """Return smallest and largest number of samples; None for no limit."""
     frontend = detector.frontend
     backend = detector.backend
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
     longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
-    if num_samples is None and longest and backend.fixed_frames:
-        num_samples = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest
-    if num_samples is None:
-        return shortest, longest
-    if num_samples < shortest or (longest and num_samples > longest):
-        limit = accepted_lengths(shortest, longest)
-        raise InputError(f"this detector takes {limit} samples, so it cannot be exported for {num_samples}")
-    return num_samples, num_samples
+    if longest and backend.fixed_frames:
+        shortest = longest = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest
+    return shortest, longest
 
 
 def _write_float32(detector: Detector, description: Mapping[str, object], path: Path, num_traced: int) -> list[str]:

@@ -63,12 +63,14 @@ def costs_of_part(registry: Registry, name: str) -> Costs:
             states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
             return _costs("aggregation", aggregation, states, PAPER_FRAMES, PAPER_FRAMES * _FRAME_SECONDS)
         backend = create_backend(name)
-        if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
-            return _costs("back-end", backend, torch.zeros(1, ASVSPOOF_SAMPLES, 1), ASVSPOOF_SAMPLES, _SECONDS)
         frames = backend.fixed_frames or PAPER_FRAMES
+        seconds = frames * _FRAME_SECONDS
+        if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
+            frames = ASVSPOOF_SAMPLES
+            seconds = _SECONDS
         features = torch.zeros(1, frames, backend.feature_dim)
         inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
-        return _costs("back-end", backend, inputs, frames, frames * _FRAME_SECONDS)
+        return _costs("back-end", backend, inputs, frames, seconds)
 
 
 def costs_of_config(config: Mapping[str, object]) -> list[Costs]:

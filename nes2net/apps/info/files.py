@@ -191,9 +191,8 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
     average = record.get("average")
     facts: dict[str, object] = {}
     if recipe is not None:
-        run = ""
-        if "seed" in (provenance.recipe or {}):  # the recipe in a saved copy of a detector lacks the seed
-            run = f", seed {recipe.seed}, run {recipe.tag}"
+        # The recipe in a saved copy of a detector lacks the seed.
+        run = f", seed {recipe.seed}, run {recipe.tag}" if "seed" in (provenance.recipe or {}) else ""
         facts = {"recipe": f"{recipe.name}{run}", "trained on": corpora_in_words(recipe)}
     facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
     # Describe an average of checkpoints, or the checkpoint of an epoch.
@@ -269,35 +268,35 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: Collection[str]) -> Sequence[F
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
-    facts: dict[str, object] = {
+    detector = "" if kind == "fusion" else "not known, so nothing tells whether it is the same one"
+    scored = ""
+    if (scored_by := calibration.scored_by) is not None:
+        detector = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
+        first = scored_by.num_samples
+        frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
+        scored = ("whole recordings" if first is None else f"the first {first} samples") + frames
+    operating_points = "" if kind == "fusion" else "all"
+    if calibration.llrs is None:
+        operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
+    recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}
+    if (population := calibration.population) is not None:
+        recordings = {
+            "recordings": f"{population.num_recordings:,} measured",
+            "scored lengths, in s": population.durations or "not kept",
+            **{f"usual {name}": text for name, text in population.usual_ranges().items()},
+            "embeddings": "count as well" if population.has_embeddings else "not computed",
+        }
+    trained_on = {name: fact for name, fact in calibration.trained_on.items() if not isinstance(fact, (dict, list))}
+    facts = {
         "offset": calibration.offset,
         "prior of bona fide": calibration.prior,
         "l2": calibration.l2,
+        **{f"trained on, {name}": fact for name, fact in trained_on.items()},
+        "detector": detector,
+        "scored": scored,
+        "operating points": operating_points,
+        **recordings,
     }
-    for key, value in calibration.trained_on.items():
-        if not isinstance(value, (dict, list)):
-            facts[f"trained on, {key}"] = value
-    # Say to which detector and to which kind of recordings the calibration belongs.
-    scored_by = calibration.scored_by
-    population = calibration.population
-    if scored_by is not None:
-        facts["detector"] = f"{scored_by.fingerprint} (SHA-256 of architecture and weights) in {scored_by.precision}"
-        first = scored_by.num_samples
-        frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
-        facts["scored"] = ("whole recordings" if first is None else f"the first {first} samples") + frames
-    elif kind == "calibration":
-        facts["detector"] = "not known, so nothing tells whether it is the same one"
-    if calibration.llrs is None:
-        facts["operating points"] = "cost:CMISS,CFA,PRIOR alone: the ratios of its own trials are not kept"
-    elif kind == "calibration":
-        facts["operating points"] = "all"
-    if population is None:
-        facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
-    else:
-        facts["recordings"] = f"{population.num_recordings:,} measured"
-        facts |= {"scored lengths, in s": population.durations or "not kept"}
-        facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
-        facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     weights = [{"weight": weight, "system": system} for weight, system in zip(calibration.weights, calibration.systems)]
     figures = calibration.trained_on.get("figures")
     figure_items = figures.items() if isinstance(figures, dict) else ()
@@ -310,7 +309,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
 
 
-def _record_facts(path: Path) -> dict[str, object]:
+def _record_facts(path: Path) -> Facts:
     record = read_whole_record(path)
     corpus = record.mapping("corpus")
     training = _training_facts(record.provenance)
@@ -340,23 +339,27 @@ def _scores_sheet(path: Path) -> Sheet:
         raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
     if not ids:
         raise InputError(f"{path} holds no score: {_OTHER_FILE}")
-    facts: dict[str, object] = {"trials": len(ids), "first trial": ids[0]}
     num_repeated = len(ids) - len(set(ids))
-    facts["repeated"] = f"{num_repeated:,} lines repeat an id" if num_repeated else ""
     finite = scores[np.isfinite(scores)]
+    spread = ""
     if len(finite):
         low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()
-        facts["scores"] = f"{low:.4f} to {high:.4f}, median {middle:.4f}; higher means more bona fide"
-    facts["not finite"] = len(scores) - len(finite) or ""
-    facts["tied"] = len(scores) - len(np.unique(scores)) or ""
-    facts["SHA-256"] = sha256_of(path)
+        spread = f"{low:.4f} to {high:.4f}, median {middle:.4f}; higher means more bona fide"
     record = record_path(path)
-    corpus = "CORPUS"
+    record_facts: Facts = {"record": f"{record.name} is not beside it, so what made the scores is not known"}
     if not is_absent(record):
-        facts |= _record_facts(record)
-        recorded_corpus = str(facts.get("corpus")).partition(",")[0]
-        if recorded_corpus in corpora.names() or recorded_corpus.startswith("hub:"):
-            corpus = recorded_corpus
-    else:
-        facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
+        record_facts = _record_facts(record)
+    facts = {
+        "trials": len(ids),
+        "first trial": ids[0],
+        "repeated": f"{num_repeated:,} lines repeat an id" if num_repeated else "",
+        "scores": spread,
+        "not finite": len(scores) - len(finite) or "",
+        "tied": len(scores) - len(np.unique(scores)) or "",
+        "SHA-256": sha256_of(path),
+        **record_facts,
+    }
+    corpus = str(record_facts.get("corpus")).partition(",")[0]
+    if corpus not in corpora.names() and not corpus.startswith("hub:"):
+        corpus = "CORPUS"
     return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {quote(str(path))} --keys FOLDER"])

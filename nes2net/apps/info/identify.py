@@ -116,10 +116,8 @@ def identify(path: str | Path) -> Identity:
         notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
-        provenance = Provenance(
-            architecture_of=exported.provenance.architecture_of, started_from=exported.provenance.started_from
-        )
-        return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
+        kind = "detector exported to ONNX"
+        return Identity(path, kind, config=exported.config, provenance=exported.provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_detector(read_checkpoint(path))
     # Identify a file of torch.save: a resume file, a pre-training file, or another state dict.

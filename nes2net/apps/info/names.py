@@ -265,9 +265,6 @@ def condition_sheet(name: str) -> Sheet:
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
     keys = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
-    length = "stays"
-    if condition.time_moves:
-        length = "changes, or sounds move in time: not beside labels of segments"
     lacks = ""
     if not condition.needs:
         try:
@@ -280,7 +277,7 @@ def condition_sheet(name: str) -> Sheet:
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
         "not possible here": lacks,
-        "length": length,
+        "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
     }
     commands = [
         f"nes2net augment FILE --condition {strengths[0]}{flags} --plot --out DIR",
@@ -323,13 +320,13 @@ def model_sheet(name: str) -> Sheet:
         "published": lines_about(name),
     }
     tables = json.loads(STORED_CARDS.read_text(encoding="utf-8"))[name]
-    build = f"Build it, with random weights: Detector.from_config('{name}')"
+    commands = [f"Build it, with random weights: Detector.from_config('{name}')"]
     if PUBLISHED[name].file is None:
-        commands = [build, f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt"]
+        commands.append(f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt")
     else:
         commands = [
             f"Load it, fetched once: Detector.from_pretrained('{name}')",
-            build,
+            *commands,
             f"nes2net predict FILE --model {name}",
             f"nes2net score CORPUS FOLDER --model {name} --out s.txt",
         ]
@@ -350,9 +347,7 @@ def card_tables(name: str) -> Tables:
 def published_facts(name: str) -> Facts:
     """Collect source, licences, scoring and training data of a published model."""
     model = PUBLISHED[name]
-    facts_of_file: Facts = {"its file": model.by_hand or "no program can fetch it"}
-    if model.file:
-        facts_of_file = weights_facts(Shelf(name, model.file))
+    by_hand = {"its file": model.by_hand or "no program can fetch it"}
     return {
         "source": model.source,
         "licence of the weights": model.licence,
@@ -361,7 +356,7 @@ def published_facts(name: str) -> Facts:
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
-        **facts_of_file,
+        **(weights_facts(Shelf(name, model.file)) if model.file else by_hand),
     }
 
 
@@ -370,12 +365,11 @@ def weights_facts(shelf: Shelf) -> Facts:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
-    on_machine = "no" if shelf.find() is None else "yes"
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
         "first seen here": first,
-        "on this machine": on_machine,
+        "on this machine": "no" if shelf.find() is None else "yes",
     }
 
 

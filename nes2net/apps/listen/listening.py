@@ -78,9 +78,7 @@ class LiveJudge(Windows):
         channels = []
         for name in names:
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
-            evidence = None
-            if self.decider is not None:
-                evidence = Evidence(self.decider, stream.window, latch=self.latch)
+            evidence = Evidence(self.decider, stream.window, latch=self.latch) if self.decider else None
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
         ready = {
             "event": "ready",

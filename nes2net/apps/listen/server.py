@@ -198,10 +198,7 @@ class Server:
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels, "names")
         parked = self._take_parked(start, names)
-        if parked is None:
-            session = self._judge.session(start.rate, start.encoding, names, True, "latest")
-        else:
-            session = parked.session
+        session = parked.session if parked else self._judge.session(start.rate, start.encoding, names, True, "latest")
         listening = Listening(session, _blocks(connection, start, session, parked))
         token = session.ready["session"]
         with self._lock:
@@ -240,7 +237,7 @@ class Server:
         if parked is not None:
             ready = parked.session.ready
             if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
-                raise InputError("the session that goes on had another rate, encoding or other channels")
+                raise InputError("the session to resume had another rate, encoding or other channels")
         return parked
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, located
+from nes2net.apps.robustness.settings import Suite
 from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError
@@ -28,15 +28,9 @@ def robustness(
     overwrite: bool = False,
     list_: bool = False,
     split: str = "eval",
-    phase: str | None = None,
-    keys: Folder | None = None,
     protocols: Folder | None = None,
-    num_trials: Annotated[int | None, Flag("N")] = None,
-    seed: FromZero = 0,
+    suite: Suite,
     length: Length,
-    conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None,
-    musan: Folder | None = None,
-    rir: Folder | None = None,
     calibration: File | None = None,
     operating_point: Annotated[str, Flag("POINT")] = "eer",
     batch_size: Count | None = None,
@@ -56,18 +50,9 @@ def robustness(
         list_: list trials and conditions, and stop
         num_resamples: bootstrap draws for each interval
 
-    Which trials:
+    Trials and conditions:
         split: train, dev or eval
-        phase: phase of the keys; the split if not given
-        keys: key folder; searched for in root if not given
         protocols: protocol folder; searched for in root if not given
-        num_trials: score a subset of N trials
-        seed: seed of subset, conditions, bootstrap
-
-    Conditions:
-        conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
-        musan: folder of MUSAN, for noise, music and speech
-        rir: folder of impulse responses, for condition rir
 
     Threshold:
         calibration: use the threshold of a calibration
@@ -81,19 +66,11 @@ def robustness(
     from nes2net.data.registry import corpora
     from nes2net.evaluation.page import Pages
     from nes2net.scoring.calibrated import check_belongs
+    from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
     point = OperatingPoint.parse(operating_point)
-    planned = plan(
-        located(corpus, root, split, protocols),
-        phase=phase,
-        keys=keys,
-        conditions=conditions,
-        num_trials=num_trials,
-        seed=seed,
-        musan=musan,
-        rir=rir,
-    )
+    planned = plan(located(corpus, root, split, protocols), suite)
     if list_:
         print(printable("\n".join(planned.words())))
         return 0
@@ -111,9 +88,7 @@ def robustness(
         planned,
         out,
         num_samples=num_samples,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        overwrite=overwrite,
+        settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite=overwrite),
         rule=rule,
         checkpoint=model,
         num_resamples=num_resamples,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_robustness, find_threshold
+from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.augment.conditions import create_condition, default_conditions
 from nes2net.data.corpora.protocol import repeated
@@ -90,50 +90,31 @@ class Plan:
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
-def plan(
-    part: Part,
-    *,
-    phase: str | None = None,
-    keys: str | Path | None = None,
-    conditions: Sequence[str] | None = None,
-    num_trials: int | None = None,
-    seed: int = 0,
-    musan: str | Path | None = None,
-    rir: str | Path | None = None,
-) -> Plan:
+def plan(part: Part, suite: Suite) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are omitted. Babble is mixed from up to
     200 bona fide trials of the whole phase, even if the run is a subset.
-
-    Args:
-        phase: phase of the labels; None if it is named like the split.
-        keys: file or folder of the labels; None for the folder of the corpus.
-        conditions: names such as ``"mp3:16"``, or ``"mp3"`` for all its strengths; None for all
-            that are possible here.
-        num_trials: size of a subset, stratified by label and attack.
-        seed: seed of the subset, and of the random numbers in conditions.
-        musan: folder of noises (MUSAN).
-        rir: folder of impulse responses.
 
     Raises:
         InputError: if the corpus, the keys, the phase or a condition is unknown or cannot be read;
             if a condition is named twice or is not possible here; or if no trial of the phase has
             audio.
     """
-    phase = part.split if phase is None else phase
-    labelled = _labelled_trials(part, phase, keys)
-    trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
+    seed = suite.seed
+    phase = part.split if suite.phase is None else suite.phase
+    labelled = _labelled_trials(part, phase, suite.keys)
+    trials = labelled if suite.num_trials is None else stratified_subset(labelled, suite.num_trials, seed)
     speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MAX_TALKERS:
         indices = np.random.default_rng(seed).choice(len(speech), _MAX_TALKERS, replace=False)
         speech = [speech[index] for index in sorted(indices.tolist())]
-    sources = Sources(musan, rir, tuple(speech))
-    if conditions is None:
-        suite = default_conditions(sources)
-        return Plan(part, phase, trials, len(labelled), list(suite.names), sources, dict(suite.left_out), seed)
+    sources = Sources(suite.musan, suite.rir, tuple(speech))
+    if suite.conditions is None:
+        possible = default_conditions(sources)
+        return Plan(part, phase, trials, len(labelled), list(possible.names), sources, dict(possible.left_out), seed)
     names = []
-    for text in conditions:
+    for text in suite.conditions:
         names += _expand_strengths(text)
     if named_twice := repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
@@ -180,9 +161,7 @@ def run(
     *,
     checkpoint: str | Path,
     num_samples: int | None,
-    batch_size: int | None = None,
-    num_workers: int | None = None,
-    overwrite: bool = False,
+    settings: ScoringSettings,
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
@@ -193,8 +172,7 @@ def run(
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
     Args:
-        num_workers: processes that read and change audio; None for one per processor, at most 8.
-        overwrite: replace scores of another run.
+        settings: without a number of workers, one per processor reads and changes audio, at most 8.
 
     Raises:
         InputError: if ``out`` has scores of another run, or another run is writing there; if a file
@@ -208,8 +186,8 @@ def run(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
-    if num_workers is None:
-        num_workers = min(8, usable_processors())
+    if settings.num_workers is None:
+        settings = replace(settings, num_workers=min(8, usable_processors()))
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
@@ -221,13 +199,8 @@ def run(
         paths = {name: folder / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
         for number, (name, path) in enumerate(paths.items(), 1):
-            settings = ScoringSettings(
-                batch_size=batch_size,
-                num_workers=num_workers,
-                overwrite=overwrite,
-                transform=None if name == CLEAN else _condition_transform(name, plan),
-                title=f"condition {number} of {len(paths)}, {name}",
-            )
+            transform = None if name == CLEAN else _condition_transform(name, plan)
+            title = f"condition {number} of {len(paths)}, {name}"
             try:
                 score_corpus(
                     scorer,
@@ -238,7 +211,7 @@ def run(
                     num_samples=num_samples,
                     about={"condition": name},
                     say=number == 1,
-                    settings=settings,
+                    settings=replace(settings, transform=transform, title=title),
                 )
             except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                 if name == CLEAN:

@@ -23,11 +23,11 @@ from nes2net.apps.scale.results import (
     read_record,
     write_results,
 )
-from nes2net.apps.scale.sources import Source, shards_of
+from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, Unfinished, counted, first_line, worded
+from nes2net.lib.errors import InputError, Unfinished, first_line, worded
 from nes2net.lib.files import check_no_device, remove_leftovers
 from nes2net.lib.processes import Processes
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
@@ -40,7 +40,7 @@ _KILLED = "a process that read, decoded or scored it was killed, perhaps for mem
 
 
 def score_collection(
-    source: Source,
+    source: str | Path,
     model: str | Path | Model,
     out: str | Path,
     *,
@@ -111,13 +111,10 @@ def score_collection(
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        described = str(source)
-        if not isinstance(source, (str, Path)):
-            described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
         about = {
             "asked": request,
             "judgement": facts.judgement.described(),
-            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            "corpus": {"root": str(source), "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.record,
             "actors": facts.resources.num_actors,
         }
@@ -130,10 +127,7 @@ def score_collection(
 
 def _stamps_of_model(model: Path) -> str:
     """Return a text that changes if a file of ``model`` changes; "" for a name on the hub."""
-    if model.is_dir():
-        files = sorted(path for path in model.rglob("*") if path.is_file())
-    else:
-        files = [model]
+    files = sorted(model.rglob("*")) if model.is_dir() else [model]
     return " ".join(stamp(path) for path in files if path.is_file())
 
 

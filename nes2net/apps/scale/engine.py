@@ -142,18 +142,17 @@ class Scoring:
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         facts = self.facts
         with scoring_mode(self.scorer):
-            return {"piece": score_piece(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
+            return {"piece": score_piece(row["piece"], self.scorer, facts)}
 
 
-def score_piece(
-    piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]
-) -> Piece:
+def score_piece(piece: Piece, scorer: Scorer, facts: Facts) -> Piece:
     """Score the recordings of a decoded piece in the same batches as `nes2net score`.
 
     Returns:
         The piece; in its rows, ``score`` (as plain data) and ``error`` replace ``waveform``.
     """
-    plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
+    judgement = facts.judgement
+    plan = Plan(facts.batch_size, facts.reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
     # If a recording could not be read, its `waveform` is a text with the reason.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}

@@ -6,24 +6,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
 
 from nes2net.apps.scale.libraries import library
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
-
-#: A folder, file or pattern, or a URL of one of these; or trials; or several paths and URLs of recordings or shards.
-Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if the store of the file gives no facts about the file.
@@ -58,7 +53,7 @@ def is_url(address: str | Path) -> bool:
     return isinstance(address, str) and _URL.match(address) is not None
 
 
-def shards_of(source: Source) -> list[Shard]:
+def shards_of(source: str | Path) -> list[Shard]:
     """List the shards of ``source``, sorted by address.
 
     ========================================== =========================================================
@@ -69,8 +64,6 @@ def shards_of(source: Source) -> list[Shard]:
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
                                                URL; paths are relative to the list, ``#`` begins a
                                                comment
-    trials                                     the ids and recordings of these trials
-    several paths and URLs                     shards of these kinds, and recordings
     ========================================== =========================================================
 
     A list is divided into shards of a thousand recordings.
@@ -79,23 +72,10 @@ def shards_of(source: Source) -> list[Shard]:
         InputError: if the source has no recordings, or cannot be listed.
         MissingLibrary: if a URL needs a library that is not installed.
     """
-    if isinstance(source, (str, Path)):
-        shards = _shards_of_text(str(source))
-    else:
-        shards = []
-        recordings = []
-        for item in source:
-            if isinstance(item, Trial):
-                recordings.append((item.id, str(item.audio_path())))
-            elif _has_shard_suffix(str(item)):
-                shards.append(_file_shard(str(item)))
-            else:
-                recordings.append((_as_id(str(item)), str(item)))
-        shards += _shards_of_list("list", recordings)
+    shards = _shards_of_text(str(source))
     if not shards:
-        source_name = shown(str(source)) if isinstance(source, (str, Path)) else "the source"
         raise InputError(
-            f"{source_name} has no recordings: "
+            f"{shown(str(source))} has no recordings: "
             f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
         )
     return sorted(shards, key=lambda shard: shard.address)

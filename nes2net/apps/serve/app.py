@@ -131,11 +131,11 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.get("/heard/{token}", include_in_schema=False)
     def heard(token: str) -> Any:
         """Send the file for the player to the browser, and remove the file, because the browser keeps a copy."""
-        file = desk.player_files.get(token)
-        if file is None or not file.path.is_file():
+        path = desk.player_files.pop(token, None)
+        if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
-        remove = BackgroundTask(file.path.unlink, missing_ok=True)  # if sending fails, Desk.tidy removes the file
-        return FileResponse(file.path, media_type="audio/wav", background=remove)
+        remove = BackgroundTask(path.unlink, missing_ok=True)  # if sending fails, Desk.tidy removes the file instead
+        return FileResponse(path, media_type="audio/wav", background=remove)
 
     @app.exception_handler(RequestValidationError)
     def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -65,12 +65,6 @@ class Picture:
     """(C,), the highest samples."""
     spectrogram: bytes
     """PNG in grey, loud is black; from 0 Hz at the bottom to 8 kHz."""
-
-
-class PlayerFile(NamedTuple):
-    path: Path
-    until: float
-    """Time of the monotonic clock after which the file is removed."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ class Desk:
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
         #: Token → file for the player, which is removed when a browser has fetched it, or after some minutes.
-        self.player_files: dict[str, PlayerFile] = {}
+        self.player_files: dict[str, Path] = {}
 
     def close(self) -> None:
         """End the scoring of all recordings at its next step."""
@@ -216,8 +210,8 @@ class Desk:
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
-                path = player_wav.rename(self.folder / f"{token}.wav")
-                self.player_files[token] = PlayerFile(path, time.monotonic() + _OFFERED_FOR)
+                self.player_files[token] = player_wav.rename(self.folder / f"{token}.wav")
+                self.player_files[token].touch()  # its minutes count from now on
             return Scored(name, judged, fakes, picture, token)
 
     def _judge(self, judgement: str) -> Judge[Any]:
@@ -235,11 +229,11 @@ class Desk:
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove player files offered minutes ago; tests move the clock by ``later`` seconds."""
-        for token, (path, until) in list(self.player_files.items()):
-            if until < time.monotonic() + later:
-                del self.player_files[token]
-                with suppress(OSError):  # Windows cannot remove a file while it is being sent
-                    path.unlink(missing_ok=True)
+        for path in self.folder.glob("*.wav"):
+            with suppress(OSError):  # it was fetched meanwhile; or Windows cannot remove a file while it is being sent
+                if path.stat().st_mtime + _OFFERED_FOR < time.time() + later:
+                    self.player_files.pop(path.stem, None)
+                    path.unlink()
 
     @contextmanager
     def work_folder(self) -> Iterator[Path]:

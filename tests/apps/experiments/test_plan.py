@@ -31,7 +31,9 @@ def test_a_grid_is_every_combination(tmp_path):
     first, _, third, _ = (run.folder.name for run in plan.runs)
     assert first.endswith("_seed1_mine_lr0.1_backendmean_linear")
     assert "_seed1_mine_lr0.1_backend-name-asp" in third and len({run.folder for run in plan.runs}) == 4
-    assert len(plan.systems) == 4 and plan.systems[0].title == f"{points[0]}, single"
+    systems = list(plan.evaluations())
+    assert len(systems) == 4
+    assert systems[0].title == f"{points[0]}, single"
 
 
 def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
@@ -40,8 +42,8 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
     plan = planned(tmp_path, evaluate=sets, seeds=[1], averages=[1])
     scored = [job for job in plan.jobs if isinstance(job, ScoreJob)]
     assert [job.scores.name for job in scored] == ["a.txt", "c.txt"]
-    (system,) = plan.systems
-    (a,), (b,), (c,) = (plan.evaluations(system, one) for one in plan.experiment.evaluate)
+    (by_set,) = plan.evaluations().values()
+    (a,), (b,), (c,) = (by_set[name] for name in "abc")
     assert [job.page.name for job in (a, b, c)] == ["a.html", "b.html", "c.html"] and b.needs is scored[0]
 
 
@@ -57,8 +59,8 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     trained = [[one.name for one in run.recipe.data.corpora] for run in plan.runs[1:3]]
     assert trained == [["in_the_wild", "generic"], ["asvspoof2019_la", "generic"]]
     assert [run.sets for run in plan.runs[1:3]] == [{"asvspoof2019_la"}, {"wild"}]
-    (system,) = plan.systems
-    evaluations = [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])]
+    (by_set,) = plan.evaluations().values()
+    evaluations = [job.name for job in by_set["wild"]]
     assert evaluations == [f"evaluate {name} best1 wild" for name in names[2:]]
     twice = {"data.corpora": [la, wild, {**wild, "root": "c", "alias": "wild"}], "data.root": None}
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]

@@ -6,6 +6,7 @@ from statistics import stdev
 
 import pytest
 
+from nes2net.apps.experiments.description import Experiment
 from nes2net.apps.experiments.result import Measured, SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.writers import grid
@@ -29,9 +30,15 @@ def measurements() -> list[SystemOnSet]:
     ]
 
 
+def of_experiment(measurements, notes, **settings):
+    """The result of an experiment with these settings, whose draws are few."""
+    settings = {"title": "Title", "metrics": ["eer"], "seeds": [1, 2, 3], "leave_one_out": False, **settings}
+    return experiment_result(Experiment.model_construct(num_resamples=100, **settings), measurements, notes)
+
+
 @pytest.fixture
 def result(measurements):
-    return experiment_result("Title & <b>", measurements, ["eer", "min_dcf"], [1, 2, 3], 100, notes=["a *note*"])
+    return of_experiment(measurements, ["a *note*"], title="Title & <b>", metrics=["eer", "min_dcf"])
 
 
 def texts(table):
@@ -57,7 +64,7 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
     measurements = []
     for name, eers in columns.items():
         measurements.append(SystemOnSet("single", name, [measured(n, eer) for n, eer in enumerate(eers, 1)], 2))
-    result = experiment_result("Title", measurements, ["eer"], [1, 2, 3], 100, left_out_in_turn=True)
+    result = of_experiment(measurements, [], leave_one_out=True)
     table = result.tables[0]
     assert grid(table).head == ["system", "LA", "DF", "mean", "worst"]
     assert texts(table) == [["single", "1.00 (mean 1.50)", "0.10 (mean 2.70)", "2.50 (mean 2.75)", "3.00 (mean 4.00)"]]
@@ -81,7 +88,7 @@ def test_notices_of_the_reports_stand_in_every_table(measurements, tmp_path):
     first, second, *_ = measurements[0].measured
     measured_on_la = [replace(first, notices=(official,)), replace(second, notices=(official, chance))]
     sets = [SystemOnSet(name, "LA", measured_on_la[:number], 2) for name, number in (("single", 2), ("fused", 1))]
-    result = experiment_result("Title", sets, ["eer"], [1, 2], 100, notes=["a note"])
+    result = of_experiment(sets, ["a note"], seeds=[1, 2])
     expected = ["a note", f"LA: {official} (of single, fused)", f"LA: {chance} (of single)"]
     assert list(result.notes) == expected
     assert result.header["notes"] == ["a note"]

@@ -72,7 +72,7 @@ def test_a_detector_of_source_tracing(command, words_of, source, tmp_path):
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"hop": 0}, {"window": float("nan")}, {"max_behind": 0}])
 def test_python(small, settings):
-    with pytest.raises(InputError, match="positive number of seconds|above 0"):
+    with pytest.raises(InputError, match="positive number of seconds|at least 0.001"):
         LiveJudge(small, "small.pth", **settings)
 
 

@@ -87,7 +87,7 @@ def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
     assert result.header["threshold"] == decider.threshold
     assert result.header["basis"] == "operating point cost:1,1,0.5 of the calibration"
     assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
-    with pytest.raises(InputError, match="give a `calibration`, or take eer"):
+    with pytest.raises(InputError, match="pass a `calibration`, or use eer"):
         evaluated(trials, paths, rule=OperatingPoint("cost"))
 
 

@@ -1,6 +1,5 @@
 """Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
 
-import functools
 import json
 import shutil
 from dataclasses import replace
@@ -11,24 +10,32 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.robustness import run as robustness
+from nes2net.apps.robustness.settings import Suite
 from nes2net.data.audio.read import load_audio
 from nes2net.data.augment import Sources
 from nes2net.data.corpora.trial import BONAFIDE, Part
 from nes2net.evaluation.page import Pages
+from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
 
 CONDITIONS = ["gain:-20", "white:5", "cut:0.5"]
-OPTIONS = {"checkpoint": "detector.pth", "num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
+OPTIONS = {"checkpoint": "detector.pth", "num_resamples": 20}
 
 
 def planned(corpus, conditions=CONDITIONS, **options):
-    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), conditions=conditions, **options)
+    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), Suite(conditions=conditions, **options))
 
 
 @pytest.fixture
 def run(spectral_detector):
-    return functools.partial(robustness.run, spectral_detector, **OPTIONS)
+    """A function that does a planned run with small batches."""
+
+    def run(plan, out, *, num_samples=8000, overwrite=False):
+        settings = ScoringSettings(batch_size=4, num_workers=0, overwrite=overwrite)
+        return robustness.run(spectral_detector, plan, out, num_samples=num_samples, settings=settings, **OPTIONS)
+
+    return run
 
 
 def conditions_of(result):
@@ -132,13 +139,13 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     refused("is a file: name a folder", tmp_path / "scores" / "clean.txt")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    refused("leave torchrun out")
+    refused("remove torchrun")
 
 
 def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     """Those of ASVspoof 2021 have their labels in a key beside."""
     la, keys = Part("asvspoof2021_la", corpus), corpus / "keys"
-    found = robustness.plan(la, keys=keys, num_trials=6)
+    found = robustness.plan(la, Suite(keys=keys, num_trials=6))
     assert len(found.trials) == 6 and found.num_available == 12
     assert all(trial.path.is_file() and trial.label for trial in found.trials)
     of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
@@ -150,7 +157,7 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     assert {"  white:20", "  white:0", "  telephone"} < set(words)
     heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
     with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the"):
-        robustness.plan(Part("generic", heard), keys=known)
+        robustness.plan(Part("generic", heard), Suite(keys=known))
 
 
 def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):

@@ -1,6 +1,7 @@
 """Decoding and scoring of pieces as the processes of Ray do it; Ray itself is in test_collection.py."""
 
 import math
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -41,10 +42,11 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
         settings=ScoringSettings(num_samples=num_samples, batch_size=2),
     )
     reader = WaveformReader.of(spectral_detector, num_samples)
+    facts = SimpleNamespace(reader=reader, batch_size=2, judgement=Scores())
     rows = []
     with scoring_mode(spectral_detector):
         for piece in pieces_of(shards_of(shard)[0], 4, 2):
-            rows += score_piece(decode_piece(piece, reader), spectral_detector, reader, 2, Scores()).rows
+            rows += score_piece(decode_piece(piece, reader), spectral_detector, facts).rows
     failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     assert failures == expected.failures and list(failures) == ["u4"]
     found = [row["score"] for row in rows if row["score"] is not None]

@@ -1,7 +1,6 @@
 """Folders, patterns, URLs, lists and trials as shards, and when a shard counts as changed."""
 
 import os
-from pathlib import Path
 
 import fsspec
 import pytest
@@ -9,7 +8,6 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.apps.scale.sources import shards_of
-from nes2net.data.corpora.trial import Trial
 
 
 def names(source):
@@ -60,9 +58,6 @@ def test_lists_of_a_thousand_recordings_a_shard(tmp_path):
     first, second = shards_of(write(tmp_path / "files.txt", "\n".join(lines)))
     assert first.rows[:2] == (("one%20two", "/abs/1.flac"), ("0.flac", str(tmp_path / "0.flac")))
     assert (len(first.rows), len(second.rows), second.name) == (1000, 501, "files.txt#000001000")
-    trials = [Trial("a", Path("a.flac")), Trial("b", Path("b.parquet/3"))]
-    (shard,) = shards_of(trials)
-    assert shard.rows == (("a", os.path.abspath("a.flac")), ("b", os.path.abspath("b.parquet/3")))
     write(tmp_path / "only" / "recordings" / "a b.wav")
     (shard,) = shards_of(tmp_path / "only")
     assert shard.rows[0][0] == "recordings/a%20b.wav"

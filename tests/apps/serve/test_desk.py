@@ -49,7 +49,7 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 5
     assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
-    heard = desk.player_files[scored.token].path
+    heard = desk.player_files[scored.token]
     assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(speech)
     assert list(folder.iterdir()) == [heard]  # until it is fetched
 

@@ -1,0 +1,35 @@
+"""The trials and conditions of a robustness run, which are flags of `nes2net robustness`, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from nes2net.lib.commands import Flag, FromZero
+
+_Folder = Annotated[Path, Flag("DIR")]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Trials and conditions.
+
+    Args:
+        phase: phase of the keys; the split if not given
+        keys: key folder; searched for in root if not given
+        num_trials: score a subset of N trials, stratified by label and attack
+        seed: seed of subset, conditions, bootstrap
+        conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
+        musan: folder of MUSAN, for noise, music and speech
+        rir: folder of impulse responses, for condition rir
+    """
+
+    phase: str | None = None
+    keys: _Folder | None = None
+    num_trials: Annotated[int | None, Flag("N")] = None
+    seed: FromZero = 0
+    conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None
+    musan: _Folder | None = None
+    rir: _Folder | None = None
