@@ -44,7 +44,7 @@ DIRECT_WRITES = {
     "apps.explanation.picture": 1,  # its caller gives the temporary file
     "apps.bench.command": 1,  # in a temporary folder
     "apps.scale.cluster": 1,  # the null device
-    "apps.serve.desk": 1,  # in the server's temporary folder
+    "apps.serve.desk": 2,  # in the server's temporary folder
     "apps.serve.uploads": 2,  # as above
     "cli.augment": 1,  # its caller gives the temporary file
     "data.augment.codecs": 2,  # in memory

@@ -183,9 +183,8 @@ def reproduce(
     missing = find_missing(published, paths)
     if missing:
         can_continue = allow_partial and all(finding.spares_some for finding in missing)
-        heading = f"missing, {len(missing)} in all:"
-        if can_continue:
-            heading = "warning: the result will be partial, missing are"
+        warning = "warning: the result will be partial, missing are"
+        heading = warning if can_continue else f"missing, {len(missing)} in all:"
         print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
         if not can_continue:
             return WRONG_INPUT

@@ -146,9 +146,7 @@ class ScoreJob(Job):
 
     def record(self) -> Record | None:
         path = record_path(self.scores)
-        if not self.scores.is_file() or is_absent(path):
-            return None
-        return read_whole_record(path)
+        return read_whole_record(path) if self.scores.is_file() and not is_absent(path) else None
 
     def is_done(self) -> bool:
         """Whether the scores are complete, newer than the checkpoints, and of the same trials."""
@@ -214,10 +212,8 @@ class ScoreJob(Job):
 
     def missing(self, search: Search) -> list[Finding]:
         """List missing files; with `allow_partial`, only if nothing can be scored without them."""
-        findings = search.part(self.part)
-        if self.tested.allow_partial:
-            return [finding for finding in findings if not finding.spares_some]
-        return findings
+        spares = self.tested.allow_partial
+        return [finding for finding in search.part(self.part) if not (spares and finding.spares_some)]
 
 
 @lru_cache(1)
@@ -274,9 +270,8 @@ class EvaluateJob(Job):
             InputError: if the file is damaged.
         """
         path = self.page.with_suffix(".json")
-        if is_absent(path):
-            return None
-        return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
+        kind = "a report of an experiment"
+        return None if is_absent(path) else read_json_as(ReportFile, path, 64 << 20, kind, "remove it")
 
     def is_done(self) -> bool:
         """Whether the report has the present settings, and its input files have not changed since.

@@ -29,7 +29,7 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 # Smaller magnitudes are raised to this magnitude, because 0 has no logarithm. A full-scale tone is 142 dB above this
 # magnitude.
-_SMALLEST_MAGNITUDE = 1e-5
+_MIN_MAGNITUDE = 1e-5
 
 
 def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tuple[Relevance, float | None]:
@@ -67,8 +67,8 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int) -> tup
             difference = None
         else:
             phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
-            log_present = spectrum.abs().clamp(min=_SMALLEST_MAGNITUDE).log()  # logarithms of magnitudes
-            log_absent = grid.absent[None].to(detector.device).abs().clamp(min=_SMALLEST_MAGNITUDE).log()
+            log_present = spectrum.abs().clamp(min=_MIN_MAGNITUDE).log()  # logarithms of magnitudes
+            log_absent = grid.absent[None].to(detector.device).abs().clamp(min=_MIN_MAGNITUDE).log()
             attributor = captum.IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
             gradients = attributor.attribute(
                 log_present, log_absent, n_steps=steps, internal_batch_size=subject.batch_size

@@ -21,7 +21,7 @@ WINDOW_BINS = 2
 # Small blocks have 2 bands and several time bins. The number of time bins is chosen so that there are at most 128
 # small blocks.
 _BLOCK_BANDS = 2
-_MOST_BLOCKS = 128
+_MAX_BLOCKS = 128
 # A large block has twice the bands and twice the time bins of a small block.
 _LARGER = 2
 
@@ -71,7 +71,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)
     windows = (bins >= starts) & (bins < starts + WINDOW_BINS)  # windows × 1 × T
-    bins_a_block = -(-num_bins // max(1, _MOST_BLOCKS // -(-num_bands // _BLOCK_BANDS)))
+    bins_a_block = -(-num_bins // max(1, _MAX_BLOCKS // -(-num_bands // _BLOCK_BANDS)))
     return (
         np.broadcast_to(windows, (len(windows), num_bands, num_bins)),
         _disjoint_blocks(grid, 1, num_bins),

@@ -16,7 +16,7 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_pict
 _BAR = "#6b7785"
 _WINDOW = 400  # number of samples in each spectrum: 25 ms
 _RANGE = 70.0  # level difference between white and black in dB
-_MOST_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
+_MAX_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
 
 
 def draw(
@@ -83,7 +83,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     """Weak relevance is transparent, over a grey spectrogram; loud is black."""
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
-    hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MOST_COLUMNS))
+    hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MAX_COLUMNS))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * np.hanning(_WINDOW)
     decibels = 10 * np.log10(np.abs(np.fft.rfft(frames)).T ** 2 + 1e-9)
     loudest = np.quantile(decibels, 0.999)

@@ -59,7 +59,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
             print(published_sheet().text())
     elif key is not None:
-        raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
+        raise InputError(f"a key requires the name recipe, as in 'nes2net info recipe {key}', not {model}")
     else:
         if model is None:
             described = [overview()]

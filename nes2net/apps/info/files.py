@@ -92,11 +92,8 @@ def file_sheet(path: str | Path) -> Sheet:
     if path.suffix not in (".onnx", ".safetensors"):
         with suppress(OSError), open(path, "rb") as file:  # a folder, or an error that `identify` will report
             start = file.read(4096)
-    # A file without control characters is text.
-    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
-        sheet = _scores_sheet(path)
-    else:
-        sheet = _detector_sheet(identify(path))
+    has_control_characters = any(byte < 9 or 13 < byte < 32 for byte in start)
+    sheet = _scores_sheet(path) if start and not has_control_characters else _detector_sheet(identify(path))
     files.check()
     return sheet
 
@@ -198,10 +195,9 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
     # Describe an average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
-        if isinstance(files := average.get("of"), list):
-            averaged = ", ".join(map(str, files))
-        if isinstance(epochs := average.get("ids"), list) and epochs:
-            averaged = f"epochs {', '.join(map(str, epochs))}"
+        for key, unit in (("of", ""), ("ids", "epochs ")):
+            if isinstance(average.get(key), list) and average[key]:
+                averaged = unit + ", ".join(map(str, average[key]))
         facts["average"] = f"{average.get('mode', 'mean')} of {averaged}"
     if "epoch" in record:
         total = f" of {recipe.train.epochs}" if recipe else ""

@@ -158,7 +158,6 @@ def _identify_folder(folder: Path) -> Identity:
         return _compare_with_record(read_checkpoint(folder), "detector folder")
     # Identify any other weights in the layout of Hugging Face.
     has_configuration = not is_absent(folder / CONFIG_FILE)
-    is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_detector(read_checkpoint(folder))
         if identity.models or not has_configuration:
@@ -169,7 +168,7 @@ def _identify_folder(folder: Path) -> Identity:
     title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
     kind = f"Hugging Face folder of {title}"
     notes = []
-    if is_classifier:
+    if holds_classifier(folder):
         try:
             checkpoint = read_checkpoint(folder)
         except InputError as error:

@@ -43,20 +43,23 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             result = {"result": row.id, "detector": row.system, "EER in %": row.percent(row.best)}
             by_hand.append({**result, "files": row.released})
             rows_by_hand.append({**result, "files": ", ".join(row.released) or "–"})
+    frontends = []
+    frontend_rows = []
+    for frontend, size in SIZES.items():
+        millions = round(size.parameters / 1e6)
+        frontend_rows.append({"name": frontend, "million parameters": millions, "licence": size.licence})
+        frontends.append(
+            {
+                "name": frontend,
+                "title": size.title,
+                "parameters": size.parameters,
+                "licence": size.licence,
+                "address": size.published.address,
+                "known_by": size.published.pinned or "not pinned",
+            }
+        )
     # Print all models as JSON.
     if json_:
-        frontends = []
-        for frontend, size in SIZES.items():
-            frontends.append(
-                {
-                    "name": frontend,
-                    "title": size.title,
-                    "parameters": size.parameters,
-                    "licence": size.licence,
-                    "address": size.published.address,
-                    "known_by": size.published.pinned or "not pinned",
-                }
-            )
         data = {
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": frontends,
@@ -79,17 +82,12 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
                 "score": model.score,
             }
         )
-    frontends = []
-    for frontend, size in SIZES.items():
-        frontends.append(
-            {"name": frontend, "million parameters": round(size.parameters / 1e6), "licence": size.licence}
-        )
     sheet = Sheet(
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
             "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": rows_by_hand,
-            "pre-trained front-ends, for ssl_checkpoint=": frontends,
+            "pre-trained front-ends, for ssl_checkpoint=": frontend_rows,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },
         commands=[

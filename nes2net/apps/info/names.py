@@ -151,11 +151,8 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    line = docstring_of(condition).title
-    if strengths:
-        strengths = f"{strengths} {condition.unit}".rstrip()
-        line += f" ({strengths})"
-    return line
+    in_words = f" ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else ""
+    return f"{_title(effects, name)}{in_words}"
 
 
 def architecture(config: Mapping[str, object]) -> str:
@@ -181,9 +178,8 @@ def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
         if config.get(role) is None:
             continue
         name, options = name_and_options(config, role)
-        defaults = {}
-        if name in registry.names():
-            defaults = {row["option"]: row["default"] for row in all_option_rows(registry, name)}
+        declared_rows = all_option_rows(registry, name) if name in registry.names() else []
+        defaults = {row["option"]: row["default"] for row in declared_rows}
         changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
         name_columns = {"part": registry.kind, "name": name}
         for key in changed:
@@ -362,13 +358,11 @@ def published_facts(name: str) -> Facts:
 
 def weights_facts(shelf: Shelf) -> Facts:
     """Collect source, checksum, and whether the weights are on this machine."""
-    first = ""
-    if (record := shelf.first_seen()) is not None:
-        first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
+    record = shelf.first_seen()
     return {
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
-        "first seen here": first,
+        "first seen here": record and ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision))),
         "on this machine": "no" if shelf.find() is None else "yes",
     }
 

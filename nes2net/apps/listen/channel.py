@@ -30,8 +30,8 @@ from nes2net.scoring.waveforms import WaveformReader
 Line: TypeAlias = dict[str, Any]
 #: Seconds after which a line says that a channel is not judged.
 LONGEST_UNJUDGED = 10.0
-_MOST_FAILED = 10  # listening ends if so many windows in a row cannot be scored
-_MOST_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
+_MAX_FAILED = 10  # listening ends if so many windows in a row cannot be scored
+_MAX_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
 
 @dataclass
@@ -72,8 +72,8 @@ class Channel:
         # Time from which on a line says that the channel is not judged; None if the latest window was judged.
         self._warn_from: float | None = None
         self._last: Line = {}  # state of the evidence, as in the line about the latest window
-        self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
-        self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
+        self._computing: deque[float] = deque(maxlen=_MAX_TIMES)
+        self._lags: deque[float] = deque(maxlen=_MAX_TIMES)
 
     def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
         """Put the windows that are now complete into :attr:`queue`.
@@ -148,8 +148,8 @@ class Channel:
         except InputError as error:
             self._num_failed += 1
             self._failed_in_row += 1
-            if self._failed_in_row == _MOST_FAILED:
-                error.concern(f"{_MOST_FAILED} windows in a row cannot be scored:")
+            if self._failed_in_row == _MAX_FAILED:
+                error.concern(f"{_MAX_FAILED} windows in a row cannot be scored:")
                 raise
             line["error"] = str(error)
             return False

@@ -77,7 +77,7 @@ def listen(
     """
     with StopSignals() as stop:
         from nes2net.apps.listen.listening import LiveJudge
-        from nes2net.apps.listen.sources import opened
+        from nes2net.apps.listen.sources import open_source
         from nes2net.data.audio.waveform import SAMPLE_RATE
         from nes2net.scoring.calibrated import notes_on, usual_window
 
@@ -86,7 +86,7 @@ def listen(
         # Open the source, or check that a server for clients can be started.
         heard = None
         if source is not None:
-            heard = opened(source, **vars(audio))
+            heard = open_source(source, **vars(audio))
         elif find_spec("websockets") is None:
             raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
         # Load the detector and the calibration.

@@ -23,7 +23,7 @@ from nes2net.scoring.stream import Stream
 #: program ended while this thread computes. A thread that only waits for audio does no harm.
 LONGEST_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
-_MOST_UNSCORED = 2  # the source waits while a channel has this many unscored windows
+_MAX_UNSCORED = 2  # the source waits while a channel has this many unscored windows
 
 
 class Block(NamedTuple):
@@ -203,7 +203,7 @@ class Listening:
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:
-            while not self._latest and any(len(channel.queue) >= _MOST_UNSCORED for channel in self._channels):
+            while not self._latest and any(len(channel.queue) >= _MAX_UNSCORED for channel in self._channels):
                 if self._is_stopped:
                     return False
                 self._changed.wait(_LOOK)

@@ -36,11 +36,11 @@ LONGEST_SEND = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
-_MOST_BYTES = 1 << 20  # largest number of bytes in a message
-_MOST_TEXT = 1 << 16  # largest number of characters in a text message
-_MOST_CHANNELS = 8
+_MAX_BYTES = 1 << 20  # largest number of bytes in a message
+_MAX_TEXT = 1 << 16  # largest number of characters in a text message
+_MAX_CHANNELS = 8
 _FILES_EACH = 4  # file descriptors of a connection in websockets 17
-_MOST_STRANGERS = 60  # largest number of connections besides those of the clients that are served
+_MAX_STRANGERS = 60  # largest number of connections besides those of the clients that are served
 _QUEUED = 4  # largest number of WebSocket frames that wait to be read; a client that sends more must wait
 _LOOK = 0.1  # seconds between two checks whether the server was stopped or a session has ended
 # Codes with which a WebSocket connection is closed, from RFC 6455.
@@ -55,7 +55,7 @@ class _Start(StrictModel):
     event: Literal["start"]
     rate: Annotated[float, Field(ge=1000, le=1_000_000)]
     encoding: Encoding = "s16le"
-    channels: Annotated[int, Field(ge=1, le=_MOST_CHANNELS)] = 1
+    channels: Annotated[int, Field(ge=1, le=_MAX_CHANNELS)] = 1
     names: list[Annotated[str, Field(max_length=100)]] | None = None
     session: Annotated[str, Field(max_length=100)] | None = None
 
@@ -115,7 +115,7 @@ class Server:
     def serve(self, listener: Listener) -> None:
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
-        listener.most = min(self._most_connections, self._most_clients + _MOST_STRANGERS)
+        listener.most = min(self._most_connections, self._most_clients + _MAX_STRANGERS)
         listener.settimeout(1.0)  # so that the thread that accepts connections notices the end
         server = websocket_server(
             self._serve_client,
@@ -123,7 +123,7 @@ class Server:
             compression=None,  # a few compressed bytes could decompress to gigabytes
             process_request=self._check_handshake,
             open_timeout=_HANDSHAKE,
-            max_size=_MOST_BYTES,
+            max_size=_MAX_BYTES,
             max_queue=_QUEUED,
             logger=logger,
         )
@@ -283,8 +283,8 @@ def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
         raise Gone from error
     if isinstance(message, bytes):
         return message
-    if len(message) > _MOST_TEXT:
-        raise InputError(f"a message of text has at most {_MOST_TEXT} characters")
+    if len(message) > _MAX_TEXT:
+        raise InputError(f"a message of text has at most {_MAX_TEXT} characters")
     try:
         return validated_json(_Text, message.encode()).root
     except ValueError as error:

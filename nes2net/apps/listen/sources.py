@@ -61,7 +61,7 @@ def channel_names(names: list[str] | None, num_channels: int, setting: str = "sp
     return names
 
 
-def opened(
+def open_source(
     source: str, encoding: Encoding | None, rate: float | None, channels: int, split: str | None, speed: float
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.

@@ -26,23 +26,23 @@ def heading(line: Line) -> list[str]:
 
 def in_words(line: Line) -> str:
     """Write any other line: ``end`` as a summary, the others as rows of a table."""
-    cells = [line["channel"]]
-    if line["event"] == "score":
-        cells.append(clock(line["end"], 1))
-        for key in ("score", "llr", "probability"):
-            value = line.get(key, "")
-            if isinstance(value, float):
-                value = f"{value:.4f}"
-            cells.append("–" if value is None else value)
-        notes = [line.get("error"), line.get("reason"), line.get("unusual"), "ALARM" if line.get("alarm") else None]
-        cells.append("; ".join(filter(None, notes)))
-    elif line["event"] in ("alarm", "clear"):
-        cells += [clock(line["time"], 1), line["event"], "", f"{line['probability']:.4f}", line.get("because", "")]
-    elif line["event"] in ("gap", "skipped", "silence", "unjudged"):
-        notes = [f"from {clock(line['start'], 1)}", line.get("message"), line.get("reason")]
-        cells += [clock(line["end"], 1), line["event"], "", "", "; ".join(filter(None, notes))]
-    if line["event"] != "end":
-        return table_line(cells, _WIDTHS, "lrrrrl")
+    event = line["event"]
+    if event == "end":
+        return _summary(line)
+    cells = [line["channel"], clock(line["time"] if "time" in line else line["end"], 1)]
+    for value in (line.get("score", event), line.get("llr", ""), line.get("probability", "")):
+        if isinstance(value, float):
+            value = f"{value:.4f}"
+        cells.append("–" if value is None else value)
+    notes = [line.get(key) for key in ("error", "reason", "unusual", "because")]
+    if event == "score":
+        notes.append("ALARM" if line.get("alarm") else None)
+    elif event not in ("alarm", "clear"):
+        notes = [f"from {clock(line['start'], 1)}", line.get("message"), *notes]
+    return table_line([*cells, "; ".join(filter(None, notes))], _WIDTHS, "lrrrrl")
+
+
+def _summary(line: Line) -> str:
     facts = [counted(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")
@@ -53,4 +53,4 @@ def in_words(line: Line) -> str:
             facts.append(f"{name} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
     if line["remark"]:
         facts.append(line["remark"])
-    return f"# {cells[0]}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"
+    return f"# {line['channel']}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"

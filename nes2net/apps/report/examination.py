@@ -136,9 +136,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         )
         fakes = _judged(frames_judge, file).frames
     published = detector.provenance.published
-    figures = []
-    if published is not None:
-        figures = [f"{row.figures} [{row.source}]" for row in published_rows() if published[0] in row.models]
+    rows = [row for row in published_rows() if published is not None and published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
@@ -146,7 +144,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         _detector_facts(detector),
         [worded(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
         [worded(doubt) for doubt in judge.doubts],
-        figures,
+        [f"{row.figures} [{row.source}]" for row in rows],
         fakes,
     )
 

@@ -29,7 +29,7 @@ from nes2net.lib.times import clock
 
 #: A recording of at most this duration in seconds can be played in the page.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # largest number of fake stretches in the list on the page
+_MAX_LISTED = 50  # largest number of fake stretches in the list on the page
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
@@ -51,9 +51,8 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     style = ""
     for package in ("nes2net.evaluation", "nes2net.apps.report"):
         style += (files(package) / "page.css").read_text(encoding="utf-8")
-    sound = ""
-    if not for_paper and examination.file.duration <= LONGEST_HEARD:
-        sound = _sound_url(examination.file.recording)
+    has_sound = not for_paper and examination.file.duration <= LONGEST_HEARD
+    sound = _sound_url(examination.file.recording) if has_sound else ""
     # Collect the fake stretches; the page lists only the first stretches.
     stretches = examination.fakes.stretches if examination.fakes is not None else []
     page = environment.get_template(
@@ -70,8 +69,8 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
         picture=Markup(_XML_NAMESPACES.sub("", draw(examination))),
         sound=sound,
         for_paper=for_paper,
-        listed=stretches[:_MOST_LISTED],
-        num_unlisted=max(0, len(stretches) - _MOST_LISTED),
+        listed=stretches[:_MAX_LISTED],
+        num_unlisted=max(0, len(stretches) - _MAX_LISTED),
         making=making,
         versions={**versions(), "torch": version("torch")},
     )

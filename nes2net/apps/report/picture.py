@@ -21,8 +21,8 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, name_time_axis, sco
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
 _COLUMNS = 1000  # number of columns of the spectrogram: about the width of a page in pixels
-_MOST_JOINED = 500  # with more windows, no line joins their marks, because the line would fill the picture
-_MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; more marks become pixels
+_MAX_JOINED = 500  # with more windows, no line joins their marks, because the line would fill the picture
+_MAX_MARKS = 2000  # largest number of marks that are drawn as vector shapes; more marks become pixels
 
 
 def draw(examination: Examination) -> Markup:
@@ -88,13 +88,13 @@ def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
     if threshold is not None:
         axes.axhline(threshold, color=INK, linewidth=1, linestyle="--")
     line = np.where(is_used, values, np.nan)
-    is_many = len(track) > _MOST_MARKS
+    is_many = len(track) > _MAX_MARKS
     size = float(np.clip(600 / len(track), 1.5, 4.5))
     mark: dict[str, Any] = {"marker": "o", "markersize": size, "rasterized": is_many}
     if len(track) == 1:  # draw a single window as a line of the window's length
         ends = track.times[0] + np.array([-0.5, 0.5]) * track.window
         axes.plot(ends, np.repeat(values, 2), color=_WINDOW_COLOUR if is_used[0] else _GREY, linewidth=1.2, alpha=0.6)
-    width = 0.8 if len(track) <= _MOST_JOINED else 0
+    width = 0.8 if len(track) <= _MAX_JOINED else 0
     axes.plot(track.times, line, color=_WINDOW_COLOUR, linewidth=width, **mark)
     axes.plot(track.times[~is_used], values[~is_used], color=_GREY, linestyle="", markerfacecolor="white", **mark)
     shown = values if usual is None else np.concatenate([values, usual])

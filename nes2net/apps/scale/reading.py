@@ -32,8 +32,8 @@ from nes2net.lib.plain_data import parsed_json
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
-_MOST_PIECE_BYTES = 512 << 20
-_MOST_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar file; larger files are ignored
+_MAX_PIECE_BYTES = 512 << 20
+_MAX_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar file; larger files are ignored
 # Suffix of a file that describes a recording in a tar file → column for the content of this file.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
@@ -77,9 +77,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
             rows_of_piece.append(row)
             size += len(row["content"] or b"")
             has_whole_batches = len(rows_of_piece) % batch_size == 0
-            if (
-                has_whole_batches and (len(rows_of_piece) >= rows or size >= _PIECE_BYTES)
-            ) or size >= _MOST_PIECE_BYTES:
+            if (has_whole_batches and (len(rows_of_piece) >= rows or size >= _PIECE_BYTES)) or size >= _MAX_PIECE_BYTES:
                 yield Piece(shard.address, number, False, rows_of_piece)
                 number += 1
                 rows_of_piece = []
@@ -197,7 +195,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))
-            elif suffix in _DESCRIPTIONS and member.size <= _MOST_TEXT:
+            elif suffix in _DESCRIPTIONS and member.size <= _MAX_TEXT:
                 described[_DESCRIPTIONS[suffix]] = member_content(file, member).decode(errors="replace").strip()
         for name, content in recordings:
             yield _row_of_file(shard, name, content, PurePosixPath(name).suffix, described)

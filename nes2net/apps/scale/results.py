@@ -38,9 +38,9 @@ RECORD = f"{NAME}.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
-_LARGEST_RECORD = 256 << 20  # largest number of bytes of a record, which has a reason for each unread shard
+_MAX_RECORD = 256 << 20  # largest number of bytes of a record, which has a reason for each unread shard
 # The record of a score file has at most this many reasons for missing scores. The Parquet files have all reasons.
-_MOST_FAILURES = 10_000
+_MAX_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
@@ -100,7 +100,7 @@ def read_record(out: Path) -> CollectionRecord | None:
     return read_json_as(
         CollectionRecord,
         path,
-        _LARGEST_RECORD,
+        _MAX_RECORD,
         "a record of `nes2net scale`",
         "pass `overwrite=True`, or name another folder",
     )
@@ -316,6 +316,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}
-    facts |= {"failures": dict(islice(failures.items(), _MOST_FAILURES)), "unread_shards": record.failures}
+    facts |= {"failures": dict(islice(failures.items(), _MAX_FAILURES)), "unread_shards": record.failures}
     write_text(result.record_path, json_text(record.model_dump() | facts, indent=1))
     return result

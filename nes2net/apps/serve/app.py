@@ -40,7 +40,7 @@ _PARAMETERS = {_SCORE_PATH: ("track", "channel", "judgement"), _PAGE_PATH: ("eac
 _API_PATHS = {"/api/info", "/health", "/metrics", "/docs", "/openapi.json"}
 _GET_PATHS = {"/", "/page.css", "/page.js", *_API_PATHS}
 _GET_PREFIXES = ("/static-offline-docs/", "/heard/")
-_LONGEST_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
+_MAX_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
 _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
@@ -175,7 +175,7 @@ def _make_admit(desk: Desk) -> Admit:
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _PARAMETERS
-        if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _LONGEST_PATH:
+        if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _MAX_PATH:
             raise Refused(
                 404, "nothing is at this address; GET / is the page, POST /api/score the API, GET /docs says more"
             )

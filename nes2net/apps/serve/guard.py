@@ -23,11 +23,11 @@ PATIENCE = 600.0
 _SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
-_MOST_DISCARDED = 64 << 20
+_MAX_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds within which a refused body is received and discarded
 # Longer parameters and headers are cut off, before the application gets them.
-_LONGEST_PARAMETER = 100
-_LONGEST_HEADER = 1000
+_MAX_PARAMETER = 100
+_MAX_HEADER = 1000
 # The headers that the application gets. It would keep others, which may be as long as a stranger likes.
 _HEADERS = frozenset(
     b"host content-length transfer-encoding accept accept-encoding range if-range if-none-match "
@@ -105,7 +105,7 @@ class Guard:
                 body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
                 if (length or 0) > body.num_allowed:
                     raise body.too_large
-                passed = [(name, value[:_LONGEST_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
+                passed = [(name, value[:_MAX_HEADER]) for name, value in scope["headers"] if name in _HEADERS]
                 known = {"query_string": query, "headers": [*passed, (b"content-type", content_type)]}
                 # The server itself omits the content of an answer to HEAD.
                 scope = {**scope, **known, "method": scope["method"].replace("HEAD", "GET")}
@@ -195,9 +195,9 @@ def _known_query(query: bytes, admitted: Admitted) -> bytes:
     known = {name: value for name, value in pairs if name in admitted.parameters}
     if admitted.is_strict and len(known) < len(pairs):
         expected = ", ".join(admitted.parameters) or "no parameters"
-        came = visible(query[:_LONGEST_PARAMETER].decode("latin-1"))
+        came = visible(query[:_MAX_PARAMETER].decode("latin-1"))
         raise Refused(422, f"?{came} is not understood: expected {expected} here, each at most once")
-    return urlencode({name: value[:_LONGEST_PARAMETER] for name, value in known.items()}).encode()
+    return urlencode({name: value[:_MAX_PARAMETER] for name, value in known.items()}).encode()
 
 
 class _Form:
@@ -219,7 +219,7 @@ class _Form:
         """
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data":
-            return kind[:_LONGEST_PARAMETER], None
+            return kind[:_MAX_PARAMETER], None
         boundary = options.get(b"boundary", b"")
         if not _BOUNDARY.fullmatch(boundary):
             raise Refused(422, "not a form: its header gives no boundary, or too long a one")
@@ -258,7 +258,7 @@ class _Form:
 
 
 async def _send_refusal(body: _Body, send: Send, refusal: Refused) -> None:
-    num_to_discard = _MOST_DISCARDED
+    num_to_discard = _MAX_DISCARDED
     body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):
         while body.is_incomplete and num_to_discard > 0:

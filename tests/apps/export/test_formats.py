@@ -155,7 +155,7 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
         (detector, "pth", "folder", r"ends in \.pth"),
         (detector, "onnx", "out.pth", r"ends in \.onnx"),
         (detector, "safetensors", "out.pth", "writes a folder"),
-        (detector, "zip", "out", "one of pth, safetensors, merged, hf, onnx"),
+        (detector, "zip", "out", "there is no export format 'zip'; known: hf, merged, onnx"),
         (spectral_detector, "hf", "out", "'lps' is not written as a folder of the transformers library"),
     ):
         with pytest.raises(InputError, match=message):

@@ -18,7 +18,7 @@ import soundfile
 from builders import PATIENCE
 from builders.live import HOP, WINDOW, expected, windows
 
-from nes2net.apps.listen.sources import opened
+from nes2net.apps.listen.sources import open_source
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.installation import how_to_install
 from nes2net.scoring import calibrated
@@ -209,7 +209,7 @@ def test_the_microphone(monkeypatch):
 
     portaudio = SimpleNamespace(InputStream=InputStream, PortAudioError=RuntimeError)
     monkeypatch.setitem(sys.modules, "sounddevice", portaudio)
-    source = opened("microphone:3", None, 8000, 2, "left,right", 1.0)
+    source = open_source("microphone:3", None, 8000, 2, "left,right", 1.0)
     assert source[1:] == (8000, "f32le", ["left", "right"], True, "latest")
     blocks = list(islice(source.blocks, 4))
     source.blocks.close()

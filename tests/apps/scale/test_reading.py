@@ -64,10 +64,10 @@ def test_faults_of_members_of_columns_and_of_shards_that_are_gone(tmp_path):
 
 def test_large_recordings_make_pieces_of_fewer_batches(tmp_path, monkeypatch):
     monkeypatch.setattr("nes2net.apps.scale.reading._PIECE_BYTES", 1)
-    monkeypatch.setattr("nes2net.apps.scale.reading._MOST_PIECE_BYTES", 3 * len(RECORDINGS["utt 0"]))
+    monkeypatch.setattr("nes2net.apps.scale.reading._MAX_PIECE_BYTES", 3 * len(RECORDINGS["utt 0"]))
     (shard,) = shards_of(write_shard(tmp_path / "x.tar", RECORDINGS))
     assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [2] * 5 + [0]
-    monkeypatch.setattr("nes2net.apps.scale.reading._MOST_PIECE_BYTES", 1)
+    monkeypatch.setattr("nes2net.apps.scale.reading._MAX_PIECE_BYTES", 1)
     assert [len(piece.rows) for piece in pieces_of(shard, 8, 2)] == [1] * 10 + [0]
 
 

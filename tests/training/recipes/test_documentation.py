@@ -49,7 +49,7 @@ def test_one_key_is_printed_with_its_source(capsys):
         "  source     CtrSVDD program --T_max",
     ]
     assert main(["info", "nes2net_x", "train.lr"]) == 2
-    assert "a key goes with recipe, as in 'nes2net info recipe train.lr'" in capsys.readouterr().err
+    assert "a key requires the name recipe, as in 'nes2net info recipe train.lr'" in capsys.readouterr().err
     named = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
     assert named == [key.name for key in all_keys() if key.name.startswith("validation.")]
     for name, message in (
