@@ -188,7 +188,7 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
             assert list(kept) == ["config.yaml"]
             shutil.copytree(folder_path, f"hub/{repo_id}")
 
-    def snapshot_download(name, allow_patterns):
+    def snapshot_download(name, allow_patterns, revision):
         def left_out(_, names):
             return {*names} - {*filter_repo_objects(names, allow_patterns=allow_patterns)}
 
