@@ -39,7 +39,8 @@ def test_several_checkpoints_are_listed_and_one_is_read_by_its_name(repository, 
         with pytest.raises(InputError) as refusal:
             Detector.from_pretrained(name, "cpu")
         assert re.search(
-            rf"{name} has 2 checkpoints: 'other\.ckpt' \([\d.]+ kB\), 'weights/best\.pth' \([\d.]+ kB\)", str(refusal.value)
+            rf"{name} has 2 checkpoints: 'other\.ckpt' \([\d.]+ kB\), 'weights/best\.pth' \([\d.]+ kB\)",
+            str(refusal.value),
         )
         assert f"name one of them, such as {name}/other.ckpt" in str(refusal.value)
         detector = Detector.from_pretrained(f"{name}/weights/best.pth", "cpu")
@@ -58,7 +59,9 @@ def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch
 def test_a_missing_file_is_named_with_the_page_that_lists_files(repository, monkeypatch):
     with serving(monkeypatch, {"owner/models": repository}, "model") as server:
         server.missing = lambda path: (404, {"X-Error-Code": "EntryNotFound"})
-        with pytest.raises(InputError, match=r"it has no such file; https://huggingface.co/owner/models/tree/main lists them"):
+        with pytest.raises(
+            InputError, match=r"it has no such file; https://huggingface.co/owner/models/tree/main lists them"
+        ):
             download("hub:owner/models/none.pth")
 
 
