@@ -1,4 +1,4 @@
-"""Exchange detectors with the Hugging Face hub: upload a folder, download a folder or one file of a repository."""
+"""Exchange detectors with the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -48,15 +48,10 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
 
 
 def download(name: str) -> Path:
-    """Download a detector from the Hugging Face hub, and return the path of its folder or file.
-
-    Args:
-        name: ``OWNER/NAME`` or ``hub:OWNER/NAME[@REVISION][/FILE]``. Without ``/FILE``, the repository
-            is a detector's folder, or has only one checkpoint.
+    """Download the detector ``OWNER/NAME`` or ``hub:OWNER/NAME[@REVISION][/FILE]``; return its folder or file.
 
     Raises:
-        InputError: if it cannot be downloaded, ``name`` cannot be a repository, or the repository has
-            several checkpoints: the message lists them with their sizes.
+        InputError: if it cannot be downloaded, or the repository has several checkpoints.
     """
     published = PublishedFile(f"{_PREFIX}{name.removeprefix(_PREFIX)}")
     hub = published.hub
@@ -92,7 +87,6 @@ def download(name: str) -> Path:
 
 
 def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:
-    """Return the files of a repository that may be checkpoints → bytes, sorted by name."""
     from huggingface_hub import HfApi  # start-up
 
     files = HfApi().model_info(repository, revision=revision, files_metadata=True).siblings or []

@@ -190,7 +190,8 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
 
     def snapshot_download(name, allow_patterns, revision):
         def left_out(_, names):
-            return {*names} - {*filter_repo_objects(names, allow_patterns=allow_patterns)}
+            wanted = filter_repo_objects(names, allow_patterns=allow_patterns)
+            return {*names} - {*wanted}
 
         return shutil.copytree(f"hub/{name}", "cache", ignore=left_out)
 
