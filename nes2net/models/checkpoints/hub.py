@@ -51,7 +51,7 @@ def download(name: str) -> Path:
     """Download the detector ``OWNER/NAME`` or ``hub:OWNER/NAME[@REVISION][/FILE]``; return its folder or file.
 
     Raises:
-        InputError: if it cannot be downloaded, or the repository has several checkpoints.
+        InputError: if the repository has several checkpoints, or cannot be downloaded.
     """
     published = PublishedFile(f"{_PREFIX}{name.removeprefix(_PREFIX)}")
     hub = published.hub
