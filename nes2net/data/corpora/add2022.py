@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
-TABLE = Table("file", {"label": "label"}, labels=LABELS, names="file, label")
-_TABLE_OF_ROUND_2 = Table("file", {"label": "label"}, labels=LABELS, names="file, label, number")
+TABLE = Columns(file="file", labels=LABELS, names="file, label")
+_TABLE_OF_ROUND_2 = Columns(file="file", labels=LABELS, names="file, label, -")
 _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 

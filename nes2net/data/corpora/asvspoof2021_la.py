@@ -93,7 +93,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
             raise InputError(
                 f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
             )
-        values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
+        values = files.checked_word(row[5], scores, "ASV key", key_file, line)
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(checked_float(score, score_file, score_line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])

@@ -30,7 +30,7 @@ CORPUS = ListedCorpus(
     in Parquet.
     """,
     rows=Columns(
-        "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
+        "speaker, utterance, attack, label, type, setting", fields={"transmission": "type", "codec": "setting"}
     ),
     folders_of=lambda stem: (f"{stem.removeprefix(_LIST)}/flac", "flac"),
     parts={

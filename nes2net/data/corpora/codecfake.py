@@ -8,17 +8,17 @@ from itertools import chain
 from pathlib import Path
 
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
 _CONDITIONS = (*_CODECS, "A1", "A2", "A3")
 
-_TABLE = Table(
-    "file",
-    {"label": "label", "attack": "codec"},
+_TABLE = Columns(
+    file="file",
+    fields={"attack": "codec number"},
     labels={"real": BONAFIDE, "fake": SPOOF},
-    names="file, label, codec",
+    names="file, label, codec number",
     words={"attack": {"0": None, **{str(n): f"F{n:02}" for n in range(1, 100)}}},
 )
 

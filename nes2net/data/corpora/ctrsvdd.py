@@ -64,7 +64,7 @@ CORPUS = ListedCorpus(
     rows=Columns(
         "source set, singer, utterance, -, attack, label",
         labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
-        fields={"source set": "source", "singer": "speaker"},
+        fields={"source": "source set", "speaker": "singer"},
     ),
     parts={
         "train": _files(["train.txt"], ["train_set", "train"]),
