@@ -32,7 +32,6 @@ CORPUS = ListedCorpus(
             protocols=("label.txt",),
             audio=(f"Track3/{folder}/wav", f"{folder}/wav", f"{folder}/**"),
             folders=(f"Track3/{folder}", folder, f"{folder}/**"),
-            remedy=f"give `root` the folder that holds {folder}",
         )
         for split, folder in _FOLDERS.items()
     },

@@ -58,7 +58,6 @@ def _files(split: str, protocol: str) -> Files:
         protocols=(protocol,),
         folders=_PROTOCOL_FOLDERS,
         audio=(f"ASVspoof2019_LA_{split}/flac",),
-        remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
     )
 
 

@@ -29,7 +29,6 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
                 protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
                 folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
                 audio=(f"{folder}/flac", "flac"),
-                remedy=f"give `root` the folder that holds {folder}",
             )
         },
         "key": key,

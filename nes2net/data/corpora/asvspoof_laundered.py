@@ -40,7 +40,6 @@ CORPUS = ListedCorpus(
             together=True,
             audio=_FOLDERS,
             holds=("flac", *(f"{type}/flac" for type in _TYPES)),
-            remedy="give `root` the folder that holds flac or Noise_Addition",
         )
     },
     # Readme.txt states 2,065,873 files, which is 29 times the trials of ASVspoof 2019 LA.

@@ -14,7 +14,6 @@ def _declare_track(number: int) -> ListedCorpus:
             protocols=(f"{split}.csv",),
             folders=(f"{folder}/label", "label"),
             audio=(f"{folder}/{split}", split),
-            remedy=f"give `root` the folder that holds {folder}",
             unlisted=".wav" if split == "eval" else "",
         )
     page = f"https://huggingface.co/datasets/xieyuankun/AT-ADD-Track{number}"

@@ -6,7 +6,6 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 _FILES = Files(
     protocols=("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv"),
     audio=("audio-data",),
-    remedy="give `root` the folder that holds audio-data",
 )
 
 CORPUS = ListedCorpus(

@@ -26,7 +26,6 @@ CORPUS = ListedCorpus(
             protocols=["meta.csv"],
             folders=(".", _FOLDER),
             audio=(_FOLDER, "."),
-            remedy=f"give `root` the folder {_FOLDER}",
             unlisted=".wav",
         )
     },

@@ -156,13 +156,19 @@ class Files:
         ``FOLDER/**`` as for ``audio``.
     """
     remedy: str = ""
-    """Advice if the audio is not found, by default to give the parent of the first of ``audio``."""
+    """Advice if the audio is not found; empty for :attr:`advice`."""
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these."""
     together: bool = False
     """Whether all ``protocols`` that exist make up the split; otherwise the first."""
     unlisted: str = ""
     """Suffix of the recordings that are the trials if the list is missing, if any."""
+
+    @property
+    def advice(self) -> str:
+        """:attr:`remedy`, by default to give the folder that holds that of the audio."""
+        folder = next((name for name in (*self.holds, *self.audio) if name != "."), self.protocols[0])
+        return self.remedy or f"give `root` the folder that holds {folder.partition('/')[0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +229,7 @@ class ListedCorpus(Corpus):
         all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
-            raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
+            raise InputError(f"{audio}: holds no {suffix} files; {split_files.advice}, or unpack the archive there")
         note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
@@ -298,7 +304,7 @@ class ListedCorpus(Corpus):
         subfolder_path = files.first_file(
             audio_of,
             what=f"audio of {title}",
-            remedy=split_files.remedy or f"give the folder that holds {split_files.audio[0].removesuffix(_BELOW)}",
+            remedy=split_files.advice,
             exists=Path.is_dir,
         )
         return audio_of[subfolder_path]

@@ -74,7 +74,6 @@ CORPUS = SegmentListCorpus(
             together=True,
             audio=(".",),
             holds=("R01TTS.0.a", "R01TTS.0.b"),
-            remedy="give `root` the folder that holds R01TTS.0.a",
         )
     },
     counts={"eval": Counts(140616)},

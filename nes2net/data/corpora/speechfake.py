@@ -28,7 +28,6 @@ def _files(name: str) -> Files:
         folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),
         audio=(".",),
         holds=("Real", "BD", "MD"),
-        remedy="give `root` the folder that holds BD and Real",
     )
 
 

@@ -10,7 +10,6 @@ def _files(folder: str) -> Files:
         protocols=(f"{folder}.csv",),
         audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
         folders=("metadata", "spoofceleb/metadata", "."),
-        remedy="give `root` the folder that holds flac and metadata",
     )
 
 
