@@ -68,6 +68,18 @@ class BrokenPart(InputError):
     """A part of another package breaks its contract; no other recording or trial would change this."""
 
 
+def refuse(*rules: tuple[object, str]) -> None:
+    """Raise :class:`InputError` with the message of the first rule (condition, message) that holds.
+
+    >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: 3 is above 2
+    """
+    for is_wrong, message in rules:
+        if is_wrong:
+            raise InputError(message)
+
+
 @contextmanager
 def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
     """Within this context, turn ``errors`` into an :class:`InputError`: ``problem (reason); remedy``.

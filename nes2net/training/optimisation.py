@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
 # With `logistic`, Adam takes no steps: the loop needs an optimiser, but scikit-learn fits the last layer
@@ -63,16 +62,9 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     Returns:
         Parameter groups with the keys ``params`` and ``factor``, from the lowest layer to the
         highest.
-
-    Raises:
-        InputError: if the front-end has no transformer layers.
     """
     frontend = detector.frontend
     layers = frontend.transformer_layers
-    if not layers:
-        raise InputError(
-            f"front-end '{frontend.config['name']}' has no transformer layers: leave `train.layer_decay` out"
-        )
     depths = {id(p): 0 for p in frontend.parameters()}
     for depth, layer in enumerate(layers, 1):
         depths |= {id(p): depth for p in layer.parameters()}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, refuse, shown
 from nes2net.lib.options import with_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
@@ -32,8 +32,6 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
 from nes2net.training.tasks.task import Task
 
-_ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
-
 
 def check_parts(recipe: Recipe) -> None:
     """Check the losses, and the settings that need transformer layers, before the corpus is read.
@@ -44,28 +42,26 @@ def check_parts(recipe: Recipe) -> None:
     """
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
-    # whether the front-end has transformer layers.
     train = recipe.train
-    frontend = recipe.model.get("frontend", {})
-    stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
+    with_adaptation(recipe.model, train.adapt)
+    stated_keys = train.keys_of_layers()
     if not stated_keys:
         return
-    if train.adapt is not None:
-        check_adaptation(train.adapt, "`train.adapt`")
-    options = dict(frontend)
+    options = dict(recipe.frontend)
     name = options.pop("name", None)
     engine = options.pop("engine", None)
     options.pop("checkpoint", None)
     if train.adapt is not None:
-        if options.pop("adapt", None) is not None:
-            raise InputError(_ADAPTED_TWICE)
-        if engine == "fairseq":
-            raise InputError("`train.adapt` does not go with `model.frontend.engine=fairseq`: leave one of them out")
-    with torch.device("meta"):
+        check_adaptation(train.adapt, "`train.adapt`")
+    with torch.device("meta"):  # without memory for the weights
         layers = create_frontend(name, **options).transformer_layers
-    if not layers:
-        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out")
+    refuse(
+        (
+            train.adapt is not None and engine == "fairseq",
+            "`train.adapt` excludes `model.frontend.engine=fairseq`: remove one of them",
+        ),
+        (not layers, f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out"),
+    )
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
@@ -73,7 +69,7 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
 
     With ``train.init_from``, ``recipe`` is returned unchanged.
     """
-    name = recipe.model.get("frontend", {}).get("name", "")
+    name = recipe.frontend.get("name", "")
     has_checkpoint = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not has_checkpoint or name not in frontends.names() or takes_checkpoint(name):
         return recipe
@@ -95,7 +91,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """
     if resume is not None:
         return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
-    frontend = recipe.model.get("frontend", {})
+    frontend = recipe.frontend
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
@@ -133,7 +129,7 @@ def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: st
 
 def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Task) -> Detector:
     model = resume["model"]
-    engine = recipe.model.get("frontend", {}).get("engine")
+    engine = recipe.frontend.get("engine")
     if engine is not None:
         model = with_options(model, "frontend", engine=engine)
     try:
@@ -189,7 +185,7 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
 
 
 def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
-    stated = dict(recipe.model.get("frontend", {}))
+    stated = dict(recipe.frontend)
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:
         return stated

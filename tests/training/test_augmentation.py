@@ -7,7 +7,7 @@ from nes2net import InputError
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.recipes.recipe import recipe_from_dict
 
-OTHERS = "not speed, noise, reverberation, conditions, filters and random crops"
+OTHERS = "`augment.rng` and `{}` exclude each other"
 
 
 def stream(augment, world_size=1, **sections):
@@ -25,13 +25,13 @@ def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(c
 @pytest.mark.parametrize(
     "augment, data, world_size, message",
     [
-        ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        *(
-            ({key: value}, {}, 1, OTHERS)
-            for key, value in (("speed", [0.9, 1.1]), ("musan", "folder"), ("rir", "folder"))
-        ),
-        *(({key: value}, {}, 1, OTHERS) for key, value in (("conditions", ["white:10"]), ("fir", {}))),
-        ({}, {"crop": "random"}, 1, OTHERS),
+        ({"algo": 0}, {}, 1, "`augment.rng` is used only with `augment.algo`"),
+        ({"speed": [0.9, 1.1]}, {}, 1, OTHERS.format("augment.speed")),
+        ({"musan": "folder"}, {}, 1, OTHERS.format("augment.musan")),
+        ({"rir": "folder"}, {}, 1, OTHERS.format("augment.rir")),
+        ({"conditions": ["white:10"]}, {}, 1, OTHERS.format("augment.conditions")),
+        ({"fir": {}}, {}, 1, OTHERS.format("augment.fir")),
+        ({}, {"crop": "random"}, 1, OTHERS.format("data.crop")),
         ({}, {}, 2, "2 processes cannot share"),
     ],
 )

@@ -11,7 +11,8 @@ from pydantic import (
 )
 
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
+from nes2net.lib.errors import refuse
+from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text
 
 
 class AugmentConfig(Section):
@@ -54,9 +55,15 @@ class AugmentConfig(Section):
     `augment.rir`, and babble is made of the training speech."""
     condition_probability: Annotated[Probability, UsedWith("conditions")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
-    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
+    rng: Annotated[
+        Literal["utterance", "legacy"],
+        UsedWith("algo"),
+        NotWith("speed", "musan", "rir", "conditions", "fir", "data.crop"),
+        Source("toolkit; legacy: main.py (deviation 8)"),
+    ] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
-    (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
+    (`utterance`), or one stream for all utterances in the published order (`legacy`), which covers
+    only RawBoost."""
     specmix: Annotated[
         dict[str, Any] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
     ] = None

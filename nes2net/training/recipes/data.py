@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
@@ -25,7 +25,6 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    refuse,
     yaml_word,
 )
 

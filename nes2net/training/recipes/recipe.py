@@ -13,11 +13,11 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.errors import InputError, shown
-from nes2net.lib.options import Takes, check_model
+from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
-from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys
+from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, text_keys
 from nes2net.training.recipes.segments import LABEL_SAMPLES, SegmentsConfig
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
@@ -98,7 +98,7 @@ class Recipe(Section):
                 f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
             ),
             (
-                is_logistic and self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
+                is_logistic and self.augment != AugmentConfig(),
                 "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
             ),
             (
@@ -136,6 +136,11 @@ class Recipe(Section):
                 "the folders with `augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, "
                 "openslr.org/28), or train without: `augment.noise_probability=0`"
             )
+
+    @property
+    def frontend(self) -> Options:
+        """Name and options of the front-end; empty if the recipe leaves it to the checkpoint."""
+        return self.model.get("frontend", {})  # type: ignore[no-any-return]
 
     @property
     def tag(self) -> str:

@@ -65,18 +65,6 @@ def yaml_word(value: Any) -> str:
     return str(value)
 
 
-def refuse(*rules: tuple[Any, str]) -> None:
-    """Raise :class:`InputError` with the message of the first rule (condition, message) that holds.
-
-    >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
-    Traceback (most recent call last):
-    nes2net.lib.errors.InputError: 3 is above 2
-    """
-    for wrong, message in rules:
-        if wrong:
-            raise InputError(message)
-
-
 def text_keys(values: Any) -> Any:
     """Convert an empty section (``train:``) to a mapping, and every key to text."""
     if values is None:

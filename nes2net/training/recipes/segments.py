@@ -10,8 +10,9 @@ from pydantic import (
 )
 
 from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.errors import refuse
 from nes2net.lib.options import Takes
-from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
+from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text
 
 #: Number of samples in 10 ms at 16 kHz; a label describes a frame of this length.
 LABEL_SAMPLES = 160

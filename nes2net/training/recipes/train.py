@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.errors import refuse
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
@@ -24,7 +25,6 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    refuse,
 )
 
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
@@ -227,7 +227,7 @@ class TrainConfig(Section):
         )
         return self
 
-    def of_layers(self) -> dict[str, bool]:
-        """List the settings that need transformer layers: name → whether the recipe sets it."""
+    def keys_of_layers(self) -> list[str]:
+        """List the keys that need transformer layers and do not have their defaults."""
         names = ("adapt", "freeze_layers", "layer_decay")
-        return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
