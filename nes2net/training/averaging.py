@@ -16,7 +16,7 @@ from torch.optim.swa_utils import update_bn
 
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted, refuse
 from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
@@ -31,19 +31,6 @@ from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
-
-#: Keys that are copied from the record of the first checkpoint to the record of the average.
-_KEPT = (
-    "model",
-    "recipe",
-    "score_ranges",
-    "base",
-    "class_labels",
-    "started_from",
-    "trials",
-    "training",
-    "architecture_of",
-)
 
 
 class RunAverage(NamedTuple):
@@ -88,36 +75,32 @@ def average_run(
             written.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
-    if ids is not None and last is not None:
-        raise InputError("`ids` and `last` both choose the epochs to average: give one of them")
-    if last is not None:
-        saved = saved_epochs(folder)
-        if not 0 < last <= len(saved):
-            raise InputError(
-                f"{folder} has {counted(len(saved), 'epoch')} saved ({', '.join(map(str, saved)) or 'none'}), not {last}"
-            )
-        ids = saved[-last:]
-    if not ids:
-        raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
-    sources = [folder / f"epoch_{i}.pth" for i in ids]
-    missing = [s.name for s in sources if not s.is_file()]
+    saved = saved_epochs(folder)
+    saved_ids = ", ".join(map(str, saved)) or "none"
+    epochs = list(ids or ()) if last is None else saved[-last:]
+    refuse(
+        (not folder.is_dir(), f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth"),
+        (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
+        (
+            last is not None and not 0 < last <= len(saved),
+            f"{folder} has {counted(len(saved), 'epoch')} saved ({saved_ids}), not {last}",
+        ),
+        (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
+    )
+    target = average_path(folder, epochs, mode, weights, batch_norm_batches) if out is None else Path(out)
+    sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
+    missing = [source.name for source in sources if not source.is_file()]
     if missing:
         unconfirmed = ""
         if target.is_file() and out is None:
             unconfirmed = (
                 f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
             )
-        raise InputError(
-            f"{folder} has no {', '.join(missing)}; epochs saved there: "
-            f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{unconfirmed}"
-        )
+        raise InputError(f"{folder} has no {', '.join(missing)}; epochs saved there: {saved_ids}{unconfirmed}")
     check_target(target)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
-    provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    provenance: dict[str, Any] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
@@ -152,8 +135,9 @@ def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any])
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
     # The epoch and the time of the first checkpoint do not apply to the average either.
     training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
-    record = replace(first, class_labels=class_labels, training=training).to_dict()
-    return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
+    facts = {key: first.facts[key] for key in ("model", "base") if key in first.facts}
+    facts["average"] = provenance
+    return replace(first, class_labels=class_labels, training=training, figures=(), facts=facts).to_dict()
 
 
 def average_path(

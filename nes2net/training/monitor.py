@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ class RunReporter(Protocol):
         """Print the last row of ``history``, whose epoch has just ended."""
 
 
+@dataclass
 class Monitor:
     """Reports a run to the user: prints lines, shows progress, writes logs, and draws curves.
 
@@ -65,16 +67,15 @@ class Monitor:
             files.
     """
 
-    def __init__(
-        self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
-    ) -> None:
-        self.selection = selection
-        self.log = log
-        self.shown = shown
-        self.reporter = reporter
-        self.curves = selection.folder / CURVES_FILE
+    selection: Selection
+    log: Path
+    shown: bool = True
+    reporter: RunReporter | None = None
+
+    def __post_init__(self) -> None:
+        self.curves = self.selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
-        self.run_log = RunLog(selection.folder / LOG_FILE)
+        self.run_log = RunLog(self.selection.folder / LOG_FILE)
         self.tracker: Tracker | None = None
         self._bad_files: set[str] = set()
         self._advised = False

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from nes2net.data.augment.legacy import LegacyStream
@@ -132,23 +132,13 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     unsaved = {}  # in the order of the optimiser
     for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
         if id(parameter) in base_ids or id(parameter) not in names:
-            unsaved[names.get(id(parameter)) or _holder_of(parameter, objective)] = parameter
+            unsaved[names.get(id(parameter)) or f"one of {tuple(parameter.shape)}"] = parameter
     if unsaved:
         freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
             f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
             f"{listed([*unsaved], 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
         )
-
-
-def _holder_of(parameter: Tensor, objective: Objective) -> str:
-    for path, module in objective.named_modules():
-        for attribute, value in vars(module).items():
-            for member in value if isinstance(value, list) else [value]:
-                tensors = member.parameters() if isinstance(member, nn.Module) else [member]
-                if any(tensor is parameter for tensor in tensors):
-                    return f"{path}.{attribute}".lstrip(".")
-    return f"one of {tuple(parameter.shape)}"
 
 
 @dataclass

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from torch.utils._pytree import tree_map_only
 
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, float32_products
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
 from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
@@ -94,6 +95,7 @@ class _BatchResult(NamedTuple):
     trial_indices: Sequence[int]
 
 
+@dataclass
 class Validator:
     """Measures a detector on the development set.
 
@@ -112,37 +114,33 @@ class Validator:
             support the precision.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        loaders: dict[str, BatchLoader],
-        accelerator: Accelerator,
-        monitor: Monitor,
-        recipe: Recipe,
-        task: Any = None,
-    ) -> None:
-        self.mode = recipe.validation.mode
-        self.may_replay = self.mode == "eval" and not recipe.validation.whole_utterances
-        self.seed = recipe.seed
-        self.group_size = recipe.train.batch_size
-        self.precision = recipe.validation.precision or recipe.train.precision
-        self.replays = False  # whether to replay the front-end as a CUDA graph; the trainer sets it
-        if self.mode == "train" and accelerator.num_processes > 1:
-            raise InputError(
+    objective: Objective
+    loaders: dict[str, BatchLoader]
+    accelerator: Accelerator
+    monitor: Monitor
+    recipe: Recipe
+    task: Any = None
+    replays: bool = False
+    """Whether to replay the front-end as a CUDA graph; the trainer sets it."""
+
+    def __post_init__(self) -> None:
+        validation = self.recipe.validation
+        self.mode = validation.mode
+        self.precision = validation.precision or self.recipe.train.precision
+        num_processes = self.accelerator.num_processes
+        refuse(
+            (
+                self.mode == "train" and num_processes > 1,
                 "`validation.mode=train` needs the batches of the development set one after the other, but there are "
-                f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
-            )
-        check_supports("validation.precision", self.precision, accelerator.device)
-        if recipe.validation.batch_size is not None and depends_on_batch(objective.detector):
-            raise InputError(
-                "`model.frontend.normalize=batch` normalises over the utterances computed at once: leave "
-                "`validation.batch_size` out"
-            )
-        self.objective = objective
-        self.task = task
-        self.loaders = loaders
-        self.accelerator = accelerator
-        self.monitor = monitor
+                f"{num_processes} processes: train in one, or use `validation.mode=eval`",
+            ),
+            (
+                validation.batch_size is not None and depends_on_batch(self.objective.detector),
+                "`model.frontend.normalize=batch` normalises over the utterances computed at once: remove "
+                "`validation.batch_size`",
+            ),
+        )
+        check_supports("validation.precision", self.precision, self.accelerator.device)
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure the loss and the figures of each pass over the development set.
@@ -164,7 +162,8 @@ class Validator:
         began = time.monotonic()
         if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
-        features = Replayed(self.objective.features, max_shapes=int(self.replays and self.may_replay))
+        may_replay = self.mode == "eval" and not self.recipe.validation.whole_utterances
+        features = Replayed(self.objective.features, max_shapes=int(self.replays and may_replay))
         with self._in_precision():
             for name, loader in self.loaders.items():
                 # Bring the results of all processes into the order of the set.
@@ -205,7 +204,9 @@ class Validator:
         loader.begin(epoch)
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size
-        group_size = min(self.group_size, batch_size)  # whole utterances are computed, and counted, one at a time
+        group_size = min(
+            self.recipe.train.batch_size, batch_size
+        )  # whole utterances are computed, and counted, one at a time
         results: list[tuple[Outcome, _BatchResult]] = []
         meter = Meter(
             loader,
@@ -222,7 +223,7 @@ class Validator:
             if len(targets):
                 inputs = self._on_device(batch.part)
                 if self.mode == "train":
-                    seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
+                    seed_validation(self.recipe.seed, epoch, number, list(self.loaders).index(name))
                 features = compute_features(inputs.inputs)
                 end = 0
                 for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):

@@ -97,16 +97,9 @@ class AngularSoftmax(ClassWeighted):
         margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
-        # The losses are B×n; in column c, c is taken as the class of every sample. Row c of the masks is True only for
-        # class c, whose logit gets the margin.
-        margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-        losses = torch.stack(
-            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
-            dim=1,
-        )
-        if targets.ndim == 1:
-            targets = F.one_hot(targets, len(margin_masks)).to(losses.dtype)
-        return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
+        losses = losses_by_class(logits, with_margin)
+        shares = shares_of(targets, self.num_classes)
+        return (self.weight.to(losses, non_blocking=True) * shares * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute |x|·cos θ, without the margin."""
@@ -257,13 +250,14 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        margin: Any = self.margin
-        if not isinstance(margin, (int, float)):
-            if durations is None:
-                raise InputError("a margin by duration needs the durations of the utterances, in seconds")
-            _, slope, intercept = margin
-            margin = (slope * durations + intercept).unsqueeze(1)  # B×1
-        return additive_margin_losses(cosines(embeddings, self.centers), self.scale, margin)
+        cosine = cosines(embeddings, self.centers)
+        if isinstance(self.margin, (int, float)):
+            return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
+        if durations is None:
+            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+        _, slope, intercept = self.margin
+        margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
+        return losses_by_class(self.scale * cosine, self.scale * (cosine - margin))
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
@@ -272,20 +266,11 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
     return (30.0, 0.2)
 
 
-def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Compute a cross-entropy with an additive margin, B×n; in column c, c is every sample's class.
-
-    Args:
-        cosine: B×n, cosines to the vector of each class.
-        scale: factor of the cosines.
-        margin: subtracted from the cosine to the target's class; a number, or a tensor B×1 or B×n.
-    """
-    if isinstance(margin, Tensor):
-        margin = margin.to(cosine)
-    classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
-    return torch.stack(
-        [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1
-    )
+def losses_by_class(logits: Tensor, with_margin: Tensor) -> Tensor:
+    """Compute cross-entropies B×n; in column c, c is every sample's class, whose logit is from ``with_margin`` B×n."""
+    is_class = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    columns = [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(is_class)]
+    return torch.stack(columns, dim=1)
 
 
 def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
@@ -346,8 +331,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # how far the margin lowers a cosine
-        return additive_margin_losses(cosine, self.scale, cosine_margin)
+        return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin_at(step)))
 
 
 class P2SGrad(_MeanOverClasses):
@@ -467,5 +451,4 @@ class Prototypes(_MeanOverClasses):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # how far the margin lowers a cosine
-        return additive_margin_losses(cosine, self.scale, cosine_margin)
+        return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin))

@@ -53,7 +53,7 @@ class CorpusConfig(Section):
     alias: Alias | None = None
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. If two
     corpora have the same `name`, at least one of them needs an alias."""
-    weight: AboveZero | None = None
+    weight: Annotated[AboveZero | None, NotWith("train_split=null")] = None
     """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
     a weight, corpora without a weight have the weight 1. If no corpus has a weight and
     `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
@@ -64,29 +64,19 @@ class CorpusConfig(Section):
     """Part of the corpus for training; null for a corpus that only validates."""
     dev_split: Text | None = "dev"
     """Part of the corpus for validation; null for a corpus that only trains."""
-    dev_keys: Text | None = None
+    dev_keys: Annotated[Text | None, NotWith("dev_split=null")] = None
     """Folder of the labels of `dev_split`, if the protocols hold no labels; if not given, `root` is searched."""
-    dev_phase: Text | None = None
+    dev_phase: Annotated[Text | None, NotWith("dev_split=null")] = None
     """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
     @model_validator(mode="after")
     def _set_alias_and_check(self) -> CorpusConfig:
         if self.alias is None:
             self.alias = alias_of(self.name)
-        corpus = f"corpus {self.alias} of `data.corpora`"
-        refuse(
-            (
-                self.train_split is None and self.dev_split is None,
-                f"{corpus} neither trains nor validates: give it `train_split` or `dev_split`",
-            ),
-            (
-                self.train_split is None and self.weight is not None,
-                f"{corpus} only validates, so its `weight` changes nothing: leave it out",
-            ),
-        )
-        for key in ("dev_keys", "dev_phase"):
-            if self.dev_split is None and getattr(self, key) is not None:
-                raise InputError(f"{corpus} does not validate, so its `{key}` changes nothing: leave it out")
+        if self.train_split is None and self.dev_split is None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
+            )
         return self
 
     @property

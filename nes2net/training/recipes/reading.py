@@ -11,7 +11,7 @@ from pydantic import Field
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.files import has_no_file
 from nes2net.lib.options import Takes
-from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
+from nes2net.lib.yaml_text import read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 from nes2net.training.recipes.section import Section, Source, Text
@@ -207,7 +207,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
                 raise InputError(
                     f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
                 )
-            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), title)
+            set_value(corpora[called.index(name)], [last], text, CorpusConfig, title)
             values["data"] = {**data, "corpora": corpora}
             continue
         set_value(values, [*parents, last], text, Recipe, title)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, refuse, shown
 from nes2net.lib.options import declared
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
@@ -130,22 +130,26 @@ class Distillation(Task):
     ) -> None:
         super().__init__(recipe)
         train = recipe.train
-        if teacher is not None and train.init_from is not None:
-            raise InputError(
+        refuse(
+            (
+                teacher is not None and train.init_from is not None,
                 "the checkpoint of `train.init_from` holds teacher and student: leave out `train.init_from` or "
-                "`train.task.teacher`"
-            )
-        if train.loss != TrainConfig().loss:
-            raise InputError("`train.loss` changes nothing in the task distillation: leave it out")
-        if train.adapt is not None:
-            raise InputError(
-                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out"
-            )
-        if recipe.augment.latent is not None:
-            raise InputError(
-                "`augment.latent` perturbs spoofed utterances, and the task distillation trains on bona fide ones "
-                "alone: leave it out"
-            )
+                "`train.task.teacher`",
+            ),
+            (
+                train.loss != TrainConfig().loss,
+                "`train.loss` changes nothing in the task distillation: leave it out",
+            ),
+            (
+                train.adapt is not None,
+                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out",
+            ),
+            (
+                recipe.augment.latent is not None,
+                "`augment.latent` perturbs spoofed utterances, and the task distillation trains only on bona fide ones: "
+                "leave it out",
+            ),
+        )
         self.teacher = teacher
         self.student_init = student_init
         self.distance = distance

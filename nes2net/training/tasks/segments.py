@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed, refuse
 from nes2net.metrics import compute_eer
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
@@ -55,22 +55,24 @@ class SegmentObjective(Objective):
         self.utterance_weight = segments.utterance_weight
         name = detector.backend.config["name"]
         frame_ms = detector.frame_ms
-        if not detector.resolutions:
-            raise InputError(
+        unknown = [ms for ms in self.resolutions if ms not in detector.resolutions]
+        refuse(
+            (
+                not detector.resolutions,
                 f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
-                "that gives scores of frames, such as nes2net_x with pool=null"
-            )
-        if frame_ms % _LABEL_MS:
-            raise InputError(
+                "that gives scores of frames, such as nes2net_x with pool=null",
+            ),
+            (
+                frame_ms % _LABEL_MS,
                 f"the front-end '{detector.frontend.config['name']}' has a frame every {frame_ms:g} ms, but labels are "
-                f"of {_LABEL_MS} ms: set a hop that is a multiple of it"
-            )
-        if unknown := [ms for ms in self.resolutions if ms not in detector.resolutions]:
-            offered = listed([f"{ms:g}" for ms in detector.resolutions], 10)
-            raise InputError(
-                f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
-                f"frames of {offered} ms"
-            )
+                f"of {_LABEL_MS} ms: set a hop that is a multiple of it",
+            ),
+            (
+                unknown,
+                f"`segments.resolutions` has {_joined(unknown)} ms, and back-end '{name}' scores frames of "
+                f"{_joined(detector.resolutions)} ms",
+            ),
+        )
         self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.frame_criterion.takes_embeddings:
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
@@ -160,6 +162,10 @@ class SegmentObjective(Objective):
                 self.frame_criterion.parts(logits[:, : labels.shape[1]].flatten(0, 1), _class_shares(labels))[0]
             )
         return numerators
+
+
+def _joined(resolutions: Iterable[float]) -> str:
+    return listed([f"{ms:g}" for ms in resolutions], 10)
 
 
 def _class_shares(labels: Tensor) -> Tensor:
