@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -53,20 +53,12 @@ def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
     # All measures in percent, such as the EER, share a panel. Every other measure has a panel of its own.
-    percentages = []
-    other_measures = []
-    for measure in offered:
-        if not measure.prominent or not any(measure.column() in epoch for epoch in history):
-            continue
-        if measure.percent:
-            percentages.append(measure)
-        else:
-            other_measures.append([measure])
-    panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_plot_losses]
-    for measures in (percentages, *other_measures):
-        if measures:
-            panels.append(partial(_plot_measures, measures=measures))
-    panels.append(_plot_learning_rates)
+    keys = set(chain.from_iterable(history))
+    drawn = [measure for measure in offered if measure.prominent and measure.column() in keys]
+    percentages = [measure for measure in drawn if measure.percent]
+    groups = [percentages] if percentages else []
+    groups += [[measure] for measure in drawn if not measure.percent]
+    panels = [_plot_losses, *(partial(_plot_measures, measures=measures) for measures in groups), _plot_learning_rates]
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
@@ -124,15 +116,11 @@ def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence
         for key, heading in measure.headings(history).items():
             colour = next(colours)
             _plot_values(axis, history, key, heading, colour, factor)
-            epochs = []
-            low = []
-            high = []
-            for epoch in history:
-                if f"{key}_low" in epoch:
-                    epochs.append(epoch["epoch"])
-                    low.append(factor * epoch[f"{key}_low"])
-                    high.append(factor * epoch[f"{key}_high"])
-            if epochs:
+            rows = [epoch for epoch in history if f"{key}_low" in epoch]
+            if rows:
+                epochs = [row["epoch"] for row in rows]
+                low = [factor * row[f"{key}_low"] for row in rows]
+                high = [factor * row[f"{key}_high"] for row in rows]
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
     axis.set_ylim(bottom=0)
 

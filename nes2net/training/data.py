@@ -46,10 +46,8 @@ def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> l
     described = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
-        corpus_trials = []
-        for trial in trials:
-            if trial.id.startswith(prefix):
-                corpus_trials.append(replace(trial, id=trial.id.removeprefix(prefix)))
+        own_trials = (trial for trial in trials if trial.id.startswith(prefix))
+        corpus_trials = [replace(trial, id=trial.id.removeprefix(prefix)) for trial in own_trials]
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)

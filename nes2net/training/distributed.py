@@ -141,13 +141,11 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() < 2:
-            raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
+        """Accept B×C×…, unlike the base class, which leaves this check to others."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
         x = input.double()  # float64, so that the sums do not depend on the number of processes
@@ -241,11 +239,7 @@ def plan_step(
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
-    agreed_signal = 0
-    if terminate:
-        agreed_signal = SIGTERM
-    elif interrupt:
-        agreed_signal = SIGINT
+    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))
     return StepPlan(
         used,
         [sum(of_part[number] for number in used) for of_part in all_denominators],

@@ -48,8 +48,8 @@ class StopRequests:
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
         self._since = 0.0  # time at which the signal came
-        # Number of a signal → the handler to restore.
-        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | signal.Handlers | None] = {}
+        # number of a signal → the handler to restore
+        self._before: dict[int, Any] = {}
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:

@@ -109,12 +109,13 @@ class Trainer:
             utterances_before = progress.utterances
             signal, must_save = self.train_step(batches, epoch, progress.step, save_is_due)
             is_last_step = progress.step == self.steps_per_epoch
-            if signal or must_save or is_last_step:
+            must_save |= bool(signal) or is_last_step
+            if must_save:
                 self.read_result()
             meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
             if is_last_step and not progress.utterances:
                 raise InputError("each step lacked a usable file in some process: mend the files named above")
-            if signal or must_save or is_last_step:
+            if must_save:
                 write_once(self.accelerator, self.state.save)
                 saved_at = time.monotonic()
             if signal:

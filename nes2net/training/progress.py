@@ -132,11 +132,7 @@ def advice(
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # The w workers read during the whole time, but the steps compute only during the fraction 1 − wait_share of the
-        # time. If the speed of reading is proportional to the number of workers, w/(1 − wait_share) workers are as fast
-        # as the steps. Without workers, this process itself reads during the fraction wait_share of the time.
-        needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
-        return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
+        return f"{waiting}: try `data.num_workers={min(most_workers, 2 * num_workers or 1)}`"
     if not cached:
         return f"{waiting}, the most that can be used: keep decoded audio with `data.cache=DIR`"
     return (

@@ -340,14 +340,17 @@ def out_of_memory_message(trainer: Trainer) -> str:
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
-    stage = "validation" if validates else f"step {progress.step}"
-    is_dynamic = recipe.data.crop == "dynamic" and not validates
-    num_samples = recipe.data.chunk_samples[1] if is_dynamic else recipe.data.num_samples
-    batch_shape = f"{recipe.validation_batch_size if validates else part_size} × {'up to ' if is_dynamic else ''}{num_samples} samples"
-    problem = (
-        f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
-        f"{'a whole utterance' if whole_utterances else batch_shape} at once"
-    )
+    if validates:
+        stage = "validation"
+        batch = f"{recipe.validation_batch_size} × {recipe.data.num_samples} samples"
+    else:
+        stage = f"step {progress.step}"
+        length = f"up to {recipe.data.chunk_samples[1]}" if recipe.data.crop == "dynamic" else recipe.data.num_samples
+        batch = f"{part_size} × {length} samples"
+    if whole_utterances:
+        batch = "a whole utterance"
+    device = trainer.accelerator.device
+    problem = f"the memory of {device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
     # The settings in other_results change the results of the run.
     same_results = []
     other_results = []
@@ -367,13 +370,9 @@ def out_of_memory_message(trainer: Trainer) -> str:
     else:
         other_results.append("a smaller `train.batch_size`")
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
-        return f"{problem}; nothing is saved yet: take {_joined_by_or([*same_results, *other_results])}"
+        return f"{problem}; nothing is saved yet: use {' or '.join([*same_results, *other_results])}"
     resume = f"resume from it with {same_results[0]}, or " if same_results else ""
     return (
         f"{problem}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
-        f"{_joined_by_or(other_results)}"
+        f"{' or '.join(other_results)}"
     )
-
-
-def _joined_by_or(settings: list[str]) -> str:
-    return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -10,7 +10,7 @@ from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, settings_called
+from nes2net.lib.errors import InputError, counted, settings_called
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
@@ -50,9 +50,7 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(word for label, word in _WORDS.items() if label in labels)
-        if not trials:
-            raise InputError(f"the {name} set has no {needed} trials")
-        raise InputError(f"the {name} set needs {needed} trials, but its {len(trials)} trials lack a class")
+        raise InputError(f"the {name} set needs {needed} trials, but its {counted(len(trials), 'trial')} lack a class")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
         by_alias = {corpus_config.called: corpus_config for corpus_config in data.parts(part)}

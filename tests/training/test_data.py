@@ -10,7 +10,7 @@ from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.tasks.fusion import Fusion, score_ranges
+from nes2net.training.tasks.fusion import Fusion
 from nes2net.training.tasks.segments import Segments
 from nes2net.training.trials import check_unseen, read_trials
 
@@ -51,8 +51,8 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         write_scores(tmp_path / part, names, range(len(names)))
         files[f"{part}_scores"] = [str(tmp_path / part)]
     data = DataConfig(root=str(root), **files)
-    assert score_ranges(data) == [[0.0, 5.0]]
-    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
+    assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
+    assert Fusion(Recipe(data={**data.model_dump(), "score_range": "test"})).ranges == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
         assert scores[0] == (0.5,)

@@ -59,7 +59,7 @@ def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
         (0.2, 1, {}, None),
         (0.9, 1, {"most": 8, "waited": 0.5}, None),
         (0.21, 1, {"most": 8, "waited": 1}, "1 worker: try `data.num_workers=2`"),
-        (0.75, 0, {"most": 4}, "0 workers: try `data.num_workers=3`"),
+        (0.75, 0, {"most": 4}, "0 workers: try `data.num_workers=1`"),
         (1.0, 2, {"most": 4}, "try `data.num_workers=4`"),
         (0.5, 4, {"most": 0}, "with 0 workers, the most that can be used: keep decoded audio with"),
         (0.5, 2, {"most": 2, "cached": True}, "the disk or the augmentation is the limit"),

@@ -28,9 +28,7 @@ class AugmentConfig(Section):
     ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""
-    parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = (
-        Field(default={})
-    )
+    parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = {}
     """Values that replace the published values of RawBoost's parameters, by the parameters' published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
@@ -48,7 +46,7 @@ class AugmentConfig(Section):
     """Probability that a training utterance gets background noise or reverberation. If not given,
     the probability is 0.5 if `augment.musan` or `augment.rir` is given and `augment.conditions` is
     empty; otherwise it is 0."""
-    conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = Field(default=[])
+    conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = []
     """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
     rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
     Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from

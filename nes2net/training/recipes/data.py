@@ -129,14 +129,12 @@ class DataConfig(Section):
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
     """Phase of the labels in `data.dev_keys` to which validation is restricted, such as `progress`;
     null for all labelled trials."""
-    corpora: Annotated[list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys")] = Field(
-        default=[]
-    )
+    corpora: Annotated[list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys")] = []
     """The corpora that are trained on together: a list of mappings of `name`, `root` and, as
     needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
     The keys from `data.corpus` to `data.dev_phase` are the short form of `data.corpora`, for a
     training corpus and perhaps another validation corpus."""
-    balance: Annotated[list[Text], _NOT_LOGISTIC] = Field(default=[])
+    balance: Annotated[list[Text], _NOT_LOGISTIC] = []
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
@@ -147,10 +145,10 @@ class DataConfig(Section):
     epoch_size: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
-    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = []
     """Score files of other systems on the training set, for a back-end that fuses their scores, in
     the order in which the back-end takes the systems."""
-    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = []
     """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
     """How the scores of the other systems are normalised: by the lowest and the highest score of
@@ -183,7 +181,7 @@ class DataConfig(Section):
         Field(min_length=2, max_length=2),
         UsedWith("crop=dynamic"),
         Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
-    ] = Field(default=[16000, 96000])
+    ] = [16000, 96000]
     """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
     between these limits are equally likely."""
     min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
-
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.files import has_no_file
 from nes2net.lib.options import Takes
@@ -26,9 +24,9 @@ class RecipeNotes(Section):
 
     base: Annotated[Text | None, Takes("text"), Source("none, it is a name")] = None
     """Packaged recipe, or file beside this one, that gives the keys that this one leaves out."""
-    about: Annotated[list[Text], Takes("a list of texts")] = Field(default=[])
+    about: Annotated[list[Text], Takes("a list of texts")] = []
     """What the recipe trains, in a line; then paragraphs."""
-    sources: Annotated[dict[str, Text], Takes("a mapping of keys to texts")] = Field(default={})
+    sources: Annotated[dict[str, Text], Takes("a mapping of keys to texts")] = {}
     """Where the values come from, by the names of their keys, such as train.lr."""
 
 

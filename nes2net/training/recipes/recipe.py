@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     Strict,
     model_validator,
@@ -17,7 +16,7 @@ from nes2net.lib.errors import InputError, refuse, shown
 from nes2net.lib.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
-from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, text_keys
+from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text
 from nes2net.training.recipes.segments import LABEL_SAMPLES, SegmentsConfig
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
@@ -45,7 +44,7 @@ class Recipe(Section):
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
     model: Annotated[dict[str, Any], AfterValidator(check_model), Source("main.py --model_name; arXiv 2504.05657")] = (
-        Field(default=DEFAULT_MODEL)
+        DEFAULT_MODEL
     )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[
@@ -53,11 +52,11 @@ class Recipe(Section):
     ] = None
     """File with the pre-trained weights of the front-end, or the name of a published file, such as
     `xlsr_300m`, which is fetched once; null starts from random weights."""
-    data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
-    augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
-    train: Annotated[TrainConfig, BeforeValidator(text_keys)] = Field(default_factory=TrainConfig)
-    segments: Annotated[SegmentsConfig, BeforeValidator(text_keys)] = Field(default_factory=SegmentsConfig)
-    validation: Annotated[ValidationConfig, BeforeValidator(text_keys)] = Field(default_factory=ValidationConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    segments: SegmentsConfig = Field(default_factory=SegmentsConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
     date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
@@ -185,7 +184,7 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     """
     if not isinstance(values, dict):
         raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")
-    return Recipe(**text_keys(values))
+    return Recipe(**{str(key): value for key, value in values.items()})
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -65,15 +65,6 @@ def yaml_word(value: Any) -> str:
     return str(value)
 
 
-def text_keys(values: Any) -> Any:
-    """Convert an empty section (``train:``) to a mapping, and every key to text."""
-    if values is None:
-        return {}
-    if isinstance(values, dict):
-        return {str(key): value for key, value in values.items()}
-    return values
-
-
 Flag = Annotated[bool, Strict()]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]
@@ -135,6 +126,16 @@ class Section(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise InputError(self._problem(error.errors(include_url=False), values)) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_text_keys(cls, values: object) -> object:
+        """Convert an empty section (``train:``) to a mapping, and every key to text."""
+        if values is None:
+            return {}
+        if isinstance(values, dict):
+            return {str(key): value for key, value in values.items()}
+        return values
 
     @classmethod
     def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:

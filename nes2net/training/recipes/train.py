@@ -79,7 +79,7 @@ class TrainConfig(Section):
     """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[
         list[BelowOne], Field(min_length=2, max_length=2), _OF_STEPS, Source("main.py (PyTorch's default)")
-    ] = Field(default=[0.9, 0.999])
+    ] = [0.9, 0.999]
     """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
     adam_eps: Annotated[AboveZero, _OF_STEPS, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""

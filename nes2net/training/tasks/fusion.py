@@ -15,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.objective import Features, Objective, Part
-from nes2net.training.recipes.data import DataConfig, SetName
+from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
@@ -38,8 +38,13 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The score ranges of the other systems, or ``"test"`` (:func:`score_ranges`)."""
-        return score_ranges(self.recipe.data)
+        """The lowest and the highest training score of each other system.
+
+        Training, validation and scoring normalise the scores of a system by this range. With
+        ``data.score_range: test``, each score file has its own range, and the result is ``"test"``.
+        """
+        data = self.recipe.data
+        return "test" if data.score_range == "test" else ranges_of(data.train_scores)
 
     def objective(self, detector: Detector) -> Objective:
         return FusionObjective(detector, self.recipe)
@@ -67,12 +72,3 @@ class Fusion(Task):
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
-
-
-def score_ranges(data: DataConfig) -> Ranges:
-    """Find the lowest and the highest training score of every system except the trained one.
-
-    Training, validation and scoring normalise the scores of a system by this range. With
-    ``data.score_range: test``, each score file has its own range, and the result is ``"test"``.
-    """
-    return "test" if data.score_range == "test" else ranges_of(data.train_scores)
