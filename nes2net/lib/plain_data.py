@@ -41,7 +41,7 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
     return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -136,7 +136,7 @@ def first_problem(error: ValidationError) -> str:
     return f"{key_path}: {text}" if key_path else text
 
 
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, shown, told_as
+from nes2net.lib.errors import InputError, counted, refuse, shown, told_as
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
@@ -91,10 +91,13 @@ def _unzipped(path: Path, content: bytes) -> bytes:
         text = decompressor.decompress(content, MOST_BYTES + 1)
     except zlib.error as error:
         raise InputError(f"{path}: not a gzip file ({error})") from error
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it")
-    if not decompressor.eof or decompressor.unused_data:
-        raise InputError(f"{path}: is cut off, or has several gzip members; compress it again")
+    refuse(
+        (len(text) > MOST_BYTES, f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it"),
+        (
+            not decompressor.eof or decompressor.unused_data,
+            f"{path}: is cut off, or has several gzip members; compress it again",
+        ),
+    )
     return text
 
 

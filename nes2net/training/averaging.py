@@ -8,9 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
@@ -18,6 +17,7 @@ from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
 from nes2net.lib.errors import InputError, counted, refuse
 from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of, writing
+from nes2net.lib.options import Options
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -25,6 +25,7 @@ from nes2net.models.loading import Checkpoint
 from nes2net.models.provenance import Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import list_examples, training_batches
+from nes2net.training.dataset import Tensors
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -100,12 +101,12 @@ def average_run(
     check_target(target)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
-    provenance: dict[str, Any] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    provenance: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
-    average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
+    average: Tensors = average_checkpoints(sources, mode, weights)
     files.check()
     if weights:
         provenance["weights"] = list(weights)
@@ -125,7 +126,7 @@ def check_target(path: str | Path) -> None:
     check_writable(path)
 
 
-def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
+def record_of_average(average: Tensors, provenance: Mapping[str, object]) -> Options:
     """Make the record of an average from ``provenance`` and the first checkpoint's record in ``average``.
 
     Facts that hold only for the weights of the first checkpoint, such as its epoch, are omitted.
@@ -168,9 +169,7 @@ def average_path(
     return folder / name
 
 
-def _with_new_batch_statistics(
-    state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
-) -> Mapping[str, Tensor]:
+def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Path, num_batches: int) -> Tensors:
     """Frozen tensors of an adapted front-end are missing in the result if ``state_dict`` lacks them."""
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(

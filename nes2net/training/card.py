@@ -49,7 +49,7 @@ _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
-def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
+def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
@@ -85,7 +85,7 @@ def _distinct(names: Iterable[str | None]) -> list[str]:
 
 def describe_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` of all epochs.
 
     Args:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -41,7 +40,7 @@ from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_step
 from nes2net.training.validation import passes
 
 
-def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, object]]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
     described = []
     for corpus_config in data.parts(part):

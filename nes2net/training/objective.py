@@ -19,10 +19,10 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse
 from nes2net.models.backends.base import Backend
-from nes2net.training.dataset import Part
+from nes2net.training.dataset import Part, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import Validated, eer_methods, error_rates
+from nes2net.training.measures import Figures, Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import seed_of_stream
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
     loss: Tensor
     #: outputs from which figures are computed, such as ``scores`` (B,); rows of all batches are concatenated
-    outputs: Mapping[str, Tensor]
+    outputs: Tensors
 
 
 class Objective(nn.Module):
@@ -157,7 +157,7 @@ class Objective(nn.Module):
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
-    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
         """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
@@ -265,7 +265,7 @@ class Objective(nn.Module):
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated: Validated) -> Figures:
         """Compute the figures of a pass over the development set, such as the EER: key in the history → value.
 
         The keys are the columns of the task's measures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,15 @@ from nes2net.training.recipes.train import TrainConfig
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
+class ParameterGroup(TypedDict):
+    """Parameters of an optimiser with the same learning rate: the schedule's times ``factor``."""
+
+    params: list[nn.Parameter]
+    factor: float
+
+
 def create_optimizer(
-    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], train: TrainConfig
+    parameters: Iterable[nn.Parameter] | list[ParameterGroup], train: TrainConfig
 ) -> torch.optim.Optimizer:
     """Make the optimiser of ``train`` for ``parameters``, or for the result of :func:`parameter_groups`.
 
@@ -51,7 +58,7 @@ def create_optimizer(
     return optimizer
 
 
-def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[ParameterGroup]:
     """Group the ``trained`` parameters of ``detector`` and its objective by their learning-rate factor.
 
     With x = ``layer_decay``, the factor is x^(L + 1 − l) for the l-th of L transformer layers, x^(L
@@ -74,7 +81,7 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
     for parameter in trained:
         groups[depths.get(id(parameter), top)].append(parameter)
-    optimizer_groups = []
+    optimizer_groups = list[ParameterGroup]()
     for depth, parameters in enumerate(groups):
         if parameters:
             optimizer_groups.append({"params": parameters, "factor": layer_decay ** (top - depth)})

@@ -41,7 +41,7 @@ from nes2net.training.optimisation import create_optimizer, parameter_groups
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recorded_step import line_about
-from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
+from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, ResumeContent, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
 from nes2net.training.seeding import cuda_algorithms, seed_everything
@@ -150,7 +150,7 @@ class Run:
             "training": fingerprint(training, train_loader.batch_sampler.balance),
             "development": fingerprint(development),
         }
-        state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
+        state = RunState(recipe, fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -189,7 +189,7 @@ class Run:
 
     def detector(
         self,
-        saved_state: dict[str, Any] | None,
+        saved_state: ResumeContent | None,
         loaders: Sequence[BatchLoader],
         trials: Mapping[SetName, list[Trial]],
     ) -> Detector:

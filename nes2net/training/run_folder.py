@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -126,14 +126,14 @@ def _saved_recipe(folder: Path) -> Any:
         raise InputError(_UNUSABLE.format(path, error)) from error
 
 
-def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> None:
+def check_same_run(file: Path, recipe: Recipe, saved_recipe: object) -> None:
     """Raise :class:`InputError` with the keys by which ``recipe`` differs from ``saved_recipe`` in ``file``."""
     earlier = _values_to_compare(_with_defaults(file, saved_recipe))
     claim = Claim(file.parent, _values_to_compare(recipe.to_dict()), earlier)
     claim.check("give this run a `comment` of its own or move the folder away")
 
 
-def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
     """An earlier version of this package may have written the file."""
     try:
         return recipe_from_dict(recipe).to_dict()
@@ -141,16 +141,16 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+def _values_to_compare(recipe: Mapping[str, object], prefix: str = "") -> dict[str, list[object]]:
     """Map dotted keys, which begin with ``prefix``, to the values that must not change in a resumed run.
 
     A key of a section in a list has several values. The value of a folder that may move is whether
     it is set.
     """
-    values: dict[str, list[Any]] = {}
+    values: dict[str, list[object]] = {}
     for key, value in recipe.items():
         name = prefix + key
-        sections = value if isinstance(value, list) else [value]
+        sections: list[Any] = value if isinstance(value, list) else [value]
         if name in _NOT_COMPARED:
             continue
         if not sections or not all(isinstance(section, dict) for section in sections):

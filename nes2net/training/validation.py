@@ -20,12 +20,13 @@ from torch.utils._pytree import tree_map_only
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, float32_products
 from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
 from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
-from nes2net.training.measures import Validated
+from nes2net.training.measures import Figures, Validated
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.progress import Meter
@@ -142,7 +143,7 @@ class Validator:
         )
         check_supports("validation.precision", self.precision, self.accelerator.device)
 
-    def run(self, epoch: int) -> dict[str, float]:
+    def run(self, epoch: int) -> Figures:
         """Measure the loss and the figures of each pass over the development set.
 
         The loss is computed as published, whatever is computed at once: Σ(group loss × group
@@ -158,7 +159,7 @@ class Validator:
                 no trials for a figure.
             Unfinished: if a file cannot be read at present.
         """
-        values: dict[str, float] = {}
+        values: Figures = {}
         began = time.monotonic()
         if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
@@ -208,12 +209,9 @@ class Validator:
             self.recipe.train.batch_size, batch_size
         )  # whole utterances are computed, and counted, one at a time
         results: list[tuple[Outcome, _BatchResult]] = []
-        meter = Meter(
-            loader,
-            title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
-            unit="batch",
-            shown=accelerator.is_main_process,
-        )
+        title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}"
+        is_main = accelerator.is_main_process
+        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=is_main))
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             targets = batch.part.targets.clone().numpy()
@@ -262,9 +260,7 @@ class Validator:
             "rate, `train.lr`"
         )
 
-    def _loss_and_figures(
-        self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int
-    ) -> dict[str, float]:
+    def _loss_and_figures(self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> Figures:
         trials = dataset.trials
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.training.progress import Meter, advice
 
 
@@ -29,7 +30,7 @@ def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, found)
             clock.now += wait
             yield wait
 
-    meter = Meter(batches(), total=len(waits), clock=clock, shown=False)
+    meter = Meter(batches(), ProgressDisplay(title="", unit="step", clock=clock, shown=False))
     for _, work in zip(meter, works):
         clock.now += work
         meter.update(12, loss=0.5, lr=1e-6)
@@ -39,7 +40,8 @@ def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, found)
 def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
     """It goes on from where the run was."""
     clock = Clock()
-    meter = Meter(range(3), title="epoch 1 of 9", total=4, start=1, clock=clock, shown=False)
+    display = ProgressDisplay(title="epoch 1 of 9", unit="step", total=4, start=1, clock=clock, shown=False)
+    meter = Meter(range(3), display)
     meter.display.later_steps = 100
     meter.display.later_seconds = 700.0
     lines = []

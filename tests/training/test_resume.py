@@ -329,7 +329,7 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
         patch.setattr(loop.RunState, "save", fails)
         assert main(command) == 75
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
-    assert "resume.pt: Input/output error" in line
+    assert "resume.pt cannot be written (Input/output error)" in line
     assert "the same command resumes" in line
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
@@ -337,7 +337,7 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no room to write" in line
+    assert "cannot be written" in line
     assert "the same command resumes" in line
     assert " MB" in line
     assert resume.read_bytes() == before

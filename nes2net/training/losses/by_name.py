@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import name_and_options, with_options
+from nes2net.lib.options import Model, Options, name_and_options, with_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion
 from nes2net.training.registry import losses
 
 
-def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
+def checked_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criterion], Options]:
     """Find a loss by its name, and check its options.
 
     Args:
@@ -34,7 +33,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     return losses.checked_factory(name, options), options
 
 
-def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
+def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") -> Criterion:
     """Build a loss of logits, or of embeddings and the vectors of the head of ``backend``.
 
     Raises:
@@ -61,7 +60,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     return losses.checked(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
-def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
+def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     """Return ``model`` with the head that ``loss`` needs in the back-end, and with the head's options.
 
     ``model`` is unchanged if it names another head, or if ``loss`` needs none.

@@ -7,8 +7,7 @@ In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; softmax with additive
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size, Takes
+from nes2net.lib.options import Options, Size, Takes
 from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,
@@ -240,7 +239,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         self.margin = margin
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
@@ -320,7 +319,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         self.changes_with_steps = margin_warmup > 0
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
@@ -373,9 +372,6 @@ class CosineError(MeanOfSamples):
     """
 
     needs_head = "p2sgrad"
-
-    def __init__(self, *, num_classes: int = 2) -> None:
-        super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum over samples the squared errors of the logits B×K, averaged over classes."""
@@ -430,7 +426,7 @@ class Prototypes(_MeanOverClasses):
         self.separation_penalty = separation_penalty
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:

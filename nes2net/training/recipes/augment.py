@@ -63,14 +63,14 @@ class AugmentConfig(Section):
     (`utterance`), or one stream for all utterances in the published order (`legacy`), which covers
     only RawBoost."""
     specmix: Annotated[
-        dict[str, Any] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
+        dict[str, object] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
     ] = None
     """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
     `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
-    fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None
+    fir: Annotated[dict[str, object] | None, Source("arXiv 2203.01573")] = None
     """Settings of a low-pass filter over training utterances: `band` (`telephone` or `wide`),
     `probability`, `taps`."""
-    latent: Annotated[dict[str, Any] | None, Source("arXiv 2501.14240")] = None
+    latent: Annotated[dict[str, object] | None, Source("arXiv 2501.14240")] = None
     """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
     last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. With `{}`,
     all these settings have their defaults."""

@@ -265,7 +265,7 @@ class DataConfig(Section):
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
-    def short_form(self) -> dict[str, Any] | None:
+    def short_form(self) -> dict[str, str | None] | None:
         """The keys of the short form that mean the same as `corpora`; None if it cannot express them.
 
         It has one training corpus and at most one other validation corpus.
@@ -282,7 +282,7 @@ class DataConfig(Section):
         short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
-    def written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, object]:
         """Convert the section to plain data for people, in the short form if possible."""
         values = self.model_dump()
         if (short := self.short_form) is not None:

@@ -119,7 +119,7 @@ class Recipe(Section):
         """Convert to plain data, in the order of the keys."""
         return self.model_dump()
 
-    def written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, object]:
         """Convert to plain data for people, with the short form of `data` if possible."""
         return {**self.to_dict(), "data": self.data.written()}
 
@@ -176,7 +176,7 @@ SECTIONS: dict[str, type[Section]] = {
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+def recipe_from_dict(values: object) -> Recipe:
     """Check ``values``, and build a :class:`Recipe`.
 
     Raises:
@@ -187,13 +187,13 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     return Recipe(**{str(key): value for key, value in values.items()})
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}
     """
-    by_key: dict[str, Any] = {}
+    by_key: dict[str, object] = {}
     for key, value in values.items():
         by_key |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return by_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, ClassVar
@@ -21,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from nes2net.lib.conditions import Condition, check_conditions
@@ -98,7 +100,7 @@ class Source:
         """The flags of programs in ``text``: "main.py --lr" contains ``lr``."""
         return re.findall(r"--([\w-]+)", self.text)
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(core), "source": self.text}
 
 
@@ -138,7 +140,7 @@ class Section(BaseModel):
         return values
 
     @classmethod
-    def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
+    def _problem(cls, problems: list[ErrorDetails], values: Mapping[str, object]) -> str:
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         # If a check of this package raised the error, its message is complete.

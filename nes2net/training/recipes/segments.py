@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
@@ -33,7 +33,7 @@ class SegmentsConfig(Section):
     An empty list trains on whole utterances alone. The corpus needs labels of segments. A frame is
     spoof if any of its 10-ms labels is spoof. The losses of all resolutions are added."""
     loss: Annotated[
-        Text | dict[str, Any],
+        Text | dict[str, object],
         _OF_FRAMES,
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = {"name": "cross_entropy", "class_weights": [0.5, 0.5]}

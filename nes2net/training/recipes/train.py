@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     Field,
@@ -128,13 +128,13 @@ class TrainConfig(Section):
         AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
-    task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
+    task: Annotated[Text | dict[str, object] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
     imitates a teacher, and installed packages may add tasks. With null, the detector is trained to
     give one score for each utterance, or for the task that one of these settings implies:
     `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
-        Text | dict[str, Any],
+        Text | dict[str, object],
         Source("cross_entropy: main.py --loss WCE; the others: nes2net info NAME"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
@@ -190,7 +190,7 @@ class TrainConfig(Section):
     multiplied by x^(L + 1 − l) for transformer layer l of L, by x^(L + 1) for everything before the
     layers, and by 1 for everything after the layers."""
     adapt: Annotated[
-        dict[str, Any] | None,
+        dict[str, object] | None,
         _OF_TRAINED,
         _OF_STEPS,
         Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751"),

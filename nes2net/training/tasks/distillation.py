@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, refuse, shown
-from nes2net.lib.options import declared
+from nes2net.lib.options import Options, declared
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
@@ -237,12 +236,12 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     return len(shared) == len(student_state) == len(teacher_state)
 
 
-def _all_options(backend: Backend) -> dict[str, Any]:
+def _all_options(backend: Backend) -> Options:
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 
 
-def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
+def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
+from nes2net.training.dataset import Tensors
 from nes2net.training.objective import Features, Objective, Part
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
@@ -66,7 +67,7 @@ class Fusion(Task):
                 )
         return with_system_scores(trials, files, self.ranges)
 
-    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+    def carries(self, trial: Trial) -> Tensors:
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

@@ -14,10 +14,10 @@ from nes2net.data.registry import corpora
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, refuse
 from nes2net.metrics import compute_eer
-from nes2net.training.dataset import FRAMES
+from nes2net.training.dataset import FRAMES, Tensors
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import ERROR_RATES, Measure, Validated, split_by_class
+from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated, split_by_class
 from nes2net.training.objective import Features, Objective, Outcome, Part
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
@@ -77,7 +77,7 @@ class SegmentObjective(Objective):
         if self.frame_criterion.takes_embeddings:
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
-    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
         """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
 
         It is empty if no file of the batch could be used.
@@ -125,7 +125,7 @@ class SegmentObjective(Objective):
             all_outputs[f"labels_{ms}"] = labels.flatten()
         return Outcome(loss, all_outputs)
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated: Validated) -> Figures:
         """Compute the error rates of utterances, and for each resolution the EER over all labelled frames.
 
         Raises:

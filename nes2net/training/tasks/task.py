@@ -5,16 +5,15 @@ A recipe chooses a task by its name, or by settings that imply it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
-
-from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, nearest, shown
 from nes2net.lib.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
+from nes2net.training.dataset import Tensors
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -91,7 +90,7 @@ class Task:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
-    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+    def carries(self, trial: Trial) -> Tensors:
         """Make further tensors of an example, of the same shapes for all trials: name → tensor."""
         return {}
 
