@@ -29,8 +29,6 @@ def choose_device(device: str = "auto") -> torch.device:
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
         devices.append("mps")
-    if hasattr(torch, "xpu") and torch.xpu.is_available():
-        devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
     # A device without a number is the first of its kind.
     if torch_device.type != "cpu" and not {str(torch_device), f"{torch_device.type}:{torch_device.index or 0}"} & set(
         devices

@@ -120,11 +120,8 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
         of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
-        paths = []
-        for trial in dev_trials:
-            is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
-            if is_of_corpus and trial.target in classes:
-                paths.append(trial.path)
+        own_trials = [trial for trial in dev_trials if not of_corpus or trial.get("corpus") == corpus.called]
+        paths = [trial.path for trial in own_trials if trial.target in classes]
         if paths and training_paths.issuperset(paths):
             raise InputError(
                 f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -21,7 +21,7 @@ class AugmentConfig(Section):
     Validation applies only RawBoost.
     """
 
-    prefix: ClassVar[str] = "augment."
+    prefix = "augment."
 
     algo: Annotated[
         int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -44,7 +44,7 @@ SetName: TypeAlias = Literal["train", "dev"]
 class CorpusConfig(Section):
     """One corpus in `data.corpora`, with its parts for training and for validation."""
 
-    prefix: ClassVar[str] = "data.corpora[]."
+    prefix = "data.corpora[]."
 
     name: Text
     """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
@@ -104,7 +104,7 @@ def alias_of(name: str) -> str:
 class DataConfig(Section):
     """The corpora for training and validation, and how utterances are drawn and cropped."""
 
-    prefix: ClassVar[str] = "data."
+    prefix = "data."
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus for training and validation, by its name in `nes2net data check`."""

@@ -203,10 +203,6 @@ def meant_key(name: str) -> str:
             for word in (key, *chain.from_iterable(fact.names for fact in facts)):
                 words.setdefault(word, f"{kind.prefix}{key}")
     section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
-    close = difflib.get_close_matches(last, section_words, n=1) or difflib.get_close_matches(
-        last, words, n=1, cutoff=0.8
-    )
-    meant = words.get(last)
-    if close:
-        meant = meant or words[close[0]]
-    return f"; did you mean '{meant}'?" if meant else ""
+    close = [last] if last in words else difflib.get_close_matches(last, section_words, n=1)
+    close = close or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
+    return f"; did you mean '{words[close[0]]}'?" if close else ""

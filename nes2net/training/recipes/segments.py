@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import model_validator
 
@@ -21,7 +21,7 @@ _OF_FRAMES = UsedWith("resolutions")
 class SegmentsConfig(Section):
     """Losses of frames, which teach where an utterance is fake, besides the utterance's loss (`train.loss`)."""
 
-    prefix: ClassVar[str] = "segments."
+    prefix = "segments."
 
     resolutions: Annotated[
         list[Count],

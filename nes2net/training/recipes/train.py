@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -37,7 +37,7 @@ _OF_STEPS = UsedWith("optimizer=adam", "optimizer=adamw")
 class TrainConfig(Section):
     """Optimisation. The defaults come from the ASVspoof 2019 recipe (arXiv 2504.05657)."""
 
-    prefix: ClassVar[str] = "train."
+    prefix = "train."
 
     epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
     """Number of passes over the training set."""

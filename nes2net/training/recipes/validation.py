@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
@@ -13,7 +13,7 @@ Ties = Literal["first", "last"]
 class ValidationConfig(Section):
     """Validation: its measures, the epochs that are validated, and the choice of the best epoch."""
 
-    prefix: ClassVar[str] = "validation."
+    prefix = "validation."
 
     augmented: Annotated[Flag, Source("main.py")] = True
     """Validate on the development set a second time, with RawBoost, if the recipe uses RawBoost."""

@@ -228,10 +228,8 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy tensors of the same name and shape; return whether ``student`` is now a copy of ``teacher``."""
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
-    shared = {}
-    for key in student_state.keys() & teacher_state.keys():
-        if student_state[key].shape == teacher_state[key].shape:
-            shared[key] = teacher_state[key]
+    common = student_state.keys() & teacher_state.keys()
+    shared = {key: teacher_state[key] for key in common if student_state[key].shape == teacher_state[key].shape}
     student.load_state_dict(student_state | shared)
     return len(shared) == len(student_state) == len(teacher_state)
 
