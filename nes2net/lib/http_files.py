@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, shown
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, shown
 from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
@@ -365,15 +365,14 @@ def _check_found(answer: httpx.Response) -> None:
         raise _Busy(
             f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
         )
-    if code in (401, 403):
-        raise InputError(
-            f"the server refuses it ({code} {answer.reason_phrase})",
-            remedy="it may ask for a login or an agreement: get it with a browser",
-        )
-    if not answer.is_success:
-        raise InputError(
-            f"the server answers {code} {answer.reason_phrase}", remedy="look on its publisher's page where it is now"
-        )
+    status = f"{code} {answer.reason_phrase}"
+    refuse(
+        (
+            code in (401, 403),
+            f"the server refuses it ({status}); it may ask for a login or an agreement: get it with a browser",
+        ),
+        (not answer.is_success, f"the server answers {status}; look on its publisher's page where it is now"),
+    )
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:

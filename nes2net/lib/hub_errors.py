@@ -36,28 +36,27 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     except Exception as error:
         reason = first_line(error)
         log_in = "log in by `hf auth login` or set HF_TOKEN"
-        unreachable = "check the network connection, and that HF_HUB_OFFLINE is not set"
-        # A subclass comes before its base class.
-        explanations: dict[type[Exception], tuple[str, str]] = {
-            GatedRepoError: (
+        network = "check the network connection"
+        offline = (LocalEntryNotFoundError, OfflineModeIsEnabled)
+        for kinds, problem, remedy in (  # a subclass comes before its base class
+            (
+                GatedRepoError,
                 f"{page} is gated",
                 f"accept its conditions there, {log_in}, and run the same command again",
             ),
-            RevisionNotFoundError: ("it has no such revision", f"{page}/commits/main lists them"),
-            RepositoryNotFoundError: (
+            (RevisionNotFoundError, "it has no such revision", f"{page}/commits/main lists them"),
+            (
+                RepositoryNotFoundError,
                 f"there is no {page}, or it is private ({reason})",
-                f"check the name; for a private one, {log_in}",
+                f"check the name, or {log_in}",
             ),
-            LocalEntryNotFoundError: (f"the hub cannot be reached ({reason})", unreachable),
-            OfflineModeIsEnabled: (f"the hub cannot be reached ({reason})", unreachable),
-            HFValidationError: (reason, ""),
-        }
-        for kind, (problem, remedy) in explanations.items():
-            if isinstance(error, kind):
+            (offline, f"the hub cannot be reached ({reason})", f"{network}, and that HF_HUB_OFFLINE is not set"),
+            (HFValidationError, reason, ""),
+        ):
+            if isinstance(error, kinds):
                 raise InputError(f"{failed}: {problem}", remedy=remedy) from error
         # Any other error comes from the HTTP library; its class depends on the release of the hub's library.
-        remedy = "check the network connection"
         if resumable:
-            remedy += f"; {resumable} is kept, and the same command resumes from there"
+            remedy = f"{network}; {resumable} is kept, and the same command resumes from there"
             raise Unfinished(f"{failed}: {reason}", remedy=remedy) from error
-        raise InputError(f"{failed}: {reason}", remedy=remedy) from error
+        raise InputError(f"{failed}: {reason}", remedy=network) from error

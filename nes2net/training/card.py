@@ -24,7 +24,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -156,11 +156,14 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
-    if not card_file.checkpoint:
-        raise InputError(f"{folder} has no model card that training wrote: name the folder of a run with `card`")
     rows = result.rows("systems")
-    if not rows:
-        raise InputError("a model card takes EERs of scores of recordings, which this result does not have")
+    refuse(
+        (
+            not card_file.checkpoint,
+            f"{folder} has no model card that training wrote: name the folder of a run with `card`",
+        ),
+        (not rows, "a model card takes EERs of scores of recordings, which this result does not have"),
+    )
     figures = list(card_file.figures)
     for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):
         corpus = result.header["corpus"]

@@ -369,10 +369,9 @@ def out_of_memory_message(trainer: Trainer) -> str:
         other_results.append("a smaller `validation.batch_size`")
     else:
         other_results.append("a smaller `train.batch_size`")
-    if not (trainer.state.selection.folder / RESUME_FILE).is_file():
-        return f"{problem}; nothing is saved yet: use {' or '.join([*same_results, *other_results])}"
-    resume = f"resume from it with {same_results[0]}, or " if same_results else ""
+    is_saved = (trainer.state.selection.folder / RESUME_FILE).is_file()
+    state = "the last save is intact" if is_saved else "nothing is saved yet"
+    resume = f"resume with {' or '.join(same_results)}, or " if same_results else ""
     return (
-        f"{problem}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
-        f"{' or '.join(other_results)}"
+        f"{problem}; {state}: {resume}begin another run, with a `comment` of its own and {' or '.join(other_results)}"
     )

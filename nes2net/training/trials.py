@@ -10,7 +10,7 @@ from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, counted, settings_called
+from nes2net.lib.errors import InputError, counted, refuse, settings_called
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
@@ -83,10 +83,10 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         if corpus.key_files:  # the labels are in separate files, not in the protocols
             labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
             return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
-        if phase is not None:
-            raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
-        if keys != root:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
+        refuse(
+            (phase is not None, f"{corpus.title} has no keys with phases: leave out `dev_phase`"),
+            (keys != root, f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`"),
+        )
     except InputError as error:
         keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")
         with settings_called({key: data.key_of(config, key) for key in keys_of_recipe}):

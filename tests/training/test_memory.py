@@ -38,13 +38,13 @@ def test_what_is_saved_stays_and_a_run_without_a_save_leaves_its_folder(recipe, 
     def values(comment, **train):
         return recipe(comment=comment, model=small_model, train={"epochs": 1, **train})
 
+    on = "resume with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
     less = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
-    too_large(STEP, values("new"), f"nothing is saved yet: use `train.activation_checkpointing=true` or {less}")
+    too_large(STEP, values("new"), f"nothing is saved yet: {on} and {less}")
     folder = train(values("new", accumulate=2))
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
-    on = "resume from it with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
     too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {on} and {less}")
     assert resume.read_bytes() == saved
     train(values("torn", activation_checkpointing=True))

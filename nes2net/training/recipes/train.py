@@ -27,6 +27,7 @@ from nes2net.training.recipes.section import (
     Text,
 )
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
 #: Condition of keys that are used only if the front-end is trained.
 _OF_TRAINED = UsedWith("freeze_frontend=false")
@@ -142,7 +143,7 @@ class TrainConfig(Section):
     and the options of a loss. A loss of embeddings replaces the last layer of the back-end by the
     head that the loss needs."""
     precision: Annotated[
-        Literal["fp32", "tf32", "bf16", "fp16"],
+        Precision,
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
     ] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds the

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
+from nes2net.training.recipes.train import Precision
 
 Ties = Literal["first", "last"]
 
@@ -53,7 +54,7 @@ class ValidationConfig(Section):
     ] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
+    precision: Precision | None = None
     """Precision of the forward pass on the development set, with the values of `train.precision`; null
     takes `train.precision`."""
     batch_size: Annotated[Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size"))] = None

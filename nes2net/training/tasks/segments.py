@@ -221,15 +221,17 @@ class Segments(Task):
                 )
                 prefix = data.prefix_of(corpus_config, part)
                 all_labels |= {f"{prefix}{id}": frame_labels for id, frame_labels in labels.items()}
-        if not labelled:
-            raise InputError(
-                f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
-                "a corpus with labels of segments, such as partialspoof"
-            )
         of_trial = {trial.id: all_labels[trial.id] for trial in trials if trial.id in all_labels}
-        if not of_trial:
-            raise InputError(
-                f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of "
-                f"{part}"
-            )
+        title = " and ".join(titles)
+        refuse(
+            (
+                not labelled,
+                f"{title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus with "
+                "labels of segments, such as partialspoof",
+            ),
+            (
+                not of_trial,
+                f"{title} has labels of segments, but of none of the {counted(len(trials), 'trial')} of {part}",
+            ),
+        )
         return FrameLabels(of_trial, self.recipe.segments.boundary_share)
