@@ -117,7 +117,7 @@ def check_fills_a_batch(number: int, train: TrainConfig) -> None:
     """Raise :class:`InputError` if an epoch with this ``number`` of trials has no step."""
     if not count_steps(number, train.batch_size, train.drop_last):
         remedy = "lower `train.batch_size`"
-        if train.optimizer != "logistic" and number:
+        if not train.is_logistic and number:
             remedy += ", or set `train.drop_last=false`"
         raise InputError(f"{number} training trials do not fill one batch of {train.batch_size}: {remedy}")
 

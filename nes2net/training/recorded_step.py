@@ -22,7 +22,7 @@ def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> 
     train = recipe.train
     known_obstacles = {
         "`train.graph` is never": train.graph == "never",
-        "`train.optimizer=logistic` takes no steps": train.optimizer == "logistic",
+        "`train.optimizer=logistic` takes no steps": train.is_logistic,
         "several processes share each step": accelerator.num_processes > 1,
         "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
         "`train.compile` records kernels of its own": train.compile,

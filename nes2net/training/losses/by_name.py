@@ -45,11 +45,9 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
-            names = {heads.get(head_name): head_name for head_name in heads.names(installed=False)}
-            head_name = names.get(type(head), type(head).__name__)
             raise InputError(
-                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {head_name}: set "
-                f"`model.backend.head={kind.needs_head}`, or take `{key}=cross_entropy`"
+                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {type(head).__name__}: set "
+                f"`model.backend.head={kind.needs_head}`, or use `{key}=cross_entropy`"
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
@@ -71,13 +69,11 @@ def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     kind, options = checked_loss(loss)
     if kind.needs_head is None:
         return model
-    head = model.get("backend", {}).get("head") or kind.needs_head
-    if isinstance(head, str):
-        head = {"name": head}
-    if head.get("name") != kind.needs_head:
+    name, stated_options = name_and_options(model.get("backend", {}), "head", kind.needs_head)
+    if name != kind.needs_head:
         return model
-    head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}
-    return with_options(model, "backend", head=head if len(head) > 1 else kind.needs_head)
+    head_options = {**kind.head_options(num_classes, options), **stated_options}
+    return with_options(model, "backend", head={"name": name, **head_options} if head_options else name)
 
 
 def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:

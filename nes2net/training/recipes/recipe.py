@@ -75,7 +75,7 @@ class Recipe(Section):
         data = self.data
         train = self.train
         validation = self.validation
-        is_logistic = train.optimizer == "logistic"
+        is_logistic = train.is_logistic
         refuse(
             (
                 validation.batch_size is not None

@@ -228,6 +228,10 @@ class TrainConfig(Section):
         )
         return self
 
+    @property
+    def is_logistic(self) -> bool:
+        return self.optimizer == "logistic"
+
     def keys_of_layers(self) -> list[str]:
         """List the keys that need transformer layers and do not have their defaults."""
         names = ("adapt", "freeze_layers", "layer_decay")

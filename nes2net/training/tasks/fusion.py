@@ -17,7 +17,6 @@ from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.dataset import Tensors
 from nes2net.training.objective import Features, Objective, Part
 from nes2net.training.recipes.data import SetName
-from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
 _SCORES = "scores"  # name of the tensor with the scores of other systems in an example
@@ -33,9 +32,7 @@ class FusionObjective(Objective):
 class Fusion(Task):
     """Training of a detector that scores an utterance by its waveform and by the scores of other systems."""
 
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return bool(recipe.data.train_scores)
+    implied_by = "data.train_scores"
 
     @cached_property
     def ranges(self) -> Ranges:

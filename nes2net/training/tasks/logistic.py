@@ -124,10 +124,7 @@ class Logistic(Task):
     """Training of the last layer by logistic regression on embeddings (``train.optimizer: logistic``)."""
 
     trainer = LogisticTrainer
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return recipe.train.optimizer == "logistic"
+    implied_by = "train.is_logistic"
 
     def objective(self, detector: Detector) -> Objective:
         return LogisticObjective(detector, self.recipe)

@@ -190,13 +190,11 @@ class Segments(Task):
     EER of other frames, named by their length in ms, such as ``segment_eer_160``.
     """
 
+    implied_by = "segments.resolutions"
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.measures = (*ERROR_RATES, *segment_measures(recipe.segments.resolutions))
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
         return SegmentObjective(detector, self.recipe)
