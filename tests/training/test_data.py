@@ -52,7 +52,8 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         files[f"{part}_scores"] = [str(tmp_path / part)]
     data = DataConfig(root=str(root), **files)
     assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
-    assert Fusion(Recipe(data={**data.model_dump(), "score_range": "test"})).ranges == "test"
+    by_file = DataConfig(root=str(root), **files, score_range="test")
+    assert Fusion(Recipe(data=by_file)).ranges == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
         assert scores[0] == (0.5,)
