@@ -81,13 +81,9 @@ def training_effects(
             pieces.
     """
     recipe.check_noise()
-    fixed_in_time = None
-    if labelled:
-        fixed_in_time = "segments.resolutions"
-    elif recipe.data.crop == "pieces":
-        fixed_in_time = "data.crop=pieces"
     moving = [text for text in recipe.augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
-    if moving and fixed_in_time is not None:
+    if moving and (labelled or recipe.data.crop == "pieces"):
+        fixed_in_time = "segments.resolutions" if labelled else "data.crop=pieces"
         raise InputError(
             f"condition '{moving[0]}' of `augment.conditions` changes the length or moves sounds in time, which "
             f"`{fixed_in_time}` does not follow: leave one of them out"

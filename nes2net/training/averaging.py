@@ -16,8 +16,9 @@ from torch.optim.swa_utils import update_bn
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
 from nes2net.lib.errors import InputError, counted, refuse
-from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of, writing
+from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.options import Options
+from nes2net.lib.outputs import check_output_paths
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -32,6 +33,8 @@ from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
+
+_OTHER_FILE = "name another file with `out`"
 
 
 class RunAverage(NamedTuple):
@@ -98,7 +101,7 @@ def average_run(
                 f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
             )
         raise InputError(f"{folder} has no {', '.join(missing)}; epochs saved there: {saved_ids}{unconfirmed}")
-    check_target(target)
+    check_output_paths([target], _OTHER_FILE)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
     provenance: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
@@ -117,13 +120,6 @@ def average_run(
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
     return RunAverage(target, sources, earlier)
-
-
-def check_target(path: str | Path) -> None:
-    """Make the folder of ``path``; raise :class:`InputError` if ``path`` cannot be written."""
-    with writing(path):
-        make_folder(Path(path).parent)
-    check_writable(path)
 
 
 def record_of_average(average: Tensors, provenance: Mapping[str, object]) -> Options:
@@ -225,7 +221,7 @@ def average_files(
     Raises:
         InputError: as :func:`nes2net.average_checkpoints`, or if ``out`` cannot be written.
     """
-    check_target(out)
+    check_output_paths([Path(out)], _OTHER_FILE)
     files = Unchanged(*checkpoints)
     average = average_checkpoints(checkpoints, mode, weights)
     provenance = {

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
@@ -100,13 +101,10 @@ class OptimizerState:
             is_too_high = name.endswith(".step") and (tensor > 1e9).any()
             if is_too_high or (not name.endswith(".exp_avg") and (tensor < 0).any()):
                 raise ValueError(f"impossible value: {name}")
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
-        for moments in self.optimizer.state.values():
-            for name, moment in moments.items():
-                # On the CPU the tensor is mapped from the file, so copy it. On a GPU, loading has already copied the
-                # tensor.
-                if isinstance(moment, Tensor) and moment.device.type == "cpu":
-                    moments[name] = moment.clone()
+        moments_by_number = state["state"]
+        if not parameters[0].is_cuda:  # loading keeps tensors, which are mapped from the file, unless it moves them
+            moments_by_number = tree_map_only(Tensor, torch.clone, moments_by_number)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments_by_number})
 
 
 def check_tensors(state: Tensors, expected: Tensors) -> None:
@@ -130,15 +128,14 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
-    unsaved = {}  # in the order of the optimiser
-    for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
-        if id(parameter) in base_ids or id(parameter) not in names:
-            unsaved[names.get(id(parameter)) or f"one of {tuple(parameter.shape)}"] = parameter
+    parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    unsaved_parameters = [p for p in parameters if id(p) in base_ids or id(p) not in names]
+    unsaved = [names.get(id(p), f"one of {tuple(p.shape)}") for p in unsaved_parameters]
     if unsaved:
         freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
             f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
-            f"{listed([*unsaved], 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
+            f"{listed(unsaved, 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
         )
 
 

@@ -45,20 +45,18 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     trials: list[Trial] = []
     for corpus_config in data.parts(part):
         corpus_trials = _trials_of(corpus_config, data, part)
+        if len(labels) == 1:
+            corpus_trials = [trial for trial in corpus_trials if trial.label in labels]
+        missing = [trial for trial in corpus_trials if not is_there(trial.audio_path())]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(corpus_trials)} audio files of the {name} set are missing, the first of them "
+                f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
+            )
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
-    if len(labels) == 1:
-        trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(word for label, word in _WORDS.items() if label in labels)
         raise InputError(f"the {name} set needs {needed} trials, but its {counted(len(trials), 'trial')} lack a class")
-    missing = [trial for trial in trials if not is_there(trial.audio_path())]
-    if missing:
-        by_alias = {corpus_config.called: corpus_config for corpus_config in data.parts(part)}
-        corpus_config = by_alias.get(missing[0].get("corpus") or "", data.parts(part)[0])
-        raise InputError(
-            f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
-        )
     return trials
 
 
