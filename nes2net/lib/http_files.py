@@ -23,8 +23,8 @@ from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
-_MOST_REDIRECTS = 10
-MOST_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
+_MAX_REDIRECTS = 10
+MAX_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -63,7 +63,7 @@ class HttpFiles:
         most_tries: give up after so many requests in a row with fewer than 100,000 new bytes each.
     """
 
-    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
+    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MAX_TRIES) -> None:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
@@ -292,7 +292,7 @@ class HttpFiles:
             raise InputError(f"not an address ({error})") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise InputError("not an address of HTTP or HTTPS")
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
                 if all_headers is not None:
@@ -312,7 +312,7 @@ class HttpFiles:
             if target.scheme not in {"https", address.scheme}:
                 raise InputError(f"the server redirects to {shown(str(target))}, which is not HTTPS: refused")
             address = target
-        raise InputError(f"the server redirects more than {_MOST_REDIRECTS} times")
+        raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""

@@ -19,7 +19,7 @@ from nes2net.lib.files import changed_error, check_arrived, read_bounded
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
-MOST_TABLE_BYTES = 4 << 30
+MAX_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
 # First bytes of a file that is not text → kind of the file.
@@ -146,10 +146,10 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                 digest.update(block)
                 num_bytes += len(block)
                 ended, newline, begun = (begun + block).rpartition(b"\n")
-                if num_bytes > MOST_TABLE_BYTES or len(begun) > size:
+                if num_bytes > MAX_TABLE_BYTES or len(begun) > size:
                     decoded(path, begun)  # a file that is not text gets the error that says so
                     raise InputError(
-                        f"{path}: has a line of more than {size:,} bytes, or more than {MOST_TABLE_BYTES >> 30} GB; split it"
+                        f"{path}: has a line of more than {size:,} bytes, or more than {MAX_TABLE_BYTES >> 30} GB; split it"
                     )
                 if newline:
                     lines = _lines_of(path, ended)

@@ -80,12 +80,12 @@ class RecordedStep:
                 self.tell(line_about(reasons[0]))
             return values
         if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
-            self.graph = self._recorded(step_parts, denominators)
+            self.graph = self._record(step_parts, denominators)
         if self.graph is None or self.graph.key != key:
             return self.step(step_parts, denominators)
         return self.graph(step_parts, denominators)
 
-    def _recorded(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
+    def _record(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
         # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
         no_number: Any = object()
         step_parts = [part._replace(iteration=no_number) for part in step_parts]

@@ -44,8 +44,8 @@ Fingerprint: TypeAlias = dict[str, int | str]
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
-_MOST_VALUES = 10**6
-_MOST_CHARACTERS = 10**7
+_MAX_VALUES = 10**6
+_MAX_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "objective", "optimizer", "stream")
 _REGISTRIES = (*PARTS, losses, tasks, corpora, effects)  # of the parts that a run needs
 
@@ -126,7 +126,7 @@ class _Scaler(_Part):
     growth_tracker: Annotated[int, Field(ge=0, lt=1 << 31, alias="_growth_tracker")]
 
 
-def _checked_32_bit_words(value: Tensor) -> Tensor:
+def _check_32_bit_words(value: Tensor) -> Tensor:
     """(N,) int64, from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
@@ -136,11 +136,11 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
 class _Stream(_Part):
     """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), of 624 words each."""
 
-    keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
+    keys: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]
     has_gauss: Annotated[int, Field(ge=0, le=1)]
     cached_gaussian: FiniteFloat
-    gates: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
+    gates: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
     gates_version: Literal[3]
     gates_gauss_next: FiniteFloat | None
 
@@ -239,7 +239,7 @@ def read_resume_file(folder: Path) -> ResumeContent | None:
         check_plain(dict.fromkeys(content), "it")
         for name, state in content.items():
             tensors = (Tensor,) if name in _WITH_TENSORS else ()
-            check_plain(state, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
+            check_plain(state, "it", values=_MAX_VALUES, characters=_MAX_CHARACTERS, also=tensors)
         _ResumeFile.model_validate(content)
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error

@@ -27,7 +27,7 @@ from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import PARTS, create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import holds_weights_of
 from nes2net.training.dataset import Tensors
-from nes2net.training.losses.by_name import checked_loss, with_head
+from nes2net.training.losses.by_name import find_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, ResumeContent
 from nes2net.training.tasks.task import Task
@@ -40,8 +40,8 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or if the front-end lacks transformer
             layers.
     """
-    checked_loss(recipe.train.loss)
-    checked_loss(recipe.segments.loss, "segments.loss")
+    find_loss(recipe.train.loss)
+    find_loss(recipe.segments.loss, "segments.loss")
     train = recipe.train
     with_adaptation(recipe.model, train.adapt)
     stated_keys = train.keys_of_layers()

@@ -16,7 +16,7 @@ from nes2net.training.losses.criterion import Criterion
 from nes2net.training.registry import losses
 
 
-def checked_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criterion], Options]:
+def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criterion], Options]:
     """Find a loss by its name, and check its options.
 
     Args:
@@ -37,9 +37,9 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
     """Build a loss of logits, or of embeddings and the vectors of the head of ``backend``.
 
     Raises:
-        InputError: as :func:`checked_loss`, or if the back-end lacks the head that the loss needs.
+        InputError: as :func:`find_loss`, or if the back-end lacks the head that the loss needs.
     """
-    kind, options = checked_loss(loss, key)
+    kind, options = find_loss(loss, key)
     name, _ = name_and_options({"loss": loss}, "loss")
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
@@ -66,7 +66,7 @@ def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
     """
-    kind, options = checked_loss(loss)
+    kind, options = find_loss(loss)
     if kind.needs_head is None:
         return model
     name, stated_options = name_and_options(model.get("backend", {}), "head", kind.needs_head)

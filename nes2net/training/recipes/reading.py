@@ -37,7 +37,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Missing keys are taken from ``base``: a packaged recipe, or a file beside the recipe, itself
     without a base. Sections are merged key by key; front-end, aggregation and back-end are replaced
-    as a whole. The parts name a run (:func:`named_after_model`) if overrides change a part but not
+    as a whole. The parts name a run (:func:`name_after_model`) if overrides change a part but not
     ``name``, or if a recipe changes a part of its base but has neither ``name`` nor ``comment``.
     ``about`` and ``sources`` (:class:`RecipeNotes`) change nothing.
 
@@ -48,7 +48,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     overrides = list(overrides)
     values, _ = _read_with_base(_path_of(recipe))
     stated_keys = {override.partition("=")[0] for override in overrides}
-    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
+    return recipe_from_dict(name_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
 def recipe_notes(recipe: str | Path) -> RecipeNotes:
@@ -103,10 +103,10 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         merged[key] = value
     if values.keys() & {"name", "comment"}:
         return merged, notes
-    return named_after_model(of_base, merged, values), notes
+    return name_after_model(of_base, merged, values), notes
 
 
-def named_after_model(before: _Values, after: _Values, stated_keys: Collection[str]) -> _Values:
+def name_after_model(before: _Values, after: _Values, stated_keys: Collection[str]) -> _Values:
     """Return ``after``, named after the parts of its model if they differ from those of ``before``.
 
     An inherited name or comment describes another system: the name is replaced, the comment
@@ -116,7 +116,7 @@ def named_after_model(before: _Values, after: _Values, stated_keys: Collection[s
         stated_keys: the keys that are not inherited from ``before``.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
-    >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
+    >>> name_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
     'lps_aasist'
     """
     part_names = _names_of_parts(after)

@@ -46,13 +46,13 @@ def _as_text(value: Any) -> str:
     raise ValueError("not text")
 
 
-def _checked_folder_name_part(text: str) -> str:
+def _check_folder_name_part(text: str) -> str:
     if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
 
 
-def _checked_alias(text: str) -> str:
+def _check_alias(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
         raise ValueError("not an alias")
     return text
@@ -79,12 +79,12 @@ Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_refuse_boolean)]
 Text = Annotated[str, PlainValidator(_as_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[
     Text,
-    AfterValidator(_checked_alias),
+    AfterValidator(_check_alias),
     Takes("a name of letters, digits, '_', '-' and '.'"),
 ]
 FolderPart = Annotated[
     Text,
-    AfterValidator(_checked_folder_name_part),
+    AfterValidator(_check_folder_name_part),
     Takes("a part of a folder's name, without /, .., \\ and control characters"),
 ]
 

@@ -15,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, refuse
 from nes2net.metrics import compute_eer
 from nes2net.training.dataset import FRAMES, Tensors
-from nes2net.training.frame_labels import FrameLabels, pooled_targets
+from nes2net.training.frame_labels import FrameLabels, pool_targets
 from nes2net.training.losses.by_name import create_loss
 from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated, split_by_class
 from nes2net.training.objective import Features, Objective, Outcome, Part
@@ -86,7 +86,7 @@ class SegmentObjective(Objective):
             return {}
         labels = carried[FRAMES]
         counts = self.detector.num_segments(num_samples)
-        return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
+        return {str(ms): pool_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominators: of the utterance, then of each resolution (0 without labels)."""
