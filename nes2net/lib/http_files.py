@@ -200,16 +200,7 @@ class HttpFiles:
                     remedy="look on its publisher's page whether the file was replaced",
                 )
             length = file.size if length is None else length
-            # When the download is resumed, the tag or the time shows whether the file on the server
-            # is still the same. A weak tag is not used, because it cannot prove that the file is
-            # the same (RFC 9110, 13.1.5).
-            tag = answer.headers.get("etag", "")
-            modified = answer.headers.get("last-modified", "")
-            new_validators = {}
-            if tag.startswith('"') and len(tag) < 1000:
-                new_validators = {"etag": tag}
-            elif 0 < len(modified) < 100:
-                new_validators = {"modified": modified}
+            new_validators = _validators_of(answer)
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
                 _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
                 raise _Busy("the file has changed: begun anew", 0.0)
@@ -379,6 +370,18 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
+
+
+def _validators_of(answer: httpx.Response) -> dict[str, str]:
+    """Find the tag or time that shows, when a download is resumed, whether the file is still the same.
+
+    A weak tag cannot prove that (RFC 9110, 13.1.5).
+    """
+    tag = answer.headers.get("etag", "")
+    modified = answer.headers.get("last-modified", "")
+    if tag.startswith('"') and len(tag) < 1000:
+        return {"etag": tag}
+    return {"modified": modified} if 0 < len(modified) < 100 else {}
 
 
 def _state_of(partial_path: Path) -> Path:
