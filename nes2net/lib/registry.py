@@ -145,7 +145,7 @@ class Registry(Generic[T]):
     def _check_owner(self, name: str) -> None:
         """Refuse a name of several packages. If a package adds a built-in name, print a note once."""
         points = self._added.get(name, [])
-        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
+        owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
         if owners and name in self._built_in:
             del self._added[name]
             print_note(
