@@ -25,7 +25,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
-from nes2net.training.resume_file import _checked_32_bit_words
+from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -448,7 +448,7 @@ def test_one_process_of_one_version_at_a_time(recipe):
 def test_words_of_a_generator_have_32_bits():
     """Any of them can be 0, and a stream must resume then, too."""
     words = torch.tensor([0, 1, 2**32 - 1])
-    assert _checked_32_bit_words(words) is words
+    assert _check_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):
         with pytest.raises(ValueError, match="whole numbers of 32 bits"):
-            _checked_32_bit_words(wrong)
+            _check_32_bit_words(wrong)
