@@ -23,6 +23,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             InputError.
     """
     from huggingface_hub.errors import (  # start-up
+        EntryNotFoundError,
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
@@ -51,6 +52,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
                 f"check the name, or {log_in}",
             ),
             (offline, f"the hub cannot be reached ({reason})", f"{network}, and that HF_HUB_OFFLINE is not set"),
+            (EntryNotFoundError, "it has no such file", f"{page}/tree/main lists them"),
             (HFValidationError, reason, ""),
         ):
             if isinstance(error, kinds):
