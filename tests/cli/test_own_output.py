@@ -20,22 +20,23 @@ NUM_RECORDINGS = 8
 
 
 @pytest.fixture
-def folder(here, spectral_detector):
+def folder(tmp_path, monkeypatch, spectral_detector):
     """A detector, eight readable recordings and a damaged one, a key, and the scores of a first system."""
+    monkeypatch.chdir(tmp_path)
     spectral_detector.save("a.pth")
     rng = np.random.default_rng(0)
-    (here / "wav").mkdir()
-    (here / "wav" / "damaged.wav").write_text("no audio")
+    (tmp_path / "wav").mkdir()
+    (tmp_path / "wav" / "damaged.wav").write_text("no audio")
     key = ["path,label", "wav/damaged.wav,spoof"]
     scores = []
     for number in range(NUM_RECORDINGS):
         label = "spoof" if number % 2 else "bonafide"
-        soundfile.write(here / "wav" / f"u{number}.wav", 0.1 * rng.standard_normal(8000), 16000)
+        soundfile.write(tmp_path / "wav" / f"u{number}.wav", 0.1 * rng.standard_normal(8000), 16000)
         key.append(f"wav/u{number}.wav,{label}")
         scores.append(f"wav/u{number} {rng.standard_normal()}")
-    (here / "list.csv").write_text("\n".join(key) + "\n")
-    (here / "first.txt").write_text("\n".join(scores) + "\n")
-    return here
+    (tmp_path / "list.csv").write_text("\n".join(key) + "\n")
+    (tmp_path / "first.txt").write_text("\n".join(scores) + "\n")
+    return tmp_path
 
 
 @pytest.mark.parametrize("reader", READERS)
