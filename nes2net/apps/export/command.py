@@ -61,6 +61,12 @@ def export(
         check_meta(Path(model))
         say(f"{Path(model) / META} says all that the Arena asks")
         return
+    if arena.scores is not None and arena.corpus is not None:
+        from nes2net.apps.export.arena_result import write_arena_result
+
+        deep_voice = None if arena.deep_voice is None else Path(arena.deep_voice)
+        say_written(write_arena_result(Path(model), arena.corpus, Path(arena.scores), deep_voice))
+        return
     if bool(to) != bool(out) or not (to or push):
         raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
     if out and Path(out).exists() and not overwrite:

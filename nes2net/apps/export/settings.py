@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from nes2net.actions.flags import Length, Precision
-from nes2net.lib.commands import Count, Flag
-from nes2net.lib.conditions import NotWith
+from nes2net.actions.flags import CorpusName, Length, Precision
+from nes2net.lib.commands import Count, File, Flag
+from nes2net.lib.conditions import NotWith, UsedWith
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Arena(Length):
         checkpoint_url: where the weights are, if not on the hub
         arxiv: number of the paper, such as 2504.05657, or none
         check: say what the folder MODEL lacks, and write nothing
+        scores: write the result of the folder MODEL on CORPUS, from this score file
+        corpus: the set of SCORES, hub:OWNER/NAME
+        deep_voice: scores of DeepVoice, whose EER gives the threshold for a set with only spoofed trials
     """
 
     dtype: Precision = "auto"
@@ -33,3 +36,6 @@ class Arena(Length):
     checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None
     check: Annotated[bool, NotWith("out", "push")] = False
+    scores: Annotated[File | None, UsedWith("corpus"), NotWith("out", "push", "check")] = None
+    corpus: Annotated[CorpusName | None, Flag("CORPUS"), UsedWith("scores")] = None
+    deep_voice: Annotated[File | None, Flag("SCORES"), UsedWith("scores")] = None

@@ -27,7 +27,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     from nes2net.lib.sheet import Sheet, as_json
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
-    from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
+    from nes2net.models.published_models import BEGIN_WITH, HUB_COLLECTIONS, PUBLISHED
     from nes2net.models.published_results import published_rows
 
     if name is not None:
@@ -36,6 +36,9 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
         return
+    collections = []
+    for repository, (meaning, licence) in HUB_COLLECTIONS.items():
+        collections.append({"name": f"hub:{repository}", "holds": meaning, "licence": licence})
     by_hand = []
     rows_by_hand = []
     for row in published_rows():
@@ -64,6 +67,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": frontends,
             "by hand": by_hand,
+            "repositories": collections,
         }
         print(as_json(data))
         return
@@ -87,6 +91,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         tables={
             "detectors, for --model": detectors,
             "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": rows_by_hand,
+            "repositories of the hub, for --model; NAME lists its files, NAME/FILE is one": collections,
             "pre-trained front-ends, for ssl_checkpoint=": frontend_rows,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },
