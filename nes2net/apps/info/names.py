@@ -427,7 +427,7 @@ def _values_by_key(recipe: Recipe) -> Facts:
     """Omit the keys of the model; nested keys become ``train.lr``."""
     flat: dict[str, object] = {}
     for key, value in recipe.written().items():
-        if key in SECTIONS:
+        if key in SECTIONS and isinstance(value, Mapping):
             flat |= {f"{key}.{name}": item for name, item in value.items()}
         elif key != "model":
             flat[key] = value
