@@ -29,7 +29,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         # third of the time of a convolution.
         if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
-            x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
+            # The product of a matrix adds the bias before it rounds; the product of a batch rounds twice.
+            rows = functional.linear(frames.flatten(0, 2), weight.flatten(1), layer.conv.bias)  # B·T×C
+            x = rows.unflatten(0, frames.shape[:3]).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
         norm = getattr(layer, "layer_norm", None)  # None if the layer has no norm
@@ -57,4 +59,6 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 def _channels_last(weight: Tensor) -> Tensor:
     """C'×C×K → C'×C×1×K, channels innermost."""
+    if weight.shape[1] == 1:
+        return weight.unsqueeze(2)
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)
