@@ -10,11 +10,9 @@ from torch.nn import functional
 
 
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
-    """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
-
-    The library's layer norms transpose and copy the feature map. 2-D convolutions of height 1 keep
-    the channels innermost, and take half the time on the CPU.
-    """
+    """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library."""
+    # The library's layer norms transpose and copy the feature map. 2-D convolutions of height 1 keep the channels innermost,
+    # and take half the time on the CPU.
     weights = [_channels_last(layer.conv.weight) for layer in extractor.conv_layers]
     waveform = waveform[:, None, None]  # B×1×1×N
     if waveform.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():

@@ -1,4 +1,4 @@
-"""Transformer layers whose residual sums are kept in float32 while a network trains in bfloat16."""
+"""Residual sums in float32 beside a bfloat16 network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class PreNormLayer(nn.Module):
-    """A transformer layer with layer norms first, B×T×D → B×T×D, on the modules of a ``layer`` of transformers."""
+    """A transformer layer with layer norms first, B×T×D → B×T×D."""
 
     attention: nn.Module
     layer_norm: nn.LayerNorm
@@ -23,14 +23,7 @@ class PreNormLayer(nn.Module):
             self.add_module(name, module)
 
     def forward(self, x: Tensor, attention_mask: Tensor | None = None, exact: Tensor | None = None, **_: Any) -> Any:
-        """Apply the layer.
-
-        Args:
-            exact: ``x`` in float32, before it was rounded.
-
-        Returns:
-            The output; with ``exact``, also the output before it was rounded.
-        """
+        # ``exact`` is ``x`` in float32, before it was rounded. With it, the output before rounding is returned, too.
         attended = self.dropout(self.attention(self.layer_norm(x), attention_mask=attention_mask)[0])
         if exact is None:
             x = x + attended
@@ -39,12 +32,9 @@ class PreNormLayer(nn.Module):
         return _Sum.apply(x, exact, self.feed_forward(self.final_layer_norm(x)))
 
 
+# x + y, rounded from exact + y; the gradient is that of x + y, in bfloat16, so that nothing is stored for it. Rounding all
+# 48 sums of XLS-R 300M would raise the error of its output from 1.1 to 1.5 %.
 class _Sum(torch.autograd.Function):
-    """x + y, rounded from exact + y; the gradient is that of x + y, so that it stays in bfloat16.
-
-    Rounding all 48 sums of XLS-R 300M raises the error of its output from 1.1 to 1.5 %.
-    """
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, exact: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         exact = exact + y

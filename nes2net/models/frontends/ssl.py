@@ -306,14 +306,10 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply a layer.
-
-        Args:
-            shared: WavLM's position bias 1×H×T×T; of a :class:`PreNormLayer` in training in
-                bfloat16, the last output, rounded and exact.
-        """
+        """Apply a layer; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if isinstance(layer, PreNormLayer) and x.dtype == torch.bfloat16 and torch.is_grad_enabled():
-            if shared is None or shared[0] is not x:  # a prompt may have changed the frames
+            # ``shared`` is the last output, rounded and exact. A prompt may have changed the frames since.
+            if shared is None or shared[0] is not x:
                 shared = x, x.detach().float()
             shared = layer(x, exact=shared[1])
             return shared[0], shared

@@ -86,7 +86,7 @@ class Criterion(nn.Module):
     def checked_numerator(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> Tensor:
-        """Compute only the numerator of :meth:`parts`."""
+        """Compute the numerator of :meth:`parts`."""
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
         if outputs.dtype != torch.float64:
