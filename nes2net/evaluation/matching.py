@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net import metrics
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
@@ -112,10 +113,10 @@ class Matched:
         """Id of each trial → score."""
         return {trial.id: score for trial, score in zip(self.trials, self.scores.tolist())}
 
-    @property
-    def positions(self) -> NDArray:
-        """Positions (N,) in the file, bona fide first: ``order`` of :func:`nes2net.metrics.compute_eer`."""
-        return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
+    def eer_rule(self, method: str) -> Callable[..., tuple[float, float]]:
+        """Make the EER of these trials by ``method``, with their order in the file: :func:`nes2net.metrics.compute_eer`."""
+        positions = np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
+        return functools.partial(metrics.compute_eer, method=method, order=positions)
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
         """Omit trials for which ``keeps`` is false, also from the mismatch.

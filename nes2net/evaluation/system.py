@@ -99,7 +99,7 @@ def evaluate_scores(
             "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
     metric_functions: dict[str, Callable[..., Any]] = {
-        "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
+        "eer": matched_trials.eer_rule(definition.eer_method),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,

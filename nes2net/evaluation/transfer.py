@@ -283,8 +283,7 @@ def judge_sets(
             "num_resamples": num_resamples,
         }
         method = corpora.get(scored.corpus).eer_method
-        rule = functools.partial(metrics.compute_eer, method=method, order=scored.matched.positions)
-        row = _figures(decider, llrs, raw, rule, {**draws, **groups_of(trials)})
+        row = _figures(decider, llrs, raw, scored.matched.eer_rule(method), {**draws, **groups_of(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
     sets = []
