@@ -109,6 +109,13 @@ class Matched:
         return self.scores[~self.is_bonafide]
 
     @property
+    def scores_in_key(self) -> NDArray:
+        """Scores of all trials of the key, NaN for those that are not evaluated."""
+        scores = np.full(len(self.table.key), np.nan)
+        scores[self.table.rows] = self.scores
+        return scores
+
+    @property
     def by_id(self) -> dict[str, float]:
         """Id of each trial → score."""
         return {trial.id: score for trial, score in zip(self.trials, self.scores.tolist())}

@@ -125,11 +125,8 @@ class Row:
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """Return the row with only these figures."""
-        figures = {}
-        for measure in measures:
-            if measure.name in self.figures:
-                figures[measure.name] = self.figures[measure.name]
-        return replace(self, figures=figures)
+        names = [measure.name for measure in measures if measure.name in self.figures]
+        return replace(self, figures={name: self.figures[name] for name in names})
 
     def to_dict(self) -> dict[str, Any]:
         """Convert the row to plain data for JSON; ``on`` holds the labels."""

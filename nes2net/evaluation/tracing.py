@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
-_MOST_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
+_MAX_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
 _MOST_VALUES = 50  # a field with more values than this has no breakdown
 
 _CLOSED = (
@@ -218,8 +218,8 @@ def _tables(
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(of) else "all"
-        return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
+        is_long = len(rows) > _MAX_PRINTED * len(of)
+        return Table(name, caption, measures, rows, section, notes, hidden, readers="paper" if is_long else "all")
 
     rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, named)) for trials in systems]
     yield Table(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import label_of
+from nes2net.evaluation.curves import reliability
 from nes2net.evaluation.one_class import MEASURES, WORDS
 from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
@@ -96,8 +97,6 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
 
 
 def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
-    from nes2net.evaluation.curves import reliability  # quick start-up: SciPy takes long to import
-
     for number, trials in enumerate(reliability(judged.llrs), 1):
         share = Figure(trials.share, (trials.low, trials.high))
         figures = {"predicted": Figure(trials.predicted), "share": share, "num_trials": Figure(trials.num_trials)}

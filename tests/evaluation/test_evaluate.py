@@ -254,8 +254,8 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
 
 def test_exclusions_that_remove_nothing_or_all_are_refused(la):
     for exclude, message in (
-        ({"atack": ["A14"]}, "trials have no field 'atack' to exclude by; did you mean 'attack'"),
-        ({"codec": ["opus"]}, "no trial of the key has codec 'opus' to exclude; known: gsm, none"),
+        ({"atack": ["A14"]}, "`exclude`: trials have no field 'atack'; did you mean 'attack'"),
+        ({"codec": ["opus"]}, "`exclude`: no trial of the key has codec 'opus'; known: gsm, none"),
         ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
         ({"label": ["spoof"]}, "4 trials, all bona fide, and an EER needs both"),
     ):
