@@ -24,7 +24,7 @@ from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
 from nes2net.evaluation.curves import thinned_det
 from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
-from nes2net.evaluation.matching import system_names
+from nes2net.evaluation.matching import check_classes, system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures, evaluate_scores
@@ -52,7 +52,7 @@ from nes2net.evaluation.transfer import (
     read_set,
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
@@ -157,7 +157,7 @@ def evaluate_systems(
             systems.append(evaluate_scores(key, judged, file.path, name, **draws, unit=unit))
             asv_files |= systems[-1].asv_files
     inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
-    warnings = list(itertools.chain.from_iterable(origin.seen for origin in origins))
+    warnings = list(itertools.chain.from_iterable(origin.uses for origin in origins))
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, scored_sets):
@@ -278,10 +278,8 @@ def _differences(
         both_scores = both_scores[:, rows]
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
-        if is_bonafide.all() or not is_bonafide.any():
-            raise InputError(
-                f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
-            )
+        num_common = counted(len(common), "common trial")
+        check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),

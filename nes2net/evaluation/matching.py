@@ -302,6 +302,13 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
     return names
 
 
+def check_classes(is_bonafide: NDArray, what: str, remedy: str = "") -> None:
+    """Raise InputError if all of ``what``, such as ``"12 trials"``, are of one class; ``is_bonafide`` is (N,)."""
+    for label, is_of_class in (("bona fide", is_bonafide), ("spoofed", ~is_bonafide)):
+        if is_of_class.all():
+            raise InputError(f"{what}, all {label}, and both classes are needed", remedy=remedy)
+
+
 def labelled_trials(
     key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
 ) -> tuple[list[Trial], NDArray, NDArray]:
@@ -321,14 +328,7 @@ def labelled_trials(
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    if not is_bonafide.any():
-        raise InputError(
-            f"phase {phase} has {len(common)} spoofed trials with scores, but no bona fide ones; both are needed"
-        )
-    if is_bonafide.all():
-        raise InputError(
-            f"phase {phase} has {len(common)} bona fide trials with scores, but no spoofed ones; both are needed"
-        )
+    check_classes(is_bonafide, f"phase {phase} has {counted(len(common), 'trial')} with scores")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 
@@ -347,21 +347,11 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
         InputError: if a file is malformed, or no id has a usable score in every file. Without
             ``allow_partial`` also if scores do not fit the first file's ids, see :func:`match`.
     """
-    tables = [scores_of(file) for file in files]
-    trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
+    trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(files[0].table.ids)]  # in place of a key
     by_file = []
-    for file, (ids, scores) in zip(files, tables):
+    for file in files:
         with concerning(f"{file.path}, with the ids of {files[0].path} as the key:"):
-            matched_trials = match(trials, ids, scores, allow_partial=True)
-        mismatch = matched_trials.mismatch
-        problem = mismatch.describe(len(trials))
-        if mismatch.missing:
-            problem = (
-                f"no score for {counted(len(mismatch.missing), 'trial')} of {files[0].path}: {listed(mismatch.missing)}"
-            )
-        if mismatch and not allow_partial:
-            raise InputError(f"{file.path}: {problem}")
-        by_file.append(matched_trials.by_id)
+            by_file.append(match(trials, *scores_of(file), allow_partial=allow_partial).by_id)
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
         raise InputError(f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them")

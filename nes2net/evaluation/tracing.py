@@ -137,13 +137,10 @@ def evaluate_classes(
             references=references,
         )
         if unknown is not None and unknown not in trials.kinds:
-            if unknown not in LOGIT_SCORES:
-                raise InputError(
-                    f"the score {unknown} compares with training trials: give `reference`, for nsd with logits"
-                )
-            raise InputError(
-                f"{file.path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}"
-            )
+            reason = "compares with training trials: give `reference`, for nsd with logits"
+            if unknown in LOGIT_SCORES:
+                reason = f"needs logits, and the file holds posteriors: use {' or '.join(trials.kinds)}"
+            raise InputError(f"{file.path}: the score {unknown} {reason}")
         systems.append(trials)
         inputs.append(score_input(file.path, file.sha256))
     first = systems[0]
@@ -159,7 +156,7 @@ def evaluate_classes(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-        warnings += trials.origin.seen
+        warnings += trials.origin.uses
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {

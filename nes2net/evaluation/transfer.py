@@ -26,7 +26,7 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import Labels, score_input
-from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
@@ -206,14 +206,9 @@ def choose_thresholds(
         raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
     thresholds = []
     for path in source.dev_scores:
-        development = read_set(
-            SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
-            "development",
-            {},
-            allow_partial=allow_partial,
-        )
-        if development.only_label is not None:
-            raise InputError(f"{path}: has trials of one class only; a threshold is chosen on both")
+        dev_files = SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase)
+        development = read_set(dev_files, "development", {}, allow_partial=allow_partial)
+        check_classes(development.matched.is_bonafide, f"{path}: {counted(len(development.matched.trials), 'trial')}")
         bonafide = development.matched.bonafide
         spoof = development.matched.spoof
         calibration = replace(
