@@ -307,7 +307,9 @@ def draw_histograms(
                 align = "left"
             elif position > 0.7:
                 align = "right"
-            axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
+            axes.text(
+                position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5
+            )
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
@@ -372,7 +374,9 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
         series, line = line_of(number)
         colour = SERIES_COLOURS[series]
         x, y, low, high, _ = np.array(bins).T
-        axes.plot(x, y, color=colour, linestyle=_linestyle(line), linewidth=1.4, marker=line.marker, markersize=5, zorder=3)
+        axes.plot(
+            x, y, color=colour, linestyle=_linestyle(line), linewidth=1.4, marker=line.marker, markersize=5, zorder=3
+        )
         if number == 0:
             axes.errorbar(x, y, yerr=(y - low, high - y), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
     axes.set(

@@ -44,7 +44,9 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
     A measure without figures has no column. With ``in_text``, each row has a line; on pages and in
     papers, each value of ``table.across`` has a column.
     """
-    measures = [measure for measure in table.measures if any(row[measure.name].value is not None for row in table.shown)]
+    measures = [
+        measure for measure in table.measures if any(row[measure.name].value is not None for row in table.shown)
+    ]
     if not measures:
         return Grid([], [], 0)
     if table.across in table.labels and not in_text:

@@ -72,7 +72,8 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
 def test_a_score_at_the_threshold_is_accepted():
     decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
     matched = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
-    assert judge_one_class(decider, matched, "x").errors == (1, 2)
+    row = judge_one_class(decider, matched, "x").row
+    assert (row["wrong"].value, row["num_trials"].value) == (1, 2)
 
 
 def test_text_page_and_paper_tables_have_every_figure(case):

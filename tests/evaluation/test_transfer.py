@@ -170,7 +170,10 @@ def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
     frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
     frames.save(tmp_path / "frames.json")
     for where, message in (
-        (source(case, "good", "worse"), "2 files in `threshold_from` and 0 in `calibration` for 1 system: give one of them"),
+        (
+            source(case, "good", "worse"),
+            "2 files in `threshold_from` and 0 in `calibration` for 1 system: give one of them",
+        ),
         (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
         (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),
     ):
