@@ -181,7 +181,7 @@ def evaluate_systems(
         header,
         list(_first_lines(header, systems, transfers)),
         [
-            *_tables(key, systems, header["excluded"], asv_system, differences),
+            *_tables(key, systems, asv_system, differences),
             *transfer_tables(transfers),
             *_breakdown_tables(key, systems),
         ],
@@ -314,13 +314,7 @@ def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     return len({np.isfinite(system.matched.scores_in_key).tobytes() for system in systems}) == 1
 
 
-def _tables(
-    key: Key,
-    systems: Sequence[SystemFigures],
-    excluded: Mapping[str, Collection[str]],
-    asv_system: str,
-    differences: Sequence[Row],
-) -> Iterator[Table]:
+def _tables(key: Key, systems: Sequence[SystemFigures], asv_system: str, differences: Sequence[Row]) -> Iterator[Table]:
     if not systems:
         return
     rows = [system.row for system in systems]
@@ -330,8 +324,8 @@ def _tables(
     else:
         notes = ["No figure is marked as the best, for the systems rest on different trials."]
     caption = key.title
-    if excluded:
-        caption += f", without {describe_excluded(excluded)}"
+    if key.excluded:
+        caption += f", without {describe_excluded(key.excluded)}"
     caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
     if asv_system == ORGANISERS:
         caption += f" min t-DCF is computed with {asv_system}."

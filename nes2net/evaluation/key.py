@@ -6,7 +6,7 @@ import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Key:
         """The corpus and the phase in words."""
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
 
-    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, Any]:
+    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, object]:
         """Collect the header of a result.
 
         Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -393,7 +392,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
     }
 
 
-def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
+def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, object]:
     """Tables list only the largest confusions; the JSON has all."""
     return {
         "confusion": {
