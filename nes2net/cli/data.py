@@ -56,10 +56,10 @@ def download(
     """
     from nes2net.data.corpora.check import check_corpus
     from nes2net.data.corpora.download import fetch_all, plan_downloads
-    from nes2net.lib.http_files import MOST_TRIES, HttpFiles
+    from nes2net.lib.http_files import MAX_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
+    with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
         stated = [licence for licence in plan.licences if licence != definition.licence]
         rows = [["licence", definition.licence or "not known; read the page"]]
