@@ -61,17 +61,23 @@ def main(corpus, tmp_path, monkeypatch, command):
 def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main):
     """Both validation losses are that of the one pass. Finished epochs are not printed again."""
     lines, remarks = main(TRAIN)
-    assert lines[0] == "Device: cpu" and lines[2] == "num_params_SSL: 0"  # a spectrum has no parameters
+    # a spectrum has no parameters
+    assert lines[0] == "Device: cpu"
+    assert lines[2] == "num_params_SSL: 0"
     assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
     assert len(lines) == 5 + 2 * 3
     for epoch, line in enumerate(lines[6::3], 1):
         losses = [words.split()[-1] for words in line.split(", ")]
-        assert line.startswith(f"{epoch}: tr_loss ") and losses[1] == losses[2]
+        assert line.startswith(f"{epoch}: tr_loss ")
+        assert losses[1] == losses[2]
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
-    assert "epoch 2 - loss: " in remarks and "checkpoints are in models/" in remarks and "lps + last" in remarks
+    assert "epoch 2 - loss: " in remarks
+    assert "checkpoints are in models/" in remarks
+    assert "lps + last" in remarks
 
     again, remarks = main(TRAIN)
-    assert again == lines[:5] and "is trained already, 2 epochs" in remarks
+    assert again == lines[:5]
+    assert "is trained already, 2 epochs" in remarks
 
     (folder,) = Path("models").iterdir()
     lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
@@ -85,13 +91,13 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
         spectral_detector.save(f"run/epoch_{number}.pth")
     flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
     first_lines, remarks = main(flags)
-    assert "made anew" not in remarks
+    assert "made again" not in remarks
     torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
     spectral_detector.save("run/epoch_2.pth")
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == first_lines[:8]
-    assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made anew" in remarks
+    assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made again" in remarks
 
 
 def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):
