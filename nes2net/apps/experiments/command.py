@@ -83,7 +83,9 @@ def run(
     # Say what is missing and what is left to do.
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
-    lines = [f"missing, {len(missing)} in all:", *listing(missing)] if missing else ["nothing is missing"]
+    lines = ["nothing is missing"]
+    if missing:
+        lines = [f"missing, {len(missing)} in all:", *listing(missing)]
     if dry_run:
         print(printable(worded("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
         return INCOMPLETE if missing else 0
@@ -183,8 +185,9 @@ def reproduce(
     missing = find_missing(published, paths)
     if missing:
         can_continue = allow_partial and all(finding.spares_some for finding in missing)
-        warning = "warning: the result will be partial, missing are"
-        heading = warning if can_continue else f"missing, {len(missing)} in all:"
+        heading = f"missing, {len(missing)} in all:"
+        if can_continue:
+            heading = "warning: the result will be partial, missing are"
         print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
         if not can_continue:
             return WRONG_INPUT

@@ -146,7 +146,9 @@ class ScoreJob(Job):
 
     def record(self) -> Record | None:
         path = record_path(self.scores)
-        return read_whole_record(path) if self.scores.is_file() and not is_absent(path) else None
+        if not self.scores.is_file() or is_absent(path):
+            return None
+        return read_whole_record(path)
 
     def is_done(self) -> bool:
         """Whether the scores are complete, newer than the checkpoints, and of the same trials."""
@@ -270,8 +272,9 @@ class EvaluateJob(Job):
             InputError: if the file is damaged.
         """
         path = self.page.with_suffix(".json")
-        kind = "a report of an experiment"
-        return None if is_absent(path) else read_json_as(ReportFile, path, 64 << 20, kind, "remove it")
+        if is_absent(path):
+            return None
+        return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
         """Whether the report has the present settings, and its input files have not changed since.

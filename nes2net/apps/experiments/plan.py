@@ -172,11 +172,15 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    return "" if key == "recipe" else key.rpartition(".")[2]
+    if key == "recipe":
+        return ""
+    return key.rpartition(".")[2]
 
 
 def _value_text(value: object) -> str:
-    return value if isinstance(value, str) else json_text(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    return json_text(value, ensure_ascii=False)
 
 
 def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:

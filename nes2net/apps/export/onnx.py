@@ -121,7 +121,9 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     shortest, longest = _accepted_lengths(detector)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
-    scored_samples = shortest if shortest == longest else samples_to_score(detector.provenance).num_samples
+    scored_samples = samples_to_score(detector.provenance).num_samples
+    if shortest == longest:
+        scored_samples = shortest
     description = {
         "nes2net": __version__,
         "torch": torch.__version__,

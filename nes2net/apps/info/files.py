@@ -92,8 +92,11 @@ def file_sheet(path: str | Path) -> Sheet:
     if path.suffix not in (".onnx", ".safetensors"):
         with suppress(OSError), open(path, "rb") as file:  # a folder, or an error that `identify` will report
             start = file.read(4096)
-    has_control_characters = any(byte < 9 or 13 < byte < 32 for byte in start)
-    sheet = _scores_sheet(path) if start and not has_control_characters else _detector_sheet(identify(path))
+    # A file without control characters is text.
+    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
+        sheet = _scores_sheet(path)
+    else:
+        sheet = _detector_sheet(identify(path))
     files.check()
     return sheet
 

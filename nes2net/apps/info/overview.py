@@ -37,4 +37,6 @@ def stored_overview(kind: str | None = None) -> Sheet | None:
     tables = json.loads(STORED.read_text(encoding="utf-8"))
     if kind is None:
         return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
-    return Sheet(kind, tables={"names": tables[kind]}, brief=True) if kind in tables else None
+    if kind not in tables:
+        return None
+    return Sheet(kind, tables={"names": tables[kind]}, brief=True)

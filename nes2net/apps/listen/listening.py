@@ -78,7 +78,9 @@ class LiveJudge(Windows):
         channels = []
         for name in names:
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
-            evidence = Evidence(self.decider, stream.window, latch=self.latch) if self.decider else None
+            evidence = None
+            if self.decider is not None:
+                evidence = Evidence(self.decider, stream.window, latch=self.latch)
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
         ready = {
             "event": "ready",

@@ -198,7 +198,10 @@ class Server:
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels, "names")
         parked = self._take_parked(start, names)
-        session = parked.session if parked else self._judge.session(start.rate, start.encoding, names, True, "latest")
+        if parked is None:
+            session = self._judge.session(start.rate, start.encoding, names, True, "latest")
+        else:
+            session = parked.session
         listening = Listening(session, _blocks(connection, start, session, parked))
         token = session.ready["session"]
         with self._lock:

@@ -162,7 +162,9 @@ def _basis_words(judged: Judged[float]) -> str:
 
 def _probability_words(judged: Judged[float], probability: float, decider: Decider) -> str:
     along = judged.along
-    subject = "a typical window of the recording" if along is not None and along.windows > 1 else "the recording"
+    subject = "the recording"
+    if along is not None and along.windows > 1:
+        subject = "a typical window of the recording"
     words = (
         f"{percent(probability)} that {subject} is bona fide, and {percent(1 - probability)} that it is spoof, "
         f"if {percent(decider.prior)} of such recordings are bona fide."

@@ -51,8 +51,9 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     style = ""
     for package in ("nes2net.evaluation", "nes2net.apps.report"):
         style += (files(package) / "page.css").read_text(encoding="utf-8")
-    has_sound = not for_paper and examination.file.duration <= LONGEST_HEARD
-    sound = _sound_url(examination.file.recording) if has_sound else ""
+    sound = ""
+    if not for_paper and examination.file.duration <= LONGEST_HEARD:
+        sound = _sound_url(examination.file.recording)
     # Collect the fake stretches; the page lists only the first stretches.
     stretches = examination.fakes.stretches if examination.fakes is not None else []
     page = environment.get_template(
