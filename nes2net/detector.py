@@ -7,7 +7,7 @@ recording, and segments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -45,10 +45,7 @@ from nes2net.models.checkpoints.folder import (
     write_tensors,
 )
 from nes2net.models.checkpoints.published_names import select_frontend, unwrap_frontend
-from nes2net.models.checkpoints.state_dict import (
-    check_fit,
-    save_state_dict,
-)
+from nes2net.models.checkpoints.state_dict import StateDict, check_fit, save_state_dict
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.sizes import pretraining_file
 from nes2net.models.loading import Checkpoint, build_errors_as_input_errors, find_checkpoint
@@ -153,7 +150,7 @@ class Detector(Network):
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
-    def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+    def names_left_out(self, state_dict: StateDict) -> set[str]:
         """Find the names of frozen tensors that ``state_dict`` omits.
 
         These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
@@ -166,7 +163,7 @@ class Detector(Network):
         names = set(select_frontend(tensors))
         return names if tensors.keys() - names == state_dict.keys() else set()
 
-    def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def expected_tensors(self, state_dict: StateDict) -> StateDict:
         """Select the tensors that ``state_dict`` must have: all but :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
@@ -210,7 +207,7 @@ class Detector(Network):
         self.load_state_dict(tensors, strict=False, assign=True)
         self.base = dict(record)
 
-    def _base_tensors(self) -> dict[str, Tensor]:
+    def _base_tensors(self) -> StateDict:
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 

@@ -258,6 +258,33 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
             raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
 
 
+def check_at_most(option: str, value: int, limit: int, limit_name: str = "") -> None:
+    """Raise :class:`InputError` if ``value`` of ``option`` exceeds ``limit``, the value of ``limit_name``.
+
+    >>> check_at_most("top_k", 13, 12, "the number of experts")
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: top_k is at most the number of experts, 12, not 13
+    """
+    if value > limit:
+        name = f"{limit_name}, " if limit_name else ""
+        raise InputError(f"{option} is at most {name}{limit:,}, not {value:,}")
+
+
+def check_divides(option: str, divisor: int, size: str, number: int) -> None:
+    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size`` are their names.
+
+    >>> check_divides("num_heads", 4, "embed_dim", 150)
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
+    """
+    if number % divisor:
+        advice = f"give another {size}"
+        # Only divisors up to 64 are named, to keep the message short.
+        if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
+            advice = f"it can be divided by {divisors}"
+        raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")
+
+
 class Settings:
     """Settings with types and ranges, as fields of a frozen dataclass; a wrong value raises :class:`InputError`."""
 

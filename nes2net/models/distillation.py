@@ -7,7 +7,6 @@ speech, so speech is likely spoofed if the embeddings differ.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -63,17 +62,11 @@ class TeacherStudent(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
         *,
         teacher: PartOption = "xlsr_300m",
         student: PartOption | None = None,
     ) -> None:
         super().__init__()
-        if checkpoint is not None:
-            raise InputError(
-                "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
-                "trained detector with `train.task.teacher`"
-            )
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config

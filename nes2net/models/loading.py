@@ -16,8 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import check_model, name_and_options
@@ -35,6 +33,7 @@ from nes2net.models.checkpoints.published_names import layout_of, select_fronten
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
+    StateDict,
     compare,
     load_state_dict,
     metadata_of,
@@ -60,7 +59,7 @@ class Checkpoint:
     path: Path
     source: str
     """The path or name that the user gave."""
-    state_dict: Mapping[str, Tensor]
+    state_dict: StateDict
     config: dict[str, Any] | None
     """The architecture; None if the file does not state it."""
     base: Any
@@ -68,9 +67,7 @@ class Checkpoint:
     provenance: Provenance
 
     @classmethod
-    def of(
-        cls, path: Path, state_dict: Mapping[str, Tensor], record: Mapping[str, Any], source: str = ""
-    ) -> Checkpoint:
+    def of(cls, path: Path, state_dict: StateDict, record: Mapping[str, Any], source: str = "") -> Checkpoint:
         """Join the tensors and the record in ``path``; an empty ``source`` stands for ``path``."""
         facts = checked_record(record, state_dict)
         config = facts.pop("model", None)
@@ -149,7 +146,7 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
     Raises:
         InputError: if the file or folder is missing, damaged or not supported.
     """
-    state_dict: Mapping[str, Tensor]
+    state_dict: StateDict
     record: dict[str, Any] = {}
     if _holds_classifier(path):
         state_dict, record = read_classifier(path, bonafide)
@@ -222,7 +219,7 @@ def split_options(name: str) -> list[str]:
 
 
 def _with_fitting_options(
-    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
+    state_dict: StateDict, config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
     with build_errors_as_input_errors(path):
         check_model(config)
@@ -257,9 +254,7 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def without_wrapper(
-    state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
-) -> Mapping[str, Tensor]:
+def without_wrapper(state_dict: StateDict, path: str, config: dict[str, Any] | None = None) -> StateDict:
     """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
@@ -286,7 +281,7 @@ def without_wrapper(
 # Checkpoints of other code
 
 
-def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
+def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfit]:
     """Find how a whole-model state dict differs from each published model whose files have its layout.
 
     Args:
@@ -308,7 +303,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 @cache
-def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
+def _published_tensors(config: str, frontend: bool) -> StateDict:
     model = json.loads(config)
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
@@ -325,7 +320,7 @@ def _meta_frontend(config: str) -> Frontend:
         return create_frontend(name, **options)
 
 
-def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
+def only_fitting_model(state_dict: StateDict, path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If none has the checkpoint's shapes, options are changed until the shapes match.
@@ -355,7 +350,7 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     )
 
 
-def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
+def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
     """Find the published models that fit ``state_dict``: name → architecture.
 
     If none fits, options are changed until the shapes match, and the models that need the fewest

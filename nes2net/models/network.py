@@ -132,7 +132,7 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
-        options = self.backend.config
+        options = dict(self.backend.config)
         if name in backends.names():
             options = {key: option.default for key, option in declared(backends.get(name)).items()} | options
         texts = []

@@ -13,7 +13,7 @@ from torch import Tensor
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.options import with_options
+from nes2net.lib.options import Options, with_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
@@ -188,7 +188,7 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
         raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
 
 
-def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
+def _frontend_without_weights(recipe: Recipe) -> Options:
     stated = dict(recipe.model.get("frontend", {}))
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
+    StateDict,
     check_fit,
     load_state_dict,
     metadata_of,
@@ -89,7 +90,7 @@ def average_checkpoints(
     return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
+def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
@@ -107,6 +108,6 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     return state
 
 
-def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
+def _base_digest(state_dict: StateDict) -> str:
     base = read_record(state_dict).get("base")
     return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"

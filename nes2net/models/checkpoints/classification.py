@@ -15,13 +15,12 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, read_configuration, read_weights
+from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.registry import create_frontend
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ def describe_other_folder(folder: Path) -> str:
     return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
-def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDict, dict[str, Any]]:
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
@@ -151,7 +150,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     return state_dict, {"model": model, NAMES_KEY: names, WAVEFORMS_KEY: frontend.note}
 
 
-def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
     """Translate aggregation and back-end to a classification head of the transformers library.
 
     Args:

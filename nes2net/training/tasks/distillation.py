@@ -235,7 +235,7 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 def _all_options(backend: Backend) -> dict[str, Any]:
     options = declared(backends.get(backend.config["name"]))
-    return {key: option.default for key, option in options.items()} | backend.config
+    return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
