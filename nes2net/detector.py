@@ -7,7 +7,7 @@ recording, and segments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -84,7 +84,7 @@ class Detector(Network):
     """
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
+    def from_config(cls, config: Mapping[str, object] | str, checkpoint: str | Path | None = None) -> Self:
         """Build a detector with random weights, or with a front-end from ``checkpoint``.
 
         For an adapted front-end, ``checkpoint`` is recorded, so that :meth:`save` omits its frozen
@@ -104,15 +104,15 @@ class Detector(Network):
             check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
             config = PUBLISHED_MODELS[config]
         checkpoint = pretraining_file(checkpoint)
-        check_model(config)
-        frontend_name, frontend_options = name_and_options(config, "frontend", reserved=("checkpoint",))
-        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
+        model = check_model(config)
+        frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))
+        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), model)
         if checkpoint is not None and detector.frontend.adapted:
             detector._set_base(checkpoint)
         return detector
 
     @classmethod
-    def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
+    def on_meta(cls, config: Mapping[str, object] | str) -> Self | None:
         """Build a detector without memory, on the meta device, to load weights from a file.
 
         None if a part has tensors that checkpoints do not contain, which would have no values.
@@ -280,7 +280,9 @@ class Detector(Network):
             write_tensors(state_dict, path / WEIGHTS)
             self.write_description(path, provenance, record)
 
-    def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
+    def write_description(
+        self, folder: Path, provenance: Provenance, record: Mapping[str, object] | None = None
+    ) -> None:
         """Write architecture, ``record`` and a model card with ``provenance``, but not the weights.
 
         Keeps licence and user's text of a card beside this detector's checkpoint.
@@ -315,7 +317,7 @@ class Detector(Network):
         path_or_name: str | Path,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
-        config: dict[str, Any] | str | None = None,
+        config: Mapping[str, object] | str | None = None,
         base: str | Path | None = None,
     ) -> Self:
         """Load a trained detector, in eval mode, without the front-end's pre-training file.

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Name of an option → its value.
 Options: TypeAlias = Mapping[str, Any]
+#: Role of a part (:data:`PARTS`) → its name, or its options with ``name``.
+ModelConfig: TypeAlias = Mapping[str, str | Options]
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ ClassNames = Annotated[
     Takes("a list of 2 to 1000 names"),
 ]
 """Names of classes."""
+PartOption = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]{0,99}$")]
+    | Annotated[dict[str, object], Field(min_length=1, max_length=64)],
+    Takes("a name, or a mapping of `name` and options"),
+]
+"""A part inside a part, such as a head."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -29,7 +29,7 @@ from nes2net.lib.devices import (
     without_autocast,
 )
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import Input, declared, fitted, name_and_options
+from nes2net.lib.options import Input, ModelConfig, Options, declared, fitted, name_and_options
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -105,7 +105,7 @@ class Network(nn.Module):
         self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
-    def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
+    def with_frontend(cls, frontend: Frontend, config: ModelConfig) -> Self:
         """Build aggregation and back-end of ``config`` for ``frontend``, and join all three.
 
         Missing options that depend on the front-end, such as ``feature_dim``, are set.
@@ -121,7 +121,7 @@ class Network(nn.Module):
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Options]:
         """Plain data from which :meth:`from_config` builds this architecture again."""
         return {
             "frontend": dict(self.frontend.config),

@@ -221,11 +221,10 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
     name, options = name_and_options({"head": head}, "head", reserved=heads.given)
     head_class = heads.checked_factory(name, options)
-    if issubclass(head_class, Head) and head_class.compares_two and num_logits != 2:
-        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if issubclass(head_class, Head) and num_logits < 2:
+    if issubclass(head_class, Head) and (num_logits < 2 or (head_class.compares_two and num_logits > 2)):
+        number = "2" if head_class.compares_two else "at least 2"
         raise InputError(
-            f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+            f"head '{name}' compares classes: num_logits is {number}, not {num_logits}, or use head=linear"
         )
     return head_class(in_features, num_logits, **options)
 

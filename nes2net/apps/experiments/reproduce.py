@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
 
 #: The architecture of a detector, or the options of a part.
-Config: TypeAlias = dict[str, Any]
+Config: TypeAlias = Mapping[str, Any]
 _ROLES: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),

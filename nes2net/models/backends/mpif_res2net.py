@@ -11,9 +11,8 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo64, UpTo4096, check_at_most, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, PartOption, Takes, UpTo64, UpTo4096, check_at_most, odd_or_zero
 from nes2net.models.backends.base import Backend
-from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
@@ -219,7 +218,7 @@ class MpifRes2Net(Backend):
         attention_kernel: Annotated[
             int, Field(ge=0, le=255), AfterValidator(odd_or_zero), Takes("an odd number up to 255, or 0 for none")
         ] = 3,
-        head: HeadOption = "angular",
+        head: PartOption = "angular",
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)

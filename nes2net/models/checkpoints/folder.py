@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from nes2net.lib.errors import InputError, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
 from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.options import Options
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
 from nes2net.models.checkpoints.huggingface import (
@@ -149,7 +150,7 @@ def read_base(
     record: Any,
     checkpoint: Path,
     base: str | Path | None,
-    frontend: dict[str, Any],
+    frontend: Options,
     names: set[str],
     remedy: str = NAME_IT,
 ) -> tuple[Path, StateDict]:
@@ -201,7 +202,7 @@ def _find_base(file: Any, checkpoint: Path, remedy: str) -> Path:
     )
 
 
-def tensors_of_base(path: Path, frontend: dict[str, Any]) -> StateDict:
+def tensors_of_base(path: Path, frontend: Options) -> StateDict:
     """Read the tensors of a front-end from ``path`` under the published names; of a detector, all tensors.
 
     Args:
