@@ -172,7 +172,7 @@ def published_architectures(row: PublishedRow) -> dict[str, Config]:
     return architectures
 
 
-def _relevant_options(config: Config) -> dict[str, Config]:
+def _relevant_options(config: Config) -> dict[str, dict[str, Any]]:
     """Omit options that change no score; values are JSON types."""
     options = {}
     for kind, (_, registry) in _ROLES.items():

@@ -53,14 +53,11 @@ def average_checkpoints(
     if weights is not None:
         if mode == "legacy":
             raise InputError("the published code has no weights: use `mode=mean`")
-        if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
+        if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Scale the weights, so that their sum cannot overflow. Scaling by a power of 2 is exact.
-        exponent = max(math.frexp(weight)[1] for weight in weights)
-        scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
-        shares = [weight / sum(scaled_weights) for weight in scaled_weights]
+        shares = [weight / sum(weights) for weight in weights]
     state = _read(paths[0])
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read

@@ -204,9 +204,9 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
 
 
 def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[str, object]) -> None:
-    """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones."""
+    """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
-        if settings.get(name, value) != value:
+        if settings.get(name) not in (None, value):
             raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
 
 
