@@ -267,12 +267,7 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
 
 
 def check_at_most(option: str, value: int, limit: int, limit_name: str = "") -> None:
-    """Raise :class:`InputError` if ``value`` of ``option`` exceeds ``limit``, the value of ``limit_name``.
-
-    >>> check_at_most("top_k", 13, 12, "the number of experts")
-    Traceback (most recent call last):
-    nes2net.lib.errors.InputError: top_k is at most the number of experts, 12, not 13
-    """
+    """Raise :class:`InputError` if ``value`` of ``option`` exceeds ``limit``, the value of ``limit_name``."""
     if value > limit:
         name = f"{limit_name}, " if limit_name else ""
         raise InputError(f"{option} is at most {name}{limit:,}, not {value:,}")

@@ -260,11 +260,7 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Compute logits B×n by the back-end, from the :meth:`features` of a waveform.
-
-        Raises:
-            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
-        """
+        """Compute logits B×n by the back-end, from the :meth:`features` of a waveform; raise as :meth:`forward`."""
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:

@@ -186,7 +186,6 @@ class _File(StrictModel):
     tables: Sequence[_Table] = ()
 
     def texts(self, names: Sequence[object], where: str) -> list[str]:
-        """Look up the notes ``names``."""
         check_known(map(str, names), self.notes, f"{where}: no note")
         return [self.notes[str(name)] for name in names]
 

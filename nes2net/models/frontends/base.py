@@ -54,11 +54,7 @@ Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Refuse a hop so short that the frames would fill the memory.
-
-    Raises:
-        InputError: if ``hop_length`` is less than ``min_hop_length`` samples.
-    """
+    """Raise :class:`InputError` for a hop of so few samples that the frames would fill the memory."""
     if hop_length < min_hop_length:
         raise InputError(
             f"there are {hop_length} samples from one frame to the next: at least {min_hop_length} are expected"
