@@ -23,6 +23,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             InputError.
     """
     from huggingface_hub.errors import (  # start-up
+        EntryNotFoundError,
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
@@ -50,6 +51,8 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             f"{failed}: the hub cannot be reached ({first_line(error)}): check the network connection, and that "
             "HF_HUB_OFFLINE is not set"
         ) from error
+    except EntryNotFoundError as error:
+        raise InputError(f"{failed}: it has no such file", remedy=f"{page}/tree/main lists them") from error
     except HFValidationError as error:
         raise InputError(f"{failed}: {first_line(error)}") from error
     except Exception as error:  # an error of the HTTP library; its class depends on the release of the hub's library

@@ -497,6 +497,14 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Name of a published model → its architecture.
 PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
+#: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
+#: the licence. None was at hand: a file is recognised by its names and shapes.
+HUB_COLLECTIONS = {
+    "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
+    "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),
+    "SpeechAntiSpoofingBenchmarks/AASIST": ("AASIST, as scored for the Speech Anti-Spoofing Arena", "not stated"),
+}
+
 #: Purpose → name of the detector to try first.
 BEGIN_WITH = {
     "a small machine": "AASIST-L",

@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -152,10 +151,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         split = "".join(values.pop(name) for name in split_columns)
         if split:
             phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
-        fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
+        fields = {name: files.or_none(value) for name, value in values.items()}
         stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
-        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)
+        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)  # type: ignore[arg-type]  # only text
 
 
 def segments(

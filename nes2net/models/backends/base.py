@@ -168,7 +168,7 @@ class Backend(nn.Module):
         """Raise :class:`InputError` if ``num_frames`` is not an allowed T."""
         if num_frames < self.min_frames:
             raise InputError(
-                f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
+                f"{num_frames} frames are too few, this back-end needs at least {self.min_frames}; "
                 "pad or repeat the waveform"
             )
         if self.max_frames is not None and num_frames > self.max_frames:
