@@ -156,7 +156,7 @@ def test_any_number_of_frames_from_the_least(name):
             logits = backend(features_for(backend, batch=1, frames=frames))
         assert logits.shape == (1, 2) and logits.isfinite().all(), frames
     for frames in [backend.min_frames - 1, *([backend.fixed_frames + 10] if backend.fixed_frames else [])]:
-        with pytest.raises(InputError, match=f"{frames}|{frames:,}"):
+        with pytest.raises(InputError, match=str(frames)):
             backend(features_for(backend, batch=2, frames=frames))
     wrong = dim_of(name) + 1
     with pytest.raises(InputError, match=f"{wrong - 1}.* × {wrong}"):
