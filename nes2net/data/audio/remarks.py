@@ -255,19 +255,21 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        counts = self._frame_levels.copy()
-        counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
+        counts = self._levels_above(above)
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
         return level_index / _LEVELS_PER_DB + _LOWEST
 
     @property
     def _is_steady(self) -> bool:
         audible_level = self._level_percentile(1.0) - _AUDIBLE
-        first = max(0, int((audible_level - _LOWEST) * _LEVELS_PER_DB))
-        if self._frame_levels[first:].sum() < _FEWEST_FRAMES:
-            return False
         spread = self._level_percentile(0.9, audible_level) - self._level_percentile(0.1, audible_level)
-        return bool(spread < _SPREAD)
+        return bool(spread < _SPREAD and self._levels_above(audible_level).sum() >= _FEWEST_FRAMES)
+
+    def _levels_above(self, level: float) -> NDArray:
+        """Numbers of frames with each level, 0 below ``level`` in dB."""
+        counts = self._frame_levels.copy()
+        counts[: max(0, int((level - _LOWEST) * _LEVELS_PER_DB))] = 0
+        return counts
 
     def _unfit(self) -> dict[Kind, str]:
         self.finish()

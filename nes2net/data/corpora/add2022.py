@@ -67,7 +67,7 @@ CORPUS = ListedCorpus(
         "protocol": "the lists *_label.txt in the same records",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/12188127", what="train, dev", name="train_dev", unpack="."),
+        Download(url="https://zenodo.org/records/12188127", what="train, dev", name="train_dev"),
         Download(url="https://zenodo.org/records/10843991", what="track1", name="track1", unpack="track1"),
         Download(url="https://zenodo.org/records/12188035", what="track3_r1", name="track3_r1", unpack="track3_r1"),
         Download(url="https://zenodo.org/records/12188055", what="track3_r2", name="track3_r2", unpack="track3_r2"),

@@ -94,7 +94,6 @@ CORPUS = ListedCorpus(
         Download(
             url="https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip",
             what="audio, protocols and ASV scores",
-            unpack=".",
         ),
     ),
     obtain={

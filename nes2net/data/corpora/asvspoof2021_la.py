@@ -128,12 +128,11 @@ CORPUS = ListedCorpus(
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
     downloads=(
-        Download(url="https://zenodo.org/records/4837263", what="audio and protocol", unpack="."),
+        Download(url="https://zenodo.org/records/4837263", what="audio and protocol"),
         Download(
             url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
             what="keys and ASV scores",
             md5="037592a0515971bbd0fa3bff2bad4abc",
-            unpack=".",
         ),
     ),
     obtain={

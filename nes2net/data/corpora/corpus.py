@@ -27,7 +27,7 @@ from nes2net.data.corpora.protocol import (
     known_split,
 )
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import SegmentsByUtterance
@@ -135,8 +135,8 @@ class Download:
     """Published checksum in hexadecimal, if any."""
     sha256: str = ""
     """Published checksum in hexadecimal, if any."""
-    unpack: str | None = None
-    """Folder below the corpus's for the archive's content; None to leave it packed."""
+    unpack: str = "."
+    """Folder below the corpus's for the content, if it is an archive."""
     licence: str = ""
     """If not the licence of the corpus."""
 
@@ -339,7 +339,7 @@ class Corpus(ABC):
             first = first or official
         return first
 
-    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
+    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, int | str]:
         """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
@@ -375,9 +375,8 @@ class Corpus(ABC):
 
     def check_known_phase(self, phase: str, further_phases: Iterable[str] = ()) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no such ``phase``."""
-        phases = dict.fromkeys([*(self.phases or self.splits), *further_phases])
-        if phase not in phases:
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        phases = [*(self.phases or self.splits), *further_phases]
+        check_known([phase], phases, f"{self.title} has no phase")
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.

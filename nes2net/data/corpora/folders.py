@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
@@ -147,14 +146,14 @@ class FolderCorpus(Corpus):
         numbers = Counter(ids.values())
         trials = []
         for name, (place, values) in sorted(recordings.items()):
-            fields: dict[str, Any] = {**place.values, **values}
+            fields = {**place.values, **values}
             label = self.labels[fields.pop("label")] if "label" in fields else place.label
             phase = self.split_folders[fields.pop("phase")] if "phase" in fields else "eval"
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
             recording = audio / name if audio is not None else None
-            trials.append(Trial(id, recording, label, phase=phase, **fields))
+            trials.append(Trial(id, recording, label, phase=phase, **fields))  # type: ignore[arg-type]  # only text
         return files.checked_trials(trials, path)
 
     def _level_expression(self, level: str) -> re.Pattern[str]:

@@ -345,21 +345,14 @@ class ListedCorpus(Corpus):
 
     def _choose_columns(self, path: Path) -> Rows:
         """Choose by the number of fields in the first line."""
-        if self.variants:
-            num_fields = len(first_line(path).split())
-            for variant in self.variants:
-                if len(variant.names.split(", ")) == num_fields:
-                    return variant
-        return self.rows
+        num_fields = len(first_line(path).split())
+        fitting = (variant for variant in self.variants if len(variant.names.split(", ")) == num_fields)
+        return next(fitting, self.rows)
 
-    def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
+    def _audio_of_list(self, file: Path, audio: Path) -> Path:
         """Return the first of :attr:`folders_of` that exists, or else the last."""
-        recordings = None
-        for folder in self.folders_of(file.stem):
-            recordings = audio / folder
-            if recordings.is_dir():
-                break
-        return recordings
+        folders = [audio / folder for folder in self.folders_of(file.stem)]
+        return next(filter(Path.is_dir, folders), folders[-1])
 
 
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
