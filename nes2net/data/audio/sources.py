@@ -126,8 +126,12 @@ def _fault(samples: np.ndarray) -> str:
     """Say why ``samples`` are not those of one recording; empty if they are."""
     # Only floating-point samples are accepted, because only their scale is known.
     if samples.dtype.kind != "f":
-        advice = ": divide by full scale, 32768 for 16-bit audio" if samples.dtype.kind in "iub" else ""
-        return f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected{advice}"
+        expected = "floating-point ones in [-1, 1] are expected"
+        if samples.dtype.kind in "iub":
+            return (
+                f"the samples are whole numbers ({samples.dtype}); {expected}: divide by full scale, 32768 for 16 bits"
+            )
+        return f"the samples are of type {samples.dtype}; {expected}"
     if samples.ndim not in (1, 2):
         return f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes"
     if samples.ndim == 1 or len(samples) <= _MOST_CHANNELS:
@@ -148,5 +152,5 @@ def checked_rate(sample_rate: float | None) -> float:
         InputError: if the rate is missing or not a number.
     """
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
-        raise InputError(f"name the rate of the samples in Hz, sample_rate=16000 or another, not {sample_rate!r}")
+        raise InputError(f"the sample rate must be a number of Hz, sample_rate=16000 or another, not {sample_rate!r}")
     return float(sample_rate)

@@ -106,6 +106,14 @@ def key_digest(trials: Sequence[Trial]) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {trial.label} {trial.phase or '-'}", in_order=False)
 
 
+class AsvScores(NamedTuple):
+    """Scores of the organisers' speaker-verification system, (N,) each."""
+
+    target: NDArray
+    nontarget: NDArray
+    spoof: NDArray
+
+
 class OfficialRow(NamedTuple):
     """A row of the table in which the organisers of a corpus publish the results of a system.
 
@@ -166,10 +174,8 @@ class Corpus(ABC):
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
         frames of ``resolution`` ms, 1 bona fide, 0 spoof, if any.
     """
-    asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
-    """``asv_scores(path, phase)`` returns the target, nontarget and spoof scores of the organisers'
-        speaker-verification system; None, and no min t-DCF, without one.
-    """
+    asv_scores: Callable[..., AsvScores] | None = None
+    """``asv_scores(path, phase)`` returns those scores; None, and no min t-DCF, without them."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)`` returns the organisers' table from labelled trials and
         scores (N,), if there is one.

@@ -20,9 +20,8 @@ CORPUS = FolderCorpus(
     server. We did not count the files ourselves. The paper reports accuracy; here the EER follows
     ASVspoof's rule.
     """,
-    places=(Place("{phase}/{label}/*"),),
+    places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/fake/*", SPOOF)),
     split_folders={"training": "train", "validation": "dev", "testing": "eval"},
-    labels={"real": BONAFIDE, "fake": SPOOF},
     # Copies on Kaggle have the folder of an edition within another folder, such as for-norm/for-norm.
     roots=(
         *(".", "for-norm", "for-norm/for-norm", "for-original", "for-original/for-original"),

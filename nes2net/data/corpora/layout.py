@@ -21,7 +21,6 @@ from typing import TypeAlias
 from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, concerning, shown
 from nes2net.lib.files import AnyPath, is_absent
@@ -181,8 +180,6 @@ class ListedCorpus(Corpus):
     """Folders below the root in which the corpus may lie, such as ``LA`` of an official archive."""
     rows: Rows
     """:class:`Columns`, or a function."""
-    variants: Sequence[Columns] = ()
-    """Columns of protocols with another number of fields than ``rows``."""
     key: Columns | None = None
     """Columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
@@ -326,11 +323,10 @@ class ListedCorpus(Corpus):
         lists = [path]
         if path.is_dir():
             lists = self._lists_in(path, phase) or lists
-        rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
             list_audio = None if audio is None else self._audio_of_list(file, audio)
-            trials.append(rows(file, phase, list_audio))
+            trials.append(self.rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
@@ -342,12 +338,6 @@ class ListedCorpus(Corpus):
                 paths = [folder / name for name in self.parts[split].protocols]
                 lists += [path for path in paths if not is_absent(path)]
         return lists
-
-    def _choose_columns(self, path: Path) -> Rows:
-        """Choose by the number of fields in the first line."""
-        num_fields = len(first_line(path).split())
-        fitting = (variant for variant in self.variants if len(variant.names.split(", ")) == num_fields)
-        return next(fitting, self.rows)
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path:
         """Return the first of :attr:`folders_of` that exists, or else the last."""
