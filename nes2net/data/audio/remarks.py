@@ -177,8 +177,7 @@ class Listener:
     def __init__(self, channels: Channels | None = None) -> None:
         self.channels = channels or Channels()
         self.num_samples = 0
-        self._waiting: list[NDArray] = []  # blocks that are waiting to be measured
-        self._num_waiting = 0  # number of samples in ``_waiting``
+        self._unmeasured: NDArray = np.zeros(0, np.float32)
         self._sum = 0  # sum of all samples, in 16-bit steps
         self._before = 0  # the last measured sample, in 16-bit steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
@@ -195,19 +194,15 @@ class Listener:
 
     def push(self, block: NDArray) -> tuple[NDArray]:
         self.num_samples += len(block)
-        self._waiting.append(block)
-        self._num_waiting += len(block)
-        if self._num_waiting >= _FEWEST_AT_ONCE:
+        self._unmeasured = np.concatenate([self._unmeasured, block])
+        if len(self._unmeasured) >= _FEWEST_AT_ONCE:
             self.finish()
         return (block,)
 
     def finish(self) -> tuple[()]:
-        if self._num_waiting:
-            waiting = np.concatenate(self._waiting)
-            for first in range(0, len(waiting), _MOST_AT_ONCE):
-                self._measure(waiting[first : first + _MOST_AT_ONCE])
-        self._waiting = []
-        self._num_waiting = 0
+        for first in range(0, len(self._unmeasured), _MOST_AT_ONCE):
+            self._measure(self._unmeasured[first : first + _MOST_AT_ONCE])
+        self._unmeasured = self._unmeasured[:0].copy()
         return ()
 
     def _measure(self, block: NDArray) -> None:

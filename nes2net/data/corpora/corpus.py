@@ -352,13 +352,10 @@ class Corpus(ABC):
         or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.
         """
         counts = count(trials)
-        if phase:
-            official = self.labelled_counts(phase)
-        else:
-            official = self.official_counts(canonical_phase(split), counts)
-        differs = official is not None and not self.counts_from and bool(counts.differences(official))
+        official = self.labelled_counts(phase) if phase else self.official_counts(canonical_phase(split), counts)
+        is_official = official is None or bool(self.counts_from) or not counts.differences(official)
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
-        return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
+        return {"trials": len(trials), "ids_sha256": ids, "official": is_official}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe how the labelled trials ``key`` differ from the official ones of ``phase``.

@@ -206,7 +206,8 @@ class ListedCorpus(Corpus):
             InputError: if there are no recordings with the suffix.
         """
         # If ``unlisted`` gives no suffix, only a list can give the trials.
-        split_files, split, _ = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
         # If ``unlisted`` gives a suffix, the list may be missing.
@@ -273,7 +274,8 @@ class ListedCorpus(Corpus):
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
-        split_files, _, title = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         roots = [self.place(root)]
         if protocols is not None:
             protocols = Path(protocols)
@@ -285,14 +287,15 @@ class ListedCorpus(Corpus):
         folders = [_find_folder(base / below, folder, is_protocol) for base, below, folder in places]
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
-            what=f"protocol of {title}",
+            what=f"protocol of {self.title} {split}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
         )
         return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the first folder of ``Files.audio`` that exists."""
-        split_files, _, title = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for below, folder in product(self.below, split_files.audio):
             audio = _find_folder(self.place(root) / below, folder, is_recording)
@@ -300,16 +303,11 @@ class ListedCorpus(Corpus):
                 audio_of[audio / subfolder] = audio
         subfolder_path = files.first_file(
             audio_of,
-            what=f"audio of {title}",
+            what=f"audio of {self.title} {split}",
             remedy=split_files.advice,
             exists=Path.is_dir,
         )
         return audio_of[subfolder_path]
-
-    def _files_of(self, split: str) -> tuple[Files, str, str]:
-        split = files.known_split(split, self.splits, self.title)
-        title = f"{self.title} {split}" if len(self.parts) > 1 else self.title
-        return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does, also from a folder of several lists.

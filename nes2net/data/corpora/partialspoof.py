@@ -66,9 +66,7 @@ def segment_labels(
     # Convert the words "1" and "0" to numbers.
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
-        words = values
-        if words.dtype.kind != "U":
-            words = words.astype("U8")
+        words = values.astype(str)
         bonafide = words == "1"
         if words.ndim != 1 or not (bonafide | (words == "0")).all():
             raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")

@@ -142,7 +142,7 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
         ("", {"size": -1}, r"not the listing of a record \(files.0.size"),
         ("", {"checksum": "md5:" + "0" * 32}, r"not 00000000000000000000000000000000; it was damaged"),
         ("", {"size": 5}, r"announces .* bytes, but 5 were published"),
-        ("", {"size": 10**17}, r"about 700000.0 TB are needed .* fetch some of the files with `only`"),
+        ("", {"size": 10**17}, r"about 600000.0 TB are needed .* fetch some of the files with `only`"),
     ],
 )
 def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
