@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.options import Takes
+from nes2net.lib.options import Options, Takes
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -52,7 +52,7 @@ class Criterion(nn.Module):
         self.num_classes = num_classes
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         """Return options of the head that follow from ``options`` of the loss, such as the scale."""
         return {}
 
@@ -80,12 +80,18 @@ class Criterion(nn.Module):
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
         """
+        numerator = self.checked_numerator(outputs, targets, step, durations)
+        return numerator, self.weight_of(targets).to(numerator.dtype)
+
+    def checked_numerator(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> Tensor:
+        """Compute the numerator of :meth:`parts`."""
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
         if outputs.dtype != torch.float64:
             outputs = outputs.float()
-        numerator = self.numerator(outputs, targets, step, durations)
-        return numerator, self.weight_of(targets).to(numerator.dtype)
+        return self.numerator(outputs, targets, step, durations)
 
     def check_logits(self, number: int) -> None:
         """Raise :class:`InputError` if the loss does not take this ``number`` of logits."""
