@@ -145,7 +145,7 @@ def _architecture_differences(config: Options, published_config: Options) -> lis
     return differences
 
 
-def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
+def published_architectures(row: PublishedRow) -> dict[str, Options]:
     """Return name → architecture, as ``Detector.from_config`` takes it.
 
     A back-end gets the front-end of the row. If the row has none, the architecture of its recipe is
@@ -154,7 +154,7 @@ def published_architectures(row: PublishedRow) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: if the recipe cannot be read.
     """
-    architectures = {}
+    architectures: dict[str, Options] = {}
     for name in row.models:
         if name in PUBLISHED_MODELS:
             architectures[name] = PUBLISHED_MODELS[name]
