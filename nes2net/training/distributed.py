@@ -28,7 +28,7 @@ IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "fl
 _PATIENCE = timedelta(hours=2)
 
 
-def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
+def create_accelerator(device: str, precision: str = "fp32") -> Accelerator:
     """Make the :class:`Accelerator` of this process.
 
     Processes of ``torchrun`` or ``accelerate launch`` compute on the GPU with their local rank, or

@@ -161,7 +161,7 @@ class Objective(nn.Module):
         """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
-    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
+    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int) -> tuple[Part, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
@@ -225,12 +225,8 @@ class Objective(nn.Module):
             )
         return torch.stack([utterance_numerator, *further_numerators])
 
-    def validate_batch(self, part: Part) -> Outcome:
+    def validate(self, features: Features, part: Part) -> Outcome:
         """Compute loss and outputs of a development batch, with the final margin and without augmentation."""
-        return self.validate_features(self.features(part.inputs), part)
-
-    def validate_features(self, features: Features, part: Part) -> Outcome:
-        """Do :meth:`validate_batch` from the result of :meth:`features`."""
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(features, part)

@@ -183,7 +183,7 @@ class Distillation(Task):
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
 
-def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
+def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
     The provenance of ``detector`` then names this start. A ``detector`` without teacher and student
