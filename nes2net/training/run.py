@@ -15,6 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
+from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import enough_memory
 from nes2net.models.registry import named_parts
@@ -257,7 +258,7 @@ class Run:
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
         detector = trainer.state.detector
         accelerator = self.accelerator
-        names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
+        names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
         num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"

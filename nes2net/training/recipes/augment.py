@@ -24,7 +24,7 @@ class AugmentConfig(Section):
     prefix = "augment."
 
     algo: Annotated[
-        int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
+        int, Strict(), Field(ge=0, le=11), AlsoCalled("rawboost"), Source("main.py --algo; arXiv 2111.04433")
     ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""

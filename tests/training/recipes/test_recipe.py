@@ -13,6 +13,7 @@ from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.registry import corpora
+from nes2net.training.augmentation import training_effects
 from nes2net.training.distributed import IN_SCORING
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
@@ -207,11 +208,9 @@ def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert for_conditions.noise_probability == 0
     assert for_conditions.condition_probability == 0.5
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
-    Recipe(augment=AugmentConfig(rir="r")).check_noise()
-    Recipe().check_noise()
     needed = r"adds noise .* to 50% .*: name .* `augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"
     with pytest.raises(InputError, match=needed):
-        Recipe(augment=AugmentConfig(noise_probability=0.5)).check_noise()
+        training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
 def test_a_recipe_builds_on_a_file_beside_it(path):
