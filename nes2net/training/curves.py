@@ -66,9 +66,6 @@ def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int]
     _plot_values(axes[-1], history, "lr", None, "#000000")
     axes[-1].set_ylabel("learning rate")
     axes[-1].set_ylim(bottom=0)
-    for axis in axes:
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
     if marked:  # the marks are at 3 % of the height of the axis, below all curves
         axes[0].plot(
@@ -81,6 +78,8 @@ def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int]
             transform=axes[0].get_xaxis_transform(),
         )
     for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     axes[-1].set_xlabel("epoch")

@@ -274,11 +274,9 @@ class Run:
         if detector.frontend.note:
             lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:
-            feature_dim = detector.backend.feature_dim
-            frontend_dim = detector.frontend.out_dim
             lines.append(
-                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
-                "reads"
+                f"note: zeros fill up the hidden states of {detector.frontend.out_dim} numbers to the "
+                f"{detector.backend.feature_dim} that the back-end reads"
             )
         if detector.device.type == "cuda":
             lines.append(line_about(trainer.why_not_recorded))

@@ -32,11 +32,14 @@ class Say(Protocol):
         """Print ``text``; with ``remark``, to standard error."""
 
 
+_Id = Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")]
+
+
 class _Ids(StrictModel):
     """Name of a tracker → id of the run in this tracker."""
 
-    wandb: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
-    mlflow: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
+    wandb: _Id | None = None
+    mlflow: _Id | None = None
 
 
 @dataclass
