@@ -96,10 +96,8 @@ def training_effects(
             f"which `{fixed_in_time}` does not follow: leave one of them out",
         ),
     )
-    speech: tuple[Path, ...] = ()
-    if augment.conditions:
-        speech = tuple(dict.fromkeys(trial.audio_path() for trial in trials))
-    return effects_of(augment, speech, stream, aligned=labelled)
+    speech = [trial.audio_path() for trial in trials] if augment.conditions else []
+    return effects_of(augment, list(dict.fromkeys(speech)), stream, aligned=labelled)
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
