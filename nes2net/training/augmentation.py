@@ -47,7 +47,7 @@ def effects_of(
     for folder in ("musan", "rir"):
         if getattr(augment, folder) and not augment.noise_probability and folder not in needed_folders:
             raise InputError(
-                f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: leave it out, or give "
+                f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: remove it, or give "
                 "`augment.noise_probability`"
             )
     effects: list[Effect] = []
@@ -93,7 +93,7 @@ def training_effects(
         (
             moving and (labelled or recipe.data.crop == "pieces"),
             f"condition '{''.join(moving[:1])}' of `augment.conditions` changes the length or moves sounds in time, "
-            f"which `{fixed_in_time}` does not follow: leave one of them out",
+            f"which `{fixed_in_time}` does not follow: remove one of them",
         ),
     )
     speech = [trial.audio_path() for trial in trials] if augment.conditions else []

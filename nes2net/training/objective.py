@@ -89,17 +89,17 @@ class Objective(nn.Module):
         refuse(
             (
                 self.freeze_epochs and not is_trainable,
-                f"front-end '{frontend_name}' has nothing to train: leave `train.{freeze_key}` out",
+                f"front-end '{frontend_name}' has nothing to train: remove `train.{freeze_key}`",
             ),
             (
                 self.specmix is not None and not has_spectrogram,
-                f"Specmix mixes bands of a spectrogram, but '{backend_name}' after '{frontend_name}' takes none: take "
-                "the front-end lps or lfcc, or leave `augment.specmix` out",
+                f"Specmix mixes bands of a spectrogram, but '{backend_name}' after '{frontend_name}' has none: use "
+                "the front-end lps or lfcc, or remove `augment.specmix`",
             ),
             (
                 self.latent is not None and not has_embeddings,
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
-                "layer of its own: leave `augment.latent` out",
+                "layer of its own: remove `augment.latent`",
             ),
             (
                 (train.freeze_layers or 0) > num_layers,
@@ -227,7 +227,7 @@ class Objective(nn.Module):
 
     def validate(self, features: Features, part: Part) -> Outcome:
         """Compute loss and outputs of a development batch, with the final margin and without augmentation."""
-        remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
+        remedy = "use `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(features, part)
         self.detector.aggregation.penalty = None  # validation does not use the penalty

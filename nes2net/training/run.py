@@ -184,7 +184,7 @@ class Run:
 
     def too_large(self) -> str:
         return (
-            f"the detector does not fit into the memory of {self.accelerator.device}: take a smaller one "
+            f"the detector does not fit into the memory of {self.accelerator.device}: use a smaller one "
             "(`model.frontend`), or a device with more memory"
         )
 

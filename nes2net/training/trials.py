@@ -80,8 +80,8 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
             labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
             return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
         refuse(
-            (phase is not None, f"{corpus.title} has no keys with phases: leave out `dev_phase`"),
-            (keys != root, f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`"),
+            (phase is not None, f"{corpus.title} has no keys with phases: remove `dev_phase`"),
+            (keys != root, f"the protocols of {corpus.title} hold its labels: remove `dev_keys`"),
         )
     except InputError as error:
         keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")

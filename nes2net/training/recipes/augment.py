@@ -83,7 +83,7 @@ class AugmentConfig(Section):
             (
                 (self.musan or self.rir) and not self.noise_probability and not self.conditions,
                 "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
-                "leave them out, or set it to 0.5",
+                "remove them, or set it to 0.5",
             ),
             (
                 self.speed and self.speed[0] > self.speed[1],
@@ -91,7 +91,7 @@ class AugmentConfig(Section):
             ),
             (
                 self.conditions and not self.condition_probability,
-                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out",
+                "`augment.conditions` change nothing with `augment.condition_probability=0`: remove them",
             ),
         )
         return self

@@ -81,12 +81,12 @@ class Recipe(Section):
                 validation.batch_size is not None
                 and (validation.batch_size % train.batch_size or validation.mode == "train" or data.crop == "pieces"),
                 f"`validation.batch_size={validation.batch_size}` computes several groups of `train.batch_size` "
-                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: take a multiple "
-                "of it, or leave it out",
+                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: use a multiple "
+                "of it, or remove it",
             ),
             (
                 validation.over != "pooled" and len(data.parts("dev")) < 2,
-                f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
+                f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: remove it",
             ),
             (
                 self.segments.resolutions
@@ -94,15 +94,15 @@ class Recipe(Section):
                 and data.num_samples is not None
                 and data.num_samples % LABEL_SAMPLES,
                 f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
-                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
+                f"`segments.resolutions` use a multiple of {LABEL_SAMPLES}",
             ),
             (
                 is_logistic and self.augment != AugmentConfig(),
-                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: remove the section augment",
             ),
             (
                 is_logistic and data.weighted,
-                "`train.optimizer=logistic` fits every utterance once: leave out the `weight` of a corpus",
+                "`train.optimizer=logistic` fits every utterance once: remove the `weight` of a corpus",
             ),
             (
                 is_logistic and train.epochs != 1,

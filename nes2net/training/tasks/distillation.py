@@ -132,21 +132,21 @@ class Distillation(Task):
         refuse(
             (
                 teacher is not None and train.init_from is not None,
-                "the checkpoint of `train.init_from` holds teacher and student: leave out `train.init_from` or "
+                "the checkpoint of `train.init_from` holds teacher and student: remove `train.init_from` or "
                 "`train.task.teacher`",
             ),
             (
                 train.loss != TrainConfig().loss,
-                "`train.loss` changes nothing in the task distillation: leave it out",
+                "`train.loss` changes nothing in the task distillation: remove it",
             ),
             (
                 train.adapt is not None,
-                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out",
+                "`train.adapt` cannot be used in the task distillation, which trains a student: remove it",
             ),
             (
                 recipe.augment.latent is not None,
                 "`augment.latent` perturbs spoofed utterances, and the task distillation trains only on bona fide ones: "
-                "leave it out",
+                "remove it",
             ),
         )
         self.teacher = teacher
