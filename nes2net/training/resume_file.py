@@ -187,6 +187,8 @@ class _ResumeFile(_Part):
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
     """Devices that the run has used so far, for its model card."""
+    shards: dict[str, str] = {}
+    """Address of each remote shard → its size and tag."""
     packages: dict[str, str] = {}
     """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 
