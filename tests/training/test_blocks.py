@@ -78,7 +78,7 @@ def test_shares_and_caps_within_blocks():
 
 def test_pieces_and_blocks_exclude_each_other(recipe):
     with pytest.raises(InputError, match=r"`data\.order=blocks` by another rule: leave one of them out"):
-        recipe(data={"order": "blocks", "crop": "pieces"})
+        recipe(data={"order": "blocks", "crop": "pieces", "min_piece": 2000})
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.tasks.fusion import Fusion, score_ranges
+from nes2net.training.tasks.fusion import Fusion
 from nes2net.training.tasks.segments import Segments
 from nes2net.training.trials import check_unseen, read_trials
 
@@ -51,11 +51,13 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         write_scores(tmp_path / part, names, range(len(names)))
         files[f"{part}_scores"] = [str(tmp_path / part)]
     data = DataConfig(root=str(root), **files)
-    assert score_ranges(data) == [[0.0, 5.0]]
-    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
+    assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
+    by_file = DataConfig(root=str(root), **files, score_range="test")
+    assert Fusion(Recipe(data=by_file)).ranges == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
-        assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
+        assert scores[0] == (0.5,)
+        assert scores[-1] == pytest.approx((0.7310586,))
         gone = DataConfig(root=str(root), **{**files, f"{part}_scores": ["gone.txt"]})
         with pytest.raises(InputError, match=rf"`data\.{part}_scores` names gone\.txt, which does not exist"):
             [Fusion(Recipe(data=gone)).trials(part) for part in ("train", "dev")]
@@ -71,12 +73,17 @@ def test_several_corpora_one_after_the_other(root):
     again = {"name": "asvspoof2019_la", "root": str(root), "alias": "again", "train_split": None}
     progress = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
     data = DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
-    train, dev = read_trials(data, "train"), read_trials(data, "dev")
+    train = read_trials(data, "train")
+    dev = read_trials(data, "dev")
     assert [trial.get("corpus") for trial in train] == ["la"] * 6 + ["in_the_wild"] * 6
-    assert ids(train)[0] == "la:LA_T_1000001" and ids(train)[6].startswith("in_the_wild:")
-    assert ids(dev)[0] == "la:LA_D_1000001" and ids(dev)[6] == "again:LA_D_1000001"
+    assert ids(train)[0] == "la:LA_T_1000001"
+    assert ids(train)[6].startswith("in_the_wild:")
+    assert ids(dev)[0] == "la:LA_D_1000001"
+    assert ids(dev)[6] == "again:LA_D_1000001"
     assert [trial.get("corpus") for trial in dev][12:] == ["progress"] * 3
-    assert len(set(ids(train))) == 12 and len(set(ids(dev))) == 15 and dev[0].path == dev[6].path
+    assert len(set(ids(train))) == 12
+    assert len(set(ids(dev))) == 15
+    assert dev[0].path == dev[6].path
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
     said = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
@@ -106,7 +113,7 @@ def test_files_that_are_missing_are_counted(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other")
     for name in ("LA_T_1000001.flac", "LA_E_1000001.flac"):
         next(other.rglob(name)).unlink()
-    with pytest.raises(InputError, match=r"1 of 12 audio files .* folder with `data\.corpora\.la\.root`"):
+    with pytest.raises(InputError, match=r"1 of 6 audio files .* folder with `data\.corpora\.la\.root`"):
         read_trials(DataConfig(corpora=several(other)), "train")
     data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
     with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
@@ -120,4 +127,5 @@ def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial
-    assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4
+    assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"}
+    assert len(labels) == 4
