@@ -10,9 +10,9 @@ import re
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -156,8 +156,6 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
 
 def _status_from(address: str, facts: Mapping[str, Any]) -> RemoteStatus:
     size = facts.get("size")
-    if facts.get("type") == "directory":
-        raise InputError(f"{address} is a folder; expected a file")
     if not isinstance(size, int):
         raise InputError(f"{address}: the server does not state the size of the file, which shards require")
     return RemoteStatus(size, str(next((facts[key] for key in _TAGS if facts.get(key)), "")))
@@ -277,7 +275,11 @@ def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     content = _read_entry(folder / key)
     if content is not None:
         return content
-    with _turn(folder / "locks" / key[:2]):
+    with ExitStack() as stack:
+        with suppress(OSError):  # without locks, several processes may read the same part
+            lock = stack.enter_context(open(folder / "locks" / key[:2], "wb"))
+            if sys.platform != "win32":
+                fcntl.flock(lock, fcntl.LOCK_EX)
         content = _read_entry(folder / key)
         if content is None:
             content = read()
@@ -287,20 +289,6 @@ def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
                 with replacing(folder / key) as temporary:
                     temporary.write_bytes(content + _checksum(content))
     return content
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    try:
-        file = open(path, "wb")
-    except OSError:  # without locks, several processes may read the same part
-        yield
-        return
-    with file:
-        if sys.platform != "win32":
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _read_entry(path: Path) -> bytes | None:

@@ -40,7 +40,6 @@ class Balance:
         most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each;
             None sets no limit. Items without a speaker are always included.
         draws: draws of an epoch; by default, the number of items within ``most_of_speaker``.
-        shuffled: orders items at random.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -56,10 +55,10 @@ class Balance:
         speakers: Sequence[Hashable | None] | None = None,
         most_of_speaker: int | None = None,
         draws: int | None = None,
-        shuffled: Callable[[NDArray, np.random.Generator], NDArray] | None = None,
     ) -> None:
         self.length = length
-        self._shuffled = shuffled
+        #: orders the items of a group at random; None if any order is equally likely
+        self.shuffled: Callable[[NDArray, np.random.Generator], NDArray] | None = None
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []
         for level, (_, names) in zip(levels, self._levels):
@@ -99,10 +98,10 @@ class Balance:
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
         if level == len(self._levels):
-            if self._shuffled is not None:
+            if self.shuffled is not None:
                 # Without steps of their own, items are drawn in one order after another.
                 rounds = -(-len(steps) // len(items))
-                return np.concatenate([self._shuffled(items, rng) for _ in range(rounds)])[: len(steps)]
+                return np.concatenate([self.shuffled(items, rng) for _ in range(rounds)])[: len(steps)]
             return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         shares = self._shares[level][groups]
@@ -191,11 +190,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
     return np.concatenate(drawn)
 
 
-def balance_of(
-    data: DataConfig,
-    trials: Sequence[Trial],
-    shuffled: Callable[[NDArray, np.random.Generator], NDArray] | None = None,
-) -> Balance | None:
+def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the :class:`Balance` that ``data`` asks for; None, as published, to draw each trial once.
 
     Raises:
@@ -217,14 +212,7 @@ def balance_of(
     speakers = None
     if data.speaker_cap is not None:
         speakers = _group_of_each_trial(trials, "speaker", "speaker_cap")
-    return Balance(
-        len(trials),
-        levels,
-        speakers=speakers,
-        most_of_speaker=data.speaker_cap,
-        draws=data.epoch_size,
-        shuffled=shuffled,
-    )
+    return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)
 
 
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:

@@ -144,14 +144,16 @@ def training_batches(
             :func:`balance_of`.
     """
     data = recipe.data
+    balance = balance_of(data, training.trials)
     blocks = None
     ahead = None
     if data.order == "blocks":
         paths = [trial.audio_path() for trial in training.trials]
         blocks = Blocks(blocks_of(paths), data.open_blocks)
+        if balance is not None:
+            balance.shuffled = blocks.shuffled
         if data.cache_bytes and any(map(is_remote, paths)):
             ahead = ReadAhead(paths, blocks.of_item)
-    balance = balance_of(data, training.trials, blocks.shuffled if blocks else None)
     check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
     dataset = TrainingSet(
         training,

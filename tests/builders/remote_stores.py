@@ -77,9 +77,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 def packed(corpus: Path, folder: Path, shard_bytes: int = 200_000, group_bytes: int = 100_000) -> Path:
     """Pack the training and the development part of a corpus in each format, in three shards each."""
-    parts = {split: asvspoof2019_la.CORPUS.trials(corpus, split) for split in ("train", "dev")}
+    trials_of_splits = {split: asvspoof2019_la.CORPUS.trials(corpus, split) for split in ("train", "dev")}
     for format in FORMATS:
-        pack(parts, folder / format, title="tiny", format=format, shard_bytes=shard_bytes, group_bytes=group_bytes)
+        pack(
+            trials_of_splits,
+            folder / format,
+            title="tiny",
+            format=format,
+            shard_bytes=shard_bytes,
+            group_bytes=group_bytes,
+        )
     return folder
 
 
@@ -104,14 +111,14 @@ def hub_store(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Itera
 
     with http_store(folder) as server:
         api = f"/api/datasets/{name}"
-        about = json.dumps({"id": name, "sha": "0" * 40}).encode()
+        facts = json.dumps({"id": name, "sha": "0" * 40}).encode()
         files = []
         for file in sorted(folder.rglob("*.parquet")):
             path = file.relative_to(folder).as_posix()
             files.append({"type": "file", "path": path, "size": file.stat().st_size, "oid": path})
         for page in ("tree/main", "tree/main/data", "paths-info/main"):
             server.pages[f"{api}/{page}"] = json.dumps(files).encode()
-        server.pages |= {api: about, f"{api}/revision/main": about}
+        server.pages |= {api: facts, f"{api}/revision/main": facts}
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -9,6 +9,7 @@ from builders.remote_stores import http_store, packed, s3_store, series, use_own
 from builders.runs import assert_same_run, refused, same, state_of, stop
 
 from nes2net import InputError
+from nes2net.data.audio import packed as packed_shards
 from nes2net.data.audio.packed import blocks_of
 from nes2net.data.corpora import shards as shards_corpus
 from nes2net.lib import remote
@@ -23,19 +24,19 @@ BLOCKS = Blocks(np.repeat(np.arange(30), 10), 4)
 
 
 def epoch(**options):
-    """The indices of each part of an epoch of 300 items in batches of 12."""
+    """The indices of each batch_part of an epoch of 300 items in batches of 12."""
     batches = EpochBatches(300, 12, seed=3, shuffle=True, **{"blocks": BLOCKS, **options})
-    return [[index for _, index in part] for part in batches]
+    return [[index for _, index in batch_part] for batch_part in batches]
 
 
 def num_open(order, of_item):
     """How many blocks are begun but not finished, at each item of an order."""
     begun = {}
     ended = {}
-    for place, block in enumerate(of_item[order].tolist()):
-        begun.setdefault(block, place)
-        ended[block] = place
-    return [sum(begun[block] <= place <= ended[block] for block in begun) for place in range(len(order))]
+    for moment, block in enumerate(of_item[order].tolist()):
+        begun.setdefault(block, moment)
+        ended[block] = moment
+    return [sum(begun[block] <= moment <= ended[block] for block in begun) for moment in range(len(order))]
 
 
 def test_an_epoch_draws_from_few_blocks_at_a_time():
@@ -54,24 +55,26 @@ def test_an_epoch_draws_from_few_blocks_at_a_time():
 def test_all_processes_together_draw_what_one_draws(processes, accumulate):
     of_ranks = [epoch(share=StepShare(rank, processes, accumulate)) for rank in range(processes)]
     for step, batch in enumerate(epoch()):
-        parts = []
-        for place in range(accumulate):
+        step_parts = []
+        for moment in range(accumulate):
             for of_rank in of_ranks:
-                parts += of_rank[step * accumulate + place]
-        assert parts == batch
+                step_parts += of_rank[step * accumulate + moment]
+        assert step_parts == batch
 
 
 def test_shares_and_caps_within_blocks():
     """Each class has its own open blocks; its items are drawn equally often."""
     classes = np.where(np.arange(300) < 60, "rare", "common")
-    balance = Balance(300, [Level(classes.tolist())], shuffled=BLOCKS.shuffled)
+    balance = Balance(300, [Level(classes.tolist())])
+    balance.shuffled = BLOCKS.shuffled
     order = np.array(epoch(balance=balance))
     assert ((classes[order] == "rare").sum(axis=1) == 6).all()
     common = order.ravel()[classes[order.ravel()] == "common"]
     assert len(set(common)) == len(common)
     assert max(num_open(common, BLOCKS.of_item)) <= 6  # batches are shuffled once more
     speakers = np.repeat(np.arange(10), 30).tolist()
-    capped = Balance(300, speakers=speakers, most_of_speaker=12, shuffled=BLOCKS.shuffled)
+    capped = Balance(300, speakers=speakers, most_of_speaker=12)
+    capped.shuffled = BLOCKS.shuffled
     drawn = np.concatenate(epoch(balance=capped))
     assert (np.bincount(np.array(speakers)[drawn]) == 12).all()
 
@@ -87,7 +90,7 @@ def folder(corpus, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def parts(tmp_path, monkeypatch):
+def own_parts(tmp_path, monkeypatch):
     return use_own_parts(monkeypatch, tmp_path / "parts")
 
 
@@ -97,8 +100,8 @@ def runs(recipe, tmp_path):
 
     def make(name, **data):
         data = {"corpus": "shards", "order": "blocks", "open_blocks": 2, **data}
-        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return recipe(data=data, augment={"algo": 4}, **places)
+        moments = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return recipe(data=data, augment={"algo": 4}, **moments)
 
     return make
 
@@ -111,8 +114,8 @@ def split_roots(address, folder, format):
     }
 
 
-def same_weights(run, other):
-    return same(state_of(run)["detector"], state_of(other)["detector"])
+def same_weights(run, other_run):
+    return same(state_of(run)["detector"], state_of(other_run)["detector"])
 
 
 @pytest.mark.parametrize("format", ["parquet", *slow("tar")])
@@ -130,14 +133,14 @@ def test_shards_here_in_s3_and_on_a_server_train_alike(runs, folder, format):
         assert b"secret-of-the-test" not in b"".join(file.read_bytes() for file in of_s3.iterdir() if file.is_file())
 
 
-@pytest.mark.parametrize("places", [[(1, 0), (1, 2), (2, 1)]])
-def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder, places):
+@pytest.mark.parametrize("moments", [[(1, 0), (1, 2), (2, 1)]])
+def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder, moments):
     with http_store(folder) as web:
         roots = split_roots(web.address, folder, "parquet")
-        whole = train(runs("whole", **roots))
-        for place in places:
-            stop(runs("torn", num_workers=1, **roots), *place)
-        assert_same_run(train(runs("torn", **roots)), whole)
+        uninterrupted = train(runs("uninterrupted", **roots))
+        for moment in moments:
+            stop(runs("torn", num_workers=1, **roots), *moment)
+        assert_same_run(train(runs("torn", **roots)), uninterrupted)
 
 
 @pytest.mark.weekly
@@ -147,13 +150,13 @@ def test_a_run_stopped_at_twenty_steps_resumes_to_the_same_end(recipe, runs, fol
             update={"train": recipe(train={"epochs": 12, "batch_size": 6}).train}
         )
 
-    whole = train(run("whole", folder / "parquet"))
+    uninterrupted = train(run("uninterrupted", folder / "parquet"))
     for step in range(20):
         stop(run("torn", folder / "parquet"), 1 + step // 2, step % 2)
-    assert_same_run(train(run("torn", folder / "parquet")), whole)
+    assert_same_run(train(run("torn", folder / "parquet")), uninterrupted)
 
 
-def test_a_resumed_run_reads_nothing_that_it_has_had(folder, parts):
+def test_a_resumed_run_reads_nothing_that_it_has_had(folder):
     """Of the blocks, only those are fetched from which an utterance remains."""
     with http_store(folder) as web:
         trials = shards_corpus.CORPUS.trials(f"{web.address}/{series(folder, 'parquet')}", "train")
@@ -163,21 +166,27 @@ def test_a_resumed_run_reads_nothing_that_it_has_had(folder, parts):
         batches = EpochBatches(12, 3, seed=1, shuffle=True, blocks=blocks, ahead=ahead, start=2)
         fetched = []
         ahead.request = lambda items: fetched.extend(blocks.of_item[items])
-        remaining = [index for part in batches for _, index in part]
+        remaining = [index for batch_part in batches for _, index in batch_part]
         assert set(fetched) == set(blocks.of_item[remaining]) != set(blocks.of_item)
 
 
+def keep_nothing():
+    """Let this process read again what it has in memory or in the folder of step_parts."""
+    remote.remote().cache_bytes = 0
+    packed_shards._forget()
+
+
 def test_a_shard_that_stays_away_interrupts_the_run(runs, folder, monkeypatch):
-    whole = train(runs("whole", root=str(folder / "parquet")))
+    uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))
     before = loop.seed_step
     with http_store(folder) as web:
         roots = split_roots(web.address, folder, "parquet")
 
-        def seed_step(seed, *place):
-            if place[:2] == (2, 0):
+        def seed_step(seed, *moment):
+            if moment[:2] == (2, 0):
                 web.fault = lambda method, path: 503
-                remote.remote().cache_bytes = 0
-            before(seed, *place)
+                keep_nothing()
+            before(seed, *moment)
 
         with monkeypatch.context() as patch:
             patch.setattr(loop, "seed_step", seed_step)
@@ -187,7 +196,7 @@ def test_a_shard_that_stays_away_interrupts_the_run(runs, folder, monkeypatch):
             with pytest.raises(Unfinished, match=message):
                 train(runs("torn", **roots))
         web.fault = lambda method, path: 0
-        assert same_weights(train(runs("torn", **roots)), whole)
+        assert same_weights(train(runs("torn", **roots)), uninterrupted)
 
 
 @pytest.mark.parametrize("num_workers", [0, *slow(1)])
@@ -199,12 +208,13 @@ def test_a_shard_that_changed_is_an_error(runs, folder, tmp_path, num_workers):
     def change():
         for file in (copy / "parquet" / "data").glob("train-*"):
             file.write_bytes(file.read_bytes().replace(b"fLaC", b"fLaX"))
+        keep_nothing()
+        return []
 
     with http_store(copy) as web:
         torn = runs("torn", num_workers=num_workers, **split_roots(web.address, copy, "parquet"))
         stop(torn, 1, 1)
-        remote.remote().cache_bytes = 0
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Run, "summary", lambda *_: [change()] and [])
-            refused(torn.model_copy(update={"data": torn.data.model_copy(update={"cache_bytes": 0})}), message)
+            patch.setattr(Run, "summary", lambda *_: change())
+            refused(torn, message)
         refused(torn, message)

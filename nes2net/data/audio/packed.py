@@ -291,12 +291,7 @@ class _Table:
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in a row, and the suffix of its file name.
-
-        Raises:
-            InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
-                too large.
-        """
+        """Return the bytes of the recording in a row, and the suffix of its file name."""
         if not _is_row(row_text, self.ends[-1]):
             raise InputError(f"there is no row {shown(row_text)}; it has {self.ends[-1]:,}, counted from 0")
         row = int(row_text)
@@ -433,11 +428,7 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Return the open ``shard``, opened again if its file has changed; keep at most 64.
-
-        Raises:
-            InputError: if the shard is not a regular file, or cannot be read.
-        """
+        """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
         if not is_remote(shard) and not stat.S_ISREG(os.stat(shard).st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
         now = status_of(shard)
@@ -451,11 +442,7 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """Return the audio column of a row group from memory, or else from ``read``; keep 256 MiB.
-
-        Args:
-            key: ``key`` of a :class:`_Table`, and the index of the row group.
-        """
+        # The key is ``key`` of a :class:`_Table`, and the index of the row group. At most 256 MiB are kept.
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:

@@ -144,11 +144,7 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """The default id is the path of the recording below ``root``.
-
-    Raises:
-        InputError: if a column has an impossible name or type, or if a row is malformed.
-    """
+    # The default id is the path of the recording below ``root``.
     budget = Budget.of(f"shard {shard.path}", status_of(shard.path).size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
@@ -304,14 +300,8 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Members whose names agree up to the first dot form a sample: a recording, and texts.
-
-    A sample without a recording is skipped.
-
-    Raises:
-        InputError: if a name occurs twice, if a sample has several recordings, or if a text is
-            malformed.
-    """
+    # Members whose names agree up to the first dot form a sample: a recording, and texts. A sample without a recording is
+    # skipped.
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)

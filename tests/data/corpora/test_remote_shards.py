@@ -23,12 +23,13 @@ def _own_parts(tmp_path, monkeypatch):
 
 def assert_same_trials(address, local):
     trials = shards.CORPUS.trials(address, "train")
-    assert [(trial.id, trial.label, trial.speaker) for trial in trials] == [
-        (trial.id, trial.label, trial.speaker) for trial in local
-    ]
-    for trial, local_trial in zip(trials, local):
+    for trial, local_trial in zip(trials, local, strict=True):
+        assert trial.id == local_trial.id
+        assert trial.label == local_trial.label
         np.testing.assert_array_equal(load_audio(trial.path), load_audio(local_trial.path))
-    assert blocks_of([trial.path for trial in trials]).tolist() == blocks_of([t.path for t in local]).tolist()
+    blocks = blocks_of([trial.path for trial in trials])
+    local_blocks = blocks_of([trial.path for trial in local])
+    assert blocks.tolist() == local_blocks.tolist()
     assert size_of(trials[3].path) == size_of(local[3].path)
     assert status_of(trials[3].path).size == status_of(local[3].path).size
     return trials
