@@ -63,8 +63,8 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     expected = pack.pack(parts, whole, title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
-    def stop(path, shard):
-        write(path, shard)
+    def stop(path, shard, group_bytes):
+        write(path, shard, group_bytes)
         if "00001-of" in path.name:
             raise KeyboardInterrupt
 
