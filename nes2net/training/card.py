@@ -179,7 +179,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         file = ScoreFile.of(path)
         origin = read_origin(file, corpus, phase)
         if file.record is None or "checkpoint" not in origin.facts:
-            raise InputError(f"{path} has no record beside it that says which checkpoint made it: leave out `card`")
+            raise InputError(f"{path} has no record beside it that says which checkpoint made it: remove `card`")
         checkpoint = Path(origin.facts["checkpoint"]).name
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
         notes = list(origin.uses)

@@ -41,7 +41,7 @@ VERSION = 5
 #: Numbers and digests that identify the trials of a set.
 Fingerprint: TypeAlias = dict[str, int | str]
 #: End of the message about a file that no version of nes2net can have written.
-REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
+REMEDY = "copy it again from an intact copy, or move the folder away and start again"
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
 _MAX_VALUES = 10**6

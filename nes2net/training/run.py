@@ -15,6 +15,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
+from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.remote import Remote, adopt, remote
 from nes2net.lib.this_process import enough_memory
@@ -186,7 +187,7 @@ class Run:
 
     def too_large(self) -> str:
         return (
-            f"the detector does not fit into the memory of {self.accelerator.device}: take a smaller one "
+            f"the detector does not fit into the memory of {self.accelerator.device}: use a smaller one "
             "(`model.frontend`), or a device with more memory"
         )
 
@@ -260,7 +261,7 @@ class Run:
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
         detector = trainer.state.detector
         accelerator = self.accelerator
-        names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
+        names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
         num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
@@ -276,11 +277,9 @@ class Run:
         if detector.frontend.note:
             lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:
-            feature_dim = detector.backend.feature_dim
-            frontend_dim = detector.frontend.out_dim
             lines.append(
-                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
-                "reads"
+                f"note: zeros fill up the hidden states of {detector.frontend.out_dim} numbers to the "
+                f"{detector.backend.feature_dim} that the back-end reads"
             )
         if detector.device.type == "cuda":
             lines.append(line_about(trainer.why_not_recorded))

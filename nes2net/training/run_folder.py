@@ -44,7 +44,7 @@ _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")
 
 
 @contextmanager
-def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
+def run_folder(folder: Path, recipe: Recipe, writes: bool) -> Iterator[None]:
     """Reserve ``folder`` for the run of ``recipe`` in this process, within this context.
 
     The folder is made, or rid of temporary files; a new one is removed if it stays empty.

@@ -133,7 +133,7 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     unsaved_parameters = [p for p in parameters if id(p) in base_ids or id(p) not in names]
     unsaved = [names.get(id(p), f"one of {tuple(p.shape)}") for p in unsaved_parameters]
     if unsaved:
-        freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
+        freezes = ", and remove the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
             f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
             f"{listed(unsaved, 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"

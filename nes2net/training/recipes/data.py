@@ -109,7 +109,7 @@ class DataConfig(Section):
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus for training and validation, by its name in `nes2net data check`."""
-    root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
+    root: Annotated[Text | None, AlsoCalled("data_dir", "dataset_path"), Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, `data.root` is searched."""
@@ -157,7 +157,7 @@ class DataConfig(Section):
     (`test`)."""
     num_samples: Annotated[
         Annotated[Count, Field(le=LONGEST_CUT)] | None,
-        AlsoCalled(("max_length", "segment_length")),
+        AlsoCalled("max_length", "segment_length"),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
     """Number of samples of a training utterance, at 16 kHz. A shorter utterance is repeated. With
@@ -216,7 +216,7 @@ class DataConfig(Section):
             if value != default:
                 raise InputError(
                     f"`data.{key}={yaml_word(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
-                    f"leave it out or set it to {yaml_word(default)}"
+                    f"remove it or set it to {yaml_word(default)}"
                 )
         return self
 
@@ -248,7 +248,7 @@ class DataConfig(Section):
             (not self.parts("dev"), "none of `data.corpora` validates: give one of them a `dev_split`"),
             (
                 self.train_scores and max(len(self.parts("train")), len(self.parts("dev"))) > 1,
-                "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: leave them out, or let one of "
+                "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: remove them, or let one of "
                 "`data.corpora` train and one validate",
             ),
             (
@@ -259,7 +259,7 @@ class DataConfig(Section):
             (
                 self.balanced and self.crop == "pieces",
                 "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
-                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out",
+                "`data.epoch_size` and the `weight` of a corpus by other rules: remove one of them",
             ),
         )
         return self
