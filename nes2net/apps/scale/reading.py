@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url, reading
+from nes2net.apps.scale.sources import Shard, is_url
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
-    MOST_BYTES,
     Member,
     RecordingBytes,
     audio_column,
@@ -28,11 +27,13 @@ from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.remote import RemoteFile, Unreachable
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
 _MAX_PIECE_BYTES = 512 << 20
+_BLOCK_BYTES = 1 << 22  # number of bytes of a request to a store
 _MAX_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar file; larger files are ignored
 # Suffix of a file that describes a recording in a tar file → column for the content of this file.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
@@ -96,7 +97,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with open_address(shard.address) as file:
+    with opened(shard.address) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -130,7 +131,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
 
 
 @contextmanager
-def open_address(address: str) -> Iterator[BinaryIO]:
+def opened(address: str) -> Iterator[BinaryIO]:
     """Open a file or a URL for reading bytes.
 
     Raises:
@@ -142,10 +143,7 @@ def open_address(address: str) -> Iterator[BinaryIO]:
         with open(address, "rb") as file:
             yield file
         return
-    with reading(address):
-        file = library("fsspec").open(address, "rb").open()
-    with file:
-        yield file
+    yield cast(BinaryIO, RemoteFile(address, _BLOCK_BYTES))
 
 
 def fetch(address: str) -> RecordingBytes:
@@ -154,15 +152,18 @@ def fetch(address: str) -> RecordingBytes:
     Raises:
         InputError: if the recording cannot be fetched, or is too large.
     """
-    with open_address(address) as file, reading(address):
-        content = file.read(MOST_BYTES + 1)
-    check_size(len(content))
-    return RecordingBytes(address, content, _suffix(address))
+    try:
+        with opened(address) as file:
+            check_size(file.seek(0, os.SEEK_END))
+            file.seek(0)
+            return RecordingBytes(address, file.read(), _suffix(address))
+    except Unreachable as error:  # the row gets the error, and the other rows are scored
+        raise InputError(error.problem) from error
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
-    """Take the id from ``described`` or its ``notes``, or else from the names of shard and recording."""
-    notes = _parse_notes(described.get("notes"))
+    # The id is in ``described`` or its ``notes``, or else made from the names of shard and recording.
+    notes = _parsed_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
     own_columns = {
@@ -175,17 +176,17 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
-def _parse_notes(text: object) -> Mapping[str, object]:
-    """{} if malformed, because a score needs no notes."""
-    notes = {}
-    if isinstance(text, str):
-        with suppress(ValueError):
-            notes = parsed_json(text, "notes")
+def _parsed_notes(text: Any) -> dict[str, Any]:
+    # Malformed notes are no error, because a score needs none.
+    try:
+        notes = parsed_json(text, "notes") if isinstance(text, str) else None
+    except ValueError:
+        return {}
     return notes if isinstance(notes, dict) else {}
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    """In the tar file, the files that describe a recording are adjacent and share its key."""
+    # In the tar file, the files that describe a recording are adjacent and share its key.
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described = {}
         recordings = []

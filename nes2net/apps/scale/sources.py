@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,8 @@ from nes2net.apps.scale.libraries import library
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.remote import Unreachable, forget, list_folder, read_error, status_of, store_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -25,8 +25,6 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # number of recordings in a shard of a list
 _HUB = "hub:"
-# Names that object stores use for the version of a file, or for the time of its last change.
-_CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 
@@ -56,17 +54,7 @@ def is_url(address: str | Path) -> bool:
 def shards_of(source: str | Path) -> list[Shard]:
     """List the shards of ``source``, sorted by address.
 
-    ========================================== =========================================================
-    folder, or URL of a folder                 all ``.parquet``, ``.arrow`` and ``.tar`` files in it, except
-                                               ``labels.parquet``; if there are none, its recordings
-    file, pattern with ``*``, or URL of these  shards of these kinds
-    ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
-    ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
-                                               URL; paths are relative to the list, ``#`` begins a
-                                               comment
-    ========================================== =========================================================
-
-    A list is divided into shards of a thousand recordings.
+    docs/scale.md lists the sources. A list is divided into shards of a thousand recordings.
 
     Raises:
         InputError: if the source has no recordings, or cannot be listed.
@@ -90,20 +78,22 @@ def _shards_of_text(name: str) -> list[Shard]:
     if "*" not in name and not is_url(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
+        forget(name)
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    with reading(name):
-        store, path = library("fsspec.core").url_to_fs(address)
+    store, path = store_of(address)
+    if is_url(name):
+        files = list_folder(address)
+        path = store.unstrip_protocol(path)
+    else:
         files = store.glob(path) if "*" in path else store.find(path)
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
         name_in_folder = file.removeprefix(folder) if file.startswith(folder) else ""
-        if is_url(name):
-            file = str(store.unstrip_protocol(file))
         shards.append(_file_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
@@ -118,8 +108,11 @@ def _absolute_path_or_url(address: str) -> str:
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_url(name):
         folder = name.rpartition("/")[0]
-        with reading(name), library("fsspec").open(name, "rt", encoding="utf-8") as file:
-            text = file.read()
+        try:
+            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
+                text = file.read()
+        except Exception as error:
+            raise read_error(name, error) from error
     else:
         folder = os.path.dirname(name)
         text = read_text(Path(name))
@@ -139,20 +132,6 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
 
 def _has_shard_suffix(address: str) -> bool:
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
-
-
-@contextmanager
-def reading(address: str) -> Iterator[None]:
-    """Turn errors of fsspec, whose file systems raise many types, into :class:`InputError`."""
-    try:
-        yield
-    except InputError:
-        raise
-    except ImportError as error:  # the library of the store, such as s3fs, is not installed
-        reason = f"{address} needs a library of its store ({first_line(error)}): install it with pip"
-        raise MissingLibrary(reason) from error
-    except Exception as error:
-        raise InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
 
 def _as_id(name: str) -> str:
@@ -178,10 +157,7 @@ def _file_shard(address: str, name: str = "") -> Shard:
     if not is_url(address):
         # Make the path absolute, so that it is valid in any working directory.
         return Shard(os.path.abspath(address), stamp(address), name)
-    try:  # ask the store for size and last change of the file
-        store, path = library("fsspec.core").url_to_fs(address)
-        facts = store.info(path)
-    except Exception:  # reading the shard later will report the error
+    try:
+        return Shard(address, str(status_of(address)), name)
+    except (InputError, Unreachable):  # reading the shard later will report the error
         return Shard(address, UNKNOWN, name)
-    changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
-    return Shard(address, f"{facts.get('size')}:{changed}", name)
