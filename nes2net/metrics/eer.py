@@ -84,11 +84,14 @@ def compute_eer(
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    # From here on, each run of equal scores is one step.
+    # From here on, each run of equal scores is one step. Step N, after the last run, rejects all trials.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    sizes = (bonafide.size, spoof.size)
-    points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
-    eer, after, share = interpolated_crossing(points[0], points[1], *sizes)
+    sizes = bonafide.size, spoof.size
+    rejected = np.stack((rejected_bonafide[starts], rejected_spoof[starts]))
+    if method != "arena":
+        rejected = np.column_stack((rejected, sizes))
+    steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])
+    eer, after, share = interpolated_crossing(*rejected[:, steps], *sizes)
     # The threshold is the highest score, the score of a step, or between the scores of two steps.
     if steps[after] == starts.size:
         return eer, float(scores[-1])
@@ -97,23 +100,6 @@ def compute_eer(
         return eer, float(higher)
     lower = scores[starts[steps[after - 1]]]
     return eer, float(lower + share * (higher - lower))
-
-
-def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """Choose the points of the ROC curve for the rules in which equal scores are one step.
-
-    Args:
-        rejected: numbers of rejected (bona fide, spoofed) trials at each of N steps.
-        sizes: numbers of all (bona fide, spoofed) trials.
-
-    Returns:
-        Numbers of rejected trials at K points, 2×K, and their steps (K,); step N rejects all.
-    """
-    points = np.array(rejected)
-    if method != "arena":
-        points = np.column_stack((points, sizes))
-    steps = roc_hull(*np.diff(points)) if method == "rocch" else np.arange(points.shape[1])
-    return points[:, steps], steps
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:

@@ -29,14 +29,7 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import (
-    compute_eer,
-    interpolated_crossing,
-    last_of_ties,
-    roc_corners,
-    roc_of_steps,
-    sorting_index,
-)
+from nes2net.metrics.eer import compute_eer, last_of_ties, sorting_index
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
@@ -85,14 +78,20 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts of cells that repeats scores; see :func:`figures_of`."""
+    """Make a function of counts of cells that repeats scores; see :func:`figures_of`.
+
+    The scores are repeated in ascending order, so that a metric sorts them quickly.
+    """
+    order = np.append(np.argsort(bonafide, kind="stable"), bonafide.size + np.argsort(spoof, kind="stable"))
+    sorted_bonafide = np.sort(bonafide)
+    sorted_spoof = np.sort(spoof)
 
     def evaluate(counts: NDArray) -> Any:
-        return figures_of(
-            metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
-        )
+        """``counts`` (B + S,) of the trials in ``order``."""
+        repeated_bonafide = np.repeat(sorted_bonafide, counts[: bonafide.size])
+        return figures_of(metric(repeated_bonafide, np.repeat(sorted_spoof, counts[bonafide.size :])))
 
-    return _trial_by_trial(evaluate, cells)
+    return _trial_by_trial(evaluate, cells._replace(numbers=cells.numbers[order]))
 
 
 def figures_of(value: Any) -> Any:
@@ -170,7 +169,7 @@ class _Blocks:
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     if method not in ("asvspoof", "interpolated"):
-        return _quick_eer_of_ties(bonafide, spoof, method, cells)
+        return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
     if method == "asvspoof":
         order = None
     blocks = _Blocks(bonafide, spoof, cells, order)
@@ -210,32 +209,6 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         return (frr + far) / 2
 
     return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
-
-
-def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    index = sorting_index(bonafide, spoof)[::-1]  # highest score first
-    is_bonafide = index < bonafide.size
-    ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-
-    def evaluate(counts: NDArray) -> float:
-        num_bonafide = int(counts[: bonafide.size].sum())
-        num_spoof = int(counts[bonafide.size :].sum())
-        counts = counts[index]
-        accepted = np.cumsum(counts)[ends]
-        drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
-        accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
-        accepted_spoof = accepted[drawn] - accepted_bonafide
-        if method != "sklearn":
-            rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
-            points, _ = roc_of_steps(method, rejected, (num_bonafide, num_spoof))
-            return interpolated_crossing(points[0], points[1], num_bonafide, num_spoof)[0]
-        corner = roc_corners(accepted_bonafide, accepted_spoof)
-        frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
-        far = np.append(0, accepted_spoof[corner]) / num_spoof
-        nearest = np.argmin(np.abs(frr - far))
-        return float((frr[nearest] + far[nearest]) / 2)
-
-    return _trial_by_trial(evaluate, cells)
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
@@ -321,18 +294,12 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
-    pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        # Groups without drawn trials are omitted.
-        counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
-        drawn_bonafide, drawn_spoof = (
-            np.bincount(pools, weights=weights, minlength=num_pools)
-            for pools, weights in zip(pools_of_classes, counts_of_classes)
-        )
-        occupied = drawn_bonafide + drawn_spoof > 0
-        return min_cllr_of_counts(drawn_bonafide[occupied], drawn_spoof[occupied])
+        of_classes = slice(bonafide.size), slice(bonafide.size, None)
+        drawn = np.stack([np.bincount(pool[trials], counts[trials], num_pools) for trials in of_classes])
+        return min_cllr_of_counts(*drawn[:, drawn.any(0)])  # groups without drawn trials are omitted
 
     return _trial_by_trial(evaluate, cells)
 

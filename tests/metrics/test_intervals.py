@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from nes2net import metrics
 from nes2net.lib.errors import InputError
 from nes2net.metrics.intervals import two_sided_p
+from nes2net.metrics.resampling import quick_metric, single_trials
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
 QUICK = {
     "eer": metrics.compute_eer,
     "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
-    "eer arena": functools.partial(metrics.compute_eer, method="arena"),
-    "eer sklearn": functools.partial(metrics.compute_eer, method="sklearn"),
     "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
     "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
@@ -59,6 +58,19 @@ def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clust
         options |= {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]}
     quick, slow = (metrics.bootstrap_values([m], bonafide, spoof, **options) for m in (QUICK[name], plain(QUICK[name])))
     assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("method", ["arena", "roc", "rocch", "sklearn"])
+@given(scores, scores, st.integers(0, 1000))
+def test_a_metric_that_is_not_quick_gets_the_repeated_scores(method, bonafide, spoof, seed):
+    rng = np.random.default_rng(seed)
+    draws = [
+        rng.multinomial(len(of_class), np.full(len(of_class), 1 / len(of_class))) for of_class in (bonafide, spoof)
+    ]
+    eer = functools.partial(metrics.compute_eer, method=method)
+    resample = quick_metric(eer, np.array(bonafide), np.array(spoof), single_trials(len(bonafide) + len(spoof)))
+    expected, _ = eer(np.repeat(bonafide, draws[0]), np.repeat(spoof, draws[1]))
+    assert resample(np.concatenate(draws)[None]).tolist() == [expected]
 
 
 @pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
