@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 
 #: Rule of the equal error rate → what it says.
 METHODS = {
@@ -64,8 +64,7 @@ def compute_eer(
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
     """
-    if method not in METHODS:
-        raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
+    check_known([method], METHODS, "unknown EER method")
     if method == "sklearn":
         frr, far, thresholds = roc_points(bonafide, spoof)
         nearest = np.argmin(np.abs(frr - far))

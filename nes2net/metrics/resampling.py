@@ -193,20 +193,14 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
         copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
-        after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
-        before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        # At the crossing and one step before it.
-        frr = after[0] / num_bonafide
-        far = (num_spoof - after[1]) / num_spoof
-        frr_before = before[0] / num_bonafide
-        far_before = (num_spoof - before[1]) / num_spoof
-        gap = frr - far
-        gap_before = far_before - frr_before
+        steps = np.array([copies - 1, copies])  # one step before the crossing, and at the crossing
+        frr = (rejected_bonafide + steps * at_bonafide) / num_bonafide
+        far = (num_spoof - rejected_spoof - steps * (not at_bonafide)) / num_spoof
+        gaps = np.abs(frr - far)
         if method == "interpolated":
-            return frr_before + gap_before / (gap_before + gap) * (frr - frr_before)
-        if gap_before <= gap:
-            return (frr_before + far_before) / 2
-        return (frr + far) / 2
+            return frr[0] + gaps[0] / gaps.sum() * (frr[1] - frr[0])
+        nearest = gaps.argmin()
+        return (frr[nearest] + far[nearest]) / 2
 
     return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
 

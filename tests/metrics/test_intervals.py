@@ -170,7 +170,7 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
         assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
-    with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
+    with pytest.raises(InputError, match="`confidence` is between 0 and 1"):
         metrics.rate_interval(0.2, many, 4000, 1.0)
 
 
@@ -182,9 +182,9 @@ def test_a_draw_that_lacks_a_class_is_repeated():
 
 def test_bad_settings_and_scores():
     for options, message in (
-        ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
-        ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
-        ({"num_threads": 0}, "num_threads must be at least 1"),
+        ({"num_resamples": 0}, "`num_resamples` is at least 1"),
+        ({"confidence": 1.0}, "`confidence` is between 0 and 1"),
+        ({"num_threads": 0}, "`num_threads` is at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
         ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),

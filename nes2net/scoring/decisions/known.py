@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from nes2net.lib.errors import InputError, check_known, counted, listed
 from nes2net.lib.plain_data import read_json_as
-from nes2net.metrics.classes import threshold_accepting
+from nes2net.metrics.classes import threshold_accepting_95
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
 """Scores computed from logits (:func:`known_scores`)."""
@@ -295,7 +295,7 @@ class KnownThreshold(BaseModel):
         """Score below which a class is unknown: ``equal_errors``, else the score that 95 % of known trials reach."""
         if self.equal_errors is not None:
             return self.equal_errors
-        return threshold_accepting(np.array(self.scores))
+        return threshold_accepting_95(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
