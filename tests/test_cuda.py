@@ -100,7 +100,8 @@ def test_scores_of_half_precision_have_hardly_any_ties(name, precision, how):
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(fitting(detector, 24).cuda())
-    assert logits.dtype == torch.float32 and logits.isfinite().all()
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
     assert len(set(detector.backend.scores(logits).tolist())) >= 20
 
 
@@ -113,7 +114,8 @@ def test_autocast_does_not_change_spectra(name, precision):
     frontend = create_frontend(name)
     with torch.autocast("cuda", precision):
         (found,) = frontend(x)
-    assert torch.equal(found, frontend(x)[0]) and found.isfinite().all()
+    assert torch.equal(found, frontend(x)[0])
+    assert found.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,10 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
         detector.to(device, dtype), recordings, tmp_path / "found.txt", Scores(), settings=ScoringSettings(**options)
     )
     assert not result.failures
-    expected, found = read(tmp_path / "cpu.txt"), read(tmp_path / "found.txt")
-    assert list(found) == list(expected) and len(set(found.values())) == len(found)
+    expected = read(tmp_path / "cpu.txt")
+    found = read(tmp_path / "found.txt")
+    assert list(found) == list(expected)
+    assert len(set(found.values())) == len(found)
     assert found == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
 
 
@@ -178,10 +182,12 @@ def test_float32_is_not_rounded_while_scoring(detector):
     try:
         assert rounds_products()
         with scoring_mode(detector), scoring_mode(detector):
-            assert not rounds_products() and not rounds_convolutions()
+            assert not rounds_products()
+            assert not rounds_convolutions()
             # torch.compile reads the old switch, which raises if it disagrees with the new ones.
             assert not torch.backends.cuda.matmul.allow_tf32
-        assert rounds_products() and torch.get_float32_matmul_precision() == "high"
+        assert rounds_products()
+        assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision(before)
 
@@ -210,7 +216,8 @@ def test_a_training_step_is_deterministic(name, device, precision):
             numerator.backward()
             optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])
-    assert all(torch.equal(a, b) for a, b in zip(*states)) and states[0][0].isfinite()
+    assert all(torch.equal(a, b) for a, b in zip(*states))
+    assert states[0][0].isfinite()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +234,8 @@ def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, 
     def run(name):
         return recipe(model=model_with_dropout, train=options, output=str(tmp_path / name), logs=str(tmp_path / name))
 
-    whole, torn = train(run("whole"), device), stop(run("torn"), 1, 1, device)
+    whole = train(run("whole"), device)
+    torn = stop(run("torn"), 1, 1, device)
     assert train(run("torn"), device) == torn
     assert_same_run(torn, whole)
     assert (state_of(torn)["scaler"] is None) == (precision != "fp16")
@@ -240,7 +248,8 @@ def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, 
 @pytest.mark.parametrize("name", ["back-end nes2net_x", "back-end aasist", "front-end wavlm"])
 def test_a_cuda_graph_computes_the_same_scores(name):
     detector = build(name).eval().cuda()
-    x, y = waveforms(4).cuda(), waveforms(5)[1:].cuda()
+    x = waveforms(4).cuda()
+    y = waveforms(5)[1:].cuda()
     with scoring_mode(detector), torch.inference_mode():
         expected = detector.scores(x), detector.scores(y)
         replayed = Replayed(detector.scores, max_shapes=1)
@@ -264,7 +273,8 @@ def test_what_cannot_be_recorded_is_computed():
         "assert torch.cuda.current_stream() == torch.cuda.default_stream()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[2.0, 2.0] [8.0, 8.0]" and "no CUDA graph can be recorded" in done.stderr
+    assert done.stdout.strip() == "[2.0, 2.0] [8.0, 8.0]"
+    assert "no CUDA graph can be recorded" in done.stderr
 
 
 @needs_cuda

@@ -141,11 +141,13 @@ def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
     """In eval mode; the mode of the detector stays."""
     soundfile.write(tmp_path / "speech.wav", waveform, 16000, subtype="FLOAT")
     score = detector.score(waveform, 16000)
-    assert detector.train().score(tmp_path / "speech.wav") == score and detector.training
+    assert detector.train().score(tmp_path / "speech.wav") == score
+    assert detector.training
     assert detector.score(torch.from_numpy(waveform), 16000) == score
     assert detector.score(np.stack([waveform, waveform]), 16000) == pytest.approx(score, abs=1e-5)
     ((path, found),) = detector.score_files([tmp_path / "speech.wav"])
-    assert path == tmp_path / "speech.wav" and found == pytest.approx(score, abs=1e-6)
+    assert path == tmp_path / "speech.wav"
+    assert found == pytest.approx(score, abs=1e-6)
     with torch.inference_mode():
         # With several threads the last digit depends on where the samples lie in memory.
         assert detector.eval()(torch.from_numpy(waveform)[None])[0, 1].item() == pytest.approx(score, abs=1e-6)
@@ -200,7 +202,8 @@ def test_an_int8_detector_scores_alike_and_cannot_be_saved_or_moved(detector, wa
     """It scores alike, is known by the weights that it was made from, and cannot be undone, moved or saved."""
     detector.save(tmp_path / "d.pth")
     quantised = Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
-    assert quantised.precision == "int8" and not quantised.training
+    assert quantised.precision == "int8"
+    assert not quantised.training
     assert quantised.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.02)
     assert quantised.fingerprint() == detector.fingerprint()
     assert quantised.set_precision("int8") is quantised
@@ -227,7 +230,8 @@ def test_scores_of_segments_are_differences_of_their_logits(frame_detector, spec
     with torch.inference_mode():
         (logits,) = frame_detector.segment_logits(waveforms).values()
         scores = frame_detector.segment_scores(waveforms)
-        assert list(scores) == [16.0] and torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
+        assert list(scores) == [16.0]
+        assert torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
         assert scores[16.0].shape[1] == frame_detector.hidden_states(waveforms)[0].shape[1]
         torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
         assert frame_detector.embeddings(waveforms, "backend").shape == (2, 64)
@@ -276,7 +280,8 @@ def test_segments_in_other_precisions(frame_detector, tmp_path, precision, toler
     with torch.inference_mode():
         exact, found = (d.segment_scores(waveforms)[16.0] for d in (frame_detector, other))
         lowest = other.scores(waveforms)
-    assert found.dtype == torch.float32 and len(set(found.flatten().tolist())) == found.numel()
+    assert found.dtype == torch.float32
+    assert len(set(found.flatten().tolist())) == found.numel()
     assert (found - exact).abs().max() < tolerance * exact.abs().max()
     torch.testing.assert_close(lowest, found.amin(1), rtol=0, atol=1e-6)
 

@@ -42,13 +42,13 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
 
 def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(steps):
     stages = dockerfile.stages_for(steps, "serve")
-    assert list(stages) == ["python", "torch", "server-environment", "serve"] and "full" in dockerfile.stages_for(
-        steps, None
-    )
+    assert list(stages) == ["python", "torch", "server-environment", "serve"]
+    assert "full" in dockerfile.stages_for(steps, None)
     health = dict(stages["serve"])["HEALTHCHECK"]
     address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
     assert f'@app.get("{address}"' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
-    assert "packages.sh" not in str(stages) and "environment.sh" not in str(stages)
+    assert "packages.sh" not in str(stages)
+    assert "environment.sh" not in str(stages)
 
 
 def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():
@@ -63,7 +63,8 @@ def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq
 
 def test_the_image_gets_what_the_two_commands_need(patterns):
     for needed in ("scripts/demo.sh", "scripts/test.sh", "tests/conftest.py", "configs", "nes2net/py.typed", "main.py"):
-        assert (REPOSITORY / needed).exists() and not dockerfile.ignored(Path(needed), patterns)
+        assert (REPOSITORY / needed).exists()
+        assert not dockerfile.ignored(Path(needed), patterns)
     for left_out in (
         ".git/config",
         ".venv/bin/python",

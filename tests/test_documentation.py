@@ -78,7 +78,8 @@ def test_commands_are_accepted(capsys):
         "main.py": main.build_parser(),
         "easy_inference_demo.py": easy_inference_demo.build_parser(),
     }
-    refused, read = [], 0
+    refused = []
+    read = 0
     for page, (program, *arguments) in commands():
         if program == "python" and arguments[0] == "-m":
             assert REPOSITORY.joinpath(*arguments[1].split(".")).with_suffix(".py").is_file()
@@ -98,7 +99,8 @@ def test_commands_are_accepted(capsys):
                 refused.append(f"{page}: {program} {shlex.join(arguments)}\n{capsys.readouterr().err}")
         except InputError as error:
             refused.append(f"{page}: {program} {shlex.join(arguments)}\n{error}")
-    assert refused == [] and read > 100
+    assert refused == []
+    assert read > 100
 
 
 def test_overrides_named_are_read():
@@ -115,7 +117,8 @@ def test_overrides_named_are_read():
     sections = re.compile(
         r"(seed|comment|tracker|ssl_checkpoint|(data|train|augment|segments|validation|model)\.[\w.]+)=."
     )
-    refused, read = [], 0
+    refused = []
+    read = 0
     for page in PAGES:
         for words in inline(page):
             overrides = shlex.split(re.sub(r"=(\{.*?\})(?= |$)", r"='\1'", words)) if sections.match(words) else []
@@ -131,7 +134,8 @@ def test_overrides_named_are_read():
                 read += 1
             except InputError as error:
                 refused.append(f"{page.name}: {words}\n{error}")
-    assert refused == [] and read > 50
+    assert refused == []
+    assert read > 50
 
 
 def test_the_first_run_of_the_manual_needs_no_file_of_weights(corpus, tmp_path, monkeypatch):

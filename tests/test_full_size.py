@@ -21,11 +21,13 @@ def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
     del frontend
 
     identity = identify(tmp_path / "xlsr2_300m.pt")
-    assert identity.parameters == 317_390_592 and not identity.misfit
+    assert identity.parameters == 317_390_592
+    assert not identity.misfit
     assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace"} <= set(identity.records)
     read = create_frontend("xlsr_300m", tmp_path / "xlsr2_300m.pt").eval()
     with torch.inference_mode():
         found = read(waveform)[-1]
     assert found.shape == (1, 201, 1024)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    assert len(kept) == 4 and all(torch.equal(read.state_dict()[k], v) for k, v in kept.items())
+    assert len(kept) == 4
+    assert all(torch.equal(read.state_dict()[k], v) for k, v in kept.items())

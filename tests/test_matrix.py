@@ -28,7 +28,8 @@ def logits_of(detector: Detector) -> Tensor:
     samples = detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
     waveforms = 0.1 * torch.randn(3, samples, generator=torch.Generator().manual_seed(0))
     logits = detector(waveforms, torch.zeros(3, detector.num_scores) if detector.num_scores else None)
-    assert logits.shape[0] == 3 and logits.isfinite().all()
+    assert logits.shape[0] == 3
+    assert logits.isfinite().all()
     return logits
 
 
@@ -82,8 +83,11 @@ def test_zeros_fill_up_hidden_states_that_a_back_end_cannot_split(backend):
     with torch.inference_mode():
         features = detector.features(detector.hidden_states(waveform))
         last = features if isinstance(features, Tensor) else features[-1]
-        assert detector.frontend.out_dim == 865 and not last[..., 865:].any() and last[..., :865].any()
-        assert detector.num_zeros == last.shape[2] - 865 < 64 and detector(waveform).isfinite().all()
+        assert detector.frontend.out_dim == 865
+        assert not last[..., 865:].any()
+        assert last[..., :865].any()
+        assert detector.num_zeros == last.shape[2] - 865 < 64
+        assert detector(waveform).isfinite().all()
         again = Detector.from_config(detector.config)
         again.load_state_dict(detector.state_dict())
         torch.testing.assert_close(again.eval()(waveform), detector(waveform))

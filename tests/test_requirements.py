@@ -23,7 +23,8 @@ def in_pyproject(pattern):
 
 def test_requirements_are_the_dependencies_of_the_package_and_librosa():
     librosa = [entry for entry in in_pyproject("dev") if entry.startswith("librosa")]
-    assert len(librosa) == 1 and lines("requirements.txt") == in_pyproject("dependencies") + librosa
+    assert len(librosa) == 1
+    assert lines("requirements.txt") == in_pyproject("dependencies") + librosa
     assert not any(entry.startswith("librosa") for entry in in_pyproject("dependencies"))
 
 
@@ -35,7 +36,8 @@ def test_every_requirement_is_pinned_within_its_bounds(python):
         re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", (REPOSITORY / name).read_text(encoding="utf-8"))[1]
         for name in ("scripts/environment.sh", "Dockerfile")
     }
-    assert len(torch) == 1 and lines("constraints.txt")
+    assert len(torch) == 1
+    assert lines("constraints.txt")
     pins = {"torch": torch.pop()}
     for line in lines("constraints.txt"):
         assert re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; [^/:@]+)?", line), "no addresses, and no folders of one machine"

@@ -32,4 +32,5 @@ def test_logits_losses_and_gradients_are_those_of_the_cpu_and_faults_are_refused
 def test_nothing_waits_for_the_device_but_what_has_to(found):
     steps = dict.fromkeys([name for name in found if name.startswith("whole step")], 1)
     waits = {name: sum(row["waits"].values()) for name, row in found.items()}
-    assert {name: number for name, number in waits.items() if number} == {**WAITS, **steps} and len(steps) > 15
+    assert {name: number for name, number in waits.items() if number} == {**WAITS, **steps}
+    assert len(steps) > 15

@@ -214,7 +214,8 @@ def _calibrate(folder: Path) -> Any:
     if loaded.population is not None:
         traits = Traits(1.0, -30.0, 4e3, np.zeros(3) if loaded.population.has_embeddings else None)
         typicality = loaded.population.typicality(traits)
-        assert 0 < typicality.p_value <= 1 and typicality.reason
+        assert 0 < typicality.p_value <= 1
+        assert typicality.reason
     applied = ("calibrate", "apply", folder / "calibration.json", folder / "scores.txt")
     return nes2net(*applied, "--out", folder / "out.txt")
 

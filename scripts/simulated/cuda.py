@@ -36,7 +36,8 @@ def build_library() -> Path:
         raise FileNotFoundError("the simulated CUDA device needs g++, which is not there: install it (apt install g++)")
     source = Path(__file__).with_name("guard.cpp")
     spec = importlib.util.find_spec("torch")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     torch = Path(spec.origin).parent
     key = hashlib.sha256(source.read_bytes() + str(torch).encode() + (torch / "version.py").read_bytes()).hexdigest()
     library = Path(tempfile.gettempdir(), f"simulated-cuda-{os.getuid()}", f"{key[:16]}.so")

@@ -29,7 +29,8 @@ LA = "asvspoof2019_la"
 
 def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classes, scores = ["bonafide"] * 60 + ["spoof"] * 60, np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
+    classes = ["bonafide"] * 60 + ["spoof"] * 60
+    scores = np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
     (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
@@ -37,7 +38,8 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     done = calibrate(labels, ["dev.txt"])
     assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
     applied = apply_calibration(done.calibration, ["dev.txt"], "ours.txt", labels=labels, learned_from=labels)
-    assert applied.rows == done.rows and "120 of the trials to evaluate were trained on" in applied.notes[0]
+    assert applied.rows == done.rows
+    assert "120 of the trials to evaluate were trained on" in applied.notes[0]
     for words in ("fit generic dev.txt --keys list.csv --save saved.json", "apply saved.json dev.txt --out theirs.txt"):
         assert main(["calibrate", *words.split()]) == 0
     assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
@@ -52,7 +54,8 @@ def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral
     )
     assert (result.done, result.what) == (4, f"embeddings of {np.load(tmp_path / 'e.npy').shape[1]} numbers")
     record = json.loads((tmp_path / "e.npy.json").read_text())
-    assert record["run"]["num_samples"] == 9000 and record["run"]["embedding"] == "backend"
+    assert record["run"]["num_samples"] == 9000
+    assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
     with pytest.raises(InputError, match="leave it out with `of` backend"):
         Embeddings("backend", 1)
@@ -114,12 +117,14 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
-    detector, part = Detector.from_pretrained(model, "cpu"), Part(LA, corpus, "dev")
+    detector = Detector.from_pretrained(model, "cpu")
+    part = Part(LA, corpus, "dev")
     with pytest.raises(InputError, match="frames are scored in whole utterances: leave out `num_samples`"):
         score_corpus(detector, part, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
     scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
-    assert decisions is None and scores.done == scores.total == 12
+    assert decisions is None
+    assert scores.done == scores.total == 12
     warned = capsys.readouterr().err
     words = f"score {LA} {corpus} --split dev --model {model} --device cpu --samples 8000 --workers 0"
     assert main([*words.split(), "--out", str(tmp_path / "b.txt")]) == 0
@@ -130,4 +135,5 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
     assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
     assert ours["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
-    assert ours["published_model"]["name"] == "AASIST" and len(ours["seen"]) == 1
+    assert ours["published_model"]["name"] == "AASIST"
+    assert len(ours["seen"]) == 1

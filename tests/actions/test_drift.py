@@ -82,7 +82,8 @@ def test_what_differs_is_named(detector, calibration, tmp_path, change, trait):
     assert f"drift: {trait}: " in drift.result.text()
     (row,) = [row for row in drift.result.rows("compared") if row.labels["trait"] == trait]
     low, high = row["outside"].interval
-    assert low > row.value("expected") and low < row.value("outside") <= high
+    assert low > row.value("expected")
+    assert low < row.value("outside") <= high
 
 
 def test_a_shift_within_the_usual_range_is_a_note(detector, calibration, tmp_path):
@@ -90,7 +91,8 @@ def test_a_shift_within_the_usual_range_is_a_note(detector, calibration, tmp_pat
     folder = write_voices(tmp_path / "new", 21, 40, lambda samples: 1.3 * samples)
     drift = measure_drift(detector, calibration, [folder], alpha=0.05)
     (note,) = [note for note in drift.result.notes if note.startswith("level: ")]
-    assert "of the recordings lie above the calibration's median, -2" in note and "level" not in names(drift)
+    assert "of the recordings lie above the calibration's median, -2" in note
+    assert "level" not in names(drift)
 
 
 def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calibration, tmp_path):
@@ -98,13 +100,17 @@ def test_unfit_recordings_are_remarks_and_a_broken_file_is_named(detector, calib
     write_unfit(folder)
     (folder / "broken.wav").write_bytes(b"RIFF")
     drift = measure_drift(detector, calibration, [folder, folder / "0.wav"])
-    assert len(drift.recordings) == 65 and list(drift.failures) == [str(folder / "broken.wav")]
+    assert len(drift.recordings) == 65
+    assert list(drift.failures) == [str(folder / "broken.wav")]
     remarks = {row.labels["remark"]: row.value("number") for row in drift.result.rows("remarks")}
     expected = {"silence": 2, "constant samples": 1, "a steady sound": 1, "channels that cancel": 1}
-    assert expected.items() <= remarks.items() and "other" not in remarks
-    assert "unfit" not in names(drift) and drift.result.header["cannot_tell"] >= 5 / 65
+    assert expected.items() <= remarks.items()
+    assert "other" not in remarks
+    assert "unfit" not in names(drift)
+    assert drift.result.header["cannot_tell"] >= 5 / 65
     unfit = measure_drift(detector, calibration, write_unfit(folder))
-    assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text() and "unfit" in names(unfit)
+    assert "unfit: 100 % of the recordings are unfit to decide on" in unfit.result.text()
+    assert "unfit" in names(unfit)
 
 
 def test_days_and_weeks(detector, calibration, tmp_path):
@@ -114,7 +120,8 @@ def test_days_and_weeks(detector, calibration, tmp_path):
     assert [row.labels["day"] for row in rows] == [f"2026-03-{day:02}" for day in range(2, 12)]
     assert all(row.value("number") == 2 for row in rows)
     llrs = [recording.values["llr"] for recording in days.recordings if recording.modified.day == 2]
-    assert rows[0].value("llr") == pytest.approx(np.mean(llrs)) and len(llrs) == 2
+    assert rows[0].value("llr") == pytest.approx(np.mean(llrs))
+    assert len(llrs) == 2
     weeks = measure_drift(detector, calibration, [folder], by="week").result.rows("over time")
     assert [(row.labels["week"], row.value("number")) for row in weeks] == [("2026-W10", 14), ("2026-W11", 6)]
     assert not measure_drift(detector, calibration, [folder], by="none").result.rows("over time")
@@ -127,9 +134,11 @@ def test_the_same_recordings_give_the_same_result_and_picture(detector, calibrat
         drift = measure_drift(detector, calibration, [folder], batch_size=batch_size)
         plot_drift(tmp_path / f"{number}.png", drift)
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
-    assert results[0] == results[1] and results[0][1].startswith(b"\x89PNG")
+    assert results[0] == results[1]
+    assert results[0][1].startswith(b"\x89PNG")
     row = json.loads(results[0][0])["recordings"][0]
-    assert row["file"] == str(folder / "0.wav") and row["modified"] == "2026-03-02T12:00:00+00:00"
+    assert row["file"] == str(folder / "0.wav")
+    assert row["modified"] == "2026-03-02T12:00:00+00:00"
 
 
 def test_too_few_are_said_in_words(detector, calibration, tmp_path):
@@ -140,7 +149,8 @@ def test_too_few_are_said_in_words(detector, calibration, tmp_path):
         "of one range"
     )
     strict = measure_drift(detector, calibration, [folder], alpha=1e-5)
-    assert strict.num_needed > 3 and strict.result.warnings == [strict.too_few]
+    assert strict.num_needed > 3
+    assert strict.result.warnings == [strict.too_few]
 
 
 def test_recordings_that_are_too_few_for_a_trait_are_not_called_free_of_drift(detector, tmp_path):

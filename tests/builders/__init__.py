@@ -29,7 +29,8 @@ def shared_path(*names: str) -> Path:
 
 def wait(for_what, largest=lambda: 0):
     """Wait until ``for_what()``; return the largest ``largest()`` seen."""
-    end, seen = time.monotonic() + PATIENCE, 0
+    end = time.monotonic() + PATIENCE
+    seen = 0
     while not for_what():
         assert time.monotonic() < end
         seen = max(seen, largest())

@@ -58,7 +58,8 @@ def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
 
 
 def main(folder: str, runs: list[str]) -> None:
-    ended, written = [], []
+    ended = []
+    written = []
 
     def watch(event, arguments):
         if (event == "open" and arguments[2] & WRITES) or event in ("os.mkdir", "os.rename", "os.remove"):

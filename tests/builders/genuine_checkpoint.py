@@ -40,7 +40,8 @@ def write(frontend: SSLFrontend, path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes"):
             patch.setitem(sys.modules, name, types.ModuleType(name))
-        dict_config, any_node = _class("omegaconf.dictconfig", "DictConfig"), _class("omegaconf.nodes", "AnyNode")
+        dict_config = _class("omegaconf.dictconfig", "DictConfig")
+        any_node = _class("omegaconf.nodes", "AnyNode")
         cfg = {"model": {"_name": "wav2vec2", **options}, "task": {"normalize": True}}
         content = {
             "args": argparse.Namespace(arch="wav2vec2"),

@@ -70,7 +70,9 @@ def unpack(tree: Any, stored: dict[str, np.ndarray]) -> Any:
 
 def build(about: dict, stored: dict[str, np.ndarray]) -> np.ndarray:
     """The array that ``about`` describes: a part of a stored one, or drawn again."""
-    kind, shape, start = about["kind"], about["shape"], about["at"]
+    kind = about["kind"]
+    shape = about["shape"]
+    start = about["at"]
     size = math.prod(shape)
     if kind in stored:
         return stored[kind][start : start + size].reshape(shape).copy()

@@ -38,7 +38,8 @@ class Case:
 
     def by_class(self, track: str, phase: str) -> tuple[np.ndarray, np.ndarray]:
         """Bona fide and spoof scores of a phase of ``"LA"`` or ``"DF"``."""
-        scores, key = self.scores(f"scores_{track}.txt"), self.table(f"keys/{track}/CM/trial_metadata.txt")
+        scores = self.scores(f"scores_{track}.txt")
+        key = self.table(f"keys/{track}/CM/trial_metadata.txt")
         return tuple(
             np.array([scores[r[1]] for r in key if r[5] == label and r[7] == phase]) for label in ("bonafide", "spoof")
         )

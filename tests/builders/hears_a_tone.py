@@ -32,7 +32,8 @@ def detector() -> Detector:
         detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"})
         places = np.random.default_rng(1).uniform(0, 0.8, 24)
         clips = [recording(place if i % 2 else None, seed=i) for i, place in enumerate(places)]
-        waveforms, labels = torch.from_numpy(np.stack(clips)), 1 - torch.arange(len(clips)) % 2
+        waveforms = torch.from_numpy(np.stack(clips))
+        labels = 1 - torch.arange(len(clips)) % 2
         optimizer = torch.optim.Adam(detector.parameters(), lr=0.01)
         for _ in range(50):
             loss = F.cross_entropy(detector(waveforms), labels)

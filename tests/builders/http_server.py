@@ -58,9 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
                 server.statuses.pop(0), {"Content-Length": "0", "Retry-After": "7", **server.extra_headers}
             )
         if server.redirect:
-            target, server.redirect = server.redirect, None
+            target = server.redirect
+            server.redirect = None
             return self._answer(302, {"Location": target, "Content-Length": "0", **server.extra_headers})
-        content, start = server.pages.get(path, server.content), 0
+        content = server.pages.get(path, server.content)
+        start = 0
         if content is None:
             status, headers = server.missing(path)
             return self._answer(status, {"Content-Length": "0", **headers})

@@ -61,7 +61,8 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind =
         return (403, {"X-Error-Code": "GatedRepo"}) if is_gated else (404, {"X-Error-Code": "RevisionNotFound"})
 
     with running() as server:
-        server.missing, server.extra_headers = missing, {"X-Repo-Commit": COMMIT}
+        server.missing = missing
+        server.extra_headers = {"X-Repo-Commit": COMMIT}
         for name, folder in sets.items():
             paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
             files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}

@@ -13,7 +13,8 @@ from nes2net.scoring.journal import Journal
 @contextmanager
 def journalled(stop_after: int | None = None) -> Iterator[list[dict]]:
     """The rows of each batch that enters the journal; Ctrl-C is pressed after a number of batches."""
-    add, added = Journal.add, []
+    add = Journal.add
+    added = []
 
     def adding(journal, rows, failures=None):
         add(journal, rows, failures)

@@ -107,7 +107,8 @@ _CTRSVDD_LIST = "".join(
 _CTRSVDD = (("train", "train", "train_set"), ("dev", "dev", "dev"), ("eval", "test", "test_set/test_set"))
 
 
-_bonafide, _spoof = partial(_trial, "bonafide"), partial(_trial, "spoof")
+_bonafide = partial(_trial, "bonafide")
+_spoof = partial(_trial, "spoof")
 
 CORPORA = {
     "asvspoof5": Miniature(

@@ -21,7 +21,8 @@ from nes2net.models.backends.nes2net import Nes2NetLA
 from nes2net.models.backends.raptor import Raptor
 from nes2net.models.backends.raw_aasist import raw_aasist
 
-FEATURES, WAVEFORMS = (2, 33, 48), (2, 20_000)
+FEATURES = (2, 33, 48)
+WAVEFORMS = (2, 20_000)
 HIDDEN_STATES = (4, *FEATURES)
 MAMBO = partial(MamBo, feature_dim=48, embed_dim=24, num_layers=1, num_mixers=2, state_dim=6, head_dim=12)
 #: Name → back-end, the shape of its input, how far its weights are from zero at most.

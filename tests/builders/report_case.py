@@ -14,7 +14,8 @@ def make_case(folder: Path, attacks=("A07", "A08"), seed=0, num=240) -> Path:
     """Key and three score files of ``num`` trials on ASVspoof 2021 LA: good, a little worse, and
     useless."""
     rng = np.random.default_rng(seed)
-    key, scores = [], {"good": [], "worse": [], "useless": []}
+    key = []
+    scores = {"good": [], "worse": [], "useless": []}
     for n in range(num):
         bonafide = n % 3 == 0
         attack = "bonafide" if bonafide else attacks[n // 3 % len(attacks)]

@@ -68,7 +68,8 @@ def assert_same_run(torn: Path, whole: Path) -> None:
     assert same(*(_without_places(state_of(folder)) for folder in (torn, whole)))
     assert same(*map(history_of, (torn, whole)))
     names = sorted(p.name for p in whole.glob("epoch_*.pth"))
-    assert names and names == sorted(p.name for p in torn.glob("epoch_*.pth"))
+    assert names
+    assert names == sorted(p.name for p in torn.glob("epoch_*.pth"))
     files = [[torch.load(folder / name, weights_only=True) for name in names] for folder in (torn, whole)]
     assert same(*files)
     assert not list(torn.glob(".*.tmp"))

@@ -50,7 +50,8 @@ def checked_system(name: str) -> dict[str, int]:
     expected = copy.deepcopy(detector)
     logits = computed(expected, waveforms)
     with simulated_device() as device:
-        there, x = detector.to(device), waveforms.to(device)
+        there = detector.to(device)
+        x = waveforms.to(device)
         waits.clear()
         found = computed(there, x)
         counted = dict(waits)

@@ -51,7 +51,9 @@ def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     """PartialSpoof in ``root/partialspoof``, with labels every 10 and 20 ms."""
     root = root / "partialspoof" / "database"
     for split in ("train", "dev", "eval"):
-        lines, segments, finer = [], {}, {}
+        lines = []
+        segments = {}
+        finer = {}
         for number, (label, clip) in enumerate(rows):
             name = f"{'LA' if label == 'bonafide' else 'CON'}_{split[0].upper()}_{number:07d}"
             _write(root / split / "con_wav" / f"{name}.wav", clip)
@@ -93,7 +95,8 @@ def make(root: Path, per_class: int = 6) -> Path:
             lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'A01'} {label}")
         _text(protocols / f"ASVspoof2019.LA.cm.{split}.{suffix}.txt", lines)
     for track in ("LA", "DF"):
-        ids, key = [], []
+        ids = []
+        key = []
         for number, (label, clip) in enumerate(rows):
             name = f"{track}_E_{1000001 + number}"
             _write(root / f"ASVspoof2021_{track}_eval" / "flac" / f"{name}.flac", clip)
@@ -115,7 +118,8 @@ def make(root: Path, per_class: int = 6) -> Path:
 
 def _asv(folder: Path) -> None:
     kinds = [("target", 1.0), ("nontarget", -1.0), ("spoof", 0.5)] * 5
-    key, scores = [], []
+    key = []
+    scores = []
     for number, (kind, mean) in enumerate(kinds):
         name = f"LA_E_{2000001 + number}"
         attack = "A07" if kind == "spoof" else "bonafide"

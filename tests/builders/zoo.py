@@ -14,7 +14,9 @@ from nes2net.lib.options import declared
 from nes2net.models.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.
-AGREES, AGREES_F64, GRADIENTS = 1e-5, 1e-10, 1e-8
+AGREES = 1e-5
+AGREES_F64 = 1e-10
+GRADIENTS = 1e-8
 
 
 @cache

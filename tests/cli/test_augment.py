@@ -25,13 +25,16 @@ def trials(corpus):
 def written(folder):
     (path,) = folder.glob("*.wav")
     waveform, sample_rate = soundfile.read(path, dtype="float32")
-    assert sample_rate == 16000 and soundfile.info(path).subtype == "FLOAT"
+    assert sample_rate == 16000
+    assert soundfile.info(path).subtype == "FLOAT"
     return waveform
 
 
 def test_the_waveform_is_that_of_training(trials, tmp_path, command):
-    musan, rir = str(noise_folders.make_musan(tmp_path)), str(noise_folders.make_rirs(tmp_path))
-    noise, everywhere = NoiseAugmentation(musan, rir), NoiseAugmentation(musan, probability=1)
+    musan = str(noise_folders.make_musan(tmp_path))
+    rir = str(noise_folders.make_rirs(tmp_path))
+    noise = NoiseAugmentation(musan, rir)
+    everywhere = NoiseAugmentation(musan, probability=1)
     sources = Sources(musan, speech=recordings_below(Path(musan, "speech")))
     conditions = [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
     as_named = "--condition mp3:16 --condition noise:5 --condition babble:10"
@@ -48,7 +51,8 @@ def test_the_waveform_is_that_of_training(trials, tmp_path, command):
     ]
     said = ""
     for number, (words, effects, options, epoch) in enumerate(cases):
-        index, out = number % len(trials), tmp_path / str(number)
+        index = number % len(trials)
+        out = tmp_path / str(number)
         status, printed, err = command(["augment", trials[index].path, *words.split(), "--out", out])
         assert status == 0, err
         training = TrainingSet(Examples(trials), effects=effects, **{"num_samples": None, "seed": 1234} | options)
@@ -59,7 +63,8 @@ def test_the_waveform_is_that_of_training(trials, tmp_path, command):
 
 def test_a_full_scale_sine_is_at_0_db():
     sine = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
-    levels, half = spectrogram_db(sine), spectrogram_db(0.5 * sine)
+    levels = spectrogram_db(sine)
+    half = spectrogram_db(0.5 * sine)
     assert levels.shape == (257, 126)
     assert np.argmax(levels[:, 60]) == 32  # 1000 Hz at 31.25 Hz a row
     assert levels[32, 60] == pytest.approx(0, abs=0.01)
@@ -73,9 +78,11 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
     file.write_bytes(b"mine")
     refused(words, "is there already: give --overwrite", file.name)
     refused(f"{words} --plot")  # the missing picture is not written either
-    assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == b"mine"
+    assert list(tmp_path.iterdir()) == [file]
     assert command(f"{words} --overwrite")[0] == 0
-    assert len(written(tmp_path)) > 0 and list(tmp_path.iterdir()) == [file]
+    assert len(written(tmp_path)) > 0
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_errors_are_one_line(here, refused):

@@ -80,7 +80,8 @@ def figures_printed(stdout):
 def test_fit_saves_a_calibration_and_prints_its_figures(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
     assert "trained on asvspoof2019_la, phase dev: 60 bona fide and 140 spoofed trials, prior 0.5" in printed
-    raw, calibrated = read("A.eval.txt"), read("out/A.txt")
+    raw = read("A.eval.txt")
+    calibrated = read("out/A.txt")
     assert list(calibrated) == list(raw)
     found = calibration.load("A.json")
     expected = calibration.fit(*by_class(read("A.dev.txt"), "dev"), systems=["A.dev"])
@@ -121,7 +122,8 @@ def test_notes_on_separated_classes_and_weights_below_0(folder, calibrate, refus
     refused("calibrate fit asvspoof2019_la B.dev.txt --save c.json", "weight of B.dev is -", "pass --allow-inverted")
     assert not (folder / "c.json").exists()
     printed, _ = calibrate("fit asvspoof2019_la B.dev.txt --save c.json --allow-inverted")
-    assert "note: the weight of B.dev is negative" in printed and calibration.load("c.json").weights[0] < 0
+    assert "note: the weight of B.dev is negative" in printed
+    assert calibration.load("c.json").weights[0] < 0
     write("A.dev.txt", {f"dev{i}": float(i < 60) + i / 1000 for i in range(200)})
     assert "note: the classes are separated without error here" in calibrate(FIT)[0]
 
@@ -131,7 +133,8 @@ def test_partial_scores_and_what_few_trials_are_worth(folder, calibrate, refused
     refused(f"calibrate {FIT} B.dev.txt", "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7")
     change("B.eval.txt", lambda id, score: None if id == "eval3" else score)
     out, _ = calibrate(f"{FIT} B.dev.txt --allow-partial --apply A.eval.txt B.eval.txt --out F.txt")
-    assert "59 bona fide and 140 spoofed trials" in out and set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
+    assert "59 bona fide and 140 spoofed trials" in out
+    assert set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
     for number in (20, 19, 2):
         change("A.dev.txt", lambda id, score, number=number: None if number <= int(id[3:]) < 60 else score)
         _, err = calibrate(f"{FIT} --allow-partial --allow-inverted")
@@ -169,7 +172,8 @@ def test_scores_of_a_real_system(shared, here, calibrate):
     rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
     write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
     table = figures_printed(calibrate("fit asvspoof2019_la CQCC-GMM.txt")[0])
-    before, after = table["dev CQCC-GMM"], table["dev calibrated"]
+    before = table["dev CQCC-GMM"]
+    after = table["dev calibrated"]
     assert before[:2] == after[:2] == [0.4311, 0.0109]
     assert after[4] < 0.025 < 0.08 < before[4]
     assert after[2] < 0.015 < 0.05 < before[2]
@@ -184,7 +188,8 @@ def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
     assert after > 1 > before
     warned = f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1 it tells"
     warning, *written = err.splitlines()
-    assert warning.startswith(warned) and written == ["wrote x.txt", "wrote A.json"]
+    assert warning.startswith(warned)
+    assert written == ["wrote x.txt", "wrote A.json"]
     # A fusion is compared with the best of its systems.
     _, err = calibrate(f"{FIT} B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt")
     assert "warning: eval fused: Cllr is worse than before" in err
@@ -197,7 +202,8 @@ def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
     """A folder with ``list.csv``, its 24 recordings, a detector, and the scores ``s.txt`` of their first half second."""
-    folder, rng = tmp_path_factory.mktemp("scored"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(0)
     for number in range(24):
         noise = rng.normal(0, 0.02 + 0.02 * (number % 2), 6000 + 500 * number)
         soundfile.write(folder / f"r{number}.wav", noise, 16000)
@@ -225,27 +231,36 @@ BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, command):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     out, err = calibrate(LEARN)
-    assert "failed: r5: audio file" in err and "1 recording failed: r5" in err
+    assert "failed: r5: audio file" in err
+    assert "1 recording failed: r5" in err
     fingerprint = Detector.from_pretrained("d.pth").fingerprint()
     assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in out
     assert "recordings: 23 measured by duration, level, bandwidth\n" in out
     found = calibration.load("c.json")
     scored_by = calibration.ScoredBy(fingerprint, "float32", 8000, judgement="scores")
     assert found.scored_by == scored_by
-    facts, population = found.trained_on, found.population
+    facts = found.trained_on
+    population = found.population
     assert (facts["corpus"], facts["phase"], facts["num_bonafide"], facts["num_spoof"]) == ("generic", "all", 12, 12)
     assert facts["scores_sha256"] == hashlib.sha256((recordings / "s.txt").read_bytes()).hexdigest()
     assert datetime.fromisoformat(facts["date"]).utcoffset() == timedelta(0)
-    assert population.num_recordings == 23 and not population.has_embeddings
+    assert population.num_recordings == 23
+    assert not population.has_embeddings
     heard = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(heard), rel=1e-5)
     told = command("info c.json")[1]
-    assert fingerprint in told and "23 measured" in told and "usual bandwidth" in told and "0.4 to 0.5 s" in told
+    assert fingerprint in told
+    assert "23 measured" in told
+    assert "usual bandwidth" in told
+    assert "0.4 to 0.5 s" in told
 
 
 def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordings, calibrate, command, monkeypatch):
     words = f"{LEARN} --model d.pth --device cpu"
-    kept, fit, given, written = recordings / "c.json.embeddings.npy", Population.fit, [], []
+    kept = recordings / "c.json.embeddings.npy"
+    fit = Population.fit
+    given = []
+    written = []
 
     def interrupted_once(traits, classes):
         written.append(os.stat(kept).st_mtime_ns)
@@ -255,7 +270,9 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
         return fit(traits, classes)
 
     monkeypatch.setattr(Population, "fit", interrupted_once)
-    assert command(f"calibrate {words}")[0] != 0 and kept.is_file() and not (recordings / "c.json").exists()
+    assert command(f"calibrate {words}")[0] != 0
+    assert kept.is_file()
+    assert not (recordings / "c.json").exists()
     assert "24 measured by duration, level, bandwidth, embedding" in calibrate(words)[0]
     assert written[0] == written[1]  # nothing was embedded again
     assert not list(recordings.glob("c.json.embeddings*"))
@@ -277,19 +294,23 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
     refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples is at least 1")
     printed, err = calibrate(TWO)
-    assert "24 scores written to out/c.json.scores.txt" in printed and "wrote out/c.json\n" in err
+    assert "24 scores written to out/c.json.scores.txt" in printed
+    assert "wrote out/c.json\n" in err
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
     assert "there are only 12 bona fide trials: if none of them is wrong, up to 24 % of others may still be" in err
     assert "73 of each class bound that to 5 %, 381 to 1 %" in err
     assert "next:\n  nes2net predict FILE --model d.pth --calibration out/c.json" in printed
-    found, scores = calibration.load("out/c.json"), read("out/c.json.scores.txt")
-    assert sorted(scores)[0] == "bonafide/r0.wav" and sorted(scores)[-1] == "spoof/tts/r9.wav"
+    found = calibration.load("out/c.json")
+    scores = read("out/c.json.scores.txt")
+    assert sorted(scores)[0] == "bonafide/r0.wav"
+    assert sorted(scores)[-1] == "spoof/tts/r9.wav"
     by_number = {Path(id).stem: score for id, score in scores.items()}
     assert by_number == read("s.txt")
     words = "fit generic out/c.json.scores.txt --root out/c.json.recordings.csv --phase all --workers 0 --model d.pth"
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     other = calibration.load("other.json")
-    assert replace(found, trained_on=other.trained_on) == other and other.population.has_embeddings
+    assert replace(found, trained_on=other.trained_on) == other
+    assert other.population.has_embeddings
     row = json.loads(command("predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json")[1])
     bound = found.largest_llr
     assert row["llr"] == pytest.approx(np.clip(found([by_number["r0"]])[0], -bound, bound), rel=1e-5)
@@ -297,7 +318,9 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     assert "complete already" in calibrate(TWO)[0]
     (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
     status, out, err = command(f"calibrate {TWO}")
-    assert status == 1 and "24 of 25 scores written" in out and "1 file failed: bonafide/bad.wav" in err
+    assert status == 1
+    assert "24 of 25 scores written" in out
+    assert "1 file failed: bonafide/bad.wav" in err
 
 
 def test_what_cannot_be_measured(recordings, refused):
@@ -321,7 +344,8 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     calibrate(LEARN)
     record = json.loads((recordings / "s.txt.json").read_text())
     shutil.copy("s.txt", "again.txt")
-    apply, beside = "apply c.json again.txt --out x.txt", recordings / "again.txt.json"
+    apply = "apply c.json again.txt --out x.txt"
+    beside = recordings / "again.txt.json"
     other = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
     for words in (apply, f"{BY_KEYS.replace('c.json', 'd.json')} --apply again.txt --out x.txt"):
         for run, said in (
@@ -336,7 +360,8 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
                 assert not (recordings / "x.txt").exists()
                 continue
             printed, _ = calibrate(words)
-            assert said in printed and ("note: the calibration" in printed) is bool(said)
+            assert said in printed
+            assert ("note: the calibration" in printed) is bool(said)
         (recordings / "x.txt").unlink()
     beside.unlink()
     assert "note: no record of these scores is beside again.txt" in calibrate(apply)[0]
@@ -372,6 +397,8 @@ def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(here, calib
     assert f"{is_bonafide.sum()} bona fide and {(1 - is_bonafide).sum()} spoofed frames of 20 ms" in printed
     found = calibration.load("c.json")
     expected = calibration.fit(every[is_bonafide == 1], every[is_bonafide == 0])
-    assert found.weights == pytest.approx(expected.weights, rel=1e-9) and found.offset == pytest.approx(expected.offset)
+    assert found.weights == pytest.approx(expected.weights, rel=1e-9)
+    assert found.offset == pytest.approx(expected.offset)
     assert found.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
-    assert found.trained_on["resolution_ms"] == 20 and found.population.num_recordings == 12
+    assert found.trained_on["resolution_ms"] == 20
+    assert found.population.num_recordings == 12

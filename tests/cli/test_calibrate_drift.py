@@ -48,27 +48,35 @@ def drift(folder, monkeypatch, tmp_path, command):
 
 def test_the_exit_status_says_whether_there_is_drift(drift, tmp_path):
     status, out, err = drift("same --by week")
-    assert (status, err) == (0, "") and out.startswith("no drift was found\n20 recordings, compared by 7 tests")
+    assert (status, err) == (0, "")
+    assert out.startswith("no drift was found\n20 recordings, compared by 7 tests")
     status, out, err = drift("loud --save OUT/a/drift.json --plot OUT/drift.svg")
-    assert status == 3 and out.startswith("drift: ") and "drift: level: 100 % of the recordings lie outside of" in out
-    assert (
-        "median" in out
-        and "95 % interval" in out
-        and err.splitlines() == [f"wrote {tmp_path}/a/drift.json", f"wrote {tmp_path}/drift.svg"]
-    )
+    assert status == 3
+    assert out.startswith("drift: ")
+    assert "drift: level: 100 % of the recordings lie outside of" in out
+    assert "median" in out
+    assert "95 % interval" in out
+    assert err.splitlines() == [f"wrote {tmp_path}/a/drift.json", f"wrote {tmp_path}/drift.svg"]
     saved = json.loads((tmp_path / "a" / "drift.json").read_text())
-    assert "level" in saved["drift"] and len(saved["recordings"]) == 20 and saved["failures"] == {}
+    assert "level" in saved["drift"]
+    assert len(saved["recordings"]) == 20
+    assert saved["failures"] == {}
     assert "<svg" in (tmp_path / "drift.svg").read_text()
     status, out, _ = drift("loud --json")
-    assert status == 3 and json.loads(out) == saved
+    assert status == 3
+    assert json.loads(out) == saved
 
 
 def test_what_is_incomplete_has_another_status(drift, tmp_path):
     status, _, err = drift("few")
-    assert status == 1 and "warning: 1 recording is too few to show drift at --alpha 0.01: give at least" in err
+    assert status == 1
+    assert "warning: 1 recording is too few to show drift at --alpha 0.01: give at least" in err
     (tmp_path / "bro\nken.wav").write_bytes(b"RIFF")
     status, out, err = drift("same OUT")
-    assert status == 1 and "20 recordings" in out and "1 file failed: " in err and "bro\\nken.wav: " in err
+    assert status == 1
+    assert "20 recordings" in out
+    assert "1 file failed: " in err
+    assert "bro\\nken.wav: " in err
     assert drift("loud OUT")[0] == 3  # drift is the more urgent news
 
 

@@ -29,11 +29,14 @@ def waveform(trial):
 
 
 def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detector, dev, corpus, tmp_path, embed):
-    (words, trials), model, out = dev, tmp_path / "detector.pth", tmp_path / "dev.npy"
+    (words, trials) = dev
+    model = tmp_path / "detector.pth"
+    out = tmp_path / "dev.npy"
     spectral_detector.save(model)
     words += ("--model", model, "--of", "backend", "--out", out)
     status, printed, _ = embed(*words)
-    assert status == 0 and f"12 of 12 embeddings of 256 numbers written to {out}" in printed
+    assert status == 0
+    assert f"12 of 12 embeddings of 256 numbers written to {out}" in printed
     with open(f"{out}.csv", newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == [trial.label for trial in trials]
     with torch.inference_mode():
@@ -45,14 +48,19 @@ def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detecto
 
 
 def test_files_by_a_front_end_alone(corpus, tmp_path, embed):
-    folder, bad, out = corpus / "ASVspoof2019_LA_dev" / "flac", tmp_path / "a b, bad.wav", tmp_path / "files.npy"
+    folder = corpus / "ASVspoof2019_LA_dev" / "flac"
+    bad = tmp_path / "a b, bad.wav"
+    out = tmp_path / "files.npy"
     bad.write_bytes(b"RIFF")
     words = ("--files", folder, next(folder.glob("*.flac")), bad)  # one of them twice
     words += ("--frontend", "{name: lps, n_fft: 128, num_bins: 20}", "--samples", 8000, "--out", out)
     status, printed, err = embed(*words)
-    assert status == 1 and "12 of 13 embeddings of 20 numbers" in printed
-    assert "1 file failed" in err and bad.name in err
-    assert np.load(out).shape == (12, 20) and np.load(out).std() > 0
+    assert status == 1
+    assert "12 of 13 embeddings of 20 numbers" in printed
+    assert "1 file failed" in err
+    assert bad.name in err
+    assert np.load(out).shape == (12, 20)
+    assert np.load(out).std() > 0
     assert embed(*words)[0] == 1  # the same front-end has the same fingerprint
     assert json.loads((tmp_path / "files.npy.json").read_text())["kept_from_earlier_runs"] == 12
 
@@ -62,7 +70,8 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2_small", **options, pretraining_heads=True)
     genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
-    (words, trials), out = dev, tmp_path / "e.npy"
+    (words, trials) = dev
+    out = tmp_path / "e.npy"
     words += ("--frontend", "wav2vec2", "--ssl-checkpoint", tmp_path / "ssl.pt", "--layer", 1, "--out", out)
     assert embed(*words)[0] == 0
     with torch.inference_mode():

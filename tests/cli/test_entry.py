@@ -52,7 +52,8 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     """Only what processes of an experiment tell each other is hidden."""
     main, commands, _ = parsers
     text = " ".join(commands["nes2net predict"].format_help().split())
-    assert "windows at once (8, or 64 on a GPU)" in text and "-h, --help show this help message and exit --" in text
+    assert "windows at once (8, or 64 on a GPU)" in text
+    assert "-h, --help show this help message and exit --" in text
     assert len([name for name in main.commands() if " " not in name]) <= 21
     actions = [(name, action) for name, command in commands.items() for action in command._actions]
     hidden = [f"{name} {one.dest}" for name, one in actions if one.help == argparse.SUPPRESS]
@@ -66,10 +67,12 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
 
 def test_flags_with_several_values_are_parsed(parsers):
     main, _, _ = parsers
-    thresholds, also = "--threshold-from c d", "--also generic s k --also generic t k dev"
+    thresholds = "--threshold-from c d"
+    also = "--also generic s k --also generic t k dev"
     found = main.parse_args(f"evaluate generic a b {thresholds} {also} --resamples 5 --exclude".split())
     assert (found.scores, found.threshold_from, found.exclude) == (["a", "b"], ["c", "d"], [])
-    assert found.also == [["generic", "s", "k"], ["generic", "t", "k", "dev"]] and found.num_resamples == 5
+    assert found.also == [["generic", "s", "k"], ["generic", "t", "k", "dev"]]
+    assert found.num_resamples == 5
     found = main.parse_args("score generic --model m --out o --segments --overwrite".split())
     assert (found.root, found.segments, found.overwrite, found.compile) == (None, 0.0, True, False)
     assert main.parse_args(["bench"]).files == []

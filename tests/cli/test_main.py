@@ -14,13 +14,17 @@ build_parser = command_line.build_parser
 def test_help_by_task_and_overrides_between_options(command):
     status, out, _ = command("train --help")
     text = " ".join(out.split())
-    assert status == 0 and "usage: nes2net train" in text
-    assert "torchrun --nproc-per-node N" in text and "accelerate launch" in text
+    assert status == 0
+    assert "usage: nes2net train" in text
+    assert "torchrun --nproc-per-node N" in text
+    assert "accelerate launch" in text
     status, _, text = command("")
-    assert status == 2 and text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
+    assert status == 2
+    assert text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
     assert len(text.splitlines()) <= 55
     status, _, err = command(["--"])
-    assert status == 2 and "the following arguments are required: COMMAND" in err
+    assert status == 2
+    assert "the following arguments are required: COMMAND" in err
     device = "--device cpu"
     for before in (f"recipe.yaml {device} seed=7", f"{device} recipe.yaml seed=7", f"recipe.yaml seed=7 {device}"):
         for after in ("date=1", "-- date=1"):
@@ -72,7 +76,8 @@ def test_a_command_of_another_package(command, monkeypatch):
     commands = Registry("command", "commands", own, "types:FunctionType", registers="instance")
     monkeypatch.setattr(command_line, "commands", commands)
     monkeypatch.setattr(command_line, "build_parser", build_parser)
-    assert "of other packages:\n  gone\n" in (helped := command("--help")[1]) and "Greet somebody" in helped
+    assert "of other packages:\n  gone\n" in (helped := command("--help")[1])
+    assert "Greet somebody" in helped
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),

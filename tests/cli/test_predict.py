@@ -77,11 +77,13 @@ def test_rows_and_table_hold_the_scores_in_the_order_of_files(predict, rows, det
     found, _ = rows(*reversed(FILES), "--samples", "16000", "--batch-size", "2")
     assert [row["file"] for row in found] == FILES[::-1]
     heard = "in training the detector hears 4.04 s at a time"
-    assert found[1]["remark"] == f"lasts 0.50 s, repeated to 1.00 s; {heard}" and "remark" not in found[0]
+    assert found[1]["remark"] == f"lasts 0.50 s, repeated to 1.00 s; {heard}"
+    assert "remark" not in found[0]
     for row in found:
         assert row["score"] == close(detector.score(row["file"], num_samples=16000))
     status, out, err = predict("speech")
-    assert status == 0 and not err
+    assert status == 0
+    assert not err
     titles, *lines = table(out)
     meaning, *advice = out.splitlines()[4:]
     assert meaning == "# score: higher means more bona fide; it is no probability"
@@ -96,7 +98,8 @@ def test_a_track_has_the_windows_of_score_track(predict, rows, detector, calibra
     words = [FILES[0], "--track", "--window", "0.5", "--hop", "0.25"]
     ((row,), _), track = rows(*words), detector.score_track(FILES[0], window=0.5, hop=0.25)
     assert (row["duration"], row["window"], row["score"]) == (1.5, 0.5, close(detector.score(FILES[0])))
-    assert row["times"] == pytest.approx(track.times.tolist()) and row["scores"] == close(track.scores.tolist())
+    assert row["times"] == pytest.approx(track.times.tolist())
+    assert row["scores"] == close(track.scores.tolist())
     _, line, *windows = table(predict(*words)[1])
     assert line.endswith("5 windows of 0.5 s were scored along it, too")
     assert rows(FILES[1], "--track")[0][0]["remark"].startswith("lasts 0.50 s")
@@ -121,9 +124,13 @@ def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, plac
         (known, {"threshold 1.386", "log-likelihood ratio"}),
     ):
         status, out, err = predict("speech/a.wav", "--plot", picture := tmp_path / "a.svg", *flags)
-        assert status == 0 and err == f"wrote {picture}\n" and len(table(out)) == 2  # windows with --track only
+        # windows with --track only
+        assert status == 0
+        assert err == f"wrote {picture}\n"
+        assert len(table(out)) == 2
         text = picture.read_text().lower()
-        assert (BONAFIDE in text) is bool(expected) and expected <= set(re.findall("<!-- (.*?) -->", text))
+        assert (BONAFIDE in text) is bool(expected)
+        assert expected <= set(re.findall("<!-- (.*?) -->", text))
     shutil.copy(place / "speech" / "a.wav", other := tmp_path / "a.wav")
     monkeypatch.setattr(sys, "stderr", sys.stdout)
     _, out, _ = predict(FILES[0], other, FILES[0], "--plot", tmp_path / "pictures")
@@ -139,39 +146,43 @@ def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_p
             (alone,), _ = rows(name, *words)
             for shown in (["--track"], ["--plot", tmp_path / "a.png"]):
                 (row,), _ = rows(name, *words, *shown)
-                assert row | alone == row and len(row["times"]) == len(row["scores"]) == row["windows"]
+                assert row | alone == row
+                assert len(row["times"]) == len(row["scores"]) == row["windows"]
 
 
 def test_how_much_was_judged_stands_in_the_row(predict, rows, calibrations, place):
     words = ["long.flac", "--calibration", calibrations / "second.json"]
     (row,), _ = rows(*words)
-    assert row["judged"] == 1 / 121 and row["along"]["rests_on"] == 1
+    assert row["judged"] == 1 / 121
+    assert row["along"]["rests_on"] == 1
     assert "decided along 100 % of it (121 windows of 1 s)" in table(predict(*words)[1])[1]
     assert "0.83 % of it was judged" in table(predict("long.flac", "--samples", "16000")[1])[1]
     assert rows("long.flac", "--samples", "full")[0][0]["judged"] == 1
     gaps = rows("long.flac", "--hop", "40.375")[0][0]
-    assert gaps["method"] == "track" and gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
+    assert gaps["method"] == "track"
+    assert gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
 
 
 def test_different_channels_are_not_decided_together_but_each(predict, rows, detector, calibrations, tmp_path):
     """A real voice beside another one is no score of either; each channel has one."""
-    left, right = voice(1, 3.0), voice(2, 3.0)
-    stereo, mono = tmp_path / "call.wav", tmp_path / "mono.wav"
+    left = voice(1, 3.0)
+    right = voice(2, 3.0)
+    stereo = tmp_path / "call.wav"
+    mono = tmp_path / "mono.wav"
     soundfile.write(stereo, np.stack([left, right], 1), 16000, subtype="FLOAT")
     soundfile.write(mono, left, 16000, subtype="FLOAT")
     words = ["--calibration", calibrations / "known.json"]
     (mixed,), _ = rows(stereo, *words)
-    assert mixed["decision"] == CANNOT_TELL and mixed["reason"].startswith("its 2 channels differ")
+    assert mixed["decision"] == CANNOT_TELL
+    assert mixed["reason"].startswith("its 2 channels differ")
     found, _ = rows(stereo, mono, "--channel", "each", *words)
-    assert [row.get("channel") for row in found] == [0, 1, None] and all(
-        row["decision"] != CANNOT_TELL for row in found
-    )
+    assert [row.get("channel") for row in found] == [0, 1, None]
+    assert all(row["decision"] != CANNOT_TELL for row in found)
     expected = [detector.score(samples, 16000) for samples in (left, right, left)]
     assert [row["score"] for row in found] == close(expected)
     (second,), _ = rows(stereo, "--channel", "1", *words)
-    assert (second["channel"], second["score"]) == (1, close(found[1]["score"])) and detector.score(
-        ChannelOf(stereo, 1)
-    ) == close(expected[1])
+    assert (second["channel"], second["score"]) == (1, close(found[1]["score"]))
+    assert detector.score(ChannelOf(stereo, 1)) == close(expected[1])
     lines = table(predict(stereo, mono, "--channel", "each", "--track", "--window", "1")[1])
     assert [line.split()[:2] for line in lines if "call.wav" in line] == [[str(stereo), f"[{n}]"] for n in (0, 1)]
     assert "there is no channel 2" in rows(stereo, "--channel", "2", status=1)[0][0]["error"]
@@ -185,8 +196,11 @@ def test_a_csv_table_has_a_row_for_each_recording_even_an_unreadable_one(predict
     status, out, err = predict(*words, "--csv")
     found, _ = rows(*words, status=1)
     table = list(csv.DictReader(out.splitlines()))
-    assert status == 1 and "1 of 2 files" in err and len(table) == 2
-    assert float(table[0]["llr"]) == found[0]["llr"] and table[0]["decision"] == found[0]["decision"]
+    assert status == 1
+    assert "1 of 2 files" in err
+    assert len(table) == 2
+    assert float(table[0]["llr"]) == found[0]["llr"]
+    assert table[0]["decision"] == found[0]["decision"]
     assert float(table[0]["rests_on"]) == found[0]["along"]["rests_on"] == 1.0
     assert (table[1]["score"], table[1]["error"]) == ("", "not found")
     assert predict(*words, "--csv", "--json")[0] == 2
@@ -199,7 +213,8 @@ def test_a_threshold_gives_labels(predict, rows, detector, tmp_path):
     for threshold, decision in ((first["score"], "bonafide"), (first["score"] + 0.01, "spoof")):
         (row, silent), _ = rows("speech/a.wav", tmp_path / "silence.wav", "--threshold", threshold)
         assert (row["decision"], row["threshold"], silent["decision"]) == (decision, threshold, CANNOT_TELL)
-        assert "probability" not in row and silent["reason"] == "digital silence"
+        assert "probability" not in row
+        assert silent["reason"] == "digital silence"
     out = predict("speech/a.wav", "--threshold", "0")[1]
     assert table(out)[0].split() == ["file", "score", "duration", "decision"]
     assert "# decision: bona fide from a score of 0 on, the --threshold that you gave" in out
@@ -209,11 +224,14 @@ def test_an_unfit_recording_has_no_probability(predict, rows, calibrations, tmp_
     reasons = write_unfit(tmp_path)
     found, _ = rows(*reasons, "--calibration", calibrations / "known.json", "--abstain", "0", "--track")
     for row, reason in zip(found, reasons.values(), strict=True):
-        assert (row["llr"], row["probability"], row["decision"]) == (None, None, CANNOT_TELL) and "llrs" not in row
-        assert row["reason"].startswith(reason) and row["remark"].startswith(reason)
+        assert (row["llr"], row["probability"], row["decision"]) == (None, None, CANNOT_TELL)
+        assert "llrs" not in row
+        assert row["reason"].startswith(reason)
+        assert row["remark"].startswith(reason)
     lines = table(predict(*reasons, "--calibration", calibrations / "known.json")[1])[1:]
     for line, reason in zip(lines, reasons.values(), strict=True):
-        assert "–  –  cannot tell" in re.sub(" +", "  ", line).replace("cannot  tell", "cannot tell") and reason in line
+        assert "–  –  cannot tell" in re.sub(" +", "  ", line).replace("cannot  tell", "cannot tell")
+        assert reason in line
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
@@ -227,11 +245,15 @@ def test_a_recording_of_more_than_two_minutes(predict, rows, detector, place, tm
     assert err.count("\n") == 1
     assert f"long.{suffix} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
     for row in (first, last):
-        assert row["method"] == "whole" and "window" not in row and row["score"] == close(detector.score(row["file"]))
+        assert row["method"] == "whole"
+        assert "window" not in row
+        assert row["score"] == close(detector.score(row["file"]))
     track = detector.score_track(path, hop=4)
-    assert long["score"] == close(track.score) and long["duration"] == track.duration
+    assert long["score"] == close(track.score)
+    assert long["duration"] == track.duration
     facts = {"file": str(path), "method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
-    assert long | facts == long and not {"times", "scores"} & long.keys()
+    assert long | facts == long
+    assert not {"times", "scores"} & long.keys()
     start, end, lowest = track.lowest
     assert long["lowest"] == close({"score": lowest, "start": start, "end": end})
     if suffix == "flac":
@@ -248,16 +270,21 @@ def test_recordings_that_are_scored_in_one_piece(rows, detector, place, tmp_path
         ("long.flac", ["--samples", 64600], {"num_samples": 64600}, {"method": "beginning", "samples": 64600}),
     ):
         (row,), err = rows(path, *flags)
-        assert not err and row | facts == row and row["score"] == close(detector.score(path, **options))
+        assert not err
+        assert row | facts == row
+        assert row["score"] == close(detector.score(path, **options))
     (tmp_path / "cut.flac").write_bytes((place / "long.flac").read_bytes()[:-5000])
     (first, second), _ = rows(tmp_path / "cut.flac", "speech/a.wav", "--hop", "4", status=1)
-    assert "score" not in first and "cut off" in first["error"] and "score" in second
+    assert "score" not in first
+    assert "cut off" in first["error"]
+    assert "score" in second
 
 
 @pytest.fixture(scope="module")
 def calibrations(detector, tmp_path_factory):
     """Calibrations of the detector, of the first second, of another one, of frames, and one that knows nothing."""
-    folder, rng = tmp_path_factory.mktemp("calibrations"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("calibrations")
+    rng = np.random.default_rng(0)
     embeddings = detector.embeddings(torch.from_numpy(rng.standard_normal((40, 16000), np.float32)), "backend")
     levels = -20 + rng.standard_normal(40)
     traits = [Traits(1.5, level, 3750.0, one) for level, one in zip(levels, embeddings.detach().numpy())]
@@ -281,7 +308,8 @@ def calibrations(detector, tmp_path_factory):
 
 def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
     """Rows and table have what Python computes, of short and of long recordings."""
-    path, point = calibrations / "known.json", "cost:1,10,0.95"
+    path = calibrations / "known.json"
+    point = "cost:1,10,0.95"
     words = ["speech/a.wav", "long.flac", "--hop", "4", "--calibration", path, "--prior", "0.9"]
     words += ["--operating-point", point]
     (found, err), decider = rows(*words), Decider(load(path), 0.9, OperatingPoint.parse(point))
@@ -289,12 +317,18 @@ def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
     assert "its score is the mean over windows" in err
     for row, score in zip(found, scores):
         expected = decider(row["score"]).row()
-        assert row["score"] == close(score) and {key: row[key] for key in expected} == expected and "reason" not in row
-        assert row["basis"] == json.loads(json.dumps(decider.basis())) and row["calibration"] == str(path)
-    assert found[0]["basis"]["detector"] == detector.fingerprint() and found[0]["basis"]["num_spoof"] == 4
+        assert row["score"] == close(score)
+        assert {key: row[key] for key in expected} == expected
+        assert "reason" not in row
+        assert row["basis"] == json.loads(json.dumps(decider.basis()))
+        assert row["calibration"] == str(path)
+    assert found[0]["basis"]["detector"] == detector.fingerprint()
+    assert found[0]["basis"]["num_spoof"] == 4
     out = predict(*words)[1]
     titles, *lines = table(out)
-    assert "# score: higher means" in out and "calibrate recordings" not in out  # there is a calibration
+    # there is a calibration
+    assert "# score: higher means" in out
+    assert "calibrate recordings" not in out
     assert f"3 bona fide and 4 spoofed trials, 2026-01-02, detector {detector.fingerprint()[:12]}" in out
     assert titles.split() == ["file", "score", "duration", "llr", "probability", "decision"]
     for line, row in zip(lines, found):
@@ -308,17 +342,22 @@ def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
 def test_what_is_unlike_the_calibration_is_not_decided(predict, rows, calibrations, place, tmp_path, name, unlike):
     """The same recording, but for 30 dB less, and one in a batch as alone."""
     samples = soundfile.read(place / "speech" / "a.wav")[0]
-    files, flags = [tmp_path / f"{n}.wav" for n in range(3)], ["--calibration", calibrations / f"{name}.json"]
+    files = [tmp_path / f"{n}.wav" for n in range(3)]
+    flags = ["--calibration", calibrations / f"{name}.json"]
     for file, factor in zip(files, (1, 10 ** (-30 / 20), 1.01)):
         soundfile.write(file, samples * factor, 16000, subtype="FLOAT")
     found, _ = rows(*files, *flags, "--abstain", "0.05")
-    assert found[1]["decision"] == CANNOT_TELL and found[1]["p_value"] < 0.05 and unlike in found[1]["reason"]
+    assert found[1]["decision"] == CANNOT_TELL
+    assert found[1]["p_value"] < 0.05
+    assert unlike in found[1]["reason"]
     if name == "population":
         assert all(row["decision"] != CANNOT_TELL and "reason" not in row for row in found[::2])
     *_, line = table(predict(files[1], *flags, "--abstain", "0.05")[1])
-    assert line.endswith(found[1]["reason"]) and "cannot tell" in line
+    assert line.endswith(found[1]["reason"])
+    assert "cannot tell" in line
     (row,), _ = rows(files[1], *flags, "--abstain", "0")
-    assert row["decision"] != CANNOT_TELL and "p_value" not in row
+    assert row["decision"] != CANNOT_TELL
+    assert "p_value" not in row
     assert "'s 40 recordings are too few for --abstain 0.01" in predict(files[1], *flags, "--abstain", "0.01")[1]
 
 
@@ -335,7 +374,8 @@ def test_what_is_uncertain_is_said(predict, rows, calibrations, detector):
     unknown = "does not say which detector's scores it was learned from"
     for name, flags, note in (("second", ["--samples", "full"], unlike), ("unknown", [], unknown)):
         status, out, _ = predict("speech/a.wav", "--calibration", calibrations / f"{name}.json", *flags)
-        assert status == 0 and note in out
+        assert status == 0
+        assert note in out
 
 
 HOUR = """
@@ -368,7 +408,9 @@ def test_an_hour_takes_no_more_memory_than_minutes(place, flags, shown):
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and shown in done.stdout, done.stderr[-2000:]
     usual, peak = (int(line) for line in done.stdout.splitlines() if line.isdecimal())
-    assert peak - usual < 100e6 and peak < 1.5e9  # bytes; fifty minutes in float32 are 192 MB
+    # bytes; fifty minutes in float32 are 192 MB
+    assert peak - usual < 100e6
+    assert peak < 1.5e9
 
 
 def test_the_time_of_long_work_is_told_with_the_hop_that_takes_less(predict, monkeypatch):
@@ -396,7 +438,8 @@ def test_a_folder_with_damaged_files_pipes_devices_and_links(predict, place, tmp
     shutil.copy(place / FILES[0], folder / "z\x1b[2J\nz.wav")
     (folder / "zz\x1b[2J\nz.wav").write_text("no audio at all")
     status, out, err = predict(folder, "none.wav", *how)
-    assert status == 1 and err == "7 of 9 files could not be scored\n"
+    assert status == 1
+    assert err == "7 of 9 files could not be scored\n"
     reasons = ["", "is cut off: its header announces 24,000 samples, 10,000 are there", "not a regular file"]
     reasons += ["not found", "not a regular file", "cannot be opened", "", "read by neither", "not found"]
     if how:
@@ -406,8 +449,10 @@ def test_a_folder_with_damaged_files_pipes_devices_and_links(predict, place, tmp
         assert all(reason in error for error, reason in zip(errors, reasons))
     else:
         lines = table(out)[1:]
-        assert len(lines) == 9 and all(reason in line for line, reason in zip(lines, reasons))
-        assert all(line.isprintable() for line in lines) and "\\x1b[2J\\nz.wav" in lines[6]
+        assert len(lines) == 9
+        assert all(reason in line for line, reason in zip(lines, reasons))
+        assert all(line.isprintable() for line in lines)
+        assert "\\x1b[2J\\nz.wav" in lines[6]
         assert lines[8].split() == ["none.wav", "–", "–", "not", "found"]
 
 

@@ -49,11 +49,14 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
     status, out, err = predict(*files, "--json")
     first, second, third = map(json.loads, out.splitlines())
-    assert status == 1 and err == "1 of 3 files could not be scored\n"
+    assert status == 1
+    assert err == "1 of 3 files could not be scored\n"
     assert "is cut off: its header announces 48,000 samples" in third["error"]
     facts = {"method": "whole", "judgement": "frames", "trained_on_segments": True, "resolution_ms": 20.0}
     facts |= {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
-    assert first | facts == first and second | facts == second and second["segments"] == []
+    assert first | facts == first
+    assert second | facts == second
+    assert second["segments"] == []
     assert (first["duration"], second["duration"]) == (3.0, 0.5)
     assert near([(found["start"], found["end"]) for found in first["segments"]], LOUD["a.wav"])
     assert all(found["label"] == "spoof" and found["score"] < 0.5 for found in first["segments"])
@@ -86,7 +89,9 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, place):
     """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
     status, out, err = predict("speech/b.flac", model="untrained.pth")
-    assert status == 2 and not out and "give a --threshold or a --calibration of frame scores" in err
+    assert status == 2
+    assert not out
+    assert "give a --threshold or a --calibration of frame scores" in err
     detector = Detector.from_pretrained(place / "untrained.pth", device="cpu")
     with pytest.raises(InputError, match="this detector was trained on whole recordings") as refusal:
         detector.segment(place / "speech" / "b.flac")
@@ -100,7 +105,8 @@ def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(p
 def test_rttm_and_audacity_labels_are_written(predict, place, tmp_path):
     status, _, err = predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity")
     beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
-    assert status == 1 and re.findall("wrote (.*)", err) == [*beside, str(tmp_path / "all.rttm")]
+    assert status == 1
+    assert re.findall("wrote (.*)", err) == [*beside, str(tmp_path / "all.rttm")]
     rttm = read_rttm(tmp_path / "all.rttm")
     assert list(rttm) == ["a", "b", "a_2"]
     for (name, stretches), segments, labels in zip(LOUD.items(), rttm.values(), beside):
@@ -108,8 +114,10 @@ def test_rttm_and_audacity_labels_are_written(predict, place, tmp_path):
         lines = [line.split("\t") for line in (place / labels).read_text().splitlines()]
         assert near([(float(start), float(end)) for start, end, _ in lines], stretches)
         ends = [0.0, *(segment.end for segment in segments)]
-        assert [segment.start for segment in segments] == ends[:-1] and ends[-1] == LENGTHS[name]
-    labels, folder = tmp_path / "labels", tmp_path / "rttm"
+        assert [segment.start for segment in segments] == ends[:-1]
+        assert ends[-1] == LENGTHS[name]
+    labels = tmp_path / "labels"
+    folder = tmp_path / "rttm"
     assert predict("speech", "--rttm", folder, "--labels", "audacity", "--out", labels)[0] == 1
     assert {name: read_rttm(folder / f"{name}.rttm") for name in rttm} == {name: {name: rttm[name]} for name in rttm}
     assert sorted(os.listdir(labels)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
@@ -125,7 +133,8 @@ def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
     first, second = map(json.loads, predict(*flags, "--json")[1].splitlines())
     decider = Decider(calibration, 0.25)
     assert first["threshold"] == decider.threshold == pytest.approx((np.log(3) + 1) / 4)
-    assert first["basis"]["detector"] == detector.fingerprint() and second["segments"] == []
+    assert first["basis"]["detector"] == detector.fingerprint()
+    assert second["segments"] == []
     frames = frame_scores(detector, place / "speech" / "a.wav")
     for found in first["segments"]:
         of_stretch = frames.scores[round(found["start"] / 0.02) : round(found["end"] / 0.02)]

@@ -41,7 +41,8 @@ def score(corpus, spectral_detector, here, command):
         words = f"score asvspoof2019_la {corpus} --split dev --model model.pth --device cpu --samples {SAMPLES}"
         found, out, err = command(f"{words} --workers 0 --out dev.txt {flags}")
         assert found == status, err
-        table, record = here / "dev.txt.decisions.csv", here / "dev.txt.decisions.json"
+        table = here / "dev.txt.decisions.csv"
+        record = here / "dev.txt.decisions.json"
         if status or not table.exists():
             return [], {}, out, err
         return list(csv.DictReader(table.read_text().splitlines())), json.loads(record.read_text()), out, err
@@ -54,20 +55,25 @@ def test_decide_writes_a_table_beside_unchanged_scores(score, tmp_path):
     before = (tmp_path / "dev.txt").read_bytes()
     flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
     rows, record, out, err = score(flags)
-    assert (tmp_path / "dev.txt").read_bytes() == before and "complete already" in out
+    assert (tmp_path / "dev.txt").read_bytes() == before
+    assert "complete already" in out
     decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
     ids, scores = read_scores("dev.txt")
-    assert [row["id"] for row in rows] == ids and len(ids) == 12 and tuple(rows[0]) == COLUMNS
+    assert [row["id"] for row in rows] == ids
+    assert len(ids) == 12
+    assert tuple(rows[0]) == COLUMNS
     for row, value in zip(rows, scores.tolist()):
         expected = decider(value)
         found = [float(row[key]) for key in ("score", "llr", "probability")]
         assert found == [value, expected.llr, expected.probability]
         assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
-    assert record["basis"] == json.loads(json.dumps(decider.basis())) and record["calibration"] == "plain.json"
+    assert record["basis"] == json.loads(json.dumps(decider.basis()))
+    assert record["calibration"] == "plain.json"
     counts = record["counts"]
     assert counts == {name: sum(row["decision"] == name for row in rows) for name in counts}
     assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
-    assert "the operating point cost:1,10,0.5" in out and "none is called 'cannot tell' for being unlike" in err
+    assert "the operating point cost:1,10,0.5" in out
+    assert "none is called 'cannot tell' for being unlike" in err
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
     assert "spoof, 0 cannot tell, complete already in dev.txt" in score(flags)[2]
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
@@ -86,11 +92,13 @@ def test_recordings_are_measured_once(score, corpus, here):
     flags = "--calibration measured.json --abstain 0.1"
     rows, record, *_ = score(flags)
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
+    assert all(float(row["p_value"]) > 0 for row in rows)
+    assert record["unmeasured"] == {}
     assert not list(here.glob("*.partial"))
     traits = measured(trials[:2])
     unheard = traits[trials[1].id]._replace(level=-110.0)
-    path, audio = here / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
+    path = here / "dev.txt.traits.partial"
+    audio = [stamp(trial.path) for trial in trials]
     run = {
         "traits": "duration level bandwidth judged unfit clipping",
         "trials": recordings_digest(trials),
@@ -102,9 +110,11 @@ def test_recordings_are_measured_once(score, corpus, here):
     path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (here / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)
-    assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]
+    assert again[1]["decision"] == CANNOT_TELL
+    assert "its level, -110.0 dB" in again[1]["reason"]
     assert [row for n, row in enumerate(again) if n != 1] == [row for n, row in enumerate(rows) if n != 1]
-    assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again) and not path.exists()
+    assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again)
+    assert not path.exists()
     (here / "dev.txt.decisions.csv").write_text("edited")
     assert score(flags)[0] == rows
 
@@ -119,4 +129,5 @@ def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_pa
         ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
         ("--abstain 0", "--abstain is used only with --calibration"),
     ):
-        assert message in score(flags, status=2)[3] and not (tmp_path / "dev.txt").exists()
+        assert message in score(flags, status=2)[3]
+        assert not (tmp_path / "dev.txt").exists()

@@ -23,7 +23,9 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, here,
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
     status, out, err = command("train recipe.yaml")
     lines = err.splitlines()
-    assert status == 0 and sum(bool(re.fullmatch(LINE, line)) for line in lines) == 3  # the middle step of each epoch
+    # the middle step of each epoch
+    assert status == 0
+    assert sum(bool(re.fullmatch(LINE, line)) for line in lines) == 3
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d epoch 3 of 3, development set: batch 3 of 3.*", line) for line in lines)
     assert not any("\r" in line or "|" in line for line in lines)
     (log,) = here.glob("models/*/train.log")
@@ -37,7 +39,8 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, here,
     assert [line[:2] for line in words] == [["nes2net", name] for name in ("average", "score", "evaluate")]
     for (_, *arguments), later in zip(words, ([title, score, evaluate], [title, evaluate], [])):
         status, out, _ = command(arguments)
-        assert status == 0 and out.splitlines()[-len(later) or 10**9 :] == later
+        assert status == 0
+        assert out.splitlines()[-len(later) or 10**9 :] == later
     assert Path(words[1][words[1].index("--out") + 1]).is_file()
     files = ["epoch_1.pth", "epoch_2.pth"]
     assert command(["average", *map(log.with_name, files), "--out", "mean.pth"])[0] == 0

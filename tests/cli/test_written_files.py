@@ -77,7 +77,9 @@ def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypa
     named |= {Path("cache")} if name == "train" else set()  # which the recipe names
     named |= {path.with_name(f"{path.name}.json") for path in named if path.suffix == ".txt"}  # records of score files
     written = {path.relative_to(folder) for path in files(folder) - before}
-    assert status == 0 and written and {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
+    assert status == 0
+    assert written
+    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
     assert [path for path in written if not {path, *list(path.parents)[:-1]} & named] == []
     if name == "predict":
         assert [json.loads(line)["file"] for line in out.splitlines()] == ["clip.flac"]

@@ -108,7 +108,8 @@ def test_training_names_the_classes_and_selects_by_their_measures(run, checkpoin
     assert history[-1]["val_trace_f1_error_wo_aug"] == history[-1]["val_trace_error_wo_aug"] == 0
     assert not any("eer" in name for name in history[-1])
     labels = detector.provenance.class_labels
-    assert labels["field"] == "vocoder" and len(labels["known"]["scores"]) == 36
+    assert labels["field"] == "vocoder"
+    assert len(labels["known"]["scores"]) == 36
     # other weights have other scores
     average = Detector.from_pretrained(average_run(run, [5, 6]).path, device="cpu")
     assert average.classes == detector.classes
@@ -122,19 +123,22 @@ def test_scoring_without_the_judgement_is_refused_and_the_next_commands_have_it(
     assert main(command) == 2
     assert "take the --judgement classes" in capsys.readouterr().err
     (_, scoring, _) = after_training(run, recipe_of(tones, tmp_path))
-    assert scoring[:2] == ["score", "generic"] and "--judgement" in scoring
+    assert scoring[:2] == ["score", "generic"]
+    assert "--judgement" in scoring
 
 
 def test_the_unknown_of_development_is_listed_and_left_out(tones, tmp_path, capsys):
     task = create_task(recipe_of(tones, tmp_path))
-    assert len(task.trials("train")) == 36 and len(task.trials("dev")) == 36
+    assert len(task.trials("train")) == 36
+    assert len(task.trials("dev")) == 36
     assert "12 trials of dev left out, whose vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
 def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
     folder = train(recipe_of(tones, tmp_path, {"bonafide": True}, epochs=4, loss="aam_softmax"), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_4.pth", device="cpu")
-    assert detector.classes[-1] == "bonafide" and "val_eer_wo_aug" in history_of(folder)[-1]
+    assert detector.classes[-1] == "bonafide"
+    assert "val_eer_wo_aug" in history_of(folder)[-1]
     out = tmp_path / "classes.tsv"
     assert not main(
         [
@@ -181,10 +185,12 @@ def test_aliases_join_names(tones, tmp_path):
 def test_a_file_of_logits(scored, checkpoint, tones):
     names = list(TONES)[:3]
     lines = scored.read_text().splitlines()
-    assert lines[0].split("\t") == ["utterance", *names] and len(lines) == 1 + 60
+    assert lines[0].split("\t") == ["utterance", *names]
+    assert len(lines) == 1 + 60
     judgement = ScoreFile.of(scored).judgement
     table = judgement.table(scored)
-    assert judgement.classes == tuple(names) and not table.holds_posteriors
+    assert judgement.classes == tuple(names)
+    assert not table.holds_posteriors
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     waveform = soundfile.read(tones.parent / f"{table.ids[0]}.wav", dtype="float32")[0]
     (row,) = [value for id, value in judgement.read(scored) if id == table.ids[0]]
@@ -208,7 +214,8 @@ def result(scored, tones):
 
 
 def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
-    assert result.header["num_known"] == 36 and result.header["num_unknown"] == 12
+    assert result.header["num_known"] == 36
+    assert result.header["num_unknown"] == 12
     assert result.header["num_left_out"] == 12  # bona fide
     assert result["accuracy"].value == result["macro_f1"].value == 1
     table = ScoreFile.of(scored).judgement.table(scored)
@@ -216,13 +223,15 @@ def test_the_figures_are_those_of_the_logits(result, scored, checkpoint):
     is_unknown = np.array(["_5000_" in id for id in table.ids])
     for row in result.rows("open"):
         scores = decisions.known_scores(table.logits, row.labels["score"])
-        known, unknown = scores[is_known], scores[is_unknown]
+        known = scores[is_known]
+        unknown = scores[is_unknown]
         assert row.value("auroc") == row.value("mean_auroc") == metrics.auroc(known, unknown)
         assert row.value("fpr95") == metrics.fpr95(known, unknown)[0]
         assert row.value("eer") == metrics.compute_eer(known, unknown, "roc")[0]
         assert all(low <= row.value(name) <= high for name in ("auroc", "fpr95") for low, high in [row[name].interval])
     (row,) = result.rows("unknown")
-    assert row.labels["unknown class"] == "D" and row.value("num_trials") == 12
+    assert row.labels["unknown class"] == "D"
+    assert row.value("num_trials") == 12
     threshold = decisions.KnownThreshold.read(Detector.from_pretrained(checkpoint).provenance.class_labels["known"])
     scores = decisions.known_scores(table.logits, threshold.kind)
     (row,) = result.rows("with_unknown")
@@ -328,7 +337,8 @@ def test_posteriors_have_no_nsd(embedded, tmp_path):
 def test_bona_fide_counts_as_unknown_if_asked_for(scored, tones):
     settings = {"bonafide_unknown": True, "num_resamples": 20}
     result = evaluate(Labels("generic", tones, "eval"), [scored], **settings)
-    assert result.header["num_unknown"] == 24 and result.header["num_left_out"] == 0
+    assert result.header["num_unknown"] == 24
+    assert result.header["num_left_out"] == 0
     assert {row.labels["unknown class"] for row in result.rows("unknown")} == {"D", "bonafide"}
 
 
@@ -347,7 +357,8 @@ def test_known_classes_by_condition(scored, tones, tmp_path):
     key.write_text("\n".join([f"{header},codec", *(f"{line},{codec}" for line, codec in zip(lines, codecs))]) + "\n")
     result = evaluate(Labels("generic", key, "eval"), [scored], num_resamples=20)
     (row,) = result.rows("by codec")
-    assert row.labels["codec"] == "a" and (row.value("num_trials"), row.value("accuracy")) == (24, 1)
+    assert row.labels["codec"] == "a"
+    assert (row.value("num_trials"), row.value("accuracy")) == (24, 1)
     assert not result.rows("by vocoder")  # the field that names the classes
 
 
@@ -411,12 +422,14 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
 def test_text_json_and_page(result, tmp_path):
     text = result.text()
     assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials left out" in text
-    assert "C=higher" in text and "FPR95 %" in text
+    assert "C=higher" in text
+    assert "FPR95 %" in text
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)
     facts = json.loads((tmp_path / "page.json").read_text())
     assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
     page = (tmp_path / "page.html").read_text()
-    assert "Below the line are unknown classes" in page and "scores of being known" in page
+    assert "Below the line are unknown classes" in page
+    assert "scores of being known" in page
 
 
 def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
@@ -425,19 +438,23 @@ def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, cap
     found = predict(detector, [tones.parent / name for name in names], "classes")
     known, _ = rows = [answer.to_row() for answer in found.rows]
     assert "the detector knows A lower, B, middle, C=higher; a name means" in "\n".join(found.meaning)
-    assert known["class"] == "B, middle" and sum(known["posteriors"].values()) == pytest.approx(1)
+    assert known["class"] == "B, middle"
+    assert sum(known["posteriors"].values()) == pytest.approx(1)
     for row in rows:
         assert row["known"]["is_known"] == (row["known"]["score"] >= row["known"]["threshold"])
         assert 0 < row["known"]["p"] <= 1
     assert not main(["predict", str(tones.parent / names[0]), "--model", str(checkpoint), "--judgement", "classes"])
     printed = capsys.readouterr().out
-    assert "B, middle" in printed and "none of the known: no (p " in printed
+    assert "B, middle" in printed
+    assert "none of the known: no (p " in printed
     told = {**known, "known": {**known["known"], "is_known": False, "p": 0.01}}
     assert Classes(tuple(TONES)[:3]).in_words(told) == "none of the known (p 0.01); nearest: B, middle"
 
 
 def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_path, capsys):
-    average, out, known = average_run(run, [5, 6]).path, tmp_path / "dev.tsv", tmp_path / "known.json"
+    average = average_run(run, [5, 6]).path
+    out = tmp_path / "dev.tsv"
+    known = tmp_path / "known.json"
     score = ["score", "generic", str(tones), "--split", "dev", "--model", str(average), "--judgement", "classes"]
     assert not main([*score, "--out", str(out)])
     assert not main(["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known)])
@@ -448,14 +465,16 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     detector = Detector.from_pretrained(average, device="cpu")
     assert as_judgement("classes").fitted(detector).threshold is None
     fitted = as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
-    assert fitted.threshold.scores == expected.scores and fitted.options() == {"classes": list(TONES)[:3]}
+    assert fitted.threshold.scores == expected.scores
+    assert fitted.options() == {"classes": list(TONES)[:3]}
     assert not main(
         ["calibrate", "classes", "generic", str(out), "--keys", str(tones), "--save", str(known), "--equal-errors"]
     )
     is_unknown = np.array(["_5000_" in id for id in table.ids])
     scores = decisions.known_scores(table.logits)
     threshold = as_judgement({"name": "classes", "known": str(known)}).fitted(detector).threshold.threshold
-    rejected, accepted = np.mean(scores[is_known] < threshold), np.mean(scores[is_unknown] >= threshold)
+    rejected = np.mean(scores[is_known] < threshold)
+    accepted = np.mean(scores[is_unknown] >= threshold)
     errors = [(np.mean(scores[is_known] < t), np.mean(scores[is_unknown] >= t)) for t in scores]
     assert abs(rejected - accepted) == min(abs(one - other) for one, other in errors)
     printed = capsys.readouterr().out
@@ -559,7 +578,8 @@ def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
 def test_intervals_are_those_of_trials_that_are_drawn_anew():
     """A multinomial draw of counts is a bootstrap of trials; means over unknown classes draw the classes, too."""
     rng = np.random.default_rng(0)
-    known, groups = rng.normal(2, 1, 300), [rng.normal(mean, 1, 100) for mean in (-1, 0, 1, 2)]
+    known = rng.normal(2, 1, 300)
+    groups = [rng.normal(mean, 1, 100) for mean in (-1, 0, 1, 2)]
     intervals = Resamples(500, 0).of_scores(known, groups)
     draws = []
     for _ in range(500):

@@ -15,12 +15,14 @@ def test_the_axes_end_well_above_the_worst_eer(eer, high):
     curve = np.array([0.0, eer, 1.0]), np.array([1.0, eer, 0.0])
     low, found = det_range([curve], [0.0005, eer])
     assert found == high
-    assert RATES[0] <= low <= 0.05 and list(RATES) == sorted({*RATES})
+    assert RATES[0] <= low <= 0.05
+    assert list(RATES) == sorted({*RATES})
 
 
 def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
     rng = np.random.default_rng(1)
-    bonafide, spoof = rng.normal(2, 1, 20000), rng.normal(0, 1, 80000)
+    bonafide = rng.normal(2, 1, 20000)
+    spoof = rng.normal(0, 1, 80000)
     frr, far, _ = metrics.det_curve(bonafide, spoof)
     thin = thinned_det(bonafide, spoof)
     assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(frr.tolist(), far.tolist()))
@@ -36,9 +38,11 @@ def test_bins_are_those_of_a_plain_loop():
     llrs = Llrs(rng.normal(1, 2, 70), rng.normal(-1, 2, 143))
     trials = sorted([(llr, 1) for llr in llrs.bonafide] + [(llr, 0) for llr in llrs.spoof])
     bins = reliability(llrs)
-    assert len(bins) == 10 and [b.num_trials for b in bins] == [22] * 3 + [21] * 7
+    assert len(bins) == 10
+    assert [b.num_trials for b in bins] == [22] * 3 + [21] * 7
     for one in bins:
-        part, trials = trials[: one.num_trials], trials[one.num_trials :]
+        part = trials[: one.num_trials]
+        trials = trials[one.num_trials :]
         assert one.share == sum(label for _, label in part) / len(part)
         odds = [70 / 143 * math.exp(llr) for llr, _ in part]
         assert one.predicted == pytest.approx(sum(o / (1 + o) for o in odds) / len(part), abs=1e-12)

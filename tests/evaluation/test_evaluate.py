@@ -50,7 +50,8 @@ def test_2021_la_against_the_published_program(case, phase):
     assert (num_bonafide, num_spoof) == (published["n_bona"], published["n_spoof"])
     assert result["num_expected"].value == num_bonafide + num_spoof
     low, high = result["eer"].interval
-    assert low <= result["eer"].value <= high and result.header["systems"][0]["interval_over"] == "speakers"
+    assert low <= result["eer"].value <= high
+    assert result.header["systems"][0]["interval_over"] == "speakers"
     for name in ("by attack", "by codec", "by attack and codec"):
         assert sum(row.value("num_spoof") for row in result.rows(name)) == num_spoof
     assert {row.value("num_bonafide") for row in result.rows("by attack")} == {num_bonafide}
@@ -82,7 +83,8 @@ def test_ctrsvdd_against_the_published_program(case):
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
     files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
     of_ctrsvdd = partial(evaluate_systems, "ctrsvdd", *files, num_resamples=5)
-    result, without_ace = of_ctrsvdd(), of_ctrsvdd(exclude={"attack": ["A14"], "source": ["acesinger"]})
+    result = of_ctrsvdd()
+    without_ace = of_ctrsvdd(exclude={"attack": ["A14"], "source": ["acesinger"]})
     for found, name in ((result, "exA14"), (without_ace, "exACE_A14")):
         figures = found["eer"].value, found["min_dcf"].value
         assert figures == exactly((published[name]["eer"], published[name]["mindcf"]))
@@ -113,7 +115,8 @@ def test_asvspoof5_against_the_published_program(case, tmp_path):
     for name, measure in (("eer", "eer"), ("minDCF", "min_dcf"), ("cllr", "cllr"), ("actDCF", "act_dcf")):
         assert result[measure].value == exactly(published[name])
     assert f"{result['act_dcf'].value:.5f}" in result.text()
-    assert len(result.rows("by codec")) == 5 and len(result.rows("by attack and codec")) == 15
+    assert len(result.rows("by codec")) == 5
+    assert len(result.rows("by attack and codec")) == 15
 
 
 def of_list(folder, rows, scores, corpus="generic", columns="path,label", phase="eval", **options):
@@ -125,7 +128,8 @@ def of_list(folder, rows, scores, corpus="generic", columns="path,label", phase=
 
 def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpus, tmp_path):
     def official_table(trials, scores):
-        assert [trial.id for trial in trials] == ["b", "a", "c", "d"] and scores.tolist() == [1, 3, 2, 0]
+        assert [trial.id for trial in trials] == ["b", "a", "c", "d"]
+        assert scores.tolist() == [1, 3, 2, 0]
         return [OfficialRow("all of them", 2, 2, 0.5), OfficialRow("c alone", 2, 1, 0.25, 0.125)]
 
     own = {"min_dcf_options": {"p_spoof": 0.25, "normalize": False}, "min_dcf_costs": "mine, one in four"}
@@ -156,7 +160,8 @@ def la_key(folder, rows):
 def test_the_text_of_a_result(tmp_path):
     rows = [("s1", "a", "none", "bonafide"), ("s1", "b", "gsm", "bonafide")]
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
-    key, scores = la_key(tmp_path, rows), write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
+    key = la_key(tmp_path, rows)
+    scores = write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
     result = evaluate_systems("asvspoof2021_la", scores, key, num_resamples=50)
     found = {
         name: [(row.labels[name], *counts(row), row["eer"].value) for row in result.rows(f"by {name}")]
@@ -169,7 +174,8 @@ def test_the_text_of_a_result(tmp_path):
     assert any("ASV key of ASVspoof 2021 LA not found" in note for note in result.notes)
     text = result.text()
     # Two speakers are too few to draw.
-    assert "5 trials (2 bona fide, 3 spoof)" in text and "bootstrap over 5 trials" in text
+    assert "5 trials (2 bona fide, 3 spoof)" in text
+    assert "bootstrap over 5 trials" in text
     lines = [" ".join(line.split()) for line in text.splitlines()]
     # Rows of so few trials stand in the JSON only.
     for number in (2, 3):  # by attack and by codec, by attack and codec
@@ -210,7 +216,8 @@ def test_further_columns_are_tabulated_unless_they_have_a_single_value(tmp_path)
     key = [Trial(id, label=label, codec="x", extra=(("room", room),)) for id, label, room in rooms]
     ((fields, found),) = breakdowns(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5).items()
     rows = [("hall", Figure()), ("kitchen", Figure(0))]
-    assert fields == ("room",) and [(row.labels["room"], row["eer"]) for row in found] == rows
+    assert fields == ("room",)
+    assert [(row.labels["room"], row["eer"]) for row in found] == rows
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
@@ -238,18 +245,22 @@ def la(tmp_path):
 
 def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     la = partial(la, lambda id: 2 if id[0] == "b" else 3 if "A14" in id else 0)
-    whole, without = la(), la(exclude={"attack": ["A14"]})
+    whole = la()
+    without = la(exclude={"attack": ["A14"]})
     assert (whole["num_spoof"].value, without["num_spoof"].value) == (6, 3)
-    assert whole["eer"].value > 0.4 and without["eer"].value == 0
+    assert whole["eer"].value > 0.4
+    assert without["eer"].value == 0
     assert (without["num_bonafide"].value, without["num_expected"].value) == (4, 7)
-    assert "left out by definition: attack A14" in without.text() and "PARTIAL" not in without.text()
+    assert "left out by definition: attack A14" in without.text()
+    assert "PARTIAL" not in without.text()
     assert without.to_dict()["excluded"] == {"attack": ["A14"]}
     assert la(exclude={"codec": ["gsm"]})["num_spoof"].value == 3
     with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
         la(without=["A140"], exclude={"attack": ["A14"]})
     for missing, partly in ((["A140"], ""), (["A140", "A070"], "rests on 6 of 7 trials; 1 of 7 trials")):
         part = la(without=missing, exclude={"attack": ["A14"]}, allow_partial=True)
-        assert ("PARTIAL" in part.text()) == bool(partly) and partly in part.text()
+        assert ("PARTIAL" in part.text()) == bool(partly)
+        assert partly in part.text()
 
 
 def test_exclusions_that_remove_nothing_or_all_are_refused(la):
@@ -264,7 +275,8 @@ def test_exclusions_that_remove_nothing_or_all_are_refused(la):
 
 
 def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
-    rows, scores = ["0.wav,spoof,dev", "1.wav,real,eval"], {"0": 0, "1": 1}
+    rows = ["0.wav,spoof,dev", "1.wav,real,eval"]
+    scores = {"0": 0, "1": 1}
     assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all")["num_expected"].value == 2
     wild = write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     own = write(tmp_path / "own.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
@@ -331,7 +343,8 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
     assert result["eer"].value == case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
     assert any("three distinct values" in note for note in result.notes)
     note = "all trials have the same score, 0.25, so no rate here tells the classes apart"
-    assert result.notes[-1] == note and f"note: {note}" in result.text()
+    assert result.notes[-1] == note
+    assert f"note: {note}" in result.text()
 
 
 def test_rows_have_the_draws_that_were_asked_for_up_to_200(tmp_path, monkeypatch):
@@ -405,7 +418,9 @@ def test_the_table_over_corpora():
         "pooled                20.000",
     ]
     assert found.to_dict()["worst"] == ["wild", 0.25]
-    assert OverCorpora({}).mean is None and OverCorpora({}).worst is None and OverCorpora({}).rows() == []
+    assert OverCorpora({}).mean is None
+    assert OverCorpora({}).worst is None
+    assert OverCorpora({}).rows() == []
 
 
 def test_every_writer_says_that_scores_are_reversed(tmp_path):

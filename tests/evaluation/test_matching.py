@@ -21,7 +21,8 @@ def test_match_keeps_the_order_of_the_score_file():
     matched = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
     assert [trial.id for trial in matched.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
     assert (list(matched.bonafide), list(matched.spoof)) == ([2, 3], [1, 4])
-    assert matched.num_expected == 4 and not matched.mismatch
+    assert matched.num_expected == 4
+    assert not matched.mismatch
     with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
@@ -39,11 +40,13 @@ def test_suffixes_are_accepted_and_repeated_rows_refused():
         match(KEY, *rows, "eval")
     matched = match(KEY, *rows, "eval", allow_partial=True)
     assert matched.mismatch.repeated == ["b1"]
-    assert [trial.id for trial in matched.trials] == ["b1", "b2", "s1", "s2"] and list(matched.scores) == [1, 2, 3, 4]
+    assert [trial.id for trial in matched.trials] == ["b1", "b2", "s1", "s2"]
+    assert list(matched.scores) == [1, 2, 3, 4]
 
 
 def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
-    ids, scores = ["b1", "b2", "b2", "s1", "zz", "p1"], [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
+    ids = ["b1", "b2", "b2", "s1", "zz", "p1"]
+    scores = [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0]
     with pytest.raises(InputError) as error:
         match(KEY, ids, scores, "eval")
     assert str(error.value) == (
@@ -51,7 +54,8 @@ def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
         "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (`allow_partial` evaluates the rest)"
     )
     matched = match(KEY, [*ids, "s2"], [*scores, -1.0], "eval", allow_partial=True)
-    assert [trial.id for trial in matched.trials] == ["b1", "s2"] and matched.num_expected == 4
+    assert [trial.id for trial in matched.trials] == ["b1", "s2"]
+    assert matched.num_expected == 4
     assert matched.mismatch.conflicting == ["b2"]
     with pytest.raises(InputError, match="none of the 4 trials of the key has a score"):
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)

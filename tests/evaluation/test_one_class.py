@@ -21,7 +21,8 @@ from nes2net.scoring.score_file import read_scores
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
     """Development trials of both classes, and sets of one class: 90 spoofed by three attacks, 30 bona fide."""
-    folder, rng = tmp_path_factory.mktemp("one_class"), np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("one_class")
+    rng = np.random.default_rng(3)
     sets = {"dev": ["real", "fake"] * 40, "spoof": ["fake"] * 90, "bonafide": ["real"] * 30}
     sets["both"] = ["real", "fake", "fake"] * 20
     for name, labels in sets.items():
@@ -51,7 +52,8 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
     report = report_of(case, name, "one", "two")
     assert report.rows("systems") == report.rows("differences") == []
     assert [facts["system"] for facts in report.header["transfers"]] == [f"one.{name}", f"two.{name}"]
-    assert len(report.rows("rates")) == 2 and all("(development)" in row.labels["set"] for row in report.rows("rates"))
+    assert len(report.rows("rates")) == 2
+    assert all("(development)" in row.labels["set"] for row in report.rows("rates"))
     tables = json.loads(json.dumps(report.to_dict()))["tables"]
     by_attack = next((table["rows"] for table in tables if table["name"] == f"{measure} by attack"), [])
     for system, facts, found in zip(("one", "two"), report.header["transfers"], report.rows(measure)):
@@ -81,8 +83,11 @@ def test_text_page_and_paper_tables_have_every_figure(case):
     for row in (*report.rows("one_minus_srr"), *report.rows("one_minus_srr by attack")):
         for text in (page, report.text(), report.markdown(), report.latex()):
             assert f"{100 * row['one_minus_srr'].value:.2f}" in text
-    assert "90 trials, all spoofed, so there is no EER" in page and "<dt>1 − SRR</dt>" in page
-    assert "DET curve" not in page and "<dt>HTER</dt>" in page  # of the development set
+    assert "90 trials, all spoofed, so there is no EER" in page
+    assert "<dt>1 − SRR</dt>" in page
+    # of the development set
+    assert "DET curve" not in page
+    assert "<dt>HTER</dt>" in page
     assert report.to_dict()["systems"] == []
     assert {entry["kind"] for entry in report.header["inputs"]} == {
         "scores",
@@ -97,18 +102,18 @@ def test_beside_a_set_of_both_classes(case):
         SetFiles("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
         for name in ("spoof", "both")
     )
-    report, reverse = (
-        report_of(case, "both", "one", further=[spoof] * 2),
-        report_of(case, "spoof", "one", further=[both]),
-    )
+    report = report_of(case, "both", "one", further=[spoof] * 2)
+    reverse = report_of(case, "spoof", "one", further=[both])
     names = ["generic, all (1)", "generic, all (2)"]
     assert len(report.rows("systems")) == 1
     assert [row.labels["set"] for row in report.rows("rates")] == ["generic, all (1) (development)", names[1]]
     assert [row.labels["set"] for row in report.rows("one_minus_srr")] == names
     assert report.rows("one_minus_srr")[0].figures == reverse.rows("one_minus_srr")[0].figures
-    assert "DET curve" in html_page(report) and "1 − SRR" in html_page(report)
+    assert "DET curve" in html_page(report)
+    assert "1 − SRR" in html_page(report)
     assert report.text().count("all spoofed, so there is no EER") == 2
-    assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"] and "HTER" in html_page(reverse)
+    assert reverse.rows("rates")[1]["hter"] == report.rows("rates")[1]["hter"]
+    assert "HTER" in html_page(reverse)
 
 
 def test_a_part_of_the_trials_is_warned_of(case):
@@ -117,7 +122,8 @@ def test_a_part_of_the_trials_is_warned_of(case):
     with pytest.raises(InputError, match="45 of 90 trials without a score"):
         report_of(case, "spoof", "half")
     report = report_of(case, "spoof", "half", allow_partial=True)
-    assert report["one_minus_srr"] and report.rows("one_minus_srr")[0].value("num_trials") == 45
+    assert report["one_minus_srr"]
+    assert report.rows("one_minus_srr")[0].value("num_trials") == 45
     assert any("rest on a part of its trials" in warning for warning in report.warnings)
 
 

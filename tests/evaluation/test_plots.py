@@ -33,7 +33,9 @@ def test_the_axis_holds_all_of_a_handful_and_not_the_last_of_many():
 
 def test_more_trials_of_the_smaller_class_have_more_bins():
     bins = [num_bins([RNG.normal(size=n), RNG.normal(size=n)], -4, 4) for n in (5, 100, 1000, 100_000)]
-    assert bins == sorted(set(bins)) and bins[0] == 5 and bins[-1] == 100
+    assert bins == sorted(set(bins))
+    assert bins[0] == 5
+    assert bins[-1] == 100
     assert num_bins([RNG.normal(size=30), RNG.normal(size=100_000)], -4, 4) < 20
 
 
@@ -46,7 +48,8 @@ def test_an_axis_counts_what_lies_beyond_it(tmp_path):
     result = report_of(folder, "good")
     (text,) = histograms(result)
     (below,), (above,) = (re.findall(pattern, text) for pattern in (r">◂ .*?(\d+) spoof<", r">(\d+) bona fide.* ▸<"))
-    assert int(below) >= 2 and int(above) >= 1
+    assert int(below) >= 2
+    assert int(above) >= 1
     assert f"threshold of the EER: {result['threshold'].value:.4g}" in text
 
 
@@ -62,6 +65,7 @@ def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
     good, worse = labels("good", "worse")
     assert [good] == [worse] != labels("good")
     good, larger = labels("good", "tenfold")
-    assert "-20" in larger and "-20" not in good
+    assert "-20" in larger
+    assert "-20" not in good
     for label in (*worse, *larger):  # steps are 1, 2 or 5 times a power of ten
         assert label.strip("-0.") in ("", "1", "2", "4", "5", "6", "8", "15", "25"), label

@@ -36,10 +36,13 @@ def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, t
         return [row[name].is_best for row in result.rows(table)]
 
     good, worse, _ = several.rows("systems")
-    assert good["eer"].value < worse["eer"].value and several.rows("differences")[0]["difference"].interval[1] > 0
-    assert marks(several, "eer") == [False] * 3 and marks(several, "min_dcf") == [True, False, False]
+    assert good["eer"].value < worse["eer"].value
+    assert several.rows("differences")[0]["difference"].interval[1] > 0
+    assert marks(several, "eer") == [False] * 3
+    assert marks(several, "min_dcf") == [True, False, False]
     found = report_of(case, "useless", "good")
-    assert found["difference"].interval[0] > 0 and marks(found, "eer") == [False, True]
+    assert found["difference"].interval[0] > 0
+    assert marks(found, "eer") == [False, True]
     assert marks(found, "eer", "by attack") == [False, False, True, True]
     assert not any(marks(found, "num_bonafide") + marks(found, "threshold"))
     shutil.copy(case / "good.txt", tmp_path / "same.txt")
@@ -64,7 +67,8 @@ def test_values_side_by_side_have_what_differs_in_their_cells():
             rows += [Row({"system": system, "attack": attack}, figures)] if eer else []
     table = Table("by attack", "By attack.", measures, rows, across="system")
     layout = grid(table)
-    assert layout.head == ["attack", "a", "b", "spoof"] and layout.num_labels == 1
+    assert layout.head == ["attack", "a", "b", "spoof"]
+    assert layout.num_labels == 1
     first, second = ([cell.text_with_details for cell in row] for row in layout.rows)
     assert first == ["A07", "10.00 (0.00–50.00, p 0.100)", "30.00 (0.00–50.00, p 0.300)", "5"]
     assert second == ["A08", "20.00 (0.00–50.00, p 0.200)", "–", "5"]
@@ -74,7 +78,9 @@ def test_values_side_by_side_have_what_differs_in_their_cells():
 def test_the_smallest_p_value_that_the_draws_can_measure():
     figures = {"p_value": Figure(2 / 1001, is_bound=True)}
     table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
-    assert "≤ 0.002" in text_lines(table)[-1] and r"$\leq$ 0.002" in latex([table]) and "≤ 0.002" in markdown([table])
+    assert "≤ 0.002" in text_lines(table)[-1]
+    assert r"$\leq$ 0.002" in latex([table])
+    assert "≤ 0.002" in markdown([table])
 
 
 def test_a_terminal_leaves_long_tables_to_the_page():
@@ -92,7 +98,8 @@ def test_nothing_is_marked_for_one_system_or_other_trials(single, case, tmp_path
 
 
 def test_the_result_gives_a_figure_by_its_name(several):
-    assert several["eer"] == several.rows("systems")[0]["eer"] and several["p_value"].value > 0
+    assert several["eer"] == several.rows("systems")[0]["eer"]
+    assert several["p_value"].value > 0
     assert table_of(several, "by attack").row(system="worse", attack="A08")["num_spoof"].value > 0
     with pytest.raises(KeyError, match="no figure 'macro_f1'"):
         several["macro_f1"]
@@ -118,13 +125,15 @@ def test_latex_escapes_what_it_would_obey(hostile):
     assert "--" not in latex_text(SPECIALS)
     for columns, inner in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
-        assert len(rows) >= 2 and {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+        assert len(rows) >= 2
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
 
 
 def test_markdown_is_rendered_as_the_tables(hostile):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(hostile.printed))
-    found, kinds = [], {child.type for token in tokens for child in token.children or []}
+    found = []
+    kinds = {child.type for token in tokens for child in token.children or []}
     for opened, inline in itertools.pairwise(tokens):
         if opened.type in ("th_open", "td_open"):
             text = "".join(child.content for child in inline.children if child.type == "text")
@@ -134,4 +143,5 @@ def test_markdown_is_rendered_as_the_tables(hostile):
         layout = grid(table)
         expected += [(text, False) for text in layout.head]
         expected += [(cell.text_with_details, cell.is_best) for row in layout.rows for cell in row]
-    assert found == expected and kinds == {"text", "strong_open", "strong_close"}
+    assert found == expected
+    assert kinds == {"text", "strong_open", "strong_close"}

@@ -46,9 +46,11 @@ def made(tmp_path, register_corpus):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rates_of_frames_and_seconds_equal_the_golden_numbers(made, name):
-    case, seconds = zoo.read("localisation_point_eer")[name], zoo.read("localisation_range_eer")[name]["exact"]
+    case = zoo.read("localisation_point_eer")[name]
+    seconds = zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*made(name), num_resamples=2)
-    assert result.header["truth"] == RTTM and result.header["num_utterances"] == len(case["utterances"])
+    assert result.header["truth"] == RTTM
+    assert result.header["num_utterances"] == len(case["utterances"])
     *points, utterance, range_based = result.rows("rates")
     assert [int(row.labels["of"].split()[0]) for row in points] == case["measured_at_ms"]
     np.testing.assert_allclose([row["eer"].value for row in points], case["eer"], rtol=0, atol=1e-12)
@@ -62,14 +64,16 @@ def test_rates_of_frames_and_seconds_equal_the_golden_numbers(made, name):
         low, high = row["eer"].interval
         assert 0 <= low <= high <= 1
     wrong = [row["wrong"].value for row in result.rows("examples")]
-    assert wrong[:6] == sorted(wrong[:6], reverse=True) and max(wrong[6:]) <= min(wrong[:6])
+    assert wrong[:6] == sorted(wrong[:6], reverse=True)
+    assert max(wrong[6:]) <= min(wrong[:6])
 
 
 def test_without_rttm_seconds_are_those_of_labels(made):
     result = evaluate_segments(*made("a20", with_segments=False), num_resamples=2, threshold=0.0)
     eer = zoo.read("localisation_point_eer")["a20"]["eer"][1]
     own = next(row for row in result.rows("rates") if row.labels["scores"] == "own")
-    assert result.header["truth"] == "labels of 10 ms" and own["eer"].value == pytest.approx(eer, abs=1e-12)
+    assert result.header["truth"] == "labels of 10 ms"
+    assert own["eer"].value == pytest.approx(eer, abs=1e-12)
     with_segments = zoo.read("localisation_range_eer")["a20"]["exact"]["eer"]
     assert result.rows("rates")[-1]["eer"].value == pytest.approx(with_segments, abs=0.01)
     of_eer, asked = result.rows("detection")
@@ -93,7 +97,8 @@ def test_what_does_not_fit(made, tmp_path):
         with pytest.raises(InputError, match=message):
             evaluate_segments(corpus, [scores], root, num_resamples=2)
         result = evaluate_segments(corpus, [scores], root, num_resamples=2, allow_partial=True)
-        assert result.header["num_utterances"] == left and "PARTIAL" in result.text()
+        assert result.header["num_utterances"] == left
+        assert "PARTIAL" in result.text()
     write(scores, text)
     lone = write(tmp_path / "lone.txt", text)
     for options, message in (
@@ -123,22 +128,30 @@ def test_one_class_of_frames_or_of_utterances(made):
         rows = file.read_text().splitlines(True)
         write(file, "".join(row for row in rows if truth[row.split()[column]][0] == "0"))
     result = evaluate_segments(corpus, [scores], root, num_resamples=2)
-    assert result.rows("rates")[-2]["eer"].value is None and "note: a row without an EER has" in result.text()
+    assert result.rows("rates")[-2]["eer"].value is None
+    assert "note: a row without an EER has" in result.text()
     assert "range-based EER" in html_page(result)
 
 
 def test_the_command_prints_and_writes_rates_of_frames(made, tmp_path, capsys):
     corpus, [scores], root = made("b40")
-    page, data = tmp_path / "r.html", tmp_path / "r.json"
+    page = tmp_path / "r.html"
+    data = tmp_path / "r.json"
     common = f"evaluate {corpus} {scores} --keys {root} --resamples 5"
     assert main(f"{common} --threshold 0.1 --html {page} --json {data}".split()) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^40 ms +own +\d+\.\d{3} ", out, re.MULTILINE) and "minimum of 16" in out and "repeated" in out
-    assert re.search(r"^the threshold asked for +0\.1 +0\.", out, re.MULTILINE) and "boundary error" in out
+    assert re.search(r"^40 ms +own +\d+\.\d{3} ", out, re.MULTILINE)
+    assert "minimum of 16" in out
+    assert "repeated" in out
+    assert re.search(r"^the threshold asked for +0\.1 +0\.", out, re.MULTILINE)
+    assert "boundary error" in out
     rates = json.loads(data.read_text())["tables"][0]["rows"]
-    assert rates[-1]["on"]["of"] == "seconds" and 0 < rates[-1]["eer"]["value"] < 1
+    assert rates[-1]["on"]["of"] == "seconds"
+    assert 0 < rates[-1]["eer"]["value"] < 1
     text = page.read_text()
-    assert text.count("<polyline") == 10 and text.count('class="spoof"') >= 6 and "range-based EER" in text
+    assert text.count("<polyline") == 10
+    assert text.count('class="spoof"') >= 6
+    assert "range-based EER" in text
     write(tmp_path / "plain.txt", "a 1\n")
     for wrong, message in (
         (f"evaluate {corpus} {scores} {tmp_path}/plain.txt", "evaluate such a file alone"),
@@ -146,4 +159,5 @@ def test_the_command_prints_and_writes_rates_of_frames(made, tmp_path, capsys):
     ):
         assert main(wrong.split()) == 2
         error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
+        assert message in error
+        assert error.count("\n") == 1

@@ -34,7 +34,8 @@ POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
     """A test set in the layout of ASVspoof 2021, and a list of development trials of two systems."""
-    folder, rng = make_case(tmp_path_factory.mktemp("case")), np.random.default_rng(7)
+    folder = make_case(tmp_path_factory.mktemp("case"))
+    rng = np.random.default_rng(7)
     labels = [("real", "fake")[n % 5 > 1] for n in range(150)]
     write(folder / "dev.csv", "path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
     for name, shift in (("good", 1.2), ("worse", 0.0)):
@@ -93,8 +94,11 @@ def test_figures_are_those_of_the_metrics(case, report, transfer):
     of_test = classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0)
     for row, scores in ((development, of_dev), (test, of_test)):
         llrs = [weight * of_class + offset for of_class in scores]
-        rates, eer, cllr = metrics.compute_rates(*llrs, theta), metrics.compute_eer(*scores)[0], compute_cllr(*llrs)
-        least, cost = metrics.compute_min_cllr(*llrs), metrics.compute_act_dcf(*llrs)
+        rates = metrics.compute_rates(*llrs, theta)
+        eer = metrics.compute_eer(*scores)[0]
+        cllr = compute_cllr(*llrs)
+        least = metrics.compute_min_cllr(*llrs)
+        cost = metrics.compute_act_dcf(*llrs)
         expected = {**rates._asdict(), "eer": eer, "hter_lost": rates.hter - eer, "act_dcf": cost, "own_cost": cost}
         expected |= {"cllr": cllr, "min_cllr": least, "calibration_loss": cllr - least}
         expected["raw_cllr"] = compute_cllr(*scores)
@@ -105,29 +109,37 @@ def test_figures_are_those_of_the_metrics(case, report, transfer):
 def test_figures_are_shown_by_name(report):
     shown = report.only(["macro_f1", "cllr"])
     assert [table.name for table in shown.tables] == ["calibration", "rates", "costs"]
-    assert shown["macro_f1"] == report["macro_f1"] and "macro-F1 %" in shown.text() and "EER %" not in shown.text()
+    assert shown["macro_f1"] == report["macro_f1"]
+    assert "macro-F1 %" in shown.text()
+    assert "EER %" not in shown.text()
     with pytest.raises(InputError, match="names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
         report.only(["macro_f2"])
 
 
 def test_intervals_are_those_of_plain_resampling(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
-    row, theta = transfer.sets[1], transfer.decider.llr_threshold
+    row = transfer.sets[1]
+    theta = transfer.decider.llr_threshold
     facts = [judged.facts for judged in transfer.sets]
     assert (facts[1]["interval_over"], facts[1]["num_groups"], facts[0]["interval_over"]) == ("speakers", 24, "trials")
     keys = str(case / "trial_metadata.txt")
     tested = read_set(SetFiles("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
     trials = sorted(tested.matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
-    num_bonafide, num_spoof = row.llrs.bonafide.size, row.llrs.spoof.size
-    llrs, names = np.concatenate(row.llrs), list(dict.fromkeys(t.speaker for t in trials))
+    num_bonafide = row.llrs.bonafide.size
+    num_spoof = row.llrs.spoof.size
+    llrs = np.concatenate(row.llrs)
+    names = list(dict.fromkeys(t.speaker for t in trials))
     figures = ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")
     draws = []
     for number in range(40):
         picked = [names[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
         times = [picked.count(trial.speaker) for trial in trials]
         drawn = np.split(np.repeat(llrs, times), [sum(times[:num_bonafide])])
-        rates, eer, cllr = metrics.compute_rates(*drawn, theta), metrics.compute_eer(*drawn)[0], compute_cllr(*drawn)
-        least, cost = metrics.compute_min_cllr(*drawn), metrics.compute_act_dcf(*drawn)
+        rates = metrics.compute_rates(*drawn, theta)
+        eer = metrics.compute_eer(*drawn)[0]
+        cllr = compute_cllr(*drawn)
+        least = metrics.compute_min_cllr(*drawn)
+        cost = metrics.compute_act_dcf(*drawn)
         draws.append((rates.hter, rates.hter - eer, cllr, least, cllr - least, cost, rates.f1, eer))
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     trials_behind = {"hter": of_both, "eer": of_both, "f1": 2 * num_spoof}
@@ -139,12 +151,15 @@ def test_intervals_are_those_of_plain_resampling(case, transfer):
 
 
 def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
-    path, first = tmp_path / "calibration.json", transfer
+    path = tmp_path / "calibration.json"
+    first = transfer
     replace(first.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
     where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     again = report_of(case, "good", where=where, num_resamples=40)
     (own, test), (kept, again_test) = first.sets, transfer_of(case, "good", where=where, num_resamples=40).sets
-    assert again_test == test and own.row.value("raw_cllr") > 0 and kept.row["raw_cllr"].value is None
+    assert again_test == test
+    assert own.row.value("raw_cllr") > 0
+    assert kept.row["raw_cllr"].value is None
     for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
         assert own.row.value(name) == pytest.approx(kept.row.value(name), abs=1e-12)
     assert "calibration" in {entry["kind"] for entry in again.header["inputs"]}
@@ -189,7 +204,8 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
         for name, facts in (("good.dev.txt", run), ("good.txt", run | changes)):
             write(folder / f"{name}.json", json.dumps({"run": facts, "failures": {}}))
         found = [line for line in report_of(folder, "good").warnings if "made Cllr" not in line]
-        assert len(found) == bool(message) and all(message in line for line in found)
+        assert len(found) == bool(message)
+        assert all(message in line for line in found)
 
 
 def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case, tmp_path):
@@ -212,25 +228,26 @@ def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
     found = transfer_of(case, "good")  # at the operating point eer
     (line,), (development, row) = found.warnings, found.sets
-    assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12) and "own_cost" not in row.row.figures
-    assert row.row.value("hter") > row.row.value("eer") and row.row.value("eer_llr") < found.decider.llr_threshold
+    assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12)
+    assert "own_cost" not in row.row.figures
+    assert row.row.value("hter") > row.row.value("eer")
+    assert row.row.value("eer_llr") < found.decider.llr_threshold
     assert metrics.compute_rates(*row.llrs, row.row.value("eer_llr")).hter == pytest.approx(row.row.value("eer"))
     worse = f"made Cllr of asvspoof2021_la worse: {row.row.value('raw_cllr'):.2f} bits"
-    assert (
-        row.row.value("cllr") > row.row.value("raw_cllr") and worse in line and f"{row.row.value('cllr'):.2f}" in line
-    )
+    assert row.row.value("cllr") > row.row.value("raw_cllr")
+    assert worse in line
+    assert f"{row.row.value('cllr'):.2f}" in line
     assert "bits are lost by calibration, not by discrimination" in losses_in_words(row)
     good = replace(row, row=replace(row.row, figures=row.row.figures | {"calibration_loss": Figure(0.001)}))
     assert "nearly all of it is lost by discrimination" in losses_in_words(good)
 
 
 def test_text_page_and_paper_tables_have_every_figure(report, transfer):
-    row, page = transfer.sets[1], html_page(report)
+    row = transfer.sets[1]
+    page = html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())
-    assert (
-        " of generic all (60 bona fide, 90 spoof): " in transfer.threshold_in_words
-        and transfer.threshold_in_words in report.text()
-    )
+    assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold_in_words
+    assert transfer.threshold_in_words in report.text()
     figures = [
         f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1", "macro_f1")
     ]
@@ -238,7 +255,8 @@ def test_text_page_and_paper_tables_have_every_figure(report, transfer):
         figures += [f"{row.row.value(name):.3f}", f"{row.row[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []
     assert losses_in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
-    assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
+    assert 'id="reliability-0-1-title"' in page
+    assert 'id="threshold-0-1-title"' in page
     assert 'id="reliability-0-0-title"' not in page  # none of the development set
     for term in ("HTER", "operating point", "by discrimination, by calibration", "reliability"):
         assert f"<dt>{term}</dt>" in page

@@ -51,7 +51,8 @@ SCALES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)
 RANGES = ((0.5, 1.5), (0.5, 2.0), (0.0, 1.0), (-1.0, 1.0))
 #: File → seed of the NumPy generator that drew its inputs, with standard deviation 0.1.
 NUMPY_SEEDS = {"frontends/tiny_w2v2": 5, "frontends/tiny_wavlm": 6}
-NUMPY_SCALE, NUMPY_LENGTH = 0.1, 200_000
+NUMPY_SCALE = 0.1
+NUMPY_LENGTH = 200_000
 #: Parts of the back-ends' files that are kept; the others repeat them.
 KEPT = ("config", "state_dict", "state_formula", "input_formula", "input_key", "cases", "agg_output")
 KEPT += ("all_inputs", "merge_output")

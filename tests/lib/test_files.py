@@ -52,11 +52,13 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
 
     Files that can be made again do not wait for the disk. The names of a series wait for the file after it.
     """
-    done, replace = [], os.replace
+    done = []
+    replace = os.replace
     monkeypatch.setattr(os, "fsync", lambda opened: done.append(os.path.realpath(f"/dev/fd/{opened}")))
     monkeypatch.setattr(os, "replace", lambda source, target: done.append("replaced") or replace(source, target))
     write_text(tmp_path / "history.json", "[]")
-    assert (tmp_path / "history.json").read_text() == "[]" and ".history.json." in done[0]
+    assert (tmp_path / "history.json").read_text() == "[]"
+    assert ".history.json." in done[0]
     assert done[1:] == ["replaced", str(tmp_path.resolve())]
     done.clear()
     with replacing(tmp_path / "entry.npy") as temporary:
@@ -65,7 +67,8 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
     done.clear()
     with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
         temporary.write_bytes(b"1")
-    assert ".shard.parquet." in done[0] and done[1:] == ["replaced"]
+    assert ".shard.parquet." in done[0]
+    assert done[1:] == ["replaced"]
     write_text(tmp_path / "scale.json", "{}")
     assert done[-1] == str(tmp_path.resolve())
 
@@ -92,7 +95,8 @@ def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked
             write(path)
     with pytest.raises(InputError, match="is a device"), replacing(path, durable=True):
         raise AssertionError("nothing is written")
-    assert os.path.samestat(before, os.stat(place)) and os.path.islink(path) == linked
+    assert os.path.samestat(before, os.stat(place))
+    assert os.path.islink(path) == linked
     assert set(os.listdir(tmp_path)) <= {"special", "link"}
 
 
@@ -101,14 +105,17 @@ def test_text_goes_through_devices_and_pipes(tmp_path):
     before = os.stat(path)
     check_writable(path, stream=True)
     write_output(path, "text")
-    assert os.path.samestat(before, os.stat(path)) and os.listdir(tmp_path) == ["null"]
-    path, read = pipe(tmp_path / "pipe"), []
+    assert os.path.samestat(before, os.stat(path))
+    assert os.listdir(tmp_path) == ["null"]
+    path = pipe(tmp_path / "pipe")
+    read = []
     reader = threading.Thread(target=lambda: read.append(path.read_text(encoding="utf-8")))
     reader.start()
     check_writable(path, stream=True)
     write_output(path, "ä" * 100_000)
     reader.join(PATIENCE)
-    assert read == ["ä" * 100_000] and stat.S_ISFIFO(os.stat(path).st_mode)
+    assert read == ["ä" * 100_000]
+    assert stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 @pytest.mark.parametrize("target", ["file", "missing"])
@@ -118,16 +125,19 @@ def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
     (tmp_path / "link").symlink_to(target)
     check_writable(tmp_path / "link", stream=True)
     write_output(tmp_path / "link", "new")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / target).read_text() == "new"
     write_text(tmp_path / "link", "newer")
-    assert not (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / target).read_text() == "new"
     assert (tmp_path / "link").read_text() == "newer"
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_no_link_is_followed(tmp_path, monkeypatch, there):
     """Whether it leads to a file or to none: a lock, a log and a temporary file change nothing elsewhere."""
-    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere = tmp_path / "elsewhere"
+    link = tmp_path / "link"
     if there:
         elsewhere.write_text("old")
     link.symlink_to(elsewhere)
@@ -142,8 +152,10 @@ def test_no_link_is_followed(tmp_path, monkeypatch, there):
     with pytest.raises(FileExistsError), replacing(tmp_path / "a"):
         raise AssertionError("nothing is written")
     write_text(tmp_path / "a", "new")
-    assert (tmp_path / "a").read_text() == "new" and os.path.islink(tmp_path / ".a.guessed.tmp")
-    assert elsewhere.exists() == there and (not there or elsewhere.read_text() == "old")
+    assert (tmp_path / "a").read_text() == "new"
+    assert os.path.islink(tmp_path / ".a.guessed.tmp")
+    assert elsewhere.exists() == there
+    assert not there or elsewhere.read_text() == "old"
 
 
 def write_a_file(path):
@@ -162,7 +174,8 @@ def write_in_a_folder(path):
 @pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
 def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path, write):
     """What a living process writes stays, and so does what belongs to other files, or is a link."""
-    target, link = tmp_path / "a.[1].pth", tmp_path / ".a.[1].pth.12ab.tmp"
+    target = tmp_path / "a.[1].pth"
+    link = tmp_path / ".a.[1].pth.12ab.tmp"
     for path in (target, tmp_path / "a"):
         child = os.fork()
         if not child:
@@ -172,7 +185,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(
         os.waitpid(child, 0)
     link.symlink_to("a")
     others = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
-    assert len(others) == 2 and len(os.listdir(tmp_path)) == 3
+    assert len(others) == 2
+    assert len(os.listdir(tmp_path)) == 3
     living = write(target)
     next(living)
     (own,) = set(tmp_path.iterdir()) - others

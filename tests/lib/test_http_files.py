@@ -63,8 +63,11 @@ def test_a_connection_that_breaks_is_resumed(server, fetch, pauses, tmp_path):
     fetch()
     assert only_file(tmp_path) == ("a.bin", CONTENT)
     begun = ranges(server)
-    assert begun[0] is None and all(begun[1:]) and len(begun) == 3
-    assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'} and pauses == [1.0, 1.0]
+    assert begun[0] is None
+    assert all(begun[1:])
+    assert len(begun) == 3
+    assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'}
+    assert pauses == [1.0, 1.0]
 
 
 def test_nothing_is_written_through_a_link(fetch, tmp_path):
@@ -86,9 +89,11 @@ def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatc
         patch.setattr(client, "sleep", interrupt)
         fetch(len(CONTENT))
     there = (tmp_path / "a.bin.part").stat().st_size
-    assert 1_000_000 < there < len(CONTENT) and not (tmp_path / "a.bin").exists()
+    assert 1_000_000 < there < len(CONTENT)
+    assert not (tmp_path / "a.bin").exists()
     fetch(len(CONTENT))
-    assert only_file(tmp_path) == ("a.bin", CONTENT) and ranges(server) == [None, f"bytes={there}-"]
+    assert only_file(tmp_path) == ("a.bin", CONTENT)
+    assert ranges(server) == [None, f"bytes={there}-"]
 
 
 @pytest.mark.parametrize(
@@ -153,13 +158,16 @@ def test_an_answer_that_cannot_serve_is_not_tried_again(
     vars(server).update(fault)
     with pytest.raises(InputError, match=message):
         fetch(size)
-    assert pauses == [] and {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
+    assert pauses == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
 
 
 def test_a_busy_server_is_asked_again_as_late_as_it_says_and_redirections_are_followed(server, fetch, pauses, tmp_path):
-    server.statuses, server.redirect = [500, 503, 429], "/elsewhere.bin"
+    server.statuses = [500, 503, 429]
+    server.redirect = "/elsewhere.bin"
     fetch()
-    assert only_file(tmp_path) == ("a.bin", CONTENT) and pauses == [7, 7, 7]
+    assert only_file(tmp_path) == ("a.bin", CONTENT)
+    assert pauses == [7, 7, 7]
 
 
 def test_a_server_that_does_not_answer(fetch, pauses):
@@ -178,9 +186,11 @@ def test_https_does_not_lead_to_http(server, client, monkeypatch):
 
 def test_what_a_server_says_of_a_file(server, client):
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
-    server.redirect, server.extra_headers = "/store", {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
+    server.redirect = "/store"
+    server.extra_headers = {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
-    server.statuses, server.extra_headers = [405], {}
+    server.statuses = [405]
+    server.extra_headers = {}
     assert client.ask_size_and_digest(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
     server.statuses = [404]
     with pytest.raises(InputError, match="404"):

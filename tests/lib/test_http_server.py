@@ -19,7 +19,10 @@ def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
     assert names_at("127.0.0.1") == names_at("::1") == []
     assert names_at("0.0.0.0")[:2] == names_at("192.168.1.7")[:2] == [own, f"{own}.local"]
     assert names_at("lab.example")[:2] == ["lab.example", own]
-    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("localhost") and not is_loopback("0.0.0.0")
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert is_loopback("localhost")
+    assert not is_loopback("0.0.0.0")
 
 
 def test_the_first_free_port_is_taken():

@@ -15,7 +15,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def settings():
     """Restores what a test sets by hand."""
-    precision, allow_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    precision = torch.get_float32_matmul_precision()
+    allow_tf32 = torch.backends.cudnn.allow_tf32
     yield
     torch.set_float32_matmul_precision(precision)
     torch.backends.cudnn.allow_tf32 = allow_tf32
@@ -29,11 +30,13 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
     torch.set_float32_matmul_precision(given)
-    rounded, before = x @ x, float32_settings()
+    rounded = x @ x
+    before = float32_settings()
     with pytest.raises(InputError), float32_products():
         assert torch.equal(x @ x, exact)
         raise InputError("enough")
-    assert float32_settings() == before and torch.get_float32_matmul_precision() == given
+    assert float32_settings() == before
+    assert torch.get_float32_matmul_precision() == given
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
     for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
@@ -44,7 +47,8 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
 
 def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     before = float32_settings()
-    entered, leave = threading.Event(), threading.Event()
+    entered = threading.Event()
+    leave = threading.Event()
 
     def compute() -> None:
         with float32_products("tf32"):
@@ -56,7 +60,9 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
         thread.start()
         assert entered.wait(PATIENCE)
         assert not torch.backends.cudnn.allow_tf32
-    assert torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "high"  # one thread is inside
+    # one thread is inside
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.get_float32_matmul_precision() == "high"
     leave.set()
     thread.join()
     assert float32_settings() == before

@@ -65,7 +65,8 @@ def test_a_reader_that_went_away_ends_nothing(monkeypatch):
 def test_time_left_of_the_run_and_of_the_epoch():
     clock = Clock()
     display = ProgressDisplay(title="epoch 3 of 12", unit="step", total=10, start=4, shown=False, clock=clock)
-    display.later_steps, display.later_seconds = 90, 1800.0
+    display.later_steps = 90
+    display.later_seconds = 1800.0
     display.update()
     assert display.line() == "epoch 3 of 12: step 5 of 10"  # the speed is not known yet
     clock.now = 60.0

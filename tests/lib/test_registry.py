@@ -18,7 +18,8 @@ def test_what_an_installed_package_does_not_have(monkeypatch, target):
     registry = Registry(
         "back-end", "backends", {"own": "nes2net.lib.errors:InputError"}, "nes2net.models.backends.base:Backend"
     )
-    assert registry.names() == ["mine", "own"] and registry.names(installed=False) == ["own"]
+    assert registry.names() == ["mine", "own"]
+    assert registry.names(installed=False) == ["own"]
     with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
         registry.get("mine")
 

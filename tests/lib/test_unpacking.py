@@ -46,11 +46,14 @@ def content_of(folder):
 
 @pytest.mark.parametrize("make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"})])
 def test_unpacking_again_mends_damaged_files_and_leaves_the_others(tmp_path, make, options):
-    archive, out = make(tmp_path / "a.archive", **options), tmp_path / "out"
-    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    archive = make(tmp_path / "a.archive", **options)
+    out = tmp_path / "out"
+    assert unpack(archive, out, "unpacking") == 3
+    assert content_of(out) == FILES
     stamp = (out / "set/list.txt").stat().st_mtime_ns
     (out / "set/flac/a.flac").write_bytes(b"cut off")
-    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    assert unpack(archive, out, "unpacking") == 3
+    assert content_of(out) == FILES
     assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
 
 
@@ -101,7 +104,8 @@ def test_a_zip_whose_members_overlap_is_refused(tmp_path):
 
 def header(name, kind=tarfile.REGTYPE, size=0):
     entry = tarfile.TarInfo(name)
-    entry.type, entry.size = kind, size
+    entry.type = kind
+    entry.size = size
     return entry.tobuf(tarfile.GNU_FORMAT)
 
 

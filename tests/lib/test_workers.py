@@ -28,7 +28,8 @@ class Numbers(Dataset):
     """Tensors of 0.5 MB; reading number ``at`` calls ``what``."""
 
     def __init__(self, at=-1, what=None):
-        self.at, self.what = at, what
+        self.at = at
+        self.what = what
 
     def __getitem__(self, number):
         if number == self.at:
@@ -109,7 +110,8 @@ def test_with_little_shared_memory_the_batches_are_the_same():
     assert process.returncode == 0, said
     (warning,) = [line for line in said.splitlines() if "warning: " in line]
     assert "warning: shared memory is full" in warning
-    assert "lower `num_workers` (now 2)" in warning and "--shm-size" in warning
+    assert "lower `num_workers` (now 2)" in warning
+    assert "--shm-size" in warning
     assert "Exception ignored" not in said
 
 
@@ -119,7 +121,8 @@ def test_hardly_any_shared_memory():
     said = with_shm("8k", "numbers(loader(Numbers()))").communicate(timeout=PATIENCE)[1]
     (error,) = [line for line in said.splitlines() if "Error: " in line]
     assert "InputError: the workers cannot be started ([Errno 28] No space left" in error
-    assert "--shm-size" in error and "Exception ignored" not in said
+    assert "--shm-size" in error
+    assert "Exception ignored" not in said
 
 
 @pytest.mark.parametrize("at", [0, 9])
@@ -165,7 +168,8 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
 
 def test_a_reader_that_ends_while_handlers_are_put_back(monkeypatch):
     """A handler that stayed would raise whenever any process of this one ends."""
-    before, put = signal.getsignal(signal.SIGCHLD), signal.signal
+    before = signal.getsignal(signal.SIGCHLD)
+    put = signal.signal
     with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
         monkeypatch.setattr(signal, "signal", lambda *what: (os.kill(os.getpid(), signal.SIGCHLD), put(*what)))
     assert signal.getsignal(signal.SIGCHLD) is before
@@ -204,7 +208,8 @@ def test_readers_end_when_the_main_process_is_killed():
     """Also those with a batch in a pipe that nobody reads."""
     process = with_shm("512k", ORPHANS)
     numbers = process.communicate(timeout=PATIENCE)[0].split()
-    assert process.returncode == -signal.SIGKILL and len(numbers) == 2
+    assert process.returncode == -signal.SIGKILL
+    assert len(numbers) == 2
     end = time.monotonic() + PATIENCE
     while any(Path("/proc", number).is_dir() for number in numbers):  # PyTorch's readers look every 5 s
         assert time.monotonic() < end

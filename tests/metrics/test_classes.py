@@ -50,7 +50,8 @@ def test_the_rule_of_add_2023_and_that_of_at_add():
 
 @pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
 def test_tied_scores_of_known_and_unknown(case):
-    known, unknown = np.array(case["known"]), np.array(case["unknown"])
+    known = np.array(case["known"])
+    unknown = np.array(case["unknown"])
     expected = case["expected"]
     assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
     assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
@@ -63,7 +64,8 @@ def test_tied_scores_of_known_and_unknown(case):
 def test_known_against_unknown_is_that_of_scikit_learn_and_symmetric(known, unknown):
     from sklearn.metrics import roc_auc_score
 
-    known, unknown = np.array(known), np.array(unknown)
+    known = np.array(known)
+    unknown = np.array(unknown)
     labels = np.repeat([1, 0], [known.size, unknown.size])
     assert metrics.auroc(known, unknown) == pytest.approx(roc_auc_score(labels, np.append(known, unknown)), abs=1e-12)
     eer, negated = (metrics.compute_eer(sign * known, sign * unknown, "roc")[0] for sign in (1, -1))

@@ -53,7 +53,8 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
 @given(scores, scores)
 def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
     negated = [-score for score in spoof], [-score for score in bonafide]
-    costs, exchanged = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}, {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
+    costs = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}
+    exchanged = {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
     for method in ("asvspoof", "sklearn"):
         cost = metrics.compute_min_dcf(bonafide, spoof, **costs, method=method)
         assert metrics.compute_min_dcf(*negated, **exchanged, method=method) == pytest.approx(cost, abs=1e-12)
@@ -62,8 +63,10 @@ def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
 
 
 def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
-    two, nan = ([1.0, 2.0], [0.0]), ([1.0], [np.nan])
-    min_dcf, min_tdcf = metrics.compute_min_dcf, metrics.compute_min_tdcf
+    two = ([1.0, 2.0], [0.0])
+    nan = ([1.0], [np.nan])
+    min_dcf = metrics.compute_min_dcf
+    min_tdcf = metrics.compute_min_tdcf
     for metric, classes, options, message in (
         (min_dcf, nan, {}, "1 of 1 spoof scores are NaN"),
         (metrics.compute_act_dcf, nan, {}, "1 of 1 spoof scores are NaN"),

@@ -23,7 +23,8 @@ def eer_by_definition(bonafide, spoof):
     best = (1.0, 0.5, min(bonafide + spoof) - 0.001)
     for score, _, is_bonafide in trials:
         rejected[is_bonafide] += 1
-        frr, far = rejected[True] / len(bonafide), (len(spoof) - rejected[False]) / len(spoof)
+        frr = rejected[True] / len(bonafide)
+        far = (len(spoof) - rejected[False]) / len(spoof)
         if abs(frr - far) < best[0]:
             best = (abs(frr - far), (frr + far) / 2, score)
     return best[1], best[2]
@@ -81,7 +82,9 @@ def test_an_eer_needs_finite_scores_of_both_classes():
 
 def eer_of_the_arena(bonafide, spoof):
     """The rule of the Speech Anti-Spoofing Arena's client, threshold by threshold, and its threshold."""
-    steps, lower, upper = sorted({*bonafide, *spoof}), sorted(spoof), sorted(bonafide)
+    steps = sorted({*bonafide, *spoof})
+    lower = sorted(spoof)
+    upper = sorted(bonafide)
     far = [(len(lower) - bisect_left(lower, step)) / len(lower) for step in steps]
     frr = [bisect_left(upper, step) / len(upper) for step in steps]
     for i, j in zip(range(len(steps)), range(1, len(steps))):
@@ -105,7 +108,8 @@ TIES = {
 def test_the_rule_of_the_arena_is_that_of_its_client(ties):
     rng = np.random.default_rng(0)
     for _ in range(250):
-        shift, sizes = rng.uniform(-1, 3), rng.integers(1, 80, 2)
+        shift = rng.uniform(-1, 3)
+        sizes = rng.integers(1, 80, 2)
         classes = [TIES[ties](rng.normal(at, 1, size)) for at, size in zip((shift, 0), sizes)]
         found = metrics.compute_eer(*classes, "arena")
         assert found == pytest.approx(eer_of_the_arena(*classes), abs=1e-12)
@@ -120,7 +124,8 @@ def test_the_rule_of_the_arena_on_real_scores(shared):
         labels = {row[1]: row[5] for row in map(str.split, file) if row}
     with lzma.open(folder / "SLS_paper.scores_Wild.txt.xz", "rt") as file:
         rows = [(float(row[-1]), labels[row[0]] != "spoof") for row in map(str.split, file) if row]
-    exact, is_bonafide = np.array([score for score, _ in rows]), np.array([label for _, label in rows])
+    exact = np.array([score for score, _ in rows])
+    is_bonafide = np.array([label for _, label in rows])
     for scores in (exact, np.round(exact, 6)):
         found = metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide], "arena")
         assert found == pytest.approx(eer_of_the_arena(scores[is_bonafide], scores[~is_bonafide]), abs=1e-12)

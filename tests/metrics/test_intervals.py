@@ -87,7 +87,8 @@ def test_wilson_is_that_of_scipy(hits, number, confidence):
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_metric_on_many_trials(name, unit):
     *classes, speakers = drawn(2)
-    classes, metric = [np.round(scores, 1) for scores in classes], QUICK[name]
+    classes = [np.round(scores, 1) for scores in classes]
+    metric = QUICK[name]
     groups = speakers if unit in ("speakers", "both") else {}
     if unit in ("attacks", "both"):
         groups = {**groups, "spoof_attacks": [f"A{number % 7}" for number in range(300)]}
@@ -101,11 +102,13 @@ def test_quick_metric_on_many_trials(name, unit):
 @pytest.mark.parametrize("clustered", [False, True])
 def test_threads_change_nothing(clustered):
     bonafide, spoof, speakers = drawn(2, 3000, 18000)  # fewer than 20,000 trials are left to one thread
-    options, rule = {"num_resamples": 9, **(speakers if clustered else {})}, metrics.compute_eer
+    options = {"num_resamples": 9, **(speakers if clustered else {})}
+    rule = metrics.compute_eer
     found, *others = (metrics.bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None))
     draws = metrics.bootstrap_values([plain(rule)], bonafide, spoof, **options)[:, 0]
     expected = metrics.rate_interval(rule(bonafide, spoof)[0], draws, 4 / (1 / 3000 + 1 / 18000))
-    assert found == pytest.approx(expected, abs=1e-13) and others == [found, found]
+    assert found == pytest.approx(expected, abs=1e-13)
+    assert others == [found, found]
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
@@ -114,14 +117,16 @@ def test_same_seed_same_interval_and_it_widens_with_confidence(metric):
     interval = functools.partial(metrics.bootstrap_interval, metric, bonafide, spoof, num_resamples=100)
     low, high = interval()
     assert interval() == (low, high) != interval(seed=1)
-    narrow, wide = interval(confidence=0.5), interval(confidence=0.99)
+    narrow = interval(confidence=0.5)
+    wide = interval(confidence=0.99)
     assert wide[0] < low < narrow[0] < plain(metric)(bonafide, spoof) < narrow[1] < high < wide[1]
 
 
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
 def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
     """With one or two errors too."""
-    true_eer, covered = NormalDist().cdf(-distance / 2), 0
+    true_eer = NormalDist().cdf(-distance / 2)
+    covered = 0
     for seed in range(100):
         bonafide, spoof, _ = drawn(distance, num_bonafide, num_spoof, seed)
         low, high = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=60, seed=seed)
@@ -131,20 +136,24 @@ def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide
 
 def test_copies_of_trials_tell_nothing_new_if_their_speakers_and_attacks_are_drawn():
     rng = np.random.default_rng(0)
-    bonafide, spoof = rng.normal(2, 1, 12), rng.normal(0, 1, 60)
-    speakers, attacks = np.arange(60) % 12, np.arange(60) // 12
+    bonafide = rng.normal(2, 1, 12)
+    spoof = rng.normal(0, 1, 60)
+    speakers = np.arange(60) % 12
+    attacks = np.arange(60) // 12
     of_attacks = functools.partial(metrics.bootstrap_values, [plain(metrics.compute_eer)], num_resamples=20)
     for groups in ({}, {"bonafide_groups": np.arange(12), "spoof_groups": speakers}):
         copied = {**groups, "spoof_groups": np.repeat(speakers, 3)} if groups else {}
         once = of_attacks(bonafide, spoof, spoof_attacks=attacks, **groups)
         often = of_attacks(bonafide, np.repeat(spoof, 3), spoof_attacks=np.repeat(attacks, 3), **copied)
-        assert once == pytest.approx(often, abs=0.02) and once.std() > 0.02
+        assert once == pytest.approx(often, abs=0.02)
+        assert once.std() > 0.02
 
 
 def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
     """Few attacks are spread; costs above 1 must not let a share exceed 1."""
     rng = np.random.default_rng(0)
-    bonafide, spoof = 9 * rng.normal(0.5, 1, 60), 9 * rng.normal(0, 1, 60)
+    bonafide = 9 * rng.normal(0.5, 1, 60)
+    spoof = 9 * rng.normal(0, 1, 60)
     options = {"num_resamples": 50, "spoof_attacks": np.arange(60) % 3}
     alone = metrics.bootstrap_values([metrics.compute_min_cllr], bonafide, spoof, **options)
     both = metrics.bootstrap_values([metrics.compute_min_cllr, metrics.compute_cllr], bonafide, spoof, **options)
@@ -156,7 +165,8 @@ def test_speakers_and_attacks_cover_the_truth_of_new_ones():
     """20 speakers × 8 attacks with effects of their own."""
     held = [crossed_effects.coverage(40, seed) for seed in range(50)]
     covered = {unit: np.sum([repeat[unit] for repeat in held], axis=0) for unit in held[0]}
-    assert (covered["both"] >= 45).all() and (covered["trials"] <= 42).all()
+    assert (covered["both"] >= 45).all()
+    assert (covered["trials"] <= 42).all()
 
 
 def test_intervals_of_few_errors_are_at_least_binomial():
@@ -217,13 +227,15 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
     first, second = two_systems
     result = metrics.compare_systems(metric, first, second, num_resamples=120)
     assert (result.first, result.second) == tuple(plain(metric)(*system) for system in two_systems)
-    assert result.difference == result.first - result.second < 0 and result.p_value < 0.05
+    assert result.difference == result.first - result.second < 0
+    assert result.p_value < 0.05
     low, high = result.interval
     assert low < result.difference < high < 0
     alone, other = (metrics.bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems)
     assert alone[1] > other[0]  # the two intervals overlap
     mirrored = metrics.compare_systems(metric, second, first, num_resamples=120)
-    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15) and mirrored.p_value == result.p_value
+    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
+    assert mirrored.p_value == result.p_value
 
 
 def test_p_values_are_never_0(two_systems):
@@ -233,7 +245,9 @@ def test_p_values_are_never_0(two_systems):
         assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
-    assert result.p_value == pytest.approx(2 / 100) and result.first < 0.01 and result.second == pytest.approx(1)
+    assert result.p_value == pytest.approx(2 / 100)
+    assert result.first < 0.01
+    assert result.second == pytest.approx(1)
     assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
     assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
     assert two_sided_p(np.zeros(9)) == 1
@@ -244,5 +258,6 @@ def test_speakers_are_drawn_for_both_systems(two_systems):
     groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
     rule = metrics.compute_eer
     clustered, alone = (metrics.compare_systems(rule, *two_systems, num_resamples=50, **of) for of in (groups, {}))
-    assert clustered.difference == alone.difference and clustered.interval != alone.interval
+    assert clustered.difference == alone.difference
+    assert clustered.interval != alone.interval
     assert clustered.interval[0] < clustered.difference < clustered.interval[1]

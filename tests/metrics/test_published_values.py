@@ -33,7 +33,8 @@ def test_eer_det_curve_and_min_tdcf_of_2021_la(case):
         bonafide, spoof = case.by_class("LA", phase)
         assert (bonafide.size, spoof.size) == (values["n_bona"], values["n_spoof"])
         assert metrics.compute_eer(bonafide, spoof) == exactly((values["eer"], values["eer_threshold"]))
-        curves, digest = metrics.det_curve(bonafide, spoof), values["det_digest"]
+        curves = metrics.det_curve(bonafide, spoof)
+        digest = values["det_digest"]
         assert {len(curve) for curve in curves} == {digest["len"]}
         sums = [digest[total] for total in ("sum_frr", "sum_far", "sum_thr")]
         assert [curve.sum() for curve in curves] == pytest.approx(sums, rel=1e-12)
@@ -65,7 +66,8 @@ def test_eer_of_in_the_wild_with_a_stable_sort(case):
     (_, values), *_ = case.values("Cal_EER_in_the_wild")
     labels = {file.removesuffix(".wav"): label for file, _, label in case.table("meta.csv", ",")[1:]}
     rows = case.table("scores_ITW.txt")
-    scores, is_bonafide = np.array([float(r[1]) for r in rows]), np.array([labels[r[0]] == "bona-fide" for r in rows])
+    scores = np.array([float(r[1]) for r in rows])
+    is_bonafide = np.array([labels[r[0]] == "bona-fide" for r in rows])
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     eer, _ = metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide], "interpolated", order=order)
     stable = 0.12724074 if case.name == "g60k" else values["EER_if_stable_argsort"]
@@ -74,9 +76,11 @@ def test_eer_of_in_the_wild_with_a_stable_sort(case):
 
 @cases(CTRSVDD)
 def test_table_and_pooled_figures_of_ctrsvdd(case):
-    result, key = case.results["CtrSVDD_EER_minDCF"], {row[2]: row for row in case.table("test.txt")}
+    result = case.results["CtrSVDD_EER_minDCF"]
+    key = {row[2]: row for row in case.table("test.txt")}
     of_ids = case.scores("scores_CtrSVDD.txt")  # in the order of the score file
-    scores, trials = np.array(list(of_ids.values())), [key[id] for id in of_ids]
+    scores = np.array(list(of_ids.values()))
+    trials = [key[id] for id in of_ids]
     is_bonafide = np.array([row[5] == "bonafide" for row in trials])
     rows = metrics.ctrsvdd_rows(scores, is_bonafide, [row[0] for row in trials], [row[4] for row in trials])
     names = {"A14": "exA14", "A14 and acesinger": "exACE_A14"}
@@ -86,7 +90,8 @@ def test_table_and_pooled_figures_of_ctrsvdd(case):
         assert row.num_bonafide + row.num_spoof == values["n"], row.name
         assert row.eer == exactly(values["eer"]), row.name
         assert row.min_dcf == exactly(values["mindcf"]), row.name
-    values, classes = result["values_pooled"], (scores[is_bonafide], scores[~is_bonafide])
+    values = result["values_pooled"]
+    classes = (scores[is_bonafide], scores[~is_bonafide])
     assert metrics.compute_eer(*classes, "sklearn")[0] == exactly(values["calculate_eer"])
     assert metrics.compute_eer(*classes)[0] == exactly(values["utils.compute_eer"])
     cost = metrics.compute_min_dcf(*classes, p_spoof=0.5, c_fa=1, method="sklearn", normalize=False)
@@ -95,7 +100,8 @@ def test_table_and_pooled_figures_of_ctrsvdd(case):
 
 def test_asvspoof5_track_1(case):
     result = case.results["asvspoof5_t1"]
-    values, scores = result["values"], {id: float(score) for id, score in case.table("asv5_cm_score.tsv")[1:]}
+    values = result["values"]
+    scores = {id: float(score) for id, score in case.table("asv5_cm_score.tsv")[1:]}
     key = case.table("asv5_cm_key.tsv")[1:]
     bonafide, spoof = ([scores[id] for id, label in key if label == wanted] for wanted in ("bonafide", "spoof"))
     assert metrics.compute_min_dcf(bonafide, spoof) == values["minDCF"]
@@ -116,7 +122,8 @@ def test_asvspoof5_branch_of_the_training_code(case):
     values = case.results["asvspoof5_branch_eval"]["values"]
     rows = case.table("asv5branch_scores.txt")
     bonafide, spoof = ([float(row[2]) for row in rows if row[3] == wanted] for wanted in ("bonafide", "spoof"))
-    min_dcf, (eer, _) = metrics.compute_min_dcf(bonafide, spoof), metrics.compute_eer(bonafide, spoof)
+    min_dcf = metrics.compute_min_dcf(bonafide, spoof)
+    (eer, _) = metrics.compute_eer(bonafide, spoof)
     cllr = metrics.compute_cllr(bonafide, spoof)
     assert (min_dcf, eer) == (values["ret_0_minDCF"], exactly(values["ret_1_eer"]))
     assert cllr == exactly(values["ret_2_cllr"])
@@ -129,7 +136,8 @@ def test_asvspoof5_branch_of_the_training_code(case):
 @cases(TRACK_2)
 def test_asvspoof5_track_2(case):
     result = case.results["asvspoof5_t2_tandem"]
-    values, key = result["values"], {(row[0], row[1]): row[2:] for row in case.table("asv5_sasv_key.tsv")[1:]}
+    values = result["values"]
+    key = {(row[0], row[1]): row[2:] for row in case.table("asv5_sasv_key.tsv")[1:]}
     rows = [(*key[row[0], row[1]], *map(float, row[2:])) for row in case.table("asv5_sasv_score.tsv")[1:]]
     cm = [[row[2] for row in rows if row[0] == wanted] for wanted in ("bonafide", "spoof")]
     asv, tandem = (
@@ -160,7 +168,8 @@ def test_2019_figures_of_the_training_code(case):
     asv = [[float(row[2]) for row in asv_rows if row[1] == wanted] for wanted in ("target", "nontarget", "spoof")]
     pooled = [score for scores in spoof.values() for score in scores]
     assert len(bonafide) + len(pooled) == len(rows)
-    eer, min_tdcf = metrics.compute_eer(bonafide, pooled)[0], metrics.compute_min_tdcf(bonafide, pooled, *asv, 2019)
+    eer = metrics.compute_eer(bonafide, pooled)[0]
+    min_tdcf = metrics.compute_min_tdcf(bonafide, pooled, *asv, 2019)
     assert (100 * eer, min_tdcf) == exactly((values["eer_percent"], values["min_tDCF"]))
     eers = {name: 100 * metrics.compute_eer(bonafide, scores)[0] for name, scores in spoof.items()}
     printed = values["printed"].splitlines()

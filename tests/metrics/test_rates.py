@@ -32,14 +32,16 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
 def test_draws_are_those_of_plain_resampling():
     """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     rng = np.random.default_rng(0)
-    classes, drawn = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60)), []
+    classes = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60))
+    drawn = []
     rule = functools.partial(metrics.compute_rates, threshold=0.1)
     found = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
     for number in range(50):
         generator = np.random.default_rng([3, number])
         drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
-    rates, numbers = rule(*classes), num_trials_by_rate(40, 60)
+    rates = rule(*classes)
+    numbers = num_trials_by_rate(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}
     assert numbers == pytest.approx(expected)
     for name, column in zip(rates._fields, found.T):
@@ -48,7 +50,8 @@ def test_draws_are_those_of_plain_resampling():
 
 
 def test_comparing_two_systems_by_rates_compares_the_first_rate():
-    first, second = ([1.0, 2.0, -1.0], [0.0, -1.0]), ([-1.0, -2.0, 1.0], [0.5, 1.0])
+    first = ([1.0, 2.0, -1.0], [0.0, -1.0])
+    second = ([-1.0, -2.0, 1.0], [0.5, 1.0])
     result = metrics.compare_systems(lambda b, s: metrics.compute_rates(b, s, 0.0), first, second, num_resamples=9)
     assert (result.first, result.second) == (1 / 3, 2 / 3)
     assert result == metrics.compare_systems(lambda b, s: np.mean(np.less(b, 0)), first, second, num_resamples=9)

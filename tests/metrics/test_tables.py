@@ -7,11 +7,14 @@ from nes2net.lib.errors import InputError
 
 
 def test_a_row_without_a_class_has_no_figures():
-    sources, attacks = ["kising", "acesinger", "kising", "opencpop"], ["-", "-", "A14", "A09"]
+    sources = ["kising", "acesinger", "kising", "opencpop"]
+    attacks = ["-", "-", "A14", "A09"]
     rows = metrics.ctrsvdd_rows([2.0, 1.0, 0.0, -1.0], [True, True, False, False], sources, attacks)
     figures = {row.name: (row.num_bonafide, row.num_spoof, row.eer, row.min_dcf) for row in rows}
-    assert figures["kising"] == (1, 1, 0, 0) and figures["opencpop"] == (0, 1, None, None)
-    assert figures["A14"] == (2, 1, 0, 0) and figures["A10"] == (1, 0, None, None)
+    assert figures["kising"] == (1, 1, 0, 0)
+    assert figures["opencpop"] == (0, 1, None, None)
+    assert figures["A14"] == (2, 1, 0, 0)
+    assert figures["A10"] == (1, 0, None, None)
     assert figures["A14 and acesinger"] == figures["A09"] == (1, 1, 0, 0)
     assert "acesinger" not in figures
 

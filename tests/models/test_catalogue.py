@@ -18,5 +18,6 @@ def test_the_number_of_parameters_is_the_architecture_s(name):
 
 def test_the_pinned_files_are_the_ones_at_hand(shared):
     for name in ("AASIST", "AASIST-L"):
-        file, path = PUBLISHED[name].file, shared / "real" / "aasist" / f"{name}.pth"
+        file = PUBLISHED[name].file
+        path = shared / "real" / "aasist" / f"{name}.pth"
         assert (file.size, file.sha256, file.name) == (path.stat().st_size, sha256_of(path), path.name)

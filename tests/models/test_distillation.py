@@ -29,14 +29,16 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
         halves.append((state.mean(1), getattr(twins.backend, half).embed(state)))
     expected = torch.stack([F.cosine_similarity(a, b, dim=1) for a, b in zip(*halves)]).mean(0)
     torch.testing.assert_close(twins.scores(waveform), expected)
-    assert twins.score_rule == "cosine" and len(set(expected.tolist())) == 3
+    assert twins.score_rule == "cosine"
+    assert len(set(expected.tolist())) == 3
     logits = twins(waveform)
     torch.testing.assert_close(logits, torch.stack([-expected, expected], 1))
 
 
 def test_the_level_of_the_front_end_can_be_left_out():
     """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
-    scores, frontend = [], {"name": "teacher_student", "teacher": LPS}
+    scores = []
+    frontend = {"name": "teacher_student", "teacher": LPS}
     for level in (True, False):
         torch.manual_seed(0)
         twins = Detector.from_config({"frontend": frontend, "backend": {**MODEL["backend"], "frontend_level": level}})
@@ -47,14 +49,18 @@ def test_the_level_of_the_front_end_can_be_left_out():
 def test_the_teacher_is_never_trained(twins):
     twins.train()
     for part in (twins.frontend.model, twins.backend):
-        teacher, student = part.get_submodule("teacher"), part.get_submodule("student")
+        teacher = part.get_submodule("teacher")
+        student = part.get_submodule("student")
         assert not any(p.requires_grad for p in teacher.parameters())
         assert all(p.requires_grad for p in student.parameters())
-        assert not any(m.training for m in teacher.modules()) and all(m.training for m in student.modules())
+        assert not any(m.training for m in teacher.modules())
+        assert all(m.training for m in student.modules())
     before = {key: value.clone() for key, value in twins.state_dict().items()}
     twins(torch.randn(3, 8000))[:, 1].sum().backward()
     moved = [key for key, value in twins.state_dict().items() if not torch.equal(before[key], value)]
-    assert moved and all("student" in key for key in moved)  # batch statistics
+    # batch statistics
+    assert moved
+    assert all("student" in key for key in moved)
 
 
 def test_the_student_has_the_options_of_the_teacher_but_for_those_given():

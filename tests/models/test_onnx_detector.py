@@ -6,7 +6,8 @@ import torch
 from nes2net.lib.errors import InputError
 from nes2net.models.onnx_detector import device_in_use, providers
 
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 
 def test_cuda_computes_in_whole_float32_without_a_search_for_each_length():

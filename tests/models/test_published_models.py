@@ -36,7 +36,8 @@ def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
     with torch.device("meta"):
         detector = Detector.from_config(config)
-    state_dict, options = detector.state_dict(), detector.frontend.config
+    state_dict = detector.state_dict()
+    options = detector.frontend.config
     for option in (entry["config"].keys() & options.keys()) - {"conv_feature_layers"}:
         assert options[option] == entry["config"][option], option
     found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
@@ -47,7 +48,10 @@ def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_row_is_complete(name):
     row = PUBLISHED[name]
-    assert row.licence and row.code_licence and row.source and row.scored_in
+    assert row.licence
+    assert row.code_licence
+    assert row.source
+    assert row.scored_in
     with torch.device("meta"):
         rule = Detector.from_config(PUBLISHED_MODELS[name]).score_rule
     assert row.scored.endswith(f"; {rule}")
@@ -87,9 +91,8 @@ def test_models_that_forbid_commercial_use_are_marked():
 def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
     record = record if {"published_model", "architecture_of"} & record.keys() else {"recipe": {"data": record}}
     assert samples_to_score(Provenance.read(record), usual=7) == (samples, why)
-    assert samples_to_score(Provenance.read(record), 5) == (5, "") and samples_to_score(
-        Provenance.read(record), None
-    ) == (None, "")
+    assert samples_to_score(Provenance.read(record), 5) == (5, "")
+    assert samples_to_score(Provenance.read(record), None) == (None, "")
     assert samples_to_score(Provenance.read(record), "4sec", usual=7).num_samples == (7 if samples is None else samples)
 
 
@@ -123,8 +126,10 @@ def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp
     assert "# the first 0.50 s of each recording are" in run("predict", "a.wav")[0]
     assert json.loads(run("predict", "a.wav", "--json", "--track")[0])["window"] == 0.5
     out, said = run("explain", "a.wav", "--json", "--draws", 1)
-    assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6) and said == 1
-    assert main(["info", "copy.pth"]) == 0 and "seed" not in capsys.readouterr().out
+    assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6)
+    assert said == 1
+    assert main(["info", "copy.pth"]) == 0
+    assert "seed" not in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -167,20 +172,24 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
         return record, capsys.readouterr().err, (tmp_path / "s.txt").read_text()
 
     record, warnings, _ = scored("antideepfake_mms_1b")
-    assert record["run"]["num_samples"] is None and record["corpus"]["protocol"] == "full"
-    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and record["seen"] == []
+    assert record["run"]["num_samples"] is None
+    assert record["corpus"]["protocol"] == "full"
+    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0"
+    assert record["seen"] == []
     whole = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
     assert warnings == whole
     short = ("multiapi_nes2net_la", "--samples", "3000")
     record, warnings, head = scored(*short)
-    assert record["run"]["num_samples"] == 3000 and "crop" not in record["run"]
+    assert record["run"]["num_samples"] == 3000
+    assert "crop" not in record["run"]
     assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild may be too good")
     record, _, first = scored(*short, "--crop", "random")
     assert record["run"]["crop"] == "random"
     assert scored(*short, "--crop", "random")[2] == first
     assert len({head, first, scored(*short, "--crop", "random", "--crop-seed", "1")[2]}) == 3
     record, _, filled = scored(*short, "--padding", "zeros", "--peak-normalize", "cut")
-    assert (record["run"]["padding"], record["run"]["peak_normalize"]) == ("zeros", "cut") and filled != head
+    assert (record["run"]["padding"], record["run"]["peak_normalize"]) == ("zeros", "cut")
+    assert filled != head
 
     soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
     licence = PUBLISHED["df_arena_1b"].licence
@@ -189,7 +198,8 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert (row["samples"], row["published_model"], row["licence"]) == (64600, "df_arena_1b", licence)
     assert main(["info", "AASIST"]) == 0
     sheet = " ".join(capsys.readouterr().out.split())
-    assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet and "trained on asvspoof2019_la" in sheet
+    assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet
+    assert "trained on asvspoof2019_la" in sheet
 
 
 def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
@@ -200,7 +210,8 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
         assert identify(tmp_path).models == ["AASIST-L"]
     detector = Detector.from_pretrained(tmp_path, device="cpu")
-    assert detector.published is None and detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
+    assert detector.published is None
+    assert detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
     assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 

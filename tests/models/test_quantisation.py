@@ -79,10 +79,8 @@ def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsy
     soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
     (tmp_path / "list.csv").write_text("path,label\na.wav,spoof\n")
     score = f"score generic {tmp_path}/list.csv --split all --workers 0 --overwrite --out {tmp_path}/s.txt"
-    predict, bench = (
-        f"predict {tmp_path}/a.wav",
-        f"bench {tmp_path}/a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0",
-    )
+    predict = f"predict {tmp_path}/a.wav"
+    bench = f"bench {tmp_path}/a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0"
     for command, dtype, is_fast in (
         (score, "bfloat16", False),
         (predict, "bfloat16", False),
@@ -104,7 +102,8 @@ def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatc
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
     rows = quantised_rows(x)
-    assert rows.values.dtype == torch.uint8 and rows.scale.dtype == dtype
+    assert rows.values.dtype == torch.uint8
+    assert rows.scale.dtype == dtype
     back = (rows.values.double() - 128) * rows.scale.double()
     largest = x.double().abs().amax(-1, keepdim=True)
     error = (back - x.double()).abs() / largest
@@ -115,12 +114,14 @@ def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatc
 
 def test_a_row_of_zeros_stays_zero_and_a_row_of_nan_does_not_look_like_a_number():
     rows = quantised_rows(torch.zeros(2, 8, dtype=torch.bfloat16))
-    assert (rows.values == 128).all() and rows.scale.isfinite().all()
+    assert (rows.values == 128).all()
+    assert rows.scale.isfinite().all()
     linear = Int8Linear(nn.Linear(8, 3))
     x = torch.randn(2, 8)
     x[0, 3] = torch.nan
     out = linear(quantised_rows(x))
-    assert out[0].isnan().all() and out[1].isfinite().all()
+    assert out[0].isnan().all()
+    assert out[1].isfinite().all()
 
 
 def reference(values, weight, scale):
@@ -135,8 +136,11 @@ def reference(values, weight, scale):
 @pytest.mark.parametrize("shape, out", [((1, 1), 1), ((5, 7), 3), ((3, 201, 130), 67), ((2, 4096), 8)])
 def test_products_are_those_of_integers(prepare, shape, out):
     values = torch.randint(1, 256, shape, dtype=torch.uint8)
-    weight, scale = torch.randint(-127, 128, (out, shape[-1]), dtype=torch.int8), torch.rand(out)
-    values[0], weight[0] = 255, 127  # the largest sum
+    weight = torch.randint(-127, 128, (out, shape[-1]), dtype=torch.int8)
+    scale = torch.rand(out)
+    # the largest sum
+    values[0] = 255
+    weight[0] = 127
     product = prepare(weight, scale)
     expected = reference(values, weight, scale)
     assert torch.allclose(product(values, torch.float32).double(), expected, rtol=1e-6, atol=1e-3)

@@ -54,7 +54,8 @@ FURTHER_OPTIONS = {"ensemble": {"kind": "classification"}, "multires_gmlp": {"ma
 
 def systems() -> dict[str, dict]:
     """Each back-end, front-end and aggregation, small."""
-    speech, systems = FRONTENDS["wav2vec2"], {}
+    speech = FRONTENDS["wav2vec2"]
+    systems = {}
     for name in registry.backends.names():
         options = {"name": name, **small_parts.BACKENDS.get(name, {}), **FURTHER_OPTIONS.get(name, {})}
         systems[f"back-end {name}"] = {"frontend": FRONTEND_OF.get(name, speech), "backend": options}
@@ -77,7 +78,8 @@ def utterances(tmp_path_factory) -> list[Trial]:
     Some lengths are equal, some give the same number of frames, some are shorter than a detector
     needs, and one is at another sampling rate.
     """
-    folder, rng = tmp_path_factory.mktemp("utterances"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("utterances")
+    rng = np.random.default_rng(0)
     lengths = (9000, 9017, 9000, 9100, 300, 12000, 12100, 9050, 8000, 16001, 12000, 24000)
     trials = [Trial(f"u{number:02d}", folder / f"u{number:02d}.wav") for number in range(len(lengths))]
     for trial, length in zip(trials, lengths):
@@ -90,7 +92,8 @@ def utterances(tmp_path_factory) -> list[Trial]:
 def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
     torch.manual_seed(0)
     detector = Detector.from_config(SYSTEMS[name]).eval()
-    fixed, scores = detector.backend.fixed_frames, detector.scores
+    fixed = detector.backend.fixed_frames
+    scores = detector.scores
     samples = detector.frontend.min_samples + (fixed - 1) * detector.frontend.hop_length if fixed else 8000
     for num_samples, trials in ((samples, utterances[3:8]), (None, utterances)):
         if fixed and num_samples is None:
@@ -123,8 +126,10 @@ def test_unused_samples_have_no_effect(name):
         waveform = 0.1 * torch.randn(2, num_samples)
         used = frontend.used_samples(num_samples)
         assert used == num_samples if name in LOOK_AT_EVERYTHING else used <= num_samples
-        assert frontend.used_samples(used) == used and (name != "lps_first" or used == 992)
-        beyond, last = waveform.clone(), waveform.clone()
+        assert frontend.used_samples(used) == used
+        assert name != "lps_first" or used == 992
+        beyond = waveform.clone()
+        last = waveform.clone()
         beyond[:, used:] = 1
         last[:, used - 1] += 0.5
         with torch.inference_mode():
@@ -157,7 +162,8 @@ def test_processes_together_score_each_trial_once(by_length, monkeypatch):
     plan = Plan(4, whole=by_length is not None)
     whole = indices(plan.batches(trials, by_length))
     assert sorted(i for batch in whole for i in batch) == list(range(173))
-    assert max(map(len, whole)) == 4 and len(whole) < 90
+    assert max(map(len, whole)) == 4
+    assert len(whole) < 90
     if by_length is None:
         assert whole == [list(range(i, min(i + 4, 173))) for i in range(0, 173, 4)]
     else:
@@ -220,7 +226,8 @@ def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
     found = [(group.ids, group.waveforms.shape) for group in batch.groups]
     assert found == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
     np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
-    assert list(batch.failures) == ["d", "e", "f"] and "not found" in batch.failures["e"]
+    assert list(batch.failures) == ["d", "e", "f"]
+    assert "not found" in batch.failures["e"]
 
 
 def test_nothing_is_decoded_to_plan_batches(tmp_path):
@@ -231,7 +238,8 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
     unknown = bytearray(paths[2].read_bytes())
     unknown[21:26] = bytes([unknown[21] & 0xF0, 0, 0, 0, 0])
     paths[2].write_bytes(unknown)
-    sizes, lengths = [path.stat().st_size for path in paths], header_length(WaveformReader(None))
+    sizes = [path.stat().st_size for path in paths]
+    lengths = header_length(WaveformReader(None))
     assert [lengths(Trial(path.name, path)) for path in paths] == [-2 - sizes[0], 8000, -2 - sizes[2], 8000]
 
 
@@ -241,7 +249,9 @@ def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path):
     whole = load_audio(path)
     for num_samples in (20000, 7 * 16000):
         waveform, length, *_ = WaveformReader(num_samples).read(path)
-        assert length == len(whole) and waveform.base is None  # what was cut off is not held
+        # what was cut off is not held
+        assert length == len(whole)
+        assert waveform.base is None
         np.testing.assert_array_equal(waveform, head_crop(whole, num_samples))
     path.write_bytes(path.read_bytes()[:-20000])
     with pytest.raises(InputError):
@@ -267,7 +277,8 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
     for ahead in (0, 1, 9):
         read = read_batches(Plan(5).batches(utterances), WaveformReader.of(detector, 8000), num_workers=0)
         results.append(list(batching.Compute(detector, batching.Plan(5), Scores(), ahead=ahead)(read)))
-    assert results[0] == results[1] == results[2] and len(results[0]) == 3
+    assert results[0] == results[1] == results[2]
+    assert len(results[0]) == 3
 
 
 def test_what_suits_a_device(monkeypatch):

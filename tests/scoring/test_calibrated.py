@@ -39,13 +39,15 @@ def speech():
 
 def test_a_short_recording_is_decided_by_its_score(spectral_detector, speech, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
-    calibration, decide = replace(FITTED, scored_by=scored_by), spectral_detector.decide
+    calibration = replace(FITTED, scored_by=scored_by)
+    decide = spectral_detector.decide
     second = speech[:16000]
     soundfile.write(tmp_path / "a.wav", second, 16000, subtype="FLOAT")
     score = spectral_detector.score(second, 16000)
     expected = replace(Decider(calibration)(score), judged=1.0)
     assert decide(second, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
-    decider, halves = Decider(calibration, 0.9, OperatingPoint("eer")), np.repeat(second, 2)
+    decider = Decider(calibration, 0.9, OperatingPoint("eer"))
+    halves = np.repeat(second, 2)
     assert decide(second, decider, 16000) == replace(decider(score), judged=1.0)
     assert decide(halves, calibration, 32000).score == pytest.approx(spectral_detector.score(halves, 32000))
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
@@ -67,7 +69,8 @@ def test_a_longer_recording_is_decided_along_windows_as_long_as_the_calibration_
         spectral_detector.decide(speech, decider, 16000),
         spectral_detector.decide(iter(np.split(speech, [5, 9000])), decider, 16000),
     ]
-    assert decisions == [expected] * 3 and (expected.score, expected.windows) == (score, 2)
+    assert decisions == [expected] * 3
+    assert (expected.score, expected.windows) == (score, 2)
 
 
 def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
@@ -89,8 +92,10 @@ def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
     table = decide_trials(spectral_detector, decider, trials, tmp_path / "scores.txt", num_samples=None, num_workers=0)
     rows = {row["id"]: row for row in csv.DictReader(table.path.read_text().splitlines())}
     for path, reason in reasons.items():
-        found, row = decisions[path.stem], rows[path.stem]
-        assert (found.decision == CANNOT_TELL) is bool(reason) and (found.reason or "").startswith(reason)
+        found = decisions[path.stem]
+        row = rows[path.stem]
+        assert (found.decision == CANNOT_TELL) is bool(reason)
+        assert (found.reason or "").startswith(reason)
         assert (found.llr is None) is (found.probability is None) is bool(reason)
         assert (row["llr"] == "") is (row["probability"] == "") is bool(reason)
         assert (row["decision"], row["reason"], row["judged"]) == (found.decision, found.reason or "", "1.0")
@@ -116,7 +121,8 @@ def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_num
     trials = [Trial("=1+1", tmp_path / "voice.wav")]
     table = decide_trials(spectral_detector, Decider(FITTED), trials, scores, num_samples=None, num_workers=0)
     (row,) = csv.DictReader(table.path.read_text().splitlines())
-    assert (row["id"], row["score"]) == ("'=1+1", "-0.5") and float(row["llr"]) < 0
+    assert (row["id"], row["score"]) == ("'=1+1", "-0.5")
+    assert float(row["llr"]) < 0
 
 
 def test_a_repeated_recording_is_measured_once(spectral_detector, speech):
@@ -130,7 +136,8 @@ def test_a_repeated_recording_is_measured_once(spectral_detector, speech):
 
 
 def test_segments_use_the_threshold_of_a_calibration_of_frames():
-    detector, recording = loud_is_fake.detector(), loud_is_fake.recording()
+    detector = loud_is_fake.detector()
+    recording = loud_is_fake.recording()
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
     calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=scored_by)
     decider = Decider(calibration, operating_point=OperatingPoint("cost", c_fa=2.0))
@@ -156,7 +163,8 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames():
 
 
 def test_how_much_is_scored():
-    published, seconds = Provenance("df_arena_1b"), replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
+    published = Provenance("df_arena_1b")
+    seconds = replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
     assert calibrated_samples(None, published).num_samples == 64600
     assert calibrated_samples(None, Provenance()) == calibrated_samples(whole, published) == (None, "")  # as calibrated

@@ -59,7 +59,8 @@ def test_an_interrupted_run_continues(score, out, tmp_path, num_samples):
     partial.write_text(partial.read_text() + '["LA_E_1000007",0.12')  # torn in the middle of a line
     with journalled() as again:
         result = score(**options)
-    assert sum(map(len, again)) == 12 - len(kept) > 0 and result.done == 12
+    assert sum(map(len, again)) == 12 - len(kept) > 0
+    assert result.done == 12
     assert out.read_bytes() == (tmp_path / "whole.txt").read_bytes()
     assert json.loads(result.record_path.read_text())["kept_from_earlier_runs"] == len(kept)
     assert sorted(path.name for path in out.parent.iterdir()) == ["s.txt", "s.txt.json"]
@@ -75,7 +76,8 @@ def test_journals_of_two_killed_processes_and_a_batch_with_a_missing_score(score
     with journalled() as again:
         score(batch_size=5)
     assert [list(scores) for scores in again] == [[t.id for t in part] for part in (trials[5:10], trials[10:])]
-    assert out.read_bytes() == whole.read_bytes() and len(list(out.parent.iterdir())) == 2
+    assert out.read_bytes() == whole.read_bytes()
+    assert len(list(out.parent.iterdir())) == 2
 
 
 def test_an_interrupted_overwriting_run_keeps_its_own_scores(score, out):
@@ -85,7 +87,8 @@ def test_an_interrupted_overwriting_run_keeps_its_own_scores(score, out):
     assert out.read_text() == "other 1.0\n"
     with journalled() as again:
         score(overwrite=True)
-    assert sum(map(len, again)) == 8 and len(read(out)) == 12
+    assert sum(map(len, again)) == 8
+    assert len(read(out)) == 12
 
 
 def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
@@ -106,8 +109,11 @@ def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
 
 
 def test_a_complete_file_is_kept(score, spectral_detector, out):
-    result, before = score(), out.stat().st_mtime_ns
-    assert not result.already_complete and score().already_complete and out.stat().st_mtime_ns == before
+    result = score()
+    before = out.stat().st_mtime_ns
+    assert not result.already_complete
+    assert score().already_complete
+    assert out.stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"s\.txt was made by another run or program.*`overwrite=True`"):
         score(num_samples=16000)
     torch.manual_seed(1)
@@ -115,23 +121,27 @@ def test_a_complete_file_is_kept(score, spectral_detector, out):
     with pytest.raises(InputError, match="another run"):
         score(detector=other)
     result = score(detector=other, overwrite=True)
-    assert result.done == 12 and not result.already_complete
+    assert result.done == 12
+    assert not result.already_complete
     # Killed after finishing, before it removed its journals; the journal of another run stays.
     of_run = json.dumps(json.loads(result.record_path.read_text())["run"])
     for name, content, stays in (("s.txt.partial.3", f"{of_run}\n", False), ("s.txt.partial", "{}\n", True)):
         journal = write(out.with_name(name), content)
-        assert score(detector=other).already_complete and journal.exists() == stays
+        assert score(detector=other).already_complete
+        assert journal.exists() == stays
     write(out.with_name("x.partial"), "something else\n")
     with pytest.raises(InputError, match=r"x\.partial was made by another run or program"):
         score(out=out.with_name("x"))
 
 
 def test_bad_files_are_named_and_left_out(score, trials, out, capsys):
-    bad, good = (trials[1], trials[3]), trials[3].path.read_bytes()
+    bad = (trials[1], trials[3])
+    good = trials[3].path.read_bytes()
     bad[0].path.unlink()
     bad[1].path.write_bytes(good[:100])
     result = score()
-    assert result.done == len(read(out)) == 10 and list(result.failures) == [trial.id for trial in bad]
+    assert result.done == len(read(out)) == 10
+    assert list(result.failures) == [trial.id for trial in bad]
     assert f"{bad[0].id}.flac not found" in capsys.readouterr().err
     assert json.loads(result.record_path.read_text())["failures"] == result.failures
     for trial in bad:  # repaired: the same command scores only those files
@@ -191,7 +201,9 @@ def test_a_failing_trial_is_tried_once_per_run(score, trials, tmp_path, capsys):
     with journalled() as again:
         result = score(some)
     assert [list(scores) for scores in again] == [[trial.id for trial in trials[9:]]]
-    assert list(result.failures) == [t.id for t in trials[::4]] and all(result.failures.values()) and result.done == 9
+    assert list(result.failures) == [t.id for t in trials[::4]]
+    assert all(result.failures.values())
+    assert result.done == 9
     assert capsys.readouterr().err.count("failed: ") == 1
     shutil.copy(trials[0].path, missing)
     assert score(some).done == 12
@@ -204,7 +216,8 @@ def test_a_finished_file_is_not_taken_if_it_or_its_audio_was_changed(score, tria
     if not complete:
         trials[3].path.unlink()
     score()
-    whole, message = out.read_bytes(), "was cut, edited or replaced"
+    whole = out.read_bytes()
+    message = "was cut, edited or replaced"
     if how == "audio":
         os.utime(trials[5].path)  # as copying another file of the same size would
         message = "audio of its trials was replaced"
@@ -213,7 +226,8 @@ def test_a_finished_file_is_not_taken_if_it_or_its_audio_was_changed(score, tria
     with pytest.raises(InputError, match=rf"s\.txt: {message}.*pass `overwrite=True`"):
         score()
     score(overwrite=True)
-    assert out.read_bytes() == whole and score().already_complete == complete
+    assert out.read_bytes() == whole
+    assert score().already_complete == complete
 
 
 def test_audio_replaced_during_an_interruption_is_scored_again(score, trials, out, capsys):

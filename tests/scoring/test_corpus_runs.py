@@ -27,7 +27,8 @@ from nes2net.scoring.corpus import ScoringSettings, judge_trials
 @pytest.fixture(scope="module")
 def few(tmp_path_factory) -> Path:
     """24 files of half a second, in a folder like In-the-Wild."""
-    folder, rng = tmp_path_factory.mktemp("wild") / "release_in_the_wild", np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("wild") / "release_in_the_wild"
+    rng = np.random.default_rng(3)
     folder.mkdir()
     for number in range(24):
         soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(8000), 16000)
@@ -53,7 +54,8 @@ def command(spectral_detector, tmp_path):
 
 def start(*arguments: str) -> subprocess.Popen:
     """Python with as many threads as this process has, because the last bits depend on them."""
-    paths, threads = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")], str(torch.get_num_threads())
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    threads = str(torch.get_num_threads())
     environment = os.environ | {"PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen([sys.executable, *arguments], env=environment, **pipes)
@@ -61,7 +63,8 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_several_processes_write_the_same_file(command, few, tmp_path):
-    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    whole = tmp_path / "whole.txt"
+    out = tmp_path / "out.txt"
     assert main(command(few, whole)) == 0
     torchrun = "-m torch.distributed.run --standalone --nproc-per-node=2 -m nes2net.cli.main"
     process = start(*torchrun.split(), *command(few, out))
@@ -69,7 +72,9 @@ def test_several_processes_write_the_same_file(command, few, tmp_path):
     assert process.returncode == 0 and output.count("24 of 24 scores written") == 1, output
     assert out.read_bytes() == whole.read_bytes()
     record = json.loads((tmp_path / "out.txt.json").read_text())
-    assert record["processes"] == 2 and 11 < record["audio_seconds"] <= 12  # of both
+    # of both
+    assert record["processes"] == 2
+    assert 11 < record["audio_seconds"] <= 12
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
@@ -90,14 +95,16 @@ sys.exit(main(sys.argv[1:]))
 )
 def test_an_interruption_while_a_file_hangs(command, few, tmp_path):
     """As a network does: the command ends at once, and keeps the scores so far."""
-    out, partial = tmp_path / "out.txt", tmp_path / "out.txt.partial"
+    out = tmp_path / "out.txt"
+    partial = tmp_path / "out.txt.partial"
     process = start("-c", HANGING_FILE, *command(few, out, "--workers", "1", "--samples", "4sec"))
     while not partial.exists() or partial.read_bytes().count(b"\n") < 1 + 20:  # the last batch holds the file
         assert process.poll() is None
         time.sleep(0.01)
     reader = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=PATIENCE) == 130 and partial.read_bytes().count(b"\n") == 1 + 20
+    assert process.wait(timeout=PATIENCE) == 130
+    assert partial.read_bytes().count(b"\n") == 1 + 20
     process.stdout.close()
     with suppress(ProcessLookupError):
         os.kill(int(reader), signal.SIGKILL)
@@ -129,13 +136,15 @@ def test_a_full_disk_loses_nothing(spectral_detector, trials, tmp_path, capsys):
     with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); all scores are kept in"):
         score(out)
     (tmp_path / "out.txt.json").rmdir()
-    assert partial.stat().st_size > whole.stat().st_size and score(out).done == 24
+    assert partial.stat().st_size > whole.stat().st_size
+    assert score(out).done == 24
     assert json.loads((tmp_path / "out.txt.json").read_text())["audio_seconds"] == 0
     assert out.read_bytes() == whole.read_bytes()
 
 
 def test_precisions_are_not_mixed(command, few, tmp_path, capsys):
-    out, rough = tmp_path / "out.txt", tmp_path / "rough.txt"
+    out = tmp_path / "out.txt"
+    rough = tmp_path / "rough.txt"
     assert main(command(few, out, "--samples", "8000")) == 0
     assert main(command(few, out, "--samples", "8000", "--dtype", "bfloat16")) == 2
     assert "another run or program (another model, dtype)" in capsys.readouterr().err
@@ -158,18 +167,22 @@ def test_the_gpu_of_a_process(monkeypatch):
 @pytest.mark.parametrize("train, sizes", [(False, [4] * 4), (True, [1] * 14)])
 def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, train, sizes):
     """A size of its own would be compiled anew; in train mode repeated waveforms would enter the statistics."""
-    frontend, backend = {"name": "lps", "n_fft": 128, "num_bins": 64}, {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 64}
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     trials = [*trials[:2], Trial(trials[2].id, Path("none.wav")), *trials[3:15]]
     options = {**SHORT, "batch_size": 4, "legacy_train_mode": train}
     judge_trials(detector, trials, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))
-    computed, found, compiled = detector.scores, [], []
+    computed = detector.scores
+    found = []
+    compiled = []
     detector.compile = lambda **how: compiled.append(how)  # which takes seconds
     detector.scores = lambda waveforms: (found.append(len(waveforms)), computed(waveforms))[1]
     judge_trials(
         detector, trials, tmp_path / "compiled.txt", Scores(), settings=ScoringSettings(**options, compile=True)
     )
-    assert found == sizes and len(compiled) == 1
+    assert found == sizes
+    assert len(compiled) == 1
     scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
     assert json.loads((tmp_path / "compiled.txt.json").read_text())["run"]["compiled"]
@@ -180,7 +193,8 @@ def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, tra
 def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):
     """Dropout draws for an utterance do not depend on what was scored before it."""
     small_model["frontend"]["dropout"] = 0.1
-    detector, state = Detector.from_config(small_model), torch.random.get_rng_state()
+    detector = Detector.from_config(small_model)
+    state = torch.random.get_rng_state()
     for name, some in (("all.txt", trials[:6]), ("some.txt", trials[3:6])):
         judge_trials(
             detector, some, tmp_path / name, Scores(), settings=ScoringSettings(**SHORT, legacy_train_mode=True)

@@ -53,7 +53,9 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
         assert list(csv.reader(file)) == [["id", "label"], *([trial.id, trial.label or ""] for trial in trials)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
     record = json.loads((tmp_path / "e.npy.json").read_text())
-    assert record["run"]["model"] == detector.fingerprint() and record["size"] == 64 and "nes2net" in record["versions"]
+    assert record["run"]["model"] == detector.fingerprint()
+    assert record["size"] == 64
+    assert "nes2net" in record["versions"]
 
 
 def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_list_and_read_back(detector, trials, tmp_path):
@@ -91,7 +93,8 @@ def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypa
     bad = [replace(trials[1], path=tmp_path / "gone.flac"), replace(trials[8], path=None)]
     for name in ("e.npy", "e.parquet"):
         result = embed(detector, [good[0], bad[0], *good[1:], bad[1]], tmp_path / name, num_samples=8000)
-        assert list(result.failures) == [trial.id for trial in bad] and "gone.flac" in result.failures[bad[0].id]
+        assert list(result.failures) == [trial.id for trial in bad]
+        assert "gone.flac" in result.failures[bad[0].id]
     table = parquet.read_table(tmp_path / "e.parquet")
     assert str(table.schema.field("embedding").type) == "fixed_size_list<element: float>[64]"
     assert table["id"].to_pylist() == [trial.id for trial in good]
@@ -106,13 +109,17 @@ def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypa
 def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_path, suffix):
     if suffix == "parquet":
         pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
-    late, out, whole = tmp_path / "late.flac", tmp_path / "new" / f"e.{suffix}", tmp_path / f"whole.{suffix}"
-    some, options = [*trials[:9], replace(trials[9], path=late)], {"num_samples": 8000, "batch_size": 2}
+    late = tmp_path / "late.flac"
+    out = tmp_path / "new" / f"e.{suffix}"
+    whole = tmp_path / f"whole.{suffix}"
+    some = [*trials[:9], replace(trials[9], path=late)]
+    options = {"num_samples": 8000, "batch_size": 2}
     with journalled(stop_after=2):
         embed(detector, some, out, **options)
     (partial,) = out.parent.iterdir()
     header, *lines = partial.read_text().splitlines()
-    assert partial.name == f"e.{suffix}.partial" and len(lines) == 4
+    assert partial.name == f"e.{suffix}.partial"
+    assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
     with pytest.raises(InputError, match=r"another run or program \(another num_samples\)"):
@@ -133,9 +140,12 @@ def test_what_another_run_made_is_replaced_and_one_s_own_kept(detector, trials, 
         return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite=overwrite)
 
     run(3)
-    assert run(3).already_complete and not run(4).already_complete and len(np.load(tmp_path / "e.npy")) == 4
+    assert run(3).already_complete
+    assert not run(4).already_complete
+    assert len(np.load(tmp_path / "e.npy")) == 4
     (tmp_path / "e.npy.partial").write_text("of another run\n")
-    assert len(np.load(run(5).path)) == 5 and not run(5, overwrite=True).already_complete
+    assert len(np.load(run(5).path)) == 5
+    assert not run(5, overwrite=True).already_complete
     with pytest.raises(InputError, match=r"another embedding.*: pass `overwrite=True`"):
         embed(detector, trials[:5], tmp_path / "e.npy", layer="all", num_samples=8000)
 
@@ -157,5 +167,6 @@ def test_what_cannot_be_written_is_named(detector, trials, tmp_path, monkeypatch
 def test_an_embedding_that_is_not_finite_is_a_failure(detector, trials, tmp_path):
     detector.embeddings = lambda x, *_: torch.full((len(x), 3), float("nan") if x.shape[1] < 30000 else 1.0)
     result = embed(detector, trials, tmp_path / "e.npy")
-    assert 0 < len(result.failures) < 12 and np.load(tmp_path / "e.npy").shape == (result.done, 3)
+    assert 0 < len(result.failures) < 12
+    assert np.load(tmp_path / "e.npy").shape == (result.done, 3)
     assert all("not finite" in reason for reason in result.failures.values())

@@ -32,7 +32,8 @@ def waveform():
 @pytest.fixture
 def recordings(tmp_path):
     """Files of four alternating lengths, and the samples of each."""
-    rng, recordings = np.random.default_rng(1), {}
+    rng = np.random.default_rng(1)
+    recordings = {}
     for number in range(12):
         samples = 0.1 * rng.standard_normal((4000, 4300, 9000, 700)[number % 4]).astype(np.float32)
         recordings[tmp_path / f"{number}.wav"] = samples
@@ -58,7 +59,9 @@ def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch
         return found, next(asked)
 
     pairs, asked = scored(30, 2)
-    assert len(pairs) == 30 and asked <= 30 + 2 * 6  # a few batches ahead
+    # a few batches ahead
+    assert len(pairs) == 30
+    assert asked <= 30 + 2 * 6
     largest, *_, smallest = sorted((path.stat().st_size for path in recordings), reverse=True)
     monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", 2 * largest)
     pairs, asked = scored(24, 8)
@@ -69,13 +72,19 @@ def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch
 
 
 def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
-    good, bad, gone = list(recordings), write(tmp_path / "bad.flac", "no audio"), tmp_path / "none.wav"
-    paths, scored, failures = [*good[:5], bad, *good[5:], gone], [], {}
+    good = list(recordings)
+    bad = write(tmp_path / "bad.flac", "no audio")
+    gone = tmp_path / "none.wav"
+    paths = [*good[:5], bad, *good[5:], gone]
+    scored = []
+    failures = {}
     with pytest.raises(InputError, match=r"bad\.flac was read by neither"):
         scored.extend(detector.score_files(paths, batch_size=4))
     assert [path for path, _ in scored] == good[:5]
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
-    assert [path for path, _ in pairs] == good and list(failures) == [bad, gone] and "not found" in str(failures[gone])
+    assert [path for path, _ in pairs] == good
+    assert list(failures) == [bad, gone]
+    assert "not found" in str(failures[gone])
     _, nothing, last = judge_files(detector, Scores(), [good[0], None, good[1]])  # which ends no list
     assert isinstance(nothing, Failed)
     assert isinstance(last, Judged)
@@ -108,7 +117,8 @@ def test_threads_score_as_one_alone(detector, recordings):
         with ThreadPoolExecutor(4) as pool:
             scores = list(pool.map(detector.score, list(recordings) * 2))
             lists = list(pool.map(lambda _: [s for _, s in detector.score_files(recordings)], range(2)))
-        assert scores == expected * 2 and all(found == pytest.approx(expected, abs=1e-6) for found in lists)
+        assert scores == expected * 2
+        assert all(found == pytest.approx(expected, abs=1e-6) for found in lists)
         assert all(module.training == training for module in detector.modules())
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
@@ -116,10 +126,14 @@ def test_threads_score_as_one_alone(detector, recordings):
 @pytest.mark.slow
 def test_a_forward_that_was_replaced_is_used(detector, waveform):
     """It may be replaced by a function, by a method as Accelerate does, or compiled."""
-    expected, part, calls = detector.score(waveform, 16000), detector.frontend.forward, []
+    expected = detector.score(waveform, 16000)
+    part = detector.frontend.forward
+    calls = []
     detector.frontend.forward = lambda *arguments, **options: part(*arguments, **options)
     detector.forward = MethodType(lambda self, x: calls.append(self.training) or type(self).forward(self, x), detector)
-    assert detector.train().score(waveform, 16000) == expected and calls == [False] and detector.training
+    assert detector.train().score(waveform, 16000) == expected
+    assert calls == [False]
+    assert detector.training
     del detector.forward, detector.frontend.forward
     detector.compile(backend="eager")
     assert detector.train().score(waveform, 16000) == expected
@@ -149,7 +163,8 @@ def test_samples_that_cannot_be_scored(detector):
 def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
-    expected, content = detector.score(path), path.read_bytes()
+    expected = detector.score(path)
+    content = path.read_bytes()
     with open(path, "rb") as file:
         assert detector.score(file) == expected
         with pytest.raises(InputError, match=rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
@@ -163,7 +178,8 @@ def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_pat
 
 def test_a_batch_of_waveforms(detector, waveform):
     """Of one length or several, of any floating type, at any rate: the scores are those computed alone."""
-    score, tensor = detector.score(waveform, 16000), torch.from_numpy(waveform)
+    score = detector.score(waveform, 16000)
+    tensor = torch.from_numpy(waveform)
     for same in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
         assert detector.score(same, 16000) == score
     assert detector.score(tensor.bfloat16(), 16000) == detector.score(tensor.bfloat16().float(), 16000)

@@ -60,7 +60,8 @@ def recording():
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
-    whole, longest = np.arange(sum(lengths), dtype=np.float32), 2 * step + more
+    whole = np.arange(sum(lengths), dtype=np.float32)
+    longest = 2 * step + more
     found = list(pushed(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
     if len(whole) <= longest:
         assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
@@ -82,8 +83,11 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
         waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
         (expected,) = spectral.segment_scores(waveform).values()
     np.testing.assert_array_equal(found.scores, expected[0, : -(-length // 320)].numpy())
-    assert found.scores.dtype == np.float32 and found.resolution_ms == 20 and found.duration == length / 16000
-    assert len(found) == len(found.times) and found.times[-1] < found.duration
+    assert found.scores.dtype == np.float32
+    assert found.resolution_ms == 20
+    assert found.duration == length / 16000
+    assert len(found) == len(found.times)
+    assert found.times[-1] < found.duration
     np.testing.assert_allclose(found.track.times, found.times + 0.01)
     assert found.track.window == 0.02
 
@@ -93,7 +97,8 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 100.0)
     whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    assert long.resolution_ms == resolution and len(whole) >= recording.size // (16 * resolution)
+    assert long.resolution_ms == resolution
+    assert len(whole) >= recording.size // (16 * resolution)
     np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
 
 
@@ -119,14 +124,18 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     recording = recording[: 5 * 16000 + 123]
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "backend": "mean_linear"})
-    path, told = tmp_path / "a.flac", []
+    path = tmp_path / "a.flac"
+    told = []
     soundfile.write(path, recording, 16000)
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
-    assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
+    assert detector.training
+    assert len(expected) == (len(recording) - detector.min_samples) // 256 + 1
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
     found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-    assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 3
+    assert found.duration == expected.duration == told[-1]
+    assert told == sorted(told)
+    assert len(told) == 3
     step = 62 * 256  # about 1 s, in pairs of frames
     # The middle of a window is that of the window alone.
     with torch.inference_mode():
@@ -141,7 +150,8 @@ def test_a_detector_that_reads_little_at_once(several, recording):
     detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
     samples = recording[: 16000 * 5 + 200]
     found = detector.eval().frame_scores(samples, 16000)
-    assert len(found) == 250 and found.duration == 5.0125
+    assert len(found) == 250
+    assert found.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
             (scores,) = detector.segment_scores(torch.from_numpy(samples[start : start + 15360])[None]).values()
@@ -170,7 +180,8 @@ SECONDS = (0.5, 0.01, 1.37, 0.5, 31.2, 0.3, 1.37, 0.5)
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("audio"), np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
     for number, seconds in enumerate(SECONDS):
         soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
     return [Trial(f"t{number}", folder / f"{number}.wav") for number in range(len(SECONDS))]
@@ -198,7 +209,9 @@ def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_pa
 
 
 def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spectral, trials, tmp_path):
-    late, out, whole = tmp_path / "late.wav", tmp_path / "f.txt", tmp_path / "whole.txt"
+    late = tmp_path / "late.wav"
+    out = tmp_path / "f.txt"
+    whole = tmp_path / "whole.txt"
     trials = [*trials[:4], *trials[5:], Trial("late", late)]
     with journalled(stop_after=2):
         score(spectral, trials, out, batch_size=2)
@@ -224,14 +237,16 @@ def test_what_cannot_be_scored_is_refused(spectral, spectral_detector, trials, t
 
 def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, trials, tmp_path, capsys):
     spectral.save(tmp_path / "d.pth")
-    listed, out = tmp_path / "list.csv", tmp_path / "f.txt"
+    listed = tmp_path / "list.csv"
+    out = tmp_path / "f.txt"
     listed.write_text("path,label\n" + "".join(f"{trial.path},real\n" for trial in trials))
     words = f"score generic {listed} --model {tmp_path}/d.pth --out {out} --split all --workers 0 --device cpu"
     for flags, message in (
         ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
         ("--segments --samples 4sec", "frames are scored in whole utterances: leave out --samples"),
     ):
-        assert main([*words.split(), *flags.split()]) == 2 and message in capsys.readouterr().err
+        assert main([*words.split(), *flags.split()]) == 2
+        assert message in capsys.readouterr().err
     assert main([*words.split(), "--segments"]) == 0
     assert "8 of 8 utterances in frames of 20 ms written" in capsys.readouterr().out
     assert len(read_segment_scores(out)) == 8

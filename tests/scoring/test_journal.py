@@ -25,7 +25,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 
 
 def test_names_and_reasons_are_read_back(tmp_path):
-    out, run = tmp_path / "s", {"model": "m"}
+    out = tmp_path / "s"
+    run = {"model": "m"}
     scores = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0}
     scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
@@ -73,12 +74,14 @@ def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, t
         )
     with pytest.raises(InputError, match=r"s\.partial: is a link"):
         Journal(tmp_path / "s.partial", {}, float)
-    assert (tmp_path / "elsewhere").exists() == there and (not there or not (tmp_path / "elsewhere").read_bytes())
+    assert (tmp_path / "elsewhere").exists() == there
+    assert not there or not (tmp_path / "elsewhere").read_bytes()
 
 
 def test_a_stamp_is_the_time_and_the_size_of_a_file(tmp_path):
     path = write(tmp_path / "a", "one")
-    assert stamp(path) == stamp(str(path)) and len(stamp(path).split()) == 1
+    assert stamp(path) == stamp(str(path))
+    assert len(stamp(path).split()) == 1
     for text, expected in (("one", "3:1"), ("four", "4:1")):
         write(path, text)
         os.utime(path, ns=(0, 1))
@@ -137,7 +140,8 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
         )
 
     score(tmp_path / "whole")
-    expected, earlier = (tmp_path / "whole").read_bytes(), tmp_path / "before" / "s*[1].txt"
+    expected = (tmp_path / "whole").read_bytes()
+    earlier = tmp_path / "before" / "s*[1].txt"
     earlier.parent.mkdir()
     if before == "scores of another run":
         score(earlier, num_samples=1500)
@@ -162,7 +166,8 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
 @needs_fork
 def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     """A second run with the same file would remove the journals of the first one."""
-    out, lock = tmp_path / "s", tmp_path / ".s.lock"
+    out = tmp_path / "s"
+    lock = tmp_path / ".s.lock"
     options = {"num_samples": 4000, "num_workers": 0}
     here, there = os.pipe()
     child = os.fork()
@@ -174,7 +179,8 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     try:
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
             judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options, overwrite=True))
-        assert lock.exists() and not out.exists()
+        assert lock.exists()
+        assert not out.exists()
         assert (
             judge_trials(
                 spectral_detector, trials, tmp_path / "another", Scores(), settings=ScoringSettings(**options)
@@ -186,15 +192,14 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert (
-        judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options)).done == 4
-        and not lock.exists()
-    )
+    assert judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options)).done == 4
+    assert not lock.exists()
 
 
 @needs_fork
 def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
-    options, open_file = {"num_samples": 4000, "num_workers": 0}, os.open
+    options = {"num_samples": 4000, "num_workers": 0}
+    open_file = os.open
     judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(**options))
 
     def read_only(path, flags, *further):

@@ -33,7 +33,9 @@ class Halves(Rows):
 
     most_apart: float = 1.0
 
-    name, what, columns = "halves", "scores of halves", ("first", "second")
+    name = "halves"
+    what = "scores of halves"
+    columns = ("first", "second")
 
     def compute(self, scorer, waveforms):
         return torch.stack([scorer.scores(half) for half in waveforms.chunk(2, dim=1)], dim=1)
@@ -73,7 +75,8 @@ def test_nine_digits_give_the_float32_exactly(tmp_path):
 
 
 def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):
-    out, again = tmp_path / "h.tsv", tmp_path / "again.tsv"
+    out = tmp_path / "h.tsv"
+    again = tmp_path / "again.tsv"
     assert judge(spectral_detector, trials, out, batch_size=4).done == len(trials)
     with journalled(stop_after=1):
         judge(spectral_detector, trials, again, batch_size=4)

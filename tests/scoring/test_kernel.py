@@ -22,7 +22,8 @@ def waveforms(count: int) -> torch.Tensor:
 
 def with_room_for(detector, rows: int, error: Exception) -> list[int]:
     """Let ``detector`` raise ``error`` for more rows, and return the list of the numbers of rows it gets."""
-    computed, sizes = detector.scores, []
+    computed = detector.scores
+    sizes = []
 
     def scores(x):
         sizes.append(len(x))
@@ -39,10 +40,13 @@ def modes(detector) -> list[bool]:
 
 
 def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
-    plain, sizes = score_batch(detector, waveforms(3)), with_room_for(detector, 9, MemoryError())
+    plain = score_batch(detector, waveforms(3))
+    sizes = with_room_for(detector, 9, MemoryError())
     wait = start(detector, waveforms(3), rows=4)
-    assert not torch.is_inference_mode_enabled() and torch.zeros(1, requires_grad=True).exp().requires_grad
-    assert wait() == pytest.approx(plain, abs=1e-6) and sizes == [4]
+    assert not torch.is_inference_mode_enabled()
+    assert torch.zeros(1, requires_grad=True).exp().requires_grad
+    assert wait() == pytest.approx(plain, abs=1e-6)
+    assert sizes == [4]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,8 @@ def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
 )
 def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error):
     """Parts are not filled up, and what did not fit is not tried again."""
-    plain, sizes = score_batch(detector, waveforms(4)), with_room_for(detector, 1, error)
+    plain = score_batch(detector, waveforms(4))
+    sizes = with_room_for(detector, 1, error)
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
     half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
@@ -69,8 +74,10 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
 
 def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
     """What was filled up may not fit where the waveforms do."""
-    plain, sizes = score_batch(detector, waveforms(1)), with_room_for(detector, 2, MemoryError())
-    assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6) and sizes == [8, 4, 2]
+    plain = score_batch(detector, waveforms(1))
+    sizes = with_room_for(detector, 2, MemoryError())
+    assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6)
+    assert sizes == [8, 4, 2]
     detector.bfloat16()  # in which twice as many might fit
     start(detector, waveforms(1), rows=8)
     assert sizes == [8, 4, 2, 8, 4, 2]
@@ -94,7 +101,8 @@ def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
 
 def test_a_waveform_without_a_score_has_a_reason(detector):
     """It does not fit alone, its score is not finite, or the detector refuses the whole batch."""
-    computed, x = detector.scores, waveforms(5)
+    computed = detector.scores
+    x = waveforms(5)
     others = pytest.approx(score_batch(detector, x[[0, 1, 4]]), abs=1e-6)
 
     def no_room(x):
@@ -105,12 +113,14 @@ def test_a_waveform_without_a_score_has_a_reason(detector):
     detector.scores = no_room
     x[2, 0], x[3] = 0.95, float("nan")
     first, second, too_large, not_finite, last = score_batch(detector, x)
-    assert [first, second, last] == others and not_finite.startswith("the detector's score is nan")
+    assert [first, second, last] == others
+    assert not_finite.startswith("the detector's score is nan")
     assert "do not fit into the memory of cpu" in too_large
     with pytest.raises(InputError, match="do not fit into the memory"):
         score_or_raise(detector, x)
     first, second = score_batch(detector, waveforms(2)[:, :100])
-    assert "too short" in first and "too short" in second
+    assert "too short" in first
+    assert "too short" in second
     detector.scores = lambda x: 1 / 0
     with pytest.raises(ZeroDivisionError):  # which nothing hides
         start(detector, waveforms(2))
@@ -119,15 +129,19 @@ def test_a_waveform_without_a_score_has_a_reason(detector):
 def test_modes_and_statistics_are_restored(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
-    before, state = modes(detector), {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    before = modes(detector)
+    state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
 
     def changed() -> bool:
         return any(not torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
 
     with pytest.raises(InputError), scoring_mode(detector, train=True):
-        assert all(modes(detector)) and len(start(detector, waveforms(2))()) == 2 and changed()
+        assert all(modes(detector))
+        assert len(start(detector, waveforms(2))()) == 2
+        assert changed()
         raise InputError("enough")
-    assert modes(detector) == before and not changed()
+    assert modes(detector) == before
+    assert not changed()
     with scoring_mode(detector):
         assert not any(modes(detector))
     assert modes(detector) == before
@@ -135,7 +149,8 @@ def test_modes_and_statistics_are_restored(small_model):
 
 def test_the_last_thread_to_leave_restores_the_mode(small_model):
     detector = Detector.from_config(small_model).train()
-    inside, leave = threading.Event(), threading.Event()
+    inside = threading.Event()
+    leave = threading.Event()
 
     def score() -> None:
         with scoring_mode(detector):

@@ -23,7 +23,8 @@ def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
         heard = {id: measure(x, num_samples) for id, x in waveforms.items() if id != "t4"}
         shares = {id: min(1.0, (num_samples or np.inf) / len(waveforms[id])) for id in heard}
         assert traits == {id: one._replace(judged=shares[id]) for id, one in heard.items()}
-        assert list(traits) == [id for id in waveforms if id != "t4"] and sorted(failures) == ["gone", "t4"]
+        assert list(traits) == [id for id in waveforms if id != "t4"]
+        assert sorted(failures) == ["gone", "t4"]
         assert "gone.wav not found" in failures["gone"]
         assert "failed: gone: audio file" in capsys.readouterr().err
     assert measure_file(tmp_path / "t18.wav", 5000) == traits["t18"]
@@ -34,12 +35,14 @@ def test_one_of_several_processes_measures_without_the_others(tmp_path, monkeypa
     monkeypatch.setattr(engine, "joined", lambda: pytest.fail("it waits for the others"))
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
     traits, failures = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)
-    assert list(traits) == ["a"] and not failures
+    assert list(traits) == ["a"]
+    assert not failures
 
 
 def test_at_most_so_many_are_drawn_always_the_same():
     trials = [Trial(str(number)) for number in range(500)]
     assert drawn(trials) == trials
     some = drawn(trials, 50)
-    assert len({trial.id for trial in some}) == 50 and some == drawn(trials, 50)
+    assert len({trial.id for trial in some}) == 50
+    assert some == drawn(trials, 50)
     assert some == sorted(some, key=lambda trial: int(trial.id))

@@ -31,7 +31,8 @@ def test_facts_that_identify_a_run(spectral_detector, tmp_path, monkeypatch):
     )
     assert len({one, *others}) == 6
     cpu = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
-    assert cpu["device"] == "cpu" and run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
+    assert cpu["device"] == "cpu"
+    assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
 
 
 def test_a_record_is_plain_json(tmp_path):
@@ -55,7 +56,8 @@ def read(path, most):
 def test_a_record_is_read(tmp_path):
     assert read(tmp_path / "s.json", 1) is None
     record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
-    assert record.run == RECORD["run"] and record.failures == {"a": "not found"}
+    assert record.run == RECORD["run"]
+    assert record.failures == {"a": "not found"}
     assert (record.sha256, record.audio_sha256) == ("0", "1")
 
 
@@ -65,7 +67,8 @@ def test_a_record_that_is_none(tmp_path):
     for text in ("no JSON", "[1]", '{"run": {"' + "\x1b" * 10 + '": 1}}', *map(json.dumps, wrong)):
         with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
             read(write(tmp_path / "s.json", text), 1)
-        assert str(error.value).isprintable() and len(str(error.value)) <= 1000
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) <= 1000
 
 
 def test_a_record_that_is_too_large_is_not_read(tmp_path):

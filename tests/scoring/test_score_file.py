@@ -42,7 +42,8 @@ def test_accepted_pairs_are_read_back(path, pairs):
     pairs = {id: score for id, score in pairs if is_accepted(id)}
     write_scores(path, pairs, pairs.values())
     ids, scores = read_scores(path)
-    assert ids == list(pairs) and scores.tobytes() == np.array(list(pairs.values())).tobytes()
+    assert ids == list(pairs)
+    assert scores.tobytes() == np.array(list(pairs.values())).tobytes()
 
 
 def test_each_unusual_character_at_each_place(path):
@@ -105,7 +106,8 @@ def test_files_of_other_programs_are_read(path):
 def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
     path.write_text(text, newline="")
     ids, scores = read_scores(path)
-    assert ids == ["a.wav", "b.wav"] and scores.tolist() == [0.5, -1e-3]
+    assert ids == ["a.wav", "b.wav"]
+    assert scores.tolist() == [0.5, -1e-3]
 
 
 @pytest.mark.parametrize("missing", ["", "nan", "NaN", "N/A", "NA", "None", "null", "-"])

@@ -67,7 +67,8 @@ def test_at_most_two_windows_and_a_block_are_held():
             assert sum(ref() is not None for ref in made) <= 10
 
     for hop, starts in ((500, range(0, 196_001, 500)), (150_000, (0, 150_000, 196_000))):
-        made, found = [], []
+        made = []
+        found = []
         for start, samples, _ in pushed(blocks(), SlidingWindows(4000, hop)):
             assert (samples.size if samples.base is None else samples.base.size) <= 2 * 4000 + 1000
             np.testing.assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
@@ -97,7 +98,8 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
         starts, ends, scores = np.array(windows).T
         assert scores.astype(np.float32).tobytes() == track.scores.tobytes(), name
         np.testing.assert_array_equal(starts + track.window / 2, track.times)
-        assert ends[-1] == track.duration and stream.remark == track.remark
+        assert ends[-1] == track.duration
+        assert stream.remark == track.remark
 
 
 def test_a_score_is_that_of_the_window_alone_and_comes_when_it_is_complete(spectral_detector):
@@ -166,7 +168,8 @@ def test_streams_do_not_disturb_each_other(spectral_detector):
 
 @pytest.mark.parametrize("rate", [16000, 44100])
 def test_no_window_spans_a_hole(spectral_detector, rate):
-    before, behind = noise(0.62, rate)[0], noise(0.5, rate, seed=1)[0]
+    before = noise(0.62, rate)[0]
+    behind = noise(0.5, rate, seed=1)[0]
     stream = spectral_detector.stream(rate, **OPTIONS, batch_size=2)
     windows = stream.push(before, time=100.0) + stream.push(behind, time=103.5) + stream.finish()
     expected = []
@@ -217,7 +220,8 @@ def test_what_is_not_audio_is_refused_by_its_time_and_not_taken(spectral_detecto
     assert windows == scored(spectral_detector.stream(8000, **OPTIONS), [whole])
     with pytest.raises(InputError, match="finished"):
         stream.push(whole)
-    assert stream.finish() == [] and spectral_detector.stream(8000).finish() == []
+    assert stream.finish() == []
+    assert spectral_detector.stream(8000).finish() == []
     for rate, message in ((None, "name it in Hz"), ("8000", "number of Hz"), (10, "1,000 to 1,000,000 Hz")):
         with pytest.raises(InputError, match=message):
             spectral_detector.stream(rate)

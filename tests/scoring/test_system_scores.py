@@ -24,7 +24,8 @@ SHORT = {"num_samples": 8000, "num_workers": 0}
 def test_normalisation_is_the_published():
     path = shared_path("golden", "zoo", "ensemble_score_normalisation.pt")
     for name, system in torch.load(path, weights_only=True).items():
-        low, high = system["minimum_of_the_file"], system["maximum_of_the_file"]
+        low = system["minimum_of_the_file"]
+        high = system["maximum_of_the_file"]
         found = normalised(np.asarray(system["raw"], np.float64), low, high)
         assert np.abs(found - np.asarray(system["normalised_published"])).max() <= 2.3e-16, name
 
@@ -40,7 +41,8 @@ def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tm
     files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
     first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
     one = 1 / (1 + np.exp(-1))
-    assert first.system_scores == pytest.approx((one, 1 / (1 + np.exp(1)))) and first.id == "a"
+    assert first.system_scores == pytest.approx((one, 1 / (1 + np.exp(1))))
+    assert first.id == "a"
     assert second.system_scores == pytest.approx((0.5, 0.5))
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
     assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
@@ -100,7 +102,8 @@ def score(root, model, out, *flags):
 
 
 def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path, capsys):
-    out, systems = tmp_path / "scores.txt", ["--system-scores", *system_files]
+    out = tmp_path / "scores.txt"
+    systems = ["--system-scores", *system_files]
     assert score(root, model, out, *systems) == 0
     ids, found = read_scores(out)
     detector = Detector.from_pretrained(model, device="cpu")
@@ -114,19 +117,23 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
             assert alone.item() == pytest.approx(value, abs=1e-5)
     first, second = json.loads((tmp_path / "scores.txt.json").read_text())["system_scores"]
     assert [first["path"], second["path"]] == system_files
-    assert first["range"] == [-3.0, 3.0] and len(first["sha256"]) == 64
-    assert score(root, model, out, *systems) == 0 and "is complete already" in capsys.readouterr().out
+    assert first["range"] == [-3.0, 3.0]
+    assert len(first["sha256"]) == 64
+    assert score(root, model, out, *systems) == 0
+    assert "is complete already" in capsys.readouterr().out
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
     assert "another system_scores" in capsys.readouterr().err
     # Ranges of development files are those of training.
-    dev, bare = [f"{path}_dev" for path in system_files], str(root / "without_ranges.pth")
+    dev = [f"{path}_dev" for path in system_files]
+    bare = str(root / "without_ranges.pth")
     assert score(root, bare, tmp_path / "b", *systems, "--score-range", *dev) == 0
     assert score(root, model, tmp_path / "c", *systems, "--score-range", "test") == 0
     assert out.read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
 
 
 def test_what_does_not_go_together_is_refused(root, system_files, model, spectral_detector, tmp_path, capsys):
-    bare, plain = str(root / "without_ranges.pth"), str(tmp_path / "plain.pth")
+    bare = str(root / "without_ranges.pth")
+    plain = str(tmp_path / "plain.pth")
     spectral_detector.save(plain)
     for detector, flags, message in (
         (model, [], "fuses the scores of 2 other systems: name 2 score files"),
@@ -145,7 +152,8 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, spectra
 def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
     small_model["frontend"]["normalize"] = "batch"
     torch.manual_seed(0)
-    detector, given = Detector.from_config(small_model).eval(), CORPUS.trials(root)
+    detector = Detector.from_config(small_model).eval()
+    given = CORPUS.trials(root)
     for size in (1, 6):
         judge_trials(
             detector, given, tmp_path / str(size), Scores(), settings=ScoringSettings(**SHORT, batch_size=size)
@@ -155,8 +163,10 @@ def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_mo
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(InputError, match="another batch_size"):
         judge_trials(detector, given, tmp_path / "1", Scores(), settings=ScoringSettings(**SHORT, batch_size=6))
-    files, alone = [trial.path for trial in given], [detector.score(trial.path, num_samples=8000) for trial in given]
+    files = [trial.path for trial in given]
+    alone = [detector.score(trial.path, num_samples=8000) for trial in given]
     in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
-    assert in_batches == pytest.approx(alone, abs=1e-6) and np.ptp(alone) > 1e-4
+    assert in_batches == pytest.approx(alone, abs=1e-6)
+    assert np.ptp(alone) > 1e-4
     tracks = [detector.score_track(files[0], window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
     assert np.array_equal(*tracks)

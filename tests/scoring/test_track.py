@@ -15,14 +15,20 @@ def waveform():
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
-    reached, options = [], {"window": 0.5, "hop": 0.4}
+    reached = []
+    options = {"window": 0.5, "hop": 0.4}
     detector.train()
     track = score_track(detector, waveform, 16000, **options, batch_size=2, progress=reached.append)
-    assert detector.training and reached == pytest.approx([0.9, 1.7, 2.5])  # the ends of windows 2, 4 and 6
+    # the ends of windows 2, 4 and 6
+    assert detector.training
+    assert reached == pytest.approx([0.9, 1.7, 2.5])
     starts = [*range(0, 32001, 6400)]
     np.testing.assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
-    assert track.times.dtype == np.float64 and track.scores.dtype == np.float32
-    assert track.window == 0.5 and track.duration == 2.5 and len(track) == len(starts)
+    assert track.times.dtype == np.float64
+    assert track.scores.dtype == np.float32
+    assert track.window == 0.5
+    assert track.duration == 2.5
+    assert len(track) == len(starts)
     expected = [detector.score(waveform[start : start + 8000], 16000) for start in starts]
     assert track.scores == pytest.approx(expected, abs=1e-6)
     assert track.score == pytest.approx(np.mean(expected), abs=1e-6)
@@ -42,7 +48,8 @@ def test_a_short_recording_has_one_score(detector, waveform, length):
     samples = np.resize(waveform, length)
     track = detector.score_track(samples, 16000)
     assert track.scores == pytest.approx([detector.score(samples, 16000)], abs=1e-6)
-    assert track.times == pytest.approx([length / 32000]) and track.duration == track.window == length / 16000
+    assert track.times == pytest.approx([length / 32000])
+    assert track.duration == track.window == length / 16000
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
@@ -53,7 +60,8 @@ def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
     samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
     soundfile.write(path, samples, rate, subtype=subtype)
     blocks = list(stream_audio(path))
-    assert len(blocks) > 5 and max(map(len, blocks)) < 10000
+    assert len(blocks) > 5
+    assert max(map(len, blocks)) < 10000
     atol = 1e-7 if suffix == "mp3" else 0  # mpg123 rounds in another way
     np.testing.assert_allclose(np.concatenate(blocks), load_audio(path), rtol=0, atol=atol)
 

@@ -43,7 +43,8 @@ def test_columns_hold_all_scores_in_turn():
     scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
     track = track_of(scores, 3600.0)
     times, quantiles = track_plot.column_quantiles(track)
-    assert len(times) == 160 and (np.diff(times) > 0).all()
+    assert len(times) == 160
+    assert (np.diff(times) > 0).all()
     ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
         assert track.times[first] < times[number] < track.times[last - 1]
@@ -57,7 +58,9 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise():
     for scores, threshold in (([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)):
         low, high = track_plot.score_limits(np.array(scores, np.float32), threshold)
         shown = scores if threshold is None else [*scores, threshold]
-        assert high - low >= track_plot.LEAST_SPAN * 0.999 and low < min(shown) and max(shown) < high
+        assert high - low >= track_plot.LEAST_SPAN * 0.999
+        assert low < min(shown)
+        assert max(shown) < high
         assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
 
 
@@ -74,20 +77,25 @@ def test_the_time_axis_has_round_times():
         axes.figure.draw_without_rendering()
         ticks = zip(axes.get_xticks(), axes.get_xticklabels())
         shown = [tick.get_text() for place, tick in ticks if 0 <= place <= duration]
-        assert axes.get_xlabel() == label and shown[: len(first)] == first and len({*shown}) == len(shown) <= 14
+        assert axes.get_xlabel() == label
+        assert shown[: len(first)] == first
+        assert len({*shown}) == len(shown) <= 14
 
 
 def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
     plot_track(tmp_path / "known.png", quiet, track_of([0.0], 0.5), threshold=1.0)
-    picture, rows = imread(tmp_path / "known.png")[..., :3], []
+    picture = imread(tmp_path / "known.png")[..., :3]
+    rows = []
     for colour in (BONAFIDE, SPOOF):
         shaded = 1 - 0.08 * (1 - np.array([*bytes.fromhex(colour[1:])]) / 255)  # on white
         rows.append(np.nonzero(np.abs(picture - shaded).max(-1) < 0.02)[0])
-    assert len(rows[0]) > 50_000 and len(rows[1]) > 50_000
+    assert len(rows[0]) > 50_000
+    assert len(rows[1]) > 50_000
     # Rows count from the top; a few pixels of the writing have these colours too.
     assert np.quantile(rows[0], 0.99) < np.quantile(rows[1], 0.01)
     style = files("nes2net.evaluation").joinpath("page.css").read_text()  # of the report
-    assert f"--bonafide: {BONAFIDE};" in style and f"--spoof: {SPOOF};" in style
+    assert f"--bonafide: {BONAFIDE};" in style
+    assert f"--spoof: {SPOOF};" in style
 
 
 def test_strange_file_names_are_drawn_as_text(quiet, tmp_path):

@@ -75,7 +75,8 @@ def test_the_page_of_published_detectors_is_up_to_date_and_complete():
     assert made("published", page) == page
     for name, row in PUBLISHED.items():
         (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` | ") and row.source in line]
-        assert all(data in line for data in row.trained_on) and (f"**{row.licence}**" in line) == row.non_commercial
+        assert all(data in line for data in row.trained_on)
+        assert (f"**{row.licence}**" in line) == row.non_commercial
 
 
 def test_every_number_of_a_note_leads_to_a_note():

@@ -49,7 +49,8 @@ def test_faults_of_a_module_are_planted_and_found_again(mutants, tmp_path):
 def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
     mutant, at = mutants.sites("nes2net/metrics/eer.py")[0]
     line = (mutants.REPOSITORY / mutant.file).read_bytes().count(b"\n", 0, at) + 1
-    own, others = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"], ["tests/metrics/test_d.py::test_e"]
+    own = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"]
+    others = ["tests/metrics/test_d.py::test_e"]
     shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
     ran = ["", f"{others[0]}|run", f"{shared}::test_g|setup"]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})

@@ -50,4 +50,6 @@ def test_a_stored_notebook_has_outputs_and_no_path_of_a_machine(path):
     assert any(kind == ["display_data"] for kind in kinds(book))
     assert path.stat().st_size < 150_000
     text = path.read_text(encoding="utf-8")
-    assert "/home/" not in text and str(REPOSITORY) not in text and "stderr" not in text
+    assert "/home/" not in text
+    assert str(REPOSITORY) not in text
+    assert "stderr" not in text

@@ -72,7 +72,8 @@ def test_links_and_anchors_lead_somewhere(pages):
 
 def test_pages_ask_no_other_host(site, pages):
     loaded = [(path.name, address) for path, page in pages.items() for address in page.loaded]
-    assert loaded and [entry for entry in loaded if not inside(entry[1]) and not entry[1].startswith("data:")] == []
+    assert loaded
+    assert [entry for entry in loaded if not inside(entry[1]) and not entry[1].startswith("data:")] == []
     for style in site.rglob("*.css"):
         text = style.read_text(encoding="utf-8")
         assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", text), style.name
@@ -111,7 +112,9 @@ def test_every_command_is_there(pages):
 def test_notebooks_show_their_outputs(site):
     for path in (REPOSITORY / "docs" / "notebooks").glob("*.ipynb"):
         page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
-        assert 'class="cell_input' in page and 'class="cell_output' in page and "<img " in page
+        assert 'class="cell_input' in page
+        assert 'class="cell_output' in page
+        assert "<img " in page
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")

@@ -34,11 +34,13 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     """The weights of the front-end stay those of the file, and are not written again."""
     values = recipe({"adapt": LORA, "init_from": start, "precision": "bf16"})
     folder = train(values)
-    saved, state = load_state_dict(folder / "epoch_1.pth"), state_of(folder)
+    saved = load_state_dict(folder / "epoch_1.pth")
+    state = state_of(folder)
     lora = {name for name in saved if "lora_" in name}
     assert len(lora) == 2 * 4 * 2  # A and B of queries, keys, values and output of both layers
     assert {name for name in saved if name.startswith("ssl_model.")} == lora
-    assert saved.keys() == state["detector"].keys() and not (folder / "base.pth").exists()
+    assert saved.keys() == state["detector"].keys()
+    assert not (folder / "base.pth").exists()
     assert read_record(saved)["base"] == state["base"] == {"digest": state["base"]["digest"], "file": start}
     assert all(saved[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
 
@@ -87,7 +89,8 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
     options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
     before, after = (Detector.from_pretrained(path / "epoch_1.pth", device="cpu") for path in (first, second))
-    assert after.base == before.base and after.config == before.config
+    assert after.base == before.base
+    assert after.config == before.config
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))
     for adapt in (None, {"kind": "lora", "rank": 4}):
         said = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"

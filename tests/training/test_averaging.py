@@ -28,7 +28,8 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
     about = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
     save(tmp_path, 3, 5, 8, **about, loss=0.5, val_loss_wo_aug=0.1)
     target, checkpoints, earlier = average_run(tmp_path, [3, 8])
-    assert target.name == "Averaged_Model_IDs_3_8.pth" and earlier == "absent"
+    assert target.name == "Averaged_Model_IDs_3_8.pth"
+    assert earlier == "absent"
     assert [path.name for path in checkpoints] == ["epoch_3.pth", "epoch_8.pth"]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints]
     made = {"ids": [3, 8], "mode": "mean", "sha256": hashes}
@@ -45,7 +46,8 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
     weighted = average_run(tmp_path, last=2, weights=[0.25, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
     made = read_record(load_state_dict(weighted))["average"]
-    assert made.pop("sha256") and made == {"ids": [9, 10], "mode": "mean", "weights": [0.25, 1]}
+    assert made.pop("sha256")
+    assert made == {"ids": [9, 10], "mode": "mean", "weights": [0.25, 1]}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,8 @@ def test_contents_decide_whether_an_average_is_used_again(tmp_path):
     target = average_run(tmp_path, [1, 2]).path
     save_state_dict({"w": torch.tensor([4.0])}, tmp_path / "epoch_2.pth")
     os.utime(tmp_path / "epoch_2.pth", (0, 0))  # as cp -p of an older run
-    assert average_run(tmp_path, [1, 2]).earlier == "replaced" and weight_in(target) == 2.5
+    assert average_run(tmp_path, [1, 2]).earlier == "replaced"
+    assert weight_in(target) == 2.5
 
     target.write_bytes(target.read_bytes()[:-100])
     assert average_run(tmp_path, [1, 2]).earlier == "replaced"
@@ -100,11 +103,13 @@ def test_the_best_epochs_of_a_run(tmp_path, capsys):
         return status, said.out + said.err
 
     named = average("--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3")
-    assert named[0] == 0 and "Averaged_Model_IDs_9_10_weighted_1_3.pth" in named[1]
+    assert named[0] == 0
+    assert "Averaged_Model_IDs_9_10_weighted_1_3.pth" in named[1]
     out = tmp_path / "mine.pth"
     for first, mean in ((3, 6.0), (10, 9.5)):  # whatever is there
         assert average("--ids", str(first), "9", "--out", str(out)) == (0, f"average written to {out}\n")
-        assert weight_in(out) == mean and not (tmp_path / f"Averaged_Model_IDs_{first}_9.pth").exists()
+        assert weight_in(out) == mean
+        assert not (tmp_path / f"Averaged_Model_IDs_{first}_9.pth").exists()
     assert "Averaged_Model_IDs_3_10.pth is there already" in average("--ids", "3", "10")[1]
     for options, said in (
         (["--best", "4"], "has checkpoints of 3 epochs with val_loss_wo_aug (3, 9, 10), not of 4"),
@@ -112,4 +117,5 @@ def test_the_best_epochs_of_a_run(tmp_path, capsys):
         (["--best", "2", "--last", "2"], "--best and --last exclude each other"),
     ):
         status, printed = average(*options)
-        assert status == 2 and said in printed
+        assert status == 2
+        assert said in printed

@@ -32,7 +32,8 @@ def test_each_batch_has_equal_shares_up_to_one(batch_size):
         assert set(found.tolist()) <= {batch_size // 2, -(-batch_size // 2)}
         assert abs(found.sum() - batches.size / 2) <= 1
         halves = [counts(batches, OF_CLASS, f"{group} {label}") for label in ("bonafide", "spoof")]
-        assert (abs(halves[0] - halves[1]) <= 1).all() and abs(halves[0].sum() - halves[1].sum()) <= 1
+        assert (abs(halves[0] - halves[1]) <= 1).all()
+        assert abs(halves[0].sum() - halves[1].sum()) <= 1
     one_class = order(Balance(300, [Level(CORPUS), Level(["spoof"] * 200 + CLASS[200:])], draws=600), 12)
     assert (counts(one_class, CORPUS, "a") == 6).all()  # a group may have one group of the next level
 
@@ -40,7 +41,8 @@ def test_each_batch_has_equal_shares_up_to_one(batch_size):
 def test_weights_are_shares_of_the_draws():
     batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
     found = counts(batches, CORPUS, "a")  # 40/7 of 10
-    assert set(found.tolist()) == {5, 6} and abs(found.sum() - 4000) <= 1
+    assert set(found.tolist()) == {5, 6}
+    assert abs(found.sum() - 4000) <= 1
     assert abs(np.cumsum(found) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
     most = Level(CORPUS, {"a": 1.6e308, "b": 1.2e308})  # whose sum is no number
     assert (counts(order(Balance(300, [most], draws=7000), 10), CORPUS, "a") == found).all()
@@ -53,14 +55,17 @@ def test_items_come_in_turn():
     times = np.bincount(batches.ravel(), minlength=300)
     for group in set(OF_CLASS):
         of_group = times[[name == group for name in OF_CLASS]]
-        assert of_group.sum() == 150 and np.ptp(of_group) <= 1
+        assert of_group.sum() == 150
+        assert np.ptp(of_group) <= 1
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
     assert sorted(order(Balance(300), 12).ravel().tolist()) == list(range(300))  # by size, without levels
-    assert (order(balance, 12) == batches).all() and not (order(balance, 12, epoch=2) == batches).all()
+    assert (order(balance, 12) == batches).all()
+    assert not (order(balance, 12, epoch=2) == batches).all()
     # Of more groups than a batch has items each comes equally often up to one, and once in a batch.
     speakers = np.arange(300) % 50
     drawn = speakers[order(Balance(300, [Level([f"s{speaker}" for speaker in speakers])], draws=310), 31)]
-    assert np.ptp(np.bincount(drawn.ravel())) <= 1 and all(len(set(batch)) == 31 for batch in drawn.tolist())
+    assert np.ptp(np.bincount(drawn.ravel())) <= 1
+    assert all(len(set(batch)) == 31 for batch in drawn.tolist())
 
 
 def test_a_speaker_has_at_most_so_many_utterances():
@@ -104,7 +109,8 @@ def test_what_a_recipe_says(settings, batch_size, shares):
 
 def test_how_many_are_drawn_and_from_which_groups():
     """A run does not go on with other groups, which have another digest."""
-    assert balance_of(DataConfig(), TRIALS) is None and balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
+    assert balance_of(DataConfig(), TRIALS) is None
+    assert balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
     assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
     assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
     with pytest.raises(InputError, match=r"`data\.balance` needs the codec .* no trial states it; they have class,"):
@@ -115,4 +121,5 @@ def test_how_many_are_drawn_and_from_which_groups():
     others = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
     digests = [balance_of(data, TRIALS).digest() for data in (by_class, *others)]
     digests.append(balance_of(by_class, TRIALS[::-1]).digest())
-    assert len(set(digests)) == 4 and digests[0] == balance_of(by_class, TRIALS).digest()
+    assert len(set(digests)) == 4
+    assert digests[0] == balance_of(by_class, TRIALS).digest()

@@ -37,11 +37,13 @@ def test_a_run_writes_a_card_that_the_hub_reads(recipe):
     card = ModelCard.load(folder / "README.md")
     best = min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
     eer, _ = card.data.eval_results
-    assert card.data.library_name == "nes2net" and card.data.license == "other"
+    assert card.data.library_name == "nes2net"
+    assert card.data.license == "other"
     of_eer = eer.dataset_type, eer.dataset_name, eer.dataset_split, eer.metric_type
     assert of_eer == ("other", "trials in the layout of ASVspoof 2019 LA", "dev", "eer")
     assert eer.metric_value == pytest.approx(100 * best["val_eer_wo_aug"], abs=1e-5)
-    low, high = 100 * best["val_eer_wo_aug_low"], 100 * best["val_eer_wo_aug_high"]
+    low = 100 * best["val_eer_wo_aug_low"]
+    high = 100 * best["val_eer_wo_aug_high"]
     assert f"{100 * best['val_eer_wo_aug']:#.4g} ({low:#.3g} to {high:#.3g})" in card.text
     assert f"**Threshold**: {best['eer_threshold']:.6g}" in card.text
     assert f'from_pretrained("epoch_{best["epoch"]}.pth")' in card.text
@@ -84,15 +86,18 @@ def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
     assert [figure.dataset_split for figure in cards[average].data.eval_results] == ["train"]
     assert [figure.dataset_split for figure in cards[described].data.eval_results] == ["dev", "dev", "train"]
     for card in (ModelCard.load(readme), cards[described]):
-        assert card.data.license == "mit" and card.text.endswith("Our own *words*.\n")
+        assert card.data.license == "mit"
+        assert card.text.endswith("Our own *words*.\n")
     text = readme.read_text()
     assert f"Rows of another checkpoint than {described}".replace("_", r"\_") in text
-    assert "No set but the development set" not in text and text.count("say nothing: it was trained on 12 trials") == 1
+    assert "No set but the development set" not in text
+    assert text.count("say nothing: it was trained on 12 trials") == 1
 
     other = tmp_path / "other"
     other.mkdir()
     evaluation = f"evaluate asvspoof2019_la {scores} --keys {corpus} --phase train --resamples 40 --card {other}"
-    assert main(evaluation.split()) == 2 and "has no model card that training wrote" in capsys.readouterr().err
+    assert main(evaluation.split()) == 2
+    assert "has no model card that training wrote" in capsys.readouterr().err
     (folder / described).write_bytes((folder / average).read_bytes())
     assert main(evaluation.replace(str(other), str(folder)).split()) == 2
     assert "has no such checkpoint: name its folder with --card" in capsys.readouterr().err
@@ -107,14 +112,18 @@ def test_text_from_files_is_escaped(recipe, detector, tmp_path):
     detector.save(tmp_path / "evil.pth", **record)
     export(Detector.from_pretrained(tmp_path / "evil.pth", "cpu"), "safetensors", tmp_path / "out")
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert r"# \<b\>\|\[a\](javascript:b)" in card.text and r"| a\|b |" in card.text
+    assert r"# \<b\>\|\[a\](javascript:b)" in card.text
+    assert r"| a\|b |" in card.text
     assert len(card.data.eval_results) == 1
 
 
 def test_the_card_of_a_published_model_states_its_source_and_licence(detector):
     text = model_card(detector.config, Provenance("AASIST"))
-    assert "license: mit\n" in text and "The weights: MIT." in text and "arXiv 2110.01200" in text
-    assert "eprint = {2110.01200}" in text and "not heard" not in text
+    assert "license: mit\n" in text
+    assert "The weights: MIT." in text
+    assert "arXiv 2110.01200" in text
+    assert "eprint = {2110.01200}" in text
+    assert "not heard" not in text
 
 
 def test_figures_of_several_corpora(recipe, corpus):

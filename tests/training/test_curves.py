@@ -39,10 +39,14 @@ def drawn(monkeypatch, tmp_path, capsys):
 
 def test_curves_of_what_there_is(drawn):
     losses, eers, rates = drawn(HISTORY, title="0520_a_$run$", saved={1, 3}).axes
-    assert len(losses.lines) == 4 and len(eers.lines) == 2 and len(eers.collections) == len(rates.lines) == 1
-    assert rates.figure.get_suptitle() == "0520_a_$run$" and rates.get_yscale() == "linear"
+    assert len(losses.lines) == 4
+    assert len(eers.lines) == 2
+    assert len(eers.collections) == len(rates.lines) == 1
+    assert rates.figure.get_suptitle() == "0520_a_$run$"
+    assert rates.get_yscale() == "linear"
     (marks,) = (line for line in losses.lines if line.get_label() == "saved")
-    assert list(marks.get_xdata()) == [1, 3] and list(eers.lines[1].get_ydata()) == [20, 10]
+    assert list(marks.get_xdata()) == [1, 3]
+    assert list(eers.lines[1].get_ydata()) == [20, 10]
 
 
 def test_legends_do_not_cover_the_curves(drawn):
@@ -58,6 +62,7 @@ def test_legends_do_not_cover_the_curves(drawn):
 def test_the_axis_of_the_loss_has_numbers(drawn, losses, scale):
     loss, rate = drawn(losses).axes
     low, high = loss.yaxis.get_view_interval()
-    assert loss.get_yscale() == scale and any(low <= tick.get_loc() <= high for tick in loss.yaxis.get_major_ticks())
+    assert loss.get_yscale() == scale
+    assert any(low <= tick.get_loc() <= high for tick in loss.yaxis.get_major_ticks())
     assert [n for n in rate.get_xticks() if 0.5 < n < len(losses) + 0.5] == list(range(1, len(losses) + 1))
     drawn([None])

@@ -55,7 +55,8 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
     assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
-        assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
+        assert scores[0] == (0.5,)
+        assert scores[-1] == pytest.approx((0.7310586,))
         gone = DataConfig(root=str(root), **{**files, f"{part}_scores": ["gone.txt"]})
         with pytest.raises(InputError, match=rf"`data\.{part}_scores` names gone\.txt, which does not exist"):
             [Fusion(Recipe(data=gone)).trials(part) for part in ("train", "dev")]
@@ -71,12 +72,17 @@ def test_several_corpora_one_after_the_other(root):
     again = {"name": "asvspoof2019_la", "root": str(root), "alias": "again", "train_split": None}
     progress = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
     data = DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
-    train, dev = read_trials(data, "train"), read_trials(data, "dev")
+    train = read_trials(data, "train")
+    dev = read_trials(data, "dev")
     assert [trial.get("corpus") for trial in train] == ["la"] * 6 + ["in_the_wild"] * 6
-    assert ids(train)[0] == "la:LA_T_1000001" and ids(train)[6].startswith("in_the_wild:")
-    assert ids(dev)[0] == "la:LA_D_1000001" and ids(dev)[6] == "again:LA_D_1000001"
+    assert ids(train)[0] == "la:LA_T_1000001"
+    assert ids(train)[6].startswith("in_the_wild:")
+    assert ids(dev)[0] == "la:LA_D_1000001"
+    assert ids(dev)[6] == "again:LA_D_1000001"
     assert [trial.get("corpus") for trial in dev][12:] == ["progress"] * 3
-    assert len(set(ids(train))) == 12 and len(set(ids(dev))) == 15 and dev[0].path == dev[6].path
+    assert len(set(ids(train))) == 12
+    assert len(set(ids(dev))) == 15
+    assert dev[0].path == dev[6].path
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
     said = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
@@ -120,4 +126,5 @@ def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial
-    assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4
+    assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"}
+    assert len(labels) == 4

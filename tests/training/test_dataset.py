@@ -55,11 +55,13 @@ def stream(seed, epoch, name):
 
 def test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_from_one_stream(trials, folders):
     """A condition may leave an utterance unchanged."""
-    noise, fir = NoiseAugmentation(**folders, probability=1), LowPass("wide", probability=1.0)
+    noise = NoiseAugmentation(**folders, probability=1)
+    fir = LowPass("wide", probability=1.0)
     names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.3", "speed:1.05")
     conditions = conditions_of(names, trials, folders)
     effects = [DrawnSpeed(0.8, 1.2), noise, RawBoost(4), conditions, fir]
-    dataset, unchanged = TrainingSet(Examples(trials), 4000, effects, seed=5, crop="random"), 0
+    dataset = TrainingSet(Examples(trials), 4000, effects, seed=5, crop="random")
+    unchanged = 0
     for epoch, index in ((1, 0), (1, 7), (4, 7), (2, 1), (2, 2), (2, 3)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
@@ -91,9 +93,11 @@ def test_the_same_whatever_the_workers_and_the_order(trials, folders):
     effects = [NoiseAugmentation(**folders, probability=0.8), RawBoost(5), conditions]
     dataset = TrainingSet(Examples(trials), 4000, effects, seed=3, crop="random")
     before = torch.get_rng_state()
-    alone, helped = heard(dataset, 0), heard(dataset, 2)
+    alone = heard(dataset, 0)
+    helped = heard(dataset, 2)
     assert torch.equal(torch.get_rng_state(), before)
-    assert len(alone) == len(trials) // 4 and all(torch.equal(a, b) for a, b in zip(alone, helped))
+    assert len(alone) == len(trials) // 4
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped))
     backwards = [dataset[1, index].waveform for index in reversed(range(len(trials)))][::-1]
     rows = {tuple(row[:50].tolist()) for batch in alone for row in batch}
     assert rows <= {tuple(waveform[:50].tolist()) for waveform in backwards}
@@ -110,7 +114,8 @@ def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path,
 
     soundfile.write(tmp_path / "2.wav", np.full(100, 0.1), 16000)
     babble = OneOf([create_condition("babble:5", Sources(speech=[tmp_path / "2.wav"] * 4))], 1.0)
-    assert example(babble).error is None and example(babble).lost is None
+    assert example(babble).error is None
+    assert example(babble).lost is None
     (tmp_path / "2.wav").write_text("damaged")
     assert "2.wav was read by neither" in example(babble).error
     (tmp_path / "2.wav").unlink()
@@ -119,13 +124,15 @@ def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path,
     (tmp_path / "rirs").mkdir()
     soundfile.write(tmp_path / "rirs" / "silent.wav", np.zeros(100), 16000)
     silent = example(NoiseAugmentation(rir=tmp_path / "rirs", probability=1))
-    assert silent.waveform is None and f"utterance '{trials[0].id}': " in silent.error
+    assert silent.waveform is None
+    assert f"utterance '{trials[0].id}': " in silent.error
     assert "silent.wav is silent" in silent.error
 
     with pytest.raises(InputError, match="trial 'LA_E_1' has no label"):
         example(trials=[Trial("LA_E_1", trials[0].path)])
 
-    read, failed = dataset_module.load_head, []
+    read = dataset_module.load_head
+    failed = []
 
     def fails_once(path, *length):
         failed.append(path)
@@ -135,14 +142,16 @@ def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path,
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
 
     monkeypatch.setattr(dataset_module, "load_head", fails_once)
-    assert example().lost is None and failed == [trials[0].path] * 2
+    assert example().lost is None
+    assert failed == [trials[0].path] * 2
     for name in ("load_head", "open_recording"):
         monkeypatch.setattr(dataset_module, name, fails)
     assert "cannot be read at present (Too many open files)" in example().lost
 
 
 def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path, monkeypatch):
-    waveform, heads = load_audio(trials[0].path), [head_crop(load_audio(trial.path), 4000) for trial in trials]
+    waveform = load_audio(trials[0].path)
+    heads = [head_crop(load_audio(trial.path), 4000) for trial in trials]
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     for expected, options in ((waveform, {}), (boosted, {"effects": [RawBoost(5)], "part": "dev"})):
         whole_utterances = TrainingSet(Examples(trials), None, **options)
@@ -221,7 +230,8 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_
         ({**folders, "conditions": ["noise:0", "rir", "babble:5", "gsm"], "condition_probability": 0.9}, {}),
     ):
         train, *development = batches(augment, data)
-        assert not same(train, plain[0]) and same(development, plain[1:])
+        assert not same(train, plain[0])
+        assert same(development, plain[1:])
 
 
 def test_nothing_moves_in_time_beside_labels_of_frames(recipe, trials, folders, tmp_path):
@@ -268,7 +278,8 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
             piece = waveform[start : start + 8000]
             if len(piece) >= 3000 or not start:
                 expected[f"{trial.id}[{start}:{start + len(piece)}]"] = piece
-    assert [trial.id for trial in found.trials] == list(expected) and len(expected) > len(trials)
+    assert [trial.id for trial in found.trials] == list(expected)
+    assert len(expected) > len(trials)
     dataset = TrainingSet(found, 8000, crop="pieces")
     for index, piece in enumerate(expected.values()):
         np.testing.assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
@@ -276,7 +287,8 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
 
 
 def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):
-    heard, cached = [], {"cache": str(tmp_path / "cache")}
+    heard = []
+    cached = {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):
         values = recipe(augment={"algo": 5}, data={**PIECES, **more})
         examples = list_examples(values.data, trials)
@@ -284,7 +296,9 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
         heard.append([batch.part.inputs for loader in loaders for batch in loader])
     assert all(same(inputs, heard[0]) for inputs in heard[1:])
     lengths = [batch.shape[1] for batch in heard[0]]
-    assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
+    assert min(lengths) >= 3000
+    assert max(lengths) == 8000
+    assert len(set(lengths)) > 1
     sizes = [size for _, size in loaders[-1].dataset.examples.excerpts]
     assert sizes == sorted(sizes, reverse=True)
 

@@ -70,7 +70,8 @@ def test_synced_batch_norm_is_batch_norm(group, kind, shape):
 def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested, save, lost, plan):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
-    assert accelerator.num_processes == 1 and not dist.is_initialized()
+    assert accelerator.num_processes == 1
+    assert not dist.is_initialized()
     assert plan_step(accelerator, weights, counts, requested, save, lost) == plan
 
 
@@ -144,10 +145,12 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         return [recipe(comment=name, model=smooth, **place, **changes) for place in places]
 
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
-    parts, frozen = {**linear, "accumulate": 2}, {**linear, "freeze_frontend": True}
+    parts = {**linear, "accumulate": 2}
+    frozen = {**linear, "freeze_frontend": True}
     five_steps = {**linear, "epochs": 5, "keep": "all"}
     clipped = {**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
-    dynamic, pieces = {"crop": "dynamic", "chunk_samples": [3000, 5000]}, {"crop": "pieces", "min_piece": 2000}
+    dynamic = {"crop": "dynamic", "chunk_samples": [3000, 5000]}
+    pieces = {"crop": "pieces", "min_piece": 2000}
     plain_mean = {"name": "cross_entropy", "normalize": False}
     published = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": 1e-4})
     recipes = {
@@ -162,13 +165,17 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     for one, _ in pairs:
         train(one, "cpu")
     printed, remarks, reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
-    assert not any(reports[0]["ended"]) and not any(reports[1]["ended"])
+    assert not any(reports[0]["ended"])
+    assert not any(reports[1]["ended"])
     assert reports[0]["patience"] >= 3600  # the others wait while the main process saves gigabytes
-    assert printed.count("epoch 1 - loss") == len(pairs) and ", 2 processes" in printed
+    assert printed.count("epoch 1 - loss") == len(pairs)
+    assert ", 2 processes" in printed
     assert remarks.count("LA_T_1000002.flac was read by neither") == 1
     assert "find_unused_parameters=True" not in remarks  # DDP warns if it looks in vain for weights without a gradient
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
-    assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
+    # the second process writes nothing
+    assert any("resume.pt" in name for name in written[0])
+    assert not written[1]
 
     for name, (one, two) in recipes.items():
         states = [state_of(folder_of(recipe)) for recipe in (one, two)]
@@ -177,7 +184,8 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         of_statistics = largest_difference(*detectors, lambda of: {k: v for k, v in of.items() if "running" in k})
         print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
         # A batch variance of the activations, about 1, sums thousands of float32 in another order.
-        assert difference < 1e-6 and of_statistics < 1e-5
+        assert difference < 1e-6
+        assert of_statistics < 1e-5
         for row, other in zip(*(state["selection"] for state in states), strict=True):
             assert row.keys() == other.keys()
             for key in row.keys() - {"seconds"}:
@@ -194,7 +202,8 @@ def weights(state_dict):
 
 
 def largest_difference(one, two, of=weights):
-    one, two = of(one), of(two)
+    one = of(one)
+    two = of(two)
     assert one.keys() == two.keys()
     return max((one[k] - two[k]).abs().max().item() for k in one)
 
@@ -218,7 +227,8 @@ def check_first_step_of_adam(one, two, lr):
     certain = (g * h > 0) & (torch.minimum(g.abs(), h.abs()) > 100 * eps)
     print(f"published eps: gradients differ by {(g - h).norm() / g.norm():.1e}, {certain.float().mean():.1%} certain")
     assert certain.float().mean() > 0.9
-    assert difference[certain].max() < lr / 100 and difference.max() < 2.01 * lr
+    assert difference[certain].max() < lr / 100
+    assert difference.max() < 2.01 * lr
 
 
 @pytest.mark.slow
@@ -238,20 +248,24 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
     runs = [(values("whole"), ""), *((values(name), name) for name in troubles), (values("step"), "elsewhere")]
     _, _, reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
     one, two = (report["ended"] for report in reports)
-    lost, lost_elsewhere = one.pop(4), two.pop(4)
+    lost = one.pop(4)
+    lost_elsewhere = two.pop(4)
     assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
     assert lost_elsewhere.startswith("Unfinished: stopped in epoch 2, step 1: a.flac is not there any more. Bring")
     assert [end.replace("_elsewhere", "") for end in two] == one
     stopped = "Unfinished: stopped by SIGTERM; the same command resumes from the last save"
-    assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", "", ""]
-    assert one[3].startswith("Unfinished: no room to write") and "resume.pt (No space left" in one[3]
+    assert one[:3] == ["", stopped, stopped]
+    assert one[5:] == ["", "", "", ""]
+    assert one[3].startswith("Unfinished: no room to write")
+    assert "resume.pt (No space left" in one[3]
     assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")
     whole = state_of(folder_of(values("whole")))
     for name in troubles:
         state = state_of(folder_of(values(name)))
         assert same(state["detector"], whole["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
-        assert losses[0] == losses[1] and len(losses[0]) == 3
+        assert losses[0] == losses[1]
+        assert len(losses[0]) == 3
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ def test_labels_are_stretched_as_the_waveform(speed, examples):
     """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
     waveform, found = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
     middles = waveform[80::160][: len(found)]
-    assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
+    assert len(waveform) == pytest.approx(16160 / speed, abs=1)
+    assert len(found) == -(-len(waveform) // 160)
     wrong = (middles > 0) != (found[: len(middles)] == 1)
     assert wrong.sum() <= 4  # one frame at most beside each of the four boundaries
 
@@ -67,16 +68,20 @@ def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(examples):
 
 
 def test_the_share_of_crops_with_a_boundary():
-    labels, rng = np.repeat([1, 0], [90, 210]), np.random.default_rng(0)
+    labels = np.repeat([1, 0], [90, 210])
+    rng = np.random.default_rng(0)
 
     def share_of(boundary_share, labels=labels):
         starts = [draw_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
-        assert all(start % 160 == 0 and start + 8050 <= 48000 for start in starts) and len(set(starts)) > 20
+        assert all(start % 160 == 0 and start + 8050 <= 48000 for start in starts)
+        assert len(set(starts)) > 20
         return np.mean([len(set(labels[s // 160 : s // 160 + 51])) > 1 for s in starts])
 
     assert (share_of(1.0), share_of(0.0)) == (1.0, 0.0)
-    assert share_of(0.5) == pytest.approx(0.5, abs=0.1) and share_of(None) == pytest.approx(50 / 250, abs=0.08)
-    assert share_of(1.0, np.ones(300)) == 0.0 and draw_start(labels, 8000, 8000, rng, 1.0) == 0
+    assert share_of(0.5) == pytest.approx(0.5, abs=0.1)
+    assert share_of(None) == pytest.approx(50 / 250, abs=0.08)
+    assert share_of(1.0, np.ones(300)) == 0.0
+    assert draw_start(labels, 8000, 8000, rng, 1.0) == 0
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])

@@ -56,7 +56,8 @@ def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
     (row,) = history_of(folder)
     signs = np.array([1 if trial.target else -1 for trial in dev_trials])
     loss = np.logaddexp(0, -signs * scores).mean()
-    assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7) and row["improved"]
+    assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7)
+    assert row["improved"]
     odds = decisions(embeddings, targets, embeddings)
     assert row["loss"] == pytest.approx(np.logaddexp(0, np.where(targets, -odds, odds)).mean(), abs=1e-5)
 
@@ -87,14 +88,17 @@ def test_all_but_the_last_layer_is_frozen(probe, small_model, corpus, trials, tm
     before = Detector.from_config({**model, "backend": {"name": "logistic", "num_logits": 1}}).state_dict()
     after = detector_of(folder).state_dict()
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
-    assert {name.split(".")[-1] for name in changed} == {"weight", "bias"} and len(changed) == 2
+    assert {name.split(".")[-1] for name in changed} == {"weight", "bias"}
+    assert len(changed) == 2
     printed = capsys.readouterr()
-    assert " parameters, 65 of them trained (" in printed.out and f"failed: {trials[0].id}" in printed.err
+    assert " parameters, 65 of them trained (" in printed.out
+    assert f"failed: {trials[0].id}" in printed.err
     assert len(np.load(folder / EMBEDDINGS_FILE)) == 11
 
 
 def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
-    cross_entropy, found = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}, []
+    cross_entropy = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}
+    found = []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
     for name, changes in (("one", {}), ("two", two)):
         folder = train(probe(data={"num_samples": 8000}, comment=name, **changes), device="cpu")
@@ -103,8 +107,10 @@ def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
 
 
 def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
-    whole, recipe = train(probe(comment="whole"), device="cpu"), probe(comment="parts")
-    embeddings, written = folder_of(recipe) / EMBEDDINGS_FILE, set()
+    whole = train(probe(comment="whole"), device="cpu")
+    recipe = probe(comment="parts")
+    embeddings = folder_of(recipe) / EMBEDDINGS_FILE
+    written = set()
 
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -10,7 +10,8 @@ from nes2net.training.run import train
 
 WHOLE = {"validation": {"whole_utterances": True}}
 DYNAMIC = {"data": {"crop": "dynamic", "chunk_samples": [3000, 5000]}}
-VALIDATION, STEP = (loop.Validator, "run"), (loop.Trainer, "backward")
+VALIDATION = (loop.Validator, "run")
+STEP = (loop.Trainer, "backward")
 
 
 def too_large(where, recipe, message):

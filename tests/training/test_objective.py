@@ -38,7 +38,8 @@ def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
     """Each (seed, epoch, step, part) has one; the loss is that of mixed or perturbed inputs."""
     torch.manual_seed(0)
     detector = Detector.from_config(with_head(SMALL, loss)).eval()  # the same batch statistics whatever is mixed
-    waveforms, settings = torch.randn(8, 8000), SPECMIX if kind == "specmix" else {}
+    waveforms = torch.randn(8, 8000)
+    settings = SPECMIX if kind == "specmix" else {}
 
     def loss_of(place, probability=1.0, seed=3, targets=TARGETS):
         objective = objective_of(detector, loss, seed, **{kind: {**settings, "probability": probability}})
@@ -63,9 +64,11 @@ def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
 
 
 def test_features_that_reach_the_back_end_are_mixed_ones():
-    detector, seen = Detector.from_config(SMALL), []
+    detector = Detector.from_config(SMALL)
+    seen = []
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    objective, waveforms = objective_of(detector, specmix=SPECMIX), torch.randn(8, 8000)
+    objective = objective_of(detector, specmix=SPECMIX)
+    waveforms = torch.randn(8, 8000)
     training_loss(objective, waveforms, TARGETS, 1, 0)
     objective.validate_batch(Part(waveforms, TARGETS))
     changed = seen[0] != seen[1]
@@ -96,7 +99,8 @@ def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
     refused(linear, f"`train.loss={loss}` needs the head {head}, the back-end has linear: set `model.backend.head")
     assert not (tmp_path / "models").exists()
     prototypes = {"backend": {**SMALL["backend"], "head": {"name": "prototypes", "spoof_prototypes": 3}}}
-    model, named = prototypes if loss == "prototypes" else {}, BY_DURATION if loss == "am_softmax" else loss
+    model = prototypes if loss == "prototypes" else {}
+    named = BY_DURATION if loss == "am_softmax" else loss
     folder = train(recipe(model=model, train={"loss": named, "epochs": 1}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     scales = {"am_softmax": 20.0, "aam_softmax": 30.0, "prototypes": 20.0}
@@ -107,7 +111,8 @@ def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
     torch.manual_seed(1234)
     first = Detector.from_config(with_head(recipe(model=model).model, loss))
     trained = dict(detector.backend.last_layer.named_parameters())
-    assert trained and all((p != first.backend.last_layer.get_parameter(n)).any() for n, p in trained.items())
+    assert trained
+    assert all((p != first.backend.last_layer.get_parameter(n)).any() for n, p in trained.items())
     assert not model or detector.backend.last_layer.spoof.shape == (3, 8)
 
 
@@ -115,8 +120,10 @@ def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
 def test_the_margin_follows_the_length_of_the_batch(seconds):
     """Longer waveforms have a larger margin, in training and in validation, of mixed labels too."""
     torch.manual_seed(0)
-    detector, found = Detector.from_config(with_head(SMALL, "am_softmax")).eval(), []
-    x, shares = torch.randn(8, seconds * 16000), torch.nn.functional.one_hot(TARGETS, 2).double()
+    detector = Detector.from_config(with_head(SMALL, "am_softmax")).eval()
+    found = []
+    x = torch.randn(8, seconds * 16000)
+    shares = torch.nn.functional.one_hot(TARGETS, 2).double()
     for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
         objective = objective_of(detector, loss)
         found += [objective(x, targets).squeeze(0) / 8 for targets in (TARGETS, shares)]
@@ -131,10 +138,13 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
     config = {**model_with_dropout["frontend"], "name": frontend}
     if frontend == "wavlm":
         config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
-    waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
+    waveforms = 0.1 * torch.randn(2, 8000)
+    targets = torch.tensor([0, 1])
     torch.manual_seed(0)
     detector = Detector.from_config({**model_with_dropout, "frontend": config})
-    objective, found, sizes = Objective(detector, Recipe()), [], []
+    objective = Objective(detector, Recipe())
+    found = []
+    sizes = []
     for recomputed in (False, True):
         if recomputed:
             detector.frontend.checkpoint_activations()
@@ -146,7 +156,8 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
         detector.zero_grad()
         numerator.backward()
         found.append({name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None})
-    assert same(*found) and sizes[1] < sizes[0]
+    assert same(*found)
+    assert sizes[1] < sizes[0]
     assert "ssl_model.model.encoder.layers.0.fc1.weight" in detector.state_dict()  # names stay
 
 
@@ -155,21 +166,25 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
 def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, last, mode):
     """It computes in the mode of the recipe up to its last epoch, without gradients; then it is trained."""
     detector = Detector.from_config(model_with_dropout)
-    objective, kept = Objective(detector, Recipe(train=TrainConfig(**settings, frontend_mode=mode))), []
+    objective = Objective(detector, Recipe(train=TrainConfig(**settings, frontend_mode=mode)))
+    kept = []
     trained = detector.backend if "freeze_frontend" in settings else detector
     assert {id(p) for p in objective.trained_parameters()} == {id(p) for p in trained.parameters()}
     objective.begin_training(last)
-    assert all(m.training == (mode == "train") for m in detector.frontend.modules()) and detector.backend.training
+    assert all(m.training == (mode == "train") for m in detector.frontend.modules())
+    assert detector.backend.training
     with saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
         features = objective.features(torch.randn(2, 8000))
-    assert not kept and not features.requires_grad
+    assert not kept
+    assert not features.requires_grad
     torch.manual_seed(0)
     with torch.no_grad():
         first, second = (objective.features(torch.ones(1, 8000)) for _ in range(2))
     assert torch.equal(first, second) is (mode == "eval")
     if last == 1:
         objective.begin_training(2)
-        assert all(m.training for m in detector.modules()) and objective.features(torch.randn(1, 8000)).requires_grad
+        assert all(m.training for m in detector.modules())
+        assert objective.features(torch.randn(1, 8000)).requires_grad
 
 
 @pytest.mark.parametrize("norm_first", [True, False])

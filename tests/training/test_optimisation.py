@@ -26,7 +26,8 @@ def rates(steps_per_epoch, steps, **train):
 
 
 def test_ctrsvdd_changes_once_an_epoch_and_asvspoof5_every_step():
-    expected, published = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"], GOLDEN["asv5_cosine_factor"]
+    expected = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"]
+    published = GOLDEN["asv5_cosine_factor"]
     taken = rates(3, 3 * len(expected), epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
     assert taken[::3] == pytest.approx(expected, rel=0, abs=1e-18)
     assert taken[::3] == taken[1::3] == taken[2::3]
@@ -66,7 +67,8 @@ def test_moe_warms_up_for_three_epochs_from_zero():
             schedule.optimizer.step()
             schedule.step()
     taken = rates(4, 200, lr=1e-5, schedule="cosine_epochs", t_max=50, warmup_epochs=3, warmup_from_zero=True)
-    assert taken == pytest.approx(expected, rel=1e-9, abs=1e-18) and taken[:4] == [0.0] * 4
+    assert taken == pytest.approx(expected, rel=1e-9, abs=1e-18)
+    assert taken[:4] == [0.0] * 4
     gentle = rates(1, 6, lr=1.0, schedule="cosine_epochs", t_max=5, warmup_epochs=3)
     assert gentle == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.0])
 
@@ -91,7 +93,8 @@ def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
 
     plain = create_optimizer(detector.parameters(), TrainConfig(lr=1.0))
     set_learning_rate(plain, 8.0)
-    assert [group["lr"] for group in plain.param_groups] == [8.0] and "factor" not in plain.param_groups[0]
+    assert [group["lr"] for group in plain.param_groups] == [8.0]
+    assert "factor" not in plain.param_groups[0]
     detector.frontend.requires_grad_(False)
     (group_of_backend,) = parameter_groups(detector, detector.backend.parameters(), 0.5)
     assert group_of_backend["factor"] == 1.0
@@ -102,7 +105,8 @@ def test_the_optimiser_is_the_named_one(name, kind):
     train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)
     optimizer = create_optimizer([nn.Parameter(torch.ones(1))], train)
     options = {"lr": 0.1, "weight_decay": 0.5, "betas": (0.8, 0.9), "eps": 1e-3, "amsgrad": True}
-    assert type(optimizer) is kind and options.items() <= optimizer.defaults.items()
+    assert type(optimizer) is kind
+    assert options.items() <= optimizer.defaults.items()
 
 
 def test_plateaus_are_three_losses_in_a_row_that_are_not_lower():

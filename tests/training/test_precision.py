@@ -35,7 +35,8 @@ def test_bf16_after_fp32_in_one_process(recipe):
         for comment, precision in (("one", "fp32"), ("two", "bf16"), ("three", "fp32"))
     )
     loss, rounded = (state["selection"][0]["loss"] for state in (full, half))
-    assert loss != rounded and rounded == pytest.approx(loss, rel=0.05)
+    assert loss != rounded
+    assert rounded == pytest.approx(loss, rel=0.05)
     kept = [half["detector"], *half["optimizer"]["state"].values()]
     assert {t.dtype for tensors in kept for t in tensors.values() if t.is_floating_point()} == {torch.float32}
     assert same(full["detector"], again["detector"])
@@ -47,7 +48,8 @@ def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gra
 
     def on_cpu(*_):
         accelerator = create("cpu", "fp32")
-        accelerator.state._mixed_precision, accelerator.native_amp = "fp16", True
+        accelerator.state._mixed_precision = "fp16"
+        accelerator.native_amp = True
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-15)
         return accelerator
 

@@ -40,7 +40,8 @@ def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
     """It goes on from where the run was."""
     clock = Clock()
     meter = Meter(range(3), title="epoch 1 of 9", total=4, start=1, clock=clock, shown=False)
-    meter.display.later_steps, meter.display.later_seconds = 100, 700.0
+    meter.display.later_steps = 100
+    meter.display.later_seconds = 700.0
     lines = []
     for _ in meter:
         clock.now += 5

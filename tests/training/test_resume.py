@@ -121,7 +121,8 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
     whole = train(run("whole"))
     printed = capsys.readouterr().out
     assert "training trials: 24 (12 bona fide, 12 spoof)\n  la: 12 (6 bona fide" in printed
-    assert "an epoch draws 14 of the training trials" in printed and "development corpora after epoch" in printed
+    assert "an epoch draws 14 of the training trials" in printed
+    assert "development corpora after epoch" in printed
     for moment in ((1, 1), (2, 0)):
         stop(run("torn"), *moment)
     for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
@@ -136,7 +137,8 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, capsys):
     start = min(whole.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
     stop(recipe, 1, 1)
-    folder, first = train(recipe), read_record(load_state_dict(start))
+    folder = train(recipe)
+    first = read_record(load_state_dict(start))
     Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").save(folder / "shared.pth")
     found = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
     starts = [read_record(load_state_dict(file))["started_from"] for file in found]
@@ -154,7 +156,8 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, who
     """
     changes = {"validation": {"mode": mode}}
     whole = whole if mode == "eval" else train(runs("whole", **changes))
-    torn, values = runs("torn", **changes), loop.Validator._loss_and_figures
+    torn = runs("torn", **changes)
+    values = loop.Validator._loss_and_figures
 
     def stopped(self, *of_pass):
         if self.monitor.selection.history:
@@ -271,7 +274,8 @@ def test_the_best_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys)
 
     On a GPU, for example, its digits may differ.
     """
-    values, losses = recipe(train={"keep": "best"}), iter([0.5, 0.4999999, 0.5000001])
+    values = recipe(train={"keep": "best"})
+    losses = iter([0.5, 0.4999999, 0.5000001])
     fixed = {"val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.0, "val_eer_wo_aug_high": 0.2}
     monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
     with cut(loop.RunState, "save", lambda state: state.progress.epoch == 3):
@@ -287,7 +291,8 @@ def test_cut_off_between_the_files_of_an_epoch(runs):
     The learning rate of an epoch is that of its steps, not of the next epoch, as before.
     """
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
-    whole, torn = (train(runs("whole", train=schedule)), runs("torn", train=schedule))
+    whole = train(runs("whole", train=schedule))
+    torn = runs("torn", train=schedule)
     for owner, name, when in (
         (Selection, "write_history", lambda _: True),
         (loop.Monitor, "report_epoch", lambda _: True),
@@ -312,8 +317,10 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
-    command, resume = command_of(torn, tmp_path), stop(torn, 1, 1) / "resume.pt"
-    before, limits = resume.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    command = command_of(torn, tmp_path)
+    resume = stop(torn, 1, 1) / "resume.pt"
+    before = resume.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fails(self):
         raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
@@ -322,21 +329,26 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
         patch.setattr(loop.RunState, "save", fails)
         assert main(command) == 75
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
-    assert "resume.pt: Input/output error" in line and "the same command resumes" in line
+    assert "resume.pt: Input/output error" in line
+    assert "the same command resumes" in line
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         assert main(command) == 75
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no room to write" in line and "the same command resumes" in line and " MB" in line
-    assert resume.read_bytes() == before and not list(resume.parent.glob(".*.tmp"))
+    assert "no room to write" in line
+    assert "the same command resumes" in line
+    assert " MB" in line
+    assert resume.read_bytes() == before
+    assert not list(resume.parent.glob(".*.tmp"))
     assert_same_run(train(torn), whole)
 
 
 def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp_path, capsys):
     """Nothing is done without the files, and the run goes on where they went."""
-    root, away = shutil.copytree(corpus, tmp_path / "mounted"), tmp_path / "away"
+    root = shutil.copytree(corpus, tmp_path / "mounted")
+    away = tmp_path / "away"
     torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
     (file,) = root.rglob("LA_T_1000007.flac")
     for owner, name, gone, steps in ((loop, "seed_step", file, (0, 1, 2)), (loop.Validator, "run", root, (3,))):
@@ -351,7 +363,8 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
             patch.setattr(owner, name, instead)
             assert main(command_of(torn, tmp_path)) == 75
         *_, line = capsys.readouterr().err.splitlines()
-        assert line.startswith("nes2net: ") and "is not there any more" in line
+        assert line.startswith("nes2net: ")
+        assert "is not there any more" in line
         assert "the same command resumes from the last save" in line
         assert place_of(folder_of(torn))[1] in steps
         away.rename(gone)
@@ -363,7 +376,8 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
 )
 def test_killed_in_a_step(runs, whole, monkeypatch, changes, amid_a_save):
     """A separate process is killed (kill −9) in the second epoch; it saves after each step."""
-    torn, step = runs("torn", train={**changes, "save_every_minutes": 0.0}), loop.Trainer.train_step
+    torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
+    step = loop.Trainer.train_step
 
     def kill(*_):
         os.kill(os.getpid(), signal.SIGKILL)
@@ -383,8 +397,10 @@ def test_killed_in_a_step(runs, whole, monkeypatch, changes, amid_a_save):
         process.start()
         process.join(PATIENCE)
     folder = folder_of(torn)
-    assert process.exitcode == -signal.SIGKILL and place_of(folder) == (2, 1)
-    assert (folder / "base.pth").is_file() == bool(changes) and bool(list(folder.glob(".*.tmp"))) == amid_a_save
+    assert process.exitcode == -signal.SIGKILL
+    assert place_of(folder) == (2, 1)
+    assert (folder / "base.pth").is_file() == bool(changes)
+    assert bool(list(folder.glob(".*.tmp"))) == amid_a_save
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
@@ -398,7 +414,8 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
 
     Where and how fast it goes on does not matter.
     """
-    values, original = {"save_every_minutes": 0.0}, TrainingSet.prepare
+    values = {"save_every_minutes": 0.0}
+    original = TrainingSet.prepare
     torn = runs("torn", train=values, data={"num_workers": 1})
 
     def prepare(self, index, epoch, *length):

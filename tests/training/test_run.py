@@ -34,7 +34,8 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
     printed = capsys.readouterr()
     assert "training trials: 12 (6 bona fide, 6 spoof)" in printed.out
     lines = [line.split(" - ")[0] for line in printed.out.splitlines() if line.startswith("epoch ") and " - " in line]
-    assert lines == ["epoch 1", "epoch 2"] and printed.err.count("LA_T_1000002.flac was read by neither") == 1
+    assert lines == ["epoch 1", "epoch 2"]
+    assert printed.err.count("LA_T_1000002.flac was read by neither") == 1
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -48,7 +49,8 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
 def test_a_run_says_which_trials_it_used(recipe, corpus):
     """A small corpus has the layout of ASVspoof 2019 LA, and is not called that corpus."""
     record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").provenance
-    name, known = "asvspoof2019_la", corpora.get("asvspoof2019_la")
+    name = "asvspoof2019_la"
+    known = corpora.get("asvspoof2019_la")
     train_part, dev_part = (known.describe_trials(known.trials(corpus, part), part) for part in ("train", "dev"))
     small = f"{train_part['trials']} trials in the layout of"
     assert training_in_words(record).endswith(f"trained on {small} ASVspoof 2019 LA train")
@@ -62,10 +64,8 @@ def test_a_run_says_which_trials_it_used(recipe, corpus):
     assert uses_in_words(record, name, "train", trials=others) == []
     assert len(uses_in_words(record, name, "train", corpus, trials=others)) == 1  # in the same folder
     copy = record.start(places=False)
-    assert (
-        training_in_words(copy) == training_in_words(record)
-        and len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
-    )
+    assert training_in_words(copy) == training_in_words(record)
+    assert len(uses_in_words(Provenance(started_from=(copy,)), name, "train", trials=train_part)) == 1
 
 
 def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
@@ -76,7 +76,8 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
     assert "is trained already, 1 epoch\n" in capsys.readouterr().out
     (folder / "curves.png").unlink()  # as where the run was killed after its last save
     train(recipe(train={"epochs": 1}))
-    assert "minDCF_wo_aug" in capsys.readouterr().out and (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "minDCF_wo_aug" in capsys.readouterr().out
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -125,7 +126,8 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
 
 def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path):
     """Its trials would train and develop the detector."""
-    folder, path = corpus / "release_in_the_wild", tmp_path / "list.csv"
+    folder = corpus / "release_in_the_wild"
+    path = tmp_path / "list.csv"
     values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
     rows = (folder / "meta.csv").read_text()
     path.write_text(rows)
@@ -138,9 +140,11 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
 def test_another_run_in_the_folder_is_refused(recipe):
     """With another seed the folder is another one, and so are the weights."""
     values = recipe(train={"epochs": 1})
-    folder, other = train(values), train(recipe(train={"epochs": 1}, seed=2))
+    folder = train(values)
+    other = train(recipe(train={"epochs": 1}, seed=2))
     assert not same(weights_of(folder), weights_of(other))
-    file, another = folder / "recipe.yaml", recipe(train={"epochs": 1, "weight_decay": 0.1})
+    file = folder / "recipe.yaml"
+    another = recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
         refused(another, r"another run or program .*train\.weight_decay\): .* `comment`")
@@ -151,7 +155,9 @@ def test_another_run_in_the_folder_is_refused(recipe):
     refused(values, r"holds checkpoints but no recipe\.yaml")
 
 
-PIECES, NOWHERE, MIX = {"crop": "pieces", "min_piece": 2000}, {"root": "/nowhere"}, {"specmix": {}}
+PIECES = {"crop": "pieces", "min_piece": 2000}
+NOWHERE = {"root": "/nowhere"}
+MIX = {"specmix": {}}
 NOTHING = "front-end 'lps' has nothing to train: leave `train.{}` out"
 LAYERS = "no transformer layers: leave `train.{}` out"
 
@@ -203,7 +209,8 @@ def test_starting_from_a_detector(recipe, small_model):
     again = train(recipe(model=small_model, train=options, ssl_checkpoint="none.pt", comment="again"), "cpu")
     config = Detector.from_pretrained(again / "epoch_1.pth", device="cpu").config
     assert config["frontend"]["activation_dropout"] == 0.25
-    start, found = load_state_dict(first / "epoch_1.pth"), weights_of(again)
+    start = load_state_dict(first / "epoch_1.pth")
+    found = weights_of(again)
     for key in start:
         if "running_" not in key and "num_batches" not in key:
             torch.testing.assert_close(found[key], start[key], rtol=0, atol=1e-29)
@@ -211,10 +218,12 @@ def test_starting_from_a_detector(recipe, small_model):
 
 def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
     """On pieces, as the run is trained; whole utterances validate it."""
-    data, validation = {"crop": "pieces", "min_piece": 2000}, {"whole_utterances": True}
+    data = {"crop": "pieces", "min_piece": 2000}
+    validation = {"whole_utterances": True}
     folder = train(recipe(train={"epochs": 1}, data=data, validation=validation))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].endswith(", pieces of recordings") and lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"
+    assert lines[1].endswith(", pieces of recordings")
+    assert lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"
     plain = load_state_dict(average_run(folder, last=1).path)
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
@@ -223,7 +232,8 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
-    assert statistics and all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
+    assert statistics
+    assert all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
     assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
     assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}
     assert Detector.from_pretrained(target, device="cpu").config == read_record(plain)["model"]

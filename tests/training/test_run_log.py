@@ -26,18 +26,21 @@ def without_times(path: Path) -> list[str]:
 def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
     """What is printed is in the log too, with the beginning of each part and how it ended."""
     monkeypatch.setenv(SECONDS, "1e-9")
-    values, run = recipe(augment={"algo": 4}), Validator.run
+    values = recipe(augment={"algo": 4})
+    run = Validator.run
     monkeypatch.setattr(Validator, "run", lambda self, epoch: run(self, epoch) if epoch < 2 else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         train(values)
     log = folder_of(values) / LOG_FILE
-    first, printed = without_times(log), capsys.readouterr()
+    first = without_times(log)
+    printed = capsys.readouterr()
     beginnings = (
         "command: ",
         "epoch 1 of 2: step 3 of 3, loss ",
         "epoch 1 of 2, development set with RawBoost: batch 1",
     )
-    assert first[0].startswith("nes2net ") and all(any(line.startswith(b) for line in first) for b in beginnings)
+    assert first[0].startswith("nes2net ")
+    assert all(any(line.startswith(b) for line in first) for b in beginnings)
     assert first[-1] == "ended by ZeroDivisionError: division by zero"
     said = [*printed.out.splitlines(), *(re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in printed.err.splitlines())]
     assert set(said) <= set(first)
@@ -45,9 +48,12 @@ def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
     train(values)
     lines = without_times(log)
     again = lines[len(first) :]
-    assert lines[: len(first)] == first and again[0] == first[0]
+    assert lines[: len(first)] == first
+    assert again[0] == first[0]
     assert any(line.startswith("resuming in epoch 2, step 3") for line in again)
-    assert again[-1].startswith("checkpoints are in ") and LOGGER.handlers == [] and LOGGER.propagate
+    assert again[-1].startswith("checkpoints are in ")
+    assert LOGGER.handlers == []
+    assert LOGGER.propagate
 
 
 def written(path, *lines):
@@ -65,7 +71,8 @@ def written(path, *lines):
 def test_a_log_that_cannot_be_written_ends_nothing(path, said, capsys):
     written(path, "a", "b")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: ") and said in line
+    assert line.startswith("warning: ")
+    assert said in line
 
 
 def test_no_line_is_written_through_a_link(tmp_path, capsys):
@@ -73,7 +80,8 @@ def test_no_line_is_written_through_a_link(tmp_path, capsys):
     (tmp_path / LOG_FILE).symlink_to("elsewhere")
     written(tmp_path / LOG_FILE, "a", "b")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"warning: {tmp_path / LOG_FILE}: is a link, ") and not (tmp_path / "elsewhere").read_bytes()
+    assert line.startswith(f"warning: {tmp_path / LOG_FILE}: is a link, ")
+    assert not (tmp_path / "elsewhere").read_bytes()
 
 
 def test_names_of_files_cannot_forge_lines(tmp_path, monkeypatch):

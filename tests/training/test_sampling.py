@@ -9,7 +9,8 @@ from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 def numbered(batches, number=1, start=0):
     """Batches of an epoch from a step on, with what belongs to each utterance's number: a length, if there is one."""
-    batches.epoch, batches.start = number, start
+    batches.epoch = number
+    batches.start = start
     return [[tuple(item) for _, *item in part] for part in batches]
 
 
@@ -19,8 +20,10 @@ def epoch(batches, number=1):
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
     batches = EpochBatches(23, 5, seed=7, shuffle=True)
-    first, second = epoch(batches), epoch(batches, 2)
-    assert [len(b) for b in first] == [5] * 4 and len(batches) == 4
+    first = epoch(batches)
+    second = epoch(batches, 2)
+    assert [len(b) for b in first] == [5] * 4
+    assert len(batches) == 4
     assert first == epoch(EpochBatches(23, 5, seed=7, shuffle=True)) != second
     assert first != epoch(EpochBatches(23, 5, seed=8, shuffle=True))
     assert [i for b in first for i in b] == np.random.default_rng([7, 0]).permutation(23)[:20].tolist()
@@ -39,7 +42,8 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
         parts = [shares[rank][step][place] for place in range(accumulate) for rank in range(world_size)]
         assert [i for part in parts for i in part] == batch
         sizes = [len(part) for part in parts]
-        assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) > 0
     parts = world_size * accumulate
     with pytest.raises(InputError, match=f"batch of {parts - 1} cannot be cut into .* parts.*train.accumulate"):
         EpochBatches(60, parts - 1, 0, True, share=of_ranks[0])
@@ -71,7 +75,9 @@ def test_each_step_has_one_length_in_all_parts_and_processes():
     assert [[index for index, _ in step] for step in whole] == epoch(EpochBatches(900, 3, 3, True))
     found = [size for (size,) in ({size for _, size in step} for step in whole)]
     counts = np.histogram(found, 8, (16000, 96000))[0]
-    assert counts.min() > 15 and counts.sum() == 300  # 37.5 expected, standard deviation 5.7
+    # 37.5 expected, standard deviation 5.7
+    assert counts.min() > 15
+    assert counts.sum() == 300
     assert shares_of_steps(900, 3, 3, 1, **options) == shares_of_steps(900, 3, 1, 3, **options) == whole
     batches = EpochBatches(900, 3, 3, True, **options)
     assert numbered(batches, start=250) == whole[250:]
@@ -89,13 +95,16 @@ def test_pieces_of_similar_length_share_a_batch():
     order = [index for step in steps for index, _ in step]
     ranks = np.argsort(np.argsort(lengths, kind="stable"))[order]
     blocks = [ranks[first : first + 12] // 12 for first in range(0, 96, 12)]
-    assert len(set(order)) == 105 and all(len(set(block)) == 1 for block in blocks)
+    assert len(set(order)) == 105
+    assert all(len(set(block)) == 1 for block in blocks)
     assert sorted(block[0] for block in blocks) == list(range(8)) != [block[0] for block in blocks]
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
     assert any(list(ranks[first : first + 12]) != sorted(ranks[first : first + 12]) for first in range(0, 96, 12))
     assert shares_of_steps(107, 3, 3, 1, lengths=lengths) == shares_of_steps(107, 3, 1, 3, lengths=lengths) == steps
-    assert numbered(batches, start=30) == steps[30:] and numbered(batches, 2) != steps
+    assert numbered(batches, start=30) == steps[30:]
+    assert numbered(batches, 2) != steps
     # Equal lengths are in random order: else the same pieces of full length would be left out of every epoch.
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     left_out = [set(range(50)) - {i for part in epoch(batches, number) for i in part} for number in range(1, 40)]
-    assert all(len(indices) == 2 for indices in left_out) and len(set().union(*left_out)) > 30
+    assert all(len(indices) == 2 for indices in left_out)
+    assert len(set().union(*left_out)) > 30

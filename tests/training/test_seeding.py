@@ -12,7 +12,8 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def settings():
-    cudnn, fill = torch.backends.cudnn, torch.utils.deterministic.fill_uninitialized_memory
+    cudnn = torch.backends.cudnn
+    fill = torch.utils.deterministic.fill_uninitialized_memory
     strict = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     return (*strict, fill, cudnn.deterministic, cudnn.benchmark, os.environ.get(WORKSPACE))
 

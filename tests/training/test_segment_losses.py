@@ -43,7 +43,8 @@ def recipe(root, tmp_path):
 def test_losses_equal_the_published_code(case):
     """P2SGrad of each scale: numerators over the weights that are known before."""
     file = zoo.read("multires_gmlp_f128_l2")
-    config, case = file["config"], file["cases"][case]
+    config = file["config"]
+    case = file["cases"][case]
     options = {"num_layers": config["num_hidden_states"], "gmlp_layers": config["num_layers"]}
     options |= {key: config[key] for key in ("feature_dim", "max_frames")}
     backend = create_backend("multires_gmlp", **options)
@@ -83,8 +84,11 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     )
     run = train(values, "cpu")
     (row,) = history_of(run)
-    detector, trials = Detector.from_pretrained(run / "epoch_1.pth").eval(), Segments(values).trials("dev")
-    labels, waveforms, truth = partialspoof.segment_labels(root, "dev", 10), [], []
+    detector = Detector.from_pretrained(run / "epoch_1.pth").eval()
+    trials = Segments(values).trials("dev")
+    labels = partialspoof.segment_labels(root, "dev", 10)
+    waveforms = []
+    truth = []
     for trial in trials:
         waveform = load_audio(trial.audio_path())
         frames = np.repeat(labels[trial.id], 160)[: len(waveform)]  # which is repeated if it is shorter
@@ -92,9 +96,11 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
         truth.append(head_crop(frames, 8000).reshape(-1, 160).min(1))
     with torch.no_grad():
         waveforms = torch.stack(waveforms)
-        logits, whole = detector.segment_logits(waveforms)[10], detector(waveforms)
+        logits = detector.segment_logits(waveforms)[10]
+        whole = detector(waveforms)
         scores = detector.segment_scores(waveforms)[10].numpy()
-    truth, half = torch.from_numpy(np.stack(truth)[:, : logits.shape[1]]).long(), torch.tensor([0.5, 0.5])
+    truth = torch.from_numpy(np.stack(truth)[:, : logits.shape[1]]).long()
+    half = torch.tensor([0.5, 0.5])
     of_frames = (logits - one_hot(truth, 2)).square().mean()
     if loss is EQUAL:
         of_frames = cross_entropy(logits.flatten(0, 1), truth.flatten(), half)
@@ -116,7 +122,8 @@ def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
 def test_frames_alone_train_nothing_of_the_utterance(recipe):
     """The attention over time has no gradient then, and so no weight decay; in bfloat16 too."""
     model = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "utterance": "attentive"}}
-    values, trained = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}, []
+    values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
+    trained = []
     for weight in (0.0, 1.0):
         folder = train(recipe(segments={"utterance_weight": weight}, comment=str(weight), **values), "cpu")
         trained.append(len(state_of(folder)["optimizer"]["state"]))
@@ -173,5 +180,6 @@ def test_pieces_have_their_part_of_the_labels(recipe):
     assert (train(values, "cpu") / "epoch_1.pth").is_file()
     labels.of_trial[trials[0].id] = np.tile(labels.of_trial[trials[0].id], 4)  # of a longer recording
     wrong = list_examples(values.data, trials, labels=labels)
-    assert len(wrong.errors) == 1 and f"the labels of {trials[0].id} end at" in wrong.errors[0]
+    assert len(wrong.errors) == 1
+    assert f"the labels of {trials[0].id} end at" in wrong.errors[0]
     assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}

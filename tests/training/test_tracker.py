@@ -49,7 +49,8 @@ def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
     run = client.get_run(id)
     assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
     assert client.get_experiment(run.info.experiment_id).name == "nes2net"
-    assert run.data.params["train.lr"] == "0.001" and run.data.params["train.epochs"] == "2"
+    assert run.data.params["train.lr"] == "0.001"
+    assert run.data.params["train.epochs"] == "2"
     for name in ("loss", "val_loss_wo_aug", "val_eer_wo_aug", "lr"):
         logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
@@ -75,7 +76,8 @@ def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatc
     monkeypatch.setattr(mlflow, "log_metrics", logged)
     folder = train(recipe(tracker="mlflow"))
     told = "warning: MLflow failed (ConnectionError: the server went away); training continues without it"
-    assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
+    assert capsys.readouterr().err.count(told) == 1
+    assert told in (folder / "train.log").read_text()
     assert logged.call_count == 1
     assert train(recipe()) == folder  # the tracker makes no other run of it
 

@@ -25,7 +25,9 @@ from nes2net.training.selection import Selection
 from nes2net.training.validation import Validator, _BatchResult, is_due
 
 GOLDEN = golden.read("losses_schedules_names")
-SAMPLES, BATCH = 4000, 5  # 12 trials: the last batch has two
+# 12 trials: the last batch has two
+SAMPLES = 4000
+BATCH = 5
 
 
 def recipe_of(**sections):
@@ -89,18 +91,22 @@ def test_values_are_the_published_ones(detector, trials):
     with torch.no_grad():
         # In batches of another size, some processors round differently.
         logits = torch.cat([detector(batch) for batch in waveforms_of(trials).split(BATCH)]).double()
-    targets, weights, total = targets_of(trials), torch.tensor([0.1, 0.9]).double(), 0.0
+    targets = targets_of(trials)
+    weights = torch.tensor([0.1, 0.9]).double()
+    total = 0.0
     for part, truth in zip(logits.split(BATCH), targets.split(BATCH)):
         total += len(truth) * cross_entropy(part, truth, weights).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
     assert values["val_loss_wo_aug"] != pytest.approx(cross_entropy(logits, targets, weights).item(), rel=1e-5)
-    bonafide, spoof = logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
+    bonafide = logits[targets == 1, 1].numpy()
+    spoof = logits[targets == 0, 1].numpy()
     assert values["val_eer_wo_aug"] == metrics.compute_eer(bonafide, spoof)[0]
     assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(bonafide, spoof)
     options = {"num_resamples": NUM_RESAMPLES, "seed": recipe.seed}  # fewer than ten speakers: over trials
     interval = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, **options)
     assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == interval
-    assert values["val_loss_w_aug"] != values["val_loss_wo_aug"] and not detector.training
+    assert values["val_loss_w_aug"] != values["val_loss_wo_aug"]
+    assert not detector.training
     assert values["eer_threshold"] == metrics.compute_eer(bonafide, spoof)[1]
     assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high", "eer_threshold"} == {
         f"val_{what}_{name}" for what in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
@@ -137,7 +143,8 @@ def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, monk
     del methods["la"], methods["bona"]  # one rule for all
     alone = make(detector, trials, recipe_of()).run(1)["val_eer_wo_aug"]
     with torch.no_grad():
-        scores, targets = detector(waveforms_of(trials))[:, 1].double().numpy(), targets_of(trials).numpy()
+        scores = detector(waveforms_of(trials))[:, 1].double().numpy()
+        targets = targets_of(trials).numpy()
     assert alone == metrics.compute_eer(scores[targets == 1], scores[targets == 0], "sklearn")[0]
 
 
@@ -163,7 +170,8 @@ def test_speakers_are_not_drawn_where_files_are_left_out(detector, trials, tmp_p
 
 def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
-    validator, orders = make(detector, trials, recipe_of()), []
+    validator = make(detector, trials, recipe_of())
+    orders = []
     results = [
         _BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [], [], [n]) for n in (0, 2, 4, 1, 3)
     ]
@@ -194,9 +202,12 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
     """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps. One process does that."""
-    recipe, total = recipe_of(**TRAIN_MODE), 0.0
-    other, before = deepcopy(detector).train(), deepcopy(dict(detector.state_dict()))
-    validator, criterion = make(detector, trials, recipe), Objective(other, recipe).criterion
+    recipe = recipe_of(**TRAIN_MODE)
+    total = 0.0
+    other = deepcopy(detector).train()
+    before = deepcopy(dict(detector.state_dict()))
+    validator = make(detector, trials, recipe)
+    criterion = Objective(other, recipe).criterion
     values = validator.run(1)
     with torch.no_grad():
         for waveforms, targets in zip(waveforms_of(trials).split(BATCH), targets_of(trials).split(BATCH)):
@@ -211,7 +222,8 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector,
 def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):
     """What was drawn before does not matter."""
     detector = Detector.from_config(model_with_dropout)
-    validator, found = make(detector, trials, recipe_of(**TRAIN_MODE)), []
+    validator = make(detector, trials, recipe_of(**TRAIN_MODE))
+    found = []
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     for seed, epoch in ((1, 1), (2, 1), (1, 2)):
         detector.load_state_dict(before)

@@ -27,14 +27,20 @@ def test_a_table_of_every_stage(words, dtype, files, said, here, command):
     for number in range(3):
         soundfile.write(f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)
     status, out, err = command(f"bench {words} --seconds 0.5 --batch-size 1 3 --rounds 1")
-    assert status == 0 and ("this takes a while" in err) == (words == RANDOM)
+    assert status == 0
+    assert ("this takes a while" in err) == (words == RANDOM)
     head, rows = out.split("\n\n")
-    assert said in head and "nes2net 0" in head and f"torch {torch.__version__}" in head and " thread" in head
-    assert f"{dtype} on cpu" in head and f"{files}, utterances of 8,000 samples" in head
+    assert said in head
+    assert "nes2net 0" in head
+    assert f"torch {torch.__version__}" in head
+    assert " thread" in head
+    assert f"{dtype} on cpu" in head
+    assert f"{files}, utterances of 8,000 samples" in head
     titles, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
     assert titles == ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
     assert [row[0] for row in rows] == [*STAGES[:-1], STAGES[-1] + dtype]
     for row in rows:
         numbers = [float(re.sub("[,%]", "", cell)) for cell in row[1:] if cell != "–"]
-        assert numbers and min(numbers) >= 0
+        assert numbers
+        assert min(numbers) >= 0
         assert row[1] == "–" or float(row[1].replace(",", "")) > 0

@@ -43,7 +43,9 @@ def done(corpus, tmp_path_factory):
 def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, command):
     out = done / "out"
     result = json.loads((out / "table.json").read_text())
-    assert result["complete"] and result["notes"] == [] and result["seeds"] == [1, 2]
+    assert result["complete"]
+    assert result["notes"] == []
+    assert result["seeds"] == [1, 2]
     assert all((out / one["page"]).is_file() for one in result["measured"])
     for row, average in zip(result["tables"][0]["rows"], ("best1", "best2")):
         name = row["on"]["set"]
@@ -65,7 +67,8 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
 
 def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run):
     folder = shutil.copytree(done, tmp_path / "copy")
-    path, out = experiment_file(folder, corpus), folder / "out"
+    path = experiment_file(folder, corpus)
+    out = folder / "out"
 
     def planned(*more):
         status, printed, _ = run(path, "--dry-run", *more)
@@ -82,11 +85,16 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     experiment_file(folder, corpus, seeds=[1, 2, 3])
     (out / "reports/seed1/best1/wild.json").unlink()
     lines = planned()
-    assert lines[0] == "nothing is missing" and lines[2].split()[-1] == "wild"
-    assert lines[3].split("  ")[0] == "single" and lines[3].endswith("1 of 3") and lines[4].endswith("2 of 3")
+    assert lines[0] == "nothing is missing"
+    assert lines[2].split()[-1] == "wild"
+    assert lines[3].split("  ")[0] == "single"
+    assert lines[3].endswith("1 of 3")
+    assert lines[4].endswith("2 of 3")
     assert lines[5] == "15 jobs, 9 done, 6 to do"
     left = [line.split("  ")[0] for line in lines[6:] if line.endswith("to do")]
-    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 6 and all("seed3" in line for line in left[1:])
+    assert left[0] == "evaluate seed1 best1 wild"
+    assert len(left) == 6
+    assert all("seed3" in line for line in left[1:])
     assert "15 jobs, 0 done, 15 to do" in planned("train.lr=0.5")[5]  # other runs, in folders of their own
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = {**WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}
@@ -102,9 +110,12 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
     record.write_text(text)
     shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
     status, printed, err = run(path)
-    assert status == 1 and "was cut, edited or replaced" in err and "single on wild: 2 of 3 seeds" in printed
+    assert status == 1
+    assert "was cut, edited or replaced" in err
+    assert "single on wild: 2 of 3 seeds" in printed
     status, printed, _ = run(path, "--overwrite")
-    assert status == 0 and "score seed2 best1 wild" in printed
+    assert status == 0
+    assert "score seed2 best1 wild" in printed
     # A checkpoint that was trained again is scored again.
     (trained,) = out.glob("models/*_seed1")
     os.utime(trained / f"epoch_{best_epochs(trained, 1, 'val_loss_wo_aug')[0]}.pth")
@@ -113,7 +124,9 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
 
 
 def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch, run):
-    path, score, calls = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_corpus, []
+    path = experiment_file(tmp_path, corpus, seeds=[2])
+    score = jobs.score_corpus
+    calls = []
 
     def interrupted(*args, **options):
         calls.append(args)
@@ -124,8 +137,11 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
 
     monkeypatch.setattr(jobs, "score_corpus", interrupted)
     assert run(path)[0] == 75
-    assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
-    assert run(path)[0] == 0 and len(calls) == 3  # two scorings, one of them begun twice
+    assert not (tmp_path / "out/table.json").exists()
+    assert (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
+    # two scorings, one of them begun twice
+    assert run(path)[0] == 0
+    assert len(calls) == 3
     for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
@@ -135,7 +151,8 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run
     path = experiment_file(tmp_path, corpus, averages=[1, 3])
     status, out, err = run(path)
     first = "4 failed or were not begun; run the same command to resume:\nscore seed1 best3 wild: exit status 2: "
-    assert status == 1 and err.startswith(first)
+    assert status == 1
+    assert err.startswith(first)
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in err
     assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in err
     assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in out
@@ -143,7 +160,8 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, run
     shutil.rmtree(tmp_path / "out/reports")
     (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
     status, _, err = run(path)
-    assert status == 1 and "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in err
+    assert status == 1
+    assert "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in err
 
 
 def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
@@ -151,11 +169,14 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, run):
     asked = ("--set", f"data={tmp_path / 'none'}", f"ssl_checkpoint={corpus}", "train.init_from=none.pth")
     status, _, error = run(path, *asked)
     said = [line for line in error.splitlines() if line.startswith("  - ")]
-    assert status == 2 and len(said) == 10
+    assert status == 2
+    assert len(said) == 10
     assert error.startswith("missing, 10 in all:\n  - protocol of ASVspoof 2019 LA train: not there (looked for")
-    assert "\n  - checkpoint to start from: " in error and not any("pre-training" in line for line in said)
+    assert "\n  - checkpoint to start from: " in error
+    assert not any("pre-training" in line for line in said)
     status, out, _ = run(path, *asked, "--dry-run")
-    assert status == 1 and out.startswith(f"{error}\nseeds measured of each row on  ")
+    assert status == 1
+    assert out.startswith(f"{error}\nseeds measured of each row on  ")
     assert not (tmp_path / "out").exists()
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing")[0] == 1
@@ -168,6 +189,8 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
     status, _, err = run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes))
-    assert status == 1 and "1 of 12 recordings of LA failed, see " in err
+    assert status == 1
+    assert "1 of 12 recordings of LA failed, see " in err
     status, out, _ = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes))
-    assert status == 0 and "note: LA: a partial result, because scores are missing: seed1" in out
+    assert status == 0
+    assert "note: LA: a partial result, because scores are missing: seed1" in out

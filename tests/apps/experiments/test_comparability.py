@@ -113,7 +113,8 @@ def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
         differences = conditions_of(ROW, SPECTRAL | change).differences
         assert differences == [f"the architecture differs from asp_mlp: {difference}"]
     conditions = conditions_of(replace(ROW, model=None))
-    assert conditions.differences == [] and conditions.unchecked == ["the architecture: the row names no model"]
+    assert conditions.differences == []
+    assert conditions.unchecked == ["the architecture: the row names no model"]
 
 
 def test_options_that_weights_do_not_show(conditions_of, tiny, small_model):

@@ -86,7 +86,8 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
     path = experiment_file(tmp_path, tmp_path, **changes)
     with pytest.raises(InputError) as caught:
         load_experiment(path)
-    assert str(caught.value).startswith(f"experiment {path}: ") and problem in str(caught.value)
+    assert str(caught.value).startswith(f"experiment {path}: ")
+    assert problem in str(caught.value)
 
 
 @pytest.mark.parametrize(

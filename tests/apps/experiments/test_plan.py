@@ -30,8 +30,10 @@ def test_a_grid_is_every_combination(tmp_path):
     ]
     first, _, third, _ = (run.folder.name for run in plan.runs)
     assert first.endswith("_seed1_mine_lr0.1_backendmean_linear")
-    assert "_seed1_mine_lr0.1_backend-name-asp" in third and len({run.folder for run in plan.runs}) == 4
-    assert len(plan.systems) == 4 and plan.systems[0].title == f"{points[0]}, single"
+    assert "_seed1_mine_lr0.1_backend-name-asp" in third
+    assert len({run.folder for run in plan.runs}) == 4
+    assert len(plan.systems) == 4
+    assert plan.systems[0].title == f"{points[0]}, single"
 
 
 def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
@@ -42,11 +44,13 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
     assert [job.scores.name for job in scored] == ["a.txt", "c.txt"]
     (system,) = plan.systems
     (a,), (b,), (c,) = (plan.evaluations(system, one) for one in plan.experiment.evaluate)
-    assert [job.page.name for job in (a, b, c)] == ["a.html", "b.html", "c.html"] and b.needs is scored[0]
+    assert [job.page.name for job in (a, b, c)] == ["a.html", "b.html", "c.html"]
+    assert b.needs is scored[0]
 
 
 def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
-    la, wild = {"name": "asvspoof2019_la", "root": "a"}, {"name": "in_the_wild", "root": "b", "train_split": "eval"}
+    la = {"name": "asvspoof2019_la", "root": "a"}
+    wild = {"name": "in_the_wild", "root": "b", "train_split": "eval"}
     wild["dev_split"] = None
     other = {"name": "generic", "root": "c", "alias": "mine", "train_split": None}
     sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]

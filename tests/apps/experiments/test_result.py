@@ -44,12 +44,15 @@ def test_the_table_has_the_form_of_the_paper(result):
     assert texts(eer) == [["single", "1.73 (mean 1.89)", "1.00"], ["3 <averaged>", "1.66", "–"]]
     assert [[cell.is_best for cell in row] for row in grid(eer).rows] == [[False, False, False], [False, True, False]]
     assert texts(dcf)[0] == ["single", "0.0346 (mean 0.0379)", "0.0200"]
-    deviation, trials = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}", ["6", "1\u202f200"]
+    deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
+    trials = ["6", "1\u202f200"]
     first, second, _, last = texts(details)
     assert first == ["single", "LA", "1.73 (1.63–1.83)", "2", "1.89", deviation, *trials, "3", "3"]
     assert second == ["single", "DF", "1.00 (0.90–1.10)", "1", "–", "–", *trials, "1", "3"]
-    assert last == ["3 <averaged>", "DF", *["–"] * 6, "0", "3"] and not result.header["complete"]
-    assert len(reports.rows) == 5 and reports.rows[0]["min_dcf"].value == 0.039
+    assert last == ["3 <averaged>", "DF", *["–"] * 6, "0", "3"]
+    assert not result.header["complete"]
+    assert len(reports.rows) == 5
+    assert reports.rows[0]["min_dcf"].value == 0.039
 
 
 def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
@@ -61,7 +64,8 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
     table = result.tables[0]
     assert grid(table).head == ["system", "LA", "DF", "mean", "worst"]
     assert texts(table) == [["single", "1.00 (mean 1.50)", "0.10 (mean 2.70)", "2.50 (mean 2.75)", "3.00 (mean 4.00)"]]
-    assert table.row(set="worst")["best_seed"].value == 2 and table.row(set="mean")["num_seeds"].value == 2
+    assert table.row(set="worst")["best_seed"].value == 2
+    assert table.row(set="mean")["num_seeds"].value == 2
 
 
 def test_what_cannot_be_compared_is_said(measurements):
@@ -98,9 +102,15 @@ def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result,
     pages = Pages(*paths)
     pages.write(result)
     page, data, latex, markdown = (path.read_text() for path in paths)
-    assert "<b>&" not in page and "Title &amp; &lt;b&gt;" in page
-    assert 'href="reports/seed1/a%20b.html"' in page and "mean 1.89" in page and "<script" not in page
+    assert "<b>&" not in page
+    assert "Title &amp; &lt;b&gt;" in page
+    assert 'href="reports/seed1/a%20b.html"' in page
+    assert "mean 1.89" in page
+    assert "<script" not in page
     tables = json.loads(data)["tables"]
-    assert tables[0]["rows"][0]["best_seed"] == {"value": 2} and '"complete": false' in data
-    assert "**1.66**" in markdown and "Note: a \\*note\\*." in markdown
-    assert r"\textbf{1.66}" in latex and r"single & 1.73 (mean 1.89) & 1.00 \\" in latex
+    assert tables[0]["rows"][0]["best_seed"] == {"value": 2}
+    assert '"complete": false' in data
+    assert "**1.66**" in markdown
+    assert "Note: a \\*note\\*." in markdown
+    assert r"\textbf{1.66}" in latex
+    assert r"single & 1.73 (mean 1.89) & 1.00 \\" in latex

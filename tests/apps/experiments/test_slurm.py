@@ -81,8 +81,10 @@ def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued
     running._process = subprocess.Popen(words, stdout=subprocess.PIPE)
     assert running._process.stdout.readline() == b"ready\n"
     again = running.checkpoint()
-    assert (tmp_path / "saved").read_text() == "saved" and running._process.poll() == 75
-    assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function.command == words
+    assert (tmp_path / "saved").read_text() == "saved"
+    assert running._process.poll() == 75
+    assert isinstance(again, submitit.helpers.DelayedSubmission)
+    assert again.function.command == words
 
 
 @pytest.mark.weekly

@@ -27,18 +27,26 @@ def explained(detector, samples, **options):
 
 @pytest.mark.parametrize("method", EXPLANATION_METHODS)
 def test_the_relevance_is_where_the_cue_is(method):
-    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    detector = hears_a_tone.detector()
+    samples = hears_a_tone.recording(0.4, seed=99)
     found = explained(detector, samples, method=method)
     assert found.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
     (stretch, *_), (band, *_) = found.relevance.stretches(), found.relevance.strongest_bands()
-    assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11) and band[:2] == (3000, 3500)
-    assert stretch.relevance < 0 and band.relevance < 0  # towards spoof
+    assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
+    assert band[:2] == (3000, 3500)
+    # towards spoof
+    assert stretch.relevance < 0
+    assert band.relevance < 0
     assert found.relevance.cells.shape == (16, 10)
     bands, bins = np.unravel_index(np.argsort(found.relevance.cells, axis=None)[:2], (16, 10))
-    assert {*bands} <= {6, 7} and {*bins} <= {4, 5}
+    assert {*bands} <= {6, 7}
+    assert {*bins} <= {4, 5}
     for check in found.checks:
-        assert check.ratio > 1.5 and check.share_smaller >= 0.75 and check.change > 0
-        assert len(check.random_changes) == 20 and 0 < check.mean_random_change < max(check.random_changes)
+        assert check.ratio > 1.5
+        assert check.share_smaller >= 0.75
+        assert check.change > 0
+        assert len(check.random_changes) == 20
+        assert 0 < check.mean_random_change < max(check.random_changes)
     again = explained(detector, samples, method=method, batch_size=3)
     np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
     assert again.layers is None  # a spectrum has one hidden state
@@ -61,7 +69,8 @@ def test_gradients_add_up(transformer):
     """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
     found = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
-    cells, total = found.relevance.cells, found.relevance.cells.sum()
+    cells = found.relevance.cells
+    total = found.relevance.cells.sum()
     np.testing.assert_allclose(found.relevance.over_time, cells.sum(0), rtol=1e-9)
     np.testing.assert_allclose(found.relevance.over_bands, cells.sum(1), rtol=1e-9)
     assert total == pytest.approx(found.difference, rel=0.02, abs=1e-4)
@@ -71,14 +80,16 @@ def test_gradients_add_up(transformer):
 
 def test_a_part_and_a_repeated_recording():
     """The explained part begins at `start`, and a short one is repeated as in scoring."""
-    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    detector = hears_a_tone.detector()
+    samples = hears_a_tone.recording(0.4, seed=99)
     found = explained(detector, samples, start=0.3, duration=0.5, draws=1)
     assert (found.start, found.duration) == pytest.approx((0.3, 0.5), abs=0.02)
     assert found.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
     assert found.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
     repeated = explained(detector, samples, num_samples=24000, draws=1)
     assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
-    assert repeated.duration == 1 and repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+    assert repeated.duration == 1
+    assert repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
 
 @pytest.mark.parametrize("method", EXPLANATION_METHODS)
@@ -94,7 +105,8 @@ def test_the_progress_counts_all_versions(method):
 
 def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
     """It has the relevance of time and bands, and small blocks far from the cue are not removed."""
-    shown, counts = [], []
+    shown = []
+    counts = []
     options = {
         "progress": lambda *count: counts.append(count),
         "show_coarse": lambda it: shown.append((it, len(counts))),
@@ -102,8 +114,10 @@ def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
     found = explained(hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options)
     ((coarse, num_scored),) = shown
     # 1 score, 7 windows, 16 bands, 4 × 4 large blocks; then less than 64 small blocks, and 42 versions of the checks
-    assert num_scored == 1 + 7 + 16 + 16 and len(counts) < num_scored + 64 + 42
-    assert coarse.stretches() == found.relevance.stretches() and coarse.stretches()[0].start == pytest.approx(0.4)
+    assert num_scored == 1 + 7 + 16 + 16
+    assert len(counts) < num_scored + 64 + 42
+    assert coarse.stretches() == found.relevance.stretches()
+    assert coarse.stretches()[0].start == pytest.approx(0.4)
     assert coarse.strongest_bands() == found.relevance.strongest_bands()
     band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
     assert (band, time) == (4, 2)
@@ -124,7 +138,8 @@ def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
     skipped = []
     occlude(Additive(), Grid(), 0.0, lambda coarse, num_skipped: skipped.append((coarse.cells, num_skipped)))
     ((cells, num_skipped),) = skipped
-    assert num_skipped == 0 and cells.min() >= cells.max() / 2
+    assert num_skipped == 0
+    assert cells.min() >= cells.max() / 2
 
 
 def test_what_remains_is_as_it_was():
@@ -143,7 +158,8 @@ def test_what_remains_is_as_it_was():
 
 
 def test_what_cannot_be_explained_is_named():
-    detector, samples = hears_a_tone.detector(), hears_a_tone.recording()
+    detector = hears_a_tone.detector()
+    samples = hears_a_tone.recording()
     for message, options in {
         "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
         "the recording ends at 1.00 s": {"start": 2},
@@ -174,12 +190,14 @@ def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
     detector = Detector.from_config({"frontend": "lps", "backend": {"name": "llgf", "hidden_dim": 16}}).eval()
     lstm = next(module for module in detector.modules() if isinstance(module, torch.nn.LSTM))
     lstm.dropout = 0.5
-    samples, options = hears_a_tone.recording(0.1, seconds=0.5), {"method": "gradient_x_input", "draws": 1}
+    samples = hears_a_tone.recording(0.1, seconds=0.5)
+    options = {"method": "gradient_x_input", "draws": 1}
     plain = explained(detector, samples, **options)
     monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
     found = explained(detector, samples, **options)
     np.testing.assert_array_equal(found.relevance.cells, plain.relevance.cells)
-    assert not lstm.training and lstm.dropout == 0.5
+    assert not lstm.training
+    assert lstm.dropout == 0.5
 
 
 def test_int8_has_no_gradients(transformer):
@@ -191,7 +209,8 @@ def test_int8_has_no_gradients(transformer):
 
 
 def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
-    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    detector = hears_a_tone.detector()
+    samples = hears_a_tone.recording(0.4, seed=99)
     found = explained(detector, samples, draws=2)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw(tmp_path / "a.svg", found, name="tone.wav", model="$5$.pth")

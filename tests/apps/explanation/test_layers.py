@@ -21,12 +21,14 @@ def merged(weights, hidden_states):
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
 def test_the_layer_weights_of_an_aggregation_make_its_feature_map(name):
-    aggregation, hidden_states = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval(), states(5)
+    aggregation = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
+    hidden_states = states(5)
     weights = aggregation.layer_weights(hidden_states)
     if name == "last":
         assert weights is None
         return
-    assert weights.shape == (2, 5) and (weights >= 0).all()
+    assert weights.shape == (2, 5)
+    assert (weights >= 0).all()
     if name in ("sea", "weighted_sum"):  # the weights make the feature map
         torch.testing.assert_close(aggregation(hidden_states), merged(weights, hidden_states))
     if name in ("weighted_sum", "moe"):
@@ -39,12 +41,15 @@ WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gm
 
 @pytest.mark.parametrize("name", WEIGHING)
 def test_a_backend_states_the_weights_of_its_layers_and_0_for_layers_that_it_does_not_read(name):
-    unread, dim = WEIGHING[name], 128 if name == "multires_gmlp" else 32
-    count, hidden_states = {} if name == "raptor" else {"num_layers": 4}, states(4 + unread, dim=dim)
+    unread = WEIGHING[name]
+    dim = 128 if name == "multires_gmlp" else 32
+    count = {} if name == "raptor" else {"num_layers": 4}
+    hidden_states = states(4 + unread, dim=dim)
     backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
     weights = backend.layer_weights(hidden_states)
     assert weights.shape == (2, 4 + unread)
-    assert ((weights == 0).sum(1) == unread).all() and (weights[:, :unread] == 0).all()
+    assert ((weights == 0).sum(1) == unread).all()
+    assert (weights[:, :unread] == 0).all()
     if name == "raptor":
         torch.testing.assert_close(backend.merge(hidden_states), merged(weights, hidden_states))
 
@@ -60,10 +65,12 @@ def test_layers_of_a_recording_are_weighed(small_model):
     np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
     np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
-    assert layers.strongest(1) == [int(np.argmax(sizes))] and layers.shares.sum() == pytest.approx(1)
+    assert layers.strongest(1) == [int(np.argmax(sizes))]
+    assert layers.shares.sum() == pytest.approx(1)
     detector = Detector.from_config(small_model).eval()
     assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
     frontend = {**small_model["frontend"], "encoder_layers": 1}
     two_states = Detector.from_config({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}).eval()
     layers = weigh_layers(Subject(two_states, subject.waveform.numpy()))
-    assert layers.weights.shape == (2,) and layers.shares.sum() == pytest.approx(1)
+    assert layers.weights.shape == (2,)
+    assert layers.shares.sum() == pytest.approx(1)

@@ -25,7 +25,9 @@ LENGTHS = [16000, 9000, 16000, 30000, 9000, 70000, 12345]
 @pytest.fixture
 def recordings(tmp_path):
     """Seven recordings of five lengths, as a corpus of one's own, and as the client decodes them."""
-    rng, lines, decoded = np.random.default_rng(0), ["path,label,id\n"], {}
+    rng = np.random.default_rng(0)
+    lines = ["path,label,id\n"]
+    decoded = {}
     for number, length in enumerate(LENGTHS):
         path = tmp_path / f"u{number}.flac"
         soundfile.write(path, 0.1 * rng.standard_normal(length), 16000, subtype="PCM_16")
@@ -46,7 +48,8 @@ def checkpoint(tmp_path, spectral_detector):
 
 
 def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
-    model, audio = model_of(checkpoint), recordings["u0"]
+    model = model_of(checkpoint)
+    audio = recordings["u0"]
     with pytest.raises(InputError, match=r"call load\(\)"):
         model.score_batch([audio], [16000])
     model.load()
@@ -54,7 +57,8 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
     assert model.score_batch([audio.astype(np.float64)], [16000]) == alone
     assert model.score_batch([np.stack([audio, audio])], [16000]) == alone
     at_8k = model.score_batch([audio], [8000])
-    assert at_8k == pytest.approx([spectral_detector.score(audio, 8000)], abs=1e-6) and at_8k != alone
+    assert at_8k == pytest.approx([spectral_detector.score(audio, 8000)], abs=1e-6)
+    assert at_8k != alone
     for wrong, says in (
         ((audio * 32767).astype(np.int16), "whole numbers"),
         (np.full(16000, np.nan, np.float32), "NaN"),
@@ -75,7 +79,8 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
     monkeypatch.setattr("nes2net.scoring.kernel.depends_on_batch", lambda scorer: True)
-    model, audios = model_of(checkpoint, num_samples=16000), list(recordings.values())
+    model = model_of(checkpoint, num_samples=16000)
+    audios = list(recordings.values())
     model.load()
     together = model.score_batch(audios, [16000] * len(audios))
     assert together == [model.score_batch([audio], [16000])[0] for audio in audios]
@@ -86,20 +91,29 @@ def write(checkpoint, out, *more):
 
 
 def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, capsys):
-    out, check = tmp_path / "out", ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
+    out = tmp_path / "out"
+    check = ["export", str(tmp_path / "out"), "--to", "arena", "--check"]
     assert write(checkpoint, out) == 0
-    printed, system = capsys.readouterr().out, yaml.safe_load((out / "meta.yaml").read_text())["system"]
-    assert "lacks system.code, system.checkpoint" in printed and "arena_model:Model" in printed
+    printed = capsys.readouterr().out
+    system = yaml.safe_load((out / "meta.yaml").read_text())["system"]
+    assert "lacks system.code, system.checkpoint" in printed
+    assert "arena_model:Model" in printed
     assert (system["name"], system["slug"]) == ("lps + asp_mlp", "lps-asp-mlp")
     assert system["params_millions"] == round(sum(p.numel() for p in spectral_detector.parameters()) / 1e6, 4)
-    assert "the first 64,600 samples" in system["description"] and "no paper" in printed and "paper" not in system
-    assert main(check) == 2 and "fill in system.code, system.checkpoint" in capsys.readouterr().err
-    assert write(checkpoint, out) == 2 and "--overwrite" in capsys.readouterr().err
+    assert "the first 64,600 samples" in system["description"]
+    assert "no paper" in printed
+    assert "paper" not in system
+    assert main(check) == 2
+    assert "fill in system.code, system.checkpoint" in capsys.readouterr().err
+    assert write(checkpoint, out) == 2
+    assert "--overwrite" in capsys.readouterr().err
     urls = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
     assert write(checkpoint, out, "--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls) == 0
-    assert "lacks" not in capsys.readouterr().out and main(check) == 0
+    assert "lacks" not in capsys.readouterr().out
+    assert main(check) == 0
     system = yaml.safe_load((out / "meta.yaml").read_text())["system"]  # as the client reads it
-    assert system["paper"]["arxiv_id"] == "2504.05657" and system["slug"] == "mine-2"
+    assert system["paper"]["arxiv_id"] == "2504.05657"
+    assert system["slug"] == "mine-2"
     assert "eprint = {2504.05657}" in system["paper"]["bibtex"]
     for content, says in (
         ({"system": system | {"code": None}}, "fill in system.code"),
@@ -121,9 +135,11 @@ def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(check
         ("--batch-size 0", "--batch-size is at least 1"),
         ("--check", "--check and --out exclude each other"),
     ):
-        assert write(checkpoint, tmp_path / "out", *given.split()) == 2 and not (tmp_path / "out").exists()
+        assert write(checkpoint, tmp_path / "out", *given.split()) == 2
+        assert not (tmp_path / "out").exists()
         error = capsys.readouterr().err
-        assert re.search(says, error) and error.count("\n") == 1
+        assert re.search(says, error)
+        assert error.count("\n") == 1
 
 
 def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):
@@ -166,7 +182,8 @@ def scored_by_nes2net(checkpoint, tmp_path, *more):
 def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint, recordings, tmp_path, length):
     """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""
     assert write(checkpoint, tmp_path / "out", "--batch-size", "3", *length) == 0
-    model, found = loaded(tmp_path / "out"), {}
+    model = loaded(tmp_path / "out")
+    found = {}
     assert (model.name, model.expected_sample_rate, model.batch_size) == ("lps + asp_mlp", 16000, 3)
     model.load()
     for start in range(0, len(recordings), model.batch_size):
@@ -174,15 +191,18 @@ def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint
         found |= zip(chunk, model.score_batch([*chunk.values()], [16000] * len(chunk)), strict=True)
     model.unload()
     own = scored_by_nes2net(checkpoint, tmp_path, *length)
-    assert len(chunk) == 1 and list(found) == list(own)
+    assert len(chunk) == 1
+    assert list(found) == list(own)
     assert found == pytest.approx(own, abs=1e-6)
 
 
 def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
     """`Benchmark.run` of the installed client on a local folder in the Arena's layout."""
     benchmark = pytest.importorskip("speech_spoof_bench.benchmark", reason="the Arena's client is not installed")
-    parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
-    dataset, rows = tmp_path / "Tiny", []
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    dataset = tmp_path / "Tiny"
+    rows = []
     (dataset / "data").mkdir(parents=True)
     for number, name in enumerate(recordings):
         file = f"{name}.flac"

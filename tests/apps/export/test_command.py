@@ -29,7 +29,8 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, here, command
     assert list(here.iterdir()) == [source]
     monkeypatch.setattr(Detector, "from_pretrained", load)
     words = "export in.pth --to safetensors --out out"
-    assert command(words)[0] == 0 and (here / "out" / "model.safetensors").is_file()
+    assert command(words)[0] == 0
+    assert (here / "out" / "model.safetensors").is_file()
     refused(words, "--overwrite")
     assert command(f"{words} --overwrite")[0] == 0
 

@@ -34,7 +34,8 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
     """It may replace its source, from which its tensors are mapped."""
     loaded = Detector.from_pretrained(export(detector, to, tmp_path / name), device="cpu")
-    assert loaded.config == detector.config and not loaded.training
+    assert loaded.config == detector.config
+    assert not loaded.training
     assert list(loaded.state_dict()) == list(detector.state_dict()) or to == "hf"
     loaded = Detector.from_pretrained(export(loaded, to, tmp_path / name), device="cpu")
     for key, tensor in detector.state_dict().items():
@@ -86,8 +87,10 @@ def test_a_classification_folder_is_written_back(kind, labels, is_weighted, tmp_
     again = Detector.from_pretrained(export(detector, "hf", tmp_path / "out"), device="cpu")
     export(again, "hf", tmp_path / "out")
     loaded, report = AutoModelForAudioClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
-    assert not any(report.values()) and type(loaded) is type(model)
-    assert loaded.config.id2label == model.config.id2label and loaded.config.label2id == model.config.label2id
+    assert not any(report.values())
+    assert type(loaded) is type(model)
+    assert loaded.config.id2label == model.config.id2label
+    assert loaded.config.label2id == model.config.label2id
     waveform = 0.01 * torch.randn(8000).numpy()
     extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "out")
     inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values
@@ -116,7 +119,8 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         detector.save(tmp_path / "saved", **record)
         out = export(Detector.from_pretrained(tmp_path / "saved", device="cpu"), "hf", tmp_path / "out")
         facts = json.loads((out / "config.json").read_text())
-        assert facts["id2label"] == {"0": "spoof", "1": "bonafide"} and facts["label2id"] == {"spoof": 0, "bonafide": 1}
+        assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
+        assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
 @pytest.mark.parametrize(

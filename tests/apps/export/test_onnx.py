@@ -94,7 +94,9 @@ def assert_same(detector: Detector, exported: OnnxDetector) -> None:
     The standard deviation of two or three similar frames is mostly rounding error, in torch as well.
     With so few frames the tolerance is therefore larger.
     """
-    shortest, hop, found = exported.min_samples, max(detector.frontend.hop_length, 200), []
+    shortest = exported.min_samples
+    hop = max(detector.frontend.hop_length, 200)
+    found = []
     sizes = [(1, shortest), (5, shortest)]
     if exported.max_samples != shortest:
         sizes += [(1 + i % 3, shortest + i * hop + 7 * i) for i in range(1, 12)] + [(2, shortest + 40_001)]
@@ -132,7 +134,8 @@ def test_the_first_samples_of_a_spectrum(tmp_path, monkeypatch):
 
 def test_other_spectra_are_not_translated():
     stft = translations()[torch.ops.aten.stft.default]
-    waveform, batch = SimpleNamespace(shape=(800,)), SimpleNamespace(shape=(2, 800))
+    waveform = SimpleNamespace(shape=(800,))
+    batch = SimpleNamespace(shape=(2, 800))
     for x, window, normalized in ((waveform, None, False), (batch, 256, False), (batch, None, True)):
         with pytest.raises(NotImplementedError, match="only an unscaled spectrogram"):
             stft(x, 512, 160, window, None, normalized)
@@ -187,8 +190,11 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
 
 def test_the_file_describes_its_detector(detector, file, capsys):
     assert main(["info", str(file)]) == 0
-    printed, exported = capsys.readouterr().out, OnnxDetector(file)
-    assert "detector exported to ONNX" in printed and "samples at 16 kHz" in printed and "nes2net_x" in printed
+    printed = capsys.readouterr().out
+    exported = OnnxDetector(file)
+    assert "detector exported to ONNX" in printed
+    assert "samples at 16 kHz" in printed
+    assert "nes2net_x" in printed
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
@@ -205,8 +211,10 @@ def test_the_file_describes_its_detector(detector, file, capsys):
     few = f"fewer than {detector.min_samples} are repeated from the beginning up to {detector.min_samples}"
     assert description["input"] == f"mono at 16000 Hz, in [-1, 1]; all samples; {few}"
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
-    assert sizes == {"waveform": ["batch", "samples"]} and [v.name for v in model.graph.output] == ["scores", "logits"]
-    assert {n.domain for n in model.graph.node} <= {""} and not model.functions
+    assert sizes == {"waveform": ["batch", "samples"]}
+    assert [v.name for v in model.graph.output] == ["scores", "logits"]
+    assert {n.domain for n in model.graph.node} <= {""}
+    assert not model.functions
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
@@ -234,7 +242,8 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     exported = OnnxDetector(path)
     assert_same(lfcc, exported)
     assert_silence_is_the_same(lfcc, exported)
-    before, beside = exported.fingerprint(), tmp_path / "large.onnx.data"
+    before = exported.fingerprint()
+    beside = tmp_path / "large.onnx.data"
     beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
     assert OnnxDetector(path).fingerprint() != before
     beside.unlink()
@@ -250,10 +259,13 @@ def test_torch_and_onnxruntime_write_the_same_scores(detector, file, corpus, tmp
     onnx_command = [*score, "--model", str(file), "--out"]
     assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == main([*onnx_command, "onnx.txt"]) == 0
     (ids, expected), (onnx_ids, found) = read_scores("torch.txt"), read_scores("onnx.txt")
-    assert ids == onnx_ids and len(ids) == 12 and expected.std() > 1e-4
+    assert ids == onnx_ids
+    assert len(ids) == 12
+    assert expected.std() > 1e-4
     np.testing.assert_allclose(found, expected, atol=TOLERANCE)
     capsys.readouterr()
-    assert main([*onnx_command, "onnx.txt"]) == 0 and "complete already" in capsys.readouterr().out
+    assert main([*onnx_command, "onnx.txt"]) == 0
+    assert "complete already" in capsys.readouterr().out
     assert main([*onnx_command, "torch.txt"]) == 2  # a file never mixes scores of two engines
     assert "another run" in capsys.readouterr().err
 
@@ -333,9 +345,11 @@ def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys):
         ("other.onnx", "other.onnx is not a detector of this toolkit"),
     ):
         words = f"score asvspoof2021_la {corpus} --model {model} --out scores.txt"
-        assert main(words.split()) == 2 and not Path("scores.txt").exists()
+        assert main(words.split()) == 2
+        assert not Path("scores.txt").exists()
         error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
+        assert message in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
@@ -378,7 +392,8 @@ def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, m
 
 
 def test_runs_on_two_providers_have_two_identities(file, corpus):
-    trials, exported = asvspoof2021_la.CORPUS.trials(corpus, "eval"), OnnxDetector(file)
+    trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
+    exported = OnnxDetector(file)
     assert exported.device == exported.computes_on == torch.device("cpu")
     on_cpu = run_identity(exported, trials, 8000, False, False)
     exported.computes_on = device_in_use({"CUDAExecutionProvider": {"device_id": "0"}, "CPUExecutionProvider": {}})
@@ -407,7 +422,9 @@ def test_loading_an_int8_file_prints_nothing(int8_file, capfd):
 @pytest.mark.slow
 def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, capsys):
     """They do not depend on the batch, and the file says what it holds."""
-    waveforms, exported, plain = noise(4, 16_000), OnnxDetector(int8_file), OnnxDetector(file)
+    waveforms = noise(4, 16_000)
+    exported = OnnxDetector(int8_file)
+    plain = OnnxDetector(file)
     with torch.inference_mode():
         difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
     assert 1e-6 < difference < 0.02
@@ -427,7 +444,8 @@ def test_int8_products_are_those_of_the_transformer(int8_file):
     onnx.checker.check_model(model, full_check=True)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
-    assert "ConvInteger" not in kinds and {node.domain for node in model.graph.node} == {""}
+    assert "ConvInteger" not in kinds
+    assert {node.domain for node in model.graph.node} == {""}
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     products = [weights[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
     assert {tensor.data_type for tensor in products} == {onnx.TensorProto.INT8}
@@ -446,7 +464,8 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
     detector = create("wav2vec2_small", "asp_mlp")
     size = sum(tensor.nbytes for tensor in detector.state_dict().values())
     monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else size - 1)
-    exported, waveforms = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8")), noise(2, 16_000)
+    exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
+    waveforms = noise(2, 16_000)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
     with torch.inference_mode():
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
@@ -460,7 +479,8 @@ def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
-    speech, out = create("wav2vec2_small", "asp_mlp"), tmp_path / "d.onnx"
+    speech = create("wav2vec2_small", "asp_mlp")
+    out = tmp_path / "d.onnx"
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
         (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
@@ -522,7 +542,8 @@ def test_the_program_of_the_manual_scores_as_torch(tmp_path, monkeypatch):
         return done
 
     monkeypatch.setitem(FRONTENDS, "wav2vec2", {**TRANSFORMER, "pre_emphasis": 0.97})
-    emphasised, whole = create("wav2vec2", "asp_mlp"), create("lps", "asp_mlp")
+    emphasised = create("wav2vec2", "asp_mlp")
+    whole = create("lps", "asp_mlp")
     emphasised.provenance = Provenance.read({"recipe": {"data": {"num_samples": 16_000}}})
     for name, detector in (("emphasised", emphasised), ("whole", whole)):
         path = export_onnx(detector, tmp_path / f"{name}.onnx")

@@ -37,7 +37,8 @@ def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path
     assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
     head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
-    assert re.fullmatch(r"\d+\.\d+\.\d+", head["sdk_version"]) and "asp_mlp" in head["title"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", head["sdk_version"])
+    assert "asp_mlp" in head["title"]
     assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")
     assert "*.safetensors filter=lfs" in (space / ".gitattributes").read_text()
     waveform = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
@@ -48,7 +49,8 @@ def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path
 
 
 def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
-    calibration, out = tmp_path / "calibration.json", tmp_path / "out"
+    calibration = tmp_path / "calibration.json"
+    out = tmp_path / "out"
     other = ScoredBy("0" * 64, "float32", None)
     for to, weights, scored_by, message in (
         ("safetensors", (3.0,), None, "--calibration is used only with --to space"),
@@ -57,13 +59,15 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
     ):
         LinearCalibration(weights, 0.0, 0.5, 1e-6, ("a", "b")[: len(weights)], scored_by=scored_by).save(calibration)
         assert main(f"export {model} --to {to} --out {out} --calibration {calibration}".split()) == 2
-        assert message in capsys.readouterr().err and not out.exists()
+        assert message in capsys.readouterr().err
+        assert not out.exists()
 
 
 @pytest.mark.slow
 def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spectral_detector):
     pytest.importorskip("fastapi_offline")
-    space, sound = tmp_path / "space", tmp_path / "a.wav"
+    space = tmp_path / "space"
+    sound = tmp_path / "a.wav"
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
     soundfile.write(sound, voice(seconds=2), 16000)
     hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
@@ -74,7 +78,8 @@ def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spec
         try:
             port = re.search(r"http://\S+:(\d+)", process.stdout.readline())[1]
             headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if place else {}
-            url, files = f"http://127.0.0.1:{port}/api/score", {"file": sound.read_bytes()}
+            url = f"http://127.0.0.1:{port}/api/score"
+            files = {"file": sound.read_bytes()}
             answer = httpx.post(url, files=files, headers=headers, timeout=PATIENCE)
             row = answer.json()
             assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-6)

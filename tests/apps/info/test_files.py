@@ -28,20 +28,25 @@ def run(corpus, tmp_path_factory):
 
 
 def test_a_checkpoint_of_a_run(run, info):
-    text, found = " ".join(info(run / "epoch_2.pth").split()), info(run / "epoch_2.pth", "--json")
+    text = " ".join(info(run / "epoch_2.pth").split())
+    found = info(run / "epoch_2.pth", "--json")
     for line in ("detector checkpoint of this package", "all there, none left over", "2 of 2", "asvspoof2019_la in"):
         assert line in text
     assert {row["part"] for row in found["parts"]} == {"front-end", "aggregation", "back-end", "total"}
     options = {row["option"]: row["value"] for row in found["options of the parts that differ from their defaults"]}
-    assert options["n_fft"] == 128 and "hop_length" not in options
+    assert options["n_fft"] == 128
+    assert "hop_length" not in options
     assert "train.epochs" in {row["key"] for row in found["keys of the recipe that differ from the defaults"]}
-    assert len(found["SHA-256"]) == 64 and any("predict" in line for line in found["next"])
+    assert len(found["SHA-256"]) == 64
+    assert any("predict" in line for line in found["next"])
 
 
 def test_a_run_and_what_is_in_it(run, tmp_path, info):
     found = info(run, "--json")
-    assert found["title"].endswith(": run folder") and found["epochs"][0]["kept"] == "epoch_1.pth"
-    assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth" and "train.epochs" in info(run / "recipe.yaml")
+    assert found["title"].endswith(": run folder")
+    assert found["epochs"][0]["kept"] == "epoch_1.pth"
+    assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth"
+    assert "train.epochs" in info(run / "recipe.yaml")
     for name, what in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
         assert what in " ".join(info(run / name).split())
     assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
@@ -63,10 +68,13 @@ def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     found = info(tmp_path / "d.onnx", "--json")
-    assert "exported to ONNX" in found["title"] and found["next"][1].startswith("nes2net predict") and found["parts"]
+    assert "exported to ONNX" in found["title"]
+    assert found["next"][1].startswith("nes2net predict")
+    assert found["parts"]
     torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
     found = info(tmp_path / "published.pth")
-    assert "0.83 %" in found and "its tensors have other names" not in found
+    assert "0.83 %" in found
+    assert "its tensors have other names" not in found
 
 
 def test_scores_and_their_record(run, corpus, tmp_path, info):
@@ -74,15 +82,18 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
     command = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
     assert main([*command.split(), "--out", str(scores)]) == 0
     found = info(scores, "--json")
-    assert found["trials"] == 12 and found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
-    assert found["checkpoint"].endswith("epoch_2.pth") and found["epoch"] == "2 of 2"
+    assert found["trials"] == 12
+    assert found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
+    assert found["checkpoint"].endswith("epoch_2.pth")
+    assert found["epoch"] == "2 of 2"
     assert found["utterances"] == "the first 8,000 samples"
     assert f"nes2net evaluate asvspoof2019_la {scores}" in info(scores)
     assert "record of a score file" in " ".join(info(f"{scores}.json").split())
     assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
     scores.write_text(2 * scores.read_text())
     found = info(scores, "--json")
-    assert found["repeated"] == "12 lines repeat an id" and "are too good" in found["warning"][0]
+    assert found["repeated"] == "12 lines repeat an id"
+    assert "are too good" in found["warning"][0]
 
 
 def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
@@ -97,7 +108,8 @@ def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, 
     ):
         (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
         assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
-        assert main(["info", str(scores), "--json"]) == 0 and "\x9b" not in capsys.readouterr().out
+        assert main(["info", str(scores), "--json"]) == 0
+        assert "\x9b" not in capsys.readouterr().out
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
     for name, text in (("r.yaml", yaml.safe_dump(recipe)), ("s.txt", "a\x1b[2J 1.0\n")):
@@ -110,12 +122,15 @@ def test_info_tells_weights_systems_and_next_command_of_a_calibration(tmp_path, 
     about = {"corpus": "generic", "figures": {"eer": 0.1}}
     LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), about).save(tmp_path / "c.json")
     found = info(tmp_path / "c.json", "--json")
-    assert found["title"].endswith("fusion of scores") and found["offset"] == 0.125
+    assert found["title"].endswith("fusion of scores")
+    assert found["offset"] == 0.125
     assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
     assert found["next"][0].endswith("c.json SCORES … --out calibrated.txt")
     text = info(tmp_path / "c.json")
-    assert "calibrate apply" in text and "the ratios of its own trials are not kept" in text
-    assert "not measured, so no recording is called 'cannot tell'" in text and "  detector" not in text
+    assert "calibrate apply" in text
+    assert "the ratios of its own trials are not kept" in text
+    assert "not measured, so no recording is called 'cannot tell'" in text
+    assert "  detector" not in text
 
 
 def test_other_files_are_refused_in_one_line(tmp_path, capsys):
@@ -124,4 +139,5 @@ def test_other_files_are_refused_in_one_line(tmp_path, capsys):
         (tmp_path / name).write_text(text)
         assert main(["info", str(tmp_path / name)]) == 2
         error = capsys.readouterr().err
-        assert (name in error or "unknown_key" in error) and error.count("\n") == 1
+        assert name in error or "unknown_key" in error
+        assert error.count("\n") == 1

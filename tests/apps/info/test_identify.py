@@ -17,24 +17,32 @@ from nes2net.training.state import Progress, RunState
 def test_pre_training_files_are_identified_in_each_packing(pretrained):
     for packing in ("plain", "namespace", "omegaconf", "taskstate"):
         identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
-        assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
+        assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
+        assert identity.models == ["wav2vec2"]
         assert identity.config["frontend"]["encoder_layers"] == 3
-        assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
+        assert identity.parameters == 97_152
+        assert identity.dtypes == {"float32": 97_152}
+        assert not identity.misfit
         assert bool(identity.records) == (packing != "plain")
     identity = identify(pretrained / "tiny_wavlm_unilm.pt")
-    assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
+    assert identity.kind == "WavLM pre-training file (unilm)"
+    assert not identity.misfit
     assert identity.config["frontend"]["num_buckets"] == 320
 
 
 def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
     own = identify(tmp_path / "own.pth")
-    assert own.kind == "detector checkpoint of this package" and own.config == detector.config
-    assert own.provenance.to_dict() == {"epoch": 3} and not own.misfit
+    assert own.kind == "detector checkpoint of this package"
+    assert own.config == detector.config
+    assert own.provenance.to_dict() == {"epoch": 3}
+    assert not own.misfit
     for name in ("safetensors", "hf"):
         export(detector, name, tmp_path / name)
         identity = identify(tmp_path / name)
-        assert identity.kind == "detector folder" and identity.config == detector.config and not identity.misfit
+        assert identity.kind == "detector folder"
+        assert identity.config == detector.config
+        assert not identity.misfit
         assert identity.parameters == own.parameters
 
 
@@ -66,11 +74,9 @@ def test_resume_file_and_others(detector, tmp_path):
     RunState(recipe.to_dict(), {}, objective, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
-    assert (
-        identity.config == detector.config
-        and not identity.misfit
-        and identity.provenance.to_dict()["recipe"] == recipe.to_dict()
-    )
+    assert identity.config == detector.config
+    assert not identity.misfit
+    assert identity.provenance.to_dict()["recipe"] == recipe.to_dict()
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
     torch.save({"lr": 0.1}, tmp_path / "y.pth")

@@ -29,7 +29,8 @@ def home(tmp_path, monkeypatch):
 
 def test_the_list_and_a_card(command, refused, home):
     status, out, _ = command("models")
-    assert status == 0 and max(map(len, out.splitlines())) <= 100
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
         assert text in out
     # Those that may be used commercially come first, and of them the newest.
@@ -37,10 +38,13 @@ def test_the_list_and_a_card(command, refused, home):
     assert "Apache-2.0 or " in out  # both licences that the card states
     assert "a small machine" in out.partition("to begin with")[2]
     data = json.loads(command("models --json")[1])
-    assert data["detectors"][1]["name"] == "AASIST" and data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
+    assert data["detectors"][1]["name"] == "AASIST"
+    assert data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()
     status, out, _ = command("models AASIST")
-    assert status == 0 and "SHA-256 51d2d9cf0738" in out and "on this machine          no" in out
+    assert status == 0
+    assert "SHA-256 51d2d9cf0738" in out
+    assert "on this machine          no" in out
     refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
     for name, meant in (("AASSIST", "AASIST"), ("aasist", "AASIST")):
         refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
@@ -88,12 +92,17 @@ def test_a_detector_by_name(command, home, monkeypatch):
         file = PublishedFile(f"{server.address}/AASIST-L.pth", len(content), hashlib.sha256(content).hexdigest())
         monkeypatch.setitem(PUBLISHED, "AASIST-L", replace(PUBLISHED["AASIST-L"], file=file))
         status, out, err = command("predict a.wav --model AASIST-L --json")
-        assert status == 0 and "note: AASIST-L is fetched once from" in err and "licence: MIT" in err
+        assert status == 0
+        assert "note: AASIST-L is fetched once from" in err
+        assert "licence: MIT" in err
         row = json.loads(out)
         status, out, err = command("predict a.wav --model AASIST-L --json")
-        assert json.loads(out) == row and "fetched" not in err and len(server.fetched()) == 1
+        assert json.loads(out) == row
+        assert "fetched" not in err
+        assert len(server.fetched()) == 1
     detector = Detector.from_pretrained("AASIST-L", "cpu")
-    assert detector.source == "AASIST-L" and detector.provenance.to_dict() == {"published_model": "AASIST-L"}
+    assert detector.source == "AASIST-L"
+    assert detector.provenance.to_dict() == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
     assert "first seen here" in command("info AASIST-L")[1]
     (home / "AASIST-L").write_text("a file of this name comes first")
@@ -111,6 +120,7 @@ def test_a_front_end_by_name(home, monkeypatch):
         assert all(torch.equal(tensor, expected[name]) for name, tensor in frontend.state_dict().items())
         adapted = {"frontend": {"name": "wav2vec2", "adapt": {"kind": "bitfit"}}, "backend": "mean_linear"}
         base = Detector.from_config(adapted, "xlsr_1b").base  # names the file, which a checkpoint is loaded with
-        assert base["file"].endswith("xlsr2_960m_1000k.pt") and len(server.fetched()) == 1
+        assert base["file"].endswith("xlsr2_960m_1000k.pt")
+        assert len(server.fetched()) == 1
         with pytest.raises(InputError, match="is not XLS-R 1B"):
             create_frontend("xlsr_1b", "xlsr_1b")

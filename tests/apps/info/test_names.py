@@ -90,7 +90,8 @@ def test_every_name_is_described(name):
 def described_in_full(name, kind, sheet):
     lines = sheet.text().splitlines()
     singular = {"corpora": "corpus", "losses": "loss"}.get(kind, kind.removesuffix("s"))
-    assert lines[0].startswith(f"{name}: ") and (singular.split()[-1] in lines[0] or name in SHARED)
+    assert lines[0].startswith(f"{name}: ")
+    assert singular.split()[-1] in lines[0] or name in SHARED
     assert [line for line in lines if len(line) > 100 and "https://" not in line] == []
     found = json.loads(json.dumps(sheet.to_dict()))
     assert found["next"] == sheet.commands != []
@@ -99,7 +100,8 @@ def described_in_full(name, kind, sheet):
         assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
         numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
         assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
-        assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
+        assert found.get("numbers from", "") == corpus.counts_from
+        assert found.get("licence", "") == corpus.licence
         assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
     elif kind == "conditions":
         condition = effects.get(name)
@@ -120,7 +122,8 @@ def test_every_option_has_a_meaning(registry):
 def test_a_part_has_its_options_and_source(info):
     found = info("nes2net_x", "--json")
     (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
-    assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
+    assert option["default"] == [8, 8]
+    assert option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
     assert "arXiv 2504.05657" in found["source"]
     assert found["parameters"] == 512_039
@@ -129,12 +132,16 @@ def test_a_part_has_its_options_and_source(info):
 def test_a_recipe_says_what_differs_and_from_where(info):
     found = info("asvspoof2019_nes2net_x", "--json")
     rows = {row["key"]: row for row in found["keys that differ from the defaults"]}
-    assert rows["augment.algo"]["value"] == 4 and rows["augment.algo"]["source"].startswith("command")
-    assert "train.lr" not in rows and any("1.73 %" in line for line in found["published"])  # it has the default
+    assert rows["augment.algo"]["value"] == 4
+    assert rows["augment.algo"]["source"].startswith("command")
+    # it has the default
+    assert "train.lr" not in rows
+    assert any("1.73 %" in line for line in found["published"])
     assert found["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
     assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
     (key,) = info("recipe", "train.lr", "--json")
-    assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
+    assert key["default"] == 2.5e-7
+    assert key["source"].startswith("main.py --lr")
     assert "2.5e-07" in info("recipe", "train.lr")
 
 
@@ -167,4 +174,5 @@ def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
     assert "sls: back-end" in text
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
-    assert "nes2net info ./lps" in info("lps") and "lps: score file" in info("./lps")
+    assert "nes2net info ./lps" in info("lps")
+    assert "lps: score file" in info("./lps")

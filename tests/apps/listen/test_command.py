@@ -66,9 +66,11 @@ def test_a_pipe_of_raw_samples(listen, small, call, tmp_path, encoding):
         assert windows(lines, name) == expected(small, channel, 8000)
     ready = lines[0]
     assert [ready[key] for key in ("event", "window", "hop", "rate", "keep")] == ["ready", WINDOW, HOP, 8000, "all"]
-    assert ready["channels"] == ["agent", "caller"] and ready["encoding"] == encoding
+    assert ready["channels"] == ["agent", "caller"]
+    assert ready["encoding"] == encoding
     ends = [line for line in lines if line["event"] == "end"]
-    assert [end["channel"] for end in ends] == ["agent", "caller"] and ends[0]["seconds"] == 6.0
+    assert [end["channel"] for end in ends] == ["agent", "caller"]
+    assert ends[0]["seconds"] == 6.0
     assert set(ends[0]["lag"]) == set(ends[0]["compute"]) == {"median", "p95", "max"}
 
 
@@ -83,17 +85,19 @@ def test_a_recording_in_words(command, made, small, call):
     words = ["listen", made / "call.wav", "--model", made / "small.pth", *OPTIONS, "--speed", "inf"]
     status, out, _ = command([*words, "--split", "agent,caller", "--calibration", made / "spoof.json", "--latch"])
     lines = out.splitlines()
-    assert status == 0 and lines[0] == "# small.pth hears 0.5 s every 0.25 s; calibration spoof.json"
+    assert status == 0
+    assert lines[0] == "# small.pth hears 0.5 s every 0.25 s; calibration spoof.json"
     scores = [
         line.split()[2] for line in lines if line.startswith("agent") and "alarm" not in line and "from" not in line
     ]
     assert scores == [f"{score:.4f}" for _, _, score in expected(small, call[0])]
-    assert any(line.split()[2] == "alarm" for line in lines) and "ALARM" in lines[-3]
-    assert lines[-2].startswith("# agent: 0:03.0, 11 windows; lowest ") and lines[-1].startswith("# caller: ")
+    assert any(line.split()[2] == "alarm" for line in lines)
+    assert "ALARM" in lines[-3]
+    assert lines[-2].startswith("# agent: 0:03.0, 11 windows; lowest ")
+    assert lines[-1].startswith("# caller: ")
     status, out, _ = command(words)
-    assert (
-        "no calibration, so there are scores and no probabilities" in out and "probability" not in out.splitlines()[1]
-    )
+    assert "no calibration, so there are scores and no probabilities" in out
+    assert "probability" not in out.splitlines()[1]
 
 
 def test_a_recording_in_real_time(command, made, tmp_path, call):
@@ -101,7 +105,8 @@ def test_a_recording_in_real_time(command, made, tmp_path, call):
     words = ["listen", tmp_path / "short.wav", "--model", made / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)
     lags = [line["lag"] for line in map(json.loads, out.splitlines()) if line["event"] == "score"]
-    assert len(lags) == 3 and min(lags) > -0.01
+    assert len(lags) == 3
+    assert min(lags) > -0.01
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -120,9 +125,11 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     assert windows(lines) == expected(small, call[0, :20000])[:4]
     process.send_signal(number)
     last_lines, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0 and err == b""
+    assert process.returncode == 0
+    assert err == b""
     lines += map(json.loads, last_lines.splitlines())
-    assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
+    assert windows(lines) == expected(small, call[0, :20000])
+    assert lines[-1]["event"] == "end"
 
 
 class SendsCtrlC:
@@ -158,7 +165,8 @@ def test_who_reads_its_lines_may_end_before_it(made, call):
     with suppress(BrokenPipeError):
         process.stdin.write(np.tile(call[0], 100).tobytes())  # more than a pipe holds, so that it is read on
         process.stdin.close()
-    assert process.stderr.read() == b"" and process.wait(PATIENCE) == 1
+    assert process.stderr.read() == b""
+    assert process.wait(PATIENCE) == 1
 
 
 def test_wrong_input_is_one_line(refused, made, tmp_path, call):
@@ -193,7 +201,10 @@ def test_the_microphone(monkeypatch):
 
     class InputStream:
         def __init__(self, rate, **settings):
-            self.samplerate, self.settings, self.reads, self.states = rate, settings, 0, []
+            self.samplerate = rate
+            self.settings = settings
+            self.reads = 0
+            self.states = []
             devices.append(self)
 
         def start(self):
@@ -218,7 +229,8 @@ def test_the_microphone(monkeypatch):
     assert device.states == ["started", "closed"]
     assert [float(block.samples[0, 0]) for block in blocks] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert {block.samples.shape for block in blocks} == {(2, 800)}
-    assert [block.time is None for block in blocks] == [True, True, False, True] and blocks[2].time >= 0.4
+    assert [block.time is None for block in blocks] == [True, True, False, True]
+    assert blocks[2].time >= 0.4
 
 
 def test_without_its_libraries_it_says_what_to_install(refused, made, monkeypatch):

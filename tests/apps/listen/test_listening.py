@@ -62,8 +62,11 @@ def test_keep_all_lets_the_source_wait_and_loses_no_window(judge, small, call, m
     for line in Listening(session, blocks()).lines():
         lines.append(line)
         most = max(most, len(session.channels[0].queue))
-    assert windows(lines) == expected(small, call[0]) and most <= 3
-    assert lines[-1]["skipped"] == 0 and lines[-1]["lag"] is None and lines[-1]["compute"]["median"] > 0.02
+    assert windows(lines) == expected(small, call[0])
+    assert most <= 3
+    assert lines[-1]["skipped"] == 0
+    assert lines[-1]["lag"] is None
+    assert lines[-1]["compute"]["median"] > 0.02
 
 
 def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkeypatch):
@@ -96,7 +99,8 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
             for start in inside:
                 found[start] += 1
     assert set(found.values()) == {1}
-    assert lines[-1]["skipped"] > 0 and lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
+    assert lines[-1]["skipped"] > 0
+    assert lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
     assert set(windows(lines)) <= set(expected(small, call[0]))
     assert lines[-1]["real_time_factor"] > 0.4
 
@@ -113,7 +117,8 @@ def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, cal
         assert spoken == (line["speech"] >= 0.25)
         assert [line["llr"], line["probability"]] == ([running.llr, running.probability] if spoken else [None, None])
     events = [line for line in lines if line["event"] in ("alarm", "clear")]
-    assert [line["event"] for line in events][:1] == ["alarm"] and events[0]["because"] == "probability"
+    assert [line["event"] for line in events][:1] == ["alarm"]
+    assert events[0]["because"] == "probability"
     assert [line["event"] for line in events] == (["alarm", "clear"] * len(events))[: len(events)]
     assert 0.1 < lines[-1]["alarm_share"] < 1
 
@@ -128,7 +133,8 @@ def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
     of_music = [line for line in lines if line["event"] == "score" and line["start"] >= 3.2]
     assert len(of_music) > 20
     assert all(line["probability"] is line["llr"] is None and line["reason"] for line in of_music)
-    assert lines[-1]["mean"] == pytest.approx(before["mean"]) and lines[-1]["against"] == before["against"]
+    assert lines[-1]["mean"] == pytest.approx(before["mean"])
+    assert lines[-1]["against"] == before["against"]
     assert len([line for line in lines if line["event"] == "silence" and line["start"] >= 3.2]) == 1
     alone = heard(judge, [Block(music)])
     assert alone[-1]["probability"] is alone[-1]["mean"] is None
@@ -202,7 +208,8 @@ def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):
     with pytest.raises(InputError, match=r"the first at 1\.500 s"):
         for line in listening.lines():
             lines.append(line)
-    assert windows(lines) == expected(small, call[0, :16000]) and lines[-1]["event"] == "end"
+    assert windows(lines) == expected(small, call[0, :16000])
+    assert lines[-1]["event"] == "end"
 
 
 def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, monkeypatch):
@@ -221,8 +228,10 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
         ).lines():
             lines.append(line)
     failed = [line for line in lines if "error" in line]
-    assert all(line["score"] is None and "nan" in line["error"] for line in failed) and len(failed) == 12
-    assert lines[-1]["failed"] == 13 and lines[-1]["windows"] == 2
+    assert all(line["score"] is None and "nan" in line["error"] for line in failed)
+    assert len(failed) == 12
+    assert lines[-1]["failed"] == 13
+    assert lines[-1]["windows"] == 2
 
 
 def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, made, small, call):

@@ -72,7 +72,9 @@ def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call,
     lines = call_of(serve(), content, 321, rate=8000, encoding="mulaw", channels=2, names=names)
     for name, channel in zip(names, samples):
         assert windows(lines, name) == expected(small, channel, 8000)
-    assert lines[0]["event"] == "ready" and not lines[0]["resumed"] and lines[0]["keep"] == "all"
+    assert lines[0]["event"] == "ready"
+    assert not lines[0]["resumed"]
+    assert lines[0]["keep"] == "all"
     assert [line["channel"] for line in lines if line["event"] == "end"] == names
 
 
@@ -94,13 +96,16 @@ def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     url = serve()
     lines = lines_until_lost(url, call)
     resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-    assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
+    assert resumed[0]["resumed"]
+    assert resumed[0]["session"] == lines[0]["session"]
     (gap,) = [line for line in resumed if line["event"] == "gap"]
-    assert gap["start"] == 1.25 and 0 < gap["end"] - 1.25 < PATIENCE
+    assert gap["start"] == 1.25
+    assert 0 < gap["end"] - 1.25 < PATIENCE
     later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
     assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
     again = call_of(url, b"", session=lines[0]["session"])  # it has ended
-    assert not again[0]["resumed"] and again[0]["session"] != lines[0]["session"]
+    assert not again[0]["resumed"]
+    assert again[0]["session"] != lines[0]["session"]
 
 
 def test_who_comes_back_with_other_audio_is_refused(serve):
@@ -122,7 +127,8 @@ def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
         lost.send(call[0, :20000].tobytes())
         lines = [json.loads(lost.recv()) for _ in range(5)]
         resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-        assert resumed[0]["resumed"] and rest_or_closed(lost) == []
+        assert resumed[0]["resumed"]
+        assert rest_or_closed(lost) == []
     assert windows(lines + resumed)[:4] == expected(small, call[0, :20000])[:4]
     assert [line["event"] for line in resumed].count("end") == 1
 
@@ -144,7 +150,8 @@ def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, mo
         assert rest_or_closed(client) == []
     time.sleep(0.3)
     resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-    assert resumed[0]["resumed"] and capfd.readouterr().err == ""
+    assert resumed[0]["resumed"]
+    assert capfd.readouterr().err == ""
 
 
 def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
@@ -191,7 +198,8 @@ def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
     with connect(serve()) as client:
         act(client)
         lines = rest_or_closed(client)
-        assert lines[-1]["event"] == "error" and message in lines[-1]["message"]
+        assert lines[-1]["event"] == "error"
+        assert message in lines[-1]["message"]
         assert client.close_code == 1008
 
 
@@ -213,7 +221,8 @@ def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call
             client.send(call[0, :20000].tobytes())
             say(client, event="stop")
             rest_or_closed(client)
-        assert client.close_code == 1011 and "ZeroDivisionError" in caplog.text
+        assert client.close_code == 1011
+        assert "ZeroDivisionError" in caplog.text
     assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
 
 
@@ -237,7 +246,8 @@ def test_a_client_too_many_is_told_so(serve, call):
         say(first, **START)
         first.recv()
         with connect(url) as second:
-            assert "busy" in rest_or_closed(second)[0]["message"] and second.close_code == 1013
+            assert "busy" in rest_or_closed(second)[0]["message"]
+            assert second.close_code == 1013
         say(first, event="stop")
         rest(first)
     assert call_of(url, call[0].tobytes())[-1]["event"] == "end"
@@ -282,7 +292,8 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
                 client.socket.sendall(content[first : first + 2])
                 time.sleep(0.02)
         events = [json.loads(client.recv()) for _ in range(2)]
-        assert events[-1]["event"] == "error" and "nothing came for 0.5 s" in events[-1]["message"]
+        assert events[-1]["event"] == "error"
+        assert "nothing came for 0.5 s" in events[-1]["message"]
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
@@ -319,7 +330,8 @@ def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(made, small, 
             client.kill()
         time.sleep(0.3)
         resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
-        assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
+        assert resumed[0]["resumed"]
+        assert resumed[0]["session"] == lines[0]["session"]
         (gap,) = [line for line in resumed if line["event"] == "gap"]
         later = expected(small, call[0, 20000:])
         later = [(start + gap["end"], end + gap["end"], score) for start, end, score in later]
@@ -328,10 +340,12 @@ def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(made, small, 
             say(client, **START)
             session = json.loads(client.recv())["session"]
             server.kill()
-            assert rest_or_closed(client) == [] and client.close_code == 1006
+            assert rest_or_closed(client) == []
+            assert client.close_code == 1006
     with server_process(made) as (_, url):
         again = call_of(url, call[0].tobytes(), session=session)
-        assert not again[0]["resumed"] and again[0]["session"] != session
+        assert not again[0]["resumed"]
+        assert again[0]["session"] != session
         assert windows(again) == expected(small, call[0])
 
 
@@ -377,7 +391,8 @@ def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
         lines = [json.loads(client.recv()) for _ in range(5)]
         server.stop()
         lines += rest_or_closed(client)
-        assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
+        assert windows(lines) == expected(small, call[0, :20000])
+        assert lines[-1]["event"] == "end"
         assert client.close_code == 1001
         rest_or_closed(idle)
         assert idle.close_code == 1001
@@ -498,7 +513,8 @@ def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkey
     try:
         for _ in range(3):
             lines = call_of(url, call[0].tobytes(), 6400)
-            assert windows(lines) == expected(small, call[0]) and lines[-1]["event"] == "end"
+            assert windows(lines) == expected(small, call[0])
+            assert lines[-1]["event"] == "end"
     finally:
         until.set()
         for other in others:

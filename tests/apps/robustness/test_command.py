@@ -21,15 +21,20 @@ def computing(on_dev, spectral_detector, tmp_path):
 
 
 def test_the_command_tabulates_each_condition_and_writes_the_report(computing, tmp_path, command, refused):
-    out, words = tmp_path / "out", f"{computing} white:5 gain"
+    out = tmp_path / "out"
+    words = f"{computing} white:5 gain"
     status, printed, err = command(words)
     rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
-    assert status == 0 and rows[0] == "clean" and sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
+    assert status == 0
+    assert rows[0] == "clean"
+    assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
     assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
     found = json.loads((out / "report.json").read_text())
-    assert found["corpus"] == "asvspoof2019_la" and found["phase"] == "dev"
+    assert found["corpus"] == "asvspoof2019_la"
+    assert found["phase"] == "dev"
     source = found["sources"]["clean"]
-    assert source["checkpoint"] == f"{tmp_path}/detector.pth" and source["protocol"] == "4sec"
+    assert source["checkpoint"] == f"{tmp_path}/detector.pth"
+    assert source["protocol"] == "4sec"
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
@@ -44,6 +49,7 @@ def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, 
     refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()  # before anything is scored
     status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")
-    assert status == 0 and "operating point cost:1,10,0.5 of the calibration" in out
+    assert status == 0
+    assert "operating point cost:1,10,0.5 of the calibration" in out
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert found["calibration"]["detector"] == own.fingerprint

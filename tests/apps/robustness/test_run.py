@@ -50,9 +50,11 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     whole = tmp_path / "whole"
     torn = tmp_path / "torn"
     result = run(planned(corpus), whole)
-    assert conditions_of(result) == sorted(CONDITIONS) and result.notes == []
+    assert conditions_of(result) == sorted(CONDITIONS)
+    assert result.notes == []
     assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
-    add, batches = Journal.add, []
+    add = Journal.add
+    batches = []
 
     def adding(journal, scores, failures=None):
         add(journal, scores, failures)
@@ -68,7 +70,8 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
     again = run(planned(corpus), torn)
     assert sum(map(len, batches)) == 4 + 24  # 8 are in the journal; 4 of the first condition, and two others
-    assert files_of(torn) == files_of(whole) and len(files_of(whole)) == 4
+    assert files_of(torn) == files_of(whole)
+    assert len(files_of(whole)) == 4
     assert report_of(again, torn) == report_of(result, whole)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
     assert report_of(run(planned(corpus), whole), whole) == report_of(again, torn)
@@ -85,7 +88,8 @@ def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_pa
     alone, among_others, other_seed = found
     assert len(among_others) == 8
     for id, score in among_others.items():
-        assert alone[id] == pytest.approx(score, abs=1e-6) and abs(score - other_seed[id]) > 1e-6
+        assert alone[id] == pytest.approx(score, abs=1e-6)
+        assert abs(score - other_seed[id]) > 1e-6
 
 
 def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
@@ -102,7 +106,8 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
     result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
     assert conditions_of(result) == ["gain:-10", "gain:-20", "gain:-30"]
     header = result.header
-    assert list(header["failed"]) == ["babble:5"] and "not one of 12 utterances" in header["failed"]["babble:5"]
+    assert list(header["failed"]) == ["babble:5"]
+    assert "not one of 12 utterances" in header["failed"]["babble:5"]
     assert list(header["left_out"]) == [planned(root).trials[5].id]
     assert header["num_bonafide"] + header["num_spoof"] == 11
     with pytest.raises(InputError, match="no condition has scores: babble:5"):
@@ -137,13 +142,17 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
 
 def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     """Those of ASVspoof 2021 have their labels in a key beside."""
-    la, keys = Part("asvspoof2021_la", corpus), corpus / "keys"
+    la = Part("asvspoof2021_la", corpus)
+    keys = corpus / "keys"
     found = robustness.plan(la, keys=keys, num_trials=6)
-    assert len(found.trials) == 6 and found.num_available == 12
+    assert len(found.trials) == 6
+    assert found.num_available == 12
     assert all(trial.path.is_file() and trial.label for trial in found.trials)
     of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
-    assert of_subset < set(found.sources.speech) and len(found.sources.speech) == 6
-    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(found.names) and len(found.names) >= 40
+    assert of_subset < set(found.sources.speech)
+    assert len(found.sources.speech) == 6
+    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(found.names)
+    assert len(found.names) >= 40
     assert found.left_out["noise"].startswith("needs musan")
     first, *words = found.words()
     assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")

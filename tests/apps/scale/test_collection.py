@@ -74,7 +74,8 @@ def test_shards_without_results_are_scored(tmp_path):
 def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
     first = Piece("s", 0, False, ROWS)
     last = Piece("s", 1, True, ROWS)
-    assert _in_order_if_complete([last]) is None and _in_order_if_complete([first]) is None
+    assert _in_order_if_complete([last]) is None
+    assert _in_order_if_complete([first]) is None
     assert _in_order_if_complete([last, first]) == [first, last]
 
 
@@ -100,7 +101,8 @@ def test_results_of_removed_shards_do_not_get_into_the_scores(tmp_path):
 
 
 def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
-    out, model = tmp_path / "out", tmp_path / "m.pth"
+    out = tmp_path / "out"
+    model = tmp_path / "m.pth"
     model.write_bytes(b"weights")
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
     write_results(out, shards_of(shard)[0], RUN, ROWS)
@@ -117,11 +119,14 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
     assert main(command) == 1
-    assert "1 of 2 recordings have scores" in capsys.readouterr().out and (tmp_path / "s.txt").read_text() == "a 1.0\n"
+    assert "1 of 2 recordings have scores" in capsys.readouterr().out
+    assert (tmp_path / "s.txt").read_text() == "a 1.0\n"
     for changed in ([*command, "--retry-errors"], [*command, "--batch-size", "3"]):
-        assert main(changed) == 2 and how_to_install("scale") in capsys.readouterr().err
+        assert main(changed) == 2
+        assert how_to_install("scale") in capsys.readouterr().err
     os.utime(model, (1, 1))
-    assert main(command) == 2 and how_to_install("scale") in capsys.readouterr().err
+    assert main(command) == 2
+    assert how_to_install("scale") in capsys.readouterr().err
 
 
 @pytest.mark.weekly
@@ -129,7 +134,8 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     spectral_detector, tmp_path, monkeypatch, capsys
 ):
     pytest.importorskip("ray.data", reason="needs the extra scale")
-    source, out = tmp_path / "set", tmp_path / "out"
+    source = tmp_path / "set"
+    out = tmp_path / "out"
     trials = []
     for number in range(30):
         recordings = {f"u{number:02d}_{place}": flac(8 * number + place, 1.5, 44100) for place in range(8)}

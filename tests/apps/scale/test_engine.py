@@ -46,7 +46,8 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
         for piece in pieces_of(shards_of(shard)[0], 4, 2):
             rows += score_piece(decode_piece(piece, reader), spectral_detector, reader, 2, Scores()).rows
     failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
-    assert failures == expected.failures and list(failures) == ["u4"]
+    assert failures == expected.failures
+    assert list(failures) == ["u4"]
     found = [row["score"] for row in rows if row["score"] is not None]
     if num_samples:
         assert found == read_scores(tmp_path / "s.txt")[1].tolist()
@@ -75,7 +76,9 @@ def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_
     facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources(), Scores())
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
-    assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.record["threads"])
+    assert facts.batch_size == 8
+    assert facts.reader.num_samples == 64600
+    assert math.isfinite(facts.record["threads"])
     assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources(), Scores())
     assert str(tmp_path / "nothing") in facts_here(
         Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources(), Scores()

@@ -80,7 +80,8 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     assert pa.types.is_list(type_of_scores)  # also if all recordings of a shard failed
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
     table = ScoreFile.of(tmp_path / "c.tsv").judgement.table(tmp_path / "c.tsv")
-    assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
+    assert (table.names, table.ids) == (("a b", "c"), ["u"])
+    assert table.logits.tolist() == [np.float32(logits).tolist()]
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ def test_info_and_scores_are_served(server, speech):
     assert (info["model"], info["version"], info["calibrated"]) == ("small.pth", __version__, False)
     assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
     answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
-    assert answer.status_code == 200 and answer.json()["file"] == "x\\u001b[2J.wav"
+    assert answer.status_code == 200
+    assert answer.json()["file"] == "x\\u001b[2J.wav"
     for options in ({}, {"files": {"other": ("a.wav", b"")}}, {"data": {"file": "text"}}):
         answer = client.post("/api/score", **options)
         assert answer.status_code == 422 and list(answer.json()) == ["error"], options
@@ -42,7 +43,8 @@ def test_the_player_gets_its_file_once(server, speech):
     scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
     assert len(left(desk)) == 1
     answer = client.get(f"/heard/{scored.token}")
-    assert answer.status_code == 200 and answer.headers["content-type"] == "audio/wav"
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/wav"
     assert len(answer.content) == 44 + 2 * 160_000
     for token in (scored.token, "..%2f..%2fetc"):
         assert client.get(f"/heard/{token}").status_code == 404
@@ -170,13 +172,15 @@ def test_connections_that_ask_for_nothing_keep_nobody_out(server, caplog):
 def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):
     """From the first byte on, and again after an answer; a body may take longer."""
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
-    address, head = ("127.0.0.1", server[0].base_url.port), b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n"
+    address = ("127.0.0.1", server[0].base_url.port)
+    head = b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n"
     for before in (b"", head + b"\r\n"):
         with socket.create_connection(address, PATIENCE) as connection:
             connection.sendall(before)
             if before:
                 assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
-            begin, sent = time.monotonic(), 0
+            begin = time.monotonic()
+            sent = 0
             with pytest.raises(OSError):
                 for sent in range(600):
                     connection.sendall(head[sent % 20 : sent % 20 + 1].replace(b"\r", b"x"))
@@ -259,7 +263,9 @@ def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, ca
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
     (answer,) = answers(client, "a.wav", wav())
     assert answer["row"] == {"file": "a.wav", "error": "not scored: the server failed (ZeroDivisionError)"}
-    assert left(desk) == [] and desk.player_files == {} and "ZeroDivisionError" in caplog.text
+    assert left(desk) == []
+    assert desk.player_files == {}
+    assert "ZeroDivisionError" in caplog.text
 
 
 # Other limits, and decisions
@@ -280,15 +286,20 @@ def test_another_judgement_is_asked_for_by_its_name(server, small, speech):
 
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
     client, desk = serving(decider=Decider(calibration, prior=0.2))
-    answer, file = send(client, speech / "talk.m4a"), speech / "talk.m4a"
-    row, track = answer.json(), small.score_track(file, hop=64600 / 32000)
+    answer = send(client, speech / "talk.m4a")
+    file = speech / "talk.m4a"
+    row = answer.json()
+    track = small.score_track(file, hop=64600 / 32000)
     assert (answer.status_code, row["file"]) == (200, "talk.m4a")
     assert (row["score"], row["duration"], row["scores"]) == (small.score(file), track.duration, track.scores.tolist())
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
     assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof")
-    assert row["basis"] == desk.decider.basis() and row["basis"]["prior"] == 0.2
+    assert row["basis"] == desk.decider.basis()
+    assert row["basis"]["prior"] == 0.2
     info = client.get("/api/info").json()
-    assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
+    assert info["calibrated"]
+    assert info["basis"] == row["basis"]
+    assert "does not say which detector" in info["notes"][0]
     short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores", "llrs", "probabilities")}
     assert left(desk) == []
@@ -303,7 +314,8 @@ def test_errors_have_one_line_and_nothing_is_kept(serving, speech, tmp_path):
     assert send(client, speech / "talk.wav").json()["error"].startswith("longer than 5 s")
     (tmp_path / "big.wav").write_bytes(wav(40)[:1_000_001])  # just above the limit
     answer = send(client, tmp_path / "big.wav")
-    assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 MB are taken here at once"
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "too large: 1.0 MB are taken here at once"
     assert left(desk) == []
 
 
@@ -324,7 +336,8 @@ def test_no_more_files_come_over_http_than_can_wait(serving, path):
         return client.post(path, files={"file": ("a.wav", wav())})
 
     wait(lambda: answer().status_code == 503)
-    assert "busy" in answer().json()["error"] and answer().headers["retry-after"]
+    assert "busy" in answer().json()["error"]
+    assert answer().headers["retry-after"]
     for connection in connections:
         connection.close()
     wait(lambda: answer().status_code == 200)

@@ -14,7 +14,8 @@ from nes2net.data.audio.read import load_audio
 
 def test_the_samples_are_those_that_are_scored(speech, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "multiprocessing", multiprocessing)  # by a process as the server starts it
-    whole, heard = tmp_path / "whole.wav", tmp_path / "heard.wav"
+    whole = tmp_path / "whole.wav"
+    heard = tmp_path / "heard.wav"
     duration, _ = decode(speech / "talk.mp3", whole, heard, longest=60, check=lambda: None)
     expected = load_audio(speech / "talk.mp3")
     assert duration == len(expected) / 16000

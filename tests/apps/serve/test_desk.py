@@ -36,26 +36,32 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     usual = measure(soundfile.read(path)[0])._replace(duration=4.0375)
     traits = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     known = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
-    desk, told = Desk(small, folder, decider=Decider(known, abstain=0.05)), []
+    desk = Desk(small, folder, decider=Decider(known, abstain=0.05))
+    told = []
     scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
-    scores, row = small.score_track(path, hop=4.0375).scores.tolist(), scored.row()
-    assert (
-        scored.judged.is_mean
-        and row["p_value"] > 0.05
-        and "reason" not in row
-        and row["lowest"]["score"] == min(scores)
-    )
+    scores = small.score_track(path, hop=4.0375).scores.tolist()
+    row = scored.row()
+    assert scored.judged.is_mean
+    assert row["p_value"] > 0.05
+    assert "reason" not in row
+    assert row["lowest"]["score"] == min(scores)
     assert scored.judged.value == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
     shares = [share for share, _ in told]
-    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) == 5
-    assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert len(shares) == 5
+    assert told[0][1] == "decoding"
+    assert told[-1][1] == "scored 2:01 of 2:01"
     heard = desk.player_files[scored.token]
-    assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(speech)
+    assert soundfile.info(heard).subtype == "PCM_16"
+    assert soundfile.info(heard).frames == len(speech)
     assert list(folder.iterdir()) == [heard]  # until it is fetched
 
 
 def test_fake_stretches_are_those_of_python(tmp_path, folder):
-    detector, path, told = loud_is_fake.detector(), tmp_path / "a.wav", []
+    detector = loud_is_fake.detector()
+    path = tmp_path / "a.wav"
+    told = []
     soundfile.write(path, loud_is_fake.recording(), 16000)
     desk = Desk(detector, folder)
     row = desk.score(path, "a.wav", progress=lambda *step: told.append(step)).row()
@@ -63,9 +69,11 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in found]
     rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
-    assert row["segment_rule"] == rule and json.dumps(row)
+    assert row["segment_rule"] == rule
+    assert json.dumps(row)
     shares = [share for share, _ in told]
-    assert shares == sorted(shares) and told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
+    assert shares == sorted(shares)
+    assert told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
     detector.provenance = Provenance.read({})
     assert "segments" not in desk.score(path, "a.wav").row()
 
@@ -84,8 +92,10 @@ def test_what_is_given_up_is_not_kept(small, speech, folder):
 
 
 def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
-    desk, order = Desk(small, folder, Limits(waiting=1)), []
-    started, go_on = threading.Event(), threading.Event()
+    desk = Desk(small, folder, Limits(waiting=1))
+    order = []
+    started = threading.Event()
+    go_on = threading.Event()
 
     def hold(share, what):
         started.set()
@@ -105,12 +115,14 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
     go_on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert order == ["first", "second"] and not desk.is_full
+    assert order == ["first", "second"]
+    assert not desk.is_full
 
 
 def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
     """Each waits for the other at every step, and has the score that it has alone."""
-    desk, scores = Desk(small, folder, Limits(waiting=1, workers=2)), []
+    desk = Desk(small, folder, Limits(waiting=1, workers=2))
+    scores = []
     both = threading.Barrier(2, timeout=PATIENCE)
 
     def score(name):
@@ -121,7 +133,8 @@ def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert scores == [small.score(speech / "talk.wav")] * 2 and desk.num_present == 0
+    assert scores == [small.score(speech / "talk.wav")] * 2
+    assert desk.num_present == 0
 
 
 def test_a_desk_that_finishes_refuses_what_is_new(small, speech, folder):
@@ -142,7 +155,9 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     flags = f"--model {model} --device cpu --calibration {saved} --prior 0.3 --abstain 0.05 --json"
     assert main(["predict", str(speech / "talk.wav"), *flags.split()]) == 0
     expected = json.loads(capsys.readouterr().out)
-    assert row["decision"] == CANNOT_TELL and "its level" in row["reason"] and row["method"] == "beginning"
+    assert row["decision"] == CANNOT_TELL
+    assert "its level" in row["reason"]
+    assert row["method"] == "beginning"
     shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
     assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
     other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
@@ -156,7 +171,8 @@ def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder)
     for path, reason in write_unfit(tmp_path).items():
         row = desk.score(path, path.name).row()
         assert (row["llr"], row["probability"], row["decision"], row["judged"]) == (None, None, CANNOT_TELL, 1)
-        assert row["reason"].startswith(reason) and row["remark"].startswith(reason)
+        assert row["reason"].startswith(reason)
+        assert row["remark"].startswith(reason)
     scored_by = ScoredBy(small.fingerprint(), "float32", 8000)
     desk = Desk(small, folder, decider=Decider(replace(calibration, scored_by=scored_by)))
     assert desk.score(path, path.name).row()["judged"] == 0.25

@@ -63,8 +63,10 @@ def test_two_workers_share_a_folder(Worker, small, speech, tmp_path):
     score = small.score(speech / "talk.wav")
     assert answers(tmp_path / "done") == {f"{name}.json": {"file": name, "score": score} for name in names}
     (failure,) = answers(tmp_path / "failed").values()
-    assert failure["file"] == "notes.txt" and "notes.txt" in failure["error"]
-    assert not list((tmp_path / "in").iterdir()) and not list((tmp_path / "claimed").glob("*/*"))
+    assert failure["file"] == "notes.txt"
+    assert "notes.txt" in failure["error"]
+    assert not list((tmp_path / "in").iterdir())
+    assert not list((tmp_path / "claimed").glob("*/*"))
     assert {path.name for path in (tmp_path / "done").iterdir()} == {*names, *(f"{name}.json" for name in names)}
 
 
@@ -79,7 +81,8 @@ def test_what_ended_a_worker_is_not_tried_again(Worker, small, speech, tmp_path)
     Worker(tmp_path, small, "a")
     assert "the worker ended" in answers(tmp_path / "failed")["bad.wav.json"]["error"]
     assert answers(tmp_path / "done")["good.wav.json"]["score"] == 1.5
-    assert (tmp_path / "done" / "good.wav").exists() and len(answers(tmp_path / "failed")) == 1
+    assert (tmp_path / "done" / "good.wav").exists()
+    assert len(answers(tmp_path / "failed")) == 1
 
 
 @pytest.mark.slow

@@ -24,7 +24,9 @@ def held_after_one(monkeypatch):
     """An event; the scoring of every recording after the first waits for it."""
     from nes2net.scoring import judging
 
-    may_go_on, score_track, numbers = threading.Event(), judging.score_track, count()
+    may_go_on = threading.Event()
+    score_track = judging.score_track
+    numbers = count()
 
     def hold(*arguments, **options):
         assert next(numbers) == 0 or may_go_on.wait(PATIENCE)

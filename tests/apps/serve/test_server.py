@@ -107,7 +107,8 @@ def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm
         assert status != 200 or (answer.json()["threads"], answer.json()["limits"]["workers"]) == (1, 2)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143 and not list(tmp_path.iterdir())
+    assert process.returncode == 143
+    assert not list(tmp_path.iterdir())
     assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
 
 
@@ -118,7 +119,8 @@ def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
     _, address = started(model=export(small, "onnx", tmp_path / "small.onnx"))
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        info, row = client.get("/api/info").json(), send(client, speech / "talk.wav").json()
+        info = client.get("/api/info").json()
+        row = send(client, speech / "talk.wav").json()
     assert (info["model"], info["precision"], info["finds_segments"]) == ("small.onnx", "float32", False)
     assert row["score"] == pytest.approx(small.score(speech / "talk.wav"), abs=1e-4)
     assert row["scores"] == pytest.approx(small.score_track(speech / "talk.wav", hop=row["hop"]).scores, abs=1e-4)
@@ -159,7 +161,9 @@ def test_wrong_input_is_one_line(model, tmp_path, capsys):
         ):
             assert main(f"serve --model {model} {words}".split()) == 2
             out, err = capsys.readouterr()
-            assert out == "" and err.count("\n") == 1 and message in err
+            assert out == ""
+            assert err.count("\n") == 1
+            assert message in err
 
 
 @pytest.mark.parametrize("library", ["fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"])

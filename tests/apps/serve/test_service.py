@@ -30,7 +30,9 @@ def held(monkeypatch):
     """Two events: one says that a recording is being scored, and the scoring waits for the other."""
     from nes2net.scoring import judging
 
-    begun, may_go_on, score_track = threading.Event(), threading.Event(), judging.score_track
+    begun = threading.Event()
+    may_go_on = threading.Event()
+    score_track = judging.score_track
 
     def hold(*arguments, **options):
         begun.set()
@@ -51,9 +53,11 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             health = httpx.get(f"{url}/health", timeout=PATIENCE)
             assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
             answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
-            assert answer.status_code == 503 and "is being loaded" in answer.json()["error"]
+            assert answer.status_code == 503
+            assert "is being loaded" in answer.json()["error"]
             large = httpx.post(f"{url}/api/score", files={"file": bytes(3_000_000)}, timeout=PATIENCE)
-            assert large.status_code == 503 and large.headers["retry-after"]
+            assert large.status_code == 503
+            assert large.headers["retry-after"]
             assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE).status_code == 421
         with socket.create_connection(listener.getsockname()):  # the socket is open for the next server
             listener.accept()[0].close()
@@ -69,9 +73,12 @@ def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech
     running.start()
     assert begun.wait(PATIENCE)
     desk.finish()
-    health, refused = client.get("/health"), send(client, speech / "talk.wav")
+    health = client.get("/health")
+    refused = send(client, speech / "talk.wav")
     assert (health.status_code, health.json()["status"]) == (503, "stopping")
-    assert refused.status_code == 503 and "being stopped" in refused.json()["error"] and refused.headers["retry-after"]
+    assert refused.status_code == 503
+    assert "being stopped" in refused.json()["error"]
+    assert refused.headers["retry-after"]
     assert client.post("/page/score", files={"file": wav()}).status_code == 503
     may_go_on.set()
     running.join(PATIENCE)
@@ -94,9 +101,12 @@ def test_the_first_sigterm_finishes_and_the_second_ends(small, tmp_path):
     level = logging.getLogger("uvicorn.error").level
     try:
         server.handle_exit(signal.SIGTERM, None)
-        assert desk.is_finishing and not server.should_exit and not desk._closed.is_set()
+        assert desk.is_finishing
+        assert not server.should_exit
+        assert not desk._closed.is_set()
         server.handle_exit(signal.SIGTERM, None)
-        assert server.should_exit and desk._closed.is_set()
+        assert server.should_exit
+        assert desk._closed.is_set()
     finally:
         logging.getLogger("uvicorn.error").setLevel(level)
 
@@ -125,10 +135,12 @@ def test_metrics_count_recordings_and_requests(serving, speech, held):
     client.get("/metrics", headers={"host": "evil.example"})
     client.get("/heard/secret")
     answer = client.get("/metrics")
-    assert answer.headers["content-type"].startswith("text/plain; version=") and "secret" not in answer.text
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    assert "secret" not in answer.text
     counts = samples(answer.text)
     assert counts["nes2net_recordings_total", "scored"] == counts["nes2net_recordings_total", "NotDecoded"] == 1
-    assert counts["nes2net_recordings_present", "running"] == 0 and counts["nes2net_audio_seconds_total",] == 10
+    assert counts["nes2net_recordings_present", "running"] == 0
+    assert counts["nes2net_audio_seconds_total",] == 10
     assert counts["nes2net_waiting_seconds_count",] == counts["nes2net_scoring_seconds_count",] == 2
     assert counts["nes2net_requests_total", "/api/score", "200"] == 1
     assert counts["nes2net_requests_total", "/api/score", "422"] == 1
@@ -152,12 +164,16 @@ def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys
         except ZeroDivisionError:
             logging.getLogger("library").exception("fails")
     out, err = capsys.readouterr()
-    assert out == "" and "secret" not in err and "\x1b" not in err
+    assert out == ""
+    assert "secret" not in err
+    assert "\x1b" not in err
     lines = [json.loads(line) for line in err.splitlines()]
     assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message", "message"]
     assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
-    assert lines[1]["outcome"] == "NotDecoded" and "not a recording" in lines[1]["error"]
-    assert lines[2]["url"] == "http://localhost" and lines[3]["message"] == "two\nlines \x1b[2J"
+    assert lines[1]["outcome"] == "NotDecoded"
+    assert "not a recording" in lines[1]["error"]
+    assert lines[2]["url"] == "http://localhost"
+    assert lines[3]["message"] == "two\nlines \x1b[2J"
     assert "ZeroDivisionError" in lines[4]["traceback"]
     with logging_as("text"):
         desk.score(speech / "talk.wav", "a.wav")

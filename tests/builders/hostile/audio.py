@@ -46,7 +46,8 @@ def _wav(
     form: str = "RIFF",
 ) -> Path:
     """WAV of silence, 16 bits, as a file with a hole; its headers may announce other lengths in bytes."""
-    path, frame = folder / "silence.wav", 2 * channels
+    path = folder / "silence.wav"
+    frame = 2 * channels
     size = samples * frame
     stated = size if announced is None else announced
     small = min(stated, 0xFFFFFFFF) if form == "RIFF" else 0xFFFFFFFF

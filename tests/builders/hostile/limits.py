@@ -141,9 +141,11 @@ def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Faul
         signal.setitimer(timer, seconds)
     try:
         try:
-            value, error = function(*arguments), None
+            value = function(*arguments)
+            error = None
         except InputError as caught:
-            value, error = None, str(caught)
+            value = None
+            error = str(caught)
         finally:
             for timer in limits:
                 signal.setitimer(timer, 0)

@@ -29,7 +29,8 @@ WEIGHTS = "weights.data"
 
 def good(description: Any = DESCRIPTION) -> onnx.ModelProto:
     """A detector whose logits are the mean of the waveform times two weights, and whose score is their sum."""
-    value, node = helper.make_tensor_value_info, helper.make_node
+    value = helper.make_tensor_value_info
+    node = helper.make_node
     graph = helper.make_graph(
         [
             node("ReduceMean", ["waveform", "axis"], ["mean"], keepdims=1),
@@ -123,7 +124,8 @@ def _domain(text: str) -> Callable[[Path], Path]:
 
 def _undeclared_within(model: Any) -> None:
     """Weights in an undeclared file, of a Constant in a branch."""
-    node, out = helper.make_node, helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])
+    node = helper.make_node
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])
     constant = node("Constant", [], ["out"], value=external(_tensor("t", np.ones(2, np.float32))))
     branch = helper.make_graph([constant], "body", [], [out])
     _add(model, node("If", ["c"], ["unused"], then_branch=branch, else_branch=branch))
@@ -152,9 +154,11 @@ def _graphs_within_graphs(depth: int) -> bytes:
     """Nodes with an attribute with a graph with a node, without end."""
     content = b""
     for field in [0x3A, *[0x0A, 0x2A, 0x32] * depth][::-1]:
-        size, length = len(content), b""
+        size = len(content)
+        length = b""
         while size > 127:
-            length, size = length + bytes([size & 127 | 128]), size >> 7
+            length = length + bytes([size & 127 | 128])
+            size = size >> 7
         content = bytes([field]) + length + bytes([size]) + content
     return content
 

@@ -112,7 +112,8 @@ def _deltas(folder: Path) -> Path:
 @maker
 def _raw_tar(folder: Path, *entries: Mapping[str, Any]) -> Path:
     """A tar file of members with these properties of :class:`tarfile.TarInfo`, with a recording in each file."""
-    path, content = folder / "test-0.tar", _flac()
+    path = folder / "test-0.tar"
+    content = _flac()
     with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
         for properties in entries:
             entry = tarfile.TarInfo()
@@ -128,7 +129,8 @@ def _offsets(folder: Path, column: str) -> Path:
     """An Arrow stream in which the offsets of a column reach far beyond its data, and back."""
     rows = pa.table({"audio": pa.array([b"xy", b"z"], pa.binary()), "notes": ["{}", "{}"]})
     path = shards.write_arrow(folder / "data-0.arrow", rows)
-    old, content = struct.pack("<3i", 0, *((2, 3) if column == "audio" else (2, 4))), path.read_bytes()
+    old = struct.pack("<3i", 0, *((2, 3) if column == "audio" else (2, 4)))
+    content = path.read_bytes()
     assert content.count(old) == 1
     path.write_bytes(content.replace(old, struct.pack("<3i", 0, 2_000_000_000, 1_000_000_000)))
     return path

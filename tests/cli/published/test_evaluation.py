@@ -55,7 +55,8 @@ def test_phases_key_layouts_and_what_is_missing(g200, script):
             assert (status, stdout) == (0, g200.results["evaluate_2021_LA:hidden_track"]["stdout"]), keys
     (g200.folder / "keys/LA/ASV/ASVTorch_Kaldi/score.txt").unlink()
     status, stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval")
-    assert (status, stdout) == (2, "") and stderr.count("\n") == 1
+    assert (status, stdout) == (2, "")
+    assert stderr.count("\n") == 1
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
     _, _, stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval")
     assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
@@ -63,7 +64,8 @@ def test_phases_key_layouts_and_what_is_missing(g200, script):
     assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
 
 
-FIRST, CHECK = "LA_E_1000001", "CHECK: submission has 150 of 200 expected trials.\n"
+FIRST = "LA_E_1000001"
+CHECK = "CHECK: submission has 150 of 200 expected trials.\n"
 APPENDED = f"error: edited.txt: 1 scored more than once (was a run appended to another?): {FIRST}\n"
 UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the key: LA_E_9999999"
 
@@ -82,7 +84,8 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
 def test_scores_that_do_not_fit(g200, script, change, expected, said):
     write(g200.folder / "edited.txt", "\n".join(change((g200.folder / "scores_LA.txt").read_text().splitlines())))
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval")
-    assert (status, stdout) == expected and said in stderr
+    assert (status, stdout) == expected
+    assert said in stderr
 
 
 def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script):
@@ -91,7 +94,8 @@ def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script)
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")
     scored = {line.split()[0] for line in lines}
     in_phase = [row[1] in scored for row in g200.table("keys/LA/CM/trial_metadata.txt") if row[7] == "eval"]
-    assert status == 0 and stdout.startswith("min_tDCF: ")
+    assert status == 0
+    assert stdout.startswith("min_tDCF: ")
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
 
@@ -123,4 +127,5 @@ def test_in_the_wild_errors(g200, script):
         ("meta.csv --allow-partial", (0, "EER: 0."), "partial: rests on 198 of 200 trials"),
     ):
         status, stdout, stderr = script(f"{command} {words}")
-        assert (status, stdout[:7]) == expected and stderr.startswith(said)
+        assert (status, stdout[:7]) == expected
+        assert stderr.startswith(said)

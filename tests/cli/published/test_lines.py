@@ -61,17 +61,23 @@ def main(corpus, tmp_path, monkeypatch, command):
 def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main):
     """Both validation losses are that of the one pass. Finished epochs are not printed again."""
     lines, remarks = main(TRAIN)
-    assert lines[0] == "Device: cpu" and lines[2] == "num_params_SSL: 0"  # a spectrum has no parameters
+    # a spectrum has no parameters
+    assert lines[0] == "Device: cpu"
+    assert lines[2] == "num_params_SSL: 0"
     assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
     assert len(lines) == 5 + 2 * 3
     for epoch, line in enumerate(lines[6::3], 1):
         losses = [words.split()[-1] for words in line.split(", ")]
-        assert line.startswith(f"{epoch}: tr_loss ") and losses[1] == losses[2]
+        assert line.startswith(f"{epoch}: tr_loss ")
+        assert losses[1] == losses[2]
         assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
-    assert "epoch 2 - loss: " in remarks and "checkpoints are in models/" in remarks and "lps + last" in remarks
+    assert "epoch 2 - loss: " in remarks
+    assert "checkpoints are in models/" in remarks
+    assert "lps + last" in remarks
 
     again, remarks = main(TRAIN)
-    assert again == lines[:5] and "is trained already, 2 epochs" in remarks
+    assert again == lines[:5]
+    assert "is trained already, 2 epochs" in remarks
 
     (folder,) = Path("models").iterdir()
     lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")

@@ -34,15 +34,21 @@ def recipe(words=""):
 
 def test_flags_become_a_recipe():
     made = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
-    assert made.train.lr == 2.5e-7 and made.augment.algo == 4 and made.augment.parameters == {"P": 20}
+    assert made.train.lr == 2.5e-7
+    assert made.augment.algo == 4
+    assert made.augment.parameters == {"P": 20}
     options = {"nes_ratio": [4, 8], "dilation": 2, "pool": "astp", "se_ratio": 8, "num_logits": 2}
     assert made.model["backend"] == {"name": "nes2net_x", **options}
-    assert made.model["frontend"] == {"name": "wav2vec2"} and made.ssl_checkpoint == "xlsr2_300m.pt"
+    assert made.model["frontend"] == {"name": "wav2vec2"}
+    assert made.ssl_checkpoint == "xlsr2_300m.pt"
     small = recipe("--ssl_config small --set train.schedule=cosine model.backend.dilation=1")
-    assert small.model["frontend"] == {"name": "wav2vec2_small"} and small.ssl_checkpoint is None
-    assert small.train.schedule == "cosine" and small.model["backend"]["dilation"] == 1
+    assert small.model["frontend"] == {"name": "wav2vec2_small"}
+    assert small.ssl_checkpoint is None
+    assert small.train.schedule == "cosine"
+    assert small.model["backend"]["dilation"] == 1
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
-    assert made.name == "wav2vec2_Nes2Net_X" and small.name == "wav2vec2_small_nes2net_x"
+    assert made.name == "wav2vec2_Nes2Net_X"
+    assert small.name == "wav2vec2_small_nes2net_x"
     assert recipe("--frontend lps --set name=mine").name == "mine"
     assert recipe("--model_name wav2vec2_AASIST --comment a").tag.startswith("unknown_wav2vec2_AASIST_e")
 
@@ -55,7 +61,8 @@ def test_published_flags_become_a_recipe():
         "--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded "
         "--compile --activation_checkpointing --freeze_frontend_epochs 2 --patience 5"
     )
-    assert made.augment.rng == "legacy" and made.data.cache == "decoded"
+    assert made.augment.rng == "legacy"
+    assert made.data.cache == "decoded"
     assert (made.validation.select_on, made.validation.patience) == ("min_dcf", 5)
     train = {"keep": "last,best,3", "precision": "bf16", "accumulate": 4, "freeze_frontend_epochs": 2}
     train |= {"compile": True, "activation_checkpointing": True}
@@ -87,7 +94,8 @@ def test_errors_are_one_line_with_status_2(corpus, here, refused):
         ("{scoring} --num_average_model 1 --model_ID_to_average 1", "--model_path"),
     ):
         said = refused(f"{MODEL} {arguments.format(**places)}", message, program=legacy.main)
-        assert said.startswith("main.py: error: ") and list(here.iterdir()) == []
+        assert said.startswith("main.py: error: ")
+        assert list(here.iterdir()) == []
 
 
 def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, refused):

@@ -50,11 +50,14 @@ def write(path, kind):
 )
 def test_no_cut_goes_unnoticed(tmp_path, kind):
     """Whether in the header, one byte from the end, or anywhere between."""
-    path, container = tmp_path / "noise", kind.split()[0]
+    path = tmp_path / "noise"
+    container = kind.split()[0]
     write(path, kind)
-    content, whole = path.read_bytes(), read_every_way(path)
+    content = path.read_bytes()
+    whole = read_every_way(path)
     states = container == "matroska" and "live" not in kind
-    assert found(matroska_fault, path) is None and found(states_duration, path) == states
+    assert found(matroska_fault, path) is None
+    assert found(states_duration, path) == states
     if states:
         path.write_bytes(content + TAG)
         assert len(load_audio(path)) == len(whole)
@@ -145,9 +148,11 @@ def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_forma
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
     with monkeypatch.context() as patch:
         patch.setattr(containers, "_MOST_ENTRIES", 30000)
-        assert found(mp4_fault, path) is None and len(read_every_way(path)) == 40000
+        assert found(mp4_fault, path) is None
+        assert len(read_every_way(path)) == 40000
     content = bytearray(path.read_bytes())
-    durations, chunks = content.index(b"stts"), content.index(b"stsc")
+    durations = content.index(b"stts")
+    chunks = content.index(b"stsc")
     for place, value, message in (
         (chunks + 16, 0xF0000000, "announces 25,165,824 blocks of PCM in"),
         (durations + 16, 2, None),
@@ -166,7 +171,8 @@ def test_no_cut_of_a_fragmented_file_goes_unnoticed_but_between_fragments(tmp_pa
     whole = len(read_every_way(path))
     for behind in (bytes(3), bytes(100), b"\0\0\0\x10free" + bytes(8), b"TAGtitle" + bytes(120)):
         path.write_bytes(content + behind)
-        assert found(mp4_fault, path) is None and len(load_audio(path)) == whole
+        assert found(mp4_fault, path) is None
+        assert len(load_audio(path)) == whole
     fragment = content.rindex(b"moof") - 4
     data = content.rindex(b"mdat") - 4
     for place in (*range(fragment + 4, data), *range(data, content.rindex(b"mfra") - 4, 97)):
@@ -177,7 +183,8 @@ def test_no_cut_of_a_fragmented_file_goes_unnoticed_but_between_fragments(tmp_pa
 # ---- Matroska
 
 HEAD = b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7
-CLUSTER, BLOCK = b"\x1f\x43\xb6\x75\x01" + b"\xff" * 7, b"\xa3\x85\x81\0\0\x80\0"
+CLUSTER = b"\x1f\x43\xb6\x75\x01" + b"\xff" * 7
+BLOCK = b"\xa3\x85\x81\0\0\x80\0"
 
 
 def test_damage_between_the_blocks_is_noticed(tmp_path):
@@ -211,7 +218,8 @@ def test_a_recording_shorter_than_its_header_says_is_cut_off(tmp_path):
     """As left by a recorder that stops between two blocks, of which every element is whole."""
     path = tmp_path / "short.mka"
     encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16", format="matroska")
-    content, duration = path.read_bytes(), b"\x44\x89\x88"
+    content = path.read_bytes()
+    duration = b"\x44\x89\x88"
     assert content.count(duration + struct.pack(">d", 2500)) == 1
     content = content.replace(duration + struct.pack(">d", 2500), duration + struct.pack(">d", 3000))
     refused(path, r"cut off: its header announces 3\.00 s, 2\.50 s could be decoded", content, READERS[:2])

@@ -35,7 +35,9 @@ def test_any_number_of_channels(tmp_path):
     path = tmp_path / "array.mka"
     encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
     measured = measure_audio(path)
-    assert measured.second_decoder and measured.channels == 8 and measured.num_samples >= 4800
+    assert measured.second_decoder
+    assert measured.channels == 8
+    assert measured.num_samples >= 4800
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,8 @@ def test_every_sample_format_comes_out_in_the_same_range(tmp_path, codec, sample
     expected = (tone() * 32767).round() / np.float32(32768)
     encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
     found = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
-    assert found.dtype == np.float32 and found.shape[0] == 1
+    assert found.dtype == np.float32
+    assert found.shape[0] == 1
     np.testing.assert_allclose(found[0, :16000], expected, rtol=0, atol=tolerance)
 
 
@@ -70,7 +73,8 @@ def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
 
 @pytest.mark.parametrize("name", ["noise.voc", "noise.ircam", "noise.nut", "noise.mpegts"])
 def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name):
-    path, kind = tmp_path / name, name[6:]
+    path = tmp_path / name
+    kind = name[6:]
     if kind in ("nut", "mpegts"):
         encode(path, noise(), "aac", format=kind)
     else:

@@ -36,7 +36,9 @@ def test_a_line_says_what_is_passed_over(tmp_path, capsys):
         (tmp_path / name).touch()
     assert [path.name for path in with_folders_listed([str(tmp_path)])] == ["a.wav", "b.AMR"]
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "passed over in" in error and ": 2 .dat, 1 no suffix; name" in error
+    assert error.count("\n") == 1
+    assert "passed over in" in error
+    assert ": 2 .dat, 1 no suffix; name" in error
     with_folders_listed([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
     assert not capsys.readouterr().err
 

@@ -54,7 +54,8 @@ def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):
     assert not measure_audio(path).second_decoder
     content[30] ^= 1
     path.write_bytes(content)
-    assert measure_audio(path).second_decoder and decode(path).second_decoder
+    assert measure_audio(path).second_decoder
+    assert decode(path).second_decoder
 
 
 # ---- streams of frames, which state no length
@@ -94,7 +95,8 @@ def variable_mp3(tmp_path):
 def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
     """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
     content, at = variable_mp3
-    no_number, vbri = bytearray(content), bytearray(content)
+    no_number = bytearray(content)
+    vbri = bytearray(content)
     no_number[at + 4 : at + 8] = bytes(4)
     frames = int.from_bytes(content[at + 8 : at + 12], "big")
     vbri[at:200] = bytes(200 - at)
@@ -109,7 +111,8 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         ("clean", content, False),
         ("twice", content * 2, True),  # libsndfile would stop at the end of the first one
     ):
-        path, length = tmp_path / f"{name}.mp3", 160_000 if name == "twice" else 80_000
+        path = tmp_path / f"{name}.mp3"
+        length = 160_000 if name == "twice" else 80_000
         path.write_bytes(changed)
         waveform = read_every_way(path)
         assert len(waveform) == pytest.approx(length, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
@@ -120,7 +123,8 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
 @pytest.mark.parametrize("kind", ["Xing", "Xing without bytes", "Info", "VBRI"])
 def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, stated_frames):
     """libsndfile would stop there: fakes could hide behind it."""
-    content, at = bytearray(variable_mp3[0]), variable_mp3[1]
+    content = bytearray(variable_mp3[0])
+    at = variable_mp3[1]
     if kind == "VBRI":
         content[at:200] = bytes(200 - at)
         content[36:62] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), stated_frames, 0, 1, 2, 9)
@@ -131,7 +135,8 @@ def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, 
     path = tmp_path / "noise.mp3"
     path.write_bytes(content)
     waveform = read_every_way(path)
-    assert len(waveform) == pytest.approx(80000, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1
+    assert len(waveform) == pytest.approx(80000, abs=3000)
+    assert np.abs(waveform[-14000:]).max() > 0.1
 
 
 def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):

@@ -49,7 +49,8 @@ def test_whole_files_of_many_kinds(tmp_path):
         path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
         data = np.stack([np.roll(SAMPLES, 100 * c) for c in range(channels)], axis=1)
         soundfile.write(path, data, rate, format=file_format, subtype=subtype)
-        clean, waveform = to_mono_16k(data.T, rate), read(path)
+        clean = to_mono_16k(data.T, rate)
+        waveform = read(path)
         assert waveform.shape == clean.shape, path.name
         np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7, err_msg=path.name)
 
@@ -77,7 +78,8 @@ def test_flac_that_libsndfile_refuses(tmp_path):
     FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
     which is often wrong.
     """
-    sine, path = np.sin(2 * np.pi * np.arange(4096) / 100), tmp_path / "speech.flac"
+    sine = np.sin(2 * np.pi * np.arange(4096) / 100)
+    path = tmp_path / "speech.flac"
     for height, refused in ((30000, False), (34000, True)):
         values = np.round(height * sine).astype(int)
         for md5 in (bytes(16), bytes(range(16))):
@@ -128,13 +130,16 @@ def cyclic_redundancy(data, polynomial, width):
 )
 def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, most):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
-    path, rng = tmp_path / "flipped.audio", np.random.default_rng(1)
+    path = tmp_path / "flipped.audio"
+    rng = np.random.default_rng(1)
     if "flac" in kind:
         subtype = "PCM_16" if kind == "flac" else "PCM_24"
         soundfile.write(path, np.c_[SAMPLES, -SAMPLES], 32000, format="FLAC", subtype=subtype)
     else:
         encode(path, SAMPLES, "flac", "s16", format=kind)
-    expected, content, refused = load_audio(path), path.read_bytes(), 0
+    expected = load_audio(path)
+    content = path.read_bytes()
+    refused = 0
     random_places = rng.integers(200, len(content), 60).tolist()
     for place in (*range(first, first + 46), *range(46, most, most // 30), *random_places):
         damaged = bytearray(content)
@@ -152,7 +157,8 @@ def test_a_wrong_checksum_over_right_samples(tmp_path):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
     path = tmp_path / "damaged.flac"
     soundfile.write(path, SAMPLES, RATE)
-    expected, content = load_audio(path), bytearray(path.read_bytes())
+    expected = load_audio(path)
+    content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     np.testing.assert_array_equal(read(path), expected)

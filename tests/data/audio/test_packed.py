@@ -54,7 +54,8 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_
         for read in (count_samples, stated_length, measure_audio):
             assert read(source) == read(file)
         if kind != "memory":
-            assert is_there(source) and size_of(source) == size_of(file)
+            assert is_there(source)
+            assert size_of(source) == size_of(file)
             assert stamp(source) == stamp(source.parents[1] if kind == "x.tar" else source.parent)
             cache = AudioCache(tmp_path)
             for _ in range(2):
@@ -65,10 +66,12 @@ def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_
 def test_what_is_an_address(addresses, tmp_path):
     first = addresses["x.tar"][0]
     assert shard_of(first) == (first.parents[1], "inner.tar/a.flac")
-    assert shard_of(first.parents[1]) is None and not is_there(first.parents[1] / "none.flac")
+    assert shard_of(first.parents[1]) is None
+    assert not is_there(first.parents[1] / "none.flac")
     (tmp_path / "folder.parquet").mkdir()
     (tmp_path / "folder.parquet" / "a.flac").write_bytes(b"fLaC")
-    assert shard_of(tmp_path / "folder.parquet" / "a.flac") is None and is_there(tmp_path / "folder.parquet" / "a.flac")
+    assert shard_of(tmp_path / "folder.parquet" / "a.flac") is None
+    assert is_there(tmp_path / "folder.parquet" / "a.flac")
     row = addresses["x.parquet"][0]
     assert not any(map(is_there, (row.with_name("5"), row.with_name("-1"), row.with_name("٣"), row.with_name("a"))))
     assert stamp(tmp_path / "gone.parquet" / "0") == "-"
@@ -91,7 +94,8 @@ def test_a_row_without_audio_is_named(rows, message, tmp_path):
         path = write(tmp_path / name, shards.table(rows))
         with pytest.raises(InputError, match=message) as error:
             load_audio(path / "0")
-        assert name in str(error.value) and "0" in str(error.value)
+        assert name in str(error.value)
+        assert "0" in str(error.value)
 
 
 def test_a_shard_cut_off(files, addresses, tmp_path):
@@ -136,7 +140,8 @@ def test_few_row_groups_are_kept(addresses, monkeypatch):
     packed._forget()
     for path in addresses["x.parquet"]:
         size_of(path)
-    assert read == [0, 1, 2] and len(packed._state.groups) == 1
+    assert read == [0, 1, 2]
+    assert len(packed._state.groups) == 1
     monkeypatch.setattr(packed, "_KEPT_BYTES", 1 << 30)
     for path in addresses["x.parquet"] * 2:
         size_of(path)
@@ -150,4 +155,5 @@ def test_threads_and_forked_processes(addresses):
         assert len(pool.apply_async(load_audio, [path]).get(PATIENCE)) == 9000
     with ThreadPoolExecutor(20) as pool:
         lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
-    assert lengths == lengths[:5] * 4 and lengths[0] == 9000
+    assert lengths == lengths[:5] * 4
+    assert lengths[0] == 9000

@@ -37,7 +37,8 @@ def test_where_bytes_are_cut_does_not_matter(channels):
         for size in (1, 3, 7, 640, len(content)):
             cut = [content[first : first + size] for first in range(0, len(content), size)]
             found = decoded([*cut, b"\x01"], encoding, channels)  # no whole sample at the end
-            assert found.dtype == np.float32 and np.array_equal(found, floats)
+            assert found.dtype == np.float32
+            assert np.array_equal(found, floats)
 
 
 def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):

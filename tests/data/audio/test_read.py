@@ -51,7 +51,9 @@ def test_files_that_trip_naive_readers(shared):
             assert path.name in str(error)
             continue
         readable += 1
-        assert waveform.ndim == 1 and len(waveform) and np.isfinite(waveform).all()
+        assert waveform.ndim == 1
+        assert len(waveform)
+        assert np.isfinite(waveform).all()
     assert readable >= 8
 
 
@@ -95,7 +97,8 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     for name, target in (("loop", "loop"), ("dangling", "nowhere"), ("device", "/dev/zero")):
         os.symlink(target, name)
     os.mkfifo("pipe")
-    neither, special = "was read by neither libsndfile .* nor FFmpeg", "is not a regular file"
+    neither = "was read by neither libsndfile .* nor FFmpeg"
+    special = "is not a regular file"
     for name, message, readers in (
         *((name, neither, READERS) for name in ("text.wav", "pipe:0", "playlist.flac", "list.flac")),
         *((name, "not found", READERS) for name in ("none.wav", "dangling")),
@@ -206,7 +209,8 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
             (end + 7, 1),
             (17, 0),
         ):
-            excerpt, expected = load_excerpt(path, start, length), whole[start : start + length]
+            excerpt = load_excerpt(path, start, length)
+            expected = whole[start : start + length]
             assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
             np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
 

@@ -45,11 +45,13 @@ def resampled(samples):
 )
 def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):
     found = remark_of(samples.astype(np.float32), len(samples), None, RATE)
-    assert found.text.startswith(remark) and bool(found.text) == bool(remark)
+    assert found.text.startswith(remark)
+    assert bool(found.text) == bool(remark)
     assert found.unfit == ("" if remark in ("clipped: ", "telephone band: ") else found.text)
     listener = Listener()
     pieces = np.split(samples, [1, 2, 500, 9001])
-    assert list(map(id, pushed(pieces, listener))) == list(map(id, pieces)) and listener.remark(RATE) == found
+    assert list(map(id, pushed(pieces, listener))) == list(map(id, pieces))
+    assert listener.remark(RATE) == found
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,8 @@ QUIET = np.zeros_like(LOUD)
 )
 def test_channels_are_compared_in_the_scored_part(channels, remark):
     """Of the part that is scored; what another decoder had found before does not count."""
-    samples, compared = np.array(channels), Channels()
+    samples = np.array(channels)
+    compared = Channels()
     whole = Listener(compared)
     for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
         compared.reset()
@@ -94,8 +97,10 @@ def test_channels_are_compared_in_the_scored_part(channels, remark):
             compared.push(block, RATE)
     whole.push(samples.mean(0))
     found = whole.remark(len(LOUD))
-    assert found.text.startswith(remark) and bool(found.text) == bool(remark)
+    assert found.text.startswith(remark)
+    assert bool(found.text) == bool(remark)
     head = Channels(num_samples=1000)
     behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
     head.push(behind, 3 * RATE)
-    assert head.silent() == "" and not head.cancel
+    assert head.silent() == ""
+    assert not head.cancel

@@ -40,7 +40,9 @@ def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
         compared = Channels()
         blocks = list(blocks_of(source(), rate, compared))
         assert np.array_equal(np.concatenate(blocks), expected), name
-        assert compared.differ and compared.count == 2 and not compared.silent()
+        assert compared.differ
+        assert compared.count == 2
+        assert not compared.silent()
         recording = recording_of(source(), rate)
         assert not isinstance(recording, np.ndarray) or np.array_equal(recording, expected), name
 

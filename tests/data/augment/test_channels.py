@@ -12,7 +12,8 @@ def sine(frequency, num_samples=16000):
 
 @pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
 def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
-    below, above = sine(cutoff - 400), sine(min(cutoff + 400, 7990))
+    below = sine(cutoff - 400)
+    above = sine(min(cutoff + 400, 7990))
     middle = slice(200, -200)
     np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
     assert np.abs(low_pass(above, cutoff)[middle]).max() < 0.01
@@ -26,7 +27,8 @@ def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
 def test_any_length_keeps_shape_and_type(num_samples, dtype):
     x = np.random.default_rng(0).standard_normal(num_samples).astype(dtype)
     y = low_pass(x, 3700)
-    assert y.shape == x.shape and y.dtype == dtype
+    assert y.shape == x.shape
+    assert y.dtype == dtype
     np.testing.assert_array_equal(low_pass(np.zeros_like(x), 3700), 0)
 
 
@@ -35,11 +37,13 @@ def test_the_cut_off_is_drawn_in_the_band_for_a_share_of_the_utterances(band):
     low, high = CUTOFFS[band]
     impulse = np.zeros(8000, np.float32)
     impulse[4000] = 1
-    rng, cutoffs = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    cutoffs = []
     for _ in range(400):
         y = LowPass(band, probability=0.3)(impulse, rng)
         if y is not impulse:
             response = np.abs(np.fft.rfft(y))
             cutoffs.append(np.argmax(response < 0.5) * 2)  # bins of 2 Hz
     assert 90 < len(cutoffs) < 150
-    assert low - 2 <= min(cutoffs) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(cutoffs) <= high + 2
+    assert low - 2 <= min(cutoffs) < low + 0.1 * (high - low)
+    assert high - 0.1 * (high - low) < max(cutoffs) <= high + 2

@@ -45,15 +45,21 @@ def test_what_every_condition_promises(text, sources):
     x = voice()
     before = x.copy()
     y = condition(x, np.random.default_rng(7))
-    assert np.array_equal(x, before) and not np.shares_memory(x, y)
-    assert y.ndim == 1 and y.dtype == np.float32 and len(y) >= 1 and np.isfinite(y).all()
+    assert np.array_equal(x, before)
+    assert not np.shares_memory(x, y)
+    assert y.ndim == 1
+    assert y.dtype == np.float32
+    assert len(y) >= 1
+    assert np.isfinite(y).all()
     assert condition.time_moves or len(y) == len(x)
     assert not np.array_equal(y, x) or text in ("cut:8", "cut:4", "cut:2", "cut:1")  # longer than a second
     same = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
     np.testing.assert_array_equal(same, y)
     for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
         changed = condition(short, np.random.default_rng(1))
-        assert len(changed) >= 1 and changed.dtype == np.float32 and np.isfinite(changed).all()
+        assert len(changed) >= 1
+        assert changed.dtype == np.float32
+        assert np.isfinite(changed).all()
         assert condition.time_moves or len(changed) == len(short)
         if not short.any() and text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722"):
             assert not np.abs(changed).max() > 1e-4  # silence stays silence; these codecs have none
@@ -61,7 +67,8 @@ def test_what_every_condition_promises(text, sources):
 
 def test_random_ones_draw_anew(sources):
     for text in ("white:10", "pink:10", "babble:10", "noise:10", "music:10", "speech:10", "room:0.3", "rawboost:5"):
-        condition, x = create_condition(text, sources), voice()
+        condition = create_condition(text, sources)
+        x = voice()
         assert not np.array_equal(condition(x, np.random.default_rng(1)), condition(x, np.random.default_rng(2))), text
 
 
@@ -110,8 +117,10 @@ def test_wrong_settings_of_training(augmentation, settings, message):
 
 def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     suite = default_conditions()
-    assert len(suite.names) >= 40 and len(set(suite.names)) == len(suite.names)
-    assert suite.left_out["babble"] == "needs speech" and suite.left_out["noise"] == "needs musan"
+    assert len(suite.names) >= 40
+    assert len(set(suite.names)) == len(suite.names)
+    assert suite.left_out["babble"] == "needs speech"
+    assert suite.left_out["noise"] == "needs musan"
     whole = default_conditions(sources)
     assert [name for name in whole.names if name in suite.names] == suite.names
     assert set(NAMES) == {*whole.names, *(n for n in NAMES if n.partition(":")[0] in whole.left_out)}

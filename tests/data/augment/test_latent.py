@@ -26,21 +26,25 @@ def perturbed(x, seed=1, targets=TARGETS, **settings):
 def test_bona_fide_and_mixed_utterances_stay(kind, dtype):
     x = embeddings(dtype)
     y = perturbed(x, kinds=[kind])
-    assert y.dtype == dtype and torch.equal(y[~SPOOF], x[~SPOOF])
+    assert y.dtype == dtype
+    assert torch.equal(y[~SPOOF], x[~SPOOF])
     assert (y != x).any(1)[SPOOF].sum() >= 4  # a share of 0 or 1 may be drawn, in half precision
     shares = torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1], [1, 0], [0.9, 0.1], [0, 1], [1, 0]])
     y = perturbed(x, targets=shares, kinds=[kind])
-    assert not (y != x).any(1)[shares[:, 1] > 0].any() and (y != x).any(1)[shares[:, 1] == 0].sum() >= 2
+    assert not (y != x).any(1)[shares[:, 1] > 0].any()
+    assert (y != x).any(1)[shares[:, 1] == 0].sum() >= 2
 
 
 @pytest.mark.parametrize("kind", ["mixup", "interpolation", "extrapolation"])
 def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind):
     """x + λ(x' − x) with λ in the range of the kind, and every spoof has a partner of its own."""
-    x, partners = embeddings(), []
+    x = embeddings()
+    partners = []
     for i in torch.where(SPOOF)[0]:
         y = perturbed(x, kinds=[kind], factor=0.5)
         for j in torch.where(SPOOF)[0]:
-            step, direction = y[i] - x[i], x[j] - x[i]
+            step = y[i] - x[i]
+            direction = x[j] - x[i]
             if i != j and torch.linalg.matrix_rank(torch.stack([step, direction]), rtol=1e-9) == 1:
                 share = ((step @ direction) / (direction @ direction)).item()
                 low, high = {"mixup": (0, 1), "interpolation": (0, 0.5), "extrapolation": (-0.5, 0)}[kind]
@@ -51,7 +55,9 @@ def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind):
 
 def test_mixup_draws_from_beta_with_parameters_of_a_half():
     """By default: shares near 0 and 1 are likelier than in between."""
-    x, both, shares = torch.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.long), []
+    x = torch.tensor([[0.0], [1.0]])
+    both = torch.zeros(2, dtype=torch.long)
+    shares = []
     for seed in range(400):
         y = perturbed(x, seed=seed, targets=both, kinds=["mixup"])
         shares += [y[0].item(), 1 - y[1].item()]
@@ -71,7 +77,8 @@ def test_noise_and_affine_have_the_level_of_the_embedding():
     factor = (affine[0] / level[0] - affine[1] / level[1]) / (x[SPOOF][0] / level[0] - x[SPOOF][1] / level[1])
     shift = affine[0] / level[0] - factor * x[SPOOF][0] / level[0]
     torch.testing.assert_close(affine[2:], factor * x[SPOOF][2:] + shift * level[2:], rtol=1e-6, atol=1e-6)
-    assert factor.mean() == pytest.approx(1, abs=0.02) and factor.std() == pytest.approx(0.2, rel=0.1)
+    assert factor.mean() == pytest.approx(1, abs=0.02)
+    assert factor.std() == pytest.approx(0.2, rel=0.1)
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
@@ -82,11 +89,13 @@ def test_one_kind_is_drawn_for_each_batch_and_a_share_of_its_utterances():
     assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
-    ranks, differences = [], x[SPOOF][1:] - x[SPOOF][0]
+    ranks = []
+    differences = x[SPOOF][1:] - x[SPOOF][0]
     for i in range(40):  # noise leaves the space of the differences of the spoofed utterances, mixup does not
         moved = (perturbed(x, seed=i, kinds=["noise", "mixup"]) - x)[SPOOF]
         ranks.append(torch.linalg.matrix_rank(torch.cat([differences, moved]), rtol=1e-9).item())
-    assert set(ranks) == {4, 9} and 10 <= ranks.count(4) <= 30
+    assert set(ranks) == {4, 9}
+    assert 10 <= ranks.count(4) <= 30
 
 
 def test_a_probability_of_1_leaves_none_out_in_half_precision():
@@ -98,10 +107,12 @@ def test_a_probability_of_1_leaves_none_out_in_half_precision():
 def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
     x = embeddings().requires_grad_()
     (gradient,) = torch.autograd.grad(perturbed(x, kinds=[kind]).square().sum(), x)
-    assert gradient.isfinite().all() and (gradient != 0).any(1).all()
+    assert gradient.isfinite().all()
+    assert (gradient != 0).any(1).all()
     for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
         y = perturbed(x, targets=targets, kinds=[kind])
-        assert y.isfinite().all() and torch.equal(y[targets == 1], x[targets == 1])
+        assert y.isfinite().all()
+        assert torch.equal(y[targets == 1], x[targets == 1])
 
 
 def test_embeddings_must_be_a_matrix():

@@ -64,10 +64,12 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 @given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
 def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr, dtype, seed):
-    x, noise = white(length, speech_rms, seed, dtype), white(length, noise_rms, seed + 100)
+    x = white(length, speech_rms, seed, dtype)
+    noise = white(length, noise_rms, seed + 100)
     before = x.copy()
     y = add_noise(x, noise, snr)
-    assert y.dtype == dtype and y.shape == x.shape
+    assert y.dtype == dtype
+    assert y.shape == x.shape
     expected = plain_noise(x, [noise], snr)
     tolerance = 1e-12 if dtype == np.float64 else 1e-6 * max(1, np.abs(expected).max())
     np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance)
@@ -75,10 +77,12 @@ def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr,
 
 
 def test_silence_is_neither_amplified_nor_divided_by():
-    speech, silence = white(1000), np.zeros(1000, np.float32)
+    speech = white(1000)
+    silence = np.zeros(1000, np.float32)
     np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
     heard = add_noise(silence, speech, 0)  # the floor of the level is 40 dB below full scale
-    assert level_db(heard) > -40 and 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
+    assert level_db(heard) > -40
+    assert 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
     np.testing.assert_array_equal(add_noise(silence, silence, 5), silence)
     np.testing.assert_array_equal(reverberate(silence, white(100)), silence)
     with pytest.raises(InputError, match=r"room\.wav is silent"):
@@ -87,9 +91,11 @@ def test_silence_is_neither_amplified_nor_divided_by():
 
 @given(lengths, st.integers(1, 5000), st.sampled_from([1e-6, 0.1, 1.0]), dtypes, st.integers(0, 99), st.booleans())
 def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype, seed, aligned):
-    x, response = white(length, 0.1, seed, dtype), white(response_length, rms, seed + 100)
+    x = white(length, 0.1, seed, dtype)
+    response = white(response_length, rms, seed + 100)
     y = reverberate(x, response, aligned=aligned)
-    assert y.dtype == dtype and y.shape == x.shape
+    assert y.dtype == dtype
+    assert y.shape == x.shape
     tolerance = 1e-12 if dtype == np.float64 else 1e-6
     np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), response, aligned), rtol=0, atol=tolerance)
 
@@ -119,10 +125,12 @@ def plain_augmentation(x, rng, musan, rirs, probability):
 
 @pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
 def test_equals_the_plain_rendering(musan, rirs, length):
-    augmentation, x = NoiseAugmentation(musan, rirs, 0.8), white(length)
+    augmentation = NoiseAugmentation(musan, rirs, 0.8)
+    x = white(length)
     changed = 0
     for seed in range(25):
-        ours, plain = np.random.default_rng(seed), np.random.default_rng(seed)
+        ours = np.random.default_rng(seed)
+        plain = np.random.default_rng(seed)
         y = augmentation(x, ours)
         np.testing.assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
         assert ours.bit_generator.state == plain.bit_generator.state

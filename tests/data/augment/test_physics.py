@@ -82,7 +82,8 @@ def test_fewer_bits_are_worse_and_loud_samples_clipped():
     x = voice(seconds=2.0)
     for name in ("mp3", "opus", "aac"):
         errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
-        assert errors == sorted(errors) and errors[0] > 0
+        assert errors == sorted(errors)
+        assert errors[0] > 0
     assert np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1  # what is too loud is clipped
 
 
@@ -137,7 +138,8 @@ def test_rooms_decay_as_they_should(rt60):
     times = []
     for seed in range(7):
         h = room_response(rt60, rng(seed))
-        assert np.abs(h).argmax() == 0 and len(h) <= rt60 * 16000
+        assert np.abs(h).argmax() == 0
+        assert len(h) <= rt60 * 16000
         decay = db(np.cumsum(h[::-1] ** 2)[::-1] / np.sum(h**2) + 1e-20)
         times.append(3 * (np.argmax(decay < -25) - np.argmax(decay < -5)) / 16000)
     assert np.median(times) == pytest.approx(rt60, rel=0.15)
@@ -150,7 +152,8 @@ def test_a_click_in_a_room_stays_where_it_is(tmp_path):
     sources = Sources(rir=noise_folders.make_rirs(tmp_path))
     for text in ("room:0.3", "rir"):
         y = create_condition(text, sources)(x, rng())
-        assert np.abs(y).argmax() == 1000 and abs(db(power(y) / power(x))) < 0.2
+        assert np.abs(y).argmax() == 1000
+        assert abs(db(power(y) / power(x))) < 0.2
 
 
 def test_gain_and_clipping_reach_the_stated_level():
@@ -194,12 +197,17 @@ def test_large_changes_of_speed_and_their_draws(monkeypatch):
     for speed in (0.5, 2.0):
         y = timing.change_speed(x, speed)
         peak = np.abs(np.fft.rfft(y * np.hanning(len(y)))).argmax() * 16000 / len(y)
-        assert y.dtype == np.float32 and abs(len(y) - 16000 / speed) <= 1 and peak == pytest.approx(1000 * speed, abs=2)
+        assert y.dtype == np.float32
+        assert abs(len(y) - 16000 / speed) <= 1
+        assert peak == pytest.approx(1000 * speed, abs=2)
     np.testing.assert_array_equal(timing.change_speed(x, 1.0), x)
     monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
-    change, stream = timing.DrawnSpeed(0.5, 2.0), rng()
+    change = timing.DrawnSpeed(0.5, 2.0)
+    stream = rng()
     drawn = np.array([change(None, stream) for _ in range(4000)])
-    assert 0.5 <= drawn.min() < 0.51 and 1.96 < drawn.max() <= 2 and np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
+    assert 0.5 <= drawn.min() < 0.51
+    assert 1.96 < drawn.max() <= 2
+    assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
     assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
 
 
@@ -216,10 +224,12 @@ def test_pitch_keeps_time():
 
 def test_one_of_several_and_all_in_order():
     x = voice()
-    louder, softer = create_condition("gain:6"), create_condition("gain:-6")
+    louder = create_condition("gain:6")
+    softer = create_condition("gain:-6")
     change = OneOf([louder, softer], 0.75)
     levels = [round(db(power(change(x, rng(seed))) / power(x))) for seed in range(400)]
-    assert levels.count(0) == pytest.approx(100, abs=35) and levels.count(6) == pytest.approx(150, abs=35)
+    assert levels.count(0) == pytest.approx(100, abs=35)
+    assert levels.count(6) == pytest.approx(150, abs=35)
     assert change(x, rng(next(i for i in range(400) if levels[i] == 0))) is x
     both = InOrder([create_condition("clip:10"), create_condition("gain:-6")])
     expected = create_condition("gain:-6")(create_condition("clip:10")(x, rng()), rng())

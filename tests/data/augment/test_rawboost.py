@@ -40,11 +40,13 @@ WAVES = GOLDEN["arrays"]
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_equals_published_code_and_draws_as_often(algo):
     """Ends, peak, energy and mean of the output, and the next number of both generators."""
-    assert len(GOLDEN["cases"]) == 217 and algo in {case["algo"] for case in GOLDEN["cases"]}
+    assert len(GOLDEN["cases"]) == 217
+    assert algo in {case["algo"] for case in GOLDEN["cases"]}
     for case in GOLDEN["cases"]:
         if case["algo"] != algo:
             continue
-        rng, gate_rng = np.random.RandomState(case["seed"]), random.Random(case["seed"])
+        rng = np.random.RandomState(case["seed"])
+        gate_rng = random.Random(case["seed"])
         parameters = dict(case.get("override", {}))
         parameters.update({name: case[name] for name in case if name.endswith("_ratio")})
         y = rawboost(WAVES[f"in_{case['wave']}"], algo, rng, gate_rng=gate_rng, **parameters)
@@ -94,7 +96,8 @@ PARAMETERS = [
 def test_equals_the_plain_rendering(algo, parameters, peak):
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
-        ours, plain = np.random.RandomState(length), np.random.RandomState(length)
+        ours = np.random.RandomState(length)
+        plain = np.random.RandomState(length)
         y = rawboost(x, algo, ours, **parameters)
         expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
         assert y.dtype == expected.dtype
@@ -142,7 +145,9 @@ generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
 @settings(max_examples=100)
 @given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
 def test_rawboost_changes_only_its_result_and_repeats_itself_from_a_seed(x, algo, make_rng, seed):
-    before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
+    before = x.copy()
+    global_numpy = np.random.get_state()[1].copy()
+    global_python = random.getstate()
     y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
     assert y.shape == x.shape
     assert np.isfinite(y).all()
@@ -165,9 +170,12 @@ def test_nothing_is_added_to_silence_nor_by_a_filter_that_drops_the_only_sample(
 
 
 def test_impulsive_noise_reaches_every_position_with_a_generator():
-    x, rng = np.ones(50) / 4, np.random.default_rng(0)
+    x = np.ones(50) / 4
+    rng = np.random.default_rng(0)
     changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))
-    assert changed.min() > 120 and changed.max() < 280  # 200 expected, standard deviation about 12
+    # 200 expected, standard deviation about 12
+    assert changed.min() > 120
+    assert changed.max() < 280
 
 
 # ---- algorithms 10 and 11
@@ -176,7 +184,8 @@ def test_impulsive_noise_reaches_every_position_with_a_generator():
 @pytest.mark.parametrize("algo, equivalent, draws", [(10, 8, 2), (11, 4, 3)])
 def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     """By default a Generator also draws the gates, before anything else."""
-    x, later = noise(3000), np.random.default_rng(5)
+    x = noise(3000)
+    later = np.random.default_rng(5)
     later.random(draws)
     y = rawboost(x, algo, np.random.default_rng(5))
     np.testing.assert_array_equal(y, rawboost(x, equivalent, later))

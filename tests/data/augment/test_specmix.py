@@ -42,7 +42,8 @@ def test_area_labels_and_source(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     before = spectrograms.clone()
     mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
-    assert torch.equal(spectrograms, before) and all(map(torch.equal, mixed, again))
+    assert torch.equal(spectrograms, before)
+    assert all(map(torch.equal, mixed, again))
     hard = torch.nn.functional.one_hot(targets, 2).float()
     own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
     torch.testing.assert_close(mixed.own_share.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
@@ -51,7 +52,8 @@ def test_area_labels_and_source(shape, specmix, seed):
     for i in range(shape[0]):
         there = pasted(mixed, spectrograms)[i]
         if not there.any():
-            assert mixed.own_share[i] == 1 and torch.equal(mixed.targets[i], hard[i])
+            assert mixed.own_share[i] == 1
+            assert torch.equal(mixed.targets[i], hard[i])
             continue
         # the pasted part comes from the same place of one other sample, which the label names
         (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
@@ -67,7 +69,8 @@ def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     there = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
     for mask in there:
-        in_time, in_frequency = mask.all(1), mask.all(0)
+        in_time = mask.all(1)
+        in_frequency = mask.all(0)
         assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands
         if not mask.all():
             for axis, most in ((in_time, specmix.time_bands), (in_frequency, specmix.frequency_bands)):
@@ -85,10 +88,13 @@ def test_how_often_and_how_much():
     selected = one_band.own_share < 1
     assert 0.46 < selected.float().mean() < 0.54
     widths = (1 - one_band.own_share[selected]) * 100
-    assert widths.min().round() == 1 and widths.max().round() == 30 and widths.mean() == pytest.approx(15.5, abs=1)
+    assert widths.min().round() == 1
+    assert widths.max().round() == 30
+    assert widths.mean() == pytest.approx(15.5, abs=1)
     sources = one_band.spectrograms[selected].amax((1, 2)) + one_band.spectrograms[selected].amin((1, 2))
     partners = sources - torch.arange(2000.0)[selected]
-    assert partners.mean() == pytest.approx(1000, abs=60) and len(partners.unique()) > 500
+    assert partners.mean() == pytest.approx(1000, abs=60)
+    assert len(partners.unique()) > 500
     masks = pasted(one_band, spectrograms)[selected][:, 0]
     centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
     assert centres.mean() == pytest.approx(49.5, abs=3)

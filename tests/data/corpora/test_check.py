@@ -64,7 +64,8 @@ def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
     assert tasks.get("evaluate eval", "yes") == ("yes: EER and min t-DCF" if name in WITH_TDCF else "yes")
     for part in found.splits:
         assert part.counts.trials == len(part.present) == part.decoding.files == 4
-        assert part.extra == [] and part.decoding.seconds > 0
+        assert part.extra == []
+        assert part.decoding.seconds > 0
         assert part.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
     if name.startswith("asvspoof2021"):
         assert [(phase, c.bonafide, c.spoof) for phase, c in found.key.counts.items()] == [("eval", 2, 2)]
@@ -83,10 +84,12 @@ def test_without_its_scores_no_min_tdcf_is_promised(copy):
 def test_the_official_numbers_are_asked_for(every_corpus):
     found = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
     (problem,) = map(str, found.findings)
-    assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
+    assert "4 trials instead of 25,380" in problem
+    assert "attack A06: 0 instead of 3,800" in problem
     assert "https://datashare.ed.ac.uk" in problem
     ids, key = check_corpus(asvspoof2021_la.CORPUS, every_corpus).findings
-    assert "4 trials instead of 181,566" in ids.problem and "progress: 0 trials instead of 16,464" in key.problem
+    assert "4 trials instead of 181,566" in ids.problem
+    assert "progress: 0 trials instead of 16,464" in key.problem
 
 
 # Damaged corpora
@@ -101,12 +104,16 @@ def test_missing_and_extra_files(copy):
     (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
-    (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
-    assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
+    (dev,) = check("asvspoof2019_la", copy, splits=["dev"]).splits
+    gone = ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.missing == gone
+    assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
     why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
     _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
-    assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
-    assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
+    assert tasks["validate"] == "no: 2 of 4 files are missing"
+    assert tasks["train"] == "yes"
+    assert tasks["score dev"] == "in part: 2 of 4 files are missing"
+    assert tasks["evaluate dev"] == "yes"
     for path in flac.iterdir():
         path.unlink()
     _, tasks = one_problem("asvspoof2019_la", copy, f"audio of dev: 4 of 4 files are missing in {flac}: ")
@@ -127,16 +134,19 @@ def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
     kind = "audio" if (copy / file).is_dir() else "protocol"
     shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
     problem, tasks = one_problem(name, copy, f"{kind} of {part}: not there (looked for {copy}", decode=True)
-    assert str(copy / file) in problem and "); get " in problem
+    assert str(copy / file) in problem
+    assert "); get " in problem
     assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
 
 def test_files_that_cannot_be_read(copy):
-    protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
+    protocol = copy / f"{LISTS_2019}dev.trl.txt"
+    audio = copy / "release_in_the_wild" / "2.wav"
     for path in (protocol, audio):
         path.write_bytes(path.read_bytes()[:20])
     problem, tasks = one_problem("asvspoof2019_la", copy, f"protocol of dev: {protocol}, line 1: expected ")
-    assert "; get " in problem and tasks["validate"] == NO_TRIALS
+    assert "; get " in problem
+    assert tasks["validate"] == NO_TRIALS
     assert check("in_the_wild", copy).complete
     why = "audio of eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     _, tasks = one_problem("in_the_wild", copy, why, decode=True)
@@ -163,7 +173,8 @@ def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, b
         (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
     found = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
     tasks = dict(found.tasks())
-    assert train in tasks["train"] and validate in tasks["validate"]
+    assert train in tasks["train"]
+    assert validate in tasks["validate"]
     data = DataConfig(corpus="generic", root=str(tmp_path / "list.csv"))
     refused = []
     try:
@@ -177,7 +188,8 @@ def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, b
 def test_keys_that_are_not_there(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
     problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there (looked for ")
-    assert "keys/LA/CM" in problem and "; get https://www.asvspoof.org/" in problem
+    assert "keys/LA/CM" in problem
+    assert "; get https://www.asvspoof.org/" in problem
     assert tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
     (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
     assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").findings[0].subject == "min t-DCF"
@@ -212,7 +224,8 @@ def test_labels_of_segments_are_counted_and_compared(copy):
     bonafide, *others = segments
     np.save(labels, {name: np.full(40, "0") for name in others[:2]} | {bonafide: np.full(40, "0")})
     missing = str(check("partialspoof", copy).findings[0])
-    assert missing.startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing
+    assert missing.startswith("dev: labels of 10 ms of dev: ")
+    assert f"{bonafide} (bonafide, some of it" in missing
     np.save(labels, {name: segments[name] for name in others})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
@@ -237,7 +250,8 @@ def test_in_the_wild_as_published(shared, tmp_path):
     (release / rows[0][1]).touch()
     found = check_corpus(in_the_wild.CORPUS, tmp_path)
     (part,) = found.splits
-    assert set(part.missing) == {row[1] for row in rows[1:]} and len(found.findings) == 1
+    assert set(part.missing) == {row[1] for row in rows[1:]}
+    assert len(found.findings) == 1
     assert part.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
     assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
 

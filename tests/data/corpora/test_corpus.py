@@ -20,10 +20,13 @@ def test_every_corpus_keeps_the_contract(name):
     corpus = corpora.get(name)
     assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
-    assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations} and corpus.title
-    assert corpus.test_samples in (64000, 64600) and corpus.eer_method in METHODS
+    assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations}
+    assert corpus.title
+    assert corpus.test_samples in (64000, 64600)
+    assert corpus.eer_method in METHODS
     assert bool(corpus.key_files) == bool(corpus.key_counts) == bool(corpus.phases)
-    assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)
+    assert set(corpus.counts) <= set(corpus.splits)
+    assert not (corpus.user_defined and corpus.counts)
     assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())
     assert corpus.user_defined or (corpus.licence and corpus.source.startswith("https://"))
     assert set(corpus.key_counts) == set(corpus.phases)
@@ -34,7 +37,9 @@ def test_every_corpus_keeps_the_contract(name):
         if (found := getattr(corpus, function)) is not None:
             assert list(inspect.signature(found).parameters)[:2] == parameters
     for each in corpus.downloads:
-        assert each.url.startswith(("https://", "hub:")) and len(each.md5) in (0, 32) and len(each.sha256) in (0, 64)
+        assert each.url.startswith(("https://", "hub:"))
+        assert len(each.md5) in (0, 32)
+        assert len(each.sha256) in (0, 64)
     for counts in (*corpus.counts.values(), *corpus.key_counts.values()):
         assert counts.bonafide is None or counts.bonafide + counts.spoof == counts.trials
         for field, values in counts.by.items():
@@ -43,7 +48,8 @@ def test_every_corpus_keeps_the_contract(name):
 
 def test_a_corpus_of_another_package(register_corpus):
     register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
-    assert corpora.get("mine").title == "Mine" and "mine" in corpora.names()
+    assert corpora.get("mine").title == "Mine"
+    assert "mine" in corpora.names()
     with pytest.raises(InputError, match="corpus 'mine' is registered already"):
         corpora.add("mine", "my_module:CORPUS")
     with pytest.raises(InputError, match="corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
@@ -148,7 +154,8 @@ def test_what_is_missing_is_named(tmp_path, name):
                 find(tmp_path, "progress")
         with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
             corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")
-        assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
+        assert str(tmp_path / "own") in str(error.value)
+        assert "\n" not in str(error.value)
         with pytest.raises(NotFound, match="protocol of .* not found"):
             corpus.keys(tmp_path)
 

@@ -37,13 +37,18 @@ def test_decoding_counts_rates_channels_and_unreadable_files(folder, workers):
     with pytest.raises(InputError, match="-1 processes cannot decode"):
         decode_all([], folder, -1)
     decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
-    assert decoding.files == 9 and "not found" in decoding.unreadable.pop("none.wav")
+    assert decoding.files == 9
+    assert "not found" in decoding.unreadable.pop("none.wav")
     assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
-    assert "neither libsndfile" in decoding.unreadable["e.flac"] and "NaN" in decoding.unreadable["h.wav"]
+    assert "neither libsndfile" in decoding.unreadable["e.flac"]
+    assert "NaN" in decoding.unreadable["h.wav"]
     assert decoding.unreadable["g.wav"] == "has no samples"
-    assert decoding.second_decoder == ["d.m4a"] and decoding.other_rate == ["c.flac", "d.m4a"]
-    assert decoding.rates == {16000: 2, 48000: 1, 8000: 1} and decoding.channels == {1: 3, 2: 1}
-    assert decoding.shortest == (0.5, "a.wav") and decoding.longest == (1.5, "b.flac")
+    assert decoding.second_decoder == ["d.m4a"]
+    assert decoding.other_rate == ["c.flac", "d.m4a"]
+    assert decoding.rates == {16000: 2, 48000: 1, 8000: 1}
+    assert decoding.channels == {1: 3, 2: 1}
+    assert decoding.shortest == (0.5, "a.wav")
+    assert decoding.longest == (1.5, "b.flac")
     assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
 
 
@@ -93,4 +98,5 @@ def test_files_that_trip_naive_readers(shared):
     folder = shared / "real" / "decoders"
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith("._")]
     decoding = decode_all(paths, folder, 0)
-    assert decoding.files - len(decoding.unreadable) >= 8 and 8 in decoding.channels
+    assert decoding.files - len(decoding.unreadable) >= 8
+    assert 8 in decoding.channels

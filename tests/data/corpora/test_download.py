@@ -78,7 +78,8 @@ def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_pat
     assert [(file.name, file.remote.size, file.unpack) for file in plan.files] == [
         (name, len(content), None if name == "README.txt" else ".") for name, content in FILES.items()
     ]
-    assert plan.size == sum(map(len, FILES.values())) and plan.licences == ["cc-by-4.0"]
+    assert plan.size == sum(map(len, FILES.values()))
+    assert plan.licences == ["cc-by-4.0"]
     assert plan.steps == ["unpack more.rar into the folder by hand"]
     server.broken_after = [len(ZIP) // 2]
     fetch_all(plan, tmp_path, client)
@@ -97,10 +98,13 @@ def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
     kept = files_of(tmp_path)
-    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt" and kept[-1] == RECORD and len(kept) == 7
+    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt"
+    assert kept[-1] == RECORD
+    assert len(kept) == 7
     server.requests.clear()
     fetch_all(plan, tmp_path, client, keep_archives=False)
-    assert server.requests == [] and files_of(tmp_path) == kept
+    assert server.requests == []
+    assert files_of(tmp_path) == kept
 
 
 def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_path):
@@ -108,7 +112,8 @@ def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_
     corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
-    assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()} and received["published"] is False
+    assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()}
+    assert received["published"] is False
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
     (tmp_path / "some list.txt").write_bytes(b"FIRST")
     with pytest.raises(InputError, match=rf"its checksum is not the one recorded in {RECORD}"):
@@ -165,7 +170,8 @@ def hub(monkeypatch, tmp_path_factory):
 
 def test_a_set_of_the_hub(hub, client, tmp_path):
     for only, came in (([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])):
-        plan, to = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path / str(len(came))
+        plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only)
+        to = tmp_path / str(len(came))
         assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
         fetch_all(plan, to, client)
         assert [name for name in files_of(to) if not name.startswith(".cache")] == came
@@ -192,15 +198,19 @@ def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path
     corpus = corpus_of(record_of(server, unpack="."), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     folder = tmp_path / "wild"
     status, text = run(corpus, folder, "--dry-run")
-    assert status == 0 and not folder.exists()
+    assert status == 0
+    assert not folder.exists()
     for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
         assert part in text
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
     status, text = run(corpus, folder)
-    assert status == 2 and text.endswith("pass --accept-licence if you accept the licence above")
+    assert status == 2
+    assert text.endswith("pass --accept-licence if you accept the licence above")
     assert not folder.exists()
     status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
-    assert status == 0 and "trials 4: 2 bona fide, 2 spoofed" in text and text.endswith("Nothing is missing.")
+    assert status == 0
+    assert "trials 4: 2 bona fide, 2 spoofed" in text
+    assert text.endswith("Nothing is missing.")
     assert not (folder / "release.zip").exists()
 
 

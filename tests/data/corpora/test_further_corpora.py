@@ -21,34 +21,40 @@ from nes2net.lib.errors import InputError
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_trials_keys_and_check(tmp_path, name):
-    corpus, mini = corpora.get(name), CORPORA[name]
+    corpus = corpora.get(name)
+    mini = CORPORA[name]
     make(tmp_path, mini)
     for split, expected in mini.trials.items():
         found = {trial.path: replace(trial, path=None) for trial in corpus.trials(tmp_path, split)}
         assert found == {tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()}
         keys = {trial.id: trial for trial in corpus.keys(tmp_path, split)}
-        assert keys == {trial.id: trial for trial in found.values()} and len(keys) == len(found)
+        assert keys == {trial.id: trial for trial in found.values()}
+        assert len(keys) == len(found)
     assert set(mini.trials) == set(corpus.splits)
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
     without = {"validate"} if corpus.splits[0] == "train" and "dev" not in corpus.splits else set()
     if "train" in mini.trials and all(trial.label == "spoof" for trial in mini.trials["train"].values()):
         without = {"train", "validate"}  # of a detector of bona fide
-    assert check.complete and {task for task, verdict in check.tasks() if "no" in verdict} == without
+    assert check.complete
+    assert {task for task, verdict in check.tasks() if "no" in verdict} == without
     assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
     assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
 
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_what_is_missing_is_named(tmp_path, name):
-    corpus, mini = corpora.get(name), CORPORA[name]
+    corpus = corpora.get(name)
+    mini = CORPORA[name]
     make(tmp_path, mini)
     *others, gone = mini.trials[mini.split]
     (tmp_path / gone).unlink()
     if mini.lists:
         options = {"splits": [mini.split], "subset": not corpus.counts_from}
         (problem,) = map(str, check_corpus(corpus, tmp_path, **options).findings)
-        assert "files are missing in " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
+        assert "files are missing in " in problem
+        assert gone.rpartition("/")[2] in problem
+        assert "; get " in problem
     else:
         assert len(corpus.trials(tmp_path, mini.split)) == len(others)
 

@@ -57,7 +57,8 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     found = generic.CORPUS.trials(tmp_path)
     assert [(t.id, t.phase) for t in found] == expected
     assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
-    assert generic.CORPUS.trials(tmp_path, "eval") == found[2:] and found[-1].path == tmp_path / "sub" / "c.wav"
+    assert generic.CORPUS.trials(tmp_path, "eval") == found[2:]
+    assert found[-1].path == tmp_path / "sub" / "c.wav"
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
@@ -76,7 +77,8 @@ def test_a_folder_for_each_class(tmp_path, part, split):
         (f"{prefix}fake/vits/z%201", "spoof", "vits"),
         (f"{prefix}fake/y", "spoof", None),
     ]
-    assert {t.phase for t in found} == {None if split == "all" else split} and all(t.path.is_file() for t in found)
+    assert {t.phase for t in found} == {None if split == "all" else split}
+    assert all(t.path.is_file() for t in found)
     assert generic.CORPUS.trials(tmp_path) == found
 
 
@@ -87,7 +89,9 @@ def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
     assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
     assert len(generic.CORPUS.trials(tmp_path)) == 2
     said = capsys.readouterr().err
-    assert said.count("passed over") == 1 and f"{tmp_path / 'real'}, because" in said and ": 2 .sdf; name" in said
+    assert said.count("passed over") == 1
+    assert f"{tmp_path / 'real'}, because" in said
+    assert ": 2 .sdf; name" in said
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
@@ -141,7 +145,8 @@ def test_a_folder_without_recordings_or_lists(tmp_path):
 
 def test_real_recordings_as_a_list(shared):
     trials = generic.CORPUS.trials(shared / "real" / "audio")
-    assert len(trials) == 607 and sum(t.target for t in trials) == 390
+    assert len(trials) == 607
+    assert sum(t.target for t in trials) == 390
     assert all(t.path.is_file() and t.get("licence") for t in trials)
 
 
@@ -162,7 +167,8 @@ def test_segments_beside_the_list(tmp_path, name):
             "c": [Segment("spoof", 0.0, 1.02)],
         }
     labels = generic.CORPUS.segment_labels(tmp_path, "dev", 20)
-    assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27 and labels["b"].tolist() == [1] * 50
+    assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27
+    assert labels["b"].tolist() == [1] * 50
 
 
 def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):

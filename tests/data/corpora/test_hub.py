@@ -43,11 +43,14 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
     assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "files.txt").read_bytes()
     about = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
-    assert about["name"] == "hub:owner/set" and about["revision"] == COMMIT and about["root"] == str(snapshot)
+    assert about["name"] == "hub:owner/set"
+    assert about["revision"] == COMMIT
+    assert about["root"] == str(snapshot)
     assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
     assert main(["evaluate", "hub:owner/set", out]) == 0
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
-    assert main(["data", "check", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
+    assert main(["data", "check", "hub:owner/set"]) == 0
+    assert main(["info", "hub:owner/set"]) == 0
 
 
 def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkeypatch):

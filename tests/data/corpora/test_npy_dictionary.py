@@ -120,4 +120,5 @@ def dictionary(shape, name, data, order="<") -> bytes:
 def test_damaged_and_hostile_files(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         read_npy_dictionary(written(tmp_path, content))
-    assert "a.npy" in str(error.value) and "\n" not in str(error.value)
+    assert "a.npy" in str(error.value)
+    assert "\n" not in str(error.value)

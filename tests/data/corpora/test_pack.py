@@ -21,10 +21,12 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
     number = len(shards.shards_below(tmp_path / "out"))
-    assert number > 2 and f"of audio in {number} shards, in" in capsys.readouterr().out
+    assert number > 2
+    assert f"of audio in {number} shards, in" in capsys.readouterr().out
     assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
-        found, original = shards.CORPUS.trials(tmp_path / "out", split), asvspoof2019_la.CORPUS.trials(corpus, split)
+        found = shards.CORPUS.trials(tmp_path / "out", split)
+        original = asvspoof2019_la.CORPUS.trials(corpus, split)
         assert without_place(found) == without_place(replace(t, phase=split) for t in original)
         for packed, file in zip(found, original):
             assert open_recording(packed.path).read() == file.path.read_bytes()
@@ -39,7 +41,8 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_phases_are_kept(corpus, format, tmp_path):
-    phases, out = ("eval", "progress", "track1", "train"), tmp_path / "out"
+    phases = ("eval", "progress", "track1", "train")
+    out = tmp_path / "out"
     trials = [replace(t, phase=p) for t, p in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)]
     parts = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
     pack.pack(parts, out, title="phases", format=format)
@@ -55,7 +58,8 @@ def test_phases_are_kept(corpus, format, tmp_path):
 
 def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
-    whole, out = tmp_path / "at_once", tmp_path / "out"
+    whole = tmp_path / "at_once"
+    out = tmp_path / "out"
     expected = pack.pack(parts, whole, title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
@@ -71,7 +75,9 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     monkeypatch.undo()
     (out / "data" / ".test-00001.1.tmp").touch()
     result = pack.pack(parts, out, title="dev", shard_bytes=200_000)
-    assert result.there_before == 1 and result.trials == 12 and len(result.shards) == len(expected.shards)
+    assert result.there_before == 1
+    assert result.trials == 12
+    assert len(result.shards) == len(expected.shards)
     files = [{path.relative_to(at): path.read_bytes() for path in at.rglob("*.*")} for at in (whole, out)]
     assert files[0] == files[1]
     labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
@@ -82,7 +88,8 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
 
 def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_path, capsys):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
-    gone, odd = Trial("gone", tmp_path / "gone.flac"), Trial("odd", tmp_path / "odd.bin")
+    gone = Trial("gone", tmp_path / "gone.flac")
+    odd = Trial("odd", tmp_path / "odd.bin")
     odd.path.write_bytes(b"x")
     for parts, options, message in (
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
@@ -95,8 +102,11 @@ def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_pa
             pack.pack(parts, **{"out": tmp_path / "out", "title": "x", **options})
     assert not (tmp_path / "out").exists()
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
-    assert main([*command, "--shard-size", "large"]) == 2 and "--shard-size is a number" in capsys.readouterr().err
-    assert main([*command, "--split", "eval"]) == 2 and main([*command, "--keys", str(corpus)]) == 2
+    assert main([*command, "--shard-size", "large"]) == 2
+    assert "--shard-size is a number" in capsys.readouterr().err
+    assert main([*command, "--split", "eval"]) == 2
+    assert main([*command, "--keys", str(corpus)]) == 2
     pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
     (packed,) = shards.CORPUS.trials(tmp_path / "all")
-    assert packed.label == "spoof" and packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+    assert packed.label == "spoof"
+    assert packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")

@@ -19,13 +19,16 @@ FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dat
 def test_a_trial_survives_pickling(protocol):
     for trial in (Trial("a"), FULL):
         copy = pickle.loads(pickle.dumps(trial, protocol))
-        assert copy == trial and hash(copy) == hash(trial) and repr(copy) == repr(trial)
+        assert copy == trial
+        assert hash(copy) == hash(trial)
+        assert repr(copy) == repr(trial)
         assert type(copy.path) is type(trial.path)
 
 
 def test_every_field_by_its_name():
     assert all(FULL.get(field.name) == getattr(FULL, field.name) for field in dataclasses.fields(Trial))
-    assert FULL.get("room") == "x" and FULL.get("nothing") is None
+    assert FULL.get("room") == "x"
+    assert FULL.get("nothing") is None
     assert FULL.audio_path() == Path("a/b.flac")
     with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
         Trial("a").audio_path()
@@ -54,7 +57,8 @@ def test_the_digest_of_trials():
     def digests(trials):
         return [trials_digest(trials, lambda trial: f"{trial.id} {trial.label}", in_order=order) for order in (0, 1)]
 
-    plain, backwards = digests(trials), digests(trials[::-1])
+    plain = digests(trials)
+    backwards = digests(trials[::-1])
     assert plain[0] == backwards[0] == plain[1] != backwards[1]
     assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))
 
@@ -70,7 +74,8 @@ def mixed(sizes):
 def test_shares_are_kept_and_no_attack_is_lost(count):
     trials = mixed({None: 100, "A01": 10, "A02": 1})
     found = stratified_subset(trials, count)
-    assert found == [trial for trial in trials if trial in found] and len(found) == count
+    assert found == [trial for trial in trials if trial in found]
+    assert len(found) == count
     counts = Counter(trial.attack for trial in found)
     assert counts["A02"] == 1
     for attack, size in ((None, 100), ("A01", 10)):

@@ -17,7 +17,8 @@ def test_precision_recall_f1_and_iou_count_overlaps_once():
     low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)
     assert (low, high) == pytest.approx((1 / 3, 1))
     nothing_found = detection([0, 0, 2])
-    assert np.isnan(nothing_found.precision) and nothing_found[1:] == (0, 0, 0)
+    assert np.isnan(nothing_found.precision)
+    assert nothing_found[1:] == (0, 0, 0)
     assert np.isnan(detection([0, 0, 0])).all()
     # Overlapping segments count once.
     truth = [[("spoof", 0.0, 1.0), ("spoof", 0.5, 2.0), ("bonafide", 2.0, 4.0)], [("spoof", 0.0, 0.5)]]
@@ -44,9 +45,11 @@ def test_boundaries_are_matched_as_by_trying_everything(truth, found):
 
 
 def test_ends_of_an_utterance_are_no_boundaries():
-    truth, found = [[("spoof", 0.0, 4.0)], [("spoof", 1.0, 4.0)]], [[], [("spoof", 1.02, 3.97)]]
+    truth = [[("spoof", 0.0, 4.0)], [("spoof", 1.0, 4.0)]]
+    found = [[], [("spoof", 1.02, 3.97)]]
     result = match_boundaries(truth, found, [4.0, 4.0])
-    assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]] and result.mean_distance == pytest.approx(0.02)
+    assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert result.mean_distance == pytest.approx(0.02)
     assert np.isnan(match_boundaries([], [], []).mean_distance)
 
 

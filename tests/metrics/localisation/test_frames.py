@@ -31,7 +31,8 @@ def test_labels_are_pooled_as_published():
 
 def test_scores_become_coarser_and_finer_as_published():
     for case in zoo.read("localisation_labels")["conversions"]:
-        scores, labels = case["scores"].numpy(), case["labels"].numpy()
+        scores = case["scores"].numpy()
+        labels = case["labels"].numpy()
         for factor in (2, 4, 8, 16, 32):
             for how in PLAIN:
                 found = coarsen_scores(scores, factor, how), coarsen_labels(labels, factor)

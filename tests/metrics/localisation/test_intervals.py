@@ -13,7 +13,9 @@ from nes2net.metrics.localisation.intervals import interval_of_sums, point_eer_i
 
 def drawn(count, frames, seed, digits):
     """Utterances of about as many frames of 20 ms, half of them bona fide; frames are partly unscored."""
-    rng, utterances, labels = np.random.default_rng(seed), [], []
+    rng = np.random.default_rng(seed)
+    utterances = []
+    labels = []
     for number in range(count):
         duration = frames * 0.02 * rng.uniform(0.5, 1.5)
         start = rng.uniform(0, duration / 2)

@@ -37,7 +37,8 @@ def test_what_is_written_is_read_again(tmp_path):
 def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
     segments = segments_of_frames([1, 0, 0], 20, duration=0.045)
     assert segments == [("bonafide", 0.0, 0.02, None), ("spoof", 0.02, 0.045, None)]
-    assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1] and segments_of_frames([], 20) == []
+    assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1]
+    assert segments_of_frames([], 20) == []
     for frames in ([0, 2], np.zeros((2, 3, 2)), [0.5]):
         with pytest.raises(InputError, match=r"frames are classes \(T,\) from 0 to 1, or logits \(T, 2\)"):
             segments_of_frames(frames, 20)

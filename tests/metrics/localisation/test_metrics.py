@@ -51,7 +51,8 @@ def test_point_eers_equal_the_golden_numbers(name):
 def test_range_eers_equal_the_golden_numbers_and_pyannote(name):
     """Also: the rates at each threshold are those of pyannote."""
     case = zoo.read("localisation_range_eer")[name]
-    utterances, resolution = utterances_of(case), case["config"]["resolution_ms"]
+    utterances = utterances_of(case)
+    resolution = case["config"]["resolution_ms"]
     for tail, key in (("bonafide", "exact"), ("last", "exact_last_score_to_the_end")):
         found = range_eer(utterances, resolution, tail)
         assert found._asdict() == exactly(case[key])
@@ -104,7 +105,8 @@ def test_range_eer_is_the_plain_one(utterances, tail):
     rates = [plain_rates(utterances, 0.02, threshold, tail) for threshold in thresholds]
     assert abs(found.fpr - found.fnr) == pytest.approx(min(abs(a - b) for a, b in rates), abs=1e-12)
     at = rates[thresholds.index(found.threshold)]
-    assert (found.fpr, found.fnr) == pytest.approx(at, abs=1e-12) and found.eer == (found.fpr + found.fnr) / 2
+    assert (found.fpr, found.fnr) == pytest.approx(at, abs=1e-12)
+    assert found.eer == (found.fpr + found.fnr) / 2
 
 
 def test_overlapping_and_unsorted_segments_count_once():

@@ -23,7 +23,8 @@ def frames(found, count, duration):
 
 def slowly(scores, rule):
     """The same in a loop over frames."""
-    runs, inside = [], False
+    runs = []
+    inside = False
     for place, score in enumerate(scores):
         inside = score <= rule.threshold + (rule.hysteresis if inside else 0)
         if inside and runs and runs[-1][1] == place:
@@ -46,7 +47,8 @@ def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
     found = fake_stretches(scores, 20, duration, rule)
     assert frames(found, len(scores), duration) == slowly(scores, rule)
     for stretch, (first, behind) in zip(found, slowly(scores, rule)):
-        assert stretch.label == "spoof" and stretch.score == pytest.approx(np.mean(scores[first:behind]))
+        assert stretch.label == "spoof"
+        assert stretch.score == pytest.approx(np.mean(scores[first:behind]))
         assert 0 <= stretch.start < stretch.end <= duration
 
 

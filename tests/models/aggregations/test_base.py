@@ -62,7 +62,8 @@ def formula(aggregation, states):
     if isinstance(aggregation, WeightedSum):
         return torch.einsum("l,lbtd->btd", torch.softmax(aggregation.weight_hidd, 0), stacked)
     if isinstance(aggregation, SqueezeExcitationAggregation):
-        squeeze, excite = aggregation.fc_att_merge[0].weight, aggregation.fc_att_merge[2].weight
+        squeeze = aggregation.fc_att_merge[0].weight
+        excite = aggregation.fc_att_merge[2].weight
         gates = torch.sigmoid(torch.relu(stacked.mean(dim=(2, 3)).T @ squeeze.T) @ excite.T)
         return torch.einsum("bl,lbtd->btd", gates, stacked)
     gates = functional.silu(stacked.mean(dim=2).transpose(0, 1) @ aggregation.W)[..., 0]
@@ -74,7 +75,9 @@ def formula(aggregation, states):
 def test_equals_formula_on_a_stack_of_layers_with_gradients(name):
     """Adding up layer by layer equals the formula on all layers at once."""
     torch.manual_seed(0)
-    aggregation, states, gradients = CLASSES[name](25, 16).double(), hidden_states(), []
+    aggregation = CLASSES[name](25, 16).double()
+    states = hidden_states()
+    gradients = []
     for parameter in aggregation.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     for compute in (aggregation, lambda states: formula(aggregation, states)):
@@ -99,7 +102,8 @@ def test_every_registered_aggregation_says_which_layers_it_wants(name):
     if name == "weighted_sum":  # it begins as the mean
         torch.testing.assert_close(merged, torch.stack(states).mean(dim=0))
     rounded = aggregation.bfloat16()([state.bfloat16() for state in states])
-    assert rounded.dtype == torch.bfloat16 and rounded.isfinite().all()
+    assert rounded.dtype == torch.bfloat16
+    assert rounded.isfinite().all()
 
 
 @pytest.mark.parametrize("name, least", [("weighted_sum", 1), ("sea", 3), ("attm", 2)])

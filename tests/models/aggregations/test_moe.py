@@ -51,7 +51,8 @@ def test_noise_equals_published_code(name):
         states = case["hidden_states"].double().unbind(1)
         moe.zero_grad()
         choice = moe.choose(states[-1].flatten(0, 1), case["noise"].double())
-        merged, loss = moe.combine(states, choice), moe.balance_loss(choice)
+        merged = moe.combine(states, choice)
+        loss = moe.balance_loss(choice)
         (merged.mean() + 0.1 * loss).backward()
         zoo.close(merged.detach(), case["noisy_agg_output_f64"], zoo.AGREES_F64)
         assert loss.item() == pytest.approx(case["noisy_balance_loss_f64"], rel=1e-9)
@@ -82,7 +83,8 @@ def test_underflow_is_a_floor_or_exact(name):
     """Where the published sum overflows to infinity, both stay finite."""
     floor, file = published(name, underflow="floor")
     exact, _ = published(name)
-    case, states = file["underflow"], file["underflow"]["hidden_states"].unbind(1)
+    case = file["underflow"]
+    states = file["underflow"]["hidden_states"].unbind(1)
     for moe in (floor, exact):
         for expert in moe.eval().experts:
             nn.init.constant_(expert.conv2.bias, case["conv2_bias"])
@@ -98,7 +100,8 @@ def test_underflow_is_a_floor_or_exact(name):
     for expert in exact.experts:
         nn.init.constant_(expert.conv2.bias, file["overflow"]["conv2_bias"])
     merged = exact(states)
-    assert file["overflow"]["agg_output"].isinf().any() and (merged - 100).abs().max() < 20
+    assert file["overflow"]["agg_output"].isinf().any()
+    assert (merged - 100).abs().max() < 20
 
 
 def small(**options) -> MixtureOfExperts:
@@ -130,7 +133,8 @@ def test_is_its_formula():
 
 def test_weights_of_layers_are_the_mean_gates_of_their_experts():
     """In eval mode; in train mode noise moves the choice."""
-    moe, states = small(top_k=2), states_of()
+    moe = small(top_k=2)
+    states = states_of()
     assert not torch.equal(moe(states), moe(states))
     moe.eval()
     logits = states[-1] @ moe.w_gate
@@ -141,7 +145,9 @@ def test_weights_of_layers_are_the_mean_gates_of_their_experts():
 
 
 def test_the_loss_of_training_has_the_penalty():
-    targets, found, penalties = torch.tensor([0, 1, 1]), [], []
+    targets = torch.tensor([0, 1, 1])
+    found = []
+    penalties = []
     for weight in (0.0, 0.5):
         torch.manual_seed(0)
         frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
@@ -167,7 +173,8 @@ def test_all_experts_chosen_makes_load_a_count():
 
 def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
     """A compiled or exported detector computes every expert."""
-    moe, states = small(top_k=3).double().eval(), states_of(dtype=torch.float64)
+    moe = small(top_k=3).double().eval()
+    states = states_of(dtype=torch.float64)
     with torch.no_grad():
         choice = moe.choose(states[-1].flatten(0, 1))
     found = []

@@ -33,7 +33,8 @@ def test_published_weights_give_their_outputs(shared, name):
     if not file.is_file():
         pytest.skip(f"no published weights at {file}")
     expected = golden.read("aasist_raw_published_weights_outputs")
-    waveforms, expected = expected["waveforms"], expected[name]
+    waveforms = expected["waveforms"]
+    expected = expected[name]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == expected["weights_sha256"]
     detector = Detector.from_pretrained(file, device="cpu", config=name)
     score = detector.score(waveforms[0], 16000)
@@ -63,10 +64,12 @@ def test_raw_aasist_l_equals_published_code():
 
 def test_waveforms_of_two_shapes_are_taken_and_others_refused():
     """B×N with at least one frame, or as the only channel of a feature map."""
-    model, waveform = raw_aasist_l().eval(), torch.randn(2, RawAasist.min_frames)
+    model = raw_aasist_l().eval()
+    waveform = torch.randn(2, RawAasist.min_frames)
     with torch.no_grad():
         logits = model(waveform)
-        assert logits.isfinite().all() and torch.equal(logits, model(waveform.unsqueeze(2)))
+        assert logits.isfinite().all()
+        assert torch.equal(logits, model(waveform.unsqueeze(2)))
     for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
         with pytest.raises(InputError, match="at least 2315 samples, got"):
             model(torch.zeros(shape))

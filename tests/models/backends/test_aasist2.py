@@ -11,7 +11,8 @@ def test_squeeze_excitation_scales_the_block_but_not_its_skip(channels):
     """Gates of σ(0) = ½ halve what gates of 1 leave as it is."""
     torch.manual_seed(0)
     block = Res2NetBlock(8, channels, width=4, scale=3, se_ratio=4).eval()
-    x, last = torch.randn(2, 8, 5, 6), block.se[2]
+    x = torch.randn(2, 8, 5, 6)
+    last = block.se[2]
 
     def residual(bias: float) -> torch.Tensor:
         with torch.no_grad():

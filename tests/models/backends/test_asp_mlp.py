@@ -8,7 +8,8 @@ from nes2net.models.backends.asp_mlp import AspMlp
 
 
 def test_without_attention_it_reads_mean_and_standard_deviation():
-    model, x = AspMlp(feature_dim=6, bottleneck_dim=4, hidden_dim=5).double().eval(), torch.randn(3, 11, 6).double()
+    model = AspMlp(feature_dim=6, bottleneck_dim=4, hidden_dim=5).double().eval()
+    x = torch.randn(3, 11, 6).double()
     torch.nn.init.zeros_(model.pooling.linear2.weight)
     statistics = torch.cat([x.mean(dim=1), x.std(dim=1, correction=0)], dim=1)
     torch.testing.assert_close(model(x), model.mlp(statistics))

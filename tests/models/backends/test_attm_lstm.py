@@ -6,7 +6,8 @@ from builders import golden_backends as gb
 
 from nes2net.models.backends.attm_lstm import AttMLSTM
 
-NAME, FRONTEND = "attm_pandarial", "ssl_model."
+NAME = "attm_pandarial"
+FRONTEND = "ssl_model."
 
 
 def published():
@@ -42,7 +43,8 @@ def test_eval_equals_published_code():
 
 def test_merges_the_outputs_of_the_first_layers_only():
     torch.manual_seed(0)
-    model, given = AttMLSTM(feature_dim=8, num_layers=4).eval(), list(torch.randn(7, 2, 5, 8))
+    model = AttMLSTM(feature_dim=8, num_layers=4).eval()
+    given = list(torch.randn(7, 2, 5, 8))
     with torch.no_grad():
         logits = model(given)
         for layer in range(7):

@@ -17,7 +17,8 @@ def embeddings(dtype: torch.dtype = torch.float32) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_logit_layer_is_a_linear_layer(dtype):
     """With its names, numbers and gradients, bit for bit."""
-    layer, plain = LogitLayer(64, 2).to(dtype), nn.Linear(64, 2).to(dtype)
+    layer = LogitLayer(64, 2).to(dtype)
+    plain = nn.Linear(64, 2).to(dtype)
     plain.load_state_dict(layer.state_dict())
     gradients = []
     given = embeddings(dtype)
@@ -32,9 +33,11 @@ def test_a_logit_layer_is_a_linear_layer(dtype):
 @pytest.mark.parametrize("build", [LogitLayer, AngularHead])
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precision):
-    layer, x = build(64, 2), embeddings(precision)
+    layer = build(64, 2)
+    x = embeddings(precision)
     with torch.autocast("cpu", precision):
-        assert torch.equal(layer(x), layer(x.float())) and layer(x).dtype == torch.float32
+        assert torch.equal(layer(x), layer(x.float()))
+        assert layer(x).dtype == torch.float32
     assert torch.equal(layer(x), layer(x.float()))
     layer.to(precision)
     found = layer(x)
@@ -71,7 +74,8 @@ def test_any_back_end_takes_any_head(head):
     for name in ("nes2net_x", "asp_mlp", "tcm") if head == "cosine" else ("asp_mlp",):
         backend = create_backend(name, feature_dim=64, head=head)
         logits = backend(features)
-        assert logits.shape == (3, 2) and backend.score_rule == RULES[head]
+        assert logits.shape == (3, 2)
+        assert backend.score_rule == RULES[head]
         assert torch.equal(logits, backend.last_layer(backend.embed(features)))
         if head != "angular":
             assert logits.abs().max() <= 1 + 1e-6

@@ -33,7 +33,8 @@ def test_trained_weights_give_the_published_outputs(name):
                 zoo.close(bonafide, case["weights_bonafide"], 1e-6)
                 zoo.close(spoof, case["weights_spoof"], 1e-6)
         backend.double()
-        states, scores = states.double().requires_grad_(), case["scores"].double().requires_grad_()
+        states = states.double().requires_grad_()
+        scores = case["scores"].double().requires_grad_()
         logits = backend(as_given(states), scores).flip(1)
         zoo.close(logits.detach(), case["output_f64"], 1e-12)
         gb.published_loss(logits).backward()
@@ -85,7 +86,8 @@ def test_scores_that_are_missing_or_do_not_fit_are_named():
 
 def test_a_classification_takes_a_head():
     backend = small(kind="classification", head="cosine")
-    assert backend.score_rule == "difference" and backend.num_scores == 0
+    assert backend.score_rule == "difference"
+    assert backend.num_scores == 0
     with torch.no_grad():
         assert backend(states()).abs().max() <= 1
 
@@ -101,7 +103,8 @@ def detector(small_model):
 
 
 def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
-    waveform, scores = 0.1 * torch.randn(2, 8000), torch.tensor([[0.5, 0.7], [0.6, 0.6]])
+    waveform = 0.1 * torch.randn(2, 8000)
+    scores = torch.tensor([[0.5, 0.7], [0.6, 0.6]])
     with torch.no_grad():
         logits = detector(waveform, scores)
         assert not torch.equal(logits, detector(waveform, scores + 0.1))

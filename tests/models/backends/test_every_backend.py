@@ -98,7 +98,9 @@ def test_gives_as_many_logits_as_asked(name):
     backend = create(name, num_logits=4).eval()
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
-    assert logits.shape == (2, 4) and logits.isfinite().all() and backend.scores(logits).isfinite().all()
+    assert logits.shape == (2, 4)
+    assert logits.isfinite().all()
+    assert backend.scores(logits).isfinite().all()
     assert backend.classes == ("spoof_1", "spoof_2", "spoof_3", "bonafide")
 
 
@@ -114,7 +116,8 @@ def test_every_parameter_gets_a_gradient(name):
     inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
     nn.functional.cross_entropy(backend(features), torch.tensor([0, 1, 1])).backward()
     gradients = [x.grad for x in inputs if x.grad is not None]  # a back-end may leave out some of the hidden states
-    assert gradients and all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
+    assert gradients
+    assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
     unused = re.compile(UNUSED.get(name, r"(?!)"))
     for key, parameter in backend.named_parameters():
         if unused.match(key) or not parameter.requires_grad:
@@ -127,8 +130,10 @@ def test_every_parameter_gets_a_gradient(name):
 
 @every_backend
 def test_utterances_alone_in_float64_have_the_logits_of_a_batch_after_a_state_dict_round_trip(name):
-    backend, other = create(name).eval(), create(name, seed=1).eval()
-    features, file = features_for(backend, batch=3), io.BytesIO()
+    backend = create(name).eval()
+    other = create(name, seed=1).eval()
+    features = features_for(backend, batch=3)
+    file = io.BytesIO()
     torch.save(backend.state_dict(), file)
     file.seek(0)
     with torch.no_grad():

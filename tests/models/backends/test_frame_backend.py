@@ -28,12 +28,15 @@ def features(frames: int = 9) -> Tensor:
 @every
 def test_frames_have_the_weights_of_the_mean_and_give_it(name):
     """The mean of the frames' logits is the published logit, because the last layer is linear."""
-    pooled, framed = create(name), create(name, pool=None)
+    pooled = create(name)
+    framed = create(name, pool=None)
     assert list(framed.state_dict()) == list(pooled.state_dict())
     framed.load_state_dict(pooled.state_dict())
     with torch.no_grad():
-        logits, expected = framed(features()), pooled(features())
-        assert logits.shape == (3, 9, 2) and logits.std(dim=1).min() > 1e-3
+        logits = framed(features())
+        expected = pooled(features())
+        assert logits.shape == (3, 9, 2)
+        assert logits.std(dim=1).min() > 1e-3
         torch.testing.assert_close(logits.mean(dim=1), expected, rtol=0, atol=1e-12)
         for backend in (pooled, framed):
             torch.testing.assert_close(backend.utterance_logits(features()), expected)
@@ -63,7 +66,8 @@ def test_embedding_and_frames_are_those_of_one_pass(name):
 def test_the_lowest_frame_scores_the_utterance(options):
     backend = create(pool=None, utterance="min", **options)
     with torch.no_grad():
-        frames, logits = backend(features(40)), backend.utterance_logits(features(40))
+        frames = backend(features(40))
+        logits = backend.utterance_logits(features(40))
     scores = scores_of(frames.flatten(0, 1), backend.score_rule).unflatten(0, (3, 40))
     torch.testing.assert_close(backend.scores(logits), scores.min(dim=1).values)
     assert len(set(scores.argmin(dim=1).tolist())) > 1  # the frame is chosen for each utterance
@@ -82,7 +86,8 @@ def test_the_gradient_of_the_minimum_reaches_the_lowest_frame_alone():
 
 def test_attention_weighs_the_frames_logits():
     backend = create(pool=None, utterance="attentive")
-    first, second = backend.pooling.linear1, backend.pooling.linear2
+    first = backend.pooling.linear1
+    second = backend.pooling.linear2
     with torch.no_grad():
         frames = backend.frames(features())
         energies = torch.tanh(frames @ first.weight.squeeze(2).T + first.bias) @ second.weight.squeeze(2).T

@@ -39,7 +39,8 @@ def test_eval_equals_published_code(name):
 
 def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """The recurrence as the paper writes it, a frame at a time."""
-    state, outputs = x.new_zeros(x.shape[0], *A.shape), []
+    state = x.new_zeros(x.shape[0], *A.shape)
+    outputs = []
     for t in range(x.shape[1]):
         state = torch.exp(delta[:, t, :, None] * A) * state + (delta[:, t] * x[:, t])[:, :, None] * B[:, t, None]
         outputs.append((state * C[:, t, None]).sum(dim=2))
@@ -48,7 +49,8 @@ def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]:
     torch.manual_seed(frames)
-    x, delta = torch.randn(2, frames, 3), scale * torch.rand(2, frames, 3)
+    x = torch.randn(2, frames, 3)
+    delta = scale * torch.rand(2, frames, 3)
     B, C = torch.randn(2, 2, frames, 4)
     return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3, 4), B, C)]
 
@@ -57,7 +59,8 @@ def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Te
 def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
     """With small Δ a state still counts hundreds of frames later, beyond a chunk of chunks."""
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames, scale=scale)]
-    y, expected = selective_scan(*inputs), loop(*inputs)
+    y = selective_scan(*inputs)
+    expected = loop(*inputs)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
     weights = torch.randn_like(y)
     gradients = [torch.autograd.grad((out * weights).sum(), inputs) for out in (y, expected)]
@@ -73,7 +76,8 @@ def test_scan_passes_gradcheck_and_torchs_operator_checks():
 
 
 def test_scan_in_float32_is_that_of_a_loop_also_where_states_vanish_within_a_frame():
-    y, expected = selective_scan(*scan_inputs(600, torch.float32)), loop(*scan_inputs(600))
+    y = selective_scan(*scan_inputs(600, torch.float32))
+    expected = loop(*scan_inputs(600))
     assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
     for dtype in (torch.float32, torch.float64):
         inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]
@@ -109,7 +113,8 @@ def plain_output(model: Mamba, features: Tensor) -> Tensor:
     def norm(x, layer):
         return x / (x.square().mean(dim=2, keepdim=True) + 1e-5).sqrt() * layer.weight
 
-    bn, core = model.first_bn, model.conformer
+    bn = model.first_bn
+    core = model.conformer
     x = (model.LL(features) - bn.running_mean) / (bn.running_var + bn.eps).sqrt() * bn.weight + bn.bias
     pooled = []
     for frames, layers, score in (
@@ -129,13 +134,15 @@ def small(final_norm: str, num_layers: int = 6) -> Mamba:
 
 
 def test_output_norm_is_the_papers_drawing():
-    model, x = small("output"), torch.randn(2, 21, 8, dtype=torch.float64)
+    model = small("output")
+    x = torch.randn(2, 21, 8, dtype=torch.float64)
     torch.testing.assert_close(model(x), plain_output(model, x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("final_norm", "effect"), [("published", False), ("output", True)])
 def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
-    model, x = small(final_norm), torch.randn(2, 21, 8, dtype=torch.float64)
+    model = small(final_norm)
+    x = torch.randn(2, 21, 8, dtype=torch.float64)
     before = model(x)
     before.sum().backward()
     for layers in (model.conformer.forward_layers, model.conformer.backward_layers):
@@ -153,7 +160,8 @@ def test_deltas_start_in_their_range():
 
 def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
     """mamba_ssm's kernel as documented: B×D×T, Δ = softplus(delta + bias), gated by SiLU(z)."""
-    assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z)) and delta_softplus
+    assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z))
+    assert delta_softplus
     delta = F.softplus(delta + delta_bias[:, None])
     y = loop(*(tensor.mT for tensor in (u, delta)), A, B.mT, C.mT).mT
     return (y + D[:, None] * u) * F.silu(z)
@@ -174,7 +182,8 @@ def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monke
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
         on_gpu = torch.empty(1, device="cuda")
-    assert Mixer._can_use_fused_scan(on_gpu) and not Mixer._can_use_fused_scan(torch.empty(1))
+    assert Mixer._can_use_fused_scan(on_gpu)
+    assert not Mixer._can_use_fused_scan(torch.empty(1))
     with cuda_algorithms(deterministic=True):
         assert not Mixer._can_use_fused_scan(on_gpu)
         with torch.no_grad():
@@ -185,7 +194,8 @@ def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monke
 def test_fused_scan_equals_ours():
     pytest.importorskip("mamba_ssm")
     torch.manual_seed(0)
-    mixer, x = Mixer(24).cuda(), torch.randn(2, 201, 24, device="cuda")
+    mixer = Mixer(24).cuda()
+    x = torch.randn(2, 201, 24, device="cuda")
     with torch.no_grad():
         fused = mixer(x)
         torch.testing.assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)

@@ -73,7 +73,8 @@ def padded(file):
 
 def test_the_loss_of_the_one_class_head_is_the_published(tmp_path):
     detector, file = detector_of(ONE_CLASS, tmp_path)
-    published, head = file["loss"], detector.backend.last_layer
+    published = file["loss"]
+    head = detector.backend.last_layer
     criterion = OneClassSoftmax(24, published["alpha"], published["m_real"], published["m_fake"], head=head)
     detector.frontend.set_normalize(False)
     with torch.no_grad():

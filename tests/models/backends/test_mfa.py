@@ -45,6 +45,7 @@ def test_paper_variant_is_its_formula():
     hidden = [torch.randn(2, 5, 8, dtype=torch.float64) for _ in range(4)]
     layers = [linear(pooled(x, f"MFA.t_asp.{i}"), "MFA.lin_proj1") for i, x in enumerate(hidden[1:])]
     merged = linear(pooled(torch.stack(layers, 1), "MFA.l_asp"), "MFA.lin_proj2")
-    mean, variance = weights["MFA.batch_norm.running_mean"], weights["MFA.batch_norm.running_var"]
+    mean = weights["MFA.batch_norm.running_mean"]
+    variance = weights["MFA.batch_norm.running_var"]
     expected = linear((merged - mean) / (variance + 1e-5).sqrt(), "fc")
     zoo.close(backend(hidden).detach(), expected, 1e-12)

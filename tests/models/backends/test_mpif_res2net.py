@@ -33,7 +33,8 @@ def transcribed(backend, features, scale=4):
         return F.conv2d(x, weight, state.get(f"{name}.bias"), stride, weight.shape[-1] // 2)
 
     def bn(x, name):
-        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        mean = state[f"{name}.running_mean"]
+        var = state[f"{name}.running_var"]
         shape = (1, -1, 1, 1)
         normal = (x - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt()
         return normal * state[f"{name}.weight"].view(shape) + state[f"{name}.bias"].view(shape)
@@ -56,7 +57,8 @@ def transcribed(backend, features, scale=4):
     for number, stride in enumerate((1, None, 2, None)):
         name = f"blocks.{number}"
         splits = torch.relu(bn(conv(x, f"{name}.conv1"), f"{name}.bn1")).chunk(scale, 1)
-        groups, previous = [], None
+        groups = []
+        previous = None
         for i, own in enumerate(splits[:-1]):
             joined = own if previous is None or stride else fused(own, previous, f"{name}.joins.{i - 1}")
             previous = torch.relu(bn(conv(joined, f"{name}.convs.{i}", stride or 1), f"{name}.bns.{i}"))
@@ -105,7 +107,8 @@ def test_the_default_has_the_published_size():
 
 
 def test_repeats_or_cuts_to_so_many_frames():
-    fixed, free = settled(small(num_frames=40)), settled(small())
+    fixed = settled(small(num_frames=40))
+    free = settled(small())
     features = torch.randn(2, 25, 20)
     with torch.no_grad():
         torch.testing.assert_close(fixed(features), free(torch.cat([features, features[:, :15]], 1)))

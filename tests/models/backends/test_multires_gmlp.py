@@ -19,7 +19,8 @@ MS_OF = {str(factor): 10.0 * factor for factor in (2, 4, 8, 16, 32, 64)}
 def test_equals_the_published_code(case):
     """Names, cosines, P2SGrad of each scale and of the utterance, and the gradient norms of their sum."""
     file = zoo.read("multires_gmlp_f128_l2")
-    config, case = file["config"], file["cases"][case]
+    config = file["config"]
+    case = file["cases"][case]
     backend = create_backend(
         "multires_gmlp",
         feature_dim=config["feature_dim"],
@@ -34,7 +35,8 @@ def test_equals_the_published_code(case):
         segments, embedding = backend.to(dtype).segments_and_embedding(x.unbind(1))
         cosines = backend.last_layer(embedding)
         zoo.close(cosines.detach(), case[f"utterance_cosines{suffix}"], atol)
-        assert torch.equal(cosines, backend(x.unbind(1))) and list(segments) == list(MS_OF.values())
+        assert torch.equal(cosines, backend(x.unbind(1)))
+        assert list(segments) == list(MS_OF.values())
         for factor, expected in case[f"segment_cosines{suffix}"].items():
             assert segments[MS_OF[factor]].shape[1] == case["frames"][factor]
             zoo.close(segments[MS_OF[factor]].detach(), expected, atol)
@@ -57,7 +59,8 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     assert last.shape == (1, 2, 4)
     last[:, 1].sum().backward()
     seen = features.grad.abs().sum(2).nonzero()[:, 1]
-    assert 16 <= seen.min() and seen.max() <= 47
+    assert 16 <= seen.min()
+    assert seen.max() <= 47
 
 
 def test_too_few_or_too_many_frames_are_refused():
@@ -83,4 +86,5 @@ def test_a_scale_alone_has_the_same_weights_and_scores():
     assert (every.resolutions, alone.resolutions) == ((1, 2, 4, 8, 16, 32), (8,))
     with torch.no_grad():
         found = alone.segments(states, frame_ms=10.0)
-        assert list(found) == [80.0] and torch.equal(found[80.0], every.segments(states)[160.0])
+        assert list(found) == [80.0]
+        assert torch.equal(found[80.0], every.segments(states)[160.0])

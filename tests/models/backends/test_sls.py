@@ -49,7 +49,8 @@ def test_training_equals_published_code(reference):
 
 
 def test_reads_the_last_layers_of_those_given():
-    model, given = small(), states(5)
+    model = small()
+    given = states(5)
     with torch.no_grad():
         assert torch.equal(model(given), model(torch.stack(given[1:])))
         assert not torch.equal(model(given), model(given[:4]))

@@ -9,7 +9,8 @@ from nes2net.models.backends.state_space_dual import CHUNK, state_space_dual
 
 def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """The recurrence as the paper writes it, a frame at a time."""
-    state, outputs = x.new_zeros(*x[:, 0].shape, B.shape[2]), []
+    state = x.new_zeros(*x[:, 0].shape, B.shape[2])
+    outputs = []
     for t in range(x.shape[1]):
         decay = torch.exp(delta[:, t] * A)[..., None, None]
         state = decay * state + (delta[:, t, :, None] * x[:, t])[..., None] * B[:, t, None, None]
@@ -19,7 +20,8 @@ def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
 
 def inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]:
     torch.manual_seed(frames)
-    x, delta = torch.randn(2, frames, 3, 4), scale * torch.rand(2, frames, 3)
+    x = torch.randn(2, frames, 3, 4)
+    delta = scale * torch.rand(2, frames, 3)
     B, C = torch.randn(2, 2, frames, 5)
     return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3), B, C)]
 
@@ -27,7 +29,8 @@ def inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]
 @pytest.mark.parametrize("frames", [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3])
 def test_it_and_its_gradients_are_those_of_a_loop(frames):
     given = [tensor.requires_grad_() for tensor in inputs(frames)]
-    y, expected = state_space_dual(*given), loop(*given)
+    y = state_space_dual(*given)
+    expected = loop(*given)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
     weights = torch.randn_like(y)
     gradients = [torch.autograd.grad((out * weights).sum(), given) for out in (y, expected)]
@@ -38,6 +41,7 @@ def test_it_and_its_gradients_are_those_of_a_loop(frames):
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
 def test_float32_is_a_loop_to_rounding_whether_states_last_or_vanish(scale):
     given = [tensor.requires_grad_() for tensor in inputs(1000, torch.float32, scale)]
-    y, expected = state_space_dual(*given), loop(*inputs(1000, scale=scale))
+    y = state_space_dual(*given)
+    expected = loop(*inputs(1000, scale=scale))
     assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), given))

@@ -55,19 +55,19 @@ def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
     }
     record = read_record(saved)
     assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
-    assert record["epoch"] == 3 and record["model"] == trained.config
+    assert record["epoch"] == 3
+    assert record["model"] == trained.config
     again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
     assert torch.equal(logits(again), logits(trained))
-    assert (
-        again.fingerprint() == trained.fingerprint()
-        and again.base == trained.base
-        and again.provenance.to_dict() == {"epoch": 3}
-    )
+    assert again.fingerprint() == trained.fingerprint()
+    assert again.base == trained.base
+    assert again.provenance.to_dict() == {"epoch": 3}
     assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
 
 
 def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_model, tmp_path):
-    expected, moved = logits(trained), tmp_path / "moved"
+    expected = logits(trained)
+    moved = tmp_path / "moved"
     moved.mkdir()
     whole = Detector.from_config(small_model)
     whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
@@ -120,7 +120,8 @@ def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
     found.merged().save(tmp_path / "merged.pth")
     merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
     torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
-    assert merged.base is None and merged.frontend.adapted is (kind in ("prompt", "adapter"))
+    assert merged.base is None
+    assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
     with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: leave `base` out"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
@@ -161,7 +162,9 @@ def test_without_a_base_everything_is_saved(small_model, tmp_path):
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
     found = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
-    assert torch.equal(logits(found), logits(detector)) and found.base is None and found.frontend.adapted
+    assert torch.equal(logits(found), logits(detector))
+    assert found.base is None
+    assert found.frontend.adapted
 
 
 def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path):
@@ -189,10 +192,12 @@ def test_averages_have_one_base(trained, tmp_path):
 
 
 def test_int8_merges_first_and_refuses_adapters(trained, small_model):
-    expected, fingerprint = logits(trained), trained.fingerprint()
+    expected = logits(trained)
+    fingerprint = trained.fingerprint()
     plain = logits(trained.merged().set_precision("int8"))
     trained.set_precision("int8")
-    assert torch.equal(logits(trained), plain) and trained.fingerprint() == fingerprint
+    assert torch.equal(logits(trained), plain)
+    assert trained.fingerprint() == fingerprint
     torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
     with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")

@@ -55,7 +55,8 @@ def test_info_says_what_the_folder_is(tmp_path, capsys):
     assert not main(["info", str(tmp_path)])
     printed = " ".join(capsys.readouterr().out.split())
     assert "detector, a Hugging Face folder of HuBERT with a classification head" in printed
-    assert "back-end mean_linear" in printed and "all there, none left over" in printed
+    assert "back-end mean_linear" in printed
+    assert "all there, none left over" in printed
     assert "classes: bona fide is real, spoof fake" in printed
     folder_of("Hubert", tmp_path, ("LABEL_0", "LABEL_1"))
     assert not main(["info", str(tmp_path)])
@@ -90,7 +91,8 @@ def test_a_user_says_which_class_is_bona_fide(tmp_path, waveform):
     folder_of("Wav2Vec2", tmp_path, ("LABEL_0", "LABEL_1"))
     readings = [Detector.from_pretrained(tmp_path, "cpu", config=f"bonafide=LABEL_{number}") for number in (0, 1)]
     scores = [detector.score(waveform, 16000) for detector in readings]
-    assert scores[0] == pytest.approx(-scores[1], abs=1e-6) and abs(scores[0]) > 1e-3
+    assert scores[0] == pytest.approx(-scores[1], abs=1e-6)
+    assert abs(scores[0]) > 1e-3
     with pytest.raises(InputError, match="name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
         Detector.from_pretrained(tmp_path, "cpu")
     with pytest.raises(InputError, match="has no class 'LABEL_2'"):

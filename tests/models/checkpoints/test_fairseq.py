@@ -28,7 +28,8 @@ EXPRESSIONS = (
 )
 @pytest.mark.parametrize("packing", ["cfg", "args"])
 def test_configurations_that_are_refused(tmp_path, capsys, packing, layers, said):
-    path, options = tmp_path / "evil.pt", {"conv_feature_layers": layers}
+    path = tmp_path / "evil.pt"
+    options = {"conv_feature_layers": layers}
     configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}
     torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
     with pytest.raises(InputError, match=said):

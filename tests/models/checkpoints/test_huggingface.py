@@ -61,8 +61,10 @@ def test_output_is_the_librarys(tmp_path, name, family):
     assert frontend.model_type == model.config.model_type
 
 
-PREPROCESSOR, PROCESSOR = "preprocessor_config.json", "processor_config.json"
-YES, NO = '{"do_normalize": true}', '{"do_normalize": false}'
+PREPROCESSOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+YES = '{"do_normalize": true}'
+NO = '{"do_normalize": false}'
 IN_PROCESSOR_NO = '{"feature_extractor": {"do_normalize": false}, "processor_class": "Wav2Vec2Processor"}'
 DEFAULT = f"this is the default of transformers, and no {PREPROCESSOR} or {PROCESSOR} has do_normalize"
 
@@ -173,7 +175,8 @@ def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
     frontend = create_frontend("wav2vec2", tmp_path).eval()
     plain = create_frontend("wav2vec2", tmp_path, normalize=False).eval()
     with torch.inference_mode():
-        found, same = frontend(waveform[None], layers="all"), plain(expected[None], layers="all")
+        found = frontend(waveform[None], layers="all")
+        same = plain(expected[None], layers="all")
     for state, value in zip(found, same, strict=True):
         torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
 
@@ -198,7 +201,8 @@ def test_older_and_sharded_folders_load_alike(tmp_path):
     expected = create_frontend("wav2vec2", tmp_path / "new").state_dict()
     for folder in ("bin", "sharded"):
         found = create_frontend("wav2vec2", tmp_path / folder).state_dict()
-        assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[k], expected[k]) for k in found)
     model.half().save_pretrained(tmp_path / "half")
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
@@ -228,4 +232,5 @@ def test_what_does_not_fit_is_named(tmp_path):
 
 def test_library_options_draw_no_layer_and_mask_nothing():
     options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
-    assert options["layerdrop"] == 0.0 and not options["apply_spec_augment"]
+    assert options["layerdrop"] == 0.0
+    assert not options["apply_spec_augment"]

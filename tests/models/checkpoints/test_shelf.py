@@ -30,13 +30,19 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
         assert model.find() is None
         model.folder.mkdir(parents=True)
         model.path_outside_hub.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
-        assert model.take() == assets / "MODEL" / "MODEL.pth" and model.take().read_bytes() == CONTENT
-        assert server.fetched() == ["/weights/MODEL.pth"] and model.find() == model.path_outside_hub
+        assert model.take() == assets / "MODEL" / "MODEL.pth"
+        assert model.take().read_bytes() == CONTENT
+        assert server.fetched() == ["/weights/MODEL.pth"]
+        assert model.find() == model.path_outside_hub
         assert server.requests[-1][2]["range"] == "bytes=300-"
     said = capsys.readouterr().err
-    assert said.count("licence: MIT") == 1 and url in said and "not pinned" not in said
+    assert said.count("licence: MIT") == 1
+    assert url in said
+    assert "not pinned" not in said
     seen = json.loads((assets / "MODEL.json").read_text())
-    assert seen["url"] == url and seen["sha256"] == SHA256 and seen["size"] == len(CONTENT)
+    assert seen["url"] == url
+    assert seen["sha256"] == SHA256
+    assert seen["size"] == len(CONTENT)
 
 
 def test_another_file_than_published_is_refused(assets):
@@ -65,7 +71,8 @@ def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch,
     with pytest.raises(InputError) as caught:
         model.take()
     message = str(caught.value)
-    assert "HF_HUB_OFFLINE" in message and "\n" not in message
+    assert "HF_HUB_OFFLINE" in message
+    assert "\n" not in message
     for part in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.path_outside_hub)):
         assert part in message
     model.folder.mkdir(parents=True)
@@ -84,11 +91,14 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"), "CC BY-NC-SA 4.0")
     with serving(monkeypatch, {"owner/name": served}, kind="model") as server:
         found = model.take()
-        assert found.read_bytes() == CONTENT and found.is_relative_to(tmp_path / "hub")
+        assert found.read_bytes() == CONTENT
+        assert found.is_relative_to(tmp_path / "hub")
         asked = len(server.requests)
-        assert model.take() == found and len(server.requests) == asked
+        assert model.take() == found
+        assert len(server.requests) == asked
     said = capsys.readouterr().err
-    assert "licence: CC BY-NC-SA 4.0" in said and f"first seen with SHA-256 {SHA256}" in said
+    assert "licence: CC BY-NC-SA 4.0" in said
+    assert f"first seen with SHA-256 {SHA256}" in said
     assert json.loads(model.record.read_text())["revision"] == found.parent.name
     found.resolve().write_bytes(b"damaged")
     with pytest.raises(InputError, match="as stated by the hub"):
@@ -103,4 +113,5 @@ def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
     snapshot = make_cache(tmp_path / "hub", "owner/name", folder, kind="model")
     assert model.find() is None  # the configuration alone
     (snapshot / "model.safetensors").write_bytes(CONTENT)
-    assert model.take() == snapshot and model.first_seen().revision == snapshot.name
+    assert model.take() == snapshot
+    assert model.first_seen().revision == snapshot.name

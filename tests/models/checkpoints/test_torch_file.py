@@ -245,11 +245,14 @@ def test_other_classes_become_records(path):
     for zipped in (True, False):
         torch.save({"model": TENSORS, **beside}, path, _use_new_zipfile_serialization=zipped)
         content, records = read_torch_file(path)
-        assert content["args"].state == {"lr": 0.1} and content["own"].state == {"arch": "wav2vec2"}
+        assert content["args"].state == {"lr": 0.1}
+        assert content["own"].state == {"arch": "wav2vec2"}
         assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
-        assert content["choice"].arguments in (("a",), ("A",)) and content["options"] == {"n": [1, 2]}
+        assert content["choice"].arguments in (("a",), ("A",))
+        assert content["options"] == {"n": [1, 2]}
         assert content["mapping"].items == {"arch": "wavlm"}
-        assert "argparse.Namespace" in records and any("OwnConfiguration" in name for name in records)
+        assert "argparse.Namespace" in records
+        assert any("OwnConfiguration" in name for name in records)
 
 
 def test_optimizers_and_annotations_are_read_past(path):
@@ -277,8 +280,10 @@ def test_a_file_does_not_hide_methods_of_what_it_holds(path):
     for zipped in (True, False):
         torch.save(evil, path, _use_new_zipfile_serialization=zipped)
         content, _ = read_torch_file(path)
-        assert vars(content) == {"_metadata": {"": {"version": 1}}} and len(content.values()) == 4
-        assert content["parameter"].numel() == 2 and not content["parameter"].requires_grad
+        assert vars(content) == {"_metadata": {"": {"version": 1}}}
+        assert len(content.values()) == 4
+        assert content["parameter"].numel() == 2
+        assert not content["parameter"].requires_grad
 
 
 TYPES = "float64 float16 bfloat16 int64 int32 int16 int8 uint8 bool complex64".split()

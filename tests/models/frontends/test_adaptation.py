@@ -63,11 +63,11 @@ def test_every_kind_of_every_front_end(name, options):
         assert found.shape == expected.shape
         if options["kind"] != "prompt":
             torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
-    assert frontend.adapted and frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
+    assert frontend.adapted
+    assert frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
     trained = set(frontend.state_dict()) - frontend.base
-    assert names <= set(frontend.state_dict()) and not [
-        key for key in frontend.state_dict() if "base_layer" in key or "default" in key
-    ]
+    assert names <= set(frontend.state_dict())
+    assert not [key for key in frontend.state_dict() if "base_layer" in key or "default" in key]
 
     # Only what is added learns, or the biases.
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
@@ -85,7 +85,8 @@ def test_every_kind_of_every_front_end(name, options):
     with torch.device("meta"):
         again = create_frontend(name, **FRONTENDS[name], adapt=frontend.config["adapt"]).eval()
     again.load_state_dict(frontend.state_dict(), assign=True)
-    assert all(map(torch.equal, states(again), expected)) and again.base == frontend.base
+    assert all(map(torch.equal, states(again), expected))
+    assert again.base == frontend.base
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
     torch.testing.assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
     assert states(copy.deepcopy(frontend).bfloat16())[-1].isfinite().all()
@@ -95,7 +96,8 @@ def test_every_kind_of_every_front_end(name, options):
     merge(merged)
     for found, value in zip(states(merged), expected, strict=True):
         torch.testing.assert_close(found, value, atol=1e-6, rtol=1e-6)
-    assert not merged.base and all(p.requires_grad for p in merged.parameters())
+    assert not merged.base
+    assert all(p.requires_grad for p in merged.parameters())
     assert merged.adapted is (options["kind"] in ("adapter", "prompt"))
     if not merged.adapted:
         assert merged.config == plain.config
@@ -108,8 +110,10 @@ def test_targets_are_attention_feed_forward_or_names():
         frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 1, "targets": targets})
         return {key.split(".")[-2] for key in frontend.state_dict() if key.endswith("lora_A")}
 
-    attention, feed_forward = {"q_proj", "k_proj", "v_proj", "out_proj"}, {"fc1", "fc2"}
-    assert adapted("attention") == attention and adapted("all") == attention | feed_forward
+    attention = {"q_proj", "k_proj", "v_proj", "out_proj"}
+    feed_forward = {"fc1", "fc2"}
+    assert adapted("attention") == attention
+    assert adapted("all") == attention | feed_forward
     assert adapted("feed_forward") == adapted(["intermediate_dense", "fc2"]) == feed_forward
     assert adapted(["v_proj"]) == {"v_proj"}
 
@@ -123,7 +127,8 @@ def test_lora_is_the_papers():
     assert type(layer.get_base_layer()) is OneDNNLinear  # the fast product of the base stays
     tensors = frontend.state_dict()
     prefix = "model.encoder.layers.0.self_attn.q_proj."
-    assert tensors[prefix + "lora_A"].abs().min() > 0 and not tensors[prefix + "lora_B"].any()
+    assert tensors[prefix + "lora_A"].abs().min() > 0
+    assert not tensors[prefix + "lora_B"].any()
     shake(frontend)
     weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
     x = torch.randn(3, 32)
@@ -147,7 +152,8 @@ def test_lora_is_the_papers():
 def test_wrong_options_are_one_line(options, message):
     with pytest.raises(InputError) as error:
         create_frontend("wav2vec2", **SMALL, adapt=options)
-    assert message in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_front_ends_that_cannot_be_adapted():

@@ -40,7 +40,8 @@ def both_engines(options):
 @pytest.mark.parametrize("options", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_names_hidden_states_and_gradients_are_the_same(fairseq, options):
     ours, original = both_engines({**options, "feature_grad_mult": 0.1})
-    assert original.engine == "fairseq" and ours.config == original.config
+    assert original.engine == "fairseq"
+    assert ours.config == original.config
     expected = ours.state_dict()
     assert original.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in original.state_dict().items())
@@ -82,7 +83,8 @@ def test_dropouts_reach_the_original_module_and_dropped_layers_pass_their_input_
     dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()
     states = frontend(torch.randn(1, 4000), layers="all", final_norm=False)
     assert [torch.equal(a, b) for a, b in pairwise(states)] == dropped
-    assert any(dropped) and not all(dropped)
+    assert any(dropped)
+    assert not all(dropped)
 
 
 def test_without_fairseq_the_error_says_how_to_install_it(monkeypatch):

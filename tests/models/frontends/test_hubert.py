@@ -38,7 +38,8 @@ def test_frames_are_the_published(name, tmp_path):
         zoo.close(found, case["frames"], atol=1e-5)
         zoo.close(of_normalised, case["frames"], atol=1e-5)
     written = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    assert written.keys() == tensors.keys() and all(torch.equal(written[k], v) for k, v in tensors.items())
+    assert written.keys() == tensors.keys()
+    assert all(torch.equal(written[k], v) for k, v in tensors.items())
     assert frontend.model_type == GOLDEN[name]
     # fairseq's default where the configuration says nothing
     assert frontend.config["dropout"] == frontend.config["attention_dropout"] == (0.1 if name.endswith("base") else 0.0)
@@ -68,7 +69,8 @@ def tensors_of(frontend):
 
 def test_sizes_of_the_heads_come_from_the_file(hubert, tmp_path):
     tensors = tensors_of(hubert)
-    assert tensors["label_embs_concat"].shape == (20, 16) and not any("quantizer" in name for name in tensors)
+    assert tensors["label_embs_concat"].shape == (20, 16)
+    assert not any("quantizer" in name for name in tensors)
     save(tmp_path / "hubert.pt", tensors)
     read = create_frontend("hubert", tmp_path / "hubert.pt")
     assert (read.config["num_targets"], read.config["final_dim"]) == (20, 16)
@@ -91,7 +93,8 @@ def test_unispeech_sats_heads_are_left_out(hubert, tmp_path):
     heads = {"spk_proj.weight": torch.zeros(16, 48), "encoder.layer_norm_for_extract.weight": torch.zeros(48)}
     save(tmp_path / "sat.pt", {**tensors, **heads, "quantizer.vars": torch.zeros(1, 8, 8)})
     read = create_frontend("hubert", tmp_path / "sat.pt")
-    assert read.model_type == "unispeech-sat" and not read.config["pretraining_heads"]
+    assert read.model_type == "unispeech-sat"
+    assert not read.config["pretraining_heads"]
     assert all(torch.equal(v, tensors[k.removeprefix("model.")]) for k, v in read.state_dict().items())
 
 

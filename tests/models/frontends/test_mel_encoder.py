@@ -94,7 +94,8 @@ def test_hidden_states_of_a_folder_are_the_librarys(saved, samples):
         found = frontend(waveform, layers="all")
         raw = frontend(waveform, layers="all", final_norm=False)
         (alone,) = frontend(waveform)
-    assert len(found) == 4 and {state.shape for state in found} == {(2, frames, 32)}
+    assert len(found) == 4
+    assert {state.shape for state in found} == {(2, frames, 32)}
     tolerance = 1e-5 if samples > 560 else 1e-4  # the variance of two similar frames magnifies rounding
     for state, expected in zip([*found, raw[-1]], [*inputs, last, before_norm], strict=True):
         torch.testing.assert_close(state, expected[:, :frames], rtol=1e-5, atol=tolerance)
@@ -106,7 +107,8 @@ def test_training_configurations_are_read(saved):
     name, model, _, folder = saved
     frontend = create_frontend(name, folder)
     options = {key: frontend.config[key] for key in SMALL[name]}
-    assert options == SMALL[name] and frontend.config["name"] == name
+    assert options == SMALL[name]
+    assert frontend.config["name"] == name
     assert frontend.encoder_layerdrop == frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
     published = model.state_dict() if name == "w2v_bert2" else model.model.encoder.state_dict()
     assert frontend.state_dict().keys() == {f"model.{key}" for key in published}
@@ -121,7 +123,8 @@ def test_openais_file_is_the_same_encoder(saved, tmp_path):
     names = {f"self_attn.{theirs}_proj": f"attn.{openais}" for theirs, openais in projections.items()}
     names |= {"self_attn_layer_norm": "attn_ln", "final_layer_norm": "mlp_ln", "fc1": "mlp.0", "fc2": "mlp.2"}
     names |= {"embed_positions.weight": "positional_embedding", "layers": "blocks"}
-    tensors, file = {"decoder.positional_embedding": torch.zeros(2, 2)}, tmp_path / "tiny.pt"
+    tensors = {"decoder.positional_embedding": torch.zeros(2, 2)}
+    file = tmp_path / "tiny.pt"
     for key, tensor in model.model.encoder.state_dict().items():
         for theirs, openais in names.items():
             key = key.replace(theirs, openais)
@@ -153,7 +156,8 @@ def changed(folder, target, file, **entries):
 def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
     name, _, _, folder = saved
     copy = partial(changed, folder)
-    extractor, config = "preprocessor_config.json", "config.json"
+    extractor = "preprocessor_config.json"
+    config = "config.json"
     cases = [
         (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: only 16000 is supported"),
         (copy(tmp_path / "bins", extractor, feature_size=40), "feature_size 40"),
@@ -193,7 +197,8 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
 
 @every_name
 def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
-    frontend, waveform = create(name).eval(), noise(3)
+    frontend = create(name).eval()
+    waveform = noise(3)
     with torch.inference_mode():
         together = frontend(waveform)[0]
         alone = torch.cat([frontend(x)[0] for x in waveform.split(1)])
@@ -205,15 +210,19 @@ def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
 
 
 def test_whisper_reads_its_first_seconds_only():
-    frontend, waveform = create("whisper").eval(), noise(1, 40_000)
+    frontend = create("whisper").eval()
+    waveform = noise(1, 40_000)
     with torch.inference_mode():
-        found, expected = frontend(waveform)[0], frontend(waveform[:, :32_000])[0]
-    assert found.shape == (1, 100, 32) and torch.equal(found, expected)
+        found = frontend(waveform)[0]
+        expected = frontend(waveform[:, :32_000])[0]
+    assert found.shape == (1, 100, 32)
+    assert torch.equal(found, expected)
     assert frontend.used_samples(40_000) == 32_000
     detector = Detector.from_config({"frontend": frontend.config, "backend": "asp_mlp"})
     track = detector.score_track(waveform[0], 16000, window=2.5)
     expected = detector.score_track(waveform[0], 16000, window=2)
-    assert track.window == 2 and track.scores.tolist() == expected.scores.tolist()
+    assert track.window == 2
+    assert track.scores.tolist() == expected.scores.tolist()
     with pytest.raises(InputError, match=r"window of 2\.5 s is too long for this detector, .* its first 2 s"):
         detector.score_track(waveform[0], 16000, window=2.5, hop=2.5)
 
@@ -221,9 +230,11 @@ def test_whisper_reads_its_first_seconds_only():
 @every_name
 def test_gradients_reach_all_parameters_and_the_waveform(name):
     """They are the same if activations are computed again."""
-    gradients, dropouts = [], dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
+    gradients = []
+    dropouts = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
     for recomputed in (False, True):
-        frontend, waveform = create(name, **dropouts).train(), noise().requires_grad_()
+        frontend = create(name, **dropouts).train()
+        waveform = noise().requires_grad_()
         if recomputed:
             frontend.checkpoint_activations()
         torch.manual_seed(1)
@@ -253,6 +264,7 @@ def test_features_are_computed_in_float32_in_any_precision(name):
         assert seen == [torch.float32, torch.float64]
         (exact,) = frontend.double()(waveform.double())
     torch.testing.assert_close(exact.float(), expected, rtol=1e-4, atol=1e-4)
-    assert low.dtype == torch.bfloat16 and double.dtype == torch.float64
+    assert low.dtype == torch.bfloat16
+    assert double.dtype == torch.float64
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()

@@ -22,7 +22,8 @@ needs_onednn = pytest.mark.skipif(
 @pytest.fixture
 def products(monkeypatch):
     """The arguments of the calls of oneDNN."""
-    calls, product = [], onednn._product
+    calls = []
+    product = onednn._product
     monkeypatch.setattr(onednn, "_product", lambda *args: calls.append(args) or product(*args))
     return calls
 
@@ -43,7 +44,8 @@ def computed(layer, x, gradient):
 )
 def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
     torch.manual_seed(0)
-    linear, x = nn.Linear(shape[-1], out, bias), torch.randn(shape)
+    linear = nn.Linear(shape[-1], out, bias)
+    x = torch.randn(shape)
     layer = OneDNNLinear(copy.deepcopy(linear))
     dense = torch.randn(*shape[:-1], out)
 
@@ -62,7 +64,8 @@ def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
 
 @needs_onednn
 def test_gradients_of_gradients_are_pytorchs():
-    linear, x = nn.Linear(5, 4), torch.randn(3, 5, requires_grad=True)
+    linear = nn.Linear(5, 4)
+    x = torch.randn(3, 5, requires_grad=True)
     penalties = []
     for layer in (linear, OneDNNLinear(copy.deepcopy(linear))):
         (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
@@ -73,7 +76,8 @@ def test_gradients_of_gradients_are_pytorchs():
 
 @needs_onednn
 def test_other_cases_are_left_to_pytorch(products):
-    linear, x = nn.Linear(5, 11), torch.randn(3, 5)
+    linear = nn.Linear(5, 11)
+    x = torch.randn(3, 5)
     layer = OneDNNLinear(linear)
     layer(x[:0]).sum().backward()
     assert layer.weight.grad.abs().sum() == 0
@@ -107,7 +111,8 @@ TRANSFORMS = {
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
-    linear, x = nn.Linear(5, 11).requires_grad_(trainable), torch.randn(3, 5)
+    linear = nn.Linear(5, 11).requires_grad_(trainable)
+    x = torch.randn(3, 5)
     found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
     torch.testing.assert_close(found, expected, atol=0, rtol=0)
     assert not products

@@ -65,7 +65,8 @@ def transcribed_lfcc(waveform, **options):
     features = [np.array(rows)]
     for _ in range(2):
         last = features[-1]
-        before, after = np.vstack([last[:1], last[:-1]]), np.vstack([last[1:], last[-1:]])
+        before = np.vstack([last[:1], last[:-1]])
+        after = np.vstack([last[1:], last[-1:]])
         features.append(delta_scale * (after - before))
     return np.hstack(features)
 
@@ -79,7 +80,8 @@ def test_spectrum_is_scipys(window, bins, dtype):
     shape = scipy.signal.get_window(window, 512, fftbins=False)
     expected = np.log(np.abs(np.fft.rfft(frames * shape)) + np.exp(-80))[:, :bins]
     (found,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
-    assert found.shape == (1, 147, bins or 257) and found.dtype == dtype
+    assert found.shape == (1, 147, bins or 257)
+    assert found.dtype == dtype
     assert_log_magnitudes_close(found[0], expected)
 
 
@@ -95,7 +97,8 @@ def test_published_setting_is_librosas(dtype):
     batch = torch.from_numpy(np.stack([waveform, waveform])).to(dtype)
     (full,) = create_frontend("lps", num_samples=80000)(batch)
     (sub_band,) = create_frontend("lps", num_bins=45, num_samples=80000)(batch)
-    assert full.shape == (2, 603, 865) == (2, *expected.shape) and sub_band.shape == (2, 603, 45)
+    assert full.shape == (2, 603, 865) == (2, *expected.shape)
+    assert sub_band.shape == (2, 603, 45)
     torch.testing.assert_close(full[:, :, :45], sub_band)
     torch.testing.assert_close(full[0], full[1])
     assert_log_magnitudes_close(full[0], expected)
@@ -109,10 +112,12 @@ def test_lfcc_are_the_baselines(year, dtype):
     frontend = create_frontend("lfcc", **options)
     (found,) = frontend(torch.from_numpy(waveforms).to(dtype))
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
-    assert found.shape == expected.shape and found.shape[2] == frontend.out_dim == 60
+    assert found.shape == expected.shape
+    assert found.shape[2] == frontend.out_dim == 60
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
     without = create_frontend("lfcc", **options, deltas=0)
-    assert without.out_dim == 20 and torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20])
+    assert without.out_dim == 20
+    assert torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20])
 
 
 @pytest.mark.weekly
@@ -150,7 +155,9 @@ def test_the_number_of_frames_follows_from_the_samples(name):
     silence = torch.zeros(2, 8000, requires_grad=True)
     (features,) = frontend(silence)
     features.sum().backward()
-    assert features.isfinite().all() and silence.grad.isfinite().all() and not frontend.state_dict()
+    assert features.isfinite().all()
+    assert silence.grad.isfinite().all()
+    assert not frontend.state_dict()
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
@@ -162,7 +169,8 @@ def test_autocast_changes_nothing(name, precision):
     (exact,) = frontend(waveform)
     with torch.autocast("cpu", precision):
         (found,) = frontend(waveform)
-    assert torch.equal(found, exact) and found.isfinite().all()
+    assert torch.equal(found, exact)
+    assert found.isfinite().all()
     assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
     detector = Detector.from_config({"frontend": name, "backend": "asp_mlp"}).to(precision)
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is

@@ -75,4 +75,5 @@ def test_compiled_int8_scores_as_eager_int8(frontend):
 
 def test_the_least_values_of_its_options_are_in_their_ranges():
     options = declared(frontends.get("wav2vec2"))
-    assert options["conv_feature_layers"].fits([[1, 1, 1]]) and options["encoder_embed_dim"].fits(1)
+    assert options["conv_feature_layers"].fits([[1, 1, 1]])
+    assert options["encoder_embed_dim"].fits(1)

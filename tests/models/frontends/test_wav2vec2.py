@@ -67,7 +67,8 @@ def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
     with torch.no_grad():
         frontend = create_frontend(name, **SMALL)
         outputs = [frontend.train(mode)(waveform)[-1] for mode in (True, True, False)]
-        assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+        assert torch.equal(outputs[0], outputs[1])
+        assert torch.equal(outputs[0], outputs[2])
         frontend = create_frontend(name, **{**SMALL, option: 0.5})
         train = {frontend(waveform)[-1].sum().item() for _ in range(6)}
         frontend.eval()
@@ -87,7 +88,9 @@ def test_layers_are_dropped_with_the_published_probability(name):
             assert len(states) == frontend.num_layers == 11
             dropped += torch.tensor([torch.equal(a, b) for a, b in pairwise(states)])
     assert dropped.sum().item() / 1000 == pytest.approx(0.3, abs=0.06)  # four standard deviations
-    assert dropped.min() > 10 and dropped.max() < 50  # every layer alike, the first and the last too
+    # every layer alike, the first and the last too
+    assert dropped.min() > 10
+    assert dropped.max() < 50
 
 
 @pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
@@ -131,7 +134,8 @@ def test_files_in_other_forms_are_read(tmp_path, form):
     assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
     identity = identify(path)
     assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
-    assert not identity.misfit and identity.config == {"frontend": frontend.config}
+    assert not identity.misfit
+    assert identity.config == {"frontend": frontend.config}
     assert ("of the whole model, only the encoder is read" in identity.notes) == (form == "fine-tuned")
 
 
@@ -150,7 +154,8 @@ def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_option
         create_frontend("wav2vec2", tmp_path / "file.pt")
     assert main(["info", str(tmp_path / "file.pt")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "not usable as a front-end" in shown and "all there" not in shown
+    assert "not usable as a front-end" in shown
+    assert "all there" not in shown
 
 
 TORCHAUDIO = {
@@ -175,12 +180,14 @@ def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(tmp_path)
             (last,) = frontend(expected["waveform"])
         zoo.close(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
         zoo.close(last, expected["forward"], 1e-5)
-    assert frontend.config["normalize"] == "batch" and frontend.used_samples(6399) == 6399
+    assert frontend.config["normalize"] == "batch"
+    assert frontend.used_samples(6399) == 6399
 
 
 def test_torchaudios_names_become_fairseqs():
     file = zoo.read("frontend_torchaudio_tiny")
-    theirs, ours = file["state_dict_torchaudio"], file["state_dict_fairseq"]
+    theirs = file["state_dict_torchaudio"]
+    ours = file["state_dict_fairseq"]
     unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
     renamed = {from_torchaudio(name): tensor for name, tensor in theirs.items()}
     assert renamed.keys() == {name for name in ours if not name.startswith(unused)}

@@ -41,7 +41,8 @@ def test_attention_is_the_librarys_eager_form(layer_norm_first):
         torch.nn.init.normal_(layer.attention.gru_rel_pos_const)
     library = WavLMModel(frontend.model.config).double()
     library.load_state_dict(frontend.model.state_dict())
-    waveform, weights = 0.1 * torch.randn(2, 8000, dtype=torch.float64), torch.randn(48, dtype=torch.float64)
+    waveform = 0.1 * torch.randn(2, 8000, dtype=torch.float64)
+    weights = torch.randn(48, dtype=torch.float64)
     outputs = [frontend(waveform)[-1], library(waveform).last_hidden_state, frontend.model(waveform).last_hidden_state]
     for found in outputs[::2]:
         torch.testing.assert_close(found, outputs[1], atol=1e-12, rtol=0)
@@ -59,7 +60,8 @@ def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
     waveform = torch.randn(1, 2000)
     with torch.no_grad():
         frontend.eval()
-        layers, shared = frontend.model.encoder.layers, None
+        layers = frontend.model.encoder.layers
+        shared = None
         state = frontend(waveform, layers="all")[0]
         for layer in layers[1:]:
             state, shared = frontend.run_layer(layer, state, shared)

@@ -30,9 +30,12 @@ GENUINE = np.full(40, 3.0)
 def test_a_bona_fide_recording():
     decided = decide_along(STRONG, 5.0, track(GENUINE))
     assert (decided.decision, decided.score, decided.rests_on, decided.windows) == ("bonafide", 5.0, 1.0, 40)
-    assert decided.probability == pytest.approx(1 / (1 + np.exp(-decided.llr))) and decided.probability > 0.99
-    assert not decided.stretch.stands_out and decided.low_windows.num_windows == 0
-    assert decided.low_windows.expected == pytest.approx(1.0, abs=0.01) and decided.shortest_found == 8.0
+    assert decided.probability == pytest.approx(1 / (1 + np.exp(-decided.llr)))
+    assert decided.probability > 0.99
+    assert not decided.stretch.stands_out
+    assert decided.low_windows.num_windows == 0
+    assert decided.low_windows.expected == pytest.approx(1.0, abs=0.01)
+    assert decided.shortest_found == 8.0
     assert decided.words[1:] == ["nothing stands out", "a fake part shorter than 8 s would mostly be missed"]
 
 
@@ -42,11 +45,15 @@ def test_a_fake_part_stands_out_though_the_mean_is_bona_fide():
     scores[20:23] = -3.0
     decided = decide_along(STRONG, 3.0, track(scores))
     assert (decided.decision, decided.stretch.start, decided.stretch.end) == ("spoof", 80.0, 92.0)
-    assert decided.in_part and not decide_along(STRONG, 3.0, track(-GENUINE)).in_part
-    assert decided.llr > 0 > decided.stretch.llr and decided.stretch.stands_out
+    assert decided.in_part
+    assert not decide_along(STRONG, 3.0, track(-GENUINE)).in_part
+    assert decided.llr > 0 > decided.stretch.llr
+    assert decided.stretch.stands_out
     assert "1:20–1:32 speaks against bona fide" in decided.words[1]
     row = decided.row()
-    assert row["along"]["stretch"]["start"] == 80.0 and row["along"]["stretch"]["stands_out"] and "windows" not in row
+    assert row["along"]["stretch"]["start"] == 80.0
+    assert row["along"]["stretch"]["stands_out"]
+    assert "windows" not in row
 
 
 def test_a_fake_recording_with_a_genuine_beginning():
@@ -60,8 +67,10 @@ def test_more_low_windows_than_chance_explains():
     scores = GENUINE.copy()
     scores[::5] = 0.6
     decided = decide_along(decider(6.0, trials=2000), 3.0, track(scores))
-    assert decided.low_windows.num_windows == 8 and decided.low_windows.p_value < 1e-4
-    assert not decided.stretch.stands_out and decided.decision == CANNOT_TELL
+    assert decided.low_windows.num_windows == 8
+    assert decided.low_windows.p_value < 1e-4
+    assert not decided.stretch.stands_out
+    assert decided.decision == CANNOT_TELL
     assert decided.reason.startswith("8 of its 40 windows are lower than nearly all")
     once = GENUINE.copy()
     once[3] = 0.6
@@ -149,4 +158,5 @@ def test_without_the_trials_of_the_calibration():
 def test_two_hours_are_simulated_as_several_recordings():
     """Two hours of windows are taken for several recordings of 1,000 windows."""
     decided = decide_along(STRONG, 3.0, track(np.full(1800, 3.0)))
-    assert decided.decision == "bonafide" and decided.stretch.p_value == 1.0
+    assert decided.decision == "bonafide"
+    assert decided.stretch.p_value == 1.0

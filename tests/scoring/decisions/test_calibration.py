@@ -33,8 +33,10 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
     bonafide, spoof = (found(scores) for scores in two_systems)
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
     after = calibration.figures(bonafide, spoof)
-    assert after["act_dcf"] < after["min_dcf"] + 0.02 and before["act_dcf"] > before["min_dcf"] + 0.2
-    assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005 and after["cllr"] < before["cllr"]
+    assert after["act_dcf"] < after["min_dcf"] + 0.02
+    assert before["act_dcf"] > before["min_dcf"] + 0.2
+    assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
+    assert after["cllr"] < before["cllr"]
     for alone in ([scores[:, system] for scores in two_systems] for system in range(2)):
         single = calibration.figures(*map(calibration.fit(*alone), alone))
         assert after["eer"] < single["eer"] == metrics.compute_eer(*alone)[0]
@@ -62,17 +64,20 @@ def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale
     if len({*bonafide, *spoof}) == 1:
         return
     mapped = [(-scale if negate else scale) * np.array(scores) + shift for scores in (bonafide, spoof)]
-    plain, other = calibration.fit(bonafide, spoof), calibration.fit(*mapped)
+    plain = calibration.fit(bonafide, spoof)
+    other = calibration.fit(*mapped)
     for scores, of in zip((bonafide, spoof), mapped):
         np.testing.assert_allclose(other(of), plain(scores), rtol=1e-4, atol=1e-4)
 
 
 def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monkeypatch):
     """Classes that touch are separated, too. A minimum that is not found is an error."""
-    bonafide, spoof = [2.0, 3.0], [-2.0, -3.0, -4.0]
+    bonafide = [2.0, 3.0]
+    spoof = [-2.0, -3.0, -4.0]
     found = calibration.fit(bonafide, spoof)
     assert 1 < found.weights[0] < 20
-    assert found(bonafide).min() > 3 and found(spoof).max() < -3
+    assert found(bonafide).min() > 3
+    assert found(spoof).max() < -3
     assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < found.weights[0]
     assert calibration.fit(spoof, bonafide).weights[0] < 0
     for classes in ((bonafide, spoof), ([0.0, 1.0], [0.0, -1.0])):
@@ -132,12 +137,17 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
     found = replace(found, trained_on=trained_on, scored_by=scored_by)
     found.save(path)
     loaded = calibration.load(path)
-    assert loaded == replace(found, systems=("première", "take\\udcff")) and loaded.population is None
+    assert loaded == replace(found, systems=("première", "take\\udcff"))
+    assert loaded.population is None
     assert all(map(np.array_equal, loaded.llrs, found.llrs))
     lines = path.read_text().splitlines()
-    assert len(lines) == 27 and sum(len(line) > 100 for line in lines) == 2  # a class of ratios is one line
-    assert ' "weights": [' in lines[2] and '  "precision": "bfloat16",' in lines
-    new, values = ("llrs", "scored_by", "population"), json.loads(path.read_text())
+    # a class of ratios is one line
+    assert len(lines) == 27
+    assert sum(len(line) > 100 for line in lines) == 2
+    assert ' "weights": [' in lines[2]
+    assert '  "precision": "bfloat16",' in lines
+    new = ("llrs", "scored_by", "population")
+    values = json.loads(path.read_text())
     path.write_text(json.dumps({key: value for key, value in values.items() if key not in new}))
     earlier = calibration.load(path)
     assert (earlier.weights, earlier.offset, earlier.trained_on) == (found.weights, found.offset, trained_on)
@@ -147,10 +157,13 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
 def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_KEPT", 101)
     rng = np.random.default_rng(0)
-    bonafide, spoof = rng.normal(1, 1, 5000), rng.normal(-1, 1, 90)
+    bonafide = rng.normal(1, 1, 5000)
+    spoof = rng.normal(-1, 1, 90)
     found = calibration.fit(bonafide, spoof)
-    kept, exact = found.llrs.bonafide, np.sort(found(bonafide))
-    assert len(found.llrs.spoof) == 90 and (kept[0], kept[-1]) == (exact[0], exact[-1])
+    kept = found.llrs.bonafide
+    exact = np.sort(found(bonafide))
+    assert len(found.llrs.spoof) == 90
+    assert (kept[0], kept[-1]) == (exact[0], exact[-1])
     assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(kept, abs=0.01)
 
 
@@ -170,7 +183,8 @@ def saved_with(path, **changes):
 def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
     changes = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
     loaded = calibration.load(saved_with(tmp_path / "c.json", **changes))
-    assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3] and loaded.population.distances.tolist() == [1, 2]
+    assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3]
+    assert loaded.population.distances.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(

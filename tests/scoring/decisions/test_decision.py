@@ -42,7 +42,8 @@ def test_a_decision_follows_its_threshold(prior, score, name):
     if name is None and abs(decider.llr_threshold) < np.log(5) and abs(found.probability - 0.5) > 1e-9:
         assert found.decision == ("bonafide" if found.probability > 0.5 else "spoof")
     assert list(found.row()) == ["score", "llr", "probability", "decision"]
-    assert decider.probabilities([score])[0] == found.probability and decider.llrs([score])[0] == found.llr
+    assert decider.probabilities([score])[0] == found.probability
+    assert decider.llrs([score])[0] == found.llr
 
 
 def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
@@ -51,10 +52,13 @@ def test_a_score_outside_of_those_of_the_calibration_is_not_decided():
     decider = Decider(fit(rng.normal(3, 1, 300), rng.normal(-3, 1, 300)))
     for score in (-9.0, 9.0):
         found = decider(score)
-        assert found.decision == CANNOT_TELL and f"its score, {score:.4g}, lies outside" in found.reason
-    assert decider(2.0).decision == "bonafide" and replace(decider, abstain=0)(9.0).decision == "bonafide"
+        assert found.decision == CANNOT_TELL
+        assert f"its score, {score:.4g}, lies outside" in found.reason
+    assert decider(2.0).decision == "bonafide"
+    assert replace(decider, abstain=0)(9.0).decision == "bonafide"
     few = Decider(fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)))
-    assert few(9.0).decision == "bonafide" and replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
+    assert few(9.0).decision == "bonafide"
+    assert replace(few, abstain=0.02)(9.0).decision == CANNOT_TELL
 
 
 def test_a_clipped_recording_counts_half():
@@ -64,7 +68,8 @@ def test_a_clipped_recording_counts_half():
         fit(rng.normal(3, 1, 90), rng.normal(-3, 1, 90)), operating_point=OperatingPoint.parse("cost:1,9,0.5")
     )
     for score, expected in ((2.0, "bonafide"), (decider.threshold + 0.1, CANNOT_TELL), (-2.0, "spoof")):
-        whole, found = decider(score), decider(score, traits)
+        whole = decider(score)
+        found = decider(score, traits)
         assert (found.llr, found.decision) == (whole.llr / 2, expected)
         assert found.probability == decider.probability(whole.llr / 2)
         assert found.reason == (traits.clipping if expected == CANNOT_TELL else None)
@@ -75,12 +80,12 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     rng = np.random.default_rng(0)
     separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
     decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"), abstain=0)
-    assert separated.largest_llr == pytest.approx(np.log(41)) and decider.basis()["largest_llr"] == pytest.approx(
-        np.log(41)
-    )
+    assert separated.largest_llr == pytest.approx(np.log(41))
+    assert decider.basis()["largest_llr"] == pytest.approx(np.log(41))
     far = decider(1000.0)
     assert (far.llr, far.probability, far.decision) == (pytest.approx(np.log(41)), pytest.approx(41 / 42), "bonafide")
-    assert far.llr < replace(decider, unbounded=True)(1000.0).llr and "±3.714" in decider.described()[1]
+    assert far.llr < replace(decider, unbounded=True)(1000.0).llr
+    assert "±3.714" in decider.described()[1]
     assert "±" not in replace(decider, unbounded=True).described()[1]
     assert replace(separated, llrs=None).largest_llr == math.inf
 
@@ -88,8 +93,10 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
 def test_a_threshold_out_of_all_scores_is_none(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
-    assert decider.threshold is None and json.dumps(decider.basis(), allow_nan=False)
-    assert "a score of" not in decider.described()[0] and decider(0.5).decision == "spoof"
+    assert decider.threshold is None
+    assert json.dumps(decider.basis(), allow_nan=False)
+    assert "a score of" not in decider.described()[0]
+    assert decider(0.5).decision == "spoof"
 
 
 def test_what_decisions_rest_on():
@@ -99,7 +106,8 @@ def test_what_decisions_rest_on():
     decider = Decider(calibration, 0.25)
     basis = decider.basis()
     assert (basis["operating_point"], basis["prior"], basis["detector"]) == ("cost:1,1,0.25", 0.25, "0123456789abcdef")
-    assert basis["corpus"] == about["corpus"] and "figures" not in basis
+    assert basis["corpus"] == about["corpus"]
+    assert "figures" not in basis
     *_, line = decider.described()
     assert line == (
         "calibration: a\\x1b[2J, phase dev, 4 bona fide and 4 spoofed trials, 2026-01-02, detector 0123456789ab"
@@ -110,13 +118,20 @@ def test_recordings_unlike_those_of_the_calibration():
     rng = np.random.default_rng(0)
     usual = [Traits(3 + rng.random(), -20 + rng.standard_normal(), 8000.0) for _ in range(200)]
     calibration = replace(CALIBRATION, population=Population.fit(usual, np.arange(200) < 100))
-    decider, quiet = Decider(calibration), Traits(3.5, -60.0, 8000.0)
+    decider = Decider(calibration)
+    quiet = Traits(3.5, -60.0, 8000.0)
     found = decider(1.0, quiet)
-    assert found.decision == CANNOT_TELL and found.p_value == pytest.approx(1 / 201) and "its level" in found.reason
+    assert found.decision == CANNOT_TELL
+    assert found.p_value == pytest.approx(1 / 201)
+    assert "its level" in found.reason
     assert (found.llr, found.probability) == (None, None)
     typical = decider(1.0, usual[0])
-    assert typical.decision == "bonafide" and typical.reason is None and typical.p_value > 0.01
-    assert decider(1.0).p_value is None and decider(1.0).decision == "bonafide"  # not measured
+    assert typical.decision == "bonafide"
+    assert typical.reason is None
+    assert typical.p_value > 0.01
+    # not measured
+    assert decider(1.0).p_value is None
+    assert decider(1.0).decision == "bonafide"
     for abstain, decision in ((0, "bonafide"), (found.p_value, CANNOT_TELL), (found.p_value * 0.99, "bonafide")):
         assert Decider(calibration, abstain=abstain)(1.0, quiet).decision == decision
 

@@ -58,7 +58,8 @@ def test_one_window_says_no_more_than_the_trials_of_the_calibration_and_the_sum_
     bound = decider.calibration.largest_llr
     for number, score in enumerate(rng.normal(0, 100, 300)):
         running = evidence.add(WINDOW + number, score)
-        assert abs(running.mean) <= bound and running.against >= 0
+        assert abs(running.mean) <= bound
+        assert running.against >= 0
     assert decisions.Evidence(decider, WINDOW).add(WINDOW, 1e3).mean == pytest.approx(bound)
 
 
@@ -68,7 +69,9 @@ def test_there_is_no_alarm_before_a_whole_window_nor_from_windows_without_speech
     assert evidence.add(6.0, -9.0).alarm
     silent = decisions.Evidence(plain_decider(), WINDOW)
     runs = [silent.add(WINDOW + number, -9.0, 0.0) for number in range(20)]
-    assert not any(running.alarm for running in runs) and runs[-1].mean == 0 and runs[-1].probability == 0.5
+    assert not any(running.alarm for running in runs)
+    assert runs[-1].mean == 0
+    assert runs[-1].probability == 0.5
 
 
 def test_a_window_whose_score_lies_outside_of_those_of_the_trials_does_not_weigh():

@@ -21,7 +21,8 @@ def test_scores_are_the_golden_ones_and_tell_known_from_unknown(name, options):
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
     is_known = np.isin(OPEN["labels"], OPEN["classes"])
-    known, unknown = scores[is_known], scores[~is_known]
+    known = scores[is_known]
+    unknown = scores[~is_known]
     expected = OPEN["expected"]["unknown"][name]
     assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
     assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
@@ -96,7 +97,8 @@ def test_verification_scores_equal_the_golden_numbers():
     attributes = {name: {"model": name, **golden_set["attributes"][name]} for name in enrolled}
     for attribute, figures in expected["eer"].items():
         shared = np.array([[t[attribute] == attributes[name][attribute] for name in enrolled] for t in trials])
-        targets, nontargets = scores[shared], scores[~shared]
+        targets = scores[shared]
+        nontargets = scores[~shared]
         assert (targets.size, nontargets.size) == (figures["targets"], figures["nontargets"])
         assert metrics.auroc(targets, nontargets) == exactly(figures["auroc"])
         for method in ("asvspoof", "arena", "roc"):

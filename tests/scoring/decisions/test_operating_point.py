@@ -86,7 +86,8 @@ def test_the_rate_that_a_message_names_is_enough(number):
 def test_the_score_threshold_and_its_print_admit_what_the_decider_admits(point, offset):
     rng = np.random.default_rng(3)
     # Few distinct scores, so that many lie exactly at the threshold.
-    bonafide, spoof = rng.normal(1, 1, 60).round(1) + offset, rng.normal(-1, 1, 60).round(1) + offset
+    bonafide = rng.normal(1, 1, 60).round(1) + offset
+    spoof = rng.normal(-1, 1, 60).round(1) + offset
     decider = Decider(fit(bonafide, spoof), operating_point=OperatingPoint.parse(point))
     scores = np.concatenate((bonafide, spoof))
     beside = [np.nextafter(decider.threshold, -np.inf), decider.threshold, np.nextafter(decider.threshold, np.inf)]

@@ -29,7 +29,8 @@ def tilted(seconds=2.0, seed=0):
 def test_duration_and_level_of_known_signals():
     tone = np.sin(2 * np.pi * 1000 * np.arange(32000) / SAMPLE_RATE)
     assert measure(tone)[:2] == (2.0, pytest.approx(10 * np.log10(0.5), abs=1e-4))
-    assert measure(tone, 8000).duration == 0.5 and measure(tone, 64000).duration == 2.0
+    assert measure(tone, 8000).duration == 0.5
+    assert measure(tone, 64000).duration == 2.0
     half_loud = np.concatenate((0.1 * tone, 1e-4 * tone))
     assert measure(half_loud).level == pytest.approx(measure(0.1 * tone).level, abs=0.01)
     assert measure(tone).bandwidth == pytest.approx(1000, abs=200)
@@ -56,7 +57,9 @@ def test_bandwidth_of_real_recordings(shared):
     """FSDD was recorded at 8 kHz; the same recordings are told from others, and others from their telephone form."""
     folder = shared / "real" / "audio"
     narrow = [measure(load_audio(path)).bandwidth for path in sorted((folder / "fsdd").glob("*.flac"))[::4]]
-    assert narrow and 3500 < min(narrow) and max(narrow) < 4100
+    assert narrow
+    assert 3500 < min(narrow)
+    assert max(narrow) < 4100
     wide = [load_audio(path) for path in sorted((folder / "mozilla_tts_ljspeech").glob("*.flac"))[:3]]
     wide += [load_audio(path) for path in sorted((folder / "nsf_arctic").glob("*.flac"))[:6]]
     assert min(measure(waveform).bandwidth for waveform in wide) > 4500
@@ -76,7 +79,8 @@ def test_a_stream_gives_the_same_as_the_whole(tmp_path):
 
 def draw(rng, count, size=0, shift=0.0):
     """Recordings of two kinds of bandwidth, with embeddings of unequal variances."""
-    durations, levels = np.exp(rng.normal(1, 0.5, count)), rng.normal(-20, 4, count)
+    durations = np.exp(rng.normal(1, 0.5, count))
+    levels = rng.normal(-20, 4, count)
     bandwidths = rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count)
     embeddings = shift + rng.normal(0, 1, (count, size)) * np.linspace(0.1, 3, size) if size else [None] * count
     return [Traits(*map(float, row), one) for *row, one in zip(durations, levels, bandwidths, embeddings)]
@@ -85,12 +89,14 @@ def draw(rng, count, size=0, shift=0.0):
 @pytest.mark.parametrize(("count", "size"), [(250, 0), (250, 8), (100, 300)])
 def test_of_like_recordings_a_share_alpha_is_unusual(count, size):
     """The mean over calibrations of the share with p ≤ α is at most α, also if embeddings are wider than many."""
-    rng, shares = np.random.default_rng(count + size), []
+    rng = np.random.default_rng(count + size)
+    shares = []
     for _ in range(8):
         population = Population.fit(draw(rng, count, size), rng.random(count) < 0.3)
         p = np.array([population.typicality(one).p_value for one in draw(rng, 60, size)])
         shares.append([(p <= alpha).mean() for alpha in (0.02, 0.1, 0.3)])
-        assert p.min() >= 1 / (count + 1) and population.has_embeddings == bool(size)
+        assert p.min() >= 1 / (count + 1)
+        assert population.has_embeddings == bool(size)
     found = np.mean(shares, axis=0)
     noise = 4 * np.std(shares, axis=0, ddof=1) / np.sqrt(len(shares)) + 0.005
     assert (found <= np.array((0.02, 0.1, 0.3)) + noise).all()
@@ -111,7 +117,8 @@ def test_unlike_recordings_are_unusual_and_the_reason_is_said():
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
     ):
         found = population.typicality(typical._replace(**{name: value}))
-        assert found.p_value == 1 / 301 and found.trait == name
+        assert found.p_value == 1 / 301
+        assert found.trait == name
         assert re.match(says, found.reason)
     # Without its embedding it is compared by the other traits alone.
     assert population.typicality(typical._replace(embedding=None)).p_value > 0.5
@@ -122,7 +129,8 @@ def test_unlike_recordings_are_unusual_and_the_reason_is_said():
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
     """With all directions but one kept, it is the distance by the covariance within the classes."""
     rng = np.random.default_rng(0)
-    mixed, classes = rng.normal(0, 1, (4, 4)), np.arange(500) < 300
+    mixed = rng.normal(0, 1, (4, 4))
+    classes = np.arange(500) < 300
     embeddings = np.concatenate((rng.normal(0, 1, (300, 4)) @ mixed, 5 + rng.normal(0, 1, (200, 4)) @ mixed))
     groups = embeddings[classes], embeddings[~classes]
     centred = np.concatenate([group - group.mean(0) for group in groups])
@@ -161,4 +169,5 @@ def test_a_saved_population_decides_alike(tmp_path, size):
     assert {one.decision for one in decisions} == {"bonafide", CANNOT_TELL}
     assert all((one.p_value <= 0.1) == (one.decision == CANNOT_TELL) == (one.reason is not None) for one in decisions)
     assert "60 recordings are too few for `abstain` 0.01" in Decider(loaded).note
-    assert "not measured" in Decider(fitted).note and Decider(fitted, abstain=0).note is None
+    assert "not measured" in Decider(fitted).note
+    assert Decider(fitted, abstain=0).note is None

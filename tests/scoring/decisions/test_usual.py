@@ -47,7 +47,8 @@ def test_scores_between_the_classes_are_drift_whatever_the_share_of_fakes():
     rng = np.random.default_rng(0)
     calibration = fit(rng.normal(6, 1, 200), rng.normal(-6, 1, 200))
     (usual,) = usual_of(calibration)
-    assert len(usual.merged) == 2 and " or " in usual.in_words
+    assert len(usual.merged) == 2
+    assert " or " in usual.in_words
     for mean, expected in ((6, False), (-6, False), (0, True)):
         comparison, _ = of_llrs(usual, calibration(rng.normal(mean, 1, 50)))
         assert (comparison.adjusted_p <= 0.01) is expected
@@ -75,9 +76,13 @@ def test_a_shift_is_told_from_chance_and_ties_are_no_shift():
     assert "llr" not in usual  # of four trials nothing is usual
     level = usual["level"]
     shift = level.shift(rng.normal(-23, 3, 100))
-    assert shift.side == "below" and shift.share > 0.75 and shift.p_value < 0.01
+    assert shift.side == "below"
+    assert shift.share > 0.75
+    assert shift.p_value < 0.01
     assert level.shift(rng.normal(-20, 3, 100)).p_value > 0.05
     assert level.shift(np.full(100, level.middle)).p_value == 1
     assert usual["unfit"].shift(np.zeros(3)) is None
     low, high = usual["duration"].ranges[0]
-    assert 0.2 < low < 0.6 and 1.8 < high < 4  # in seconds, not in logarithms
+    # in seconds, not in logarithms
+    assert 0.2 < low < 0.6
+    assert 1.8 < high < 4

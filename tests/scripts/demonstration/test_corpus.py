@@ -53,7 +53,8 @@ def test_spoofs_are_speech_of_the_same_length(speech, method, tmp_path):
         made.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", part, work))
     one, same = made
     np.testing.assert_array_equal(one, same)
-    assert len(one) >= len(speech) - RATE // 100 and np.sqrt(np.mean(one**2)) > 1e-3
+    assert len(one) >= len(speech) - RATE // 100
+    assert np.sqrt(np.mean(one**2)) > 1e-3
     assert not np.allclose(one[: len(speech)], speech[: len(one)], atol=1e-3)
 
 
@@ -77,8 +78,10 @@ class TestCorpus:
     def test_layout_is_the_published_one(self, built):
         """And evaluation speakers are kept apart."""
         methods = [synthesis.METHODS[name] for name in synthesis.available_methods()]
-        seen, every = {m.attack for m in methods if not m.unseen}, {m.attack for m in methods}
-        learnt, judged = set(), set()
+        seen = {m.attack for m in methods if not m.unseen}
+        every = {m.attack for m in methods}
+        learnt = set()
+        judged = set()
         for split in ("train", "dev"):
             trials = asvspoof2019_la.CORPUS.trials(built, split)
             assert sum(t.label == "bonafide" for t in trials) == 8
@@ -87,25 +90,33 @@ class TestCorpus:
             learnt |= {t.speaker for t in trials}
         tracks = (("LA", asvspoof2021_la.CORPUS, codecs.LA_CODECS), ("DF", asvspoof2021_df.CORPUS, codecs.DF_CODECS))
         for track, corpus, names in tracks:
-            trials, keys = corpus.trials(built), corpus.keys(built / "keys")
+            trials = corpus.trials(built)
+            keys = corpus.keys(built / "keys")
             assert [t.id for t in trials] == [t.id for t in keys]
             assert {t.attack for t in keys if t.label == "spoof"} == every
-            assert {t.codec for t in keys} <= set(names) and {t.phase for t in keys} <= {"eval", "progress"}
+            assert {t.codec for t in keys} <= set(names)
+            assert {t.phase for t in keys} <= {"eval", "progress"}
             check_audio(trials, f"{track}_E_")
             judged |= {t.speaker for t in keys}
         wild = in_the_wild.CORPUS.trials(built)
         assert {t.label for t in wild} == {"bonafide", "spoof"}
         assert sorted(int(t.id) for t in wild) == list(range(len(wild)))
         check_audio(wild)
-        assert learnt and not learnt & {*judged, *(t.speaker for t in wild)}
+        assert learnt
+        assert not learnt & {*judged, *(t.speaker for t in wild)}
         target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
-        assert len(spoof) and 1 >= target.mean() > nontarget.mean() >= -1  # cosines
+        # cosines
+        assert len(spoof)
+        assert 1 >= target.mean() > nontarget.mean() >= -1
         text = (built / "README.md").read_text()
-        assert "toy" in text and all(f"| {attack} |" in text for attack in every)
+        assert "toy" in text
+        assert all(f"| {attack} |" in text for attack in every)
 
     def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch, capsys):
         """Two processes make the same corpus as one, a lost file is made again, and a whole corpus is left alone."""
-        out, made, real = tmp_path / "corpus", [], build.render
+        out = tmp_path / "corpus"
+        made = []
+        real = build.render
 
         def render(clip, human, work, seed):
             if len(made) == 10:
@@ -120,13 +131,16 @@ class TestCorpus:
         kept = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
         assert len(kept) == 10
         build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
-        assert kept == {p: p.stat().st_mtime_ns for p in kept} and contents(out) == contents(built)
+        assert kept == {p: p.stat().st_mtime_ns for p in kept}
+        assert contents(out) == contents(built)
         min(out.glob("ASVspoof2021_DF_eval/flac/*")).unlink()
         build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
         monkeypatch.setattr(build, "Workers", None)  # no clip is made
         eers = build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
-        assert "complete already" in capsys.readouterr().out and contents(out) == contents(built)
-        assert 0 <= eers["dev"] <= 100 and 0 <= eers["eval"] <= 100
+        assert "complete already" in capsys.readouterr().out
+        assert contents(out) == contents(built)
+        assert 0 <= eers["dev"] <= 100
+        assert 0 <= eers["eval"] <= 100
         with pytest.raises(InputError, match="another seed"):
             build.build(out, bonafide, jobs=1, seed=1, sizes=SIZES)
 
@@ -135,7 +149,8 @@ def check_audio(trials, prefix=""):
     for trial in trials:
         info = soundfile.info(trial.path)
         assert (info.samplerate, info.channels, info.subtype) == (RATE, 1, "PCM_16")
-        assert 1.0 <= info.duration <= 5.5 and trial.id.startswith(prefix)
+        assert 1.0 <= info.duration <= 5.5
+        assert trial.id.startswith(prefix)
     assert {t.path for t in trials} == set(trials[0].path.parent.glob("*" + trials[0].path.suffix))
 
 
@@ -146,7 +161,8 @@ def test_the_plan_separates_recordings_methods_and_codecs():
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
     keys = [r.key for part in split.recordings_by_part.values() for r in part]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
-    assert len(keys) == len(set(keys)) and not enrolled & set(keys)
+    assert len(keys) == len(set(keys))
+    assert not enrolled & set(keys)
     unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
     for part in synthesis.EVALUATION_PARTS:
@@ -178,7 +194,8 @@ def test_pieces_of_own_recordings(tmp_path):
     np.testing.assert_allclose(read, x, atol=1e-4)
     (tmp_path / "voice.m4a").write_bytes(codecs._encode(x, RATE, codecs._CODECS["high_m4a"]).getvalue())
     read = recordings.read(tmp_path / "voice.m4a", 0.5, 1.5)
-    assert len(read) == RATE and np.corrcoef(read, x[RATE // 2 : RATE // 2 + RATE])[0, 1] > 0.95
+    assert len(read) == RATE
+    assert np.corrcoef(read, x[RATE // 2 : RATE // 2 + RATE])[0, 1] > 0.95
 
 
 def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch):
@@ -210,7 +227,8 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     assert methods == ["world", "griffin_lim", "lpc", "phase_vocoder"]
     synthesis.say_what_is_missing(methods)
     said = capsys.readouterr().out
-    assert "espeak-ng, flite, hibari" in said and "made without" in said
+    assert "espeak-ng, flite, hibari" in said
+    assert "made without" in said
     monkeypatch.setitem(sys.modules, "pyworld", None)
     synthesis._pyworld.cache_clear()
     with pytest.raises(InputError, match=r"pip install .*\[demo\]"):
@@ -221,4 +239,5 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
 def test_cues_find_a_trivial_difference(tmp_path):
     """The check finds an uneven noise, so a high EER means that there is no such cue."""
     eers = cues.trivial_cue_eer(tiny_corpus.make(tmp_path, per_class=20))
-    assert eers["dev"] < 5 and eers["eval"] < 5
+    assert eers["dev"] < 5
+    assert eers["eval"] < 5

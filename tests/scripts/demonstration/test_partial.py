@@ -46,7 +46,8 @@ def test_copies_are_speech_of_about_that_length(method):
     speech = channel.speech_only(speech_like(1.5, 0))
     made = synthesis.copy(method, speech, channel.generator(0, method))
     assert 0.75 <= len(made) / len(speech) <= 1.3
-    assert np.isfinite(made).all() and np.std(made) > 1e-3
+    assert np.isfinite(made).all()
+    assert np.std(made) > 1e-3
     assert not np.allclose(made[: RATE // 2], speech[: RATE // 2], atol=1e-3)
 
 
@@ -57,7 +58,8 @@ def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
         power = x[: min(len(x), len(y)) // 16 * 16].reshape(-1, 16).var(axis=1)
         return np.log(np.convolve(power, np.hanning(9), "same") + 1e-3 * power.mean())
 
-    one, two = energy(x), energy(y)
+    one = energy(x)
+    two = energy(y)
     return int(np.argmax([np.corrcoef(one[20:-20], np.roll(two, -lag)[20:-20])[0, 1] for lag in range(-16, 17)])) - 16
 
 
@@ -68,8 +70,10 @@ def test_labels_are_right_behind_the_channel():
     for seed in range(3):
         row, before = splice.joined(pieces, channel.generator(seed, "row"))
         made, boundaries = splice.render(pieces, channel.generator(seed, "row"))
-        assert len(before) == len(pieces) + 1 and boundaries == [b - channel.EDGE // channel.FRAME for b in before]
-        assert len(made) == boundaries[-1] * channel.FRAME and np.abs(made).max() < 1
+        assert len(before) == len(pieces) + 1
+        assert boundaries == [b - channel.EDGE // channel.FRAME for b in before]
+        assert len(made) == boundaries[-1] * channel.FRAME
+        assert np.abs(made).max() < 1
         assert abs(lag_ms(row[channel.EDGE :], made)) <= 3
         for boundary in np.array(before[1:-1]) * channel.FRAME:
             around = np.abs(row[boundary - 2 * channel.FRAME : boundary + 2 * channel.FRAME])
@@ -100,7 +104,8 @@ def test_layout_is_that_of_partialspoof(built):
     speakers = {}
     for part, count in (("train", 9), ("dev", 2), ("eval", 6)):
         trials = partialspoof.CORPUS.trials(built, part)
-        assert len(trials) == count and {trial.label for trial in trials} == {"bonafide", "spoof"}
+        assert len(trials) == count
+        assert {trial.label for trial in trials} == {"bonafide", "spoof"}
         speakers[part] = {trial.speaker for trial in trials}
         fine = partialspoof.segment_labels(built, part, 10)
         assert set(fine) == {trial.id for trial in trials}
@@ -111,7 +116,8 @@ def test_layout_is_that_of_partialspoof(built):
             assert info.duration == segments[trial.id][-1].end
             labels = frame_labels(segments[trial.id], 10, info.duration, last_frame="round")
             np.testing.assert_array_equal(labels, fine[trial.id])
-            assert (labels == 0).any() == (trial.label == "spoof") and (labels == 1).any()
+            assert (labels == 0).any() == (trial.label == "spoof")
+            assert (labels == 1).any()
         for resolution in partialspoof.RESOLUTIONS:
             for name, row in partialspoof.segment_labels(built, part, resolution).items():
                 np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))

@@ -48,7 +48,8 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
 def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_in_float32(name, options):
     """The numerator of most losses is linear in the shares. A loss trains the back-end that it asks for."""
     criterion, backend = loss_of(name, **options)
-    outputs, whole = outputs_for(criterion, backend), torch.nn.functional.one_hot(HARD, 2).float()
+    outputs = outputs_for(criterion, backend)
+    whole = torch.nn.functional.one_hot(HARD, 2).float()
     mixed = [criterion.parts(outputs, q)[0] for q in (HARD, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
     torch.testing.assert_close(mixed[1], mixed[0])
     if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
@@ -68,7 +69,8 @@ def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_
 @pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
 def test_a_frame_without_a_label_counts_nothing(name):
     criterion, backend = loss_of(name)
-    logits, labels = outputs_for(criterion, backend)[:6], torch.tensor([[1, 0], [0, 1]] * 3)
+    logits = outputs_for(criterion, backend)[:6]
+    labels = torch.tensor([[1, 0], [0, 1]] * 3)
     unlabelled = torch.cat([labels, torch.zeros(2, 2, dtype=torch.long)])
     of_all = criterion.parts(torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
     for found, expected in zip(of_all, criterion.parts(logits, labels)):
@@ -94,7 +96,8 @@ def test_losses_of_several_classes_learn_them(name):
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4, "classes": names}
     torch.manual_seed(0)
     backend = Detector.from_config(with_head({**MODEL, "backend": backend}, name, 4)).backend
-    criterion, targets = create_loss(name, backend), torch.arange(12) % 4
+    criterion = create_loss(name, backend)
+    targets = torch.arange(12) % 4
     embeddings = torch.nn.functional.one_hot(targets, backend.last_layer.in_features).float()
     optimizer = torch.optim.Adam(backend.last_layer.parameters(), lr=0.05)
     for _ in range(60):
@@ -104,7 +107,8 @@ def test_losses_of_several_classes_learn_them(name):
         optimizer.step()
     logits = backend.last_layer(embeddings)
     posteriors = backend.posteriors(logits)
-    assert backend.classes == tuple(names) and torch.equal(posteriors.argmax(1), targets)
+    assert backend.classes == tuple(names)
+    assert torch.equal(posteriors.argmax(1), targets)
     shares = torch.nn.functional.one_hot(targets, 4).float()
     outputs = embeddings if criterion.takes_embeddings else logits
     torch.testing.assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])

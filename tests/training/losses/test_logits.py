@@ -41,12 +41,14 @@ def test_focal_by_formula():
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
     loss.backward()
-    assert loss.isfinite() and certain.grad.isfinite().all()
+    assert loss.isfinite()
+    assert certain.grad.isfinite().all()
 
 
 def test_the_plain_mean_of_weighted_losses_is_the_published():
     """MoE's loss; PyTorch's own sum, divided by the number of utterances, has the gradients."""
-    logits, labels = torch.randn(7, 2, dtype=torch.float64, requires_grad=True), torch.tensor([0, 0, 1, 0, 1, 0, 0])
+    logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 0, 1, 0, 0])
     found = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
     weights = torch.tensor([0.1, 0.9], dtype=torch.float64)
     expected = (weights[labels] * nn.functional.cross_entropy(logits, labels, reduction="none")).mean()
@@ -55,7 +57,8 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
     file = shared_path("golden", "zoo", "losses.pt")
     content = torch.load(file, weights_only=True)
-    published, labels = content["weighted_ce_unnormalised"], content["labels"]
+    published = content["weighted_ce_unnormalised"]
+    labels = content["labels"]
     for normalize, expected in ((False, published["loss"]), (True, published["loss_normalised"])):
         loss = WeightedCrossEntropy(published["class_weights"].tolist(), normalize=normalize)
         assert loss(published["logits"], labels).item() == pytest.approx(expected, rel=1e-6)
@@ -63,7 +66,9 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
 
 def test_cross_entropy_of_mixed_labels():
     """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out."""
-    logits, above, below = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)), 0.0, 0.0
+    logits = torch.randn(7, 2, generator=torch.Generator().manual_seed(0))
+    above = 0.0
+    below = 0.0
     shares = [(1 - q / 6, q / 6) for q in range(7)]
     for (a, b), (p, q) in zip(logits.tolist(), shares):
         log_sum = math.log(math.exp(a) + math.exp(b))

@@ -118,7 +118,8 @@ def test_p2sgrad_is_the_published():
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
     torch.testing.assert_close(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], rtol=0, atol=1e-12)
-    weight, expected = torch.tensor([[3e-6, 3.0], [0, 4.0]]), torch.tensor([[0.3, 0.6]])
+    weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
+    expected = torch.tensor([[0.3, 0.6]])
     torch.testing.assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
     assert torch.equal(renormed_cosines(torch.zeros(1, 2), weight), torch.zeros(1, 2))
 
@@ -141,7 +142,8 @@ def test_prototypes_by_formula():
     """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
     head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
     criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
-    x, targets = torch.randn(3, 2), torch.tensor([0, 1, 0])
+    x = torch.randn(3, 2)
+    targets = torch.tensor([0, 1, 0])
     defaults = Prototypes(2, 20.0, 0.2, 0.1, 0.1, head=head)
     assert torch.equal(Prototypes(2, head=head)(x, targets), defaults(x, targets))
     angles = torch.tensor([0.3, 1.0, 2.5])
@@ -149,13 +151,16 @@ def test_prototypes_by_formula():
     criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
     at = torch.tensor([0.9, 0.5, 3.14])  # nearest spoof prototypes: 1.0, 1.0, 2.5
     x = 2 * torch.stack([at.cos(), at.sin()], dim=1)
-    bonafide, spoof = (at - 0.3).abs(), torch.stack([(at - 1.0).abs(), (at - 2.5).abs()]).amin(0)
+    bonafide = (at - 0.3).abs()
+    spoof = torch.stack([(at - 1.0).abs(), (at - 2.5).abs()]).amin(0)
     losses = [
         -torch.log_softmax(5 * torch.stack([(spoof + 0.3).cos(), bonafide.cos()]), 0)[0],
         -torch.log_softmax(5 * torch.stack([spoof.cos(), (bonafide + 0.3).cos()]), 0)[1],
     ]
     own = torch.where(targets == 0, losses[0], losses[1]).mean()
-    collapse, separation = torch.tensor(1.5).cos(), torch.tensor(0.7).cos() / 2  # cos 2.2 is below 0
+    # cos 2.2 is below 0
+    collapse = torch.tensor(1.5).cos()
+    separation = torch.tensor(0.7).cos() / 2
     torch.testing.assert_close(criterion(x, targets), own + 0.7 * collapse + 0.9 * separation)
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
@@ -175,7 +180,9 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
     head = AngularHead(6, 2).double()
     embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     shares = torch.tensor([0, 0, 1, 1, 0.3, 0.5, 0.9])  # of bona fide
-    criterion, above, below = AngularSoftmax(head, (0.2, 0.8), margin=margin), 0.0, 0.0
+    criterion = AngularSoftmax(head, (0.2, 0.8), margin=margin)
+    above = 0.0
+    below = 0.0
     for x, q in zip(embeddings, shares.tolist()):
         norm = x.norm().item()
         cosines = [torch.cosine_similarity(x, w, dim=0).item() for w in head.weight.detach()]
@@ -199,10 +206,14 @@ def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
         cosine = torch.linspace(1, -1, 1001, requires_grad=True)
         psi = criterion._psi(cosine)
         (slope,) = torch.autograd.grad(psi.sum(), cosine)
-        assert psi[0] == 1 and psi[-1] == 1 - 2 * margin and psi.diff().max() < 0
-        assert slope.min() > -1e-3 and slope[0] == slope[-1] == margin**2
+        assert psi[0] == 1
+        assert psi[-1] == 1 - 2 * margin
+        assert psi.diff().max() < 0
+        assert slope.min() > -1e-3
+        assert slope[0] == slope[-1] == margin**2
     with torch.no_grad():
         criterion.head.weight.copy_(torch.eye(2))
     at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
     criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
-    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()
+    assert at_the_end.grad.isfinite().all()
+    assert criterion.head.weight.grad.isfinite().all()

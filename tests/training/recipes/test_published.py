@@ -140,7 +140,8 @@ PUBLISHED = {
 
 def typed(name):
     """The values of a recipe as they are typed here, and its model, None for that of PUBLISHED_MODELS."""
-    overrides, section = [], ""
+    overrides = []
+    section = ""
     for word in f"{NES2NET_X} recipe: {PUBLISHED[name]}".split():
         if word.endswith(":"):
             part = "model." if word in ("frontend:", "aggregation:", "backend:") else ""
@@ -158,11 +159,14 @@ def test_there_is_a_recipe_per_published_row():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_values_are_the_published(name):
-    recipe, (values, _) = load_recipe(CONFIGS / f"{name}.yaml"), typed(name)
-    written, defaults = recipe.written(), Recipe().written()
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    (values, _) = typed(name)
+    written = recipe.written()
+    defaults = Recipe().written()
     for key, value in values.items():
         assert written[key] == ({**defaults[key], **value} if isinstance(value, dict) else value), key
-    of, algo = values["train"], values["augment"]["algo"]
+    of = values["train"]
+    algo = values["augment"]["algo"]
     tag = f"unknown_{values['name']}_e{of['epochs']}_bz{of['batch_size']}_lr{of['lr']}_algo{algo}_seed{values['seed']}"
     assert recipe.tag == "_".join(filter(None, (tag, values["comment"])))
     assert recipe_from_dict(written) == recipe == recipe_from_dict(recipe.to_dict())
@@ -177,7 +181,8 @@ def with_two_layers(config):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_models_are_the_published(name):
-    recipe, (_, model) = load_recipe(CONFIGS / f"{name}.yaml"), typed(name)
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    (_, model) = typed(name)
     if model is not None:
         assert recipe.model == model
         return
@@ -247,7 +252,9 @@ def corpora_root(tmp_path_factory):
 
 def overrides(recipe, root, tmp_path):
     """Make the recipe small: its folders, front-end, batch size, epochs and length."""
-    frontend, backend, corpus = recipe.model["frontend"], recipe.model["backend"], recipe.data.corpora[0].name
+    frontend = recipe.model["frontend"]
+    backend = recipe.model["backend"]
+    corpus = recipe.data.corpora[0].name
     changes = [f"data.root={root if corpus == 'asvspoof2019_la' else root / corpus}", "data.num_workers=0"]
     changes += ["train.batch_size=2", "train.epochs=1", f"output={tmp_path / 'models'}", f"logs={tmp_path / 'logs'}"]
     if frontend["name"] == "teacher_student":
@@ -314,7 +321,8 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     (row,) = json.loads((folder / "history.json").read_text())
     passes = {"w_aug", "wo_aug"} if recipe.augment.algo and recipe.validation.augmented else {"wo_aug"}
     assert {key.removeprefix("val_loss_") for key in row if key.startswith("val_loss_")} == passes
-    assert all(math.isfinite(value) for value in row.values()) and row["improved"]
+    assert all(math.isfinite(value) for value in row.values())
+    assert row["improved"]
 
     resume = torch.load(folder / "resume.pt", weights_only=True)
     probe = recipe.train.optimizer == "logistic"  # which takes no steps, and freezes all but the last layer

@@ -56,7 +56,8 @@ def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
     train = recipe.train
     assert (recipe.seed, train.lr, train.epochs, train.weight_decay) == (16, 1e-6, 1000, 1.5e-3)
     assert (train.adam_betas, train.max_grad_norm, train.batch_size) == ([0, 0.5], 2, 5)
-    assert recipe.data.corpora[0].root == "DB" and recipe.model["backend"] == {"name": "nes2net_x", "dilation": 1}
+    assert recipe.data.corpora[0].root == "DB"
+    assert recipe.model["backend"] == {"name": "nes2net_x", "dilation": 1}
     assert recipe.model["aggregation"] == {"name": "b", "x": 1e-3, "y": "1:30", "z": True, "w": "2026-11-20"}
     focal = load_recipe(path, ["train.loss=focal", "train.loss.label_smoothing=0.1"])
     assert focal.train.loss == {"name": "focal", "label_smoothing": 0.1}
@@ -170,7 +171,8 @@ def test_a_part_within_a_part_loses_its_options_alone(path):
     overrides = ["model.backend.head.name=linear", "name=b", "data.corpora.for.name=generic"]
     recipe = load_recipe(path, overrides)
     assert recipe.model["backend"] == {"name": "aasist", "feature_dim": 64, "head": {"name": "linear"}}
-    assert recipe.name == "b" and (recipe.data.corpora[0].name, recipe.data.corpora[0].root) == ("generic", "DB")
+    assert recipe.name == "b"
+    assert (recipe.data.corpora[0].name, recipe.data.corpora[0].root) == ("generic", "DB")
 
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10", "\udcff"])
@@ -192,7 +194,8 @@ def test_text_of_an_override_is_not_read_as_yaml(path):
     path.write_text("comment: again\nname: 7\ndata: {root: DB}\n")
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
     (corpus,) = recipe.data.corpora
-    assert corpus.root == "/disk #1: [a" and recipe.data.cache == "{x}"
+    assert corpus.root == "/disk #1: [a"
+    assert recipe.data.cache == "{x}"
     assert (recipe.name, recipe.comment, corpus.protocols) == ("7", None, None)
 
 
@@ -201,7 +204,8 @@ def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert AugmentConfig(musan="m").noise_probability == 0.5
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
     for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
-    assert for_conditions.noise_probability == 0 and for_conditions.condition_probability == 0.5
+    assert for_conditions.noise_probability == 0
+    assert for_conditions.condition_probability == 0.5
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
     Recipe(augment=AugmentConfig(rir="r")).check_noise()
     Recipe().check_noise()
@@ -223,7 +227,8 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     assert (recipe.name, recipe.seed) == ("other", 3)
     assert (recipe.train.lr, recipe.train.epochs, recipe.train.batch_size) == (1e-6, 4, 2)
     assert recipe.model == {"frontend": {"name": "lps"}, "backend": {"name": "aasist"}}
-    assert "base" not in recipe.to_dict() and recipe.data == Recipe().data
+    assert "base" not in recipe.to_dict()
+    assert recipe.data == Recipe().data
     Path("empty.yaml").write_text("base: plain.yaml\ntrain:\n")
     assert load_recipe("empty.yaml").train.epochs == 3
     assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
@@ -304,7 +309,8 @@ def test_a_run_has_the_name_of_what_is_trained(path, recipe, overrides, name, co
     Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
     Path("based.yaml").write_text("base: base.yaml\nmodel: {frontend: lps}\n")
     found = load_recipe(recipe, overrides)
-    assert (found.name, found.comment) == (name, comment) and found.tag.startswith(f"unknown_{name}_e")
+    assert (found.name, found.comment) == (name, comment)
+    assert found.tag.startswith(f"unknown_{name}_e")
 
 
 def test_packaged_recipes_are_read_by_name(path):
@@ -367,8 +373,10 @@ def test_several_corpora_have_the_keys_of_one():
     assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.written())
 
 
-LA, DF = {"name": "asvspoof2019_la", "root": "DB"}, {"name": "asvspoof2021_df", "root": "DF"}
-TRAINS, CHOOSES = {"dev_split": None}, {"train_split": None, "dev_split": "eval"}
+LA = {"name": "asvspoof2019_la", "root": "DB"}
+DF = {"name": "asvspoof2021_df", "root": "DF"}
+TRAINS = {"dev_split": None}
+CHOOSES = {"train_split": None, "dev_split": "eval"}
 MOVED = {"root": "DB", "protocols": "P", "dev_root": "moved", "dev_split": "eval", "dev_keys": "K"}
 ELSEWHERE = {"root": "moved", "protocols": "P", "dev_keys": "K", "alias": "asvspoof2019_la_dev"}
 OTHER = {"root": "DB", "dev_corpus": "asvspoof2021_df", "dev_root": "DF", "dev_split": "eval", "dev_phase": "eval"}
@@ -385,8 +393,10 @@ OTHER = {"root": "DB", "dev_corpus": "asvspoof2021_df", "dev_root": "DF", "dev_s
 )
 def test_the_short_form_is_read_into_the_list(short, listed, root):
     data = DataConfig(**short)
-    assert data == DataConfig(corpora=listed) and not hasattr(data, "root")
-    assert short.items() <= data.written().items() and "corpora" not in data.written()
+    assert data == DataConfig(corpora=listed)
+    assert not hasattr(data, "root")
+    assert short.items() <= data.written().items()
+    assert "corpora" not in data.written()
     assert data.key_of(data.parts("dev")[-1], "root") == f"data.{root}"
 
 
@@ -395,7 +405,8 @@ def test_the_short_form_is_read_into_the_list(short, listed, root):
 )
 def test_what_the_short_form_cannot_say_stays_a_list(changes):
     data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
-    assert data.written() == data.model_dump() and data.corpora[0].model_dump() in data.written()["corpora"]
+    assert data.written() == data.model_dump()
+    assert data.corpora[0].model_dump() in data.written()["corpora"]
     assert data.key_of(data.corpora[0], "root") == f"data.corpora.{data.corpora[0].called}.root"
 
 
