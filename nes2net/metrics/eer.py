@@ -90,7 +90,7 @@ def compute_eer(
     if method != "arena":
         rejected = np.column_stack((rejected, sizes))
     steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])
-    eer, after, share = interpolated_crossing(*rejected[:, steps], *sizes)
+    eer, after, share = interpolated_crossing(rejected[0, steps], rejected[1, steps], *sizes)
     # The threshold is the highest score, the score of a step, or between the scores of two steps.
     if steps[after] == starts.size:
         return eer, float(scores[-1])
