@@ -199,7 +199,7 @@ def test_bad_settings_and_scores():
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
         ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
         ({"spoof_attacks": ["A07", "A08"]}, "1 spoof scores, but 2 names of 2 attacks"),
-        ({"seed": -1}, "`seed` must be 0 or more, got -1"),
+        ({"seed": -1}, "`seed` is at least 0, not -1"),
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),
         ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),
