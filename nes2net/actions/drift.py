@@ -27,7 +27,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
-from nes2net.scoring.decisions.usual import Comparison, UsualValues, compare, holm, usual_of
+from nes2net.scoring.decisions.usual import Comparison, compare, holm, trait_values, usual_of
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
@@ -267,7 +267,7 @@ def measure_drift(
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
         try:
-            recordings.append(_new_recording(answer, all_usual))
+            recordings.append(_new_recording(answer, calibration))
         except InputError as error:
             failures[str(answer.path)] = error.reason
     if not recordings:
@@ -279,7 +279,7 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
 
 
-def _new_recording(answer: Judged[float] | Failed, all_usual: Sequence[UsualValues]) -> NewRecording:
+def _new_recording(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording:
     """Raise InputError if a recording could not be compared, or was removed meanwhile."""
     if isinstance(answer, Failed):
         raise answer.error
@@ -291,11 +291,7 @@ def _new_recording(answer: Judged[float] | Failed, all_usual: Sequence[UsualValu
         modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
         raise InputError(f"the time of its last change cannot be read ({error})", subject=str(path)) from error
-    values = {}
-    for usual in all_usual:
-        value = usual.value_of(answer.value, answer.traits)
-        if value is not None:
-            values[usual.name] = value
+    values = trait_values(calibration, answer.value, answer.traits)
     return NewRecording(path, modified, answer.value, answer.decision.decision, answer.remark, values)
 
 

@@ -6,7 +6,6 @@ can be reproduced only by its own rule.
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -113,33 +112,49 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     Returns:
         ``(eer, threshold)``, as in :func:`compute_eer`.
     """
-    cumulative_counts = bonafide.cumsum(), spoof.cumsum()
-    sizes = [int(counts[-1]) for counts in cumulative_counts]
+    rejected_bonafide = bonafide.cumsum()
+    rejected_spoof = spoof.cumsum()
+    sizes = int(rejected_bonafide[-1]), int(rejected_spoof[-1])
 
-    def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
-
-    def frr_reaches_far(rejected: Sequence[int]) -> bool:
-        return operator.ge(*rates(rejected))
+    def frr_reaches_far(i: int) -> bool:
+        return bool(rejected_bonafide[i] / sizes[0] >= (sizes[1] - rejected_spoof[i]) / sizes[1])
 
     # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest at its change of sign or
     # one step before. ``crossing`` is the element with the change of sign.
-    crossing = bisect_left(
-        range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
-    )
-    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of (bona fide, spoofed) trials of the element
-    below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
-    # Numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected.
-    steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
-    after = bisect_left(steps, True, key=frr_reaches_far)
-    nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
+    crossing = bisect_left(range(scores.size), True, key=frr_reaches_far)
+    tied = np.array((bonafide[crossing], spoof[crossing]), dtype=np.int64)
+    after = np.array((rejected_bonafide[crossing], rejected_spoof[crossing]))
+    eer, nearest = nearest_rates(rejected_one_by_one(after - tied, tied), sizes)
     if nearest:
         threshold = scores[crossing]
     elif crossing:
         threshold = scores[crossing - 1]
     else:
         threshold = scores[0] - 0.001  # a threshold that accepts all trials, as in the evaluation packages
-    return sum(rates(steps[nearest])) / 2, float(threshold)
+    return eer, float(threshold)
+
+
+def rejected_one_by_one(before: NDArray, tied: NDArray) -> NDArray:
+    """Count the rejected trials of both classes, (2, n + 1), while n ``tied`` trials of one class are rejected.
+
+    Args:
+        before: numbers of (bona fide, spoofed) trials that are already rejected, (2,).
+        tied: numbers of (bona fide, spoofed) trials; one of the two is 0.
+    """
+    return before[:, None] + np.arange(tied.sum() + 1) * (tied > 0)[:, None]
+
+
+def nearest_rates(rejected: NDArray, sizes: Sequence[int]) -> tuple[float, int]:
+    """Find the first of K steps where |FRR − FAR| is smallest: (FRR + FAR) / 2 there, and its index.
+
+    Args:
+        rejected: numbers of rejected (bona fide, spoofed) trials at each step, (2, K).
+        sizes: numbers of all (bona fide, spoofed) trials.
+    """
+    frr = rejected[0] / sizes[0]
+    far = (sizes[1] - rejected[1]) / sizes[1]
+    nearest = int(np.argmin(np.abs(frr - far)))
+    return float((frr[nearest] + far[nearest]) / 2), nearest
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:

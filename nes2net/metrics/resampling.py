@@ -29,7 +29,14 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import compute_eer, last_of_ties, sorting_index
+from nes2net.metrics.eer import (
+    compute_eer,
+    interpolated_crossing,
+    last_of_ties,
+    nearest_rates,
+    rejected_one_by_one,
+    sorting_index,
+)
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
@@ -179,28 +186,19 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
         # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
+        rises = np.array((num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
-        climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
-        block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
+        block = int(np.searchsorted(rises @ rejected, to_climb)) - 1  # the block in which FRR reaches FAR
         trials = blocks.block(block)
         is_bonafide = blocks.is_bonafide[trials]
-        counts = blocks.counts(weights, trials)
-        rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial whose copies make FRR reach FAR
-        climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
-        rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
-        rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
-        at_bonafide = bool(is_bonafide[crossing])
-        step = num_spoof if at_bonafide else num_bonafide
-        copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
-        steps = np.array([copies - 1, copies])  # one step before the crossing, and at the crossing
-        frr = (rejected_bonafide + steps * at_bonafide) / num_bonafide
-        far = (num_spoof - rejected_spoof - steps * (not at_bonafide)) / num_spoof
-        gaps = np.abs(frr - far)
+        copies = blocks.counts(weights, trials) * np.stack((is_bonafide, ~is_bonafide))  # 2×T
+        after = rejected[:, block, None] + copies.cumsum(axis=1)
+        crossing = int(np.searchsorted(rises @ after, to_climb))  # index of the trial whose copies make FRR reach FAR
+        tied = copies[:, crossing]
+        steps = rejected_one_by_one(after[:, crossing] - tied, tied)
         if method == "interpolated":
-            return frr[0] + gaps[0] / gaps.sum() * (frr[1] - frr[0])
-        nearest = gaps.argmin()
-        return (frr[nearest] + far[nearest]) / 2
+            return interpolated_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
+        return nearest_rates(steps, (num_bonafide, num_spoof))[0]
 
     return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
 

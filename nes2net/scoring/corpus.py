@@ -96,15 +96,16 @@ def judge_trials(
     settings = settings or ScoringSettings()
     num_samples = settings.num_samples
     legacy = settings.legacy_train_mode
-    reader = WaveformReader.of(
-        scorer,
-        num_samples,
+    reader = replace(
+        WaveformReader.of(scorer, num_samples),
         crop=settings.crop,
         seed=settings.crop_seed,
         padding=settings.padding,
         peak_normalize=settings.peak_normalize,
+        transform=settings.transform,
+        channel=settings.channel,
     )
-    reader = judgement.reader(replace(reader, transform=settings.transform, channel=settings.channel))
+    reader = judgement.reader(reader)
     judgement = judgement.fitted(scorer)
     if settings.compile and num_samples is None:
         raise InputError(

@@ -25,7 +25,7 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, check_setting, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
@@ -70,10 +70,8 @@ class RunSettings:
     """Title of the progress display; empty for the output's word."""
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
-        if self.on_error not in ("skip", "raise"):
-            raise InputError(f"`on_error` is 'skip' or 'raise', not {self.on_error!r}")
+        check_setting("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "at least 1")
+        check_setting("on_error", self.on_error, self.on_error in ("skip", "raise"), "'skip' or 'raise'")
 
 
 class NothingDone(InputError):

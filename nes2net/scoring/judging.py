@@ -25,7 +25,7 @@ from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judgement import Judgement, as_judgement
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode
+from nes2net.scoring.kernel import Scorer, all_values, check_takes_audio_alone, scores_segments, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, window_samples
@@ -258,9 +258,7 @@ class Judge(Generic[T]):
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
         scores = []
-        for value in values:
-            if isinstance(value, str):
-                raise InputError(value)
+        for value in all_values(values):
             score = self.judgement.score_of_value(value)
             assert score is not None
             scores.append(score)

@@ -157,7 +157,7 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def record_of(path: Path, sha256: str | None = None) -> Record | None:
+def record_of(path: Path) -> Record | None:
     """Read the record of ``path``; None if it is missing, no record, or states another SHA-256.
 
     Raises:
@@ -168,7 +168,7 @@ def record_of(path: Path, sha256: str | None = None) -> Record | None:
     content = read_bounded(record_path(path), _LARGEST_WHOLE)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
         record = validated_json(Record, content)
-        if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
+        if record.sha256 is None or record.sha256 == sha256_of(path):
             return record
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, check_setting, worded
 from nes2net.lib.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
@@ -195,11 +195,9 @@ class Decision:
 
     def row(self) -> dict[str, Any]:
         """Return plain data without fields that are None, except llr and probability."""
-        always = ("llr", "probability")
-        row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
-        if self.reason is not None:
-            row["reason"] = worded(self.reason)
-        return row
+        reason = self.reason and worded(self.reason)
+        row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
+        return {name: value for name, value in row.items() if value is not None or name in ("llr", "probability")}
 
 
 class ErrorCount(NamedTuple):
@@ -250,10 +248,8 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.prior < 1:
-            raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
-        if not 0 <= self.abstain < 1:
-            raise InputError(f"`abstain` is a share from 0 to below 1, not {self.abstain}")
+        check_setting("prior", self.prior, 0 < self.prior < 1, "between 0 and 1")
+        check_setting("abstain", self.abstain, 0 <= self.abstain < 1, "a share from 0 to below 1")
         if (systems := len(self.calibration.weights)) != 1:
             raise InputError(
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "

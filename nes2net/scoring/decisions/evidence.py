@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
@@ -87,16 +87,12 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
-        for name, seconds in (("window", window), ("alarm_against", alarm_against)):
-            if not 0 < seconds < math.inf:
-                raise InputError(f"`{name}` is a number above 0, not {seconds}")
-        if not half_life > 0:
-            raise InputError(f"`half_life` is a number above 0, not {half_life}")
-        if not 0 <= alarm_probability <= clear_probability <= 1:
-            raise InputError(
-                "0 ≤ `alarm_probability` ≤ `clear_probability` ≤ 1 is expected, found "
-                f"{alarm_probability} and {clear_probability}"
-            )
+        check_setting("window", window, 0 < window < math.inf, "a number above 0")
+        check_setting("alarm_against", alarm_against, 0 < alarm_against < math.inf, "a number above 0")
+        check_setting("half_life", half_life, half_life > 0, "a number above 0")
+        check_setting("clear_probability", clear_probability, 0 <= clear_probability <= 1, "a number from 0 to 1")
+        fits = 0 <= alarm_probability <= clear_probability
+        check_setting("alarm_probability", alarm_probability, fits, "a number from 0 to `clear_probability`")
         self.decider = decider
         self.window = window
         self.half_life = half_life
@@ -139,8 +135,7 @@ class Evidence:
             InputError: if the window ends before the last one, or a number is out of its range.
         """
         state = self._state
-        if not 0 <= speech <= 1:
-            raise InputError(f"`speech` is a share from 0 to 1, not {speech}")
+        check_setting("speech", speech, 0 <= speech <= 1, "a share from 0 to 1")
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         unusual = self.decider.unlike(score, traits)[0] if traits and speech else ""

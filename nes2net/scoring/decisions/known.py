@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, counted, listed
+from nes2net.lib.errors import InputError, check_known, check_setting, counted, listed
 from nes2net.lib.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting_95
 
@@ -58,8 +58,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     [3.3069, 0.0259]
     """
     check_known([kind], LOGIT_SCORES, "no score of being known is called")
-    if not temperature > 0:
-        raise InputError(f"the temperature is above 0, not {temperature}")
+    check_setting("temperature", temperature, temperature > 0, "above 0")
     z = checked_logits(logits)
     if kind == "max_logit":
         return z.max(1).astype(np.float64)
@@ -204,8 +203,8 @@ class Reference:
 
     def _nearest_embeddings(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
         """Find the cosines N×k and indices N×k of the nearest training embeddings of ``x`` N×E, nearest first."""
-        if not 1 <= k <= len(self.embeddings):
-            raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
+        size = len(self.embeddings)
+        check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
         training = _unit_rows(self.embeddings)
         all_cosines = []
         all_numbers = []

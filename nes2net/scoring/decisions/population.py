@@ -326,6 +326,10 @@ class EmbeddingModel:
             nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + off_axes / self.residual)
         return np.sqrt(nearest / self.means.shape[1])
 
+    def distance_of(self, embedding: NDArray) -> float:
+        """Compute :meth:`distance` of one embedding (E,)."""
+        return float(self.distance(embedding[None].astype(np.float64))[0])
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -424,8 +428,8 @@ class Population:
                     f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
                     f"of shape {traits.embedding.shape}: take the detector of the calibration"
                 )
-            distance = self.embeddings.distance(traits.embedding[None].astype(np.float64))
-            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
+            distance = self.embeddings.distance_of(traits.embedding)
+            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)
             distances = self.distances_with_embedding
         trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
@@ -477,9 +481,9 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
-def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,): 0 up to the median of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, from_mean - spread.middle) / max(
+def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
+    """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
+    return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 
