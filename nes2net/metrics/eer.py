@@ -135,21 +135,16 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
 
 
 def rejected_one_by_one(before: NDArray, tied: NDArray) -> NDArray:
-    """Count the rejected trials of both classes, (2, n + 1), while n ``tied`` trials of one class are rejected.
-
-    Args:
-        before: numbers of (bona fide, spoofed) trials that are already rejected, (2,).
-        tied: numbers of (bona fide, spoofed) trials; one of the two is 0.
+    """Count rejected (bona fide, spoofed) trials, (2, n + 1), from ``before`` (2,) on, while n ``tied`` (2,) trials of
+    one class are rejected.
     """
     return before[:, None] + np.arange(tied.sum() + 1) * (tied > 0)[:, None]
 
 
 def nearest_rates(rejected: NDArray, sizes: Sequence[int]) -> tuple[float, int]:
-    """Find the first of K steps where |FRR − FAR| is smallest: (FRR + FAR) / 2 there, and its index.
+    """Find (FRR + FAR) / 2 at the first of K steps where |FRR − FAR| is smallest, and its index.
 
-    Args:
-        rejected: numbers of rejected (bona fide, spoofed) trials at each step, (2, K).
-        sizes: numbers of all (bona fide, spoofed) trials.
+    ``rejected`` (2, K) counts the trials of both classes that a step rejects, ``sizes`` all trials.
     """
     frr = rejected[0] / sizes[0]
     far = (sizes[1] - rejected[1]) / sizes[1]

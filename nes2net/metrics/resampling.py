@@ -85,10 +85,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts of cells that repeats scores; see :func:`figures_of`.
-
-    The scores are repeated in ascending order, so that a metric sorts them quickly.
-    """
+    """Make a function of counts of cells that repeats scores, ascending, for a fast sort; see :func:`figures_of`."""
     order = np.append(np.argsort(bonafide, kind="stable"), bonafide.size + np.argsort(spoof, kind="stable"))
     sorted_bonafide = np.sort(bonafide)
     sorted_spoof = np.sort(spoof)
@@ -115,14 +112,10 @@ def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampl
 
 
 class _Blocks:
-    """The sorted trials of both classes in K blocks; equal scores share a block.
-
-    Args:
-        order: the order of equal scores, as for :func:`compute_eer`.
+    """The sorted trials of both classes in K blocks; equal scores share a block, in ``order`` as for :func:`compute_eer`.
 
     Attributes:
-        is_bonafide: (B + S,), of sorted trials.
-        is_last: (B + S,), the last of equal scores.
+        is_bonafide, is_last: (B + S,), of sorted trials; the last of equal scores.
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
@@ -248,36 +241,12 @@ def _quick_minimum(
     return evaluate
 
 
-def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials and sum the terms of each class in each cell: C×4, two counts, two sums."""
-    columns = []
-    for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):
-        numbers = np.zeros(cells.numbers.size)
-        numbers[: bonafide_terms.size] = bonafide_numbers
-        numbers[bonafide_terms.size :] = spoof_numbers
-        columns.append(np.bincount(cells.numbers, numbers, cells.size))
-    return np.stack(columns, axis=1)
-
-
-def _quick_combined_means(
-    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
-) -> Resampled:
-    sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
-
-    def evaluate(weights: NDArray) -> NDArray:
-        num_bonafide, num_spoof, sum_of_bonafide, sum_of_spoof = (weights @ sums).T
-        return combine(sum_of_bonafide / num_bonafide, sum_of_spoof / num_spoof)
-
-    return evaluate
-
-
 def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make the function for :func:`compute_min_cllr`.
 
-    First, scores that share a pool in every resample are merged. A pool can end only where the
-    fraction of bona fide trials rises from one tie group (run of equal scores) to the next. A
-    purely bona fide group has the largest fraction, so the next group shares its pool; likewise, a
-    purely spoofed group shares the pool of the group before it.
+    Scores that share a pool in every resample are merged first. A pool ends only where the fraction
+    of bona fide trials rises from one run of equal scores to the next, so the next run shares the
+    pool of a purely bona fide one, and a purely spoofed one that of the run before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -296,17 +265,15 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     return _trial_by_trial(evaluate, cells)
 
 
-def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
-
-    def evaluate(weights: NDArray) -> NDArray:
-        """(R, C) → (R, 6)."""
-        rates = []
-        for num_bonafide, num_spoof, missed, accepted in (weights @ sums).astype(np.int64).tolist():
-            rates.append(rates_of_counts(missed, accepted, num_bonafide, num_spoof))
-        return np.array(rates)
-
-    return evaluate
+def _quick_sums(
+    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[..., float | Rates]
+) -> Resampled:
+    """Make the function for ``combine(sum of bona fide terms, sum of spoof terms, num_bonafide, num_spoof)``."""
+    is_bonafide = np.arange(cells.numbers.size) < bonafide_terms.size
+    terms = np.concatenate((bonafide_terms, spoof_terms))
+    columns = np.where(is_bonafide, terms, 0), np.where(is_bonafide, 0, terms), is_bonafide, ~is_bonafide
+    sums = np.stack([np.bincount(cells.numbers, column, cells.size) for column in columns], axis=1)  # C×4
+    return lambda weights: np.array([combine(*row) for row in (weights @ sums).tolist()])
 
 
 #: Metric → the maker of its :func:`quick_metric`, which takes the metric's arguments, and ``cells``.
@@ -315,16 +282,20 @@ _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(
         bonafide, spoof, cells, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
     ),
-    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_combined_means(
+    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_sums(
         bonafide < act_dcf_threshold(**costs),
         spoof >= act_dcf_threshold(**costs),
         cells,
-        lambda frr, far: act_dcf(frr, far, **costs),
+        lambda missed, accepted, num_bonafide, num_spoof: act_dcf(missed / num_bonafide, accepted / num_spoof, **costs),
     ),
-    compute_cllr: lambda bonafide, spoof, cells: _quick_combined_means(
-        *cllr_terms(bonafide, spoof), cells, lambda b, s: (b + s) / 2
+    compute_cllr: lambda bonafide, spoof, cells: _quick_sums(
+        *cllr_terms(bonafide, spoof),
+        cells,
+        lambda b, s, num_bonafide, num_spoof: (b / num_bonafide + s / num_spoof) / 2,
     ),
     compute_min_cllr: _quick_min_cllr,
-    compute_rates: _quick_rates,
+    compute_rates: lambda bonafide, spoof, threshold, cells: _quick_sums(
+        bonafide < threshold, spoof >= threshold, cells, rates_of_counts
+    ),
     compute_min_tdcf: _quick_min_tdcf,
 }

@@ -338,17 +338,9 @@ def _keep_results(
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write rows and failures to the journal, and show the progress.
+    """Write rows and failures to the journal, and show the progress beyond the ids ``already`` done.
 
-    Args:
-        already: ids that count as done at the start.
-
-    Returns:
-        The failures and the number of samples of all batches.
-
-    Raises:
-        InputError: if a trial failed and ``on_error`` is ``"raise"``, or the journal cannot be
-            written.
+    Returns the failures and the number of samples of all batches.
     """
     failures: dict[str, str] = {}
     count = 0

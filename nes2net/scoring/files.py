@@ -87,9 +87,8 @@ def _judged_in_order(
         try:
             while True:
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                    try:
-                        recording = next(sources)
-                    except StopIteration:
+                    recording = next(sources, None)
+                    if recording is None:
                         break
                     source = recording if isinstance(recording, Source) else Source(recording, recording)
                     waiting.append(_File(source, pool.submit(batches.read, source)))

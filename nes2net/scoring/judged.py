@@ -183,8 +183,12 @@ class Judged(Generic[T]):
     def _first_words(self) -> str:
         if self.first is None:
             return ""
-        row = self.first.to_row()
-        decision = row.get("decision") or row.get("error") or f"score {row['score']:.4f}"
+        if isinstance(self.first, Failed):
+            decision = self.first.words
+        elif self.first.decision is not None:
+            decision = self.first.decision.decision
+        else:
+            decision = f"score {self.first.value:.4f}"
         words = f"the detector says first: {decision}"
         if decision in ("bonafide", CANNOT_TELL):
             words += ", so the name of a class means nothing"

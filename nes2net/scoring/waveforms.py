@@ -199,12 +199,12 @@ class WaveformReader:
             raise LongAudio(f"has {num_samples:,} samples, more than {self.longest:,}", subject=str(source))
         return self._cut(source.decoded, num_samples, str(source), channels)
 
-    def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
+    def take(self, audio: Audio, sample_rate: float | None) -> Recording:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
-        recording = recording_of(audio, sample_rate, channels)
+        recording = recording_of(audio, sample_rate)
         if isinstance(recording, np.ndarray):
-            return self._cut(recording, len(recording), "the recording", channels)
-        return self.read(recording, channels=channels)
+            return self._cut(recording, len(recording), "the recording", None)
+        return self.read(recording)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""

@@ -111,20 +111,11 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = scores[begins]
     labels = labels[begins]
     del frames, begins  # this frees about 200 MB if the caller does not keep the frames
-    order = np.argsort(scores)
+    order = np.lexsort((labels != 1, scores))
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort does not sort equal scores by label: sort runs again in which spoof precedes bona fide.
-    tied = scores[1:] == scores[:-1]
-    if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # index of the run of equal scores of each element
-        mixed = np.zeros(run[-1] + 1, bool)
-        mixed[run[wrong]] = True
-        indices = np.flatnonzero(mixed[run])
-        order[indices] = order[indices][np.lexsort((~bonafide[indices], run[indices]))]
-        bonafide = labels[order] == 1
     utterance = utterance[order]
     copies = copies[order]
     amounts = copies * bonafide, copies * ~bonafide
@@ -243,12 +234,8 @@ def _positions_in_utterances(counts: NDArray) -> NDArray:
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
     if (counts == lengths).all():
         return values
-    # The running sum of ``steps`` is 1 for values that are kept, and 0 for values that are cut off.
-    starts = counts.cumsum() - counts
-    steps = np.zeros(len(values) + 1, np.int8)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, starts + lengths, -1)
-    return values[steps[:-1].cumsum(dtype=np.int8).view(bool)]
+    is_kept = np.tile([True, False], len(counts))
+    return values[is_kept.repeat(np.stack((lengths, counts - lengths), 1).ravel())]
 
 
 def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
@@ -370,10 +357,7 @@ class _FrameSeconds(NamedTuple):
 
 
 def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _FrameSeconds:
-    """Measure the seconds of each class in frames of ``step`` seconds.
-
-    Raises InputError if the scores are not a row, or the duration or a segment is invalid.
-    """
+    """Measure frames of ``step`` seconds; raise InputError for an invalid duration or segment."""
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:

@@ -250,18 +250,12 @@ class LinearCalibration:
             "l2": self.l2,
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
             "trained_on": self.trained_on,
-            "scored_by": None,
-            "llrs": None,
-            "population": None,
+            "scored_by": self.scored_by and asdict(self.scored_by),
+            "llrs": self.llrs and self.llrs._asdict(),
+            "population": self.population and asdict(self.population),
         }
-        if self.scored_by:
-            plain["scored_by"] = asdict(self.scored_by)
-        if self.llrs:
-            plain["llrs"] = self.llrs._asdict()
         if self.resamples is not None:
             plain["resamples"] = self.resamples
-        if self.population:
-            plain["population"] = asdict(self.population)
         return f"{_json_lines(plain)}\n"
 
 

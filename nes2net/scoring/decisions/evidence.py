@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError
@@ -47,6 +48,7 @@ class _State(StrictModel):
     alarm: bool = False
 
 
+@dataclass(eq=False)
 class Evidence:
     """Adds up the evidence of a stream's windows, and raises an alarm.
 
@@ -76,31 +78,25 @@ class Evidence:
     [False, False, False, False, True]
     """
 
-    def __init__(
-        self,
-        decider: Decider,
-        window: float,
-        *,
-        half_life: float = 10.0,
-        alarm_probability: float = 0.1,
-        clear_probability: float = 0.3,
-        alarm_against: float = 7.0,
-        latch: bool = False,
-    ) -> None:
-        check_setting("window", window, 0 < window < math.inf, "a number above 0")
-        check_setting("alarm_against", alarm_against, 0 < alarm_against < math.inf, "a number above 0")
-        check_setting("half_life", half_life, half_life > 0, "a number above 0")
-        check_setting("clear_probability", clear_probability, 0 <= clear_probability <= 1, "a number from 0 to 1")
-        fits = 0 <= alarm_probability <= clear_probability
-        check_setting("alarm_probability", alarm_probability, fits, "a number from 0 to `clear_probability`")
-        self.decider = decider
-        self.window = window
-        self.half_life = half_life
-        self.alarm_probability = alarm_probability
-        self.clear_probability = clear_probability
-        self.alarm_against = alarm_against
-        self.latch = latch
-        self._state = _State()
+    decider: Decider
+    window: float
+    _: KW_ONLY
+    half_life: float = 10.0
+    alarm_probability: float = 0.1
+    clear_probability: float = 0.3
+    alarm_against: float = 7.0
+    latch: bool = False
+    _state: _State = field(default_factory=_State, init=False)
+
+    def __post_init__(self) -> None:
+        check_setting("window", self.window, 0 < self.window < math.inf, "a number above 0")
+        check_setting("alarm_against", self.alarm_against, 0 < self.alarm_against < math.inf, "a number above 0")
+        check_setting("half_life", self.half_life, self.half_life > 0, "a number above 0")
+        check_setting(
+            "clear_probability", self.clear_probability, 0 <= self.clear_probability <= 1, "a number from 0 to 1"
+        )
+        fits = 0 <= self.alarm_probability <= self.clear_probability
+        check_setting("alarm_probability", self.alarm_probability, fits, "a number from 0 to `clear_probability`")
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:

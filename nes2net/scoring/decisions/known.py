@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,10 +22,10 @@ from nes2net.metrics.classes import threshold_accepting_95
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
 """Scores computed from logits (:func:`known_scores`)."""
-LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme")
+LOGIT_SCORES: tuple[LogitScore, ...] = get_args(LogitScore)
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """Scores that compare with training trials (:class:`Reference`)."""
-REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
+REFERENCE_SCORES: tuple[ReferenceScore, ...] = get_args(ReferenceScore)
 _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.

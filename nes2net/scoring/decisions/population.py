@@ -382,9 +382,8 @@ class Population:
         # recording.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
-            spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
-            scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
-        usual = {name: Spread.of(values[name]) for name in SCALARS}
+            scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
+        usual = _spreads(values)
         seconds = [recording.duration for recording in traits]
         durations = _rounded_number(min(seconds)), _rounded_number(max(seconds))
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
@@ -469,16 +468,17 @@ class Population:
         return words
 
 
-def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """Trait → values (N,); durations in logarithms of seconds."""
-    values = {}
-    for name in SCALARS:
-        values[name] = np.array([getattr(recording, name) for recording in traits])
-    return values | {"duration": np.log(values["duration"])}
+def _scalar_values(traits: Sequence[Traits]) -> NDArray:
+    """Values of :data:`SCALARS` (3, N); durations in logarithms of seconds."""
+    return np.array([(math.log(measured.duration), measured.level, measured.bandwidth) for measured in traits]).T
 
 
-def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
+def _spreads(values: NDArray) -> dict[str, Spread]:
+    return {name: Spread.of(row) for name, row in zip(SCALARS, values)}
+
+
+def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
+    return np.stack([usual[name].distance(row, _LEAST[name]) for name, row in zip(SCALARS, values)])
 
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
