@@ -41,9 +41,9 @@ from nes2net.models.checkpoints.folder import (
     clear,
     read_base,
     tensors_of_base,
-    upload,
     write_tensors,
 )
+from nes2net.models.checkpoints.hub import upload
 from nes2net.models.checkpoints.published_names import select_frontend, unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     check_fit,

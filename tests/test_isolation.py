@@ -120,7 +120,7 @@ def test_other_tasks_and_judgements_are_not_asked(tmp_path):
 @pytest.mark.usefixtures("installed")
 def test_a_loss_without_its_head_is_refused_beside_a_broken_head(small_model):
     backend = Detector.from_config(small_model).backend
-    with pytest.raises(InputError, match=r"needs the head cosine, the back-end has linear"):
+    with pytest.raises(InputError, match=r"needs the head cosine, the back-end has LogitLayer"):
         create_loss("am_softmax", backend)
 
 

@@ -98,7 +98,9 @@ def augment(
             parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
         except ValueError:
             raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
-    fir_band = {"band": effects.fir, "probability": effects.fir_probability} if effects.fir else None
+    fir_band: dict[str, object] | None = (
+        {"band": effects.fir, "probability": effects.fir_probability} if effects.fir else None
+    )
     settings = AugmentConfig(
         algo=effects.algo,
         parameters=parameters,

@@ -55,10 +55,10 @@ def download(
     """
     from nes2net.data.corpora.check import check_corpus
     from nes2net.data.corpora.download import fetch_all, plan_downloads
-    from nes2net.lib.http_files import MOST_TRIES, HttpFiles
+    from nes2net.lib.http_files import MAX_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    most_tries = 1 if dry_run else MOST_TRIES
+    most_tries = 1 if dry_run else MAX_TRIES
     with HttpFiles(most_tries=most_tries) as client:
         # Print what can be fetched, with the licence, and what must be done by hand.
         plan = plan_downloads(definition, client, list(only))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any
@@ -12,11 +13,11 @@ from nes2net.lib.errors import BrokenPart, InputError, first_line, shown
 from nes2net.lib.this_process import is_out_of_memory
 
 
+@dataclass(frozen=True)
 class PartCheck:
     """Calls the methods of the part ``subject``; a fault is a :class:`BrokenPart`."""
 
-    def __init__(self, subject: str) -> None:
-        self.subject = subject
+    subject: str
 
     def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
         """Raise :class:`BrokenPart` unless ``fits``; ``opening`` begins the sentence about ``value``."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, nearest
+from nes2net.lib.errors import InputError, nearest, refuse
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -29,8 +29,6 @@ def choose_device(device: str = "auto") -> torch.device:
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
         devices.append("mps")
-    if hasattr(torch, "xpu") and torch.xpu.is_available():
-        devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
     # A device without a number is the first of its kind.
     if torch_device.type != "cpu" and not {str(torch_device), f"{torch_device.type}:{torch_device.index or 0}"} & set(
         devices
@@ -123,10 +121,13 @@ def named_precision(precision: str | torch.dtype) -> str:
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
     """Raise :class:`InputError` if ``device`` lacks a precision or emulates it; for an old GPU, advise ``instead``."""
-    if precision == "tf32" and device.type != "cuda":
-        raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
-    if precision == "int8" and device.type != "cpu":
-        raise InputError(f"`dtype=int8` is for the CPU, not for {device}: take bfloat16")
+    refuse(
+        (
+            precision == "tf32" and device.type != "cuda",
+            f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16",
+        ),
+        (precision == "int8" and device.type != "cpu", f"`dtype=int8` is for the CPU, not for {device}: take bfloat16"),
+    )
     if device.type != "cuda" or precision not in ("tf32", "bfloat16"):
         return
     major, minor = torch.cuda.get_device_capability(device)
@@ -183,7 +184,7 @@ def float32_settings() -> dict[str, str]:
 
 _lock = threading.Lock()
 _needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
-_before: dict[str, Any] = {}  # PyTorch's settings before the first thread entered the context
+_before: dict[str, str | bool] = {}  # PyTorch's settings before the first thread entered the context
 
 # Settings of torch 2.9 and later. The kernels read only these settings. torch.compile also reads
 # the two older settings, "matmul" and "cudnn" below, and refuses settings that contradict each
@@ -196,9 +197,9 @@ def _set_precision(exact: bool) -> None:
     _apply_settings({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 
-def _present_settings() -> dict[str, Any]:
+def _present_settings() -> dict[str, str | bool]:
     """Read PyTorch's settings, except older ones that contradict newer ones, which PyTorch refuses to read."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, str | bool] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that the older settings are deprecated
         with suppress(RuntimeError):

@@ -68,6 +68,18 @@ class BrokenPart(InputError):
     """A part of another package breaks its contract; no other recording or trial would change this."""
 
 
+def refuse(*rules: tuple[object, str]) -> None:
+    """Raise :class:`InputError` with the message of the first rule (condition, message) that holds.
+
+    >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: 3 is above 2
+    """
+    for is_wrong, message in rules:
+        if is_wrong:
+            raise InputError(message)
+
+
 @contextmanager
 def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
     """Within this context, turn ``errors`` into an :class:`InputError`: ``problem (reason); remedy``.
@@ -104,7 +116,7 @@ def concerning(subject: str) -> Iterator[None]:
 
 _LONGEST_MESSAGE = 1000  # largest number of characters of a message
 _LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
-_MOST_NAMED = 10  # largest number of known names that a message lists
+_MAX_NAMED = 10  # largest number of known names that a message lists
 
 
 def one_line(text: str) -> str:
@@ -214,9 +226,9 @@ def did_you_mean(
     meant = nearest(name, known_names, cutoff) if meant is None else meant
     names = known_names
     ending = ""
-    if len(known_names) > _MOST_NAMED:
-        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MOST_NAMED, cutoff=0)
-        names = sorted(near) if meant else known_names[:_MOST_NAMED]
+    if len(known_names) > _MAX_NAMED:
+        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MAX_NAMED, cutoff=0)
+        names = sorted(near) if meant else known_names[:_MAX_NAMED]
         command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
     opening = f"{meant} Known" if meant else "; known"
@@ -263,8 +275,8 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
-_MOST_BITS = 512  # largest number of bits of a whole number that is written out; longer numbers take too much time
-_MOST_SHOWN = 6  # largest number of items of a container that are written out
+_MAX_BITS = 512  # largest number of bits of a whole number that is written out; longer numbers take too much time
+_MAX_SHOWN = 6  # largest number of items of a container that are written out
 _BRACKETS = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: "{}", deque: "[]"}
 
 
@@ -280,7 +292,7 @@ def shown(value: Any, levels: int = 4) -> str:
     for kind, brackets in _BRACKETS.items():
         if isinstance(value, kind):
             first_items = islice(
-                kind.items(value) if kind is dict else kind.__iter__(value), _MOST_SHOWN if levels else 0
+                kind.items(value) if kind is dict else kind.__iter__(value), _MAX_SHOWN if levels else 0
             )
             texts = []
             for item in first_items:
@@ -291,7 +303,7 @@ def shown(value: Any, levels: int = 4) -> str:
             elif kind is tuple and len(texts) == 1:
                 texts = [f"{texts[0]},"]
             return f"{brackets[0]}{', '.join(texts)}{brackets[1]}"
-    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+    if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"<a number of {value.bit_length()} bits>"
     if isinstance(value, (str, bytes)):
         value = value[:_LONGEST_NAME]  # the ``repr`` of bytes may be several times as long as the bytes

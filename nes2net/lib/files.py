@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size, told_as
+from nes2net.lib.errors import InputError, concerning, readable_size, refuse, told_as
 
 if sys.platform != "win32":
     import fcntl
@@ -287,11 +287,11 @@ def check_writable(path: AnyPath, remedy: str = "name a file in a folder that ex
         InputError: if ``path`` is empty, a folder, or a device or a pipe without ``stream``, or if
             its folder cannot be written to.
     """
-    if not str(path):
-        raise InputError(f"an output has an empty name; {remedy}")
+    refuse(
+        (not str(path), f"an output has an empty name; {remedy}"),
+        (os.path.isdir(path), f"{path}: is a folder; name a file to write"),
+    )
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file to write")
     if stream and is_stream(path):
         return
     check_no_device(path)
@@ -474,12 +474,18 @@ def check_arrived(path: AnyPath, start: bytes | None = None) -> None:
                 start = file.read(_START)
         except (OSError, ValueError):
             return
-    if start.startswith(b"version https://git-lfs.github.com/spec/"):
-        problem = "is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file"
-        raise InputError(problem, subject=f"{path}:")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
-        problem = "is a web page (HTML), not the file itself: open its address, and download the file"
-        raise InputError(problem, subject=f"{path}:")
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    with concerning(f"{path}:"):
+        refuse(
+            (
+                start.startswith(b"version https://git-lfs.github.com/spec/"),
+                "is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file",
+            ),
+            (
+                text.startswith((b"<!doctype html", b"<html")),
+                "is a web page (HTML), not the file itself: open its address, and download the file",
+            ),
+        )
 
 
 @contextmanager

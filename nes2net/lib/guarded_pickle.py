@@ -23,7 +23,7 @@ _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could
 #: choose numbers whose hashes collide, so that dictionaries become slow.
-MOST_NUMBERS_AS_KEYS = 100_000
+MAX_NUMBERS_AS_KEYS = 100_000
 _LONGEST_LINE = 1 << 24  # largest number of bytes of a line
 
 #: Instructions that make an object, or keep an object in the memo.
@@ -98,8 +98,8 @@ class GuardedUnpickler(_Unpickler):
             if not is_number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
-        if self.numbers > MOST_NUMBERS_AS_KEYS:
-            raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
+        if self.numbers > MAX_NUMBERS_AS_KEYS:
+            raise Exceeded(f"more than {MAX_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
         """Encode as ``_codecs.encode``, but each text only once; an encoding other than ``latin1`` raises ValueError."""

@@ -16,15 +16,15 @@ from typing import Any
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, shown
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, shown
 from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
-_MOST_REDIRECTS = 10
-MOST_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
+_MAX_REDIRECTS = 10
+MAX_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -63,7 +63,7 @@ class HttpFiles:
         most_tries: give up after so many requests in a row with fewer than 100,000 new bytes each.
     """
 
-    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
+    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MAX_TRIES) -> None:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
@@ -200,16 +200,7 @@ class HttpFiles:
                     remedy="look on its publisher's page whether the file was replaced",
                 )
             length = file.size if length is None else length
-            # When the download is resumed, the tag or the time shows whether the file on the server
-            # is still the same. A weak tag is not used, because it cannot prove that the file is
-            # the same (RFC 9110, 13.1.5).
-            tag = answer.headers.get("etag", "")
-            modified = answer.headers.get("last-modified", "")
-            new_validators = {}
-            if tag.startswith('"') and len(tag) < 1000:
-                new_validators = {"etag": tag}
-            elif 0 < len(modified) < 100:
-                new_validators = {"modified": modified}
+            new_validators = _validators_of(answer)
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
                 _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
                 raise _Busy("the file has changed: begun anew", 0.0)
@@ -292,7 +283,7 @@ class HttpFiles:
             raise InputError(f"not an address ({error})") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise InputError("not an address of HTTP or HTTPS")
-        for _ in range(_MOST_REDIRECTS):
+        for _ in range(_MAX_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
                 if all_headers is not None:
@@ -312,7 +303,7 @@ class HttpFiles:
             if target.scheme not in {"https", address.scheme}:
                 raise InputError(f"the server redirects to {shown(str(target))}, which is not HTTPS: refused")
             address = target
-        raise InputError(f"the server redirects more than {_MOST_REDIRECTS} times")
+        raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times")
 
     def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
         """Call ``ask`` until it succeeds, up to :attr:`most_tries` times in a row with hardly any new ``bytes_so_far``."""
@@ -365,21 +356,32 @@ def _check_found(answer: httpx.Response) -> None:
         raise _Busy(
             f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
         )
-    if code in (401, 403):
-        raise InputError(
-            f"the server refuses it ({code} {answer.reason_phrase})",
-            remedy="it may ask for a login or an agreement: get it with a browser",
-        )
-    if not answer.is_success:
-        raise InputError(
-            f"the server answers {code} {answer.reason_phrase}", remedy="look on its publisher's page where it is now"
-        )
+    status = f"{code} {answer.reason_phrase}"
+    refuse(
+        (
+            code in (401, 403),
+            f"the server refuses it ({status}); it may ask for a login or an agreement: get it with a browser",
+        ),
+        (not answer.is_success, f"the server answers {status}; look on its publisher's page where it is now"),
+    )
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
+
+
+def _validators_of(answer: httpx.Response) -> dict[str, str]:
+    """Find the tag or time that shows, when a download is resumed, whether the file is still the same.
+
+    A weak tag cannot prove that (RFC 9110, 13.1.5).
+    """
+    tag = answer.headers.get("etag", "")
+    modified = answer.headers.get("last-modified", "")
+    if tag.startswith('"') and len(tag) < 1000:
+        return {"etag": tag}
+    return {"modified": modified} if 0 < len(modified) < 100 else {}
 
 
 def _state_of(partial_path: Path) -> Path:

@@ -23,6 +23,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             InputError.
     """
     from huggingface_hub.errors import (  # start-up
+        EntryNotFoundError,
         GatedRepoError,
         HFValidationError,
         LocalEntryNotFoundError,
@@ -33,29 +34,31 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
 
     try:
         yield
-    except GatedRepoError as error:
-        raise InputError(
-            f"{failed}: {page} is gated: accept its conditions there, log in by `hf auth login` or set HF_TOKEN, and run the "
-            "same command again"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise InputError(f"{failed}: it has no such revision", remedy=f"{page}/commits/main lists them") from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{failed}: there is no {page}, or it is private ({first_line(error)}): check the name; for a private one, log in "
-            "by `hf auth login` or set HF_TOKEN"
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise InputError(
-            f"{failed}: the hub cannot be reached ({first_line(error)}): check the network connection, and that "
-            "HF_HUB_OFFLINE is not set"
-        ) from error
-    except HFValidationError as error:
-        raise InputError(f"{failed}: {first_line(error)}") from error
-    except Exception as error:  # an error of the HTTP library; its class depends on the release of the hub's library
-        problem = f"{failed}: {first_line(error)}"
-        remedy = "check the network connection"
+    except Exception as error:
+        reason = first_line(error)
+        log_in = "log in by `hf auth login` or set HF_TOKEN"
+        network = "check the network connection"
+        offline = (LocalEntryNotFoundError, OfflineModeIsEnabled)
+        for kinds, problem, remedy in (  # a subclass comes before its base class
+            (
+                GatedRepoError,
+                f"{page} is gated",
+                f"accept its conditions there, {log_in}, and run the same command again",
+            ),
+            (RevisionNotFoundError, "it has no such revision", f"{page}/commits/main lists them"),
+            (
+                RepositoryNotFoundError,
+                f"there is no {page}, or it is private ({reason})",
+                f"check the name, or {log_in}",
+            ),
+            (offline, f"the hub cannot be reached ({reason})", f"{network}, and that HF_HUB_OFFLINE is not set"),
+            (EntryNotFoundError, "it has no such file", f"{page}/tree/main lists them"),
+            (HFValidationError, reason, ""),
+        ):
+            if isinstance(error, kinds):
+                raise InputError(f"{failed}: {problem}", remedy=remedy) from error
+        # Any other error comes from the HTTP library; its class depends on the release of the hub's library.
         if resumable:
-            remedy += f"; {resumable} is kept, and the same command resumes from there"
-            raise Unfinished(problem, remedy=remedy) from error
-        raise InputError(problem, remedy=remedy) from error
+            remedy = f"{network}; {resumable} is kept, and the same command resumes from there"
+            raise Unfinished(f"{failed}: {reason}", remedy=remedy) from error
+        raise InputError(f"{failed}: {reason}", remedy=network) from error

@@ -18,8 +18,8 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import enough_memory
 
 # Limits of a network. The largest XLS-R has 2·10^9 weights in 1,000 modules.
-MOST_NUMBERS = 5 * 10**9
-MOST_MODULES = 3_000
+MAX_NUMBERS = 5 * 10**9
+MAX_MODULES = 3_000
 
 
 @contextmanager
@@ -50,16 +50,16 @@ def limited_size(owner: str) -> Iterator[None]:
         if tensor is not None and get_ident() == thread:
             numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)
             size_of_tensor[id(module), name] = tensor.numel()
-            if numbers > MOST_NUMBERS:
-                raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
+            if numbers > MAX_NUMBERS:
+                raise InputError(f"{owner} has more than {MAX_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
         nonlocal modules
         if get_ident() != thread:
             return
         modules += 1
-        if modules > MOST_MODULES:
-            raise InputError(f"{owner} has more than {MOST_MODULES:,} modules: give smaller options")
+        if modules > MAX_MODULES:
+            raise InputError(f"{owner} has more than {MAX_MODULES:,} modules: give smaller options")
 
     hooks = [
         register_module_parameter_registration_hook(count_tensor),

@@ -25,6 +25,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from nes2net.lib.docstrings import docstring_of
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Name of an option → its value.
 Options: TypeAlias = Mapping[str, Any]
+#: Role of a part of a detector (:data:`PARTS`) → its name and options.
+Model: TypeAlias = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Takes:
 
     text: str
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(core), "takes": self.text}
 
 
@@ -277,7 +280,7 @@ class Settings:
 PARTS = ("frontend", "aggregation", "backend")
 
 
-def check_model(model: Any) -> dict[str, dict[str, Any]]:
+def check_model(model: Any) -> Model:
     """Check that ``model`` maps roles to parts, each a name or a mapping with ``name`` and options; return mappings.
 
     Raises:
@@ -300,7 +303,7 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
     return options_of_roles
 
 
-def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
+def with_options(model: Model, role: str, **options: Any) -> Model:
     """Return a copy of ``model`` (:func:`check_model`) with ``options`` added to the part ``role``."""
     return {**model, role: {**model.get(role, {}), **options}}
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.files import AnyPath, check_writable, make_folder, writing
 
 
@@ -33,10 +33,10 @@ def check_files_differ(read: Iterable[AnyPath], written: Iterable[AnyPath]) -> N
     written_paths = set()
     for path in written:
         real_path = os.path.realpath(path)
-        if real_path in read_paths:
-            raise InputError(f"{path} is one of the files that are read; name another file to write")
-        if real_path in written_paths:
-            raise InputError(f"{path} is named for two outputs; name two files")
+        refuse(
+            (real_path in read_paths, f"{path} is one of the files that are read; name another file to write"),
+            (real_path in written_paths, f"{path} is named for two outputs; name two files"),
+        )
         written_paths.add(real_path)
 
 

@@ -17,9 +17,9 @@ from nes2net.lib.contracts import PartCheck
 from nes2net.lib.terminal import print_note
 
 #: A part with more parameters is not checked, because this would take too long.
-MOST_PARAMETERS = 10_000_000
+MAX_PARAMETERS = 10_000_000
 _LENGTHS = (12, 17)  # numbers of frames
-_MOST_SECONDS = 0.15  # processor time after which the second length is not tried
+_MAX_SECONDS = 0.15  # processor time after which the second length is not tried
 
 
 def is_skipped(subject: str, module: nn.Module) -> bool:
@@ -31,7 +31,7 @@ def is_skipped(subject: str, module: nn.Module) -> bool:
 
 
 def is_large(module: nn.Module) -> bool:
-    return sum(parameter.numel() for parameter in module.parameters()) > MOST_PARAMETERS
+    return sum(parameter.numel() for parameter in module.parameters()) > MAX_PARAMETERS
 
 
 @contextmanager
@@ -62,5 +62,5 @@ def check_part(subject: str, part: Any, check_length: Callable[..., None], *fact
             part_copy.eval()
         began = time.process_time()
         for length in _LENGTHS:
-            if time.process_time() - began < _MOST_SECONDS:
+            if time.process_time() - began < _MAX_SECONDS:
                 check_length(check, part_copy, length, *facts)

@@ -17,14 +17,14 @@ MOST_BYTES = 1_000_000  # largest size of a configuration file
 MOST_VALUES = 100_000  # largest number of values in a configuration file
 MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # largest number of bits of a whole number
-_MOST_KEYS = 10_000  # largest number of keys of a mapping
+_MAX_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
 # Character outside of texts → largest number of bytes that a JSON parser needs for an object that begins with this
 # character: "[" for a list, "{" for a mapping, "," for a further item, ":" for the value of a key. The number of
 # a quotation mark is the memory of an empty text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
-_MOST_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
+_MAX_HELD = 1 << 29  # largest number of bytes that a parser may need for all values
 _BLOCK = 1 << 20
 
 #: Numbers of a file that a model reads. Sums and powers of these numbers do not overflow.
@@ -41,7 +41,7 @@ def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
     return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
     with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -74,7 +74,7 @@ def check_json(content: bytes, name: str) -> None:
         return
     import numpy as np  # imported late, for a fast start-up: short JSON does not need NumPy
 
-    budget = Budget(name, _MOST_HELD, len(content), len(content))
+    budget = Budget(name, _MAX_HELD, len(content), len(content))
     held_bytes = np.zeros(256, np.int64)  # code of a character → its number of bytes in _HELD, or 0
     nesting = np.zeros(256, np.int64)  # code of a character → 1 if it opens a list or a mapping, -1 if it closes one
     held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
@@ -136,7 +136,7 @@ def first_problem(error: ValidationError) -> str:
     return f"{key_path}: {text}" if key_path else text
 
 
-def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -181,8 +181,8 @@ def check_plain(
         if level > depth:
             raise InputError(f"{name} is nested more than {depth} deep")
         if isinstance(item, dict):
-            if len(item) > _MOST_KEYS:
-                raise InputError(f"{name} has a mapping of more than {_MOST_KEYS:,} keys")
+            if len(item) > _MAX_KEYS:
+                raise InputError(f"{name} has a mapping of more than {_MAX_KEYS:,} keys")
             budget.take("values", steps=2 * len(item))
             pending += [(item_part, level + 1) for pair in item.items() for item_part in pair]
         elif isinstance(item, (list, tuple)):

@@ -16,7 +16,7 @@ from pkgutil import resolve_name
 from typing import Any, Generic, Literal, TypeVar
 
 from nes2net.lib.contracts import PartCheck, raised_by
-from nes2net.lib.errors import InputError, check_known, one_line
+from nes2net.lib.errors import InputError, check_known, one_line, refuse
 from nes2net.lib.source_text import spec_of
 from nes2net.lib.terminal import print_note
 
@@ -106,10 +106,13 @@ class Registry(Generic[T]):
 
     def add(self, name: str, target: str) -> None:
         """Register ``target``; raise :class:`InputError` if the name is taken or it is not ``"module:attribute"``."""
-        if not all(target.partition(":")):
-            raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
-        if name in self._table:
-            raise InputError(f"{self.kind} '{name}' is registered already as {self._table[name]}")
+        refuse(
+            (
+                not all(target.partition(":")),
+                f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'",
+            ),
+            (name in self._table, f"{self.kind} '{name}' is registered already as {self._table.get(name)}"),
+        )
         self._table[name] = target
 
     def get(self, name: str) -> Any:
@@ -142,7 +145,7 @@ class Registry(Generic[T]):
     def _check_owner(self, name: str) -> None:
         """Refuse a name of several packages. If a package adds a built-in name, print a note once."""
         points = self._added.get(name, [])
-        owners = [f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist]
+        owners = sorted(f"{point.dist.name} {point.dist.version} ({point.value})" for point in points if point.dist)
         if owners and name in self._built_in:
             del self._added[name]
             print_note(

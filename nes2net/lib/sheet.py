@@ -64,13 +64,13 @@ class Sheet:
             lines += ["", *(f"  {printable_name(command)}" for command in self.commands)]
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         return {key: value for key, value in content.items() if value not in ("", None, [])}
 
 
-def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
+def table(rows: Sequence[Mapping[str, object]], brief: bool = False) -> list[str]:
     """Lay out ``rows``, at least one, in columns below their headings; omit empty columns, and wrap the widest.
 
     Args:
@@ -100,22 +100,15 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
 
 def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
-    """Choose widths so that the table fits, but none below its column's longest word."""
+    """Narrow the widest columns until the table fits, but none below its longest word."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     words = [" ".join(column).split() for column in zip(*cells, strict=True)]
     longest_words = [max(map(len, words_of_column), default=0) for words_of_column in words]
-    last = len(widths) - 1
     while sum(widths) + 2 * len(widths) > WIDTH:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column is usually a text. This column keeps at least 46 characters if other
-        # columns can be made narrower.
-        if widths[last] > max(longest_words[last], 46):
-            longest_column = last
-        else:
-            longest_column = max(wide, key=lambda index: (index != last, widths[index]))
-        widths[longest_column] -= 1
+        widths[max(wide, key=widths.__getitem__)] -= 1
     return widths
 
 

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, shown, told_as
+from nes2net.lib.errors import InputError, counted, refuse, shown, told_as
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
@@ -19,7 +19,7 @@ from nes2net.lib.files import changed_error, check_arrived, read_bounded
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
-MOST_TABLE_BYTES = 4 << 30
+MAX_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
 # First bytes of a file that is not text → kind of the file.
@@ -91,10 +91,13 @@ def _unzipped(path: Path, content: bytes) -> bytes:
         text = decompressor.decompress(content, MOST_BYTES + 1)
     except zlib.error as error:
         raise InputError(f"{path}: not a gzip file ({error})") from error
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it")
-    if not decompressor.eof or decompressor.unused_data:
-        raise InputError(f"{path}: is cut off, or has several gzip members; compress it again")
+    refuse(
+        (len(text) > MOST_BYTES, f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it"),
+        (
+            not decompressor.eof or decompressor.unused_data,
+            f"{path}: is cut off, or has several gzip members; compress it again",
+        ),
+    )
     return text
 
 
@@ -143,10 +146,10 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
                 digest.update(block)
                 num_bytes += len(block)
                 ended, newline, begun = (begun + block).rpartition(b"\n")
-                if num_bytes > MOST_TABLE_BYTES or len(begun) > size:
+                if num_bytes > MAX_TABLE_BYTES or len(begun) > size:
                     decoded(path, begun)  # a file that is not text gets the error that says so
                     raise InputError(
-                        f"{path}: has a line of more than {size:,} bytes, or more than {MOST_TABLE_BYTES >> 30} GB; split it"
+                        f"{path}: has a line of more than {size:,} bytes, or more than {MAX_TABLE_BYTES >> 30} GB; split it"
                     )
                 if newline:
                     lines = _lines_of(path, ended)

@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 _MB = 1_000_000
 # An archive of recordings grows only a little when it is unpacked, so an archive that grows a
 # hundredfold is hostile.
-_MOST_GROWTH = 100  # largest number of unpacked bytes for each byte of the archive
+_MAX_GROWTH = 100  # largest number of unpacked bytes for each byte of the archive
 _ALWAYS_ALLOWED = 1_000_000_000  # number of unpacked bytes that every archive may have
 _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder takes
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
@@ -73,7 +73,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         size = archive.stat().st_size
     budget = Budget(
         str(archive),
-        max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),
+        max(_ALWAYS_ALLOWED, _MAX_GROWTH * size),
         max(_MEMBERS_ALWAYS_ALLOWED, size // _BYTES_OF_MEMBER),
         size,
         "no archive of recordings grows like that; unpack it by hand if you trust it",

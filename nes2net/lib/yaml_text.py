@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
-def write_yaml(values: dict[str, Any]) -> str:
+def write_yaml(values: Mapping[str, object]) -> str:
     """Write plain data as YAML.
 
     >>> shared = [8, 8]

@@ -21,6 +21,8 @@ from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
 from nes2net.lib.yaml_text import write_yaml
+from nes2net.models.checkpoints.published_file import PublishedFile
+from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 
@@ -206,6 +208,10 @@ def model_card(
         "tags": ["anti-spoofing", "deepfake-speech-detection"],
         "license": licence,
     }
+    if (size := SIZES.get(config["frontend"]["name"])) is not None and size.hub:
+        metadata["base_model"] = size.hub
+    if datasets := sorted(set(_hub_datasets(provenance))):
+        metadata["datasets"] = datasets
     if figures:  # from ``model-index``, the hub shows the results of the checkpoint that the card describes
         of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
@@ -296,6 +302,18 @@ def _corpus_licences(provenance: Provenance) -> Iterator[str]:
             terms[f"{_IN_LAYOUT} {corpus.title}"] = f"not known here. {corpus.title} itself is under {corpus.licence}"
     for title, licence in terms.items():
         yield f"{title}: {licence}"
+
+
+def _hub_datasets(provenance: Provenance) -> Iterator[str]:
+    for described in provenance.trials:
+        if described.get("part") != "train":
+            continue
+        name = str(described.get("corpus"))
+        corpus = corpora.find(name)
+        downloads = () if corpus is None else corpus.downloads
+        for address in (name, *(download.url for download in downloads)):
+            if (hub := PublishedFile(address).hub) is not None:
+                yield hub["repository"]
 
 
 def _title(corpus: str) -> str:

@@ -25,11 +25,8 @@ from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
 from nes2net.models.checkpoints.classification import POLARITY, WAVEFORMS_KEY, holds_classifier, read_classifier
-from nes2net.models.checkpoints.folder import (
-    CONFIG,
-    download,
-    read_folder,
-)
+from nes2net.models.checkpoints.folder import CONFIG, read_folder
+from nes2net.models.checkpoints.hub import download
 from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.models.checkpoints.published_names import layout_of, select_frontend, unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf

@@ -511,6 +511,14 @@ PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, 
 #: Name of a published model → :attr:`PublishedModel.code`, for models whose ``code`` is not empty.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
 
+#: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
+#: the licence. None was at hand: a file is recognised by its names and shapes.
+HUB_COLLECTIONS = {
+    "nielsr/nes2net-checkpoints": ("checkpoints of Nes2Net, linked by its authors' README", "not stated"),
+    "sukhdeveyash/XLS-R-SLS-Deepfake-Detection": ("SLS, trained again by others than its authors", "MIT"),
+    "SpeechAntiSpoofingBenchmarks/AASIST": ("AASIST, as scored for the Speech Anti-Spoofing Arena", "not stated"),
+}
+
 #: Purpose → name of the detector to try first.
 BEGIN_WITH = {
     "a small machine": "AASIST-L",

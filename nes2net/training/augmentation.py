@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_note
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.recipe import Recipe
 
@@ -81,13 +81,9 @@ def training_effects(
             pieces.
     """
     recipe.check_noise()
-    fixed_in_time = None
-    if labelled:
-        fixed_in_time = "segments.resolutions"
-    elif recipe.data.crop == "pieces":
-        fixed_in_time = "data.crop=pieces"
     moving = [text for text in recipe.augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
-    if moving and fixed_in_time is not None:
+    if moving and (labelled or recipe.data.crop == "pieces"):
+        fixed_in_time = "segments.resolutions" if labelled else "data.crop=pieces"
         raise InputError(
             f"condition '{moving[0]}' of `augment.conditions` changes the length or moves sounds in time, which "
             f"`{fixed_in_time}` does not follow: leave one of them out"
@@ -102,30 +98,18 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
     """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise None.
 
     Raises:
-        InputError: if a legacy stream has no RawBoost, has other effects or random crops, for which
-            no order of draws was published, or would be shared by several processes.
+        InputError: if several processes would share a legacy stream.
     """
-    augment = recipe.augment
-    if augment.rng == "utterance":
+    if recipe.augment.rng == "utterance":
         return None
-    if augment.algo == 0:
-        raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
-    other_effects = augment.speed or augment.musan or augment.rir or augment.conditions or augment.fir is not None
-    if other_effects or recipe.data.crop != "head":
-        raise InputError(
-            "`augment.rng=legacy`: the published order covers RawBoost alone, not speed, noise, reverberation, "
-            "conditions, filters and random crops; leave out `augment.speed`, `augment.musan`, `augment.rir`, "
-            "`augment.conditions`, `augment.fir` and `data.crop`, or take `augment.rng=utterance`"
-        )
     if world_size > 1:
         raise InputError(
             f"`augment.rng=legacy` draws from one stream, which {world_size} processes cannot share: train in one "
-            "process, or take `augment.rng=utterance`"
+            "process, or use `augment.rng=utterance`"
         )
     if recipe.data.num_workers:
-        note = (
-            "note: `augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; "
+        print_note(
+            "`augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; "
             "`data.num_workers` is not used"
         )
-        print(worded(note), file=sys.stderr)
     return LegacyStream(recipe.seed)

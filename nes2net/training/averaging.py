@@ -8,16 +8,17 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
-from nes2net.lib.errors import InputError, counted
-from nes2net.lib.files import Unchanged, check_writable, make_folder, sha256_of, writing
+from nes2net.lib.errors import InputError, counted, refuse
+from nes2net.lib.files import Unchanged, sha256_of
+from nes2net.lib.options import Options
+from nes2net.lib.outputs import check_output_paths
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -25,6 +26,7 @@ from nes2net.models.loading import Checkpoint
 from nes2net.models.provenance import Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import list_examples, training_batches
+from nes2net.training.dataset import Tensors
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -32,18 +34,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import RECIPE_FILE, saved_epochs
 from nes2net.training.tasks.task import create_task
 
-#: Keys that are copied from the record of the first checkpoint to the record of the average.
-_KEPT = (
-    "model",
-    "recipe",
-    "score_ranges",
-    "base",
-    "class_labels",
-    "started_from",
-    "trials",
-    "training",
-    "architecture_of",
-)
+_OTHER_FILE = "name another file with `out`"
 
 
 class RunAverage(NamedTuple):
@@ -88,41 +79,37 @@ def average_run(
             written.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
-    if ids is not None and last is not None:
-        raise InputError("`ids` and `last` both choose the epochs to average: give one of them")
-    if last is not None:
-        saved = saved_epochs(folder)
-        if not 0 < last <= len(saved):
-            raise InputError(
-                f"{folder} has {counted(len(saved), 'epoch')} saved ({', '.join(map(str, saved)) or 'none'}), not {last}"
-            )
-        ids = saved[-last:]
-    if not ids:
-        raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
-    sources = [folder / f"epoch_{i}.pth" for i in ids]
-    missing = [s.name for s in sources if not s.is_file()]
+    saved = saved_epochs(folder)
+    saved_ids = ", ".join(map(str, saved)) or "none"
+    epochs = list(ids or ()) if last is None else saved[-last:]
+    refuse(
+        (not folder.is_dir(), f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth"),
+        (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
+        (
+            last is not None and not 0 < last <= len(saved),
+            f"{folder} has {counted(len(saved), 'epoch')} saved ({saved_ids}), not {last}",
+        ),
+        (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
+    )
+    target = average_path(folder, epochs, mode, weights, batch_norm_batches) if out is None else Path(out)
+    sources = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
+    missing = [source.name for source in sources if not source.is_file()]
     if missing:
         unconfirmed = ""
         if target.is_file() and out is None:
             unconfirmed = (
                 f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
             )
-        raise InputError(
-            f"{folder} has no {', '.join(missing)}; epochs saved there: "
-            f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{unconfirmed}"
-        )
-    check_target(target)
+        raise InputError(f"{folder} has no {', '.join(missing)}; epochs saved there: {saved_ids}{unconfirmed}")
+    check_output_paths([target], _OTHER_FILE)
     # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     files = Unchanged(*sources)
-    provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    provenance: dict[str, object] = {"ids": epochs, "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
-    average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
+    average: Tensors = average_checkpoints(sources, mode, weights)
     files.check()
     if weights:
         provenance["weights"] = list(weights)
@@ -135,14 +122,7 @@ def average_run(
     return RunAverage(target, sources, earlier)
 
 
-def check_target(path: str | Path) -> None:
-    """Make the folder of ``path``; raise :class:`InputError` if ``path`` cannot be written."""
-    with writing(path):
-        make_folder(Path(path).parent)
-    check_writable(path)
-
-
-def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
+def record_of_average(average: Tensors, provenance: Mapping[str, object]) -> Options:
     """Make the record of an average from ``provenance`` and the first checkpoint's record in ``average``.
 
     Facts that hold only for the weights of the first checkpoint, such as its epoch, are omitted.
@@ -152,8 +132,9 @@ def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any])
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
     # The epoch and the time of the first checkpoint do not apply to the average either.
     training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
-    record = replace(first, class_labels=class_labels, training=training).to_dict()
-    return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
+    facts = {key: first.facts[key] for key in ("model", "base") if key in first.facts}
+    facts["average"] = provenance
+    return replace(first, class_labels=class_labels, training=training, figures=(), facts=facts).to_dict()
 
 
 def average_path(
@@ -184,9 +165,7 @@ def average_path(
     return folder / name
 
 
-def _with_new_batch_statistics(
-    state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
-) -> Mapping[str, Tensor]:
+def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Path, num_batches: int) -> Tensors:
     """Frozen tensors of an adapted front-end are missing in the result if ``state_dict`` lacks them."""
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
@@ -242,7 +221,7 @@ def average_files(
     Raises:
         InputError: as :func:`nes2net.average_checkpoints`, or if ``out`` cannot be written.
     """
-    check_target(out)
+    check_output_paths([Path(out)], _OTHER_FILE)
     files = Unchanged(*checkpoints)
     average = average_checkpoints(checkpoints, mode, weights)
     provenance = {

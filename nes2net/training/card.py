@@ -8,7 +8,7 @@ evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.breakdown import DrawnGroups
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.files import write_text
 from nes2net.models.card import CARD, CardFile, SetFigure, model_card
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -38,9 +38,9 @@ from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_histor
 from nes2net.version import __version__
 
 # Largest number of names in the list of a set's attacks, in the list of its languages, and in the list of its codecs.
-_MOST_NAMES = 100
+_MAX_NAMES = 100
 # Largest number of recordings whose headers are read to estimate the hours of a set.
-_MOST_HEADERS = 200
+_MAX_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
@@ -49,7 +49,7 @@ _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
-def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
+def describe_trials(trials: Sequence[Trial]) -> dict[str, object]:
     """Collect the facts about ``trials`` that a model card states.
 
     Returns:
@@ -58,37 +58,34 @@ def describe_trials(trials: Sequence[Trial]) -> dict[str, Any]:
         the units of the bootstrap, such as "20 speakers"; ``hours``, estimated from the headers of
         at most 200 recordings, None if no header states a length.
     """
-    names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
-    for trial in trials:
-        values = {"speaker": trial.speaker, "language": trial.language, "codec": trial.codec}
-        if trial.label == SPOOF:
-            values["attack"] = trial.attack or trial.vocoder
-        for name, value in values.items():
-            if value is not None:
-                names[name].add(value)
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
-    for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
+    for trial in trials[:: -(-len(trials) // _MAX_HEADERS) or 1]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):
                 lengths.append(length)
     hours = sum(lengths) / len(lengths) * len(trials) / SAMPLE_RATE / 3600 if lengths else None
     groups = DrawnGroups.of(trials)
+    spoofed = [trial for trial in trials if trial.label == SPOOF]
     return {
         "bonafide": bonafide,
         "spoof": len(trials) - bonafide,
-        "speakers": len(names["speaker"]),
-        "attacks": sorted(names["attack"])[:_MOST_NAMES],
-        "languages": sorted(names["language"])[:_MOST_NAMES],
-        "codecs": sorted(names["codec"])[:_MOST_NAMES],
+        "speakers": len(_distinct(trial.speaker for trial in trials)),
+        "attacks": _distinct(trial.attack or trial.vocoder for trial in spoofed)[:_MAX_NAMES],
+        "languages": _distinct(trial.language for trial in trials)[:_MAX_NAMES],
+        "codecs": _distinct(trial.codec for trial in trials)[:_MAX_NAMES],
         "drawn": f"{groups.num_groups} {groups.interval_over}",
         "hours": hours,
     }
 
 
+def _distinct(names: Iterable[str | None]) -> list[str]:
+    return sorted({name for name in names if name is not None})
+
+
 def describe_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Collect the facts for :attr:`nes2net.models.provenance.Provenance.training` of all epochs.
 
     Args:
@@ -159,11 +156,14 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
-    if not card_file.checkpoint:
-        raise InputError(f"{folder} has no model card that training wrote: name the folder of a run with `card`")
     rows = result.rows("systems")
-    if not rows:
-        raise InputError("a model card takes EERs of scores of recordings, which this result does not have")
+    refuse(
+        (
+            not card_file.checkpoint,
+            f"{folder} has no model card that training wrote: name the folder of a run with `card`",
+        ),
+        (not rows, "a model card takes EERs of scores of recordings, which this result does not have"),
+    )
     figures = list(card_file.figures)
     for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):
         corpus = result.header["corpus"]

@@ -6,9 +6,8 @@ import sys
 import textwrap
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from nes2net.lib.files import replacing
 from nes2net.lib.pictures import Axes, Figure, FigureCanvasAgg, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from nes2net.lib.terminal import say
 from nes2net.training.measures import ERROR_RATES, Measure
+from nes2net.training.selection import Row
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _LOSSES = {
@@ -27,7 +27,7 @@ _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#56B4E9", "#CC79A7", "#
 
 
 def plot_curves(
-    history: list[dict[str, Any]],
+    history: Sequence[Row],
     path: str | Path,
     title: str = "",
     saved: Collection[int] = (),
@@ -49,24 +49,15 @@ def plot_curves(
         say(f"warning: {path} was not drawn ({error})", file=sys.stderr)
 
 
-def _draw(
-    history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
-) -> None:
+def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]) -> None:
     # All measures in percent, such as the EER, share a panel. Every other measure has a panel of its own.
-    percentages = []
-    other_measures = []
-    for measure in offered:
-        if not measure.prominent or not any(measure.column() in epoch for epoch in history):
-            continue
-        if measure.percent:
-            percentages.append(measure)
-        else:
-            other_measures.append([measure])
-    panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_plot_losses]
-    for measures in (percentages, *other_measures):
-        if measures:
-            panels.append(partial(_plot_measures, measures=measures))
-    panels.append(_plot_learning_rates)
+    keys = set(chain.from_iterable(history))
+    drawn = [measure for measure in offered if measure.prominent and measure.column() in keys]
+    percentages = [measure for measure in drawn if measure.percent]
+    groups = [percentages] if percentages else []
+    groups += [[measure] for measure in drawn if not measure.percent]
+    panels: list[Callable[[Axes, Sequence[Row]], None]]
+    panels = [_plot_losses, *(partial(_plot_measures, measures=measures) for measures in groups), _plot_learning_rates]
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
@@ -95,7 +86,7 @@ def _draw(
     figure.savefig(path, format="png", dpi=120)
 
 
-def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
+def _plot_losses(axis: Axes, history: Sequence[Row]) -> None:
     for name, (label, colour) in _LOSSES.items():
         _plot_values(axis, history, name, label, colour)
     axis.set_ylabel("loss")
@@ -113,7 +104,7 @@ def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
         axis.margins(y=0.15)  # make room for the marks below the curves
 
 
-def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
+def _plot_measures(axis: Axes, history: Sequence[Row], measures: Sequence[Measure]) -> None:
     factor = 1
     axis.set_ylabel(measures[0].title)
     if measures[0].percent:
@@ -124,27 +115,23 @@ def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence
         for key, heading in measure.headings(history).items():
             colour = next(colours)
             _plot_values(axis, history, key, heading, colour, factor)
-            epochs = []
-            low = []
-            high = []
-            for epoch in history:
-                if f"{key}_low" in epoch:
-                    epochs.append(epoch["epoch"])
-                    low.append(factor * epoch[f"{key}_low"])
-                    high.append(factor * epoch[f"{key}_high"])
-            if epochs:
+            rows = [epoch for epoch in history if f"{key}_low" in epoch]
+            if rows:
+                epochs = [row["epoch"] for row in rows]
+                low = [factor * row[f"{key}_low"] for row in rows]
+                high = [factor * row[f"{key}_high"] for row in rows]
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
     axis.set_ylim(bottom=0)
 
 
-def _plot_learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
+def _plot_learning_rates(axis: Axes, history: Sequence[Row]) -> None:
     _plot_values(axis, history, "lr", None, "#000000")
     axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)
 
 
 def _plot_values(
-    axis: Axes, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
+    axis: Axes, history: Sequence[Row], name: str, label: str | None, colour: str, factor: float = 1
 ) -> None:
     points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
     if points:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -41,15 +40,13 @@ from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_step
 from nes2net.training.validation import passes
 
 
-def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, object]]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
     described = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
-        corpus_trials = []
-        for trial in trials:
-            if trial.id.startswith(prefix):
-                corpus_trials.append(replace(trial, id=trial.id.removeprefix(prefix)))
+        own_trials = (trial for trial in trials if trial.id.startswith(prefix))
+        corpus_trials = [replace(trial, id=trial.id.removeprefix(prefix)) for trial in own_trials]
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
@@ -120,7 +117,7 @@ def check_fills_a_batch(number: int, train: TrainConfig) -> None:
     """Raise :class:`InputError` if an epoch with this ``number`` of trials has no step."""
     if not count_steps(number, train.batch_size, train.drop_last):
         remedy = "lower `train.batch_size`"
-        if train.optimizer != "logistic" and number:
+        if not train.is_logistic and number:
             remedy += ", or set `train.drop_last=false`"
         raise InputError(f"{number} training trials do not fill one batch of {train.batch_size}: {remedy}")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, seed_of_stream
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
+#: Name → tensor.
+Tensors: TypeAlias = Mapping[str, Tensor]
 #: Name of the tensor of an example that holds the labels of its 10-ms frames.
 FRAMES = "frames"
 
@@ -41,7 +43,7 @@ class LostFile(InputError):
     """Raised if a file cannot be read at present because its disk fails or is gone."""
 
 
-def _no_tensors(trial: Trial) -> Mapping[str, Tensor]:
+def _no_tensors(trial: Trial) -> Tensors:
     return {}
 
 
@@ -60,7 +62,7 @@ class Examples(NamedTuple):
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
     #: function from a trial to further tensors of its example, besides waveform and class: name → tensor
-    carries: Callable[[Trial], Mapping[str, Tensor]] = _no_tensors
+    carries: Callable[[Trial], Tensors] = _no_tensors
     #: function from a trial to the index of its class; None for a trial without a class
     target: Callable[[Trial], int | None] = attrgetter("target")
 

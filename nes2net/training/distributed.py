@@ -18,7 +18,7 @@ from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
 from nes2net.lib.devices import check_precision, choose_device
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
@@ -45,16 +45,18 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     torch_device = choose_device(device)
     if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank
         rank = int(os.environ.get("LOCAL_RANK", -1))
-        if rank >= torch.cuda.device_count():
-            raise InputError(
+        refuse(
+            (
+                rank >= torch.cuda.device_count(),
                 f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
-                "start as many processes as there are GPUs (torchrun --nproc-per-node)"
-            )
-        if torch_device.index is not None and rank != -1:
-            raise InputError(
-                f"'{torch_device}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
-                "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
-            )
+                "start as many processes as there are GPUs (torchrun --nproc-per-node)",
+            ),
+            (
+                torch_device.index is not None and rank != -1,
+                f"'{torch_device}' cannot be the GPU of all processes, because each uses the GPU of its number: use "
+                "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES",
+            ),
+        )
         if torch_device.index is not None:
             torch.cuda.set_device(torch_device)  # accelerate computes on the current device
     check_supports("train.precision", precision, torch_device)
@@ -141,13 +143,11 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() < 2:
-            raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
+        """Accept B×C×…, unlike the base class, which leaves this check to others."""
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
             return super().forward(input)
-        self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
         x = input.double()  # float64, so that the sums do not depend on the number of processes
@@ -241,11 +241,7 @@ def plan_step(
     *all_denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
-    agreed_signal = 0
-    if terminate:
-        agreed_signal = SIGTERM
-    elif interrupt:
-        agreed_signal = SIGINT
+    agreed_signal = max(SIGTERM * bool(terminate), SIGINT * bool(interrupt))
     return StepPlan(
         used,
         [sum(of_part[number] for number in used) for of_part in all_denominators],

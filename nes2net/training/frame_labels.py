@@ -145,14 +145,14 @@ def draw_start(
     return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])
 
 
-def pooled_targets(labels: Tensor, factor: int) -> Tensor:
+def pool_targets(labels: Tensor, factor: int) -> Tensor:
     """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
     Labels before the first −1 of a row are pooled by
     :func:`nes2net.metrics.localisation.pool_labels`; later frames get −1. If fewer than ``factor``
     labels precede it, the first frame gets their minimum.
 
-    >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
+    >>> pool_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],
             [ 1, -1],
             [ 1, -1]])

@@ -48,8 +48,8 @@ class StopRequests:
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
         self._since = 0.0  # time at which the signal came
-        # Number of a signal → the handler to restore.
-        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | signal.Handlers | None] = {}
+        # number of a signal → the handler to restore
+        self._before: dict[int, Any] = {}
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:
@@ -122,13 +122,10 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
             raise
-        path = cause.filename or folder
-        why = os.strerror(cause.errno)
+        problem = (
+            f"{cause.filename or folder} cannot be written ({os.strerror(cause.errno)}), and the last save is intact"
+        )
+        remedy = "once the disk can be written to again, the same command resumes"
         if cause.errno in _FULL:
-            raise Unfinished(
-                f"no room to write {path} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
-                "intact. Make room, and the same command resumes"
-            ) from error
-        raise Unfinished(
-            f"{path}: {why}; the last save is intact. Once the disk can be written to again, the same command resumes"
-        ) from error
+            remedy = f"a save needs {readable_size(needed)} beside it: make room, and the same command resumes"
+        raise Unfinished(problem, remedy=remedy) from error

@@ -22,6 +22,7 @@ from nes2net.training.dataset import Batch, BatchLoader, Part
 from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
+from nes2net.training.measures import Figures
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import count_plateaus, learning_rate_schedule, set_learning_rate
@@ -109,12 +110,13 @@ class Trainer:
             utterances_before = progress.utterances
             signal, must_save = self.train_step(batches, epoch, progress.step, save_is_due)
             is_last_step = progress.step == self.steps_per_epoch
-            if signal or must_save or is_last_step:
+            must_save |= bool(signal) or is_last_step
+            if must_save:
                 self.read_result()
             meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
             if is_last_step and not progress.utterances:
                 raise InputError("each step lacked a usable file in some process: mend the files named above")
-            if signal or must_save or is_last_step:
+            if must_save:
                 write_once(self.accelerator, self.state.save)
                 saved_at = time.monotonic()
             if signal:
@@ -271,7 +273,7 @@ class Trainer:
             return 1.0
         return 0.5 ** count_plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
-    def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
+    def end_epoch(self, epoch: int, values: Figures) -> None:
         """Add the epoch to the history, save its checkpoint, and report it; then remove old checkpoints.
 
         Args:
@@ -288,7 +290,11 @@ class Trainer:
         def write() -> None:
             if is_kept:
                 state.detector.provenance = with_last_epoch(state.detector.provenance, selection)
-                record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
+                record = state.detector.provenance.to_dict() | {
+                    "recipe": state.recipe.to_dict(),
+                    "epoch": epoch,
+                    **values,
+                }
                 state.detector.save(path, **record)
             selection.write_history()
             if (described := selection.described_checkpoint()) is not None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,10 @@ from nes2net.training.recipes.data import DataConfig
 #: Number of bootstrap resamples for the interval of the EER. 200 resamples of 25,000 trials take 1 s, and give two
 #: digits of the interval's width.
 NUM_RESAMPLES = 200
+
+
+#: Key of the history → value of an epoch, such as the loss or a measure.
+Figures: TypeAlias = dict[str, float]
 
 
 class Measure(NamedTuple):
@@ -93,7 +97,7 @@ class Validated(NamedTuple):
     num_failed: int = 0
 
 
-def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> dict[str, float]:
+def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> Figures:
     """Compute EER and minDCF of ``scores`` (N,): key of the history → fraction.
 
     The EER follows the rule of the corpus, minDCF the costs of ASVspoof 5, track 1. In the pass
@@ -165,7 +169,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     return genuine, spoofed
 
 
-def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
+def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> Figures:
     """Raise InputError if no corpus has usable trials of both classes."""
     # Match scores with trials in the form that the functions of the evaluation take. There are no mismatches, because
     # validation has given every trial a score.

@@ -12,17 +12,20 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.training.dataset import BatchLoader
+from nes2net.training.measures import Figures
 from nes2net.training.progress import Meter, advice
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
@@ -53,6 +56,7 @@ class RunReporter(Protocol):
         """Print the last row of ``history``, whose epoch has just ended."""
 
 
+@dataclass
 class Monitor:
     """Reports a run to the user: prints lines, shows progress, writes logs, and draws curves.
 
@@ -65,16 +69,15 @@ class Monitor:
             files.
     """
 
-    def __init__(
-        self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
-    ) -> None:
-        self.selection = selection
-        self.log = log
-        self.shown = shown
-        self.reporter = reporter
-        self.curves = selection.folder / CURVES_FILE
+    selection: Selection
+    log: Path
+    shown: bool = True
+    reporter: RunReporter | None = None
+
+    def __post_init__(self) -> None:
+        self.curves = self.selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
-        self.run_log = RunLog(selection.folder / LOG_FILE)
+        self.run_log = RunLog(self.selection.folder / LOG_FILE)
         self.tracker: Tracker | None = None
         self._bad_files: set[str] = set()
         self._advised = False
@@ -138,10 +141,10 @@ class Monitor:
         """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
-        meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
-        meter.display.later_steps = later * total
-        meter.display.later_seconds = (later + 1) * self.validation_seconds
-        return meter
+        display = ProgressDisplay[Any](title=title, unit="step", total=total, start=start, shown=self.shown)
+        display.later_steps = later * total
+        display.later_seconds = (later + 1) * self.validation_seconds
+        return Meter(steps, display)
 
     def say(self, text: str, *, remark: bool = False) -> None:
         """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
@@ -177,7 +180,7 @@ class Monitor:
             self._advised = True
             self.say(line, remark=True)
 
-    def report_epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
+    def report_epoch(self, epoch: int, values: Figures, saved: str | None) -> None:
         """Print a line about an epoch, add it to TensorBoard, and draw the curves, at most once a minute.
 
         Args:
@@ -201,7 +204,7 @@ class Monitor:
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()
 
-    def track(self, epoch: int, values: dict[str, float]) -> None:
+    def track(self, epoch: int, values: Figures) -> None:
         """Send the values of an epoch to the tracker, if any; a slow server delays this call."""
         if self.tracker is not None:
             self.tracker.log(values, epoch)

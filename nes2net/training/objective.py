@@ -17,12 +17,12 @@ from nes2net.data.augment.latent import LatentAugmentation
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.models.backends.base import Backend
-from nes2net.training.dataset import Part
+from nes2net.training.dataset import Part, Tensors
 from nes2net.training.losses import Criterion
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import Validated, eer_methods, error_rates
+from nes2net.training.measures import Figures, Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import seed_of_stream
 
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
     loss: Tensor
     #: outputs from which figures are computed, such as ``scores`` (B,); rows of all batches are concatenated
-    outputs: Mapping[str, Tensor]
+    outputs: Tensors
 
 
 class Objective(nn.Module):
@@ -78,39 +78,41 @@ class Objective(nn.Module):
         frontend = detector.frontend
         backend = detector.backend
         is_trainable = any(p.requires_grad for p in frontend.parameters())
-        if self.freeze_epochs and not is_trainable:
-            key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
-            raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
-        # Specmix needs a spectrogram. The front-ends without parameters compute spectrograms.
+        freeze_key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
-        if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
-            raise InputError(
-                f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
-                "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
-            )
-        # Latent augmentation needs embeddings, which are the input of the last layer.
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
+        frontend_name = frontend.config["name"]
+        backend_name = backend.config["name"]
+        num_layers = len(frontend.transformer_layers)
+        has_spectrogram = not is_trainable and frontend.out_dim > 1 and backend.wants_layers != "all"
         has_embeddings = backend.last_layer_name and type(backend).embed is not Backend.embed
-        if self.latent is not None and not has_embeddings:
-            raise InputError(
-                f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
-                "such layer of its own: leave `augment.latent` out"
-            )
+        refuse(
+            (
+                self.freeze_epochs and not is_trainable,
+                f"front-end '{frontend_name}' has nothing to train: leave `train.{freeze_key}` out",
+            ),
+            (
+                self.specmix is not None and not has_spectrogram,
+                f"Specmix mixes bands of a spectrogram, but '{backend_name}' after '{frontend_name}' takes none: take "
+                "the front-end lps or lfcc, or leave `augment.specmix` out",
+            ),
+            (
+                self.latent is not None and not has_embeddings,
+                f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
+                "layer of its own: leave `augment.latent` out",
+            ),
+            (
+                (train.freeze_layers or 0) > num_layers,
+                f"`train.freeze_layers={train.freeze_layers}` is more than the {num_layers} transformer layers of "
+                f"front-end '{frontend_name}'",
+            ),
+        )
         # Freeze what is never trained. With `train.freeze_frontend_epochs`, the first epochs instead compute the
         # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:  # freeze the lowest layers and everything before these layers
-            layers = frontend.transformer_layers
-            name = frontend.config["name"]
-            if not layers:
-                raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
-            if train.freeze_layers > len(layers):
-                raise InputError(
-                    f"`train.freeze_layers={train.freeze_layers}` is more than the {len(layers)} transformer layers of "
-                    f"front-end '{name}'"
-                )
-            above = (*list(layers)[train.freeze_layers :], *frontend.after_layers)
+            above = (*list(frontend.transformer_layers)[train.freeze_layers :], *frontend.after_layers)
             trained = nn.ModuleList(above)
             trained_ids = {id(parameter) for parameter in trained.parameters()}
             for parameter in frontend.parameters():
@@ -155,7 +157,7 @@ class Objective(nn.Module):
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
-    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
         """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
@@ -263,7 +265,7 @@ class Objective(nn.Module):
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated: Validated) -> Figures:
         """Compute the figures of a pass over the development set, such as the EER: key in the history → value.
 
         The keys are the columns of the task's measures

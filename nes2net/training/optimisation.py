@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
 # With `logistic`, Adam takes no steps: the loop needs an optimiser, but scikit-learn fits the last layer
@@ -18,8 +17,15 @@ from nes2net.training.recipes.train import TrainConfig
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
+class ParameterGroup(TypedDict):
+    """Parameters of an optimiser with the same learning rate: the schedule's times ``factor``."""
+
+    params: list[nn.Parameter]
+    factor: float
+
+
 def create_optimizer(
-    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], train: TrainConfig
+    parameters: Iterable[nn.Parameter] | list[ParameterGroup], train: TrainConfig
 ) -> torch.optim.Optimizer:
     """Make the optimiser of ``train`` for ``parameters``, or for the result of :func:`parameter_groups`.
 
@@ -52,7 +58,7 @@ def create_optimizer(
     return optimizer
 
 
-def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_decay: float) -> list[ParameterGroup]:
     """Group the ``trained`` parameters of ``detector`` and its objective by their learning-rate factor.
 
     With x = ``layer_decay``, the factor is x^(L + 1 − l) for the l-th of L transformer layers, x^(L
@@ -63,16 +69,9 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     Returns:
         Parameter groups with the keys ``params`` and ``factor``, from the lowest layer to the
         highest.
-
-    Raises:
-        InputError: if the front-end has no transformer layers.
     """
     frontend = detector.frontend
     layers = frontend.transformer_layers
-    if not layers:
-        raise InputError(
-            f"front-end '{frontend.config['name']}' has no transformer layers: leave `train.layer_decay` out"
-        )
     depths = {id(p): 0 for p in frontend.parameters()}
     for depth, layer in enumerate(layers, 1):
         depths |= {id(p): depth for p in layer.parameters()}
@@ -82,7 +81,7 @@ def parameter_groups(detector: Detector, trained: Iterable[nn.Parameter], layer_
     groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
     for parameter in trained:
         groups[depths.get(id(parameter), top)].append(parameter)
-    optimizer_groups = []
+    optimizer_groups = list[ParameterGroup]()
     for depth, parameters in enumerate(groups):
         if parameters:
             optimizer_groups.append({"params": parameters, "factor": layer_decay ** (top - depth)})

@@ -10,7 +10,7 @@ import numpy as np
 from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
@@ -46,13 +46,17 @@ def augment(
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")
     effects = effects_of(settings, with_folders_listed([speech]) if speech else (), every=True)
-    if speech and not any("speech" in effect.needs for effect in effects):
-        raise InputError("`sources.speech` changes nothing, because no `augment.conditions` needs it: leave it out")
-    if not effects and not num_samples:
-        raise InputError(
+    refuse(
+        (
+            speech and not any("speech" in effect.needs for effect in effects),
+            "`sources.speech` changes nothing, because no `augment.conditions` needs it: leave it out",
+        ),
+        (
+            not effects and not num_samples,
             "nothing to do: choose `augment.algo=1` to 11, `augment.speed`, `augment.conditions` or `augment.fir`, or "
-            "name a folder with `augment.musan` or `augment.rir`"
-        )
+            "name a folder with `augment.musan` or `augment.rir`",
+        ),
+    )
     trial = Trial(Path(file).stem, Path(file))
     return TrainingSet(Examples([trial]), num_samples, effects, seed=seed, crop=crop).prepare(0, epoch)[0]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
 from nes2net.lib.errors import counted
 from nes2net.lib.progress import ProgressDisplay
@@ -20,7 +19,7 @@ T = TypeVar("T")
 class Meter(Generic[T]):
     """Iterates over ``batches``, measures speed and waiting, and shows both (:class:`ProgressDisplay`).
 
-    >>> meter = Meter([3, 4], title="epoch 1 of 9")
+    >>> meter = Meter([3, 4], ProgressDisplay(title="epoch 1 of 9", unit="step", shown=False))
     >>> for batch in meter:
     ...     meter.update(utterances=batch, loss=0.5)
     >>> 0 <= meter.wait_share <= 1
@@ -32,39 +31,18 @@ class Meter(Generic[T]):
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass; the time left includes ``display.later_steps`` and
-            ``display.later_seconds``, which the caller may set.
 
     Args:
-        title: text before the counts.
-        unit: word for an item of ``batches``.
-        total: number of batches of the whole pass; by default ``len(batches)``, if it is known.
-        start: number of batches done before this run resumed.
-        shown: False in processes other than the main one.
-        clock: returns the time in seconds.
+        display: shows the pass; its clock is used.
     """
 
-    def __init__(
-        self,
-        batches: Iterable[T],
-        *,
-        title: str = "",
-        unit: str = "step",
-        total: int | None = None,
-        start: int = 0,
-        shown: bool = True,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, batches: Iterable[T], display: ProgressDisplay[Any]) -> None:
         self.batches = batches
-        self.clock = clock
+        self.display = display
+        self.clock = display.clock
         self._began: float | None = None  # time at the end of the first batch
         self._utterances = 0  # since that time
         self.waited = self._elapsed = 0.0
-        if total is None and isinstance(batches, Sized):
-            total = len(batches)
-        self.display: ProgressDisplay[T] = ProgressDisplay(
-            title=title, unit=unit, total=total, start=start, shown=shown, clock=clock
-        )
 
     def __iter__(self) -> Iterator[T]:
         asked_at = self.clock()
@@ -132,11 +110,7 @@ def advice(
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # The w workers read during the whole time, but the steps compute only during the fraction 1 − wait_share of the
-        # time. If the speed of reading is proportional to the number of workers, w/(1 − wait_share) workers are as fast
-        # as the steps. Without workers, this process itself reads during the fraction wait_share of the time.
-        needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
-        return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
+        return f"{waiting}: try `data.num_workers={min(most_workers, 2 * num_workers or 1)}`"
     if not cached:
         return f"{waiting}, the most that can be used: keep decoded audio with `data.cache=DIR`"
     return (

@@ -22,7 +22,7 @@ def obstacle(recipe: Recipe, objective: Objective, accelerator: Accelerator) -> 
     train = recipe.train
     known_obstacles = {
         "`train.graph` is never": train.graph == "never",
-        "`train.optimizer=logistic` takes no steps": train.optimizer == "logistic",
+        "`train.optimizer=logistic` takes no steps": train.is_logistic,
         "several processes share each step": accelerator.num_processes > 1,
         "the GradScaler of `train.precision=fp16` skips steps": accelerator.scaler is not None,
         "`train.compile` records kernels of its own": train.compile,
@@ -80,12 +80,12 @@ class RecordedStep:
                 self.tell(line_about(reasons[0]))
             return values
         if self.num_steps[key] > 2 and self.is_recordable and self.graph is None:
-            self.graph = self._recorded(step_parts, denominators)
+            self.graph = self._record(step_parts, denominators)
         if self.graph is None or self.graph.key != key:
             return self.step(step_parts, denominators)
         return self.graph(step_parts, denominators)
 
-    def _recorded(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
+    def _record(self, step_parts: Sequence[Part], denominators: Tensor) -> Graph:
         # The graph would repeat the number of the step. A loss that uses it must say so; here it gets none.
         no_number: Any = object()
         step_parts = [part._replace(iteration=no_number) for part in step_parts]

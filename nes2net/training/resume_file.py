@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from pydantic import (
@@ -19,11 +20,12 @@ from pydantic import (
     model_validator,
 )
 from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent
-from nes2net.lib.options import ModelDescription
+from nes2net.lib.options import Model, ModelDescription
 from nes2net.lib.plain_data import Natural, NotNegative, Seconds, Value, check_plain, first_problem
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.models.checkpoints.torch_file import read_torch_file
@@ -36,12 +38,14 @@ RESUME_FILE = "resume.pt"
 BASE_FILE = "base.pth"
 #: Version of the content of ``resume.pt``.
 VERSION = 5
+#: Numbers and digests that identify the trials of a set.
+Fingerprint: TypeAlias = dict[str, int | str]
 #: End of the message about a file that no version of nes2net can have written.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
-_MOST_VALUES = 10**6
-_MOST_CHARACTERS = 10**7
+_MAX_VALUES = 10**6
+_MAX_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "objective", "optimizer", "stream")
 _REGISTRIES = (*PARTS, losses, tasks, corpora, effects)  # of the parts that a run needs
 
@@ -83,12 +87,12 @@ class Progress(_Part):
         self.seconds += now - self._since
         self._since = now
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float]:
         """Return all fields; ``seconds`` includes the time up to now."""
         self.count_time()
         return self.model_dump()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         for name, value in state.items():
             setattr(self, name, value)
         self._since = time.monotonic()
@@ -122,7 +126,7 @@ class _Scaler(_Part):
     growth_tracker: Annotated[int, Field(ge=0, lt=1 << 31, alias="_growth_tracker")]
 
 
-def _checked_32_bit_words(value: Tensor) -> Tensor:
+def _check_32_bit_words(value: Tensor) -> Tensor:
     """(N,) int64, from 0 to 2^32 − 1."""
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
@@ -132,11 +136,11 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
 class _Stream(_Part):
     """The states of two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), of 624 words each."""
 
-    keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
+    keys: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]
     has_gauss: Annotated[int, Field(ge=0, le=1)]
     cached_gaussian: FiniteFloat
-    gates: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
+    gates: Annotated[Tensor, AfterValidator(_check_32_bit_words)]
     gates_version: Literal[3]
     gates_gauss_next: FiniteFloat | None
 
@@ -168,9 +172,21 @@ class _Base(_Part):
     file: str
 
 
+class ResumeContent(TypedDict):
+    """The parts of ``resume.pt`` that are read by name, besides a state for each of :attr:`RunState.parts`."""
+
+    recipe: Mapping[str, object]
+    data: Mapping[str, Fingerprint]
+    model: Model
+    progress: Mapping[str, float]
+    base: NotRequired[dict[str, str]]
+    started_from: NotRequired[object]
+    devices: NotRequired[list[str]]
+
+
 class _ResumeFile(_Part):
     version: int
-    recipe: dict[str, Any]
+    recipe: dict[str, object]
     """Checked by :func:`nes2net.training.run_folder.check_same_run`."""
     data: _Data
     model: ModelDescription
@@ -183,7 +199,7 @@ class _ResumeFile(_Part):
     progress: Progress
     base: _Base | None = None
     """The value of :attr:`nes2net.detector.Detector.base`; None without adaptation."""
-    started_from: list[dict[str, Any]] | None = None
+    started_from: list[dict[str, object]] | None = None
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
     """Devices that the run has used so far, for its model card."""
@@ -200,7 +216,7 @@ class _ResumeFile(_Part):
         return self
 
 
-def read_resume_file(folder: Path) -> dict[str, Any] | None:
+def read_resume_file(folder: Path) -> ResumeContent | None:
     """Read the ``resume.pt`` of the run in ``folder``; None if the file is missing.
 
     The caller still has to compare the tensors with the run (:meth:`RunState.load`).
@@ -223,10 +239,10 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
         check_plain(dict.fromkeys(content), "it")
         for name, state in content.items():
             tensors = (Tensor,) if name in _WITH_TENSORS else ()
-            check_plain(state, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
+            check_plain(state, "it", values=_MAX_VALUES, characters=_MAX_CHARACTERS, also=tensors)
         _ResumeFile.model_validate(content)
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error
         raise InputError(f"{path} is not the state of a run ({problem}): {REMEDY}") from error
     check_installed(str(path), content.get(PACKAGES_KEY), _REGISTRIES)
-    return content
+    return content  # type: ignore[no-any-return]

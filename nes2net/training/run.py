@@ -41,7 +41,7 @@ from nes2net.training.optimisation import create_optimizer, parameter_groups
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recorded_step import line_about
-from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, read_resume_file
+from nes2net.training.resume_file import BASE_FILE, RESUME_FILE, ResumeContent, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
 from nes2net.training.seeding import cuda_algorithms, seed_everything
@@ -150,7 +150,7 @@ class Run:
             "training": fingerprint(training, train_loader.batch_sampler.balance),
             "development": fingerprint(development),
         }
-        state = RunState(recipe.to_dict(), fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
+        state = RunState(recipe, fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -189,7 +189,7 @@ class Run:
 
     def detector(
         self,
-        saved_state: dict[str, Any] | None,
+        saved_state: ResumeContent | None,
         loaders: Sequence[BatchLoader],
         trials: Mapping[SetName, list[Trial]],
     ) -> Detector:
@@ -340,14 +340,17 @@ def out_of_memory_message(trainer: Trainer) -> str:
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
-    stage = "validation" if validates else f"step {progress.step}"
-    is_dynamic = recipe.data.crop == "dynamic" and not validates
-    num_samples = recipe.data.chunk_samples[1] if is_dynamic else recipe.data.num_samples
-    batch_shape = f"{recipe.validation_batch_size if validates else part_size} × {'up to ' if is_dynamic else ''}{num_samples} samples"
-    problem = (
-        f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
-        f"{'a whole utterance' if whole_utterances else batch_shape} at once"
-    )
+    if validates:
+        stage = "validation"
+        batch = f"{recipe.validation_batch_size} × {recipe.data.num_samples} samples"
+    else:
+        stage = f"step {progress.step}"
+        length = f"up to {recipe.data.chunk_samples[1]}" if recipe.data.crop == "dynamic" else recipe.data.num_samples
+        batch = f"{part_size} × {length} samples"
+    if whole_utterances:
+        batch = "a whole utterance"
+    device = trainer.accelerator.device
+    problem = f"the memory of {device} ran out in epoch {progress.epoch}, {stage}, which computes {batch} at once"
     # The settings in other_results change the results of the run.
     same_results = []
     other_results = []
@@ -366,14 +369,9 @@ def out_of_memory_message(trainer: Trainer) -> str:
         other_results.append("a smaller `validation.batch_size`")
     else:
         other_results.append("a smaller `train.batch_size`")
-    if not (trainer.state.selection.folder / RESUME_FILE).is_file():
-        return f"{problem}; nothing is saved yet: take {_joined_by_or([*same_results, *other_results])}"
-    resume = f"resume from it with {same_results[0]}, or " if same_results else ""
+    is_saved = (trainer.state.selection.folder / RESUME_FILE).is_file()
+    state = "the last save is intact" if is_saved else "nothing is saved yet"
+    resume = f"resume with {' or '.join(same_results)}, or " if same_results else ""
     return (
-        f"{problem}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
-        f"{_joined_by_or(other_results)}"
+        f"{problem}; {state}: {resume}begin another run, with a `comment` of its own and {' or '.join(other_results)}"
     )
-
-
-def _joined_by_or(settings: list[str]) -> str:
-    return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, is_absent, make_folder, no_empty_folders, remove_leftovers, write_text
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.card import CARD, CARD_FILE
-from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.recipes.recipe import Recipe, flat, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
 from nes2net.training.selection import HISTORY_FILE, RECIPE_FILE
@@ -126,14 +126,14 @@ def _saved_recipe(folder: Path) -> Any:
         raise InputError(_UNUSABLE.format(path, error)) from error
 
 
-def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> None:
+def check_same_run(file: Path, recipe: Recipe, saved_recipe: object) -> None:
     """Raise :class:`InputError` with the keys by which ``recipe`` differs from ``saved_recipe`` in ``file``."""
     earlier = _values_to_compare(_with_defaults(file, saved_recipe))
     claim = Claim(file.parent, _values_to_compare(recipe.to_dict()), earlier)
     claim.check("give this run a `comment` of its own or move the folder away")
 
 
-def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(file: Path, recipe: object) -> dict[str, object]:
     """An earlier version of this package may have written the file."""
     try:
         return recipe_from_dict(recipe).to_dict()
@@ -141,22 +141,19 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Map dotted keys, which begin with ``prefix``, to the values that must not change in a resumed run.
+def _values_to_compare(recipe: Mapping[str, object]) -> dict[str, list[object]]:
+    """Map dotted keys to the values that must not change in a resumed run.
 
     A key of a section in a list has several values. The value of a folder that may move is whether
     it is set.
     """
-    values: dict[str, list[Any]] = {}
-    for key, value in recipe.items():
-        name = prefix + key
-        sections = value if isinstance(value, list) else [value]
-        if name in _NOT_COMPARED:
-            continue
-        if not sections or not all(isinstance(section, dict) for section in sections):
-            values[name] = [value is not None if name in _COMPARED_IF_GIVEN else value]
-            continue
-        for section in sections:
-            for key_of_section, section_values in _values_to_compare(section, f"{name}.").items():
-                values.setdefault(key_of_section, []).extend(section_values)
+    values: dict[str, list[object]] = {}
+    for key, value in flat(recipe).items():
+        items = value if isinstance(value, list) else []
+        sections = [flat(item, f"{key}.") for item in items if isinstance(item, dict)]
+        for section in sections or [{key: value}]:
+            for name, section_value in section.items():
+                if name not in _NOT_COMPARED:
+                    compared = section_value is not None if name in _COMPARED_IF_GIVEN else section_value
+                    values.setdefault(name, []).append(compared)
     return values

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from torch.utils.data import Sampler
 
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import counted, refuse
 from nes2net.training.balance import Balance
 
 T = TypeVar("T")
@@ -113,20 +113,22 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     def __post_init__(self) -> None:
         rank, world_size, accumulate = self.share
-        if self.shuffle and self.batch_size < accumulate * world_size:
-            raise InputError(
-                f"a batch of {self.batch_size} cannot be cut into {accumulate} × {world_size} parts: "
-                "`train.batch_size` counts the utterances of all processes and accumulated parts; raise it, or lower "
-                "`train.accumulate` or the number of processes"
-            )
         #: number of items that an epoch draws
         self.draws = self.length if self.balance is None else self.balance.draws
         size_of_last = self.draws % self.batch_size
-        if self.shuffle and not self.drop_last and 0 < size_of_last < world_size:
-            raise InputError(
+        refuse(
+            (
+                self.shuffle and self.batch_size < accumulate * world_size,
+                f"a batch of {self.batch_size} cannot be cut into {accumulate} × {world_size} parts: "
+                "`train.batch_size` counts the utterances of all processes and accumulated parts; raise it, or lower "
+                "`train.accumulate` or the number of processes",
+            ),
+            (
+                self.shuffle and not self.drop_last and 0 < size_of_last < world_size,
                 f"the last batch of an epoch has {counted(size_of_last, 'utterance')}, too few for {world_size} "
-                "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes"
-            )
+                "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes",
+            ),
+        )
         #: for each batch of this process, the index of its first item; used without ``shuffle``
         self._firsts = range(rank * self.batch_size, self.length, world_size * self.batch_size)
 

@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError, check_known, counted, shown
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Seconds, Value, read_json_as
 from nes2net.lib.terminal import print_note, text_table
-from nes2net.training.measures import ERROR_RATES, Measure
+from nes2net.training.measures import ERROR_RATES, Figures, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import Ties, ValidationConfig
@@ -120,7 +120,7 @@ class Selection:
     def load_state_dict(self, history: list[Row]) -> None:
         self.history = history
 
-    def update(self, epoch: int, values: dict[str, float]) -> bool:
+    def update(self, epoch: int, values: Figures) -> bool:
         """Add ``epoch`` to the history, and return whether it is improved.
 
         Args:
@@ -304,7 +304,7 @@ def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str, ties: Ties) ->
     return sorted(row["epoch"] for row in lowest)
 
 
-def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
+def _values_by_key(row: Row, pattern: re.Pattern[str]) -> Figures:
     return {match[1]: row[match[0]] for match in map(pattern.fullmatch, row) if match}
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
-from nes2net.lib.errors import InputError, shown
-from nes2net.lib.options import with_options
+from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.options import Model, Options, with_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
 from nes2net.lib.without_memory import without_memory
@@ -27,12 +26,11 @@ from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import PARTS, create_frontend, frontends, takes_checkpoint
 from nes2net.models.weights_known import holds_weights_of
-from nes2net.training.losses.by_name import checked_loss, with_head
+from nes2net.training.dataset import Tensors
+from nes2net.training.losses.by_name import find_loss, with_head
 from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.resume_file import REMEDY, RESUME_FILE
+from nes2net.training.resume_file import REMEDY, RESUME_FILE, ResumeContent
 from nes2net.training.tasks.task import Task
-
-_ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
 
 
 def check_parts(recipe: Recipe) -> None:
@@ -42,30 +40,28 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or if the front-end lacks transformer
             layers.
     """
-    checked_loss(recipe.train.loss)
-    checked_loss(recipe.segments.loss, "segments.loss")
-    # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
-    # whether the front-end has transformer layers.
+    find_loss(recipe.train.loss)
+    find_loss(recipe.segments.loss, "segments.loss")
     train = recipe.train
-    frontend = recipe.model.get("frontend", {})
-    stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
+    with_adaptation(recipe.model, train.adapt)
+    stated_keys = train.keys_of_layers()
     if not stated_keys:
         return
-    if train.adapt is not None:
-        check_adaptation(train.adapt, "`train.adapt`")
-    options = dict(frontend)
+    options = dict(recipe.frontend)
     name = options.pop("name", None)
     engine = options.pop("engine", None)
     options.pop("checkpoint", None)
     if train.adapt is not None:
-        if options.pop("adapt", None) is not None:
-            raise InputError(_ADAPTED_TWICE)
-        if engine == "fairseq":
-            raise InputError("`train.adapt` does not go with `model.frontend.engine=fairseq`: leave one of them out")
-    with torch.device("meta"):
+        check_adaptation(train.adapt, "`train.adapt`")
+    with torch.device("meta"):  # without memory for the weights
         layers = create_frontend(name, **options).transformer_layers
-    if not layers:
-        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out")
+    refuse(
+        (
+            train.adapt is not None and engine == "fairseq",
+            "`train.adapt` excludes `model.frontend.engine=fairseq`: remove one of them",
+        ),
+        (not layers, f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out"),
+    )
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
@@ -73,7 +69,7 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
 
     With ``train.init_from``, ``recipe`` is returned unchanged.
     """
-    name = recipe.model.get("frontend", {}).get("name", "")
+    name = recipe.frontend.get("name", "")
     has_checkpoint = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not has_checkpoint or name not in frontends.names() or takes_checkpoint(name):
         return recipe
@@ -81,7 +77,7 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"ssl_checkpoint": None})
 
 
-def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, task: Task) -> Detector:
+def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, task: Task) -> Detector:
     """Build the detector that a run trains, with its initial weights.
 
     Args:
@@ -95,7 +91,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     """
     if resume is not None:
         return _saved_detector(recipe, folder / RESUME_FILE, resume, task)
-    frontend = recipe.model.get("frontend", {})
+    frontend = recipe.frontend
     # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
@@ -121,7 +117,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     return detector
 
 
-def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: str) -> list[Provenance]:
+def _published_starts(path: Path, state_dict: Tensors, frontend: str) -> list[Provenance]:
     """The checkpoint's digest decides; otherwise, fitting models with the run's ``frontend`` come first."""
     fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
     identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
@@ -131,9 +127,9 @@ def _published_starts(path: Path, state_dict: Mapping[str, Tensor], frontend: st
     return [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
 
 
-def _saved_detector(recipe: Recipe, path: Path, resume: dict[str, Any], task: Task) -> Detector:
+def _saved_detector(recipe: Recipe, path: Path, resume: ResumeContent, task: Task) -> Detector:
     model = resume["model"]
-    engine = recipe.model.get("frontend", {}).get("engine")
+    engine = recipe.frontend.get("engine")
     if engine is not None:
         model = with_options(model, "frontend", engine=engine)
     try:
@@ -168,19 +164,19 @@ def _read_start(path: str) -> Checkpoint:
     return checkpoint
 
 
-def _stated_model(recipe: Recipe, task: Task) -> dict[str, Any]:
+def _stated_model(recipe: Recipe, task: Task) -> Model:
     check_one_line(recipe.model.get("backend", {}).get("classes") or (), "`model.backend.classes`")
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
 
-def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: Task) -> None:
+def _check_saved_model(path: Path, saved: Model, recipe: Recipe, task: Task) -> None:
     """Options of the front-end that a missing checkpoint would state are not compared."""
     try:
         frontend = _frontend_without_weights(recipe)
     except InputError as error:
         print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
         frontend = _unadapted(saved["frontend"])
-    model = {**_stated_model(recipe, task), "frontend": frontend}
+    model = {**_stated_model(recipe, task), "frontend": dict(frontend)}
     with without_memory():
         expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
     if saved != expected:
@@ -188,8 +184,8 @@ def _check_saved_model(path: Path, saved: dict[str, Any], recipe: Recipe, task: 
         raise InputError(f"{path} does not hold the detector of the recipe{difference}: {REMEDY}")
 
 
-def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
-    stated = dict(recipe.model.get("frontend", {}))
+def _frontend_without_weights(recipe: Recipe) -> Options:
+    stated = dict(recipe.frontend)
     stated.pop("engine", None)
     if not recipe.ssl_checkpoint:
         return stated
@@ -199,7 +195,7 @@ def _frontend_without_weights(recipe: Recipe) -> dict[str, Any]:
         return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 
 
-def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+def with_classes(model: Model, classes: Sequence[str]) -> Model:
     """Return ``model`` with a logit and a name for each of ``classes`` in the back-end.
 
     Spoof and bona fide are the default, and change nothing.
@@ -212,7 +208,7 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
     return with_options(model, "backend", num_logits=len(classes), classes=list(classes))
 
 
-def _build_from_checkpoint(checkpoint: Checkpoint, model: dict[str, Any], adapt: dict | None) -> Detector:
+def _build_from_checkpoint(checkpoint: Checkpoint, model: Model, adapt: Options | None) -> Detector:
     """A front-end that is adapted in the checkpoint, as ``adapt`` says, is not adapted again."""
     path = checkpoint.source
     checkpoint_adapt = _frontend_of(checkpoint).get("adapt")
@@ -237,17 +233,17 @@ def _build_from_checkpoint(checkpoint: Checkpoint, model: dict[str, Any], adapt:
     return detector
 
 
-def _frontend_of(checkpoint: Checkpoint) -> dict[str, Any]:
+def _frontend_of(checkpoint: Checkpoint) -> Options:
     model = checkpoint.config
     frontend = model.get("frontend") if isinstance(model, dict) else None
     return frontend if isinstance(frontend, dict) else {}
 
 
-def _unadapted(frontend: Mapping[str, Any]) -> dict[str, Any]:
+def _unadapted(frontend: Options) -> dict[str, Any]:
     return {key: value for key, value in frontend.items() if key != "adapt"}
 
 
-def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
+def with_adaptation(model: Model, adapt: Options | None) -> Model:
     """Return ``model`` with ``adapt`` as an option of its front-end; None changes nothing.
 
     Raises:

@@ -9,8 +9,9 @@ from itertools import chain
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
@@ -19,9 +20,10 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.registry import PACKAGES_KEY
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.training.balance import Balance
-from nes2net.training.dataset import Examples
+from nes2net.training.dataset import Examples, Tensors
 from nes2net.training.objective import Objective
-from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Fingerprint, Progress, ResumeContent
 from nes2net.training.sampling import count_steps
 from nes2net.training.selection import Selection
 
@@ -46,10 +48,10 @@ class TrainedWeights:
 
     detector: Detector
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> Tensors:
         return self.detector.trained_state_dict()
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Tensors) -> None:
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
@@ -62,10 +64,10 @@ class OwnTensors:
 
     objective: Objective
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> Tensors:
         return self.objective.own_tensors()
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Tensors) -> None:
         tensors = self.state_dict()
         check_tensors(state, tensors)
         for name, tensor in tensors.items():
@@ -78,7 +80,7 @@ class OptimizerState:
 
     optimizer: Optimizer
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {**self.optimizer.state_dict(), "param_groups": []}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -99,16 +101,13 @@ class OptimizerState:
             is_too_high = name.endswith(".step") and (tensor > 1e9).any()
             if is_too_high or (not name.endswith(".exp_avg") and (tensor < 0).any()):
                 raise ValueError(f"impossible value: {name}")
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
-        for moments in self.optimizer.state.values():
-            for name, moment in moments.items():
-                # On the CPU the tensor is mapped from the file, so copy it. On a GPU, loading has already copied the
-                # tensor.
-                if isinstance(moment, Tensor) and moment.device.type == "cpu":
-                    moments[name] = moment.clone()
+        moments_by_number = state["state"]
+        if not parameters[0].is_cuda:  # loading keeps tensors, which are mapped from the file, unless it moves them
+            moments_by_number = tree_map_only(Tensor, torch.clone, moments_by_number)
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments_by_number})
 
 
-def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_tensors(state: Tensors, expected: Tensors) -> None:
     """Check that tensors have the names, shapes and types of ``expected``, and finite values.
 
     A value may be infinite or NaN where an ``expected`` tensor has such values.
@@ -129,26 +128,15 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
     names = {id(parameter): name for name, parameter in objective.named_parameters()}
     tensors = objective.detector.state_dict(keep_vars=True)
     base_ids = {id(tensors[name]) for name in objective.detector.base_names()}
-    unsaved = {}  # in the order of the optimiser
-    for parameter in chain.from_iterable(group["params"] for group in optimizer.param_groups):
-        if id(parameter) in base_ids or id(parameter) not in names:
-            unsaved[names.get(id(parameter)) or _holder_of(parameter, objective)] = parameter
+    parameters = chain.from_iterable(group["params"] for group in optimizer.param_groups)
+    unsaved_parameters = [p for p in parameters if id(p) in base_ids or id(p) not in names]
+    unsaved = [names.get(id(p), f"one of {tuple(p.shape)}") for p in unsaved_parameters]
     if unsaved:
         freezes = ", and leave out the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
             f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
-            f"{listed([*unsaved], 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
+            f"{listed(unsaved, 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
         )
-
-
-def _holder_of(parameter: Tensor, objective: Objective) -> str:
-    for path, module in objective.named_modules():
-        for attribute, value in vars(module).items():
-            for member in value if isinstance(value, list) else [value]:
-                tensors = member.parameters() if isinstance(member, nn.Module) else [member]
-                if any(tensor is parameter for tensor in tensors):
-                    return f"{path}.{attribute}".lstrip(".")
-    return f"one of {tuple(parameter.shape)}"
 
 
 @dataclass
@@ -159,10 +147,9 @@ class RunState:
         InputError: if the optimiser moves a tensor that no part saves.
     """
 
-    #: the recipe as plain data
-    recipe: dict[str, Any]
+    recipe: Recipe
     #: :func:`fingerprint` of the training set and of the development set
-    data: dict[str, dict[str, int | str]]
+    data: dict[str, Fingerprint]
 
     objective: Objective
     optimizer: Optimizer
@@ -195,9 +182,9 @@ class RunState:
 
     def save(self) -> None:
         """Replace ``resume.pt`` atomically, and only then remove checkpoints that are no longer kept."""
-        content: dict[str, Any] = {
+        content: dict[str, object] = {
             "version": VERSION,
-            "recipe": self.recipe,
+            "recipe": self.recipe.to_dict(),
             "data": self.data,
             "model": self.detector.config,
             "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
@@ -216,7 +203,7 @@ class RunState:
         for file in self.selection.files_to_remove():
             file.unlink()
 
-    def load(self, content: dict[str, Any]) -> None:
+    def load(self, content: ResumeContent) -> None:
         """Restore the ``content`` from :func:`nes2net.training.resume_file.read_resume_file`.
 
         Tensors are copied, because a tensor in use would keep the file mapped.
@@ -226,17 +213,18 @@ class RunState:
         """
         self._check_data(content["data"])
         self._check_extent(content)
+        states: Mapping[str, object] = content
         for name, stateful in self.parts.items():
             if stateful is None:
                 continue
             try:
-                stateful.load_state_dict(content[name])
+                stateful.load_state_dict(states[name])
             except ValueError as error:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
 
-    def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
+    def _check_data(self, saved: Mapping[str, Fingerprint]) -> None:
         for name, data_set in self.data.items():
             if data_set != saved[name]:
                 counts = f"{saved[name]['trials']} then and {data_set['trials']} now"
@@ -245,16 +233,17 @@ class RunState:
                     "order): name its corpus and protocols, or give this run a `comment` of its own"
                 )
 
-    def _check_extent(self, content: dict[str, Any]) -> None:
-        progress = Progress(**content["progress"])
+    def _check_extent(self, content: ResumeContent) -> None:
+        progress = Progress.model_validate(content["progress"])
+        states: Mapping[str, object] = content
         training = self.data["training"]
-        batch_size = self.recipe["train"]["batch_size"]
+        batch_size = self.recipe.train.batch_size
         draws = int(training.get("draws", training["trials"]))
-        steps = count_steps(draws, batch_size, self.recipe["train"]["drop_last"])
+        steps = count_steps(draws, batch_size, self.recipe.train.drop_last)
         epochs = self.selection.epochs
         most_utterances = progress.step * batch_size
         too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances
-        if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
+        if too_far or any((stateful is None) != (states[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "
                 f"of {counted(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"
@@ -270,7 +259,7 @@ class RunState:
         return sum(tensor.nbytes for tensor in tensors.values()) + moments * trained
 
 
-def fingerprint(examples: Examples, balance: Balance | None = None) -> dict[str, int | str]:
+def fingerprint(examples: Examples, balance: Balance | None = None) -> Fingerprint:
     """Identify the trials of ``examples`` by their number, and by a digest of the ids and classes in order.
 
     A run resumes only if it is unchanged. The digest includes ``labels`` of frames and scores of
@@ -291,7 +280,7 @@ def fingerprint(examples: Examples, balance: Balance | None = None) -> dict[str,
             text += f"\t{sha256(frame_labels[trial.id].tobytes()).hexdigest()}"
         return text
 
-    identity: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}
+    identity: Fingerprint = {"trials": len(trials), "digest": trials_digest(trials, line)}
     if balance is not None:
         identity |= {"draws": balance.draws, "groups": balance.digest()}
     return identity

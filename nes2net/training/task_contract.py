@@ -21,7 +21,7 @@ from nes2net.training.objective import Objective, Outcome
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.registry import losses, tasks
 
-_MOST_TRIALS = 1000  # largest number of trials among which examples of two classes are looked for
+_MAX_TRIALS = 1000  # largest number of trials among which examples of two classes are looked for
 
 
 def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
@@ -38,7 +38,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
     device = objective.detector.device
     with undisturbed(device):
         index_of_class: dict[Any, int] = {}
-        for index, trial in enumerate(dataset.trials[:_MOST_TRIALS]):
+        for index, trial in enumerate(dataset.trials[:_MAX_TRIALS]):
             index_of_class.setdefault(check.call(task, "target", trial), index)
         examples = [check.call(dataset, "__getitem__", (1, index)) for index in [*index_of_class.values()][:2]]
         lengths = {0 if example.waveform is None else len(example.waveform) for example in examples}

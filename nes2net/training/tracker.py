@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Annotated, Any, Protocol
@@ -38,13 +39,13 @@ class _Ids(StrictModel):
     mlflow: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
 
 
+@dataclass
 class Tracker:
     """Sends values to a tracker that has started; once it has failed, it is not called again."""
 
-    def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
-        self.name = name
-        self.say = say
-        self._tracker: GeneralTracker | None = tracker
+    name: str
+    tracker: GeneralTracker | None
+    say: Say
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
@@ -53,12 +54,12 @@ class Tracker:
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        if self._tracker is None:
+        if self.tracker is None:
             return
         try:
-            call(self._tracker)
+            call(self.tracker)
         except Exception as error:  # an error of a tracker must not stop training
-            self._tracker = None
+            self.tracker = None
             self.say(f"warning: {_failure_text(self.name, error)}; training continues without it", remark=True)
 
 

@@ -10,7 +10,7 @@ from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, settings_called
+from nes2net.lib.errors import InputError, counted, refuse, settings_called
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
 _WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
@@ -45,22 +45,18 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
     trials: list[Trial] = []
     for corpus_config in data.parts(part):
         corpus_trials = _trials_of(corpus_config, data, part)
+        if len(labels) == 1:
+            corpus_trials = [trial for trial in corpus_trials if trial.label in labels]
+        missing = [trial for trial in corpus_trials if not is_there(trial.audio_path())]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(corpus_trials)} audio files of the {name} set are missing, the first of them "
+                f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
+            )
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
-    if len(labels) == 1:
-        trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(word for label, word in _WORDS.items() if label in labels)
-        if not trials:
-            raise InputError(f"the {name} set has no {needed} trials")
-        raise InputError(f"the {name} set needs {needed} trials, but its {len(trials)} trials lack a class")
-    missing = [trial for trial in trials if not is_there(trial.audio_path())]
-    if missing:
-        by_alias = {corpus_config.called: corpus_config for corpus_config in data.parts(part)}
-        corpus_config = by_alias.get(missing[0].get("corpus") or "", data.parts(part)[0])
-        raise InputError(
-            f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus_config, 'root')}`"
-        )
+        raise InputError(f"the {name} set needs {needed} trials, but its {counted(len(trials), 'trial')} lack a class")
     return trials
 
 
@@ -85,10 +81,10 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
         if corpus.key_files:  # the labels are in separate files, not in the protocols
             labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
             return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
-        if phase is not None:
-            raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
-        if keys != root:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
+        refuse(
+            (phase is not None, f"{corpus.title} has no keys with phases: leave out `dev_phase`"),
+            (keys != root, f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`"),
+        )
     except InputError as error:
         keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")
         with settings_called({key: data.key_of(config, key) for key in keys_of_recipe}):
@@ -122,11 +118,8 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
         of_corpus = f" of {corpus.called}" if len(corpus_configs) > 1 else ""
-        paths = []
-        for trial in dev_trials:
-            is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
-            if is_of_corpus and trial.target in classes:
-                paths.append(trial.path)
+        own_trials = [trial for trial in dev_trials if not of_corpus or trial.get("corpus") == corpus.called]
+        paths = [trial.path for trial in own_trials if trial.target in classes]
         if paths and training_paths.issuperset(paths):
             raise InputError(
                 f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -18,13 +19,14 @@ from torch.utils._pytree import tree_map_only
 
 from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.devices import PRECISIONS, float32_products
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
 from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
-from nes2net.training.measures import Validated
+from nes2net.training.measures import Figures, Validated
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective, Outcome
 from nes2net.training.progress import Meter
@@ -77,23 +79,19 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """The result of ``train.batch_size`` utterances, whose loss is computed together, on the CPU.
-
-    ``errors`` and ``lost`` are as in :class:`nes2net.training.dataset.Batch`.
-    """
+    """The result of ``train.batch_size`` utterances, whose loss is computed together, on the CPU."""
 
     #: index of the group in the development set, over all processes
     number: int
     loss: float
-    #: the outputs of the objective; empty if no file could be used
+    #: the outputs of the objective
     outputs: dict[str, np.ndarray]
     targets: np.ndarray
-    errors: list[str]
-    lost: list[str]
     #: indices of the used trials in the development set
     trial_indices: Sequence[int]
 
 
+@dataclass
 class Validator:
     """Measures a detector on the development set.
 
@@ -112,39 +110,35 @@ class Validator:
             support the precision.
     """
 
-    def __init__(
-        self,
-        objective: Objective,
-        loaders: dict[str, BatchLoader],
-        accelerator: Accelerator,
-        monitor: Monitor,
-        recipe: Recipe,
-        task: Any = None,
-    ) -> None:
-        self.mode = recipe.validation.mode
-        self.may_replay = self.mode == "eval" and not recipe.validation.whole_utterances
-        self.seed = recipe.seed
-        self.group_size = recipe.train.batch_size
-        self.precision = recipe.validation.precision or recipe.train.precision
-        self.replays = False  # whether to replay the front-end as a CUDA graph; the trainer sets it
-        if self.mode == "train" and accelerator.num_processes > 1:
-            raise InputError(
-                "`validation.mode=train` needs the batches of the development set one after the other, but there are "
-                f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
-            )
-        check_supports("validation.precision", self.precision, accelerator.device)
-        if recipe.validation.batch_size is not None and depends_on_batch(objective.detector):
-            raise InputError(
-                "`model.frontend.normalize=batch` normalises over the utterances computed at once: leave "
-                "`validation.batch_size` out"
-            )
-        self.objective = objective
-        self.task = task
-        self.loaders = loaders
-        self.accelerator = accelerator
-        self.monitor = monitor
+    objective: Objective
+    loaders: dict[str, BatchLoader]
+    accelerator: Accelerator
+    monitor: Monitor
+    recipe: Recipe
+    task: Any = None
+    replays: bool = False
+    """Whether to replay the front-end as a CUDA graph; the trainer sets it."""
 
-    def run(self, epoch: int) -> dict[str, float]:
+    def __post_init__(self) -> None:
+        validation = self.recipe.validation
+        self.mode = validation.mode
+        self.precision = validation.precision or self.recipe.train.precision
+        num_processes = self.accelerator.num_processes
+        refuse(
+            (
+                self.mode == "train" and num_processes > 1,
+                "`validation.mode=train` needs the batches of the development set one after the other, but there are "
+                f"{num_processes} processes: train in one, or use `validation.mode=eval`",
+            ),
+            (
+                validation.batch_size is not None and depends_on_batch(self.objective.detector),
+                "`model.frontend.normalize=batch` normalises over the utterances computed at once: remove "
+                "`validation.batch_size`",
+            ),
+        )
+        check_supports("validation.precision", self.precision, self.accelerator.device)
+
+    def run(self, epoch: int) -> Figures:
         """Measure the loss and the figures of each pass over the development set.
 
         The loss is computed as published, whatever is computed at once: Σ(group loss × group
@@ -160,22 +154,17 @@ class Validator:
                 no trials for a figure.
             Unfinished: if a file cannot be read at present.
         """
-        values: dict[str, float] = {}
+        values: Figures = {}
         began = time.monotonic()
         if self.mode == "train":  # running statistics of batch normalisation change, and are not restored
             self.objective.begin_training(epoch)
-        features = Replayed(self.objective.features, max_shapes=int(self.replays and self.may_replay))
+        may_replay = self.mode == "eval" and not self.recipe.validation.whole_utterances
+        features = Replayed(self.objective.features, max_shapes=int(self.replays and may_replay))
         with self._in_precision():
             for name, loader in self.loaders.items():
-                # Bring the results of all processes into the order of the set.
-                batch_results = self._run_pass(name, loader, epoch, features)
-                results = list(chain.from_iterable(gather_values(self.accelerator, batch_results)))
-                results.sort(key=lambda result: result.number)
-                lost = []
-                errors = []
-                for result in results:
-                    lost += result.lost
-                    errors += result.errors
+                gathered = gather_values(self.accelerator, self._run_pass(name, loader, epoch, features))
+                results, errors, lost = (list(chain.from_iterable(values)) for values in zip(*gathered))
+                results.sort(key=lambda result: result.number)  # into the order of the set
                 if lost:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # the main process names each failed file once
@@ -201,28 +190,29 @@ class Validator:
     @torch.inference_mode()
     def _run_pass(
         self, name: str, loader: BatchLoader, epoch: int, compute_features: Callable[[Tensor], Any]
-    ) -> list[_BatchResult]:
+    ) -> tuple[list[_BatchResult], list[str], list[str]]:
+        """Also return errors and lost files, as in :class:`nes2net.training.dataset.Batch`."""
         loader.begin(epoch)
         accelerator = self.accelerator
         batch_size = loader.batch_sampler.batch_size
-        group_size = min(self.group_size, batch_size)  # whole utterances are computed, and counted, one at a time
+        group_size = min(
+            self.recipe.train.batch_size, batch_size
+        )  # whole utterances are computed, and counted, one at a time
         results: list[tuple[Outcome, _BatchResult]] = []
-        meter = Meter(
-            loader,
-            title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
-            unit="batch",
-            shown=accelerator.is_main_process,
-        )
+        errors: list[str] = []
+        lost: list[str] = []
+        title = f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}"
+        is_main = accelerator.is_main_process
+        meter = Meter(loader, ProgressDisplay(title=title, unit="batch", total=len(loader), shown=is_main))
         for number, batch in enumerate(meter):
             # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             targets = batch.part.targets.clone().numpy()
-            first_group = (accelerator.process_index + number * accelerator.num_processes) * batch_size // group_size
-            failures = _BatchResult(first_group, 0.0, {}, targets[:0], batch.errors, batch.lost, [])
-            results.append((Outcome(torch.zeros(()), {}), failures))
+            errors += batch.errors
+            lost += batch.lost
             if len(targets):
                 inputs = self._on_device(batch.part)
                 if self.mode == "train":
-                    seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
+                    seed_validation(self.recipe.seed, epoch, number, list(self.loaders).index(name))
                 features = compute_features(inputs.inputs)
                 end = 0
                 for group, indices in groupby(batch.trial_indices, lambda index: index // group_size):
@@ -231,14 +221,14 @@ class Validator:
                     end = rows.stop
                     group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
                     outcome = self.objective.validate_features(group_features, group_part)
-                    results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], [], [], trial_indices)))
+                    results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], trial_indices)))
             meter.update(len(targets) * accelerator.num_processes)
         batch_results = []
         for outcome, result in results:
             outputs = {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()}
             loss = outcome.loss.item()  # item() waits for the device, so call it after the last batch
             batch_results.append(result._replace(loss=loss, outputs=outputs))
-        return batch_results
+        return batch_results, errors, lost
 
     def _on_device(self, batch_part: Part) -> Part:
         carried = self.objective.ready(batch_part.carried, batch_part.inputs.shape[1])
@@ -261,22 +251,17 @@ class Validator:
             "rate, `train.lr`"
         )
 
-    def _loss_and_figures(
-        self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int
-    ) -> dict[str, float]:
+    def _loss_and_figures(self, name: str, results: list[_BatchResult], dataset: TrainingSet, epoch: int) -> Figures:
         trials = dataset.trials
-        targets = np.concatenate([result.targets for result in results])
-        if not len(targets):
+        if not results:
             raise InputError("the development set has no usable file: mend the files named above")
-        batch_outputs = [result.outputs for result in results if len(result.targets)]
-        outputs = {output: np.concatenate([rows[output] for rows in batch_outputs]) for output in batch_outputs[0]}
+        targets = np.concatenate([result.targets for result in results])
+        names = results[0].outputs
+        outputs = {output: np.concatenate([result.outputs[output] for result in results]) for output in names}
         size_of = self.objective.criterion.size_of
         loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
         self._check_finite(loss, results, dataset, epoch)
-        used_trials = []
-        for result in results:
-            for index in result.trial_indices:
-                used_trials.append(trials[index])
+        used_trials = [trials[index] for index in chain.from_iterable(result.trial_indices for result in results)]
         validated = Validated(name, used_trials, targets, outputs, len(trials) - len(targets))
         figures = self.objective.figures(validated)
         if self.task is not None and self.task.subject:

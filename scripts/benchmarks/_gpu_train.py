@@ -302,7 +302,7 @@ def make_trainer(
         optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
     selection = Selection(folder, recipe.train, recipe.validation, [])
     data = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
-    state = RunState(recipe.to_dict(), data, objective, optimizer, selection, accelerator.scaler)
+    state = RunState(recipe, data, objective, optimizer, selection, accelerator.scaler)
     loader: Any = SimpleNamespace(batch_sampler=range(1000))  # the trainer asks the loader only for the number of steps
     validator: Any = None
     monitor = Monitor(selection, folder / "logs", shown=False)

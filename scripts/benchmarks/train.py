@@ -42,6 +42,7 @@ from torch import Tensor, nn
 from nes2net import Detector
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.augment.rawboost import RawBoost
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.backends.nes2net import nes2net_x
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
@@ -154,7 +155,7 @@ def data(arguments: argparse.Namespace) -> None:
         batches = EpochBatches(count, batch, seed=0, shuffle=True)
         dataset = TrainingSet(Examples(trials), 32000, [RawBoost(4)])
         alone = utterances_per_second(training_loader(dataset, batches, 1, False))
-        meter = Meter(training_loader(dataset, batches, 1, False), title="train")
+        meter = Meter(training_loader(dataset, batches, 1, False), ProgressDisplay(title="train", unit="step"))
         for waveforms, targets, *_ in meter:
             loss = F.cross_entropy(small(waveforms), targets, CLASS_WEIGHTS)
             optimizer.zero_grad(set_to_none=True)

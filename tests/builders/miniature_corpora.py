@@ -199,7 +199,7 @@ CORPORA = {
             "label/C7.txt": "S3.wav real 0\n",
             "label/A3.txt": "L1.wav fake L\n",
         },
-        malformed=[("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec\), found 2")],
+        malformed=[("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec number\), found 2")],
     ),
     "wavefake": Miniature(
         {

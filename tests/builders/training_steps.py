@@ -100,7 +100,7 @@ def trainer_of(recipe: Recipe, folder: Path, device: str = "cpu") -> Trainer:
     optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
     selection = Selection(folder, recipe.train, recipe.validation, [], task.measures)
     data = {name: {"trials": NUM_TRIALS, "digest": ""} for name in ("training", "development")}
-    state = RunState(recipe.to_dict(), data, objective, optimizer, selection, accelerator.scaler)
+    state = RunState(recipe, data, objective, optimizer, selection, accelerator.scaler)
     loader: Any = Unread(recipe)
     validator: Any = SimpleNamespace(task=task)
     monitor = Monitor(selection, folder / "logs", shown=False)

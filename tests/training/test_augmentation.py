@@ -7,7 +7,7 @@ from nes2net import InputError
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.recipes.recipe import recipe_from_dict
 
-OTHERS = "not speed, noise, reverberation, conditions, filters and random crops"
+OTHER_EFFECTS = {"speed": [0.9, 1.1], "musan": "folder", "rir": "folder", "conditions": ["white:10"], "fir": {}}
 
 
 def stream(augment, world_size=1, **sections):
@@ -22,19 +22,22 @@ def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(c
     assert capsys.readouterr().err.count("`data.num_workers` is not used") == 1
 
 
-@pytest.mark.parametrize(
-    "augment, data, world_size, message",
-    [
-        ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        *(
-            ({key: value}, {}, 1, OTHERS)
-            for key, value in (("speed", [0.9, 1.1]), ("musan", "folder"), ("rir", "folder"))
-        ),
-        *(({key: value}, {}, 1, OTHERS) for key, value in (("conditions", ["white:10"]), ("fir", {}))),
-        ({}, {"crop": "random"}, 1, OTHERS),
-        ({}, {}, 2, "2 processes cannot share"),
-    ],
-)
-def test_an_order_that_was_not_published_is_refused(augment, data, world_size, message):
-    with pytest.raises(InputError, match=message):
-        stream({"rng": "legacy", **augment}, world_size, data=data)
+@pytest.mark.parametrize("key", OTHER_EFFECTS)
+def test_other_effects_have_no_published_order(key):
+    with pytest.raises(InputError, match=f"`augment.rng` and `augment.{key}` exclude each other"):
+        stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
+
+
+def test_random_crops_have_no_published_order():
+    with pytest.raises(InputError, match="`augment.rng` and `data.crop` exclude each other"):
+        stream({"rng": "legacy"}, data={"crop": "random"})
+
+
+def test_the_published_order_is_that_of_rawboost():
+    with pytest.raises(InputError, match="`augment.rng` is used only with `augment.algo`"):
+        stream({"rng": "legacy", "algo": 0})
+
+
+def test_processes_cannot_share_the_published_order():
+    with pytest.raises(InputError, match="2 processes cannot share"):
+        stream({"rng": "legacy"}, 2)

@@ -126,6 +126,20 @@ def test_the_card_of_a_published_model_states_its_source_and_licence(detector):
     assert "not heard" not in text
 
 
+def test_the_metadata_names_encoder_and_training_sets_on_the_hub():
+    names = ("hub:OWNER/NAME@v1", "mlaad", "asvspoof2019_la")
+    trials = [{"part": "train", "corpus": name, "split": "train"} for name in names]
+    trials.append({"part": "dev", "corpus": "hub:OWNER/OTHER", "split": "dev"})
+    config = {
+        "frontend": {"name": "xlsr_300m"},
+        "aggregation": {"name": "last"},
+        "backend": {"name": "nes2net_x"},
+    }
+    card = ModelCard(model_card(config, Provenance.read({"trials": trials})))
+    assert card.data.base_model == "facebook/wav2vec2-xls-r-300m"
+    assert card.data.datasets == ["OWNER/NAME", "mueller91/MLAAD"]
+
+
 def test_figures_of_several_corpora(recipe, corpus):
     """Each development corpus has a row of its own, beside that of all together, which has the interval."""
     corpora = [{"name": "asvspoof2019_la", "alias": "one"}, {"name": "asvspoof2019_la", "alias": "two"}]

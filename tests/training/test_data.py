@@ -10,7 +10,7 @@ from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.tasks.fusion import Fusion, score_ranges
+from nes2net.training.tasks.fusion import Fusion
 from nes2net.training.tasks.segments import Segments
 from nes2net.training.trials import check_unseen, read_trials
 
@@ -51,8 +51,9 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         write_scores(tmp_path / part, names, range(len(names)))
         files[f"{part}_scores"] = [str(tmp_path / part)]
     data = DataConfig(root=str(root), **files)
-    assert score_ranges(data) == [[0.0, 5.0]]
-    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
+    assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
+    by_file = DataConfig(root=str(root), **files, score_range="test")
+    assert Fusion(Recipe(data=by_file)).ranges == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
         assert scores[0] == (0.5,)
@@ -112,7 +113,7 @@ def test_files_that_are_missing_are_counted(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other")
     for name in ("LA_T_1000001.flac", "LA_E_1000001.flac"):
         next(other.rglob(name)).unlink()
-    with pytest.raises(InputError, match=r"1 of 12 audio files .* folder with `data\.corpora\.la\.root`"):
+    with pytest.raises(InputError, match=r"1 of 6 audio files .* folder with `data\.corpora\.la\.root`"):
         read_trials(DataConfig(corpora=several(other)), "train")
     data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
     with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):

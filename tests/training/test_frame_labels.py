@@ -9,7 +9,7 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.metrics.localisation import pool_labels
 from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
-from nes2net.training.frame_labels import FrameLabels, draw_start, pooled_targets
+from nes2net.training.frame_labels import FrameLabels, draw_start, pool_targets
 
 LABELS = np.repeat([1, 0, 1, 0, 1], [40, 13, 7, 30, 11]).astype(np.uint8)  # 1.01 s
 SAMPLES = np.repeat(LABELS, 160) - 0.5
@@ -89,7 +89,7 @@ def test_labels_are_pooled_as_published_whatever_stands_behind(factor):
     rng = np.random.default_rng(factor)
     rows = [(rng.random(n) < 0.9).astype(np.int8) for n in (1, 3, 63, 64, 100, 128)]
     batch = torch.from_numpy(np.stack([np.pad(row, (0, 130 - len(row)), constant_values=-1) for row in rows]))
-    for pooled, row in zip(pooled_targets(batch, factor).tolist(), rows):
+    for pooled, row in zip(pool_targets(batch, factor).tolist(), rows):
         expected = pool_labels(row, factor).tolist()
         assert pooled == expected + [-1] * (len(pooled) - len(expected))
-    assert pooled_targets(batch[:1, :1], factor).tolist() == [[int(rows[0][0])]]
+    assert pool_targets(batch[:1, :1], factor).tolist() == [[int(rows[0][0])]]

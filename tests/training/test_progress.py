@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.training.progress import Meter, advice
 
 
@@ -29,7 +30,7 @@ def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, found)
             clock.now += wait
             yield wait
 
-    meter = Meter(batches(), total=len(waits), clock=clock, shown=False)
+    meter = Meter(batches(), ProgressDisplay(title="", unit="step", clock=clock, shown=False))
     for _, work in zip(meter, works):
         clock.now += work
         meter.update(12, loss=0.5, lr=1e-6)
@@ -39,7 +40,8 @@ def test_waiting_and_speed_without_the_start_of_the_workers(waits, works, found)
 def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
     """It goes on from where the run was."""
     clock = Clock()
-    meter = Meter(range(3), title="epoch 1 of 9", total=4, start=1, clock=clock, shown=False)
+    display = ProgressDisplay(title="epoch 1 of 9", unit="step", total=4, start=1, clock=clock, shown=False)
+    meter = Meter(range(3), display)
     meter.display.later_steps = 100
     meter.display.later_seconds = 700.0
     lines = []
@@ -59,7 +61,7 @@ def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
         (0.2, 1, {}, None),
         (0.9, 1, {"most": 8, "waited": 0.5}, None),
         (0.21, 1, {"most": 8, "waited": 1}, "1 worker: try `data.num_workers=2`"),
-        (0.75, 0, {"most": 4}, "0 workers: try `data.num_workers=3`"),
+        (0.75, 0, {"most": 4}, "0 workers: try `data.num_workers=1`"),
         (1.0, 2, {"most": 4}, "try `data.num_workers=4`"),
         (0.5, 4, {"most": 0}, "with 0 workers, the most that can be used: keep decoded audio with"),
         (0.5, 2, {"most": 2, "cached": True}, "the disk or the augmentation is the limit"),

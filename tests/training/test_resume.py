@@ -25,7 +25,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
-from nes2net.training.resume_file import _checked_32_bit_words
+from nes2net.training.resume_file import _check_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -329,7 +329,7 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
         patch.setattr(loop.RunState, "save", fails)
         assert main(command) == 75
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
-    assert "resume.pt: Input/output error" in line
+    assert "resume.pt cannot be written (Input/output error)" in line
     assert "the same command resumes" in line
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
@@ -337,7 +337,7 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     line = capsys.readouterr().err.splitlines()[-1]
-    assert "no room to write" in line
+    assert "cannot be written" in line
     assert "the same command resumes" in line
     assert " MB" in line
     assert resume.read_bytes() == before
@@ -448,7 +448,7 @@ def test_one_process_of_one_version_at_a_time(recipe):
 def test_words_of_a_generator_have_32_bits():
     """Any of them can be 0, and a stream must resume then, too."""
     words = torch.tensor([0, 1, 2**32 - 1])
-    assert _checked_32_bit_words(words) is words
+    assert _check_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):
         with pytest.raises(ValueError, match="whole numbers of 32 bits"):
-            _checked_32_bit_words(wrong)
+            _check_32_bit_words(wrong)

@@ -172,10 +172,8 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, trials, recipe_of())
     orders = []
-    results = [
-        _BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [], [], [n]) for n in (0, 2, 4, 1, 3)
-    ]
-    monkeypatch.setattr(validator, "_run_pass", lambda *of_pass: list(results))
+    results = [_BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
+    monkeypatch.setattr(validator, "_run_pass", lambda *of_pass: (list(results), [], []))
     monkeypatch.setattr(
         validator, "_loss_and_figures", lambda _, found, *of: orders.append([one.number for one in found]) or {}
     )

@@ -1,9 +1,7 @@
 """Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
-It has an adapter, a Python module, and ``meta.yaml``, which describes the system. The client
-(`speech-spoof-bench`) calls the methods of :class:`ArenaModel`: ``load`` once, ``score_batch`` for
-every few recordings, and ``unload`` at the end. The class in the adapter also inherits from the
-client's base class, so that nes2net does not need the client.
+It has an adapter, a Python module, and ``meta.yaml``, which describes the system. The class in the
+adapter also inherits from the client's base class, so that nes2net does not need the client.
 """
 
 from __future__ import annotations
@@ -103,10 +101,8 @@ class ArenaModel:
             srs: sample rates in Hz.
 
         Raises:
-            InputError: if the detector is not loaded; if the numbers of rates and recordings
-                differ; if samples are whole numbers, not finite or far outside [−1, 1]; or if a
-                recording cannot be scored. The client then repeats the call with single recordings,
-                and omits those that fail.
+            InputError: if the detector is not loaded, or a recording cannot be scored. The client then
+                repeats the call with single recordings, and omits those that fail.
         """
         detector = self._detector
         if detector is None:

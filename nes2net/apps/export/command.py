@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import Architecture, Length, ModelName, Precision
+from nes2net.actions.flags import Architecture, CorpusName, Length, ModelName, Precision
 from nes2net.lib.commands import File, Flag, called
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
@@ -30,6 +30,9 @@ class Arena(Length):
         checkpoint_url: where the weights are, if not on the hub
         arxiv: number of the paper, such as 2504.05657, or none
         check: say what the folder MODEL lacks, and write nothing
+        scores: write the result of the folder MODEL on CORPUS, from this score file
+        corpus: the set of SCORES, hub:OWNER/NAME
+        deep_voice: scores of DeepVoice, whose EER gives the threshold for a set with only spoofed trials
     """
 
     dtype: Precision = "auto"
@@ -40,6 +43,9 @@ class Arena(Length):
     checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None
     check: Annotated[bool, NotWith("out", "push")] = False
+    scores: Annotated[File | None, UsedWith("corpus"), NotWith("out", "push", "check")] = None
+    corpus: Annotated[CorpusName | None, Flag("CORPUS"), UsedWith("scores")] = None
+    deep_voice: Annotated[File | None, Flag("SCORES"), UsedWith("scores")] = None
 
     def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
         """Write the folder ``out`` for the Arena, and print what the description of the system lacks.
@@ -116,6 +122,12 @@ def export(
 
         check_meta(Path(model))
         say(f"{Path(model) / META} says all that the Arena asks")
+        return
+    if arena.scores is not None and arena.corpus is not None:
+        from nes2net.apps.export.arena_result import write_arena_result
+
+        deep_voice = None if arena.deep_voice is None else Path(arena.deep_voice)
+        say_written(write_arena_result(Path(model), arena.corpus, Path(arena.scores), deep_voice))
         return
     if bool(to) != bool(out) or not (to or push):
         raise InputError("name a format and a path with --to and --out, or a hub repository with --push")

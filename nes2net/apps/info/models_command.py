@@ -28,7 +28,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     from nes2net.lib.sheet import Sheet, as_json
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
-    from nes2net.models.published_models import BEGIN_WITH, PUBLISHED
+    from nes2net.models.published_models import BEGIN_WITH, HUB_COLLECTIONS, PUBLISHED
     from nes2net.models.published_results import published_rows
 
     if name is not None:
@@ -37,6 +37,9 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
         return
+    collections = []
+    for repository, (meaning, licence) in HUB_COLLECTIONS.items():
+        collections.append({"name": f"hub:{repository}", "holds": meaning, "licence": licence})
     # Print all models as JSON.
     by_hand: list[dict[str, Any]] = []
     for row in published_rows():
@@ -66,6 +69,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": frontends,
             "by hand": by_hand,
+            "repositories": collections,
         }
         print(as_json(data))
         return
@@ -96,6 +100,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": [
                 {**detector, "files": ", ".join(detector["files"]) or "–"} for detector in by_hand
             ],
+            "repositories of the hub, for --model; NAME lists its files, NAME/FILE is one": collections,
             "pre-trained front-ends, for ssl_checkpoint=": frontends,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],
         },

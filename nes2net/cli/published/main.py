@@ -302,7 +302,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe of a training run from the flags; ``--set`` overrides all other flags."""
-    from nes2net.training.recipes.reading import apply_overrides, named_after_model
+    from nes2net.training.recipes.reading import apply_overrides, name_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 
     # The recipe states only parameters of RawBoost that differ from the defaults.
@@ -332,7 +332,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     stated_keys = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
     named_recipe = {"name": args.model_name, "model": published_model}
-    return recipe_from_dict(named_after_model(named_recipe, apply_overrides(values, args.set), stated_keys))
+    return recipe_from_dict(name_after_model(named_recipe, apply_overrides(values, args.set), stated_keys))
 
 
 def _score(args: argparse.Namespace) -> int:

@@ -30,12 +30,14 @@ UNKNOWN_LONG_SIZE = 1 << 62
 _MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks
 
 
-def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Find how a WAV (also RF64, BW64), AIFF or AVI file was cut off.
+def cut_off(announced: int, present: int, unit: str) -> str:
+    return f"is cut off: its header announces {announced:,} {unit}, {present:,} are there"
 
-    Returns:
-        The announced length, the present length, and their unit, ``"samples"`` or ``"bytes"``. None
-        for a whole file, one from a pipe that states no length, and other formats.
+
+def riff_fault(file: BinaryIO) -> str | None:
+    """Return the fault of a WAV (also RF64, BW64), AIFF or AVI file that was cut off.
+
+    None also for one from a pipe that states no length, and other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -51,7 +53,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
             if size > present + 8:  # some programs count the 8 bytes of the chunk's header in its size
-                return size, present, "bytes"
+                return cut_off(size, present, "bytes")
             position += 8 + size + size % 2
     # WAV and AIFF: the chunk of samples must end before the end of the file.
     order = RIFF_FORMATS.get(start[:4])
@@ -74,9 +76,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
                 return None
             announced = size // unit_bytes
             present = max(0, present) // unit_bytes
-            if announced <= present:
-                return None
-            return announced, present, unit
+            return cut_off(announced, present, unit) if announced > present else None
         # In RF64 and BW64 files, the chunk ``ds64`` precedes the samples, and states the size of the samples in 64
         # bits.
         if name == b"ds64" and len(body) >= 16:
@@ -122,10 +122,10 @@ def _is_chunk(head: bytes) -> bool:
 _MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are read
 
 
-def missing_bytes(file: BinaryIO) -> int | None:
-    """Count the bytes missing at the end of an ASF, FLV or CAF file.
+def chunk_fault(file: BinaryIO) -> str | None:
+    """Return the fault of an ASF, FLV or CAF file that was cut off.
 
-    None if the file is whole, does not state its size, or has another format.
+    None also if the file does not state its size, or has another format.
     """
     size = file.seek(0, 2)
     file.seek(0)
@@ -165,7 +165,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     else:
         return None
-    return None if expected <= size else expected - size
+    return None if expected <= size else f"is cut off: {expected - size:,} bytes are missing at its end"
 
 
 # Boxes that contain other boxes. The inner boxes are checked, too, because FFmpeg reads the tables in the inner boxes.

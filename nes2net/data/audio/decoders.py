@@ -24,19 +24,20 @@ from av.audio.plane import AudioPlane
 from nes2net.data.audio.containers import (
     RIFF_FORMATS,
     UNKNOWN_LONG_SIZE,
+    chunk_fault,
+    cut_off,
     is_placeholder,
     lacks_length,
     matroska_fault,
-    missing_audio,
-    missing_bytes,
     mp4_fault,
+    riff_fault,
     states_duration,
 )
 from nes2net.data.audio.frames import (
     FlacHeader,
     exceeds_length,
+    frame_fault,
     link_starts,
-    missing_of_last_frame,
     ogg_fault,
     parse_stream_info,
     read_flac_header,
@@ -44,7 +45,7 @@ from nes2net.data.audio.frames import (
     tag_fault,
 )
 from nes2net.data.audio.packed import Fetched, RecordingBytes, audio_error, open_recording
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, concerning, told_as
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -69,41 +70,29 @@ def check_whole(path: Fetched) -> FlacHeader | None:
         InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
             page with a wrong checksum.
     """
-    try:
-        with open_recording(path) as file:
-            kind = file.read(4)
-            # WAV and AIFF
-            if kind in RIFF_FORMATS:
-                if cut := missing_audio(file):
-                    raise cut_off_error(path, *cut)
-                return None
-            if kind != b"fLaC":  # each of these checks finds nothing in a file of another format than its own
-                _check_container(path, file, kind)
-            # A FLAC file has a header. A file without this header may consist of MPEG or ADTS frames.
-            if header := read_flac_header(file):
-                header = header._replace(exceeded=exceeds_length(file, header))
-            elif not states_length(file) and (missing := missing_of_last_frame(file)):
-                raise audio_error(path, f"is cut off: its last frame lacks at least {missing:,} bytes")
-    except OSError as error:
-        raise audio_error(path, f"cannot be opened ({error.strerror})") from None
-    if header and header.first_frame_rate not in (None, header.sample_rate):
-        raise audio_error(
-            path, f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
-        )
+    with concerning(f"audio file {path}"), told_as("cannot be opened", OSError), open_recording(path) as file:
+        kind = file.read(4)
+        header = None if kind in RIFF_FORMATS else read_flac_header(file)
+        if header is not None:
+            header = header._replace(exceeded=exceeds_length(file, header))
+        if fault := _fault(file, kind, header):
+            raise InputError(fault)
     return header
 
 
-def _check_container(path: Fetched, file: BinaryIO, kind: bytes) -> None:
-    fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
-    if fault:
-        raise audio_error(path, fault)
-    if missing := missing_bytes(file):
-        raise audio_error(path, f"is cut off: {missing:,} bytes are missing at its end")
-
-
-def cut_off_error(path: Fetched, announced: int, present: int, unit: str) -> InputError:
-    """Make the error for a file with less audio than it announces."""
-    return audio_error(path, f"is cut off: its header announces {announced:,} {unit}, {present:,} are there")
+def _fault(file: BinaryIO, kind: bytes, header: FlacHeader | None) -> str | None:
+    if kind in RIFF_FORMATS:
+        return riff_fault(file)
+    if kind != b"fLaC":  # each of these functions finds nothing in a file of another format than its own
+        for fault_of in (ogg_fault, matroska_fault, mp4_fault, tag_fault, chunk_fault):
+            if fault := fault_of(file):
+                return fault
+    # A file without a FLAC header may consist of MPEG or ADTS frames.
+    if header is None:
+        return None if states_length(file) else frame_fault(file)
+    if header.first_frame_rate not in (None, header.sample_rate):
+        return f"is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
+    return None
 
 
 def check_format(path: Fetched, name: str) -> None:
@@ -232,7 +221,7 @@ def _libsndfile_link(path: Fetched, header: FlacHeader | None) -> Blocks:
         slack = 2 * 1152 if file.format in MP3 else 0
         if count < file.frames - slack:
             if file.format in (*MP3, "OGG"):  # FFmpeg would not notice the cut, or that pages of Ogg are missing
-                raise cut_off_error(path, file.frames, count, "samples")
+                raise audio_error(path, cut_off(file.frames, count, "samples"))
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
@@ -245,27 +234,33 @@ def check_length(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | 
         InputError: if the file was cut off, or if a cut could not be noticed in the file's format.
     """
     # A header is given only for FLAC.
-    if header is not None:
-        if header.exceeded:
-            raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
-        return
-    check_format(path, file.format)
-    # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
-    if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
-        announced, present = map(int, sizes.groups())
-        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
-        if present < announced and not is_unknown:
-            raise cut_off_error(path, announced, present, "bytes")
+    if header is None:
+        check_format(path, file.format)
+        # For AU, CAF and W64, libsndfile's log holds the announced and the present size.
+        if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
+            announced, present = map(int, sizes.groups())
+            is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= UNKNOWN_LONG_SIZE
+            if present < announced and not is_unknown:
+                raise audio_error(path, cut_off(announced, present, "bytes"))
+    if reason := _why_misread(file, path, header):
+        raise DamagedAudio(reason)
+
+
+def _why_misread(file: soundfile.SoundFile, path: Fetched, header: FlacHeader | None) -> str:
+    """Say why libsndfile would read other audio than there is, if so."""
+    if header is not None and header.exceeded:
+        return f"it holds more than the {header.num_samples:,} samples that its header announces"
     if file.format == "NIST":
-        raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
+        return "libsndfile reads SPHERE files that were cut off as shorter ones"
     # In MP3 files, and in files that announce no samples, only the bytes show whether the length is right.
-    if file.format not in MP3 and file.frames:
-        return
+    if header is not None or (file.format not in MP3 and file.frames):
+        return ""
     with open_recording(path) as raw:
         if file.format in MP3 and not states_length(raw):
-            raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
+            return "libsndfile guesses the length of MP3 files that do not state it, and stops there"
         if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):
-            raise DamagedAudio("its header announces no samples, but was never filled in")
+            return "its header announces no samples, but was never filled in"
+    return ""
 
 
 # Formats whose headers state the time at which the longest stream ends.
@@ -368,10 +363,9 @@ def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
             if announced:
                 raise _incomplete_error(announced, decoded.count, error) from error
             raise
-        if announced and decoded.count != announced:
-            raise _incomplete_error(announced, decoded.count)
-        if container.format.name == "caf" and decoded.count < stream.frames:  # each frame has at least one sample
-            raise _incomplete_error(stream.frames, decoded.count)
+        is_cut = container.format.name == "caf" and decoded.count < stream.frames  # each frame has at least one sample
+        if is_cut or (announced and decoded.count != announced):
+            raise _incomplete_error(announced or stream.frames, decoded.count)
         if not decoded.count:
             raise ValueError("no audio frames")
         # If a recorder lost packets, samples are missing in the middle, but the stated duration and the time stamps

@@ -76,27 +76,26 @@ _BIT_RATES = {
 _RATES = (44100, 48000, 32000)  # sampling rates of version 1 in Hz; the index of a rate is its code
 
 
-def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Count the bytes that are missing from the last MPEG or ADTS frame.
+def frame_fault(file: BinaryIO) -> str | None:
+    """Return a fault if the last MPEG or ADTS frame is cut off.
 
-    Of a cut header, only the missing ones of the first 6 bytes count. None if the last frame is
-    complete, if the only frame is cut off, or if there is no frame.
+    Of a cut header, only the missing ones of the first 6 bytes count. None also if the only frame
+    is cut off, or if there is no frame.
     """
     count = 0
     end = 0
     for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # keeps the values of the last frame
         pass
     size_of_file = file.seek(0, 2)
-    if end > size_of_file:
-        if count == 1:  # a single header may be a coincidence in a file without frames
-            return None
-        return end - size_of_file
+    if end > size_of_file and count == 1:  # a single header may be a coincidence in a file without frames
+        return None
+    missing = end - size_of_file
     # Behind the last whole frame, there may be a part of the next frame's header.
     file.seek(end)
     head = file.read(_HEADER_BYTES)
     if count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff"):
-        return _HEADER_BYTES - len(head)
-    return None
+        missing = _HEADER_BYTES - len(head)
+    return f"is cut off: its last frame lacks at least {missing:,} bytes" if missing > 0 else None
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:

@@ -307,26 +307,26 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
             or damage; or if the file is changed within the context.
     """
     path = fetched(path)
-    # The recording is in memory.
+    before = None
+    fault = ""
     if isinstance(path, RecordingBytes):
-        if not path.content:
-            raise _empty_error(path)
-        yield path, check_whole(path)
-        return
-    # The recording is in a file, which must be regular and not empty.
-    try:
-        before = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise audio_error(path, "not found") from None
-    except (OSError, ValueError) as error:
-        raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(before.st_mode):
-        raise audio_error(path, "is a folder")
-    if not stat.S_ISREG(before.st_mode):
-        raise audio_error(path, "is not a regular file but a pipe or a device")
-    if not before.st_size:  # for an empty file, PyAV would print a traceback
-        raise _empty_error(path)
+        is_empty = not path.content
+    else:
+        try:
+            before = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise audio_error(path, "not found") from None
+        except (OSError, ValueError) as error:
+            raise audio_error(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        fault = _FAULTS_OF_KINDS.get(stat.S_IFMT(before.st_mode), "is not a regular file but a pipe or a device")
+        is_empty = not before.st_size
+    if is_empty and not fault:  # for an empty file, PyAV would print a traceback
+        fault = "is empty: copy or download it again"
+    if fault:
+        raise audio_error(path, fault)
     yield path, check_whole(path)
+    if before is None or isinstance(path, RecordingBytes):
+        return
     # The file must not have changed while the caller read the file.
     with suppress(OSError):  # removing the file after reading is no error
         after = path.stat()
@@ -334,8 +334,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
             raise audio_error(path, "changed while it was read: read it again when it is complete")
 
 
-def _empty_error(path: Fetched) -> InputError:
-    return audio_error(path, "is empty: copy or download it again")
+_FAULTS_OF_KINDS = {stat.S_IFREG: "", stat.S_IFDIR: "is a folder"}
 
 
 def _with_libsndfile(

@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import accumulate, repeat
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
+from pydantic import Field
 
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.data.augment.sources import Sources
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Settings, Share
 
 if TYPE_CHECKING:
     from nes2net.data.augment.legacy import LegacyStream
@@ -46,24 +47,20 @@ _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2),
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the sampling rate, as published
-# Largest magnitude of a parameter; 100 for all others, in dB, percent or without a unit. Together the limits keep a
-# filter's spectra below 110 MB.
-_LARGEST = {
-    "N_f": 20,
-    "nBands": 20,
-    "minF": 1_000_000,
-    "maxF": 1_000_000,
-    "minBW": 1_000_000,
-    "maxBW": 1_000_000,
-    "minCoeff": 1000,
-    "maxCoeff": 1000,
-    "P": 1000,
-}
 _GAIN_GRID = 1024  # the published code finds the gain in a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
+# The limits keep a filter's spectra below 110 MB.
+Number = Annotated[int, Field(ge=1, le=20)]
+Hertz = Annotated[float, Field(ge=0, le=1_000_000)]
+Bandwidth = Annotated[float, Field(gt=0, le=1_000_000)]
+Coefficients = Annotated[float, Field(ge=1, le=1000)]
+Decibels = Annotated[float, Field(ge=-100, le=100)]
+UpTo100 = Annotated[float, Field(ge=0, le=100)]
+
+
 @dataclass(frozen=True)
-class RawBoostParameters:
+class RawBoostParameters(Settings):
     """Parameters of RawBoost under their published names, with the published defaults.
 
     The fields ``min…`` and ``max…`` of a pair are the lowest and the highest value of a uniform
@@ -73,73 +70,46 @@ class RawBoostParameters:
         InputError: if a value is impossible.
     """
 
-    N_f: int = 5
+    owner: ClassVar[str] = "RawBoost"
+
+    N_f: Number = 5
     """Highest power of the waveform in LnL noise."""
-    nBands: int = 5
+    nBands: Number = 5
     """Number of notches in each filter."""
-    minF: float = 20
-    maxF: float = 8000
+    minF: Hertz = 20
+    maxF: Hertz = 8000
     """Centre of a notch in Hz."""
-    minBW: float = 100
-    maxBW: float = 1000
+    minBW: Bandwidth = 100
+    maxBW: Bandwidth = 1000
     """Width of a notch in Hz."""
-    minCoeff: float = 10
-    maxCoeff: float = 100
+    minCoeff: Coefficients = 10
+    maxCoeff: Coefficients = 100
     """Number of coefficients of a notch; the drawn number is truncated and made odd."""
-    minG: float = 0
-    maxG: float = 0
+    minG: Decibels = 0
+    maxG: Decibels = 0
     """Gain of a filter in dB."""
-    minBiasLinNonLin: float = 5
-    maxBiasLinNonLin: float = 20
+    minBiasLinNonLin: Decibels = 5
+    maxBiasLinNonLin: Decibels = 20
     """How much lower, in dB, the gains of x², x³, … are than the gain of x; subtracted from ``minG`` and ``maxG``."""
-    P: float = 10
+    P: UpTo100 = 10
     """Largest share of samples that ISD noise changes, in percent."""
-    g_sd: float = 2
+    g_sd: UpTo100 = 2
     """Gain of ISD noise."""
-    SNRmin: float = 10
-    SNRmax: float = 40
+    SNRmin: Decibels = 10
+    SNRmax: Decibels = 40
     """Signal-to-noise ratio of SSI noise in dB."""
-    LnL_ratio: float = 1.0
-    ISD_ratio: float = 1.0
-    SSI_ratio: float = 1.0
+    LnL_ratio: Share = 1.0
+    ISD_ratio: Share = 1.0
+    SSI_ratio: Share = 1.0
     """Probabilities of the three kinds of noise in algorithm 11; algorithm 10 uses only the
     probabilities of LnL and ISD."""
 
     def __post_init__(self) -> None:
-        values: dict[str, Any] = vars(self)
-        for name, value in values.items():
-            largest = _LARGEST.get(name, 100)
-            if not isinstance(value, Real) or not abs(value) <= largest:  # type: ignore[operator]  # Real has abs()
-                raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number within ±{largest:,}")
-        # Each item holds the name of a parameter, whether its value is possible, and the possible values in words.
-        required = [
-            ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
-            ("nBands", isinstance(self.nBands, Integral) and self.nBands >= 1, "an integer ≥ 1"),
-            ("minF", self.minF >= 0, "≥ 0 Hz"),
-            ("minBW", self.minBW > 0, "> 0 Hz"),
-            ("minCoeff", self.minCoeff >= 1, "≥ 1"),
-            ("P", 0 <= self.P <= 100, "a percentage from 0 to 100"),
-            ("g_sd", self.g_sd >= 0, "≥ 0"),
-        ]
-        for name, value in values.items():
-            high = name.replace("min", "max")
-            if name.endswith("_ratio"):
-                required.append((name, 0 <= value <= 1, "a probability from 0 to 1"))
-            elif high != name:
-                required.append((name, value <= values[high], f"at most {high}={values[high]}"))
-        for name, holds, expected in required:
-            if not holds:
-                raise InputError(f"RawBoost parameter {name}={values[name]} must be {expected}")
-
-    @classmethod
-    def of(cls, **parameters: Any) -> RawBoostParameters:
-        """Build parameters from their names and values.
-
-        Raises:
-            InputError: if a name is unknown, or if a value is impossible.
-        """
-        check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
-        return cls(**parameters)
+        super().__post_init__()
+        for name, value in vars(self).items():
+            highest = name.replace("min", "max")
+            if value > getattr(self, highest):
+                raise InputError(f"RawBoost: {name}={value} is above {highest}={getattr(self, highest)}")
 
 
 class RawBoost(Effect):
@@ -215,14 +185,9 @@ def rawboost(
     ((16000,), dtype('float64'))
     """
     p = RawBoostParameters.of(**parameters)
-    for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
-        if not value <= sample_rate / 2:
-            limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
-            raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
-    if algo not in ALGORITHMS:
-        raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
-    _check_generators(algo, rng, gate_rng)
-    x = _checked_waveform(x, p)
+    x = np.asarray(x)
+    if fault := _fault(x, algo, rng, gate_rng, p, sample_rate):
+        raise InputError(fault)
 
     def add_kind(kind: int, wave: np.ndarray) -> np.ndarray:
         if kind == 1:
@@ -250,31 +215,36 @@ def rawboost(
     return x if in_series else x.copy()
 
 
-def _check_generators(algo: int, rng: Any, gate_rng: Any) -> None:
+def _fault(
+    x: np.ndarray, algo: object, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float
+) -> str:
+    """Say what is wrong with the arguments of :func:`rawboost`; empty if nothing is."""
+    for name in ("maxF", "maxBW"):
+        if not getattr(p, name) <= sample_rate / 2:
+            limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
+            return f"RawBoost: {name}={getattr(p, name)} lies above {limit}"
+    if algo not in ALGORITHMS:
+        return f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}"
     if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
-        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
+        return f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}"
     if gate_rng is not None and not isinstance(gate_rng, random.Random):
-        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
+        return f"gate_rng must be a random.Random, not {type(gate_rng).__name__}"
     if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
-        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
-
-
-def _checked_waveform(x: np.ndarray, p: RawBoostParameters) -> np.ndarray:
-    x = np.asarray(x)
+        return f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)"
     if x.ndim != 1:
-        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
+        return f"the waveform has shape {x.shape}; RawBoost requires one channel, shape (N,)"
     if x.dtype not in (np.float32, np.float64):
-        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
+        return f"the waveform is {x.dtype}; RawBoost requires float32 or float64 samples in [-1, 1]"
     if len(x) == 0:
-        raise InputError("the waveform is empty; RawBoost needs at least one sample")
+        return "the waveform is empty; RawBoost needs at least one sample"
     peak = float(_peak(x))
     if not math.isfinite(peak):
-        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
+        return "the waveform has NaN or infinite samples; repair or remove its audio file"
     # The square and the highest power of each sample must not overflow. The sums of an FFT must not overflow either,
     # and may be larger than these powers by a factor of 2²⁰.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
-        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
-    return x
+        return f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]"
+    return ""
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
 from nes2net.data.audio.packed import audio_error
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
 
 
@@ -88,22 +88,14 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
     if (root / "musan").is_dir():
         root = root / "musan"
     recordings = {name: recordings_below(root / name) for name in CATEGORIES}
-    missing = [name for name, paths in recordings.items() if not paths]
-    if missing:
-        raise InputError(
-            f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav "
-            "and so on: unpack the whole corpus (openslr.org/17)"
-        )
     for name, paths in recordings.items():
         num_needed = CATEGORIES[name].num_files[1]
         if len(paths) < num_needed:
             raise InputError(
-                f"{root / name} has {len(paths)} audio files, at least {num_needed} are needed: complete the corpus"
+                f"MUSAN folder {root / name} has {len(paths)} audio files, at least {counted(num_needed, 'is', 'are')} needed: unpack "
+                "the whole corpus (openslr.org/17)"
             )
-    noises = {}
-    for name, paths in recordings.items():
-        noises[name] = [NoiseFile(path, _checked_length(path)) for path in paths]
-    return noises
+    return {name: [NoiseFile(path, _checked_length(path)) for path in paths] for name, paths in recordings.items()}
 
 
 def find_impulse_responses(root: AnyPath) -> list[Path]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
-TABLE = Table("file", {"label": "label"}, labels=LABELS, names="file, label")
-_TABLE_OF_ROUND_2 = Table("file", {"label": "label"}, labels=LABELS, names="file, label, number")
-_REMEDY = "give `root` the folder into which the archives were unpacked"
+TABLE = Columns(file="file", labels=LABELS, names="file, label")
+_TABLE_OF_ROUND_2 = Columns(file="file", labels=LABELS, names="file, label, -")
 
 
 def _training_files(split: str) -> Files:
@@ -17,7 +16,6 @@ def _training_files(split: str) -> Files:
         protocols=(f"{split}_label.txt",),
         audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
         folders=("ADD_train_dev/**", "label", ".", split, "train_dev"),
-        remedy=_REMEDY,
     )
 
 
@@ -27,7 +25,6 @@ def _evaluation_files(split: str, protocol: str, folder: str) -> Files:
         # An archive that is unpacked into a folder of its own name gives track1test/track1test.
         audio=(f"{split}/{folder}/{folder}", f"{folder}/{folder}", f"{split}/**", f"{folder}/**"),
         folders=(f"{split}/**", ".", folder, "label"),
-        remedy=_REMEDY,
     )
 
 

@@ -10,7 +10,6 @@ def _files(folder: str) -> Files:
         protocols=("label.txt",),
         audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),
         folders=(f"Track1.2/{folder}", f"{folder}/**"),
-        remedy=f"give `root` the folder that holds Track1.2 or {folder}",
     )
 
 

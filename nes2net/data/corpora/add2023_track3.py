@@ -1,7 +1,7 @@
 """ADD 2023, track 3: recognise the algorithm that made a recording, or say that the algorithm is unknown."""
 
 from nes2net.data.corpora.corpus import Counts
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDERS = {"train": "train", "dev": "dev", "eval": "test"}
@@ -20,9 +20,9 @@ CORPUS = ListedCorpus(
     6 are the algorithms of the training set. Class 7 occurs only in the evaluation and stands for
     other algorithms. The id of a trial is the name of its file without suffix.
     """,
-    rows=Table(
-        "file",
-        {"label": "class", "attack": "class"},
+    rows=Columns(
+        file="file",
+        fields={"label": "class", "attack": "class"},
         labels={"0": BONAFIDE, **dict.fromkeys(_ALGORITHMS, SPOOF)},
         words={"attack": {"0": None}},
         names="file, class",
@@ -32,7 +32,6 @@ CORPUS = ListedCorpus(
             protocols=("label.txt",),
             audio=(f"Track3/{folder}/wav", f"{folder}/wav", f"{folder}/**"),
             folders=(f"Track3/{folder}", folder, f"{folder}/**"),
-            remedy=f"give `root` the folder that holds {folder}",
         )
         for split, folder in _FOLDERS.items()
     },

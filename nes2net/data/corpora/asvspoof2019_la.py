@@ -49,8 +49,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
-        key = files.checked_word(key, tuple(scores), "ASV key", file, line)
-        scores[key].append(checked_float(score, file, line))
+        files.checked_word(key, scores, "ASV key", file, line).append(checked_float(score, file, line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
@@ -59,7 +58,6 @@ def _files(split: str, protocol: str) -> Files:
         protocols=(protocol,),
         folders=_PROTOCOL_FOLDERS,
         audio=(f"ASVspoof2019_LA_{split}/flac",),
-        remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
     )
 
 

@@ -29,7 +29,6 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
                 protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
                 folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
                 audio=(f"{folder}/flac", "flac"),
-                remedy=f"give `root` the folder that holds {folder}",
             )
         },
         "key": key,
@@ -93,7 +92,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
             raise InputError(
                 f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
             )
-        values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
+        values = files.checked_word(row[5], scores, "ASV key", key_file, line)
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(checked_float(score, score_file, score_line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])

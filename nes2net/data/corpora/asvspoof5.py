@@ -18,7 +18,7 @@ CORPUS = ListedCorpus(
     """,
     rows=Columns(
         "speaker, utterance, gender, codec, quality, seed, attack tag, attack, label, -",
-        fields={"attack tag": "attack_type"},
+        fields={"attack_type": "attack tag"},
         words={
             "attack": {"bonafide": None},
             "attack_type": {"bonafide": None},

@@ -30,7 +30,7 @@ CORPUS = ListedCorpus(
     in Parquet.
     """,
     rows=Columns(
-        "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
+        "speaker, utterance, attack, label, type, setting", fields={"transmission": "type", "codec": "setting"}
     ),
     folders_of=lambda stem: (f"{stem.removeprefix(_LIST)}/flac", "flac"),
     parts={
@@ -40,7 +40,6 @@ CORPUS = ListedCorpus(
             together=True,
             audio=_FOLDERS,
             holds=("flac", *(f"{type}/flac" for type in _TYPES)),
-            remedy="give `root` the folder that holds flac or Noise_Addition",
         )
     },
     # Readme.txt states 2,065,873 files, which is 29 times the trials of ASVspoof 2019 LA.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
@@ -14,7 +14,6 @@ def _declare_track(number: int) -> ListedCorpus:
             protocols=(f"{split}.csv",),
             folders=(f"{folder}/label", "label"),
             audio=(f"{folder}/{split}", split),
-            remedy=f"give `root` the folder that holds {folder}",
             unlisted=".wav" if split == "eval" else "",
         )
     page = f"https://huggingface.co/datasets/xieyuankun/AT-ADD-Track{number}"
@@ -35,7 +34,7 @@ def _declare_track(number: int) -> ListedCorpus:
         the mean of macro-F1 over the four types of audio. This mean is not computed here, because
         the lists do not state the type of audio.
         """,
-        rows=Table("name", {"label": "label"}, labels={"real": BONAFIDE, "fake": SPOOF}),
+        rows=Columns(file="name", fields={"label": "label"}, labels={"real": BONAFIDE, "fake": SPOOF}),
         parts=parts,
         obtain={"audio": f"{page} (after registration)", "protocol": "the folder label in the same place"},
         licence=f"as stated on {page}",

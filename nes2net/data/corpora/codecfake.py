@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
 _CONDITIONS = (*_CODECS, "A1", "A2", "A3")
 
-_TABLE = Table(
-    "file",
-    {"label": "label", "attack": "codec"},
+_TABLE = Columns(
+    file="file",
+    fields={"attack": "codec number"},
     labels={"real": BONAFIDE, "fake": SPOOF},
-    names="file, label, codec",
+    names="file, label, codec number",
     words={"attack": {"0": None, **{str(n): f"F{n:02}" for n in range(1, 100)}}},
 )
 
@@ -39,14 +39,13 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         yield replace(trial, id=f"{name}/{trial.id}", source=name)
 
 
-def _files(lists: Sequence[str], folder: str) -> Files:
+def _files(*lists: str) -> Files:
     return Files(
         protocols=[f"{name}.txt" for name in lists],
         folders=("label", "."),
         together=True,
         audio=(".",),
         holds=list(chain.from_iterable(map(_folders, lists))),
-        remedy=f"give `root` the folder that holds {folder}",
     )
 
 
@@ -74,9 +73,9 @@ CORPUS = ListedCorpus(
     rows=_read_trials,
     folders_of=lambda name: (*_folders(name), _folders(name)[0]),
     parts={
-        "train": _files(["train"], "train"),
-        "dev": _files(["dev"], "dev"),
-        "eval": _files(_CONDITIONS, "test"),
+        "train": _files("train"),
+        "dev": _files("dev"),
+        "eval": _files(*_CONDITIONS),
     },
     counts={
         "train": Counts(740747),

@@ -1,7 +1,7 @@
 """CompSpoof: mixtures of speech and environmental sound; each component is bona fide or spoofed."""
 
 from nes2net.data.corpora.corpus import Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 _MIXED = ("bonafide_bonafide", "spoof_bonafide", "bonafide_spoof", "spoof_spoof")
@@ -19,12 +19,12 @@ CORPUS = ListedCorpus(
     is the class of the environmental sound. So the task source_tracing with bonafide: true has five
     classes.
     """,
-    rows=Table(
-        "file",
-        {"label": "class", "attack": "class"},
+    rows=Columns(
+        file="file",
+        fields={"label": "class", "attack": "class"},
         labels={"original": BONAFIDE, **dict.fromkeys(_MIXED, SPOOF)},
         words={"attack": {"original": None}},
-        names="file, speech, environment, class",
+        names="file, -, -, class",
     ),
     parts={
         split: Files(

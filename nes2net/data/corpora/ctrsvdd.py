@@ -25,7 +25,7 @@ def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "")
     for folder in folders:
         # An archive that is unpacked into a folder of its own name gives train_set/train_set.
         audio += [f"{folder}/{folder}", folder]
-    return Files(protocols, audio, (".", *folders), f"give the folder that holds {folders[0]}", unlisted=unlisted)
+    return Files(protocols, audio, (".", *folders), unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
@@ -64,7 +64,7 @@ CORPUS = ListedCorpus(
     rows=Columns(
         "source set, singer, utterance, -, attack, label",
         labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
-        fields={"source set": "source", "singer": "speaker"},
+        fields={"source": "source set", "speaker": "singer"},
     ),
     parts={
         "train": _files(["train.txt"], ["train_set", "train"]),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +22,6 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # a process decodes this many files before it returns the results
-# For each process, at most this many chunks are submitted before their results are collected. With this limit, no
-# process has to wait, and memory does not grow with the corpus.
-_AHEAD = 4
 
 
 class Decoded(NamedTuple):
@@ -122,44 +120,29 @@ def decode_in_parallel(
 
     After a crash, the others are still decoded, perhaps in another order.
     """
-    pending = deque(chunks)
-    while pending:
-        submitted: deque[tuple[Sequence[Path], Future]] = deque()
-        unfinished: list[Sequence[Path]] = []
+    remaining = list(chunks)
+    while remaining:
+        num_done = 0
         pool = _process_pool(workers)
-        # Submit a few chunks ahead, and yield their results in order. After a crash, submit no further chunks, and
-        # collect the chunks that have no results.
         try:
-            while submitted or (pending and not unfinished):
-                while pending and not unfinished and len(submitted) < _AHEAD * workers:
-                    chunk = pending.popleft()
-                    try:
-                        future = pool.submit(_decode_each, chunk, decode)
-                    except BrokenProcessPool as error:  # an earlier file crashed a process
-                        future = Future()
-                        future.set_exception(error)
-                    submitted.append((chunk, future))
-                chunk, future = submitted.popleft()
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    unfinished.append(chunk)
+            for results in pool.map(partial(_decode_each, decode=decode), remaining):
+                num_done += 1
+                yield results
+        except BrokenProcessPool:  # a file crashed a process; the chunks without results are decoded below
+            pass
         finally:
             pool.shutdown(cancel_futures=True)
-        # The crash came from a file in one of the chunks that the workers had taken. It is not known which chunk this
-        # was. The pool hands out chunks in order. Of the chunks that it has handed out, at most 2 · workers + 1 are
-        # unfinished: one for each worker, and workers + 1 in the pool's queue. So decode the files of the first
-        # unfinished chunks one by one.
-        suspects = unfinished[: 2 * workers + 1]
-        unsuspected = unfinished[2 * workers + 1 :]
-        pending.extendleft(reversed(unsuspected))
-        for path in itertools.chain.from_iterable(suspects):
+        # It is not known which file this was. The pool hands out chunks in order, one for each worker, and workers + 1
+        # wait in its queue. So decode the files of as many chunks one by one.
+        num_tried = num_done + 2 * workers + 1
+        for path in itertools.chain.from_iterable(remaining[num_done:num_tried]):
             with _process_pool(1) as pool:
                 try:
                     decoded = pool.submit(decode, path).result()
                 except BrokenProcessPool:
                     decoded = Decoded(path, error="the process that decoded it crashed")
             yield [decoded]
+        remaining = remaining[num_tried:]
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:

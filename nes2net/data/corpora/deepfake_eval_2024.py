@@ -1,12 +1,11 @@
 """Deepfake-Eval-2024, the audio part."""
 
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 _FILES = Files(
     protocols=("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv"),
     audio=("audio-data",),
-    remedy="give `root` the folder that holds audio-data",
 )
 
 CORPUS = ListedCorpus(
@@ -26,9 +25,9 @@ CORPUS = ListedCorpus(
     seconds. No numbers of trials are given here, because the paper does not state them, and getting
     a copy requires an agreement.
     """,
-    rows=Table(
-        "Filename",
-        {"label": "Ground Truth", "phase": "Finetuning Set"},
+    rows=Columns(
+        file="Filename",
+        fields={"label": "Ground Truth", "phase": "Finetuning Set"},
         labels={"Real": BONAFIDE, "Fake": SPOOF, "Unknown": None, "": None},
         phases={"Train": "train", "Test": "eval", "": None},
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from nes2net.data.corpora.corpus import Counts
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, shown
 
@@ -42,9 +42,9 @@ CORPUS = ListedCorpus(
     read the copy on the Hugging Face hub (issf/famousfigures, on request), which has other columns,
     in a Parquet file for each speaker. People who evaluate on the corpus report 348,135 trials.
     """,
-    rows=Table(
-        "AudioPath",
-        {"speaker": "Speaker", "attack": "Source", "label": "Label"},
+    rows=Columns(
+        file="AudioPath",
+        fields={"speaker": "Speaker", "attack": "Source", "label": "Label"},
         labels={**dict.fromkeys(_BONAFIDE_WORDS, BONAFIDE), **dict.fromkeys(("spoof", "Spoof", "SPOOF"), SPOOF)},
         words={"attack": {_BONAFIDE: None}},
         delimiter="\t",

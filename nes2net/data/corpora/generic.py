@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -23,7 +22,7 @@ from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm
+from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm, read_textgrid
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance
 
 #: Word for a split, in lower case → our name of the split.
@@ -38,6 +37,7 @@ _PATH_COLUMNS = (
 )
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
+_LABEL_FILES = {".labels.txt": read_audacity, ".TextGrid": read_textgrid}  # beside a recording; the first one counts
 _SHORT = 3.0  # if measuring durations takes longer than this many seconds, the progress is shown
 # Beginning of a path in a list that stands for the folder of the audio.
 _FOLDER_OF_AUDIO = ("{data_root}/", "$data_root/")
@@ -152,10 +152,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         split = "".join(values.pop(name) for name in split_columns)
         if split:
             phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
-        fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
+        fields = {name: files.or_none(value) for name, value in values.items()}
         stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
-        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)
+        yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)  # type: ignore[arg-type]  # only text
 
 
 def segments(
@@ -163,7 +163,7 @@ def segments(
 ) -> SegmentsByUtterance:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its end.
 
-    Segments come from an RTTM, or from Audacity's ``NAME.labels.txt`` beside the recordings.
+    Segments come from an RTTM, or from Audacity's ``NAME.labels.txt`` or Praat's ``NAME.TextGrid`` beside recordings.
     Without any, a labelled trial becomes one segment; an unlabelled one is skipped. Durations come
     from ``reco2dur`` beside the RTTM, or from the audio.
 
@@ -206,9 +206,12 @@ def _listed_segments(
     except files.NotFound:
         by_id = {}
         for trial in trials:
-            labels = None if trial.path is None else trial.path.with_name(f"{trial.path.stem}.labels.txt")
-            if labels is not None and not is_absent(labels):
-                by_id[trial.id] = read_audacity(labels)
+            if trial.path is None:
+                continue
+            for suffix, read in _LABEL_FILES.items():
+                labels = trial.path.with_name(f"{trial.path.stem}{suffix}")
+                if trial.id not in by_id and not is_absent(labels):
+                    by_id[trial.id] = read(labels)
         if not by_id:
             raise
         return CORPUS.find_audio(root, split), by_id
@@ -408,7 +411,7 @@ CORPUS = GenericCorpus(
 
     Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
     <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts, with the ids of
-    the trials; or in label files of Audacity beside the recordings, NAME.labels.txt.
+    the trials; or in label files of Audacity (NAME.labels.txt) or Praat (NAME.TextGrid) beside the recordings.
 
     By default, the id of a trial is the path of its recording from the root, without suffix. Spaces
     in an id become %20, because spaces separate the fields of score files.

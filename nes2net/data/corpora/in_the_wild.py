@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDER = "release_in_the_wild"
@@ -18,13 +18,14 @@ CORPUS = ListedCorpus(
     a trial is the name of its file without suffix. Every recording in the folder is a trial;
     meta.csv only states labels.
     """,
-    rows=Table("file", {"speaker": "speaker", "label": "label"}, labels={"bona-fide": BONAFIDE, "spoof": SPOOF}),
+    rows=Columns(
+        file="file", fields={"speaker": "speaker", "label": "label"}, labels={"bona-fide": BONAFIDE, "spoof": SPOOF}
+    ),
     parts={
         "eval": Files(
             protocols=["meta.csv"],
             folders=(".", _FOLDER),
             audio=(_FOLDER, "."),
-            remedy=f"give `root` the folder {_FOLDER}",
             unlisted=".wav",
         )
     },

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from pathlib import Path, PurePath
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
@@ -30,107 +30,40 @@ from nes2net.lib.text_files import read_rows
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a list without header, separated by white space."""
+    """The columns of a list: without header and separated by white space, or of a CSV file.
 
-    names: str
-    """Names of the columns, separated by ``", "``. ``utterance`` is the id; ``-`` is not read."""
-    labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word of the column ``label`` → our label."""
-    phases: Mapping[str, str] = field(default_factory=dict)
-    """Word of the column ``phase`` → our name of the phase."""
+    A list names a recording by its id, or by its path below the folder of the audio; the id is
+    then this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
+    """
+
+    names: str = ""
+    """All columns of a list without header, separated by ``", "``; ``-`` is not read."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Column → field of :class:`~nes2net.data.corpora.trial.Trial`, if their names differ."""
-    words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
-    """Field → word → value, if it is not the word itself; ``-`` means None."""
-
-    suffix: str = ".flac"
-    """Suffix of the audio files."""
-
-    def __post_init__(self) -> None:
-        columns = [name for name in self.names.split(", ") if name not in self.fields]
-        _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
-
-    def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """Yield the trials of the list ``path``, with recordings below ``audio`` if it is given.
-
-        If no column states the phase, all trials belong to ``phase``.
-        """
-        columns = self.names.split(", ")
-        # Field → index of its column. The fields in _CHECKED are read separately below.
-        numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
-        utterance = numbers["utterance"]
-        label = numbers.get("label")
-        phase_number = numbers.get("phase")
-        field_columns = [
-            (name, number, _Meanings(self.words.get(name, {})))
-            for name, number in numbers.items()
-            if name not in _CHECKED
-        ]
-        recording = None
-        for line, row in read_rows(path, len(columns), self.names):
-            id = files.checked_id(row[utterance], path, line)
-            values: dict[str, Any] = {name: meanings[row[number]] for name, number, meanings in field_columns}
-            if label is not None:
-                values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
-            if phase_number is not None:
-                phase = files.checked_word(row[phase_number], self.phases, "phase", path, line)
-            if audio is not None:
-                recording = audio / f"{id}{self.suffix}"
-            yield Trial(id, recording, phase=phase, **values)
-
-
-class _Meanings(dict[str, "str | None"]):
-    """Maps each word of a list to the value of a field, by default itself.
-
-    Args:
-        words: word → value; None for an empty field.
-        empty_words: further words for an empty field, such as ``-``.
+    """Field of a :class:`~nes2net.data.corpora.trial.Trial` → its column, if their names differ;
+        with a header, all fields to read.
     """
-
-    def __init__(self, words: Mapping[str, str | None], *empty_words: str) -> None:
-        super().__init__(words)
-        self._empty_words = empty_words
-
-    def __missing__(self, word: str) -> str | None:
-        """Store the value: a million lines have only a few different words."""
-        self[word] = files.or_none(word, *self._empty_words)
-        return self[word]
-
-
-def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
-    check_known(
-        names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.data.corpora.trial.Trial) has no field"
-    )
-
-
-@dataclass(frozen=True)
-class Table:
-    """The columns of a list that names recordings by their paths below the folder of the audio.
-
-    The id of a trial is this path without suffix (:func:`~nes2net.data.corpora.protocol.id_of`).
-    """
-
-    file: str
-    """Column of the paths."""
-    fields: Mapping[str, str]
-    """Field of a ``Trial`` → its column, ``phase`` only if stated."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
-    """Word → our label; None if the recording is not a trial."""
+    """Word of ``label`` → our label; None if the recording is not a trial."""
     otherwise: str | None = None
     """Our label for other words; None if these are errors."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
-    """Word → our name of the phase; None if the recording is not a trial."""
+    """Word of ``phase`` → our name of the phase; None if the recording is not a trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Field → word → value, if it is not the word itself; ``-`` and an empty field mean None."""
-    delimiter: str = ","
-    """Delimiter of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
-    names: str = ""
-    """Columns of a list without header, separated by ``", "``; its fields by white space."""
+    suffix: str = ".flac"
+    """Suffix of the recordings of ids."""
+    file: str = ""
+    """Column of paths; if empty, the column ``utterance`` has ids."""
     inner: Callable[[str], str] = str
     """Path in the list → path below the folder of the audio, or :class:`InputError`."""
+    delimiter: str = ","
+    """Delimiter of a list with a header (:func:`~nes2net.data.corpora.protocol.read_csv`)."""
 
     def __post_init__(self) -> None:
-        _check_fields(self.fields)
+        named_columns = {"utterance", "-", self.file, *self.fields.values()}
+        other_names = [name for name in filter(None, self.names.split(", ")) if name not in named_columns]
+        problem = "a trial (nes2net.data.corpora.trial.Trial) has no field"
+        check_known([*self.fields, *other_names], Trial.__dataclass_fields__, problem)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with recordings below ``audio`` if it is given.
@@ -139,31 +72,42 @@ class Table:
         trials belong to ``phase``.
         """
         header, rows = self._header_and_rows(path)
-        file_column = header.index(self.file)
-        columns = {name: header.index(column) for name, column in self.fields.items()}
+        fields = dict(self.fields)
+        if self.names:
+            fields = {name: name for name in header if name in Trial.__dataclass_fields__} | fields
+        columns = {name: header.index(column) for name, column in fields.items()}
+        file_column = header.index(self.file or "utterance")
         label_column = columns.pop("label", None)
         phase_column = columns.pop("phase", None)
-        field_columns = [(name, column, _Meanings(self.words.get(name, {}), "")) for name, column in columns.items()]
+        field_columns = [(name, column, _Meanings(self.words.get(name, {}))) for name, column in columns.items()]
         # Make a trial of each row. Skip rows of other phases, and recordings that are not trials.
         label = None
         row_phase = phase
         recording = None
+        file: PurePath | str
         for line, row in rows:
             if phase_column is not None:
-                row_phase = self._look_up_word(row[phase_column], self.phases, None, "phase", path, line)
+                row_phase = files.checked_word(row[phase_column], self.phases, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
             if label_column is not None:
-                label = self._look_up_word(row[label_column], self.labels, self.otherwise, "label", path, line)
+                label = self.otherwise
+                if label is None or row[label_column] in self.labels:
+                    label = files.checked_word(row[label_column], self.labels, "label", path, line)
                 if label is None:
                     continue
-            with concerning(f"{path}, line {line}:"):
-                path_below = self.inner(row[file_column])
-            name = files.checked_path(path_below, path, line)
+            if self.file:
+                with concerning(f"{path}, line {line}:"):
+                    path_below = self.inner(row[file_column])
+                file = files.checked_path(path_below, path, line)
+                id = files.id_of(file)
+            else:
+                id = files.checked_id(row[file_column], path, line)
+                file = f"{id}{self.suffix}"
             if audio is not None:
-                recording = audio / name
-            values: dict[str, Any] = {name: meanings[row[column]] for name, column, meanings in field_columns}
-            yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
+                recording = audio / file
+            values = {name: meanings[row[column]] for name, column, meanings in field_columns}
+            yield Trial(id, recording, label, phase=row_phase, **values)  # type: ignore[arg-type]  # only text
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], files.NumberedRows]:
         if self.names:
@@ -179,18 +123,16 @@ class Table:
             )
         return header, rows
 
-    def _look_up_word(
-        self, word: str, words: Mapping[str, str | None], otherwise: str | None, column: str, path: Path, line: int
-    ) -> str | None:
-        if word in words:
-            return words[word]
-        if otherwise is None:
-            files.checked_word(word, list(words), column, path, line)
-        return otherwise
+
+class _Meanings(dict[str, "str | None"]):
+    """Maps each word of a list to the value of a field, None if it is empty, by default itself."""
+
+    def __missing__(self, word: str) -> str | None:
+        """Store the value: a million lines have only a few different words."""
+        self[word] = files.or_none(word)
+        return self[word]
 
 
-# Columns that are not simply copied to a field.
-_CHECKED = ("utterance", "label", "phase", "-")
 _BELOW = "/**"  # a folder in Files that ends like this stands for itself and all folders below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. The recordings of the trials are below the
@@ -214,13 +156,19 @@ class Files:
         ``FOLDER/**`` as for ``audio``.
     """
     remedy: str = ""
-    """Advice if the audio is not found, by default to give the parent of the first of ``audio``."""
+    """Advice if the audio is not found; empty for :attr:`advice`."""
     holds: Sequence[str] = (".",)
     """The folder of the audio must hold at least one of these."""
     together: bool = False
     """Whether all ``protocols`` that exist make up the split; otherwise the first."""
     unlisted: str = ""
     """Suffix of the recordings that are the trials if the list is missing, if any."""
+
+    @property
+    def advice(self) -> str:
+        """:attr:`remedy`, by default to give the folder that holds that of the audio."""
+        folder = next((name for name in (*self.holds, *self.audio) if name != "."), self.protocols[0])
+        return self.remedy or f"give `root` the folder that holds {folder.partition('/')[0]}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,8 +180,8 @@ class ListedCorpus(Corpus):
     below: Sequence[str] = (".",)
     """Folders below the root in which the corpus may lie, such as ``LA`` of an official archive."""
     rows: Rows
-    """:class:`Columns`, a :class:`Table`, or a function."""
-    variants: Sequence[Columns | Table] = ()
+    """:class:`Columns`, or a function."""
+    variants: Sequence[Columns] = ()
     """Columns of protocols with another number of fields than ``rows``."""
     key: Columns | None = None
     """Columns of the key; None if the protocols hold the labels."""
@@ -281,7 +229,7 @@ class ListedCorpus(Corpus):
         all_names = os.listdir(audio)
         names = sorted(name for name in all_names if name.lower().endswith(suffix) and name[0] != ".")
         if not names:
-            raise InputError(f"{audio}: holds no {suffix} files; {split_files.remedy}, or unpack the archive there")
+            raise InputError(f"{audio}: holds no {suffix} files; {split_files.advice}, or unpack the archive there")
         note_passed_over(audio, sorted(set(all_names).difference(names)), suffix)
         phase = None if self.files_are_trials else split
         trials = []
@@ -356,7 +304,7 @@ class ListedCorpus(Corpus):
         subfolder_path = files.first_file(
             audio_of,
             what=f"audio of {title}",
-            remedy=split_files.remedy or f"give the folder that holds {split_files.audio[0].removesuffix(_BELOW)}",
+            remedy=split_files.advice,
             exists=Path.is_dir,
         )
         return audio_of[subfolder_path]

@@ -40,7 +40,6 @@ def _files(protocol: str) -> Files:
         folders=(".", "LibriSeVoc", "lists"),
         audio=(".", "LibriSeVoc"),
         holds=["gt"],
-        remedy="give `root` the folder that holds gt",
     )
 
 

@@ -9,13 +9,11 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_text
 from nes2net.metrics.localisation.label_files import checked_seconds
 from nes2net.metrics.localisation.segments import Segment
-
-_LABELS = {BONAFIDE: BONAFIDE, SPOOF: SPOOF}
 
 
 def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
@@ -26,7 +24,7 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
         if len(row) < 4:
             raise InputError(f"{path}, line {line}: expected id, duration, label and segments, found {shown(text)}")
         id = files.checked_id(row[0], path, line)
-        label = files.checked_word(row[2], _LABELS, "label", path, line)
+        label = files.checked_word(row[2], files.ASVSPOOF_LABELS, "label", path, line)
         # The id states the speaker and, for a spoofed utterance, the system and the kind of spoofing.
         kind, *levels = id.split("_")
         speaker = attack = attack_type = None
@@ -41,7 +39,7 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
             end, _, segment_label = word.partition("-")
             segments.append(
                 Segment(
-                    files.checked_word(segment_label, _LABELS, "label of a segment", path, line),
+                    files.checked_word(segment_label, files.ASVSPOOF_LABELS, "label of a segment", path, line),
                     checked_seconds(start, path, line, "start"),
                     checked_seconds(end, path, line, "end"),
                 )
@@ -76,7 +74,6 @@ CORPUS = SegmentListCorpus(
             together=True,
             audio=(".",),
             holds=("R01TTS.0.a", "R01TTS.0.b"),
-            remedy="give `root` the folder that holds R01TTS.0.a",
         )
     },
     counts={"eval": Counts(140616)},

@@ -8,21 +8,20 @@ from pathlib import Path, PurePosixPath
 
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import counted
 from nes2net.lib.terminal import print_note
 
 _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
-_REMEDY = "give `root` the folder that holds fake"
 _TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
-_TRACING_TABLE = Table("path", {"attack": "model_name"})
+_TRACING_TABLE = Columns(file="path", fields={"attack": "model_name"})
 # Words in the names of the files of ``fine`` → values of the fields ``language_seen`` and ``model_seen``.
 _YES_NO = {"lang_seen": "yes", "lang_not_seen": "no", "model_seen": "yes", "model_not_seen": "no"}
 # The path of the original is first read into the field speaker, because a trial has no field for this path.
-_META_TABLE = Table(
-    "path",
-    {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
+_META_TABLE = Columns(
+    file="path",
+    fields={"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
     delimiter="|",
 )
 
@@ -39,7 +38,9 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
         lists = sorted(path.glob("*/*/meta.csv"))
         bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
-        raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
+        raise files.NotFound(
+            f"{path}: holds no LANGUAGE/MODEL/meta.csv; give `root` the folder that holds fake", [path]
+        )
     # Yield the spoofed trials, and collect their originals.
     originals: dict[str, None] = {}
     for file in lists:
@@ -121,9 +122,7 @@ CORPUS = ListedCorpus(
     rows=_read_trials,
     # The protocol of eval is eval.csv or, if this file is missing, the folder fake, which holds the lists.
     parts={
-        split: Files(
-            [name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"]
-        )
+        split: Files([name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), holds=["fake"])
         for split, name in _TRACING_PROTOCOLS.items()
     },
     # The numbers of trials in the protocols for source tracing; the corpus itself grows.

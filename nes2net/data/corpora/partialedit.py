@@ -59,7 +59,6 @@ CORPUS = SegmentListCorpus(
             protocols=("PartialEdit_E1E2.csv",),
             audio=(".",),
             holds=("E1", "E2"),
-            remedy="give `root` the folder that holds E1",
         )
     },
     obtain={

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
@@ -25,6 +25,7 @@ _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
 
 
+_Meaning = TypeVar("_Meaning")
 #: The rows of a file: (line number, fields).
 NumberedRows: TypeAlias = Iterator[tuple[int, list[str]]]
 
@@ -174,20 +175,16 @@ def id_of(path: PurePath) -> str:
     return "%20".join(path.as_posix().removesuffix(path.suffix).split())
 
 
-def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
-    """Return ``words[word]``, or ``word`` of a sequence; raise :class:`InputError` if unknown."""
+def checked_word(word: str, words: Mapping[str, _Meaning], column: str, path: Path, line: int) -> _Meaning:
+    """Return ``words[word]``; raise :class:`InputError` if the word is unknown."""
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
-    return words[word] if isinstance(words, Mapping) else word
+    return words[word]
 
 
-def or_none(field: str, *empty_words: str) -> str | None:
-    """Return ``field``, or None if it is ``-`` or one of ``empty_words``.
-
-    >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
-    ('A07', None, None)
-    """
-    if field == "-" or field in empty_words:
+def or_none(field: str) -> str | None:
+    """Return ``field``, or None if it is empty or ``-``."""
+    if field in ("", "-"):
         return None
     # Interning keeps only one copy of each word of 600,000 lines in memory, also in the workers.
     return sys.intern(field)

@@ -239,7 +239,7 @@ def _trial_of_row(
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
-            fields.setdefault(field, files.or_none(text, ""))
+            fields.setdefault(field, files.or_none(text))
         elif text:
             extra.append((name, text))
     return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 
-_TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "generator", "language": "language"})
+_TABLE = Columns(
+    file="file", fields={"label": "label", "attack": "model", "attack_type": "generator", "language": "language"}
+)
 
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -26,7 +28,6 @@ def _files(name: str) -> Files:
         folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),
         audio=(".",),
         holds=("Real", "BD", "MD"),
-        remedy="give `root` the folder that holds BD and Real",
     )
 
 

@@ -1,7 +1,7 @@
 """SpoofCeleb."""
 
 from nes2net.data.corpora.corpus import Counts
-from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
@@ -10,7 +10,6 @@ def _files(folder: str) -> Files:
         protocols=(f"{folder}.csv",),
         audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
         folders=("metadata", "spoofceleb/metadata", "."),
-        remedy="give `root` the folder that holds flac and metadata",
     )
 
 
@@ -26,9 +25,9 @@ CORPUS = ListedCorpus(
     of its file below the folder of the part, without suffix. Ids differ between parts, because the
     parts have no speaker in common. The parts have 2,540,421, 55,741 and 91,130 trials.
     """,
-    rows=Table(
-        "file",
-        {"label": "attack", "attack": "attack", "speaker": "speaker"},
+    rows=Columns(
+        file="file",
+        fields={"label": "attack", "attack": "attack", "speaker": "speaker"},
         labels={"a00": BONAFIDE},
         otherwise=SPOOF,
         words={"attack": {"a00": None}},

@@ -12,7 +12,6 @@ from nes2net.data.corpora.trial import ENROLMENT_MODELS, SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_text
 
-_REMEDY = "give `root` the folder that holds wav, or AA01"
 _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
@@ -72,14 +71,12 @@ CORPUS = ListedCorpus(
             protocols=("protocols_fingerprint_extraction",),
             audio=("wav", "."),
             folders=(".",),
-            remedy=_REMEDY,
             holds=("AA01",),
         ),
         "eval": Files(
             protocols=("AA01-co-100_trials.txt",),
             audio=("wav", "."),
             folders=("protocols_trials_extended", "."),
-            remedy=_REMEDY,
             holds=("AA01",),
         ),
     },

@@ -1,4 +1,4 @@
-"""Read and write segments as RTTM or Audacity label files, and durations as ``reco2dur`` files.
+"""Read and write segments as RTTM or Audacity label files, TextGrids of Praat, and ``reco2dur`` files.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 with times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The last two
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, concerning, shown
+from nes2net.lib.errors import InputError, MissingLibrary, concerning, first_line, shown
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows, read_text
@@ -158,6 +158,30 @@ def read_audacity(path: AnyPath) -> list[Segment]:
         end = checked_seconds(fields[1], path, line, "end")
         segments.append(Segment(fields[2].strip(), start, end))
     return segments
+
+
+def read_textgrid(path: AnyPath) -> list[Segment]:
+    """Read the segments of a recording from the only interval tier of a TextGrid of Praat; empty labels are omitted.
+
+    Raises:
+        MissingLibrary: if praatio is not installed.
+        InputError: if the file is missing or malformed, or has not one interval tier.
+    """
+    try:
+        from praatio import textgrid  # start-up: optional
+        from praatio.utilities.errors import PraatioException
+    except ImportError as error:
+        raise MissingLibrary(f"{path}: TextGrids need praatio: pip install praatio") from error
+    path = Path(path)
+    try:
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
+    except (PraatioException, OSError, ValueError, IndexError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)})") from error
+    tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
+    if len(tiers) != 1:
+        names = ", ".join(shown(tier.name) for tier in tiers)
+        raise InputError(f"{path}: expected one interval tier, found {len(tiers)} ({names}): remove the others")
+    return [Segment(label.strip(), start, end) for start, end, label in tiers[0].entries]
 
 
 def write_audacity(path: AnyPath, segments: Iterable[tuple]) -> None:

@@ -1,4 +1,4 @@
-"""Read and write detector folders, exchange folders with the hub, and find the bases of adapted detectors.
+"""Read and write detector folders, and find the bases of adapted detectors.
 
 A base is the frozen tensors of an adapted front-end. The detector's checkpoint records only its
 SHA-256 and the file that holds it.
@@ -19,12 +19,10 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
-from nes2net.lib.hub_errors import hub_errors
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
-    MODEL_FILES,
     PREPROCESSOR_FILE,
     PROCESSOR_FILE,
     read_huggingface_folder,
@@ -41,9 +39,6 @@ WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"
 #: The file that describes the detector: its architecture and further facts.
 CONFIG = DETECTOR_FILE
-#: Only these files of a repository are downloaded. Other files, such as the pickle ``training_args.bin``, are left out.
-_FETCHED = [HEAD, CONFIG, *MODEL_FILES]
-_HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
@@ -93,47 +88,6 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     frontend, _, _ = read_huggingface_folder(folder, types_of(kind), wanted_options=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
-
-
-#: Patterns of temporary files, which are not uploaded. An interrupted write may leave temporary files in the folder of
-#: a detector or in its subfolders.
-_TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
-
-
-def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
-    """Upload a detector's folder to the Hugging Face hub, and return the address of the repository.
-
-    Args:
-        name: ``owner/name``, created if necessary.
-        token: None for the token of ``hf auth login``.
-
-    Raises:
-        InputError: if the hub refuses the upload or cannot be reached.
-    """
-    from huggingface_hub import HfApi  # start-up
-
-    with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{_HUB}{name}"):
-        api = HfApi(token=token)
-        address = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=name, folder_path=folder, commit_message="Upload detector", ignore_patterns=_TEMPORARY
-        )
-    return str(address)
-
-
-def download(name: str) -> Path:
-    """Download the model ``owner/name`` from the Hugging Face hub, and return its folder.
-
-    Raises:
-        InputError: if the model cannot be downloaded, or ``name`` cannot be a repository.
-    """
-    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
-        raise InputError(f"checkpoint {name} not found")
-    from huggingface_hub import snapshot_download  # start-up
-
-    failed = f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"
-    with hub_errors(failed, f"{_HUB}{name}"):
-        return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
 _SHOWN = 12  # number of digits of a SHA-256 that a message shows

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from nes2net.lib.contracts import PartCheck
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import name_and_options, with_options
+from nes2net.lib.options import Model, Options, name_and_options, with_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads
 from nes2net.training.losses.criterion import Criterion
 from nes2net.training.registry import losses
 
 
-def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
+def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criterion], Options]:
     """Find a loss by its name, and check its options.
 
     Args:
@@ -34,23 +33,21 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     return losses.checked_factory(name, options), options
 
 
-def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
+def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") -> Criterion:
     """Build a loss of logits, or of embeddings and the vectors of the head of ``backend``.
 
     Raises:
-        InputError: as :func:`checked_loss`, or if the back-end lacks the head that the loss needs.
+        InputError: as :func:`find_loss`, or if the back-end lacks the head that the loss needs.
     """
-    kind, options = checked_loss(loss, key)
+    kind, options = find_loss(loss, key)
     name, _ = name_and_options({"loss": loss}, "loss")
     arguments: dict[str, Any] = {"num_classes": len(backend.classes)}
     if kind.needs_head is not None:
         head = backend.last_layer
         if not isinstance(head, heads.get(kind.needs_head)):
-            names = {heads.get(head_name): head_name for head_name in heads.names(installed=False)}
-            head_name = names.get(type(head), type(head).__name__)
             raise InputError(
-                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {head_name}: set "
-                f"`model.backend.head={kind.needs_head}`, or take `{key}=cross_entropy`"
+                f"`{key}={name}` needs the head {kind.needs_head}, the back-end has {type(head).__name__}: set "
+                f"`model.backend.head={kind.needs_head}`, or use `{key}=cross_entropy`"
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
@@ -61,7 +58,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
     return losses.checked(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
-def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
+def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:
     """Return ``model`` with the head that ``loss`` needs in the back-end, and with the head's options.
 
     ``model`` is unchanged if it names another head, or if ``loss`` needs none.
@@ -69,16 +66,14 @@ def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes:
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
     """
-    kind, options = checked_loss(loss)
+    kind, options = find_loss(loss)
     if kind.needs_head is None:
         return model
-    head = model.get("backend", {}).get("head") or kind.needs_head
-    if isinstance(head, str):
-        head = {"name": head}
-    if head.get("name") != kind.needs_head:
+    name, stated_options = name_and_options(model.get("backend", {}), "head", kind.needs_head)
+    if name != kind.needs_head:
         return model
-    head = {"name": kind.needs_head, **kind.head_options(num_classes, options), **head}
-    return with_options(model, "backend", head=head if len(head) > 1 else kind.needs_head)
+    head_options = {**kind.head_options(num_classes, options), **stated_options}
+    return with_options(model, "backend", head={"name": name, **head_options} if head_options else name)
 
 
 def check_loss(check: PartCheck, loss: Any, _: int, embedding_dim: int) -> None:

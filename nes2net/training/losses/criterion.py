@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError, counted
-from nes2net.lib.options import Takes
+from nes2net.lib.options import Options, Takes
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -52,7 +52,7 @@ class Criterion(nn.Module):
         self.num_classes = num_classes
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         """Return options of the head that follow from ``options`` of the loss, such as the scale."""
         return {}
 

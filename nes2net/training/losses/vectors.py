@@ -7,8 +7,7 @@ In reading order: ``AngularSoftmax``; ``OneClassSoftmax``; softmax with additive
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size, Takes
+from nes2net.lib.options import Options, Size, Takes
 from nes2net.models.backends.heads import (
     AngularHead,
     CosineHead,
@@ -97,16 +96,9 @@ class AngularSoftmax(ClassWeighted):
         margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
-        # The losses are B×n; in column c, c is taken as the class of every sample. Row c of the masks is True only for
-        # class c, whose logit gets the margin.
-        margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
-        losses = torch.stack(
-            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
-            dim=1,
-        )
-        if targets.ndim == 1:
-            targets = F.one_hot(targets, len(margin_masks)).to(losses.dtype)
-        return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
+        losses = losses_by_class(logits, with_margin)
+        shares = shares_of(targets, self.num_classes)
+        return (self.weight.to(losses, non_blocking=True) * shares * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute |x|·cos θ, without the margin."""
@@ -247,7 +239,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         self.margin = margin
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
@@ -257,13 +249,14 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        margin: Any = self.margin
-        if not isinstance(margin, (int, float)):
-            if durations is None:
-                raise InputError("a margin by duration needs the durations of the utterances, in seconds")
-            _, slope, intercept = margin
-            margin = (slope * durations + intercept).unsqueeze(1)  # B×1
-        return additive_margin_losses(cosines(embeddings, self.centers), self.scale, margin)
+        cosine = cosines(embeddings, self.centers)
+        if isinstance(self.margin, (int, float)):
+            return losses_by_class(self.scale * cosine, self.scale * (cosine - self.margin))
+        if durations is None:
+            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+        _, slope, intercept = self.margin
+        margin = (slope * durations + intercept).to(cosine).unsqueeze(1)  # B×1
+        return losses_by_class(self.scale * cosine, self.scale * (cosine - margin))
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
@@ -272,20 +265,11 @@ def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
     return (30.0, 0.2)
 
 
-def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Compute a cross-entropy with an additive margin, B×n; in column c, c is every sample's class.
-
-    Args:
-        cosine: B×n, cosines to the vector of each class.
-        scale: factor of the cosines.
-        margin: subtracted from the cosine to the target's class; a number, or a tensor B×1 or B×n.
-    """
-    if isinstance(margin, Tensor):
-        margin = margin.to(cosine)
-    classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
-    return torch.stack(
-        [-F.log_softmax(scale * (cosine - margin * one_hot), dim=1)[:, c] for c, one_hot in enumerate(classes)], dim=1
-    )
+def losses_by_class(logits: Tensor, with_margin: Tensor) -> Tensor:
+    """Compute cross-entropies B×n; in column c, c is every sample's class, whose logit is from ``with_margin`` B×n."""
+    is_class = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    columns = [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(is_class)]
+    return torch.stack(columns, dim=1)
 
 
 def cosines_with_margin(cosine: Tensor, margin: float) -> Tensor:
@@ -335,7 +319,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         self.changes_with_steps = margin_warmup > 0
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
@@ -346,8 +330,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin_at(step))  # how far the margin lowers a cosine
-        return additive_margin_losses(cosine, self.scale, cosine_margin)
+        return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin_at(step)))
 
 
 class P2SGrad(_MeanOverClasses):
@@ -389,9 +372,6 @@ class CosineError(MeanOfSamples):
     """
 
     needs_head = "p2sgrad"
-
-    def __init__(self, *, num_classes: int = 2) -> None:
-        super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Sum over samples the squared errors of the logits B×K, averaged over classes."""
@@ -446,7 +426,7 @@ class Prototypes(_MeanOverClasses):
         self.separation_penalty = separation_penalty
 
     @classmethod
-    def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    def head_options(cls, num_classes: int, options: Options) -> Options:
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -467,5 +447,4 @@ class Prototypes(_MeanOverClasses):
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - cosines_with_margin(cosine, self.margin)  # how far the margin lowers a cosine
-        return additive_margin_losses(cosine, self.scale, cosine_margin)
+        return losses_by_class(self.scale * cosine, self.scale * cosines_with_margin(cosine, self.margin))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -11,7 +11,8 @@ from pydantic import (
 )
 
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
+from nes2net.lib.errors import refuse
+from nes2net.training.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text
 
 
 class AugmentConfig(Section):
@@ -20,16 +21,14 @@ class AugmentConfig(Section):
     Validation applies only RawBoost.
     """
 
-    prefix: ClassVar[str] = "augment."
+    prefix = "augment."
 
     algo: Annotated[
         int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
     ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""
-    parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = (
-        Field(default={})
-    )
+    parameters: Annotated[dict[str, Any], UsedWith("algo"), Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = {}
     """Values that replace the published values of RawBoost's parameters, by the parameters' published names."""
     speed: Annotated[
         Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
@@ -47,25 +46,31 @@ class AugmentConfig(Section):
     """Probability that a training utterance gets background noise or reverberation. If not given,
     the probability is 0.5 if `augment.musan` or `augment.rir` is given and `augment.conditions` is
     empty; otherwise it is 0."""
-    conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = Field(default=[])
+    conditions: Annotated[list[Text], Source("toolkit, as nes2net robustness")] = []
     """Conditions applied to training utterances, as `[mp3:16, white:10]`: codecs, channels, noise,
     rooms and others. One condition is drawn for an utterance; all conditions are equally likely.
     Conditions with MUSAN take recordings from `augment.musan`, conditions with measured rooms from
     `augment.rir`, and babble is made of the training speech."""
     condition_probability: Annotated[Probability, UsedWith("conditions")] = 0.5
     """Probability that one of `augment.conditions` is applied to a training utterance."""
-    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
+    rng: Annotated[
+        Literal["utterance", "legacy"],
+        UsedWith("algo"),
+        NotWith("speed", "musan", "rir", "conditions", "fir", "data.crop"),
+        Source("toolkit; legacy: main.py (deviation 8)"),
+    ] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
-    (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
+    (`utterance`), or one stream for all utterances in the published order (`legacy`), which covers
+    only RawBoost."""
     specmix: Annotated[
-        dict[str, Any] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
+        dict[str, object] | None, NotWith("segments.resolutions"), Source("arXiv 2306.15389; arXiv 2108.03020")
     ] = None
     """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
     `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
-    fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None
+    fir: Annotated[dict[str, object] | None, Source("arXiv 2203.01573")] = None
     """Settings of a low-pass filter over training utterances: `band` (`telephone` or `wide`),
     `probability`, `taps`."""
-    latent: Annotated[dict[str, Any] | None, Source("arXiv 2501.14240")] = None
+    latent: Annotated[dict[str, object] | None, Source("arXiv 2501.14240")] = None
     """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
     last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. With `{}`,
     all these settings have their defaults."""

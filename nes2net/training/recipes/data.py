@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
@@ -25,7 +25,6 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    refuse,
     yaml_word,
 )
 
@@ -45,7 +44,7 @@ SetName: TypeAlias = Literal["train", "dev"]
 class CorpusConfig(Section):
     """One corpus in `data.corpora`, with its parts for training and for validation."""
 
-    prefix: ClassVar[str] = "data.corpora[]."
+    prefix = "data.corpora[]."
 
     name: Text
     """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
@@ -54,7 +53,7 @@ class CorpusConfig(Section):
     alias: Alias | None = None
     """Name of the corpus in ids of trials, histories and tables; if not given, `name`. If two
     corpora have the same `name`, at least one of them needs an alias."""
-    weight: AboveZero | None = None
+    weight: Annotated[AboveZero | None, NotWith("train_split=null")] = None
     """Share of the corpus in the draws of an epoch, relative to the other corpora. If a corpus has
     a weight, corpora without a weight have the weight 1. If no corpus has a weight and
     `data.balance` does not name `corpus`, all utterances are equally likely, so that a corpus
@@ -65,29 +64,19 @@ class CorpusConfig(Section):
     """Part of the corpus for training; null for a corpus that only validates."""
     dev_split: Text | None = "dev"
     """Part of the corpus for validation; null for a corpus that only trains."""
-    dev_keys: Text | None = None
+    dev_keys: Annotated[Text | None, NotWith("dev_split=null")] = None
     """Folder of the labels of `dev_split`, if the protocols hold no labels; if not given, `root` is searched."""
-    dev_phase: Text | None = None
+    dev_phase: Annotated[Text | None, NotWith("dev_split=null")] = None
     """Phase of the labels in `dev_keys` to which validation is restricted; null for all labelled trials."""
 
     @model_validator(mode="after")
     def _set_alias_and_check(self) -> CorpusConfig:
         if self.alias is None:
             self.alias = alias_of(self.name)
-        corpus = f"corpus {self.alias} of `data.corpora`"
-        refuse(
-            (
-                self.train_split is None and self.dev_split is None,
-                f"{corpus} neither trains nor validates: give it `train_split` or `dev_split`",
-            ),
-            (
-                self.train_split is None and self.weight is not None,
-                f"{corpus} only validates, so its `weight` changes nothing: leave it out",
-            ),
-        )
-        for key in ("dev_keys", "dev_phase"):
-            if self.dev_split is None and getattr(self, key) is not None:
-                raise InputError(f"{corpus} does not validate, so its `{key}` changes nothing: leave it out")
+        if self.train_split is None and self.dev_split is None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
+            )
         return self
 
     @property
@@ -115,7 +104,7 @@ def alias_of(name: str) -> str:
 class DataConfig(Section):
     """The corpora for training and validation, and how utterances are drawn and cropped."""
 
-    prefix: ClassVar[str] = "data."
+    prefix = "data."
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus for training and validation, by its name in `nes2net data check`."""
@@ -140,14 +129,12 @@ class DataConfig(Section):
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
     """Phase of the labels in `data.dev_keys` to which validation is restricted, such as `progress`;
     null for all labelled trials."""
-    corpora: Annotated[list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys")] = Field(
-        default=[]
-    )
+    corpora: Annotated[list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys")] = []
     """The corpora that are trained on together: a list of mappings of `name`, `root` and, as
     needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`.
     The keys from `data.corpus` to `data.dev_phase` are the short form of `data.corpora`, for a
     training corpus and perhaps another validation corpus."""
-    balance: Annotated[list[Text], _NOT_LOGISTIC] = Field(default=[])
+    balance: Annotated[list[Text], _NOT_LOGISTIC] = []
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from
     each corpus equally often (or by its `weight`), and within a corpus from both classes equally
     often. A field is `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further
@@ -158,10 +145,10 @@ class DataConfig(Section):
     epoch_size: Annotated[Count | None, _NOT_LOGISTIC] = None
     """Number of utterances drawn in an epoch; if not given, the number of training utterances, after
     `data.speaker_cap`."""
-    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = []
     """Score files of other systems on the training set, for a back-end that fuses their scores, in
     the order in which the back-end takes the systems."""
-    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = []
     """Score files of the systems in `data.train_scores` on the development set, in the same order."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
     """How the scores of the other systems are normalised: by the lowest and the highest score of
@@ -194,7 +181,7 @@ class DataConfig(Section):
         Field(min_length=2, max_length=2),
         UsedWith("crop=dynamic"),
         Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
-    ] = Field(default=[16000, 96000])
+    ] = [16000, 96000]
     """Lowest and highest number of samples of the utterances of an optimisation step; all numbers
     between these limits are equally likely."""
     min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
@@ -278,7 +265,7 @@ class DataConfig(Section):
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
-    def short_form(self) -> dict[str, Any] | None:
+    def short_form(self) -> dict[str, str | None] | None:
         """The keys of the short form that mean the same as `corpora`; None if it cannot express them.
 
         It has one training corpus and at most one other validation corpus.
@@ -295,7 +282,7 @@ class DataConfig(Section):
         short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
-    def written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, object]:
         """Convert the section to plain data for people, in the short form if possible."""
         values = self.model_dump()
         if (short := self.short_form) is not None:

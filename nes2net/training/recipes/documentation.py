@@ -9,7 +9,8 @@ import json
 import textwrap
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+
+from pydantic.json_schema import JsonSchemaValue
 
 from nes2net.lib.docstrings import docstring_of
 from nes2net.lib.errors import InputError, did_you_mean
@@ -32,7 +33,7 @@ class Key:
     #: full name, such as ``train.lr``
     name: str
     #: JSON schema of the key, made by its section
-    schema: dict[str, Any]
+    schema: JsonSchemaValue
 
     @property
     def meaning(self) -> str:
@@ -99,7 +100,7 @@ def describe(name: str | None = None) -> str:
     return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
 
 
-def facts_of(name: str | None = None) -> list[dict[str, Any]]:
+def facts_of(name: str | None = None) -> list[dict[str, object]]:
     """Collect the facts of :func:`describe` as plain data (``--json``)."""
     facts = []
     for key in find_keys(name):
@@ -129,7 +130,7 @@ def _two_lines(key: Key) -> str:
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> JsonSchemaValue:
     """Make the JSON schema with which editors check and complete a recipe."""
     properties = _schemas_of_keys(Recipe)
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
@@ -146,11 +147,11 @@ def json_schema() -> dict[str, Any]:
     return {**head, **_mapping_schema({**notes, **properties})}
 
 
-def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
+def _mapping_schema(properties: JsonSchemaValue) -> JsonSchemaValue:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
+def _schemas_of_keys(kind: type[Section]) -> JsonSchemaValue:
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."
@@ -158,7 +159,7 @@ def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
     return properties
 
 
-def _schema_for_editors(facts: dict[str, Any]) -> dict[str, Any]:
+def _schema_for_editors(facts: JsonSchemaValue) -> JsonSchemaValue:
     """A text key also accepts numbers and booleans: YAML reads ``date: 0520`` as a number."""
     plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
     if "$ref" in plain.get("items", {}):  # a list of mappings

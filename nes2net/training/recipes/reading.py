@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Annotated, TypeAlias
 
 from nes2net.lib.errors import InputError, did_you_mean, shown
 from nes2net.lib.files import has_no_file
 from nes2net.lib.options import Takes
-from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
+from nes2net.lib.yaml_text import read_value, read_yaml_file, set_value
 from nes2net.training.recipes.data import CorpusConfig, alias_of
 from nes2net.training.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 from nes2net.training.recipes.section import Section, Source, Text
 
+#: Keys of a recipe, or of a section, → values that are not checked yet.
+_Values: TypeAlias = dict[str, object]
 _IN_WHEEL = Path(__file__).with_name("published")
 #: Folder of the packaged recipes, one for each published system: ``configs/`` in a checkout, ``published/`` in a wheel.
 PACKAGED = _IN_WHEEL if _IN_WHEEL.is_dir() else Path(__file__).parents[3] / "configs"
@@ -26,9 +26,9 @@ class RecipeNotes(Section):
 
     base: Annotated[Text | None, Takes("text"), Source("none, it is a name")] = None
     """Packaged recipe, or file beside this one, that gives the keys that this one leaves out."""
-    about: Annotated[list[Text], Takes("a list of texts")] = Field(default=[])
+    about: Annotated[list[Text], Takes("a list of texts")] = []
     """What the recipe trains, in a line; then paragraphs."""
-    sources: Annotated[dict[str, Text], Takes("a mapping of keys to texts")] = Field(default={})
+    sources: Annotated[dict[str, Text], Takes("a mapping of keys to texts")] = {}
     """Where the values come from, by the names of their keys, such as train.lr."""
 
 
@@ -37,7 +37,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     Missing keys are taken from ``base``: a packaged recipe, or a file beside the recipe, itself
     without a base. Sections are merged key by key; front-end, aggregation and back-end are replaced
-    as a whole. The parts name a run (:func:`named_after_model`) if overrides change a part but not
+    as a whole. The parts name a run (:func:`name_after_model`) if overrides change a part but not
     ``name``, or if a recipe changes a part of its base but has neither ``name`` nor ``comment``.
     ``about`` and ``sources`` (:class:`RecipeNotes`) change nothing.
 
@@ -48,7 +48,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     overrides = list(overrides)
     values, _ = _read_with_base(_path_of(recipe))
     stated_keys = {override.partition("=")[0] for override in overrides}
-    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
+    return recipe_from_dict(name_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
 def recipe_notes(recipe: str | Path) -> RecipeNotes:
@@ -71,7 +71,7 @@ def _path_of(recipe: str | Path) -> Path:
     return PACKAGED / f"{recipe}.yaml"
 
 
-def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
+def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
     values, notes = _read_file(path)
     if "base" not in values:
         return values, notes
@@ -97,15 +97,16 @@ def _read_with_base(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
     notes.sources = {**notes_of_base.sources, **notes.sources}
     merged = dict(of_base)
     for key, value in values.items():
-        if isinstance(value, dict | None) and isinstance(merged.get(key), dict):
-            value = {**merged[key], **(value or {})}
+        base_section = merged.get(key)
+        if isinstance(value, dict | None) and isinstance(base_section, dict):
+            value = {**base_section, **(value or {})}
         merged[key] = value
     if values.keys() & {"name", "comment"}:
         return merged, notes
-    return named_after_model(of_base, merged, values), notes
+    return name_after_model(of_base, merged, values), notes
 
 
-def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
+def name_after_model(before: _Values, after: _Values, stated_keys: Collection[str]) -> _Values:
     """Return ``after``, named after the parts of its model if they differ from those of ``before``.
 
     An inherited name or comment describes another system: the name is replaced, the comment
@@ -115,7 +116,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
         stated_keys: the keys that are not inherited from ``before``.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
-    >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
+    >>> name_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
     'lps_aasist'
     """
     part_names = _names_of_parts(after)
@@ -127,7 +128,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
     return after | {key: value for key, value in new_values.items() if key in before and key not in stated_keys}
 
 
-def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
+def _names_of_parts(values: _Values) -> list[str]:
     """The values are not checked yet; names of wrong values are meaningless."""
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
@@ -146,7 +147,7 @@ def packaged_recipes() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
+def _read_file(path: Path) -> tuple[_Values, RecipeNotes]:
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
@@ -155,7 +156,7 @@ def _read_file(path: Path) -> tuple[dict[str, Any], RecipeNotes]:
     return values, RecipeNotes(**notes)
 
 
-def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     """Apply ``overrides``, such as ``train.lr=1e-6``, to a recipe's ``values``; return the changed values.
 
     The value is YAML, unless its key takes text.
@@ -197,7 +198,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if parents[:2] == ["data", "corpora"]:
             # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or
             # alias.
-            data = dict(values.get("data") or {})
+            data = values.get("data")
+            data = dict(data) if isinstance(data, dict) else {}
             name = ".".join(parents[2:])
             corpora = []
             if isinstance(data.get("corpora"), list):
@@ -207,14 +209,14 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
                 raise InputError(
                     f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
                 )
-            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), title)
+            set_value(corpora[called.index(name)], [last], text, CorpusConfig, title)
             values["data"] = {**data, "corpora": corpora}
             continue
         set_value(values, [*parents, last], text, Recipe, title)
     return values
 
 
-def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: object) -> dict[str, Any]:
+def _without_options_of_old_part(values: _Values, keys: Sequence[str], name: object) -> _Values:
     section, *further_keys = keys
     child = values.get(section)
     if not further_keys or not isinstance(child, dict):

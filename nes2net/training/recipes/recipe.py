@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     Strict,
     model_validator,
 )
 
-from nes2net.lib.errors import InputError, shown
-from nes2net.lib.options import Takes, check_model
+from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
-from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys
+from nes2net.training.recipes.section import AlsoCalled, FolderPart, Section, Source, Text
 from nes2net.training.recipes.segments import LABEL_SAMPLES, SegmentsConfig
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.recipes.validation import ValidationConfig
@@ -45,7 +44,7 @@ class Recipe(Section):
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
     model: Annotated[dict[str, Any], AfterValidator(check_model), Source("main.py --model_name; arXiv 2504.05657")] = (
-        Field(default=DEFAULT_MODEL)
+        DEFAULT_MODEL
     )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[
@@ -53,11 +52,11 @@ class Recipe(Section):
     ] = None
     """File with the pre-trained weights of the front-end, or the name of a published file, such as
     `xlsr_300m`, which is fetched once; null starts from random weights."""
-    data: Annotated[DataConfig, BeforeValidator(text_keys)] = Field(default_factory=DataConfig)
-    augment: Annotated[AugmentConfig, BeforeValidator(text_keys)] = Field(default_factory=AugmentConfig)
-    train: Annotated[TrainConfig, BeforeValidator(text_keys)] = Field(default_factory=TrainConfig)
-    segments: Annotated[SegmentsConfig, BeforeValidator(text_keys)] = Field(default_factory=SegmentsConfig)
-    validation: Annotated[ValidationConfig, BeforeValidator(text_keys)] = Field(default_factory=ValidationConfig)
+    data: DataConfig = Field(default_factory=DataConfig)
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    segments: SegmentsConfig = Field(default_factory=SegmentsConfig)
+    validation: ValidationConfig = Field(default_factory=ValidationConfig)
     date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
@@ -76,7 +75,7 @@ class Recipe(Section):
         data = self.data
         train = self.train
         validation = self.validation
-        is_logistic = train.optimizer == "logistic"
+        is_logistic = train.is_logistic
         refuse(
             (
                 validation.batch_size is not None
@@ -98,7 +97,7 @@ class Recipe(Section):
                 f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
             ),
             (
-                is_logistic and self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
+                is_logistic and self.augment != AugmentConfig(),
                 "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
             ),
             (
@@ -120,7 +119,7 @@ class Recipe(Section):
         """Convert to plain data, in the order of the keys."""
         return self.model_dump()
 
-    def written(self) -> dict[str, Any]:
+    def written(self) -> dict[str, object]:
         """Convert to plain data for people, with the short form of `data` if possible."""
         return {**self.to_dict(), "data": self.data.written()}
 
@@ -136,6 +135,11 @@ class Recipe(Section):
                 "the folders with `augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, "
                 "openslr.org/28), or train without: `augment.noise_probability=0`"
             )
+
+    @property
+    def frontend(self) -> Options:
+        """Name and options of the front-end; empty if the recipe leaves it to the checkpoint."""
+        return self.model.get("frontend", {})  # type: ignore[no-any-return]
 
     @property
     def tag(self) -> str:
@@ -172,7 +176,7 @@ SECTIONS: dict[str, type[Section]] = {
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
-def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+def recipe_from_dict(values: object) -> Recipe:
     """Check ``values``, and build a :class:`Recipe`.
 
     Raises:
@@ -180,16 +184,16 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     """
     if not isinstance(values, dict):
         raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")
-    return Recipe(**text_keys(values))
+    return Recipe(**{str(key): value for key, value in values.items()})
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Flatten nested mappings to dotted keys, such as ``train.lr``, that begin with ``prefix``.
 
     >>> flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}
     """
-    by_key: dict[str, Any] = {}
+    by_key: dict[str, object] = {}
     for key, value in values.items():
         by_key |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return by_key

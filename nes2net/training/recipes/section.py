@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, ClassVar
@@ -21,6 +22,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from nes2net.lib.conditions import Condition, check_conditions
@@ -44,13 +46,13 @@ def _as_text(value: Any) -> str:
     raise ValueError("not text")
 
 
-def _checked_folder_name_part(text: str) -> str:
+def _check_folder_name_part(text: str) -> str:
     if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
 
 
-def _checked_alias(text: str) -> str:
+def _check_alias(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
         raise ValueError("not an alias")
     return text
@@ -65,27 +67,6 @@ def yaml_word(value: Any) -> str:
     return str(value)
 
 
-def refuse(*rules: tuple[Any, str]) -> None:
-    """Raise :class:`InputError` with the message of the first rule (condition, message) that holds.
-
-    >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
-    Traceback (most recent call last):
-    nes2net.lib.errors.InputError: 3 is above 2
-    """
-    for wrong, message in rules:
-        if wrong:
-            raise InputError(message)
-
-
-def text_keys(values: Any) -> Any:
-    """Convert an empty section (``train:``) to a mapping, and every key to text."""
-    if values is None:
-        return {}
-    if isinstance(values, dict):
-        return {str(key): value for key, value in values.items()}
-    return values
-
-
 Flag = Annotated[bool, Strict()]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]
@@ -98,12 +79,12 @@ Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_refuse_boolean)]
 Text = Annotated[str, PlainValidator(_as_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[
     Text,
-    AfterValidator(_checked_alias),
+    AfterValidator(_check_alias),
     Takes("a name of letters, digits, '_', '-' and '.'"),
 ]
 FolderPart = Annotated[
     Text,
-    AfterValidator(_checked_folder_name_part),
+    AfterValidator(_check_folder_name_part),
     Takes("a part of a folder's name, without /, .., \\ and control characters"),
 ]
 
@@ -119,7 +100,7 @@ class Source:
         """The flags of programs in ``text``: "main.py --lr" contains ``lr``."""
         return re.findall(r"--([\w-]+)", self.text)
 
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {**handler(core), "source": self.text}
 
 
@@ -148,8 +129,18 @@ class Section(BaseModel):
         except ValidationError as error:
             raise InputError(self._problem(error.errors(include_url=False), values)) from error
 
+    @model_validator(mode="before")
     @classmethod
-    def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
+    def _with_text_keys(cls, values: object) -> object:
+        """Convert an empty section (``train:``) to a mapping, and every key to text."""
+        if values is None:
+            return {}
+        if isinstance(values, dict):
+            return {str(key): value for key, value in values.items()}
+        return values
+
+    @classmethod
+    def _problem(cls, problems: list[ErrorDetails], values: Mapping[str, object]) -> str:
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         # If a check of this package raised the error, its message is complete.
@@ -212,10 +203,6 @@ def meant_key(name: str) -> str:
             for word in (key, *chain.from_iterable(fact.names for fact in facts)):
                 words.setdefault(word, f"{kind.prefix}{key}")
     section_words = [word for word, key in words.items() if key.rpartition(".")[0] == section]
-    close = difflib.get_close_matches(last, section_words, n=1) or difflib.get_close_matches(
-        last, words, n=1, cutoff=0.8
-    )
-    meant = words.get(last)
-    if close:
-        meant = meant or words[close[0]]
-    return f"; did you mean '{meant}'?" if meant else ""
+    close = [last] if last in words else difflib.get_close_matches(last, section_words, n=1)
+    close = close or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
+    return f"; did you mean '{words[close[0]]}'?" if close else ""

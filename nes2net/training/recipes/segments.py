@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import model_validator
 
 from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.errors import refuse
 from nes2net.lib.options import Takes
-from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
+from nes2net.training.recipes.section import Count, NotNegative, Probability, Section, Source, Text
 
 #: Number of samples in 10 ms at 16 kHz; a label describes a frame of this length.
 LABEL_SAMPLES = 160
@@ -23,22 +21,22 @@ _OF_FRAMES = UsedWith("resolutions")
 class SegmentsConfig(Section):
     """Losses of frames, which teach where an utterance is fake, besides the utterance's loss (`train.loss`)."""
 
-    prefix: ClassVar[str] = "segments."
+    prefix = "segments."
 
     resolutions: Annotated[
         list[Count],
         NotWith("train.optimizer=logistic"),
         Takes("a list of whole numbers of at least 1"),
         Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
-    ] = Field(default=[])
+    ] = []
     """Lengths in ms of the frames to train on: multiples of 10 for which the back-end gives scores.
     An empty list trains on whole utterances alone. The corpus needs labels of segments. A frame is
     spoof if any of its 10-ms labels is spoof. The losses of all resolutions are added."""
     loss: Annotated[
-        Text | dict[str, Any],
+        Text | dict[str, object],
         _OF_FRAMES,
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
-    ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
+    ] = {"name": "cross_entropy", "class_weights": [0.5, 0.5]}
     """Loss of a frame: any loss of logits, such as `cross_entropy` or `cosine_error` (the mean
     squared error of the cosines to two class vectors). It is written like `train.loss`; a name
     alone stands for the loss with its default options. The loss is averaged over all labelled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     Field,
@@ -10,6 +10,7 @@ from pydantic import (
 )
 
 from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.errors import refuse
 from nes2net.lib.options import Takes
 from nes2net.training.recipes.section import (
     AboveZero,
@@ -24,9 +25,9 @@ from nes2net.training.recipes.section import (
     Section,
     Source,
     Text,
-    refuse,
 )
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
 #: Condition of keys that are used only if the front-end is trained.
 _OF_TRAINED = UsedWith("freeze_frontend=false")
@@ -37,7 +38,7 @@ _OF_STEPS = UsedWith("optimizer=adam", "optimizer=adamw")
 class TrainConfig(Section):
     """Optimisation. The defaults come from the ASVspoof 2019 recipe (arXiv 2504.05657)."""
 
-    prefix: ClassVar[str] = "train."
+    prefix = "train."
 
     epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
     """Number of passes over the training set."""
@@ -79,7 +80,7 @@ class TrainConfig(Section):
     """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[
         list[BelowOne], Field(min_length=2, max_length=2), _OF_STEPS, Source("main.py (PyTorch's default)")
-    ] = Field(default=[0.9, 0.999])
+    ] = [0.9, 0.999]
     """Decay rates β₁ and β₂ of the moving averages of the gradient and of the squared gradient."""
     adam_eps: Annotated[AboveZero, _OF_STEPS, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
@@ -128,13 +129,13 @@ class TrainConfig(Section):
         AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")),
     ] = None
     """Largest L2 norm of the gradient; a longer gradient is scaled to this norm. null sets no limit."""
-    task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
+    task: Annotated[Text | dict[str, object] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """Task, by name or as a mapping of `name` and options. `distillation` trains a student that
     imitates a teacher, and installed packages may add tasks. With null, the detector is trained to
     give one score for each utterance, or for the task that one of these settings implies:
     `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
-        Text | dict[str, Any],
+        Text | dict[str, object],
         Source("cross_entropy: main.py --loss WCE; the others: nes2net info NAME"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
@@ -142,7 +143,7 @@ class TrainConfig(Section):
     and the options of a loss. A loss of embeddings replaces the last layer of the back-end by the
     head that the loss needs."""
     precision: Annotated[
-        Literal["fp32", "tf32", "bf16", "fp16"],
+        Precision,
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
     ] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds the
@@ -190,7 +191,7 @@ class TrainConfig(Section):
     multiplied by x^(L + 1 − l) for transformer layer l of L, by x^(L + 1) for everything before the
     layers, and by 1 for everything after the layers."""
     adapt: Annotated[
-        dict[str, Any] | None,
+        dict[str, object] | None,
         _OF_TRAINED,
         _OF_STEPS,
         Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751"),
@@ -227,7 +228,11 @@ class TrainConfig(Section):
         )
         return self
 
-    def of_layers(self) -> dict[str, bool]:
-        """List the settings that need transformer layers: name → whether the recipe sets it."""
+    @property
+    def is_logistic(self) -> bool:
+        return self.optimizer == "logistic"
+
+    def keys_of_layers(self) -> list[str]:
+        """List the keys that need transformer layers and do not have their defaults."""
         names = ("adapt", "freeze_layers", "layer_decay")
-        return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}
+        return [name for name in names if getattr(self, name) != type(self).model_fields[name].default]

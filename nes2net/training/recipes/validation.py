@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.training.recipes.section import AlsoCalled, Count, Flag, Section, Source, Text
+from nes2net.training.recipes.train import Precision
 
 Ties = Literal["first", "last"]
 
@@ -13,7 +14,7 @@ Ties = Literal["first", "last"]
 class ValidationConfig(Section):
     """Validation: its measures, the epochs that are validated, and the choice of the best epoch."""
 
-    prefix: ClassVar[str] = "validation."
+    prefix = "validation."
 
     augmented: Annotated[Flag, Source("main.py")] = True
     """Validate on the development set a second time, with RawBoost, if the recipe uses RawBoost."""
@@ -53,7 +54,7 @@ class ValidationConfig(Section):
     ] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
+    precision: Precision | None = None
     """Precision of the forward pass on the development set, with the values of `train.precision`; null
     takes `train.precision`."""
     batch_size: Annotated[Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size"))] = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -14,8 +13,8 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, shown
-from nes2net.lib.options import declared
+from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.options import Options, declared
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
@@ -130,22 +129,26 @@ class Distillation(Task):
     ) -> None:
         super().__init__(recipe)
         train = recipe.train
-        if teacher is not None and train.init_from is not None:
-            raise InputError(
+        refuse(
+            (
+                teacher is not None and train.init_from is not None,
                 "the checkpoint of `train.init_from` holds teacher and student: leave out `train.init_from` or "
-                "`train.task.teacher`"
-            )
-        if train.loss != TrainConfig().loss:
-            raise InputError("`train.loss` changes nothing in the task distillation: leave it out")
-        if train.adapt is not None:
-            raise InputError(
-                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out"
-            )
-        if recipe.augment.latent is not None:
-            raise InputError(
-                "`augment.latent` perturbs spoofed utterances, and the task distillation trains on bona fide ones "
-                "alone: leave it out"
-            )
+                "`train.task.teacher`",
+            ),
+            (
+                train.loss != TrainConfig().loss,
+                "`train.loss` changes nothing in the task distillation: leave it out",
+            ),
+            (
+                train.adapt is not None,
+                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out",
+            ),
+            (
+                recipe.augment.latent is not None,
+                "`augment.latent` perturbs spoofed utterances, and the task distillation trains only on bona fide ones: "
+                "leave it out",
+            ),
+        )
         self.teacher = teacher
         self.student_init = student_init
         self.distance = distance
@@ -225,20 +228,18 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy tensors of the same name and shape; return whether ``student`` is now a copy of ``teacher``."""
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
-    shared = {}
-    for key in student_state.keys() & teacher_state.keys():
-        if student_state[key].shape == teacher_state[key].shape:
-            shared[key] = teacher_state[key]
+    common = student_state.keys() & teacher_state.keys()
+    shared = {key: teacher_state[key] for key in common if student_state[key].shape == teacher_state[key].shape}
     student.load_state_dict(student_state | shared)
     return len(shared) == len(student_state) == len(teacher_state)
 
 
-def _all_options(backend: Backend) -> dict[str, Any]:
+def _all_options(backend: Backend) -> Options:
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 
 
-def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
+def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
         if not _FREE_OPTIONS.fullmatch(key):
             _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))

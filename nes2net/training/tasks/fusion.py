@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,9 +14,9 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
+from nes2net.training.dataset import Tensors
 from nes2net.training.objective import Features, Objective, Part
-from nes2net.training.recipes.data import DataConfig, SetName
-from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.recipes.data import SetName
 from nes2net.training.tasks.task import Task
 
 _SCORES = "scores"  # name of the tensor with the scores of other systems in an example
@@ -32,14 +32,17 @@ class FusionObjective(Objective):
 class Fusion(Task):
     """Training of a detector that scores an utterance by its waveform and by the scores of other systems."""
 
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return bool(recipe.data.train_scores)
+    implied_by = "data.train_scores"
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The score ranges of the other systems, or ``"test"`` (:func:`score_ranges`)."""
-        return score_ranges(self.recipe.data)
+        """The lowest and the highest training score of each other system.
+
+        Training, validation and scoring normalise the scores of a system by this range. With
+        ``data.score_range: test``, each score file has its own range, and the result is ``"test"``.
+        """
+        data = self.recipe.data
+        return "test" if data.score_range == "test" else ranges_of(data.train_scores)
 
     def objective(self, detector: Detector) -> Objective:
         return FusionObjective(detector, self.recipe)
@@ -61,18 +64,9 @@ class Fusion(Task):
                 )
         return with_system_scores(trials, files, self.ranges)
 
-    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+    def carries(self, trial: Trial) -> Tensors:
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
-
-
-def score_ranges(data: DataConfig) -> Ranges:
-    """Find the lowest and the highest training score of every system except the trained one.
-
-    Training, validation and scoring normalise the scores of a system by this range. With
-    ``data.score_range: test``, each score file has its own range, and the result is ``"test"``.
-    """
-    return "test" if data.score_range == "test" else ranges_of(data.train_scores)

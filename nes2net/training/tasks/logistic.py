@@ -22,7 +22,7 @@ from nes2net.training.tasks.task import Task
 
 #: File of the run folder with the embeddings of the training set.
 EMBEDDINGS_FILE = "training_embeddings.npy"
-_MOST_ITERATIONS = 10_000  # largest number of iterations of L-BFGS
+_MAX_ITERATIONS = 10_000  # largest number of iterations of L-BFGS
 
 
 class LogisticObjective(Objective):
@@ -107,7 +107,7 @@ class LogisticTrainer(Trainer):
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
         summary = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
-        if iterations >= _MOST_ITERATIONS:
+        if iterations >= _MAX_ITERATIONS:
             summary += ", the limit; a smaller `train.logistic_c` converges sooner"
         self.monitor.say(summary)
         progress.step = self.steps_per_epoch
@@ -124,10 +124,7 @@ class Logistic(Task):
     """Training of the last layer by logistic regression on embeddings (``train.optimizer: logistic``)."""
 
     trainer = LogisticTrainer
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return recipe.train.optimizer == "logistic"
+    implied_by = "train.is_logistic"
 
     def objective(self, detector: Detector) -> Objective:
         return LogisticObjective(detector, self.recipe)
@@ -157,7 +154,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     from sklearn.pipeline import make_pipeline  # imported late, too
     from sklearn.preprocessing import StandardScaler  # imported late, too
 
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MAX_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the caller reports the number of iterations
         model.fit(embeddings.astype(np.float64), targets)

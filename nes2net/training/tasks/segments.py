@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch.nn.functional as F
@@ -12,12 +12,12 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed, refuse
 from nes2net.metrics import compute_eer
-from nes2net.training.dataset import FRAMES
-from nes2net.training.frame_labels import FrameLabels, pooled_targets
+from nes2net.training.dataset import FRAMES, Tensors
+from nes2net.training.frame_labels import FrameLabels, pool_targets
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import ERROR_RATES, Measure, Validated, split_by_class
+from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated, split_by_class
 from nes2net.training.objective import Features, Objective, Outcome, Part
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
@@ -55,27 +55,29 @@ class SegmentObjective(Objective):
         self.utterance_weight = segments.utterance_weight
         name = detector.backend.config["name"]
         frame_ms = detector.frame_ms
-        if not detector.resolutions:
-            raise InputError(
+        unknown = [ms for ms in self.resolutions if ms not in detector.resolutions]
+        refuse(
+            (
+                not detector.resolutions,
                 f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
-                "that gives scores of frames, such as nes2net_x with pool=null"
-            )
-        if frame_ms % _LABEL_MS:
-            raise InputError(
+                "that gives scores of frames, such as nes2net_x with pool=null",
+            ),
+            (
+                frame_ms % _LABEL_MS,
                 f"the front-end '{detector.frontend.config['name']}' has a frame every {frame_ms:g} ms, but labels are "
-                f"of {_LABEL_MS} ms: set a hop that is a multiple of it"
-            )
-        if unknown := [ms for ms in self.resolutions if ms not in detector.resolutions]:
-            offered = listed([f"{ms:g}" for ms in detector.resolutions], 10)
-            raise InputError(
-                f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
-                f"frames of {offered} ms"
-            )
+                f"of {_LABEL_MS} ms: set a hop that is a multiple of it",
+            ),
+            (
+                unknown,
+                f"`segments.resolutions` has {_joined(unknown)} ms, and back-end '{name}' scores frames of "
+                f"{_joined(detector.resolutions)} ms",
+            ),
+        )
         self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.frame_criterion.takes_embeddings:
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
-    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+    def ready(self, carried: Tensors, num_samples: int) -> Tensors:
         """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
 
         It is empty if no file of the batch could be used.
@@ -84,7 +86,7 @@ class SegmentObjective(Objective):
             return {}
         labels = carried[FRAMES]
         counts = self.detector.num_segments(num_samples)
-        return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
+        return {str(ms): pool_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         """Compute the denominators: of the utterance, then of each resolution (0 without labels)."""
@@ -123,7 +125,7 @@ class SegmentObjective(Objective):
             all_outputs[f"labels_{ms}"] = labels.flatten()
         return Outcome(loss, all_outputs)
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated: Validated) -> Figures:
         """Compute the error rates of utterances, and for each resolution the EER over all labelled frames.
 
         Raises:
@@ -162,6 +164,10 @@ class SegmentObjective(Objective):
         return numerators
 
 
+def _joined(resolutions: Iterable[float]) -> str:
+    return listed([f"{ms:g}" for ms in resolutions], 10)
+
+
 def _class_shares(labels: Tensor) -> Tensor:
     """Return shares (B·T)×2; both are 0 for a frame without a label, so that losses ignore it."""
     return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # without column 0, which stands for the label −1
@@ -184,13 +190,11 @@ class Segments(Task):
     EER of other frames, named by their length in ms, such as ``segment_eer_160``.
     """
 
+    implied_by = "segments.resolutions"
+
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         self.measures = (*ERROR_RATES, *segment_measures(recipe.segments.resolutions))
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
         return SegmentObjective(detector, self.recipe)
@@ -215,15 +219,17 @@ class Segments(Task):
                 )
                 prefix = data.prefix_of(corpus_config, part)
                 all_labels |= {f"{prefix}{id}": frame_labels for id, frame_labels in labels.items()}
-        if not labelled:
-            raise InputError(
-                f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
-                "a corpus with labels of segments, such as partialspoof"
-            )
         of_trial = {trial.id: all_labels[trial.id] for trial in trials if trial.id in all_labels}
-        if not of_trial:
-            raise InputError(
-                f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of "
-                f"{part}"
-            )
+        title = " and ".join(titles)
+        refuse(
+            (
+                not labelled,
+                f"{title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus with "
+                "labels of segments, such as partialspoof",
+            ),
+            (
+                not of_trial,
+                f"{title} has labels of segments, but of none of the {counted(len(trials), 'trial')} of {part}",
+            ),
+        )
         return FrameLabels(of_trial, self.recipe.segments.boundary_share)

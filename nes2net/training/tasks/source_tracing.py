@@ -16,7 +16,7 @@ from nes2net.evaluation.classes import ERROR_TITLE
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
-from nes2net.training.measures import ERROR_RATES, Measure, Validated
+from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.data import SetName
 from nes2net.training.recipes.recipe import Recipe
@@ -41,7 +41,7 @@ class SourceTracingObjective(Objective):
             outputs |= outcome.outputs
         return Outcome(outcome.loss, outputs)
 
-    def figures(self, validated: Validated) -> dict[str, float]:
+    def figures(self, validated: Validated) -> Figures:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
         The pass without augmentation also stores a known-class score of each trial in the detector,

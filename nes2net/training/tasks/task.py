@@ -5,16 +5,16 @@ A recipe chooses a task by its name, or by settings that imply it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import ClassVar, NamedTuple
-
-from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, listed, nearest, shown
 from nes2net.lib.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
+from nes2net.training.dataset import Tensors
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -64,16 +64,13 @@ class Task:
     #: a file with weights from which a new run starts, besides ``ssl_checkpoint`` and ``train.init_from``; only of a
     #: task that ``train.task`` names
     start: Start | None = None
+    #: setting of a recipe that implies the task unless it is empty or false; only of built-in tasks
+    implied_by: ClassVar[str] = ""
     #: name and package of a task of another package, for messages; empty for a built-in task
     subject: str = ""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` imply this task; only built-in tasks are asked."""
-        return False
 
     def reads(self, part: SetName) -> tuple[str, ...]:
         """Choose the labels of the trials to read for ``part``; each label must have trials."""
@@ -91,7 +88,7 @@ class Task:
         """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
-    def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+    def carries(self, trial: Trial) -> Tensors:
         """Make further tensors of an example, of the same shapes for all trials: name → tensor."""
         return {}
 
@@ -125,7 +122,8 @@ def create_task(recipe: Recipe) -> Task:
     """
     name, task_options = name_and_options({"task": recipe.train.task}, "task", "", tasks.given, "`train.task`")
     # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
-    task_names = {task for task in tasks.names(installed=False) if tasks.get(task).is_asked_for(recipe)}
+    implied_by = {task: tasks.get(task).implied_by for task in tasks.names(installed=False)}
+    task_names = {task for task, setting in implied_by.items() if setting and attrgetter(setting)(recipe)}
     if name:
         task_names.add(name)
     if len(task_names) > 1:

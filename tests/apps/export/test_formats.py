@@ -183,14 +183,15 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
 
         def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns):
             assert commit_message
-            left = [".config.yaml.1f.tmp", "frontend/.a.1f.tmp", ".a.onnx.1f.tmp/a.onnx"]
-            kept = filter_repo_objects(["config.yaml", *left], ignore_patterns=ignore_patterns)
-            assert list(kept) == ["config.yaml"]
+            temporary_files = [".config.yaml.1f.tmp", "frontend/.a.1f.tmp", ".a.onnx.1f.tmp/a.onnx"]
+            uploaded_files = filter_repo_objects(["config.yaml", *temporary_files], ignore_patterns=ignore_patterns)
+            assert list(uploaded_files) == ["config.yaml"]
             shutil.copytree(folder_path, f"hub/{repo_id}")
 
-    def snapshot_download(name, allow_patterns):
+    def snapshot_download(name, allow_patterns, revision):
         def left_out(_, names):
-            return {*names} - {*filter_repo_objects(names, allow_patterns=allow_patterns)}
+            model_files = filter_repo_objects(names, allow_patterns=allow_patterns)
+            return {*names} - {*model_files}
 
         return shutil.copytree(f"hub/{name}", "cache", ignore=left_out)
 

@@ -71,7 +71,7 @@ def test_resume_file_and_others(detector, tmp_path):
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
     objective = Objective(detector, recipe)
-    RunState(recipe.to_dict(), {}, objective, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
+    RunState(recipe, {}, objective, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
     assert identity.config == detector.config

@@ -71,6 +71,13 @@ def test_the_list_says_which_result_each_released_file_is_of(command, home):
     assert "  nes2net evaluate CORPUS SCORES --keys KEYS, the figure of a score file, without audio" in lines
 
 
+def test_the_list_has_the_authors_repository_and_that_its_licence_is_not_stated(command, home):
+    (line,) = [line for line in command("models")[1].splitlines() if "hub:nielsr/nes2net-checkpoints" in line]
+    assert line.endswith("not stated")
+    repositories = json.loads(command("models --json")[1])["repositories"]
+    assert repositories[0]["name"] == "hub:nielsr/nes2net-checkpoints"
+
+
 def test_cards_have_the_addresses_of_released_files(command, home):
     by_hand = json.loads(command("models --json")[1])["by hand"]
     (first_goal,) = [detector for detector in by_hand if detector["result"] == "nes2net_x-2021_df"]

@@ -10,7 +10,7 @@ import soundfile
 from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone, wav
 
 from nes2net.data.audio import containers
-from nes2net.data.audio.containers import matroska_fault, missing_audio, missing_bytes, mp4_fault, states_duration
+from nes2net.data.audio.containers import chunk_fault, matroska_fault, mp4_fault, riff_fault, states_duration
 from nes2net.data.audio.frames import read_flac_header
 from nes2net.data.audio.read import count_samples, load_audio, stream_audio
 
@@ -120,8 +120,8 @@ def test_a_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
             reads.append(size)
             return super().read(*size)
 
-    assert missing_audio(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20))) is None
-    assert missing_audio(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + b"JUNK\0\0\0\0" * 50_000)) is None
+    assert riff_fault(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20))) is None
+    assert riff_fault(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + b"JUNK\0\0\0\0" * 50_000)) is None
     assert read_flac_header(Zeros(b"fLaC\0\0\0\x22" + bytes(34) + bytes(1 << 20))) is not None
     assert len(reads) < 25_000
 
@@ -133,9 +133,13 @@ def test_a_cut_behind_many_tags_is_noticed(tmp_path):
     path = tmp_path / "long.flv"
     tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 110_000
     path.write_bytes(tags)
-    for size, missing in ((len(tags), None), (len(tags) - 7, 2), (1 << 40, None)):
+    for size, missing in (
+        (len(tags), None),
+        (len(tags) - 7, "is cut off: 2 bytes are missing at its end"),
+        (1 << 40, None),
+    ):
         os.truncate(path, size)
-        assert found(missing_bytes, path) == missing
+        assert found(chunk_fault, path) == missing
 
 
 # ---- MP4

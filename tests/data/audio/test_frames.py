@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from builders.recordings import encode, noise, read_every_way, refused
 
-from nes2net.data.audio.frames import exceeds_length, missing_of_last_frame, read_flac_header
+from nes2net.data.audio.frames import exceeds_length, frame_fault, read_flac_header
 from nes2net.data.audio.read import count_samples, load_audio, measure_audio
 from nes2net.data.corpora.decoding import decode
 
@@ -72,7 +72,7 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
     for whole in (content, TAG + content, content + b"TAG" + bytes(125), bytes(500) + content):
         path.write_bytes(whole)
         with open(path, "rb") as file:
-            assert missing_of_last_frame(file) is None
+            assert frame_fault(file) is None
     path.write_bytes(content)
     assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
     cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")

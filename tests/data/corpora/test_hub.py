@@ -71,7 +71,7 @@ def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkey
         hub.download("hub:owner/set")
         assert not any(path.startswith("/datasets") for path in server.fetched())  # all files are kept
         for name, message in (
-            ("gated", r"hub:owner/gated is not here .*/owner/gated is gated: accept .* log in by `hf auth login`"),
+            ("gated", r"hub:owner/gated is not here .*/owner/gated is gated; accept .* log in by `hf auth login`"),
             ("none", "there is no .*/owner/none, or it is private"),
             ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
         ):

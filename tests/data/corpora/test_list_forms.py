@@ -137,10 +137,22 @@ def test_segments_of_kaldi_are_refused(tmp_path):
         generic.CORPUS.trials(tmp_path)
 
 
-def test_label_files_beside_the_recordings_state_the_parts(tmp_path):
+def audacity_labels(folder):
+    write(folder / "a.labels.txt", "0.25\t0.5\tfake\n")
+
+
+def textgrid_of_praat(folder):
+    textgrid = pytest.importorskip("praatio.textgrid")
+    grid = textgrid.Textgrid()
+    grid.addTier(textgrid.IntervalTier("labels", [(0.25, 0.5, "fake")], 0, 1))
+    grid.save(str(folder / "a.TextGrid"), "long_textgrid", includeBlankSpaces=True)
+
+
+@pytest.mark.parametrize("write_labels", [audacity_labels, textgrid_of_praat])
+def test_label_files_beside_the_recordings_state_the_parts(tmp_path, write_labels):
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, np.zeros(16000, dtype=np.float32), 16000)
     write(tmp_path / "list.csv", "path,label\na.wav,fake\nb.wav,real\n")
-    write(tmp_path / "a.labels.txt", "0.25\t0.5\tfake\n")
+    write_labels(tmp_path)
     fake_part = [Segment("bonafide", 0.0, 0.25), Segment("spoof", 0.25, 0.5), Segment("bonafide", 0.5, 1.0)]
     assert generic.segments(tmp_path) == {"a": fake_part, "b": [Segment("bonafide", 0.0, 1.0)]}

@@ -7,7 +7,13 @@ from builders.files import write
 
 from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
-from nes2net.metrics.localisation.label_files import map_rttm, read_audacity, rttm_text, write_audacity
+from nes2net.metrics.localisation.label_files import (
+    map_rttm,
+    read_audacity,
+    read_textgrid,
+    rttm_text,
+    write_audacity,
+)
 
 
 def test_frames_and_mapping_become_the_published_text(tmp_path):
@@ -90,3 +96,32 @@ def test_a_malformed_line_of_audacity_is_named(tmp_path, line, message):
     path = write(tmp_path / "a.labels.txt", f"0.0\t0.5\treal\n{line}\n")
     with pytest.raises(InputError, match=rf"line 2: .*{message}"):
         read_audacity(path)
+
+
+def write_textgrid(path, *tiers):
+    textgrid = pytest.importorskip("praatio.textgrid")
+    grid = textgrid.Textgrid()
+    for name, entries in tiers:
+        grid.addTier(textgrid.IntervalTier(name, entries, 0, 2))
+    grid.save(str(path), "short_textgrid", includeBlankSpaces=True)
+    return path
+
+
+def test_a_textgrid_of_praat_is_read_without_empty_intervals(tmp_path):
+    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", [(0.5, 1.25, "spoof"), (1.5, 2, "real")]))
+    assert read_textgrid(path) == [Segment("spoof", 0.5, 1.25), Segment("real", 1.5, 2.0)]
+
+
+def test_a_textgrid_with_two_interval_tiers_is_refused(tmp_path):
+    entries = [(0.5, 1.25, "spoof")]
+    path = write_textgrid(tmp_path / "a.TextGrid", ("labels", entries), ("words", entries))
+    with pytest.raises(InputError, match="expected one interval tier, found 2 .*'labels', 'words'"):
+        read_textgrid(path)
+
+
+@pytest.mark.parametrize("content", ["", "no TextGrid", 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n'])
+def test_a_file_that_is_no_textgrid_is_named(tmp_path, content):
+    pytest.importorskip("praatio")
+    path = write(tmp_path / "a.TextGrid", content)
+    with pytest.raises(InputError, match=r"a\.TextGrid: not a TextGrid of Praat"):
+        read_textgrid(path)

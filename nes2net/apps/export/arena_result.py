@@ -1,0 +1,74 @@
+"""Write a result for the Speech Anti-Spoofing Arena."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nes2net.actions.evaluation import evaluate
+from nes2net.apps.export.arena import META, check_meta
+from nes2net.data.corpora.hub import PREFIX, download
+from nes2net.evaluation.key import Labels
+from nes2net.evaluation.transfer import ThresholdSource
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import make_folder, sha256_of, write_text
+from nes2net.lib.yaml_text import read_yaml_file, write_yaml
+from nes2net.models.checkpoints.published_file import COMMIT
+from nes2net.scoring.score_file import read_scores
+
+#: Folder of all results in the repository of a model on the hub.
+RESULTS = ".eval_results"
+#: The Arena takes the threshold for sets with only spoofed trials from this set.
+DEEP_VOICE = "hub:SpeechAntiSpoofingBenchmarks/DeepVoice"
+_ARENA = "https://huggingface.co/spaces/SpeechAntiSpoofingBenchmarks/SpeechAntiSpoofingArena"
+_HUB_MODEL = "https://huggingface.co/"
+_COMMENT = "# Upload scores.txt first, then write the commit of that upload in place of COMMIT.\n"
+
+
+def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path | None = None) -> Path:
+    """Write the result of the system in ``folder`` on a set of the hub; return the path of ``result.yaml``.
+
+    Args:
+        deep_voice: scores of :data:`DEEP_VOICE`, for a set with only spoofed trials.
+    """
+    check_meta(folder)
+    system = read_yaml_file(folder / META, None, str(folder / META))["system"]
+    if not corpus.startswith(PREFIX):
+        raise InputError(f"the Arena has sets of the hub, not {corpus}: use hub:OWNER/NAME")
+    revision = download(corpus).name
+    if not COMMIT.fullmatch(revision):
+        raise InputError(f"the commit of {corpus} is unknown: its folder is called {revision}")
+    settings: dict[str, Any] = {"num_resamples": 1}
+    if deep_voice is not None:
+        settings["threshold_source"] = ThresholdSource(
+            dev_scores=[deep_voice], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"
+        )
+    result = evaluate(Labels(corpus, ".", "eval"), [scores], **settings)
+    if deep_voice is None:
+        measure, name = "eer", "eer_percent"
+    else:
+        measure, name = "one_minus_srr", "srr_complement"
+    ids, values = read_scores(scores)
+    repository = corpus.removeprefix(PREFIX).partition("@")[0]
+    result_folder = folder / RESULTS / repository
+    make_folder(result_folder)
+    score_file = result_folder / "scores.txt"
+    write_text(score_file, "".join(f"{trial} {value}\n" for trial, value in zip(ids, values)))
+    checkpoint = system["checkpoint"] if system["checkpoint"].startswith(_HUB_MODEL) else f"{_HUB_MODEL}OWNER/NAME"
+    about = {"name": system["name"], "slug": system["slug"]}
+    if "paper" in system:
+        about["paper"] = {"arxiv_id": system["paper"]["arxiv_id"]}
+    content = {
+        "schema_version": 1,
+        "system": about,
+        "dataset": {"id": repository, "revision": revision, "split": "test"},
+        "scores": {name: 100 * result[measure].value, "n_trials": len(ids), "n_skipped": 0},
+        "arena": {"url": _ARENA, "system_url": f"{_ARENA}?system={system['slug']}"},
+        "artifact": {
+            "scores_url": f"{checkpoint}/resolve/COMMIT/{score_file.relative_to(folder)}",
+            "scores_sha256": sha256_of(score_file),
+        },
+    }
+    path = result_folder / "result.yaml"
+    write_text(path, _COMMENT + write_yaml(content))
+    return path
