@@ -83,11 +83,11 @@ class Embeddings(Judgement[NDArray]):
             rows=rows,
         )
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return the kind of embedding as plain data."""
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
-    def tell(self, value: NDArray) -> dict[str, Any]:
+    def tell(self, value: NDArray) -> dict[str, object]:
         """Return the numbers as a list ``embedding``, for ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
@@ -137,7 +137,7 @@ class Embeddings(Judgement[NDArray]):
                 known_ids.add(id)
                 yield id, row
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, object]:
         """Write embeddings, some rows at a time; return their ``size`` E and the SHA-256 of the list of ids."""
         first = next(rows)
         rows = chain([first], rows)

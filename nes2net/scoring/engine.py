@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
@@ -132,8 +132,8 @@ def run_over(
     output: Output[T],
     out: str | Path,
     *,
-    run: Mapping[str, Any],
-    about: Mapping[str, Any],
+    run: Mapping[str, object],
+    about: Mapping[str, object],
     settings: RunSettings | None = None,
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
@@ -258,7 +258,7 @@ def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
     output: Output[T],
-    run: dict[str, Any],
+    run: dict[str, object],
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
@@ -372,7 +372,7 @@ def _write_finished(
     output: Output[T],
     replaced: Container[tuple[str, str]],
     reasons: Mapping[str, str],
-    facts: dict[str, Any],
+    facts: dict[str, object],
 ) -> None:
     """Write the finished files and the record, all or none; then remove the journals.
 

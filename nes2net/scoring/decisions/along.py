@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,11 +149,11 @@ class DecisionAlong(Decision):
                 words.append(f"a fake part shorter than {plain_duration(self.shortest_found)} would mostly be missed")
         return words
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return :meth:`Decision.row`, with the fields of this class under ``along``."""
         row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
         names = ("rests_on", "windows", "window", "hop", "in_part")
-        along: dict[str, Any] = {name: getattr(self, name) for name in names}
+        along: dict[str, object] = {name: getattr(self, name) for name in names}
         if self.stretch is not None and self.low_windows is not None:
             along["stretch"] = {**asdict(self.stretch), "stands_out": self.stretch.stands_out}
             along["low_windows"] = self.low_windows._asdict()
@@ -176,7 +176,7 @@ class CutoffDecision(Decision):
         """The sentence on the deciding windows, if any."""
         return [self.along] if self.along else []
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         row = super().row() | {"threshold": self.threshold}
         del row["llr"], row["probability"]
         if self.mean is not None:

@@ -113,7 +113,7 @@ class LinearCalibration:
     prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
     l2: Annotated[FiniteFloat, Field(ge=0)]
     systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
-    trained_on: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, object] = field(default_factory=dict)
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)

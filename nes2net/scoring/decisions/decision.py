@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -193,7 +193,7 @@ class Decision:
         """Phrases on what decided besides the score."""
         return []
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return plain data without fields that are None, except llr and probability."""
         reason = self.reason and worded(self.reason)
         row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
@@ -457,7 +457,7 @@ class Decider:
             ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
         )
 
-    def basis(self) -> dict[str, Any]:
+    def basis(self) -> dict[str, object]:
         """Collect the basis of decisions as plain data: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by

@@ -99,7 +99,7 @@ class Evidence:
         check_setting("alarm_probability", self.alarm_probability, fits, "a number from 0 to `clear_probability`")
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
+    def from_state(cls, state: Mapping[str, object], decider: Decider, window: float, **settings: Any) -> Evidence:
         """Restore the evidence from :meth:`state`; later results are the same to the last bit.
 
         Raises:
@@ -114,7 +114,7 @@ class Evidence:
             ) from None
         return evidence
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return everything that later results depend on, as plain data for JSON."""
         return self._state.model_dump()
 
