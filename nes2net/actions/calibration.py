@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from numpy.typing import NDArray
 
@@ -66,7 +66,7 @@ class Recordings:
     model: AnyPath | Scorer | None = None
     """The detector of the scores; None to measure no embeddings."""
     device: str = "auto"
-    config: dict[str, Any] | str | None = None
+    config: dict[str, object] | str | None = None
     base: AnyPath | None = None
     """``device``, ``config`` and ``base`` as for :meth:`nes2net.Detector.from_pretrained`; only for a path or name."""
     kept: AnyPath = "calibration"
@@ -155,7 +155,7 @@ def calibrate(
             "mend them, take another detector, or pass `allow_inverted=True`"
         )
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
         "num_bonafide": len(bonafide),

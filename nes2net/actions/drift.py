@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class NewRecording:
     values: dict[str, float]
     """Trait (:class:`UsualValues`), such as ``"llr"`` or ``"level"`` → value."""
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return plain data for JSON."""
         return {
             "file": str(self.path),
@@ -162,14 +162,11 @@ class Drift:
     @cached_property
     def result(self) -> Result:
         """Verdict, tables, facts and notes, and in the JSON a row for each recording."""
-        # Compose the lines that stand above the tables.
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
-        if not verdict:
-            verdict = ["too few to tell" if self.too_few else "no drift was found"]
         cannot_tell = sum(recording.decision == CANNOT_TELL for recording in self.recordings)
         lines = [
-            *verdict,
+            *(verdict or ["too few to tell" if self.too_few else "no drift was found"]),
             f"{counted(number, 'recording')}, compared by {counted(len(self.comparisons), 'test')}, which find drift in at "
             f"most {100 * self.alpha:g} % of cases without any",
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
@@ -193,14 +190,13 @@ class Drift:
         tables = [Table("compared", caption, _COMPARED, rows, notes=[note]), self._remarks_table()]
         if self.by != "none":
             tables.append(self._periods_table())
-        warnings = list(filter(None, [self.too_few]))
         return Result(
             "Drift",
             header,
             lines,
             tables,
             [*self.notes, *self.shifts],
-            warnings,
+            list(filter(None, [self.too_few])),
             curves=lambda: {"recordings": [recording.row() for recording in self.recordings]},
         )
 
@@ -266,10 +262,11 @@ def measure_drift(
     recordings = []
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
-        try:
-            recordings.append(_new_recording(answer, calibration))
-        except InputError as error:
-            failures[str(answer.path)] = error.reason
+        recording = _compare(answer, calibration)
+        if isinstance(recording, str):
+            failures[str(answer.path)] = recording
+        else:
+            recordings.append(recording)
     if not recordings:
         raise InputError(
             f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
@@ -279,20 +276,19 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
 
 
-def _new_recording(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording:
-    """Raise InputError if a recording could not be compared, or was removed meanwhile."""
+def _compare(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
+    """Return a reason if a recording cannot be compared, or was removed meanwhile."""
     if isinstance(answer, Failed):
-        raise answer.error
-    path = answer.path
+        return answer.error.reason
     if answer.is_mean:
-        raise InputError("is too long for a calibration of whole recordings", subject=str(path))
+        return "is too long for a calibration of whole recordings"
     assert answer.traits is not None and answer.decision is not None
     try:
-        modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
+        modified = datetime.fromtimestamp(os.stat(answer.path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
-        raise InputError(f"the time of its last change cannot be read ({error})", subject=str(path)) from error
+        return f"the time of its last change cannot be read ({error})"
     values = trait_values(calibration, answer.value, answer.traits)
-    return NewRecording(path, modified, answer.value, answer.decision.decision, answer.remark, values)
+    return NewRecording(answer.path, modified, answer.value, answer.decision.decision, answer.remark, values)
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:

@@ -94,7 +94,7 @@ def score_corpus(
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
-    record: dict[str, Any] = {}
+    record: dict[str, object] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)
         files = list(map(ScoreFile.of, system_scores))
@@ -111,11 +111,12 @@ def score_corpus(
         notes += notes_on(scorer, decider, num_samples)
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
-    record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
-    record["seen"] = uses_in_words(
-        scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=record["scored_trials"]
+    scored_trials = corpus.describe_trials(trials, corpus_part.split)
+    uses = uses_in_words(
+        scorer.provenance, corpus_part.corpus, corpus_part.split, corpus_part.root or "", trials=scored_trials
     )
-    warnings = list(record["seen"])
+    record |= {"scored_trials": scored_trials, "seen": uses}
+    warnings = list(uses)
     used_samples = scorer.used_samples.most
     if used_samples is not None and (num_samples is None or num_samples > used_samples):
         seconds = used_samples / SAMPLE_RATE

@@ -19,11 +19,12 @@ from nes2net.lib.terminal import printable, say, text_table, wrapped
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
     from nes2net.data.corpora.corpus import Corpus, Counts
+    from nes2net.data.corpora.decoding import Decoding
     from nes2net.data.corpora.trial import Part, Trial
 
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
-_MOST_VALUES = 40
+_MAX_VALUES = 40
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
 
 
@@ -58,9 +59,7 @@ def download(
     from nes2net.lib.http_files import MAX_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
-    most_tries = 1 if dry_run else MAX_TRIES
-    with HttpFiles(most_tries=most_tries) as client:
-        # Print what can be fetched, with the licence, and what must be done by hand.
+    with HttpFiles(most_tries=1 if dry_run else MAX_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
         stated = [licence for licence in plan.licences if licence != definition.licence]
         rows = [["licence", definition.licence or "not known; read the page"]]
@@ -86,17 +85,16 @@ def download(
             heading = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
             lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
         print(printable("\n".join(lines)))
-        # Fetch the files if the user accepts the licence.
         if dry_run:
             return 0
         if not to_fetch:
             return INCOMPLETE
         if not accept_licence:
-            if not sys.stdin.isatty():
-                raise InputError("pass `accept_licence=True` if you accept the licence above")
-            answer = input(f"Do you accept the licence of {definition.title}? [y/N] ")
+            answer = ""
+            if sys.stdin.isatty():
+                answer = input(f"Do you accept the licence of {definition.title}? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
-                raise InputError("nothing was fetched: the licence was not accepted")
+                raise InputError("nothing was fetched: pass `accept_licence=True` if you accept the licence above")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
     check = check_corpus(definition, folder)
     print(printable(f"\n{worded(_check_text(check))}"))
@@ -176,7 +174,6 @@ def pack(
     from nes2net.data.corpora.pack import pack as packed
 
     trials_of_splits = _trials_by_split(located(corpus, root, protocols=protocols), split, keys)
-    # Read the size of a shard: a number and its unit.
     number = shard_size.upper().rstrip("BKMG")
     try:
         shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
@@ -204,14 +201,11 @@ def data() -> None:
 def _check_text(check: CorpusCheck) -> str:
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
-    for name, text in (("licence", corpus.licence), ("source", corpus.source)):
-        lines += _fact_lines(name, text) if text else []
-    # Describe each split: its protocol, its numbers of trials, its files, and what decoding has shown.
+    lines += _fact_lines("licence", corpus.licence) + _fact_lines("source", corpus.source)
     for split in check.splits:
         lines += ["", split.split, *_fact_lines("protocol", str(split.protocol or "not found"))]
         lines += _fact_lines("audio", str(split.audio or "not found"))
-        official_counts = None if split.notes else split.official
-        lines += _counts_lines(split.counts, official_counts)
+        lines += _counts_lines(split.counts, None if split.notes else split.official)
         for note in split.notes:
             lines += _fact_lines("note", note)
         if split.audio is not None and split.counts.trials:
@@ -220,33 +214,11 @@ def _check_text(check: CorpusCheck) -> str:
                 text += f"; {len(split.missing):,} missing: {listed(split.missing)}"
             lines += _fact_lines("files", text)
         if split.extra:
-            lines += _fact_lines(
-                "extra files", f"{len(split.extra):,} in the folder are in no protocol: {listed(split.extra)}"
-            )
-        if decoding := split.decoding:
-            readable = decoding.files - len(decoding.unreadable)
-            lines += _fact_lines("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
-            if readable:
-                shortest, shortest_name = decoding.shortest
-                longest, longest_name = decoding.longest
-                text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
-                lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
-                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
-                if decoding.other_rate:
-                    rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
-                lines += _fact_lines("sample rate", "; ".join(rates))
-                if set(decoding.channels) != {1}:
-                    text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
-                    lines += _fact_lines("channels", f"{text} (read as their mean)")
-            if names := decoding.second_decoder:
-                text = (
-                    f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
-                )
-                lines += _fact_lines("FFmpeg", text)
-            if names := list(decoding.unreadable):
-                lines += _fact_lines("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
-        lines += _fact_lines("segments", "; ".join(split.segments)) if split.segments else []
-    # Describe the key, and what can be done with the corpus.
+            text = f"{len(split.extra):,} in the folder are in no protocol: {listed(split.extra)}"
+            lines += _fact_lines("extra files", text)
+        if split.decoding is not None:
+            lines += _decoding_lines(split.decoding)
+        lines += _fact_lines("segments", "; ".join(split.segments))
     if check.key is not None:
         lines += ["", "keys", *_fact_lines("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -263,6 +235,29 @@ def _check_text(check: CorpusCheck) -> str:
     return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
 
 
+def _decoding_lines(decoding: Decoding) -> list[str]:
+    num_readable = decoding.files - len(decoding.unreadable)
+    lines = _fact_lines("decoded", f"{num_readable:,} of {counted(decoding.files, 'file')}")
+    if num_readable:
+        shortest, shortest_name = decoding.shortest
+        longest, longest_name = decoding.longest
+        text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({shortest_name})"
+        lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
+        rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+        if decoding.other_rate:
+            rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
+        lines += _fact_lines("sample rate", "; ".join(rates))
+        if set(decoding.channels) != {1}:
+            text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
+            lines += _fact_lines("channels", f"{text} (read as their mean)")
+    if names := decoding.second_decoder:
+        text = f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
+        lines += _fact_lines("FFmpeg", text)
+    if names := list(decoding.unreadable):
+        lines += _fact_lines("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
+    return lines
+
+
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     """Write the number of all trials, with ``official`` for comparison, then of each value of each field.
 
@@ -274,10 +269,9 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
         text += " (the official numbers)" if is_official else f" (officially {_numbers_text(official)})"
     lines = _fact_lines("trials", text)
     for name, values in counts.by.items():
-        if len(values) > _MOST_VALUES:
+        text = ", ".join(f"{value} {number:,}" for value, number in values.items())
+        if len(values) > _MAX_VALUES:
             text = f"{counted(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
-        else:
-            text = ", ".join(f"{value} {number:,}" for value, number in values.items())
         lines += _fact_lines(name, text)
     return lines
 
@@ -291,7 +285,8 @@ def _numbers_text(counts: Counts) -> str:
 
 
 def _fact_lines(name: str, text: str) -> list[str]:
-    return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
+    """No lines without a text."""
+    return wrapped(text, f"  {name.ljust(12)} ", " " * 15) if text else []
 
 
 def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
@@ -313,21 +308,14 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
         splits = tuple(map(canonical_phase, requested_splits))
     else:
         splits = corpus.find_splits(corpus_part.root, corpus_part.protocols)
-    # Read the trials of each split. A split that does not exist is an error only if it was requested, or if no split
-    # exists.
+    # A split that does not exist is an error only if it was requested, or if no split exists.
     trials_of_splits: dict[str, list[Trial]] = {}
-    absent: list[NotFound] = []
     for split in splits:
         try:
             trials = corpus.trials(corpus_part.root, split, protocols=corpus_part.protocols)
-        except NotFound as error:
-            absent.append(error)
+        except NotFound:
+            if requested_splits or (split == splits[-1] and not trials_of_splits):
+                raise
             continue
-        trials_of_splits[split] = []
-        for trial in trials:
-            if trial.id in labelled:
-                trial = replace(labelled[trial.id], path=trial.path)
-            trials_of_splits[split].append(trial)
-    if absent and (requested_splits or not trials_of_splits):
-        raise absent[0]
+        trials_of_splits[split] = [replace(labelled.get(trial.id, trial), path=trial.path) for trial in trials]
     return trials_of_splits

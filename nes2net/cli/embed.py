@@ -69,7 +69,7 @@ def embed(
     embeddings = Embeddings(of, number)
     if (corpus is None) == (files is None):
         raise InputError("name a corpus and its folder, or audio files with --files, and not both")
-    source: dict[str, Any] = {"files": files}
+    source: dict[str, object] = {"files": files}
     if corpus is None:
         trials = trials_of_files(files or ())
     else:

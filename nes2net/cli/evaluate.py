@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
@@ -88,7 +88,7 @@ class JudgementFlags:
     bonafide_unknown: bool = False
     reference: Annotated[Sequence[File], Flag("EMBEDDINGS")] = ()
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Collect the settings that were given: name → value.
 
         Raises:

@@ -207,7 +207,7 @@ def _channel_suffix(channel: int) -> str:
     return f" [{channel}]"
 
 
-def _name_in_table(row: dict[str, Any]) -> str:
+def _name_in_table(row: Mapping[str, Any]) -> str:
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
 

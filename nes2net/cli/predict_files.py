@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,15 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
     The value is a file if it ends in one of ``suffixes``, and no folder has this path.
     """
     return target.suffix.lower() in suffixes and not target.is_dir()
+
+
+def _targets(files: Sequence[Path], target: str | None, suffixes: Sequence[str], ending: str) -> dict[Path, Path]:
+    """Map each recording to the file ``target``, or to its own file in this folder; empty without ``target``."""
+    if not target:
+        return {}
+    if is_one_file(Path(target), suffixes):
+        return dict.fromkeys(files, Path(target))
+    return {path: Path(target, name) for path, name in output_names(files, ending).items()}
 
 
 class FilesBeside:
@@ -61,32 +71,23 @@ class FilesBeside:
     ) -> None:
         self.model = Path(model).name
         self.threshold = threshold
-        # Path of a recording → path of its picture.
-        self.pictures: dict[Path, Path] = {}
-        if plot and is_one_file(Path(plot), PICTURES):
-            if len(files) > 1:
-                raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
-            self.pictures = {files[0]: Path(plot)}
-        elif plot:
-            self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
-        check_output_paths(self.pictures.values(), "name another with --plot")
-        # ``names`` maps the path of a recording to the name of the recording in RTTM files. There is one RTTM file for
-        # all recordings, or one for each recording.
-        self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
-        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
-        self.rttms: dict[Path, Path] = {}
-        if rttm and not self.one_rttm:
-            self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
-        rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
-        check_output_paths(rttm_files, "name another file or folder with --rttm")
-        # Path of a recording → path of its label file, which is in the folder ``out`` or beside the recording.
+        if plot and is_one_file(Path(plot), PICTURES) and len(files) > 1:
+            raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+        # Path of a recording → path of its picture, its RTTM file, which may be one for all, and its label file.
+        self.pictures = _targets(files, plot, PICTURES, ".png")
+        self.rttms = _targets(files, rttm, (".rttm",), ".rttm")
         self.labels: dict[Path, Path] = {}
         if labels and out:
-            self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
+            self.labels = _targets(files, out, (), ".labels.txt")
         elif labels:
             for folder in dict.fromkeys(path.parent for path in files):
-                inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
-                self.labels |= {path: folder / name for path, name in inside.items()}
+                inside = [path for path in files if path.parent == folder]
+                self.labels |= _targets(inside, str(folder), (), ".labels.txt")
+        #: Path of a recording → its name in RTTM files.
+        self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
+        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
+        check_output_paths(self.pictures.values(), "name another with --plot")
+        check_output_paths(self.rttms.values(), "name another file or folder with --rttm")
         # The check also makes missing folders. Recordings in a folder that does not exist are skipped, so that no
         # folder is made for a mistyped path. Reading such a recording later fails with a message of its own.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
@@ -121,7 +122,7 @@ class FilesBeside:
             segments = {self.names[answer.path]: with_bonafide(stretches, answer.duration)}
             if self.one_rttm:
                 all_segments.update(segments)
-            if answer.path in self.rttms:
+            elif self.rttms:
                 self._write_rttm(self.rttms[answer.path], segments)
             if answer.path in self.labels:
                 with writing(self.labels[answer.path], "name a folder with --out"):
@@ -150,25 +151,29 @@ class FilesBeside:
         from nes2net.scoring.track_plot import plot_track
 
         picture = self.pictures[answer.path]
-        track = answer.track
-        options: dict[str, Any] = {"threshold": self.threshold}
-        if answer.frames is not None:
-            track = answer.frames.track
-            options = {
-                "threshold": answer.frames.rule and answer.frames.rule.threshold,
-                "stretches": answer.frames.stretches,
-                "smallest_span": least_span(detector.score_rule),
-            }
-        elif decider and track is not None:
-            # `usual` is the range of the ratios of most bona fide recordings of the calibration.
-            track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
-            options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
-            if decider.usual_scores is not None:
-                options["usual"] = tuple(decider.llrs(decider.usual_scores))
-            stretch = answer.along.stretch if answer.along else None
-            if stretch is not None and stretch.stands_out:
-                options |= {"stretches": [Segment("spoof", stretch.start, stretch.end)], "shaded": "stands out"}
-        assert track is not None
+        draw = partial(plot_track, picture, answer.recording, model=self.model)
         with writing(picture, "name another with --plot"):
-            plot_track(picture, answer.recording, track, model=self.model, **options)
+            if answer.frames is not None:
+                draw(
+                    answer.frames.track,
+                    threshold=answer.frames.rule and answer.frames.rule.threshold,
+                    stretches=answer.frames.stretches,
+                    smallest_span=least_span(detector.score_rule),
+                )
+            elif (track := answer.track) is not None and decider is not None:
+                usual = decider.usual_scores  # of most bona fide recordings of the calibration
+                stretch = answer.along.stretch if answer.along else None
+                stretches = None
+                if stretch is not None and stretch.stands_out:
+                    stretches = [Segment("spoof", stretch.start, stretch.end)]
+                draw(
+                    replace(track, scores=decider.llrs(track.scores).astype("float32")),
+                    threshold=decider.llr_threshold,
+                    scale="log-likelihood ratio",
+                    usual=None if usual is None else tuple(decider.llrs(usual)),
+                    stretches=stretches,
+                    shaded="stands out" if stretches else "",
+                )
+            elif track is not None:
+                draw(track, threshold=self.threshold)
         say_written(picture, beside_data=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from nes2net.actions.flags import (
     Batches,
@@ -89,7 +89,7 @@ def score(
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import as_judgement
 
-    described: str | dict[str, Any] = "scores"
+    described: str | dict[str, object] = "scores"
     if segments is not None:
         described = {"name": "frames", "resolution_ms": segments or None}
     if judgement is not None:

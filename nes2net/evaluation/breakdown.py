@@ -15,9 +15,8 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from dataclasses import fields, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ CROSSED = (
     ("vocoder", "language"),
     ("codec", "quality"),
 )
-# These say nothing about how an utterance was made or recorded.
+# Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A field with more values, such as the number of a segment, does not group the trials.
 _MOST_VALUES = 400
@@ -117,11 +116,6 @@ def breakdown_tables(
         title: the corpus and the phase.
         mark_best: mark the best system; all systems must have the same trials.
     """
-    hidden: tuple[str, ...] = ("system",)
-    readers: Literal["all", "paper"] = "all"
-    if len(by_system) > 1:
-        hidden = ()
-        readers = "paper"
     tables = []
     for combination in dict.fromkeys(itertools.chain.from_iterable(by_system.values())):
         rows = []
@@ -144,8 +138,8 @@ def breakdown_tables(
                 rows,
                 section=f"By {names}",
                 notes=notes,
-                hidden=hidden,
-                readers=readers,
+                hidden=() if len(by_system) > 1 else ("system",),
+                readers="paper" if len(by_system) > 1 else "all",
                 across=list(rows[0].labels)[-1] if len(combination) > 1 else "system",
             )
         )
@@ -352,69 +346,17 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
 # Over several corpora
 
 # Attacks count as groups if there are 2 to this many.
-_MOST_GROUPS = 100
+_MAX_GROUPS = 100
 
 
-@dataclass(frozen=True)
-class OverCorpora:
-    """EERs, as fractions, of one detector on several corpora.
-
-    Attributes:
-        eers: corpus → EER by its own rule; corpora with one class are omitted.
-        groups: such as ``for/A07`` → EER of the attack against all bona fide trials of the corpus.
-            Classes need :data:`FEWEST` trials each, a corpus 2 to 100 attacks.
-        pooled: EER of all trials together; None if it was not computed.
-    """
+class OverCorpora(NamedTuple):
+    """EERs, as fractions, of one detector on several corpora."""
 
     eers: Mapping[str, float]
-    groups: Mapping[str, float] = field(default_factory=dict)
-    pooled: float | None = None
-
-    @property
-    def mean(self) -> float | None:
-        """The mean EER of the corpora; None without corpora."""
-        if not self.eers:
-            return None
-        return sum(self.eers.values()) / len(self.eers)
-
-    @property
-    def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, the first of equals, and this EER; None without corpora."""
-        return _highest_item(self.eers)
-
-    @property
-    def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, the first of equals, and this EER; None without groups."""
-        return _highest_item(self.groups)
-
-    def rows(self) -> list[tuple[str, float]]:
-        """List names and EERs: corpora, ``mean``, ``worst group (NAME)``, ``pooled``; without None."""
-        rows = list(self.eers.items())
-        if self.mean is not None:
-            rows.append(("mean", self.mean))
-        if self.worst_group is not None:
-            rows.append((f"worst group ({self.worst_group[0]})", self.worst_group[1]))
-        if self.pooled is not None:
-            rows.append(("pooled", self.pooled))
-        return rows
-
-    def table(self) -> str:
-        """Write :meth:`rows` for a terminal, in percent, with a mark at the worst corpus."""
-        rows = [["corpus", "EER %", ""]]
-        for name, eer in self.rows():
-            rows.append([name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""])
-        return "\n".join(text_table(rows, "lrl"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert the EERs to plain data for JSON."""
-        return {
-            "corpora": dict(self.eers),
-            "groups": dict(self.groups),
-            "mean": self.mean,
-            "worst": self.worst and list(self.worst),
-            "worst_group": self.worst_group and list(self.worst_group),
-            "pooled": self.pooled,
-        }
+    """Corpus → EER by its own rule; corpora with one class are omitted."""
+    groups: Mapping[str, float]
+    """Such as ``for/A07`` → EER of the attack against all bona fide trials of the corpus. Classes need
+    :data:`FEWEST` trials each, a corpus 2 to 100 attacks."""
 
 
 def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> OverCorpora:
@@ -422,49 +364,42 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
     Args:
         scored: name of a corpus → its trials and scores.
-        methods: name of a corpus → ``method`` of :func:`nes2net.metrics.compute_eer`. If they
-            differ, the pooled EER uses ``asvspoof``.
+        methods: name of a corpus → ``method`` of :func:`nes2net.metrics.compute_eer`.
 
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
     >>> scored = {"one": match(key, ["a", "b", "c"], [1.0, 0.0, 0.5]), "two": match(key, ["a", "b", "c"], [3.0, 4.0, 2.0])}
-    >>> result = over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"})
-    >>> result.eers, result.mean, result.worst, result.pooled
-    ({'one': 0.0, 'two': 0.25}, 0.125, ('two', 0.25), 0.5)
+    >>> over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"}).eers
+    {'one': 0.0, 'two': 0.25}
     """
     eers: dict[str, float] = {}
     groups: dict[str, float] = {}
-    trials: list[Trial] = []
-    scores = []
-    num_expected = 0
     for name, corpus in scored.items():
-        trials += corpus.trials
-        scores.append(corpus.scores)
-        num_expected += corpus.num_expected
-        # A corpus of one class counts only in the pooled EER.
-        if not (len(corpus.bonafide) and len(corpus.spoof)):
+        if not corpus.bonafide.size or not corpus.spoof.size:
             continue
-        eers[name] = _eer_of(corpus, methods[name])
-        attacks = {trial.attack for trial in corpus.trials if trial.target == 0} - {None}
-        if not 1 < len(attacks) <= _MOST_GROUPS:
-            continue
-        for row in breakdown(corpus, "attack", method=methods[name]):
-            eer = row["eer"].value
-            if eer is not None and row.has_enough_trials:
-                groups[f"{name}/{row.labels['attack']}"] = eer
-    # ``Matched`` needs a mismatch, but the EER does not depend on it.
-    mismatch = next(iter(scored.values())).mismatch
-    all_trials = Matched(trials, np.concatenate(scores), num_expected, mismatch)
-    pooled = None
-    if len(all_trials.bonafide) and len(all_trials.spoof):
-        rules = {methods[name] for name in scored}
-        pooled = _eer_of(all_trials, rules.pop() if len(rules) == 1 else "asvspoof")
-    return OverCorpora(eers, groups, pooled)
+        eers[name], _ = corpus.eer_rule(methods[name])(corpus.bonafide, corpus.spoof)
+        if 1 < corpus.table.column("attack").count(~corpus.is_bonafide) <= _MAX_GROUPS:
+            for row in breakdown(corpus, "attack", method=methods[name]):
+                if row.is_shown:
+                    groups[f"{name}/{row.labels['attack']}"] = row.value("eer")
+    return OverCorpora(eers, groups)
 
 
-def _eer_of(matched_trials: Matched, method: str) -> float:
-    return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
+def corpora_table(eers: Mapping[str, float], groups: Mapping[str, float], pooled: float | None) -> str:
+    """Lay out EERs for a terminal, in percent: corpora with a mark at the worst, mean, worst group, pooled.
 
-
-def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
-    return max(eers.items(), key=itemgetter(1), default=None)
+    Args:
+        eers, groups: as in :class:`OverCorpora`; at least one corpus.
+        pooled: EER of all trials together; None if not known.
+    """
+    highest = max(eers, key=eers.__getitem__)
+    rows = [["corpus", "EER %", ""]]
+    for name, eer in eers.items():
+        rows.append([name, percent(eer, 3), "worst" if name == highest else ""])
+    rows.append(["mean", percent(sum(eers.values()) / len(eers), 3), ""])
+    if groups:
+        group = max(groups, key=groups.__getitem__)
+        rows.append([f"worst group ({group})", percent(groups[group], 3), ""])
+    if pooled is not None:
+        rows.append(["pooled", percent(pooled, 3), ""])
+    return "\n".join(text_table(rows, "lrl"))

@@ -102,15 +102,15 @@ class Classes(Rows):
         scores = replace(self, classes=table.names).score_of(table.logits)
         return ScoreTable(table.ids, scores.astype(np.float64))
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Return the classes, without the threshold, on which no logit depends."""
         return {"classes": list(self.classes)}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return the name of the judgement, and the classes in one text."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
-    def tell(self, value: NDArray) -> dict[str, Any]:
+    def tell(self, value: NDArray) -> dict[str, object]:
         """Compute the likeliest class and all posteriors of a recording from its logits (K,).
 
         With a threshold, ``known`` has the decision, the score of being known, threshold and
@@ -118,7 +118,7 @@ class Classes(Rows):
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "class": self.classes[likeliest],
             "posteriors": dict(zip(self.classes, posteriors, strict=True)),
         }

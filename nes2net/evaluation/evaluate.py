@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
+from nes2net.evaluation.curves import thinned_det
 from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
-from nes2net.evaluation.matching import system_names
+from nes2net.evaluation.matching import check_classes, system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES, SystemFigures, evaluate_scores
@@ -51,7 +52,7 @@ from nes2net.evaluation.transfer import (
     read_set,
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
@@ -133,11 +134,12 @@ def evaluate_systems(
     """
     files = _different_files([score_paths] if isinstance(score_paths, AnyPath) else score_paths)
     key = Labels(corpus, keys_path, phase).read(exclude)
-    source = threshold_source or ThresholdSource()
     transferred: list[Threshold] = []
+    further_sets: list[ScoredSet] = []
     if threshold_source is not None:
-        transferred = choose_thresholds(source, corpus, len(files), allow_partial=allow_partial)
-    further_sets = [read_set(of_set, "further", None, allow_partial=allow_partial) for of_set in source.further]
+        transferred = choose_thresholds(threshold_source, corpus, len(files), allow_partial=allow_partial)
+        for further_set in threshold_source.further:
+            further_sets.append(read_set(further_set, "further", None, allow_partial=allow_partial))
     # Score files of one class are judged later, at the thresholds from other trials.
     one_class = threshold_source is not None and key.only_label is not None
     unit = resolved_unit(draw, key.evaluated_trials, len(files))
@@ -155,19 +157,19 @@ def evaluate_systems(
             systems.append(evaluate_scores(key, judged, file.path, name, **draws, unit=unit))
             asv_files |= systems[-1].asv_files
     inputs += [score_input(path, sha256, ASV_SCORES) for path, sha256 in asv_files.items()]
-    warnings = list(itertools.chain.from_iterable(origin.seen for origin in origins))
+    warnings = list(itertools.chain.from_iterable(origin.uses for origin in origins))
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, scored_sets):
         transfers.append(judge_sets(name, threshold, [scored, *further_sets], **draws))
         inputs += threshold.inputs
         warnings += transfers[-1].warnings
-    inputs += itertools.chain.from_iterable(further_set.inputs for further_set in further_sets)
+    inputs += itertools.chain.from_iterable(scored.inputs for scored in further_sets)
     asv_system = _asv_system(key, systems, asv_files)
     header = {
         **key.header(inputs, num_resamples),
         "differences_from_official_trials": key.unofficial,
-        "excluded": matched_files[-1].excluded,
+        "excluded": key.excluded,
         "min_dcf_costs": key.definition.min_dcf_costs,
         "num_row_resamples": min(ROW_RESAMPLES, num_resamples),
         "systems": [{"system": system.name, **system.facts} for system in systems],
@@ -179,7 +181,7 @@ def evaluate_systems(
         header,
         list(_first_lines(header, systems, transfers)),
         [
-            *_tables(key, systems, header["excluded"], asv_system, differences),
+            *_tables(key, systems, asv_system, differences),
             *transfer_tables(transfers),
             *_breakdown_tables(key, systems),
         ],
@@ -271,18 +273,13 @@ def _differences(
     Raises InputError if they have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        rows = np.flatnonzero(first.matched.table.mask_in_key & second.matched.table.mask_in_key)
+        both_scores = np.stack([first.matched.scores_in_key, second.matched.scores_in_key])  # 2 × trials of the key
+        rows = np.flatnonzero(np.isfinite(both_scores).all(axis=0))
+        both_scores = both_scores[:, rows]
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
-        if is_bonafide.all() or not is_bonafide.any():
-            raise InputError(
-                f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
-            )
-        both_scores = []
-        for system in (first, second):
-            score_of_row = np.empty(len(key.trials))
-            score_of_row[system.matched.table.rows] = system.matched.scores
-            both_scores.append(score_of_row[rows])
+        num_common = counted(len(common), "common trial")
+        check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
             functools.partial(metrics.compute_eer, method=key.definition.eer_method),
@@ -303,8 +300,8 @@ def _differences(
         yield Row({"first": first.name, "second": second.name}, figures)
 
 
-def _rank_correlation(both_scores: Sequence[NDArray]) -> float | None:
-    """Compute Spearman's correlation of two rows (N,); None if all scores of one are equal."""
+def _rank_correlation(both_scores: NDArray) -> float | None:
+    """Compute Spearman's correlation of two rows, 2×N; None if all scores of one are equal."""
     from scipy.stats import rankdata  # quick start-up: only comparisons need SciPy
 
     ranks = rankdata(both_scores, axis=1)  # 2 × N
@@ -314,18 +311,10 @@ def _rank_correlation(both_scores: Sequence[NDArray]) -> float | None:
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
-    return all(
-        np.array_equal(system.matched.table.mask_in_key, systems[0].matched.table.mask_in_key) for system in systems
-    )
+    return len({np.isfinite(system.matched.scores_in_key).tobytes() for system in systems}) == 1
 
 
-def _tables(
-    key: Key,
-    systems: Sequence[SystemFigures],
-    excluded: Mapping[str, Collection[str]],
-    asv_system: str,
-    differences: Sequence[Row],
-) -> Iterator[Table]:
+def _tables(key: Key, systems: Sequence[SystemFigures], asv_system: str, differences: Sequence[Row]) -> Iterator[Table]:
     if not systems:
         return
     rows = [system.row for system in systems]
@@ -335,8 +324,8 @@ def _tables(
     else:
         notes = ["No figure is marked as the best, for the systems rest on different trials."]
     caption = key.title
-    if excluded:
-        caption += f", without {describe_excluded(excluded)}"
+    if key.excluded:
+        caption += f", without {describe_excluded(key.excluded)}"
     caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
     if asv_system == ORGANISERS:
         caption += f" min t-DCF is computed with {asv_system}."
@@ -366,8 +355,16 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
         official += system.official
     if official:
         caption = f"{key.title}: EER in %, official table."
-        readers: Literal["all", "paper"] = "paper" if len(systems) > 1 else "all"
-        yield Table("official table", caption, _OFFICIAL, official, "Official table", (), hidden, "system", readers)
+        yield Table(
+            "official table",
+            caption,
+            _OFFICIAL,
+            official,
+            "Official table",
+            hidden=hidden,
+            across="system",
+            readers="paper" if len(systems) > 1 else "all",
+        )
     by_system = {system.name: system.tables for system in systems}
     yield from breakdown_tables(by_system, key.title, mark_best=_same_trials(systems))
 
@@ -384,9 +381,7 @@ def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:
     write_score_plot(systems, path)
 
 
-def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:
-    from nes2net.evaluation.curves import thinned_det  # quick start-up: the text needs no SciPy
-
+def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, object]:
     curves = {}
     for system in systems:
         misses, false_alarms = thinned_det(system.matched.bonafide, system.matched.spoof)

@@ -62,7 +62,7 @@ class LabelledScores(NamedTuple):
     """S×K float64."""
     unit: str
     """What has a score: ``"trials"``, or ``"frames of 20 ms"``."""
-    facts: dict[str, Any]
+    facts: dict[str, object]
     """For the file of the calibration: SHA-256 of the labels, or length of a frame in ms."""
     resolution_ms: float | None = None
     """Length of a frame in ms; None for scores of recordings."""
@@ -133,7 +133,7 @@ class InLines(Evaluable[T]):
     def lines(self, id: str, value: T) -> str:
         """Write the lines of an utterance."""
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, object]:
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write(self.header)
             file.writelines(self.lines(trial.id, value) for trial, value in rows)
@@ -188,13 +188,13 @@ class Scores(OfRecordings[float]):
 
         return start(scorer, *inputs, stream=stream, rows=rows)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         return {}
 
     def score_of_value(self, value: float) -> float:
         return value
 
-    def tell(self, value: float) -> dict[str, Any]:
+    def tell(self, value: float) -> dict[str, object]:
         return {"score": value}
 
     def in_words(self, told: Mapping[str, Any]) -> str:
@@ -293,7 +293,7 @@ class Rows(OfRecordings[NDArray]):
     def score_of_value(self, value: NDArray) -> float:
         return float(self.score_of(value[None])[0])
 
-    def tell(self, value: NDArray) -> dict[str, Any]:
+    def tell(self, value: NDArray) -> dict[str, object]:
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> ScoreTable:
@@ -499,14 +499,14 @@ class Frames(InLines[NDArray]):
         assert self.threshold is not None and self.hysteresis is not None, "decided_by() chooses them"
         return StretchRule(self.threshold, self.hysteresis, self.min_duration)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Return the length of a frame, without the rule, on which no score depends."""
         return {"resolution_ms": self.resolution_ms}
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         return self.options()
 
-    def tell(self, value: NDArray) -> dict[str, Any]:
+    def tell(self, value: NDArray) -> dict[str, object]:
         return {**self.options(), **self._rule._asdict(), "scores": value.tolist()}
 
     def meaning(self, scorer: Scorer) -> list[str]:
@@ -544,7 +544,7 @@ class Frames(InLines[NDArray]):
     def lines(self, id: str, value: NDArray) -> str:
         return segment_file.lines(id, value)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, object]:
         return super().write(files, count, rows) | self.options()
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,25 +17,21 @@ from nes2net.data.registry import corpora
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, did_you_mean, listed
+from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import AnyPath
 from nes2net.lib.text_files import recorded_digests
 from nes2net.scoring.judgement import ScoreFile
 
 # Most of these identify a single trial, so they exclude none.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
-# A message suggests the nearest value only for a field with at most this many values.
-_MOST_VALUES = 150
 # A note names at most this many differences from the official trials.
-_MOST_DIFFERENCES = 5
+_MAX_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
     """The scored trials of a phase, with and without the excluded trials."""
 
     matched: Matched
-    excluded: Mapping[str, Collection[str]]
-    """Field → values whose trials are not in ``matched``."""
     complete: Matched
     """All scored trials, including the excluded ones."""
 
@@ -46,7 +42,8 @@ class Key:
 
     - ``path`` is the file or folder of the labels, as the user gave it.
     - ``phase`` is the evaluated part; ``trials`` are those of all parts.
-    - ``excluded``: field → values of trials that are omitted, but still need scores.
+    - ``excluded``: field → values of trials that are omitted, but still need scores; empty if the
+      phase has no such trial.
     - ``digests``: file that was read → SHA-256.
     """
 
@@ -67,7 +64,7 @@ class Key:
         """The corpus and the phase in words."""
         return f"{self.definition.title}, {canonical_phase(self.phase)}"
 
-    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, Any]:
+    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, object]:
         """Collect the header of a result.
 
         Args:
@@ -118,22 +115,19 @@ class Key:
             InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
         """
         complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
-        num_evaluated = len(self.evaluated_trials)
-        if not num_evaluated:
+        if not self.excluded:
+            return Judged(complete, complete)
+        if not self.evaluated_trials:
             raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
-        if num_evaluated == complete.num_expected:
-            return Judged(complete, {}, complete)
-        return Judged(complete.where(self._keeps, self.trials, num_evaluated), self.excluded, complete)
+        return Judged(complete.where(self._keeps, self.trials, len(self.evaluated_trials)), complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
         """Describe the file of the phase's labels for the list of inputs, as ``kind``."""
         path = self.path
         if path not in self.digests and not path.is_file():
             # Labels are in a key, in the protocol, or in the names of folders.
-            if self.definition.key_files:
-                path = self.definition.find_key(path)
-            else:
-                path = self.definition.find_protocol(path, self.phase)
+            definition = self.definition
+            path = definition.find_key(path) if definition.key_files else definition.find_protocol(path, self.phase)
         entry = {"kind": kind, "path": str(path)}
         if path in self.digests:
             entry["sha256"] = self.digests[path]
@@ -147,8 +141,8 @@ def unofficial_note(key: Key) -> str:
     """Write how the trials differ from the official trials; empty if no difference is known."""
     if not key.unofficial:
         return ""
-    differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
-    num_more = len(key.unofficial) - _MOST_DIFFERENCES
+    differences = "; ".join(key.unofficial[:_MAX_DIFFERENCES])
+    num_more = len(key.unofficial) - _MAX_DIFFERENCES
     if num_more > 0:
         differences += f"; and {num_more} more differences"
     return (
@@ -194,22 +188,15 @@ class Labels:
         with recorded_digests() as digests:
             trials = definition.keys(self.keys)
         definition.check_phase(self.phase, trials)
-        left_out = definition.excluded if excluded is None else excluded
-        names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
-        names += extra_fields(trials)
-        # Values are checked only if the user gave them.
-        for name in left_out:
-            if name not in names:
-                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
-        for name, values in (excluded or {}).items():
-            values_of_key = sorted(
-                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
-            )
-            for value in values:
-                if value not in values_of_key:
-                    hint = ""
-                    if len(values_of_key) <= _MOST_VALUES:
-                        hint = did_you_mean(value, values_of_key)
-                    hint = hint or f"; known: {listed(values_of_key)}"
-                    raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
-        return Key(self.corpus, Path(self.keys), self.phase, TrialTable(trials), left_out, digests)
+        table = TrialTable(trials)
+        if excluded is None:
+            excluded = definition.excluded
+        else:
+            names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
+            check_known(excluded, [*names, *extra_fields(trials)], "`exclude`: trials have no field")
+            for name, values in excluded.items():
+                check_known(values, table.column(name).values, f"`exclude`: no trial of the key has {name}")
+        key = Key(self.corpus, Path(self.keys), self.phase, table, excluded, digests)
+        if excluded and len(key.evaluated_trials) == key.trials.is_in_phase(self.phase).sum():
+            return replace(key, excluded={})
+        return key

@@ -13,8 +13,8 @@ from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phas
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
-from nes2net.evaluation.matching import LARGEST, match
-from nes2net.lib.errors import InputError, concerning, listed, shown
+from nes2net.evaluation.matching import LARGEST, check_classes, match
+from nes2net.lib.errors import InputError, concerning, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
@@ -119,10 +119,7 @@ def labelled_frames(
     resolution = int(resolution)
     utterances, truth, left_out = _join_segments(key, ids, scores, resolution, allow_partial)
     frames = joined_measured_frames(utterances, resolution, resolution)
-    if (frames.labels == 1).all():
-        raise InputError(f"all frames of {resolution} ms are bona fide, none are spoofed; both are needed")
-    if (frames.labels == 0).all():
-        raise InputError(f"all frames of {resolution} ms are spoofed, none are bona fide; both are needed")
+    check_classes(frames.labels == 1, f"{file.path}: {counted(len(frames.labels), 'frame')} of {resolution} ms")
     num_expected = matched_trials.num_expected
     mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
     return LabelledFrames(key, resolution, utterances, frames, num_expected, truth, mismatch)

@@ -27,6 +27,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net import metrics
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
@@ -108,14 +109,21 @@ class Matched:
         return self.scores[~self.is_bonafide]
 
     @property
+    def scores_in_key(self) -> NDArray:
+        """Scores of all trials of the key, NaN for those that are not evaluated."""
+        scores = np.full(len(self.table.key), np.nan)
+        scores[self.table.rows] = self.scores
+        return scores
+
+    @property
     def by_id(self) -> dict[str, float]:
         """Id of each trial → score."""
         return {trial.id: score for trial, score in zip(self.trials, self.scores.tolist())}
 
-    @property
-    def positions(self) -> NDArray:
-        """Positions (N,) in the file, bona fide first: ``order`` of :func:`nes2net.metrics.compute_eer`."""
-        return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
+    def eer_rule(self, method: str) -> Callable[..., tuple[float, float]]:
+        """Make the EER of these trials by ``method``, with their order in the file: :func:`nes2net.metrics.compute_eer`."""
+        positions = np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
+        return functools.partial(metrics.compute_eer, method=method, order=positions)
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
         """Omit trials for which ``keeps`` is false, also from the mismatch.
@@ -294,6 +302,13 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
     return names
 
 
+def check_classes(is_bonafide: NDArray, what: str, remedy: str = "") -> None:
+    """Raise InputError if all of ``what``, such as ``"12 trials"``, are of one class; ``is_bonafide`` is (N,)."""
+    for label, is_of_class in (("bona fide", is_bonafide), ("spoofed", ~is_bonafide)):
+        if is_of_class.all():
+            raise InputError(f"{what}, all {label}, and both classes are needed", remedy=remedy)
+
+
 def labelled_trials(
     key: Sequence[Trial], files: Sequence[ScoreFile], phase: str, *, allow_partial: bool = False
 ) -> tuple[list[Trial], NDArray, NDArray]:
@@ -313,14 +328,7 @@ def labelled_trials(
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    if not is_bonafide.any():
-        raise InputError(
-            f"phase {phase} has {len(common)} spoofed trials with scores, but no bona fide ones; both are needed"
-        )
-    if is_bonafide.all():
-        raise InputError(
-            f"phase {phase} has {len(common)} bona fide trials with scores, but no spoofed ones; both are needed"
-        )
+    check_classes(is_bonafide, f"phase {phase} has {counted(len(common), 'trial')} with scores")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 
@@ -339,21 +347,11 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
         InputError: if a file is malformed, or no id has a usable score in every file. Without
             ``allow_partial`` also if scores do not fit the first file's ids, see :func:`match`.
     """
-    tables = [scores_of(file) for file in files]
-    trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(tables[0][0])]  # in place of a key
+    trials = [Trial(id, label=BONAFIDE) for id in dict.fromkeys(files[0].table.ids)]  # in place of a key
     by_file = []
-    for file, (ids, scores) in zip(files, tables):
+    for file in files:
         with concerning(f"{file.path}, with the ids of {files[0].path} as the key:"):
-            matched_trials = match(trials, ids, scores, allow_partial=True)
-        mismatch = matched_trials.mismatch
-        problem = mismatch.describe(len(trials))
-        if mismatch.missing:
-            problem = (
-                f"no score for {counted(len(mismatch.missing), 'trial')} of {files[0].path}: {listed(mismatch.missing)}"
-            )
-        if mismatch and not allow_partial:
-            raise InputError(f"{file.path}: {problem}")
-        by_file.append(matched_trials.by_id)
+            by_file.append(match(trials, *scores_of(file), allow_partial=allow_partial).by_id)
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
         raise InputError(f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them")

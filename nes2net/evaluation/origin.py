@@ -33,41 +33,38 @@ class Origin(NamedTuple):
     ``recipe`` (name and comment of the run), ``protocol`` (``"4sec"`` or ``"full"``), ``scored_at``
     (ISO 8601), ``software`` (versions), ``licence`` (of published weights); without unknown
     facts."""
-    seen: list[str]
+    uses: list[str]
     """Sentences of :func:`uses_in_words`."""
 
 
 def read_origin(file: ScoreFile, corpus: str = "", phase: str = "") -> Origin:
     """Read the origin of a score file from its record.
 
-    ``corpus`` and ``phase`` of the evaluation are only for :attr:`Origin.seen`.
+    ``corpus`` and ``phase`` of the evaluation are only for :attr:`Origin.uses`.
     """
     record = file.record
     if record is None:
         return Origin({}, [])
-    parts = [record.text("architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
-    software = []
-    for package in ("nes2net", "torch"):
-        if version := record.text("versions", package):
-            software.append(f"{package} {version}")
+    names = [record.text("architecture", role, "name") for role in ("frontend", "aggregation", "backend")]
+    versions = {package: record.text("versions", package) for package in ("nes2net", "torch")}
     recipe = record.text("checkpoint", "recipe", "name")
     comment = record.text("checkpoint", "recipe", "comment")
     if recipe and comment:
         recipe = f"{recipe} ({comment})"
     facts = {
         "record": str(record_path(file.path)),
-        "model": " + ".join(filter(None, parts)),
+        "model": " + ".join(filter(None, names)),
         "checkpoint": record.text("checkpoint", "path"),
         "recipe": recipe,
         "protocol": record.text("corpus", "protocol"),
         "scored_at": record.text("scored_at"),
-        "software": ", ".join(software),
+        "software": ", ".join(f"{package} {version}" for package, version in versions.items() if version),
         "licence": record.text("published_model", "licence"),
     }
     split = record.text("corpus", "split") if record.text("corpus", "name") == corpus else ""
     trials = record.mapping("scored_trials") or None
-    seen = uses_in_words(record.provenance, corpus, split, record.text("corpus", "root"), phase, trials)
-    return Origin({name: fact for name, fact in facts.items() if fact}, seen)
+    uses = uses_in_words(record.provenance, corpus, split, record.text("corpus", "root"), phase, trials)
+    return Origin({name: fact for name, fact in facts.items() if fact}, uses)
 
 
 def read_scored_by(record: Record | None) -> ScoredBy | None:
@@ -149,7 +146,7 @@ def uses_in_words(
     >>> uses_in_words(Provenance("AASIST"), "asvspoof2019_la", "eval")
     []
     """
-    scored_part = _chosen_part(corpus, split, phase)
+    scored_split = _used_split(corpus, split, phase)
     scores = f"scores of {_detector_name(provenance)} on {corpus}"
     # How, by whom and of which part → sentence. A certain use replaces the same use in doubt.
     lines: dict[tuple[str, ...], str] = {}
@@ -163,21 +160,16 @@ def uses_in_words(
             lines[()] = f"{scores} may say nothing: nobody states what {who['trained']} was trained on"
         for use in _list_uses(ancestor, root):
             # A part with an empty name is the whole corpus.
-            overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
-            is_same_folder = use.folder is None or _same_folder(use.folder, root)
-            sure = use.in_folder or _are_same(use.trials, trials)
-            possible = (
-                sure or use.trials is None or trials is None or use.trials.get("official") != trials.get("official")
-            )
-            if use.corpus != corpus or not (overlaps and is_same_folder and possible):
+            overlaps = not use.split or not scored_split or canonical_phase(use.split) == scored_split
+            is_sure = use.in_folder or _share_trials(use.trials, trials)
+            if use.corpus != corpus or not overlaps or is_sure is False:
                 continue
-            part = f"{use.corpus} {use.part}".rstrip()
-            key = (use.how, who[use.how], part)
-            if sure or key not in lines:
-                verdict = f"{scores} {_VERDICTS[use.how][not sure]}: {who[use.how]} was {use.how} on "
-                lines[key] = verdict + _part_in_words(part, use.trials)
-                # Only one of the two lists of trials, used and scored, is official.
-                lines[key] += "" if sure else ", which may share trials with these"
+            title = f"{use.corpus} {use.split}".rstrip()
+            key = (use.how, who[use.how], title)
+            if is_sure or key not in lines:
+                verdict = f"{scores} {_VERDICTS[use.how][not is_sure]}: {who[use.how]} was {use.how} on "
+                doubt = "" if is_sure else ", which may share trials with these"
+                lines[key] = verdict + _split_in_words(title, use.trials) + doubt
     return list(dict.fromkeys(lines.values()))
 
 
@@ -187,10 +179,8 @@ class _Use(NamedTuple):
     how: str
     """``"trained"`` or ``"selected"``."""
     corpus: str
-    part: str
-    """Empty for the whole corpus."""
-    folder: str | None = None
-    """Of a user's own corpus: these have one name and differ by folder; otherwise None."""
+    split: str
+    """Split or phase; empty for the whole corpus."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
     """As ``Corpus.describe_trials`` describes them, if known."""
     in_folder: bool = False
@@ -200,41 +190,37 @@ class _Use(NamedTuple):
 def _list_uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
     if provenance.published:
         model = provenance.published[1]
-        for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
-            for row in parts:
-                name, _, part = row.partition(":")
-                yield _Use(how, name, part)
+        for how, rows in (("trained", model.trained_on), ("selected", model.selected_on)):
+            for row in rows:
+                name, _, split = row.partition(":")
+                yield _Use(how, name, split)
     for used in provenance.corpora:
-        folder = None
+        in_folder = bool(used.root and root) and os.path.realpath(used.root) == os.path.realpath(root)
         definition = corpora.find(used.name)
-        if definition is not None and definition.user_defined:
-            folder = used.root
-        in_folder = _same_folder(used.root, root)
+        if definition is not None and definition.user_defined and not in_folder:
+            continue  # users' own corpora have one name, and differ by folder
         if used.train_split is not None:
             trials = provenance.trials_of("train", used.name, used.train_split)
-            yield _Use("trained", used.name, _chosen_part(used.name, used.train_split, None), folder, trials, in_folder)
+            yield _Use("trained", used.name, _used_split(used.name, used.train_split, None), trials, in_folder)
         if used.dev_split is not None:
             trials = provenance.trials_of("dev", used.name, used.dev_split)
-            part = _chosen_part(used.name, used.dev_split, used.dev_phase)
-            yield _Use("selected", used.name, part, folder, trials, in_folder)
+            yield _Use("selected", used.name, _used_split(used.name, used.dev_split, used.dev_phase), trials, in_folder)
 
 
-def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
-
-
-def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """True if both are official, or either is not described (None)."""
+def _share_trials(used: Mapping[str, object] | None, scored: Mapping[str, object] | None) -> bool | None:
+    """True if both are official, or one is not described; None, for perhaps, if only one is official."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
-    return digest is not None and digest == scored.get("ids_sha256")
+    if digest is not None and digest == scored.get("ids_sha256"):
+        return True
+    return None if used.get("official") != scored.get("official") else False
 
 
-def _part_in_words(part: str, trials: Mapping[str, Any] | None) -> str:
+def _split_in_words(title: str, trials: Mapping[str, Any] | None) -> str:
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
-        return f"{trials['trials']:,} trials in the layout of {part}"
-    return part
+        return f"{trials['trials']:,} trials in the layout of {title}"
+    return title
 
 
 def training_in_words(provenance: Provenance) -> str:
@@ -247,12 +233,12 @@ def training_in_words(provenance: Provenance) -> str:
     'mine, trained on CtrSVDD train, b.csv train'
     """
     facts = ""
-    parts = []
+    splits = []
     if provenance.published:
         model = provenance.published[1]
         for row in model.trained_on:
-            name, _, part = row.partition(":")
-            parts.append(f"{_corpus_title(name)} {part}".rstrip())
+            name, _, split = row.partition(":")
+            splits.append(f"{_corpus_title(name)} {split}".rstrip())
         if model.until:
             facts = f", attacks until {model.until}"
         facts += f"; licence of its weights: {model.licence}"
@@ -262,9 +248,9 @@ def training_in_words(provenance: Provenance) -> str:
         for used in provenance.corpora:
             if used.train_split is not None:
                 trials = provenance.trials_of("train", used.name, used.train_split)
-                parts.append(_part_in_words(f"{_corpus_title(used.name, used.root)} {used.train_split}", trials))
-    if parts:
-        return f"{_detector_name(provenance)}, trained on {listed(parts, 5)}{facts}"
+                splits.append(_split_in_words(f"{_corpus_title(used.name, used.root)} {used.train_split}", trials))
+    if splits:
+        return f"{_detector_name(provenance)}, trained on {listed(splits, 5)}{facts}"
     if provenance.published:
         return f"{_detector_name(provenance)}, whose training data are not stated{facts}"
     return ""
@@ -281,15 +267,14 @@ def _detector_name(provenance: Provenance) -> str:
     return provenance.name or "this detector"
 
 
-def _chosen_part(corpus: str, split: str, phase: str | None) -> str:
+def _used_split(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that split and phase choose; empty for the whole corpus.
 
     This is the phase if the corpus has phases, which share a split, or if the split is empty or
     names the whole corpus; otherwise it is the split.
     """
     definition = corpora.find(corpus)
-    part = split
     if (definition is not None and definition.phases) or split in ("", WHOLE):
-        part = phase or ""
-    part = canonical_phase(part)
-    return "" if part == WHOLE else part
+        split = phase or ""
+    split = canonical_phase(split)
+    return "" if split == WHOLE else split

@@ -160,11 +160,8 @@ def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
 
 
 def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
-    curves = []
-    eers = []
-    for system in systems:
-        curves.append(thinned_det(system.matched.bonafide, system.matched.spoof))
-        eers.append(system.row.value("eer"))
+    curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
+    eers = [system.row.value("eer") for system in systems]
     low, high = det_range(curves, eers)
     limits = (float(ndtri(low)), float(ndtri(high)))
     axes.plot(limits, limits, color=GRID, linewidth=0.8, linestyle=":")
@@ -174,18 +171,9 @@ def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
         # A rate of 0 or 1 lies at infinity: let the line end outside of the frame.
         x, y = np.clip(ndtri([false_alarms, misses]), limits[0] - 1, limits[1] + 1)
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=_linestyle(line))
-        eer = float(np.clip(ndtri(eers[number]), *limits))
-        axes.plot(
-            [eer],
-            [eer],
-            linestyle=_linestyle(line),
-            marker=line.marker,
-            markersize=5.5,
-            color=colour,
-            clip_on=False,
-            zorder=3,
-            label=systems[number].name,
-        )
+        eer = [float(np.clip(ndtri(eers[number]), *limits))]
+        (mark,) = axes.plot(eer, eer, color=colour, linestyle=_linestyle(line), label=systems[number].name)
+        mark.set(marker=line.marker, markersize=5.5, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
@@ -207,12 +195,11 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 
 def _distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     height = _HEIGHTS.get(len(systems), 2.6)
-    drawings = [figure_of(4.6, height) for _ in systems]
-    descriptions = _draw_distributions([axes for _, axes in drawings], systems)
+    figures, all_axes = zip(*(figure_of(4.6, height) for _ in systems))
     svgs = []
-    for number, ((figure, _), description) in enumerate(zip(drawings, descriptions)):
+    for number, description in enumerate(_draw_distributions(all_axes, systems)):
         title = f"Scores of {systems[number].name} by class"
-        svgs.append(svg_of(figure, f"scores-{number}", title, description))
+        svgs.append(svg_of(figures[number], f"scores-{number}", title, description))
     return svgs
 
 
@@ -222,13 +209,8 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
     Axes of scores, and of shares of trials, are common if each system fills at least half; the
     number of bins is always common.
     """
-    scores = []
-    ranges = []
-    for system in systems:
-        classes = [system.matched.spoof, system.matched.bonafide]
-        scores.append(classes)
-        ranges.append(score_range(classes))
-    ranges = _common_ranges(ranges)
+    scores = [[system.matched.spoof, system.matched.bonafide] for system in systems]
+    ranges = _common_ranges(list(map(score_range, scores)))
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = []
     limits = []
@@ -238,13 +220,10 @@ def _draw_distributions(all_axes: Sequence[Axes], systems: Sequence[SystemFigure
     limits = _common_ranges(limits)
     descriptions = []
     for number, (axes, system) in enumerate(zip(all_axes, systems)):
-        bonafide = system.matched.bonafide
-        spoof = system.matched.spoof
-        threshold = system.row.value("threshold")
-        scores_of = {"bona fide": bonafide, "spoof": spoof}
-        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER")
+        scores_of = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
+        facts = draw_histograms(axes, scores_of, edges[number], system.row.value("threshold"), "threshold of the EER")
         axes.set(ylim=limits[number], xlabel="score", ylabel="trials of the class, %")
-        count = f"Scores of {bonafide.size} bona fide and {spoof.size} spoofed trials"
+        count = f"Scores of {system.matched.bonafide.size} bona fide and {system.matched.spoof.size} spoofed trials"
         descriptions.append("; ".join([count, *facts]) + ".")
     return descriptions
 
@@ -293,9 +272,7 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
     low = min(lows)
     high = max(highs)
     narrowest = min(map(operator.sub, highs, lows))
-    if 2 * narrowest < high - low:
-        return ranges
-    return [(low, high)] * len(ranges)
+    return ranges if 2 * narrowest < high - low else [(low, high)] * len(ranges)
 
 
 def draw_histograms(
@@ -322,15 +299,17 @@ def draw_histograms(
     facts = []
     if threshold is not None:
         facts.append(f"{threshold_name}: {threshold:.4g}".replace("-", "−"))
-    if threshold is not None and low <= threshold <= high:
-        axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
-        position = (threshold - low) / (high - low)
-        align = "center"
-        if position < 0.3:
-            align = "left"
-        elif position > 0.7:
-            align = "right"
-        axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
+        if low <= threshold <= high:
+            axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
+            position = (threshold - low) / (high - low)
+            align = "center"
+            if position < 0.3:
+                align = "left"
+            elif position > 0.7:
+                align = "right"
+            axes.text(
+                position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5
+            )
     offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts_beyond({kind: scores < low for kind, scores in classes.items()}):
@@ -390,20 +369,13 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
-    curves = {1: reliability(judged.raw), 0: calibrated} if judged.raw else {0: calibrated}
+    curves = ({1: reliability(judged.raw)} if judged.raw else {}) | {0: calibrated}
     for number, bins in curves.items():
         series, line = line_of(number)
         colour = SERIES_COLOURS[series]
         x, y, low, high, _ = np.array(bins).T
         axes.plot(
-            x,
-            y,
-            marker=line.marker,
-            markersize=5,
-            color=colour,
-            linestyle=_linestyle(line),
-            linewidth=1.4,
-            zorder=3,
+            x, y, color=colour, linestyle=_linestyle(line), linewidth=1.4, marker=line.marker, markersize=5, zorder=3
         )
         if number == 0:
             axes.errorbar(x, y, yerr=(y - low, high - y), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
@@ -491,17 +463,15 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    # Without metadata and size; ids are unique, fonts and colours are the page's.
+    # Without metadata and size; ids are unique in a page with several plots, fonts and colours are the page's.
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    for reference in (r'(\bid=")', r"(url\(#)", r'(href="#)'):  # ids must be unique in a page with several plots
-        text = re.sub(reference, rf"\1{name}-", text)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
     for colour, css_colour in _CSS_COLOURS.items():
         text = text.replace(colour, css_colour)
     head, _, body = text.strip().partition(">")
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
     words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
     return Markup(f"{head}>\n{words}{body}")  # Matplotlib's markup; `title` and `description` are escaped

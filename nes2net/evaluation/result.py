@@ -36,10 +36,6 @@ class Plot(NamedTuple):
     """CSS class in the page, if any."""
 
 
-def _no_content() -> dict[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Result:
     """The facts of an evaluation, and all its figures.
@@ -61,8 +57,8 @@ class Result:
     tables: Sequence[Table]
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
-    curves: Callable[[], Mapping[str, Any]] = _no_content
+    plots: Callable[[], Mapping[str, Sequence[Plot]]] = dict
+    curves: Callable[[], Mapping[str, object]] = dict
     draw: Callable[[str | Path], None] | None = None
 
     @property
@@ -109,7 +105,7 @@ class Result:
                 return table.rows
         return []
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert the result to plain data for JSON, without scores; NaN and infinity become None."""
         return {
             "title": self.title,
@@ -144,7 +140,5 @@ class Result:
 
 def versions() -> dict[str, str]:
     """List versions of nes2net, Python and the packages behind figures and plots."""
-    packages = {"nes2net": __version__, "python": platform.python_version()}
-    for package in ("numpy", "scipy", "matplotlib"):
-        packages[package] = version(package)
-    return packages
+    packages = {package: version(package) for package in ("numpy", "scipy", "matplotlib")}
+    return {"nes2net": __version__, "python": platform.python_version(), **packages}

@@ -137,7 +137,7 @@ def evaluate_segments(
         ],
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
-        origin.seen,
+        origin.uses,
         functools.partial(_plots, examples, labelled.resolution_ms, own_rate["threshold"].value),
     )
 

@@ -14,7 +14,7 @@ from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_of
 from nes2net.evaluation.key import Judged, Key
-from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import recorded_digests
@@ -92,14 +92,13 @@ def evaluate_scores(
     matched_trials = judged.matched
     bonafide = matched_trials.bonafide
     spoof = matched_trials.spoof
-    if not bonafide.size or not spoof.size:
-        kind = "bona fide" if bonafide.size else "spoofed"
-        raise InputError(
-            f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}, all {kind}, and an EER needs both classes: "
-            "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
-        )
+    check_classes(
+        matched_trials.is_bonafide,
+        f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}",
+        "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`",
+    )
     metric_functions: dict[str, Callable[..., Any]] = {
-        "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
+        "eer": matched_trials.eer_rule(definition.eer_method),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,

@@ -46,9 +46,9 @@ class Figure:
     is_bound: bool = field(default=False, compare=False)
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert the figure to plain data for JSON, without a missing ``interval``."""
-        facts: dict[str, Any] = {"value": self.value}
+        facts: dict[str, object] = {"value": self.value}
         if self.interval is not None:
             facts["interval"] = self.interval
         return plain(facts)
@@ -125,13 +125,10 @@ class Row:
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """Return the row with only these figures."""
-        figures = {}
-        for measure in measures:
-            if measure.name in self.figures:
-                figures[measure.name] = self.figures[measure.name]
-        return replace(self, figures=figures)
+        names = [measure.name for measure in measures if measure.name in self.figures]
+        return replace(self, figures={name: self.figures[name] for name in names})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert the row to plain data for JSON; ``on`` holds the labels."""
         return {"on": dict(self.labels), **{name: figure.to_dict() for name, figure in self.figures.items()}}
 
@@ -182,7 +179,7 @@ class Table:
                 return row
         raise KeyError(f"no row of '{self.name}' has {labels}")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Convert the table to plain data for JSON."""
         units = {measure.name: measure.unit for measure in self.measures}
         rows = [row.to_dict() for row in self.rows]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +38,7 @@ CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
-_MOST_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
+_MAX_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
 _MOST_VALUES = 50  # a field with more values than this has no breakdown
 
 _CLOSED = (
@@ -137,13 +136,10 @@ def evaluate_classes(
             references=references,
         )
         if unknown is not None and unknown not in trials.kinds:
-            if unknown not in LOGIT_SCORES:
-                raise InputError(
-                    f"the score {unknown} compares with training trials: give `reference`, for nsd with logits"
-                )
-            raise InputError(
-                f"{file.path}: holds posteriors, which have no {unknown}: take {' or '.join(trials.kinds)}"
-            )
+            reason = "compares with training trials: give `reference`, for nsd with logits"
+            if unknown in LOGIT_SCORES:
+                reason = f"needs logits, and the file holds posteriors: use {' or '.join(trials.kinds)}"
+            raise InputError(f"{file.path}: the score {unknown} {reason}")
         systems.append(trials)
         inputs.append(score_input(file.path, file.sha256))
     first = systems[0]
@@ -159,7 +155,7 @@ def evaluate_classes(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-        warnings += trials.origin.seen
+        warnings += trials.origin.uses
         warnings += [f"{trials.system}: {doubt}" for doubt in trials.doubts]
     warnings += filter(None, [differ_in_words(trials.labels for trials in systems)])
     header = {
@@ -218,8 +214,8 @@ def _tables(
         rows = []
         for trials in of:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED * len(of) else "all"
-        return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
+        is_long = len(rows) > _MAX_PRINTED * len(of)
+        return Table(name, caption, measures, rows, section, notes, hidden, readers="paper" if is_long else "all")
 
     rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, named)) for trials in systems]
     yield Table(
@@ -396,7 +392,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
     }
 
 
-def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, Any]:
+def _confusions_for_json(systems: Sequence[ClassTrials]) -> dict[str, object]:
     """Tables list only the largest confusions; the JSON has all."""
     return {
         "confusion": {

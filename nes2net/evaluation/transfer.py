@@ -26,7 +26,7 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.registry import corpora
 from nes2net.evaluation.breakdown import DrawnGroups, groups_of
 from nes2net.evaluation.key import Labels, score_input
-from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
@@ -108,7 +108,7 @@ class JudgedSet:
     """The figures of a set of both classes at the transferred threshold.
 
     - ``is_development``: whether the threshold was chosen on this set.
-    - ``facts``: which set, and what the bootstrap drew; calibration and threshold stay fixed.
+    - ``drawn``: what the bootstrap drew; calibration and threshold stay fixed.
     - ``row``: :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials, the interval of
       ``min_cllr`` is too low and that of ``calibration_loss`` too high: each draw has its own best
@@ -117,8 +117,10 @@ class JudgedSet:
     """
 
     name: str
+    corpus: str
+    phase: str
     is_development: bool
-    facts: dict[str, Any]
+    drawn: DrawnGroups
     row: Row
     llrs: Llrs = field(repr=False, compare=False)
     raw: Llrs | None = field(repr=False, compare=False)
@@ -139,6 +141,7 @@ class Transfer:
     sets: list[JudgedSet]
     one_class: list[OneClass]
     warnings: list[str]
+    num_resamples: int
 
     @property
     def threshold_in_words(self) -> str:
@@ -152,13 +155,18 @@ class Transfer:
             threshold += f", score {basis['threshold']!r}"
         return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Collect threshold, source, judged sets and warnings as plain data."""
         (weight,) = self.decider.calibration.weights
+        sets = []
+        for judged in self.sets:
+            facts = {"set": judged.name, "corpus": judged.corpus, "phase": judged.phase}
+            draws = {**judged.drawn._asdict(), "num_resamples": self.num_resamples}
+            sets.append({**facts, "is_development": judged.is_development, **draws})
         return {
             "system": self.system,
             "basis": self.decider.basis() | {"weight": weight, "offset": self.decider.calibration.offset},
-            "sets": [{"set": judged.name, **judged.facts} for judged in self.sets],
+            "sets": sets,
             "warnings": self.warnings,
         }
 
@@ -188,26 +196,19 @@ def choose_thresholds(
             systems differ; several systems have further test sets; development trials are of one
             class; a calibration is for frames; or no calibration or threshold can be computed.
     """
-    num_files = len(source.dev_scores) or len(source.calibrations)
-    if source.dev_scores and source.calibrations:
-        raise InputError("`threshold_from` and `calibration` both give a threshold: leave one of them out")
-    if num_files != num_systems:
-        name = "threshold_from" if source.dev_scores else "calibration"
+    num_files = (len(source.dev_scores), len(source.calibrations))
+    if sorted(num_files) != [0, num_systems]:
         raise InputError(
-            f"{counted(num_files, 'file')} in `{name}` for {counted(num_systems, 'system')}: give one for each system, in their order"
+            f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
+            f"{counted(num_systems, 'system')}: give one of them, with a file for each system, in their order"
         )
     if source.further and num_systems > 1:
-        raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
+        raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
     thresholds = []
     for path in source.dev_scores:
-        development = read_set(
-            SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
-            "development",
-            {},
-            allow_partial=allow_partial,
-        )
-        if development.only_label is not None:
-            raise InputError(f"{path}: has trials of one class only; a threshold is chosen on both")
+        dev_files = SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase)
+        development = read_set(dev_files, "development", {}, allow_partial=allow_partial)
+        check_classes(development.matched.is_bonafide, f"{path}: {counted(len(development.matched.trials), 'trial')}")
         bonafide = development.matched.bonafide
         spoof = development.matched.spoof
         calibration = replace(
@@ -275,17 +276,10 @@ def judge_sets(
         trials = scored.matched.trials
         raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
-        facts = {
-            "corpus": scored.corpus,
-            "phase": scored.phase,
-            "is_development": is_development,
-            **DrawnGroups.of(trials)._asdict(),
-            "num_resamples": num_resamples,
-        }
-        method = corpora.get(scored.corpus).eer_method
-        rule = functools.partial(metrics.compute_eer, method=method, order=scored.matched.positions)
+        rule = scored.matched.eer_rule(corpora.get(scored.corpus).eer_method)
         row = _figures(decider, llrs, raw, rule, {**draws, **groups_of(trials)})
-        return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
+        drawn = DrawnGroups.of(trials)
+        return JudgedSet(scored.name, scored.corpus, scored.phase, is_development, drawn, row, llrs, raw)
 
     sets = []
     if development is not None:
@@ -293,18 +287,11 @@ def judge_sets(
     elif (llrs := decider.calibration.llrs) is not None:
         corpus = str(decider.calibration.trained_on.get("corpus", ""))
         phase = str(decider.calibration.trained_on.get("phase", ""))
-        facts = {
-            "corpus": corpus,
-            "phase": phase,
-            "is_development": True,
-            "interval_over": "trials",
-            "num_groups": llrs.bonafide.size + llrs.spoof.size,
-            "num_resamples": num_resamples,
-        }
         method = corpora.get(corpus).eer_method if corpus in corpora.names() else "asvspoof"
-        rule = functools.partial(metrics.compute_eer, method=method)
+        row = _figures(decider, llrs, None, functools.partial(metrics.compute_eer, method=method), draws)
         name = ", ".join(filter(None, (corpus or "calibration", phase)))
-        sets.append(JudgedSet(name, True, facts, _figures(decider, llrs, None, rule, draws), llrs, None))
+        drawn = DrawnGroups("trials", llrs.bonafide.size + llrs.spoof.size)
+        sets.append(JudgedSet(name, corpus, phase, True, drawn, row, llrs, None))
     one_class = []
     warnings = _warnings_of_threshold(decider.calibration, development)
     for scored in tested:
@@ -316,7 +303,7 @@ def judge_sets(
             sets.append(judged)
             warnings += [f"{scored.name}: {note}" for note in DrawnGroups.of(scored.matched.trials).notes]
         warnings += _warnings(decider.calibration, development, scored, judged)
-    return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings)
+    return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings, num_resamples)
 
 
 def _figures(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.evaluation.breakdown import label_of
+from nes2net.evaluation.curves import reliability
 from nes2net.evaluation.one_class import MEASURES, WORDS
 from nes2net.evaluation.tables import NUM_BONAFIDE, NUM_SPOOF, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.evaluation.transfer import JudgedSet, Transfer, losses_in_words
@@ -96,8 +96,6 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
 
 
 def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
-    from nes2net.evaluation.curves import reliability  # quick start-up: SciPy takes long to import
-
     for number, trials in enumerate(reliability(judged.llrs), 1):
         share = Figure(trials.share, (trials.low, trials.high))
         figures = {"predicted": Figure(trials.predicted), "share": share, "num_trials": Figure(trials.num_trials)}
@@ -106,22 +104,20 @@ def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
     for label, measure in MEASURES.items():
-        rows_by_field: dict[str, list[Row]] = {"": []}
+        rows_by_field: dict[str, list[Row]] = {}
         for transfer in transfers:
             for judged in transfer.one_class:
                 if judged.label == label:
                     labels = {"system": transfer.system, "set": judged.name}
-                    rows_by_field[""].append(Row(labels, judged.errors.figures(measure.name)))
-                    for name, errors_by_value in judged.by_field.items():
-                        rows = rows_by_field.setdefault(name, [])
-                        for value, errors in errors_by_value.items():
-                            rows.append(Row({**labels, label_of(name): value}, errors.figures(measure.name)))
+                    for name, rows in {"": [judged.row], **judged.by_field}.items():
+                        labelled_rows = [replace(row, labels={**labels, **row.labels}) for row in rows]
+                        rows_by_field.setdefault(name, []).extend(labelled_rows)
         measures = (NUM_TRIALS, Measure("wrong", "wrong", "count"), measure)
         for name, rows in rows_by_field.items():
             if name:
                 title = f"{measure.name} by {words(name)}"
                 caption = f"Errors at the threshold, all trials {WORDS[label]}, by {words(name)}."
                 yield Table(title, caption, measures, rows, SECTION, hidden=hidden)
-            elif rows:
+            else:
                 caption = f"Errors at the threshold: sets whose trials are all {WORDS[label]}."
                 yield Table(measure.name, caption, measures, rows, SECTION, [_ONE_CLASS[label]], hidden)

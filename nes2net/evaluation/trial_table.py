@@ -58,13 +58,6 @@ class TrialTable(list[Trial]):
         """Make a table of the trials at ``positions`` (M,), in this order."""
         return TrialTable(map(self.__getitem__, positions.tolist()), self.key, self.rows[positions])
 
-    @property
-    def mask_in_key(self) -> NDArray:
-        """Whether this table holds each trial of the key."""
-        is_in_table = np.zeros(len(self.key), dtype=bool)
-        is_in_table[self.rows] = True
-        return is_in_table
-
     @functools.cached_property
     def position_of(self) -> dict[str, int]:
         """Id → position in this table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,9 +95,11 @@ def evaluate_embeddings(
         class_labels[system] = ClassLabels.read(file, class_field)
         pairs = _pairs(file, enrolled, key, class_labels[system], allow_partial)
         is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
-        groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
+        is_nontarget = ~pairs.is_target
+        groups = {"all": is_nontarget, "of enrolled classes": is_nontarget & is_enrolled}
+        groups["of other classes"] = is_nontarget & ~is_enrolled
         for name, is_counted in groups.items():
-            figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & is_counted, draws)
+            figures = _figures(pairs.scores, pairs.is_target, is_counted, draws)
             rows.append(Row({"system": system, "trials of other pairs": name}, figures))
         for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
             figures = _figures(scores, is_target, ~is_target, draws)
@@ -105,10 +107,9 @@ def evaluate_embeddings(
         if pairs.num_left_out:
             warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
         warnings.append(class_labels[system].doubt(key.evaluated_trials))
-    warnings.append(differ_in_words(class_labels.values()))
-    for file, enrolled in zip(files, enrolled_files):
         inputs.append(score_input(file.path, file.sha256, "embeddings"))
         inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
+    warnings.append(differ_in_words(class_labels.values()))
     hidden = () if len(files) > 1 else ("system",)
     title = f"{key.title}: same class or not"
     extent = (
@@ -142,9 +143,7 @@ def _pairs(file: ScoreFile, enrolled: ScoreFile, key: Key, labels: ClassLabels, 
     """
     rows = dict(Embeddings().read(file.path))
     spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
-    trials = spoofed_trials
-    if allow_partial:
-        trials = [trial for trial in trials if trial.id in rows]
+    trials = [trial for trial in spoofed_trials if not allow_partial or trial.id in rows]
     if not trials:
         raise InputError(
             f"{file.path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase"

@@ -44,30 +44,23 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
     A measure without figures has no column. With ``in_text``, each row has a line; on pages and in
     papers, each value of ``table.across`` has a column.
     """
-    measures = []
-    for measure in table.measures:
-        if any(row[measure.name].value is not None for row in table.shown):
-            measures.append(measure)
+    measures = [
+        measure for measure in table.measures if any(row[measure.name].value is not None for row in table.shown)
+    ]
     if not measures:
         return Grid([], [], 0)
     if table.across in table.labels and not in_text:
         return _crossed_grid(table, measures)
-    head = list(map(words, table.labels))
-    for measure in measures:
-        head.append(measure.heading)
+    head = [*map(words, table.labels), *(measure.heading for measure in measures)]
     rows = []
     for row in table.shown:
-        cells = [Cell(row.labels[name]) for name in table.labels]
-        for measure in measures:
-            cells.append(_cell(table, measure, row[measure.name], in_text=in_text))
-        rows.append(cells)
+        cells = [_cell(table, measure, row[measure.name], in_text=in_text) for measure in measures]
+        rows.append([*(Cell(row.labels[name]) for name in table.labels), *cells])
     return Grid(head, rows, len(table.labels))
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    details: tuple[str, ...] = ()
-    if figure.interval is not None:
-        details = (measure.write_interval(figure.interval),)
+    details = () if figure.interval is None else (measure.write_interval(figure.interval),)
     heat = None
     if measure.has_heat and figure.value is not None:
         highest = max(row[measure.name].value or 0.0 for row in table.shown)
@@ -92,33 +85,28 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
     # A common measure has the same figure in all rows of each group; a differing one does not.
-    main = measures[0]
+    main, *further = measures
     common: list[Measure] = []
     differing: list[Measure] = []
-    for measure in measures[1:]:
-        distinct: set[tuple[object, ...]] = set()
-        for labels, group in groups.items():
-            distinct |= {(labels, row[measure.name].value) for row in group.values()}
-        (common if len(distinct) == len(groups) else differing).append(measure)
+    for measure in further:
+        is_common = all(len({row[measure.name].value for row in group.values()}) == 1 for group in groups.values())
+        (common if is_common else differing).append(measure)
     rows = []
     for values, group in groups.items():
         cells = list(map(Cell, values))
         for column in columns:
-            if column not in group:
-                cells.append(Cell("–"))
-                continue
-            cell = _cell(table, main, group[column][main.name])
-            details = list(cell.details)
-            for measure in differing:
-                if (value := group[column][measure.name].value) is not None:
-                    details.append(f"{measure.heading} {measure.write(value)}")
-            cells.append(cell._replace(details=tuple(details)))
+            cell = Cell("–")
+            if column in group:
+                cell = _cell(table, main, group[column][main.name])
+                details = list(cell.details)
+                for measure in differing:
+                    if (value := group[column][measure.name].value) is not None:
+                        details.append(f"{measure.heading} {measure.write(value)}")
+                cell = cell._replace(details=tuple(details))
+            cells.append(cell)
         first = next(iter(group.values()))
         rows.append([*cells, *(_cell(table, measure, first[measure.name]) for measure in common)])
-    head = [*map(words, names), *columns]
-    for measure in common:
-        head.append(measure.heading)
-    return Grid(head, rows, len(names))
+    return Grid([*map(words, names), *columns, *(measure.heading for measure in common)], rows, len(names))
 
 
 def text_lines(table: Table) -> list[str]:
@@ -135,21 +123,15 @@ def text_lines(table: Table) -> list[str]:
     with_details = [number for number in range(len(layout.head)) if any(row[number].details for row in layout.rows)]
     lines = [layout.head]
     for row in layout.rows:
-        texts = []
-        intervals = []
-        for cell in row:
-            texts.append(cell.text)
-            intervals.append(" ".join(cell.details))
+        texts = [cell.text for cell in row]
+        intervals = [" ".join(cell.details) for cell in row]
+        lines.append(texts)
         if len(with_details) == 1:
-            column = with_details[0] + 1
-            lines.append([*texts[:column], intervals[column - 1] or "–", *texts[column:]])
-        else:
-            lines.append(texts)
-            if any(intervals):
-                lines.append(intervals)
+            texts.insert(with_details[0] + 1, intervals[with_details[0]] or "–")
+        elif any(intervals):
+            lines.append(intervals)
     if len(with_details) == 1:
-        column = with_details[0] + 1
-        lines[0] = [*layout.head[:column], "95 % interval", *layout.head[column:]]
+        layout.head.insert(with_details[0] + 1, "95 % interval")
     return [table.caption, *text_table(lines, "l" * layout.num_labels + "r"), *table.notes]
 
 

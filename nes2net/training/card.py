@@ -174,7 +174,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             raise InputError(f"{path} has no record beside it that says which checkpoint made it: leave out `card`")
         checkpoint = Path(origin.facts["checkpoint"]).name
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
-        notes = list(origin.seen)
+        notes = list(origin.uses)
         notes += [facts["partial"]] if facts["partial"] else []
         notes += DrawnGroups(facts["interval_over"], facts["num_groups"]).notes
         figure = SetFigure(

@@ -258,7 +258,8 @@ class Objective(nn.Module):
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         """Compute the numerator of each term of the loss, the utterance first."""
-        return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
+        durations = self._durations(part.inputs)
+        return [self.criterion.checked_numerator(computed, part.targets, part.iteration, durations)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
         """Compute the loss of a batch, and the outputs for :meth:`figures`, by default ``scores`` (B,)."""

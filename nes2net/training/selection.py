@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
-from nes2net.evaluation.breakdown import OverCorpora
+from nes2net.evaluation.breakdown import corpora_table
 from nes2net.lib.errors import InputError, check_known, counted, shown
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Seconds, Value, read_json_as
@@ -204,8 +204,8 @@ class Selection:
         for epoch in self._best(1, self.measures[-1]):
             (row,) = (row for row in self.history if row["epoch"] == epoch)
             if eers := _values_by_key(row, _OF_CORPUS):
-                table = OverCorpora(eers, _values_by_key(row, _OF_GROUP), row.get("val_eer_wo_aug")).table()
-                return f"development corpora after epoch {epoch}:\n{table}" if table else None
+                table = corpora_table(eers, _values_by_key(row, _OF_GROUP), row.get("val_eer_wo_aug"))
+                return f"development corpora after epoch {epoch}:\n{table}"
         return None
 
     def _best(self, count: int, name: str) -> list[int]:

@@ -152,13 +152,16 @@ def test_errors_are_one_line(folder, calibrate, refused):
         (f"{FIT} --out x.txt", "--out is used only with --apply"),
         (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
-        (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "one.txt: no score for 199 trials"),
-        ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
+        (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "199 of 200 trials without a score"),
+        ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 trials with scores, all bona fide, and both"),
         ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
         (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "x.txt is named for two outputs"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
         (f"{FIT} --save A.json/B.json", "A.json/B.json: cannot be written"),
-        (f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
+        (
+            f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla",
+            "has no phase 'evla'; did you mean 'eval'? Known: dev, eval, train",
+        ),
         ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ):
         refused(f"calibrate {words}", message)

@@ -505,7 +505,7 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
     )
     result = evaluate(Labels("generic", key, "eval"), [file])
     assert [row.labels["score"] for row in result.rows("open")] == ["log_odds", "sme"]
-    with pytest.raises(InputError, match="holds posteriors, which have no energy"):
+    with pytest.raises(InputError, match="the score energy needs logits, and the file holds posteriors"):
         evaluate(Labels("generic", key, "eval"), [file], unknown="energy")
 
 

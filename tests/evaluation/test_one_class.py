@@ -74,7 +74,8 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
 def test_a_score_at_the_threshold_is_accepted():
     decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
     matched = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
-    assert judge_one_class(decider, matched, "x").errors == (1, 2)
+    row = judge_one_class(decider, matched, "x").row
+    assert (row["wrong"].value, row["num_trials"].value) == (1, 2)
 
 
 def test_text_page_and_paper_tables_have_every_figure(case):
@@ -129,8 +130,8 @@ def test_a_part_of_the_trials_is_warned_of(case):
 
 def test_a_threshold_is_needed_and_needs_both_classes(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
-        with pytest.raises(InputError, match=f"trials, all {kind}, and an EER needs both classes.*`threshold_from`"):
+        with pytest.raises(InputError, match=f"trials, all {kind}, and both classes are needed.*`threshold_from`"):
             evaluate_systems("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
-    with pytest.raises(InputError, match="one class only; a threshold is chosen on both"):
+    with pytest.raises(InputError, match="90 trials, all spoofed, and both classes are needed"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)

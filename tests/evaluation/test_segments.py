@@ -120,7 +120,7 @@ def test_one_class_of_frames_or_of_utterances(made):
     labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
     truth = np.load(labels, allow_pickle=True).item()
     np.save(labels, {id: np.full(len(row), "1") for id, row in truth.items()})
-    with pytest.raises(InputError, match="all frames of 20 ms are bona fide"):
+    with pytest.raises(InputError, match="frames of 20 ms, all bona fide"):
         evaluate_segments(corpus, [scores], root, num_resamples=2)
     np.save(labels, truth)
     protocol = root / "database" / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt"

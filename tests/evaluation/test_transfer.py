@@ -120,7 +120,7 @@ def test_intervals_are_those_of_plain_resampling(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
     theta = transfer.decider.llr_threshold
-    facts = [judged.facts for judged in transfer.sets]
+    facts = transfer.facts()["sets"]
     assert (facts[1]["interval_over"], facts[1]["num_groups"], facts[0]["interval_over"]) == ("speakers", 24, "trials")
     keys = str(case / "trial_metadata.txt")
     tested = read_set(SetFiles("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
@@ -177,7 +177,7 @@ def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
     rows = report_of(case, "good", further=[further]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
     assert [row.labels["set"] for row in rows] == names
-    with pytest.raises(InputError, match="`also` takes scores of a single system, but 2"):
+    with pytest.raises(InputError, match="`also` requires a single system, but 2"):
         report_of(case, "good", "worse", further=[further])
 
 
@@ -185,7 +185,10 @@ def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
     frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
     frames.save(tmp_path / "frames.json")
     for where, message in (
-        (source(case, "good", "worse"), "2 files in `threshold_from` for 1 system: give one for each"),
+        (
+            source(case, "good", "worse"),
+            "2 files in `threshold_from` and 0 in `calibration` for 1 system: give one of them",
+        ),
         (source(case, "good", dev_keys="missing.csv"), "missing.csv"),
         (ThresholdSource(calibrations=[str(tmp_path / "frames.json")]), "of frames of 20 ms, not of recordings"),
     ):

@@ -137,7 +137,7 @@ def evaluate_robustness(
         [*_header_lines(header, len(rows)), *summary_sentences(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
         [*drawn.notes, *_notes_on_missing(left_out, failed)],
-        origin.seen,
+        origin.uses,
         functools.partial(_draw_plots, clean_row, rows),
     )
 

@@ -126,9 +126,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
     )
     matched_trials = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched_trials)
-    eer, _ = metrics.compute_eer(
-        matched_trials.bonafide, matched_trials.spoof, in_the_wild.CORPUS.eer_method, order=matched_trials.positions
-    )
+    eer, _ = matched_trials.eer_rule(in_the_wild.CORPUS.eer_method)(matched_trials.bonafide, matched_trials.spoof)
     print(f"EER: {eer}")
 
 

@@ -311,19 +311,12 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     # Unless training starts from a trained detector, XLS-R starts by default from its published file of pre-trained
     # weights.
     ssl_checkpoint = args.ssl_checkpoint
-    if (
-        ssl_checkpoint is None
-        and args.frontend == "wav2vec2"
-        and args.ssl_config == "xlsr_300m"
-        and not args.model_path
-    ):
+    if (ssl_checkpoint, args.frontend, args.ssl_config) == (None, "wav2vec2", "xlsr_300m") and not args.model_path:
         ssl_checkpoint = "xlsr2_300m.pt"
     values: dict[str, Any] = {"data": {}, "augment": {}, "train": {}, "validation": {}}
     for key, flag in _RECIPE_KEYS.items():
-        *section, name = key.split(".")
-        owner = values
-        if section:
-            owner = values[section[0]]
+        section, _, name = key.rpartition(".")
+        owner = values[section] if section else values
         owner[name] = getattr(args, flag)
     values |= {"model": _model_to_train(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"]["deterministic"] = args.cudnn_deterministic_toggle
@@ -343,48 +336,35 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.lib.devices import own_device
     from nes2net.scoring.corpus import ScoringSettings
 
-    if not args.eval_output:
-        raise InputError("where should the scores go? name a file with --eval_output")
+    _require(args, "eval_output", "where should the scores go? name a file")
     corpus = corpora.get(TRACKS[args.track])
-    if args.track == "in_the_wild":
-        if not args.in_the_wild_path:
-            raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
+    in_the_wild = args.track == "in_the_wild"
+    if in_the_wild:
+        _require(args, "in_the_wild_path", "where is In-the-Wild? name its folder")
         args.parser.names["root"] = "--in_the_wild_path"
         corpus_part = Part(TRACKS[args.track], args.in_the_wild_path)
     else:
-        if not args.database_path:
-            raise InputError("where is the corpus? name its folder with --database_path")
+        _require(args, "database_path", "where is the corpus? name its folder")
         corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
     trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
-    # Average checkpoints if the flags ask for an average, load the detector, and print the lines in the published
-    # order.
+    # The lines are printed in the published order: the size of the detector before the average.
     average = _average(args)
-    if not args.model_path:
-        raise InputError(
-            "which detector? name its checkpoint with --model_path, or average several with --num_average_model"
-        )
-    checkpoint = args.model_path
-    detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
-    print_parameters(detector)  # printed before the average, as in the published program
+    _require(args, "model_path", "which detector? average several with --num_average_model, or name its checkpoint")
+    detector = Detector.from_pretrained(args.model_path, own_device(args.device), args.dtype, model_from_flags(args))
+    print_parameters(detector)
     if average is not None:
         print_average(average)
-    say(f"Model loaded : {checkpoint}")
-    num_trials = None
-    if args.track != "in_the_wild":
-        num_trials = len(trials)
-    print_evaluation_start(num_trials)
+    say(f"Model loaded : {args.model_path}")
+    print_evaluation_start(None if in_the_wild else len(trials))
     start = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
-    scored_samples = num_samples
-    if args.test_protocol == "full":
-        scored_samples = None
     result, _ = score_corpus(
         detector,
         corpus_part,
         args.eval_output,
-        checkpoint=checkpoint,
+        checkpoint=args.model_path,
         trials=trials,
-        num_samples=scored_samples,
+        num_samples=None if args.test_protocol == "full" else num_samples,
         settings=ScoringSettings(
             batch_size=args.batch_size,
             num_workers=args.num_workers,
@@ -394,10 +374,15 @@ def _score(args: argparse.Namespace) -> int:
             compile=args.compile,
         ),
     )
-    if args.track != "in_the_wild":
+    if not in_the_wild:
         say(f"Scores saved to {args.eval_output}")
     say(f"time cost: {(time.monotonic() - start) / 3600} hrs")
     return report_finished(result, sys.stderr)
+
+
+def _require(args: argparse.Namespace, flag: str, question: str) -> None:
+    if not getattr(args, flag):
+        raise InputError(f"{question} with --{flag}")
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
@@ -415,13 +400,12 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
         raise InputError(
             f"--num_average_model {args.num_average_model} needs as many --model_ID_to_average, but {len(ids)} were given"
         )
-    if not args.model_folder_path:
-        raise InputError("which run? name the folder that holds its epoch_N.pth with --model_folder_path")
+    _require(args, "model_folder_path", "which run? name the folder that holds its epoch_N.pth")
     average = average_run(args.model_folder_path, ids, args.average_mode)
     if args.model_path:
         print_note(f"--model_path {args.model_path} is not used, because --num_average_model is given")
     if average.earlier == "replaced":
-        print_note(f"{average.path} was not made of these checkpoints and was made anew")
+        print_note(f"{average.path} was not made of these checkpoints and was made again")
     args.model_path = str(average.path)
     return average
 

@@ -139,9 +139,7 @@ class CorpusCheck:
             split: the affected part; empty for the whole corpus.
             spares_some: whether some trials can be used despite the problem.
         """
-        subject = kind
-        if split:
-            subject = f"{kind} of {split}"
+        subject = f"{kind} of {split}" if split else kind
         self.findings.append(Finding(subject, problem, self.corpus.how_to_get(kind), spares_some))
 
     @property

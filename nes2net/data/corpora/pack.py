@@ -15,7 +15,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from nes2net.data.audio.files import is_recording
@@ -262,7 +262,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     }
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
-            rows: list[dict[str, Any]] = []
+            rows: list[dict[str, object]] = []
             for packed in group:
                 name = _name_in_shard(packed)
                 rows.append(

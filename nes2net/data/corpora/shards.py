@@ -139,9 +139,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
     # Refuse columns with the same name, and columns of labels or splits with a wrong type.
-    repeated_names = files.repeated(columns)
-    if repeated_names:
-        raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
+    files.check_columns(columns, f"shard {shard.path}")
     for name in ("label", *_SPLITS):
         number = table.schema.get_field_index(name)
         if number >= 0 and name not in columns:

@@ -15,6 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
@@ -164,14 +165,18 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         - The options in the library's configuration; ``label2id`` has bona fide last.
 
         Both are empty if the library would compute other logits: with repeated frames or a
-        pre-emphasis; with another back-end than ``mean_linear`` with a projection, on the last
-        layer or a weighted sum of layers; or for a sum of layers that normalise before attention,
-        because release 5 sums the last one without the final norm.
+        pre-emphasis; with another back-end than ``mean_linear``, on the last layer or a weighted
+        sum of layers; or for a sum of layers that normalise before attention, because release 5
+        sums the last one without the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
     tensors = {name: state_dict[own_name] for name, own_name in _TENSORS.items() if own_name in state_dict}
     is_weighted = _LAYER_WEIGHTS in tensors
+    if backend["name"] == "mean_linear" and backend["projection_dim"] is None:
+        # The library always projects: by the identity, which changes no bit.
+        width = detector.frontend.out_dim
+        tensors |= {"projector.weight": torch.eye(width), "projector.bias": torch.zeros(width)}
     network = aggregation["name"], backend["name"], backend.get("pool", "mean")
     if (
         network != ("weighted_sum" if is_weighted else "last", "mean_linear", "mean")
@@ -195,7 +200,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "label2id": label2id,
         "id2label": {number: name for name, number in label2id.items()},
         "use_weighted_layer_sum": is_weighted,
-        "classifier_proj_size": backend["projection_dim"],
+        "classifier_proj_size": len(tensors["projector.bias"]),
     }
     return tensors, options
 

@@ -36,6 +36,7 @@ from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_h
 from nes2net.models.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.models.frontends.onednn import with_onednn
 from nes2net.models.frontends.relative_attention import GatedRelativeAttention
+from nes2net.models.frontends.residual import PreNormLayer
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -306,6 +307,12 @@ class SSLFrontend(Frontend):
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply a layer; WavLM's ``shared`` is the position bias 1×H×T×T."""
+        if isinstance(layer, PreNormLayer) and x.dtype == torch.bfloat16 and torch.is_grad_enabled():
+            # ``shared`` is the last output, rounded and exact. A prompt may have changed the frames since.
+            if shared is None or shared[0] is not x:
+                shared = x, x.detach().float()
+            shared = layer(x, exact=shared[1])
+            return shared[0], shared
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
         if shared is None:  # the bias is computed here, because layer drop may skip the first layer
@@ -358,9 +365,12 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
     interface.register("nes2net", for_transformers)
     model = model_class(config_class(**library_options(options), attn_implementation=attention))
+    layers = model.encoder.layers
     if gated:
-        for layer in model.encoder.layers:
+        for layer in layers:
             layer.attention = GatedRelativeAttention(layer.attention)
+    elif options["layer_norm_first"]:
+        model.encoder.layers = nn.ModuleList(map(PreNormLayer, layers))
     return with_onednn(model)
 
 

@@ -158,9 +158,8 @@ class SegmentObjective(Objective):
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
-            numerators.append(
-                self.frame_criterion.parts(logits[:, : labels.shape[1]].flatten(0, 1), _class_shares(labels))[0]
-            )
+            frame_logits = logits[:, : labels.shape[1]].flatten(0, 1)
+            numerators.append(self.frame_criterion.checked_numerator(frame_logits, _class_shares(labels)))
         return numerators
 
 

@@ -91,13 +91,13 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
         spectral_detector.save(f"run/epoch_{number}.pth")
     flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
     first_lines, remarks = main(flags)
-    assert "made anew" not in remarks
+    assert "made again" not in remarks
     torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
     spectral_detector.save("run/epoch_2.pth")
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == first_lines[:8]
-    assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made anew" in remarks
+    assert "note: run/Averaged_Model_IDs_1_2.pth was not made of these checkpoints and was made again" in remarks
 
 
 def test_the_numbers_of_parameters_count_the_heads_of_pre_training(capsys):

@@ -52,7 +52,7 @@ def test_phases_are_kept(corpus, format, tmp_path):
     for phase in phases[:3]:
         assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
         shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
-    with pytest.raises(InputError, match="no phase 'hidden'; it has train, dev, eval, progress, track1, all"):
+    with pytest.raises(InputError, match="no phase 'hidden'; known: all, dev, eval, progress, track1, train"):
         shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
 
 
