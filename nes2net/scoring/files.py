@@ -87,8 +87,9 @@ def _judged_in_order(
         try:
             while True:
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                    recording = next(sources, None)
-                    if recording is None:
+                    try:
+                        recording = next(sources)
+                    except StopIteration:
                         break
                     source = recording if isinstance(recording, Source) else Source(recording, recording)
                     waiting.append(_File(source, pool.submit(batches.read, source)))
