@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def _stated_model(recipe: Recipe, task: Task) -> Model:
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
 
-def _check_saved_model(path: Path, saved: Model, recipe: Recipe, task: Task) -> None:
+def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe, task: Task) -> None:
     """Options of the front-end that a missing checkpoint would state are not compared."""
     try:
         frontend = _frontend_without_weights(recipe)

@@ -126,7 +126,7 @@ def export(
         write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
         library_tensors = frontend.model.state_dict()
         prefix = f"{network.model_type}." if head_tensors else ""
-        write_tensors({f"{prefix}{k}": v for k, v in library_tensors.items()} | head_tensors, out / WEIGHTS)
+        write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
         head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
         write_tensors(head, out / HEAD)

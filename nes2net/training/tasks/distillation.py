@@ -236,7 +236,7 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 def _all_options(backend: Backend) -> Options:
     options = declared(backends.get(backend.config["name"]))
-    return {key: option.default for key, option in options.items()} | backend.config
+    return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
 def _check_same(path: str, section: str, teacher_options: Options, recipe_options: Options) -> None:

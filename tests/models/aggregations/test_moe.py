@@ -189,7 +189,7 @@ def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
 
 
 def test_sizes_that_do_not_go_together_are_named():
-    with pytest.raises(InputError, match="12 experts, so top_k is at most that, not 13"):
+    with pytest.raises(InputError, match="top_k is at most the number of experts, 12, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
     with pytest.raises(InputError, match="at least 2 hidden states, and the front-end gives 1"):
         MixtureOfExperts(1, 8)
