@@ -53,11 +53,11 @@ class ClassGroup:
     trials: TrialTable
     compared: Mapping[str, NDArray]
 
-    def where(self, chosen: NDArray) -> ClassGroup:
+    def where(self, is_chosen: NDArray) -> ClassGroup:
         """Select the trials of a mask (N,); ``names`` stays whole."""
-        compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
-        trials = self.trials.take(np.flatnonzero(chosen))
-        return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
+        compared = {kind: scores[is_chosen] for kind, scores in self.compared.items()}
+        trials = self.trials.take(np.flatnonzero(is_chosen))
+        return ClassGroup(self.names, self.numbers[is_chosen], self.logits[is_chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
@@ -202,13 +202,14 @@ def class_trials(
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
         numbers = np.array([number_of.get(name, -1) for name in names])
-        chosen = np.flatnonzero(numbers >= 0)
-        logits = table.logits[rows[chosen]]
+        positions = np.flatnonzero(numbers >= 0)
+        logits = table.logits[rows[positions]]
         if table.holds_posteriors:  # the logarithms of posteriors are logits up to a constant
             np.maximum(logits, np.finfo(np.float32).tiny, out=logits)
             np.log(logits, out=logits)
-        scores_of_group = {kind: scores[chosen] for kind, scores in compared.items()}
-        groups.append(ClassGroup(names_of_group, numbers[chosen], logits, trials.take(chosen), scores_of_group))
+        scores_of_group = {kind: scores[positions] for kind, scores in compared.items()}
+        group = ClassGroup(names_of_group, numbers[positions], logits, trials.take(positions), scores_of_group)
+        groups.append(group)
     known, unknown = groups
     if not len(known.numbers):
         raise InputError(
@@ -254,5 +255,6 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
     # match() gets the index of each row in place of a score, and NaN if a logit is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
-        matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    return matched.scores.astype(np.int64), matched.table, matched.mismatch.describe(matched.num_expected)
+        matched_trials = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
+    mismatch = matched_trials.mismatch.describe(matched_trials.num_expected)
+    return matched_trials.scores.astype(np.int64), matched_trials.table, mismatch

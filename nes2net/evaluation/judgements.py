@@ -397,7 +397,7 @@ class Frames(InLines[NDArray]):
                     f"the operating point {decider.point.name} is at no score of this calibration: take another "
                     "`operating_point`"
                 )
-        chosen = replace(self, resolution_ms=resolution_ms).fitted(scorer)
+        judgement = replace(self, resolution_ms=resolution_ms).fitted(scorer)
         # Only detectors that were trained on segments have a default threshold for scores of frames.
         if threshold is None and not scorer.trained_on_segments:
             raise InputError(
@@ -406,7 +406,7 @@ class Frames(InLines[NDArray]):
                 "score along the time with `score_track`"
             )
         rule = StretchRule.of(scorer.score_rule, threshold, self.hysteresis, self.min_duration)
-        return replace(chosen, **rule._asdict())
+        return replace(judgement, **rule._asdict())
 
     def frames(self, value: NDArray, duration: float) -> FrameScores:
         from nes2net.scoring.track import FrameScores  # quick start-up: reading files needs no torch
@@ -444,8 +444,8 @@ class Frames(InLines[NDArray]):
             def score_in_windows(waveform: Tensor) -> NDArray | str:
                 try:
                     samples = waveform.numpy()
-                    found = frame_scores(scorer, samples, SAMPLE_RATE, resolution_ms=resolution_ms, is_emphasised=True)
-                    return found.scores
+                    frames = frame_scores(scorer, samples, SAMPLE_RATE, resolution_ms=resolution_ms, is_emphasised=True)
+                    return frames.scores
                 except InputError as error:
                     return str(error)
 

@@ -28,9 +28,9 @@ LABELS_MS = 10
 #: ``LabelledFrames.truth`` if segments come from RTTM files.
 RTTM = "RTTM"
 # Front-ends and labels treat the end of an utterance differently: their numbers of frames may differ by the larger of
-# _MOST_APART, and _MOST_SHARE_APART of the labels.
-_MOST_APART = 4
-_MOST_SHARE_APART = 0.05
+# _MAX_APART, and _MAX_SHARE_APART of the labels.
+_MAX_APART = 4
+_MAX_SHARE_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _join_segments(
             continue
         frame_scores = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
         num_labels = max(1, len(labels[id]) * LABELS_MS // resolution)
-        if abs(len(frame_scores) - num_labels) > max(_MOST_APART, _MOST_SHARE_APART * num_labels):
+        if abs(len(frame_scores) - num_labels) > max(_MAX_APART, _MAX_SHARE_APART * num_labels):
             mismatched.append(id)
             continue
         if segments_by_id is None:
