@@ -21,7 +21,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
 from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import Matched, match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, listed
@@ -176,7 +176,9 @@ def class_trials(
     path = file.path
     record = file.record
     labels = ClassLabels.read(file, class_field)
-    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
+    matched_trials = _match_rows(key, path, table, allow_partial)
+    rows = matched_trials.scores.astype(np.int64)
+    trials = matched_trials.table
     names = classes_of(trials, labels)
     ignored = set() if bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
@@ -224,7 +226,7 @@ def class_trials(
         unknown,
         len(names) - len(known.numbers) - len(unknown.numbers),
         [*kinds, *compared],
-        mismatch,
+        matched_trials.mismatch.describe(matched_trials.num_expected),
         read_origin(file, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
@@ -250,11 +252,8 @@ def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
     return class_names(trials, labels.field, labels.aliases, "the key", remedy)
 
 
-def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:
-    """Return rows (N,) with a trial, their trials, and the mismatch in words."""
-    # match() gets the index of each row in place of a score, and NaN if a logit is not finite.
+def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> Matched:
+    """Match the rows of ``table``: the scores are their indices; a row fails if a logit is not finite."""
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
-        matched_trials = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    mismatch = matched_trials.mismatch.describe(matched_trials.num_expected)
-    return matched_trials.scores.astype(np.int64), matched_trials.table, mismatch
+        return match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
