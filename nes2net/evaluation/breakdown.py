@@ -338,7 +338,7 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
     if unit in lacks and lacks[unit] not in groups:
         raise InputError(
             f"`draw={unit}` needs at least {_MIN_SPEAKERS} speakers, one for each trial, or {_MIN_ATTACKS} attacks, "
-            "one for each spoofed trial, which these keys do not name: leave `draw` out"
+            "one for each spoofed trial, which these keys do not name: remove `draw`"
         )
     return unit
 

@@ -70,8 +70,8 @@ class Classes(Rows):
         classes = tuple(scorer.config.get("backend", {}).get("classes", (SPOOF, BONAFIDE)))
         if classes == (SPOOF, BONAFIDE):
             raise InputError(
-                "this detector tells bona fide from spoof alone, and names no classes: take one that was trained with "
-                "`train.task.name=source_tracing`, or leave out `judgement`"
+                "this detector only tells bona fide from spoof, and names no classes: use one that was trained with "
+                "`train.task.name=source_tracing`, or remove `judgement`"
             )
         threshold = KnownThreshold.read(scorer.provenance.class_labels.get("known"))
         if self.known is not None:

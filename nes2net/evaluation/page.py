@@ -78,7 +78,7 @@ class Pages(NamedTuple):
                 write(path, printable(form()))
         if self.plot is not None:
             if result.draw is None:
-                raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
+                raise InputError("`plot` draws scores of recordings of both classes, and here are none: remove it")
             result.draw(self.plot)
 
 

@@ -98,7 +98,7 @@ def evaluate_segments(
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
     if len(score_paths) > 1:
-        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
+        raise InputError(f"one of {len(score_paths)} files holds scores of frames: give only this file")
     file = ScoreFile.of(score_paths[0])
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
