@@ -188,8 +188,13 @@ class _MinTdcf(NamedTuple):
             target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
         except NotFound as error:
             return cls(note=f"no min t-DCF: {error}")
-        scores = {"asv_target": target, "asv_nontarget": nontarget, "asv_spoof": asv_spoof}
-        metric = functools.partial(metrics.compute_min_tdcf, **scores, version=corpus.tdcf_version)
+        metric = functools.partial(
+            metrics.compute_min_tdcf,
+            asv_target=target,
+            asv_nontarget=nontarget,
+            asv_spoof=asv_spoof,
+            version=corpus.tdcf_version,
+        )
         try:
             metric(bonafide, spoof)
         except InputError as error:  # not defined for these scores
