@@ -45,10 +45,7 @@ from nes2net.models.checkpoints.folder import (
 )
 from nes2net.models.checkpoints.hub import upload
 from nes2net.models.checkpoints.published_names import select_frontend, unwrap_frontend
-from nes2net.models.checkpoints.state_dict import (
-    check_fit,
-    save_state_dict,
-)
+from nes2net.models.checkpoints.state_dict import StateDict, check_fit, save_state_dict
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.sizes import pretraining_file
 from nes2net.models.loading import Checkpoint, build_errors_as_input_errors, find_checkpoint
@@ -87,7 +84,7 @@ class Detector(Network):
     """
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
+    def from_config(cls, config: Mapping[str, object] | str, checkpoint: str | Path | None = None) -> Self:
         """Build a detector with random weights, or with a front-end from ``checkpoint``.
 
         For an adapted front-end, ``checkpoint`` is recorded, so that :meth:`save` omits its frozen
@@ -107,15 +104,15 @@ class Detector(Network):
             check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
             config = PUBLISHED_MODELS[config]
         checkpoint = pretraining_file(checkpoint)
-        check_model(config)
-        frontend_name, frontend_options = name_and_options(config, "frontend", reserved=("checkpoint",))
-        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
+        model = check_model(config)
+        frontend_name, frontend_options = name_and_options(model, "frontend", reserved=("checkpoint",))
+        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), model)
         if checkpoint is not None and detector.frontend.adapted:
             detector._set_base(checkpoint)
         return detector
 
     @classmethod
-    def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
+    def on_meta(cls, config: Mapping[str, object] | str) -> Self | None:
         """Build a detector without memory, on the meta device, to load weights from a file.
 
         None if a part has tensors that checkpoints do not contain, which would have no values.
@@ -153,7 +150,7 @@ class Detector(Network):
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
-    def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+    def names_left_out(self, state_dict: StateDict) -> set[str]:
         """Find the names of frozen tensors that ``state_dict`` omits.
 
         These are all frozen tensors of an adapted front-end if ``state_dict`` has none of them, and
@@ -166,7 +163,7 @@ class Detector(Network):
         names = set(select_frontend(tensors))
         return names if tensors.keys() - names == state_dict.keys() else set()
 
-    def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def expected_tensors(self, state_dict: StateDict) -> StateDict:
         """Select the tensors that ``state_dict`` must have: all but :meth:`names_left_out`."""
         names_left_out = self.names_left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
@@ -210,7 +207,7 @@ class Detector(Network):
         self.load_state_dict(tensors, strict=False, assign=True)
         self.base = dict(record)
 
-    def _base_tensors(self) -> dict[str, Tensor]:
+    def _base_tensors(self) -> StateDict:
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
@@ -283,7 +280,9 @@ class Detector(Network):
             write_tensors(state_dict, path / WEIGHTS)
             self.write_description(path, provenance, record)
 
-    def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
+    def write_description(
+        self, folder: Path, provenance: Provenance, record: Mapping[str, object] | None = None
+    ) -> None:
         """Write architecture, ``record`` and a model card with ``provenance``, but not the weights.
 
         Keeps licence and user's text of a card beside this detector's checkpoint.
@@ -318,7 +317,7 @@ class Detector(Network):
         path_or_name: str | Path,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
-        config: dict[str, Any] | str | None = None,
+        config: Mapping[str, object] | str | None = None,
         base: str | Path | None = None,
     ) -> Self:
         """Load a trained detector, in eval mode, without the front-end's pre-training file.

@@ -18,7 +18,7 @@ from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.models.loading import named_architecture, recognise
 from nes2net.models.provenance import Provenance
-from nes2net.models.published_models import PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED_MODELS, PublishedModel
 
 
 @pytest.fixture
@@ -420,6 +420,8 @@ def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeyp
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
     monkeypatch.setattr("nes2net.models.loading.PUBLISHED_MODELS", published)
+    facts = PublishedModel(detector.config, source="a paper", licence="not stated")
+    monkeypatch.setattr("nes2net.models.loading.PUBLISHED", {"A": facts, "B": facts})
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
     published["B"] = detector.config
     with pytest.raises(InputError, match="fits A and B, .*`config`"):

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 Options: TypeAlias = Mapping[str, Any]
 #: Role of a part of a detector (:data:`PARTS`) → its name and options.
 Model: TypeAlias = dict[str, dict[str, Any]]
+#: A model in which a name may stand for a part without options.
+ModelConfig: TypeAlias = Mapping[str, str | Options]
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,12 @@ ClassNames = Annotated[
     Takes("a list of 2 to 1000 names"),
 ]
 """Names of classes."""
+PartOption = Annotated[
+    Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]{0,99}$")]
+    | Annotated[dict[str, object], Field(min_length=1, max_length=64)],
+    Takes("a name, or a mapping of `name` and options"),
+]
+"""A part inside a part, such as a head."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Probability of dropout."""
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -259,6 +267,28 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
             option = declared_options[name]
             meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
             raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
+
+
+def check_at_most(option: str, value: int, limit: int, limit_name: str = "") -> None:
+    """Raise :class:`InputError` if ``value`` of ``option`` exceeds ``limit``, the value of ``limit_name``."""
+    if value > limit:
+        name = f"{limit_name}, " if limit_name else ""
+        raise InputError(f"{option} is at most {name}{limit:,}, not {value:,}")
+
+
+def check_divides(option: str, divisor: int, size: str, number: int) -> None:
+    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size`` are their names.
+
+    >>> check_divides("num_heads", 4, "embed_dim", 150)
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
+    """
+    if number % divisor:
+        advice = f"give another {size}"
+        # Only divisors up to 64 are named, to keep the message short.
+        if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
+            advice = f"it can be divided by {divisors}"
+        raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")
 
 
 class Settings:

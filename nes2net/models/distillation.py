@@ -6,8 +6,7 @@ speech, so speech is likely spoofed if the embeddings differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -17,17 +16,12 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size, Takes, name_and_options
+from nes2net.lib.options import Options, PartOption, Size, Takes, name_and_options
 from nes2net.models.backends.base import Backend
 from nes2net.models.backends.frame_backend import FrameBackend
 from nes2net.models.frontends.base import Frontend, Layers
 from nes2net.models.registry import create_backend, create_frontend
 
-PartOption = Annotated[
-    Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
-    | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
-    Takes("a name, or a mapping of name and options"),
-]
 #: The names of the two networks that the detector contains, in the order of their hidden states.
 HALVES = ("teacher", "student")
 _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an assumption
@@ -63,17 +57,11 @@ class TeacherStudent(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
         *,
         teacher: PartOption = "xlsr_300m",
         student: PartOption | None = None,
     ) -> None:
         super().__init__()
-        if checkpoint is not None:
-            raise InputError(
-                "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
-                "trained detector with `train.task.teacher`"
-            )
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
@@ -263,7 +251,7 @@ class Similarity(nn.Module):
             return torch.cat([-similarity, similarity], dim=1)
 
 
-def _half_options(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
+def _half_options(option: str, value: str | Options, reserved: str) -> tuple[str, Options]:
     name, options = name_and_options({option: value}, option, reserved=(reserved,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")

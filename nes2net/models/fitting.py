@@ -12,14 +12,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import declared, name_and_options
+from nes2net.lib.options import ModelConfig, declared, name_and_options
 from nes2net.lib.registry import Registry
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.published_names import select_frontend
-from nes2net.models.checkpoints.state_dict import Misfit, compare
+from nes2net.models.checkpoints.state_dict import Misfit, StateDict, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import aggregations, backends
@@ -32,21 +30,18 @@ _MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try f
 _MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
 
-def fitted_config(
-    state_dict: Mapping[str, Tensor], frontend: Frontend, config: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
+def fitted_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) -> ModelConfig | None:
+    """Change options of aggregation and back-end in ``model`` until they fit the shapes of ``state_dict``.
 
     None if no options fit within a limited number of tries, or the front-end or too many names do
     not fit.
 
     Args:
         state_dict: tensors of a detector, with or without the front-end.
-        frontend: the front-end of ``config``, on the meta device.
+        frontend: the front-end of ``model``, on the meta device.
     """
     # Stop if the front-end does not fit, or if most names do not match.
     tensors = _without_frontend(state_dict)
-    model = dict(config)
     misfit, expected = _compare_with(tensors, frontend, model)
     frontend_tensors = select_frontend(state_dict)
     if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
@@ -56,7 +51,7 @@ def fitted_config(
     # In each step, take the change that leaves the fewest differences.
     tries = 0
     while misfit:
-        best: tuple[Misfit, dict[str, Any], dict[str, Tensor]] | None = None
+        best: tuple[Misfit, ModelConfig, StateDict] | None = None
         smallest = len(misfit)
         for candidate in _candidates(model, tensors, expected):
             tries += 1
@@ -73,12 +68,12 @@ def fitted_config(
     return model
 
 
-def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
+def fits_frontend(tensors: StateDict, frontend: Frontend) -> bool:
     """Whether ``tensors`` have the published names, shapes and types of ``frontend``."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
-def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+def changed_options(before: ModelConfig, after: ModelConfig) -> list[str]:
     """List options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
     changes = []
     for role, (_, default_name) in _PARTS.items():
@@ -92,14 +87,12 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
     return changes
 
 
-def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _without_frontend(state_dict: StateDict) -> StateDict:
     left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 
 
-def _compare_with(
-    tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
-) -> tuple[Misfit | None, dict[str, Tensor]]:
+def _compare_with(tensors: StateDict, frontend: Frontend, model: ModelConfig) -> tuple[Misfit | None, StateDict]:
     try:
         with without_memory():
             expected = _without_frontend(Network.with_frontend(frontend, model).state_dict())
@@ -108,7 +101,7 @@ def _compare_with(
     return compare(tensors, expected), expected
 
 
-def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+def share_of_other_names(state_dict: StateDict, expected: StateDict) -> float:
     """Compute the share of names that only one of ``state_dict`` and ``expected`` has, 0 to 1.
 
     Names of the front-end do not count. Names that differ only in numbers count as one.
@@ -123,9 +116,7 @@ def _without_numbers(name: str) -> str:
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
-def _candidates(
-    model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> Iterator[dict[str, Any]]:
+def _candidates(model: Mapping[str, Any], tensors: StateDict, expected: StateDict) -> Iterator[ModelConfig]:
     counts, sizes, factors = _suggested_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)
@@ -156,9 +147,7 @@ def _values_to_try(
                 yield [*value[:index], new_element, *value[index + 1 :]]
 
 
-def _suggested_numbers(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
-) -> tuple[set[int], set[int], set[tuple[int, int]]]:
+def _suggested_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int], set[int], set[tuple[int, int]]]:
     """Find numbers that may be values of options: counts, sizes and factors, at most 40 each.
 
     A count is a possible length of a list of modules, a size the length of a dimension in

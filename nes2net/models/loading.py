@@ -16,11 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, shown
 from nes2net.lib.files import is_absent
-from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.options import ModelConfig, check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
@@ -32,6 +30,7 @@ from nes2net.models.checkpoints.published_names import layout_of, select_fronten
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
+    StateDict,
     compare,
     load_state_dict,
     metadata_of,
@@ -43,7 +42,7 @@ from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.network import Network
 from nes2net.models.provenance import Provenance
-from nes2net.models.published_models import CODES, PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
@@ -57,17 +56,15 @@ class Checkpoint:
     path: Path
     source: str
     """The path or name that the user gave."""
-    state_dict: Mapping[str, Tensor]
-    config: dict[str, Any] | None
+    state_dict: StateDict
+    config: Mapping[str, object] | None
     """The architecture; None if the file does not state it."""
     base: Any
     """Recorded base of an adapted front-end, :attr:`nes2net.models.network.Network.base`."""
     provenance: Provenance
 
     @classmethod
-    def of(
-        cls, path: Path, state_dict: Mapping[str, Tensor], record: Mapping[str, Any], source: str = ""
-    ) -> Checkpoint:
+    def of(cls, path: Path, state_dict: StateDict, record: Mapping[str, Any], source: str = "") -> Checkpoint:
         """Join the tensors and the record in ``path``; an empty ``source`` stands for ``path``."""
         facts = checked_record(record, state_dict)
         config = facts.pop("model", None)
@@ -75,7 +72,7 @@ class Checkpoint:
         return cls(path, source or str(path), state_dict, config, base, Provenance.read(facts))
 
 
-def find_checkpoint(path_or_name: str | Path, config: dict[str, Any] | str | None = None) -> Checkpoint:
+def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str | None = None) -> Checkpoint:
     """Find a checkpoint, downloading it if necessary; read it, and find its architecture.
 
     Args:
@@ -146,8 +143,8 @@ def read_checkpoint(path: Path, source: str = "", bonafide: str | None = None) -
     Raises:
         InputError: if the file or folder is missing, damaged or not supported.
     """
-    state_dict: Mapping[str, Tensor]
-    record: dict[str, Any] = {}
+    state_dict: StateDict
+    record: Mapping[str, object] = {}
     if _holds_classifier(path):
         state_dict, record = read_classifier(path, bonafide)
     elif path.is_dir() and is_absent(path / CONFIG) and holds_other_model(path):
@@ -183,7 +180,7 @@ def fetch_published(name: str) -> Path:
     return Shelf(name, model.file, model.licence).take()
 
 
-def named_architecture(name: str) -> dict[str, Any]:
+def named_architecture(name: str) -> ModelConfig:
     """Return the architecture of a published model; ``,part.option=value`` after its name changes options.
 
     Raises:
@@ -219,15 +216,15 @@ def split_options(name: str) -> list[str]:
 
 
 def _with_fitting_options(
-    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
-) -> dict[str, Any]:
+    state_dict: StateDict, config: Mapping[str, object], path: str, published_name: str
+) -> ModelConfig:
     with build_errors_as_input_errors(path):
-        check_model(config)
-        frontend = _meta_frontend(json.dumps(config["frontend"]))
-    fitted = fitted_config(state_dict, frontend, config)
+        model = check_model(config)
+        frontend = _meta_frontend(json.dumps(model["frontend"]))
+    fitted = fitted_config(state_dict, frontend, model)
     if fitted is None:  # the caller then calls check_fit(), which raises an error with the differences
-        return config
-    if changes := changed_options(config, fitted):
+        return model
+    if changes := changed_options(model, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
         print_note(
             f"{path}: read from its shapes: {', '.join(changes)}. Options that change no shape are as in "
@@ -254,9 +251,7 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
         ) from error
 
 
-def without_wrapper(
-    state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
-) -> Mapping[str, Tensor]:
+def without_wrapper(state_dict: StateDict, path: str, config: Mapping[str, object] | None = None) -> StateDict:
     """Remove prefixes that all names share, such as ``net.``, which a module around the detector has added.
 
     At most four are removed. Layouts of other published code than Nes2Net's stay unchanged.
@@ -271,8 +266,7 @@ def without_wrapper(
             break
         if config is not None:
             with build_errors_as_input_errors(path):
-                check_model(config)
-                tensors = _published_tensors(json.dumps(config), True)
+                tensors = _published_tensors(json.dumps(check_model(config)), True)
             if any(name in tensors for name in state_dict):
                 break
         renamed = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
@@ -283,7 +277,7 @@ def without_wrapper(
 # Checkpoints of other code
 
 
-def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
+def recognise(state_dict: StateDict, pretrained: bool = True) -> dict[str, Misfit]:
     """Find how a whole-model state dict differs from each published model whose files have its layout.
 
     Args:
@@ -299,13 +293,13 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
-        if CODES.get(name, "") == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
+        if PUBLISHED[name].code == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
     }
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
 @cache
-def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
+def _published_tensors(config: str, frontend: bool) -> StateDict:
     model = json.loads(config)
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
@@ -322,7 +316,7 @@ def _meta_frontend(config: str) -> Frontend:
         return create_frontend(name, **options)
 
 
-def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
+def only_fitting_model(state_dict: StateDict, path: str, path_note: str) -> tuple[str, ModelConfig]:
     """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If none has the checkpoint's shapes, options are changed until the shapes match.
@@ -352,7 +346,7 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
     )
 
 
-def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
+def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict[str, ModelConfig]:
     """Find the published models that fit ``state_dict``: name → architecture.
 
     If none fits, options are changed until the shapes match, and the models that need the fewest
@@ -374,7 +368,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         if not any(text.startswith("ssl_model.model.") for text in different):
             expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), has_frontend)
             shares[name] = share_of_other_names(state_dict, expected)
-    fitted: dict[str, dict[str, Any]] = {}
+    fitted: dict[str, ModelConfig] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:
         config = PUBLISHED_MODELS[name]
         with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -29,7 +29,7 @@ from nes2net.lib.devices import (
     without_autocast,
 )
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import Input, declared, fitted, name_and_options
+from nes2net.lib.options import Input, ModelConfig, Options, declared, fitted, name_and_options
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -105,7 +105,7 @@ class Network(nn.Module):
         self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
-    def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
+    def with_frontend(cls, frontend: Frontend, config: ModelConfig) -> Self:
         """Build aggregation and back-end of ``config`` for ``frontend``, and join all three.
 
         Missing options that depend on the front-end, such as ``feature_dim``, are set.
@@ -121,7 +121,7 @@ class Network(nn.Module):
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Options]:
         """Plain data from which :meth:`from_config` builds this architecture again."""
         return {
             "frontend": dict(self.frontend.config),
@@ -132,7 +132,7 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
-        options = self.backend.config
+        options = dict(self.backend.config)
         if name in backends.names():
             options = {key: option.default for key, option in declared(backends.get(name)).items()} | options
         texts = []
@@ -260,11 +260,7 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Compute logits B×n by the back-end, from the :meth:`features` of a waveform.
-
-        Raises:
-            InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
-        """
+        """Compute logits B×n by the back-end, from the :meth:`features` of a waveform; raise as :meth:`forward`."""
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
+
+if TYPE_CHECKING:
+    from nes2net.lib.options import ModelConfig, Options
 
 # Numbers of samples that authors of published detectors score. The authors of DF Arena, MultiAPI, Spectra and
 # Spoof-SUPERB score ``_CROP`` samples.
@@ -27,7 +31,7 @@ class PublishedModel:
     after a colon: ``"asvspoof2019_la:train"``.
     """
 
-    config: Mapping[str, Any]
+    config: ModelConfig
     """The architecture, for :meth:`nes2net.Detector.from_config`, with score rule and normalisation."""
     source: str
     """Publication, and the addresses of code or weights."""
@@ -86,10 +90,7 @@ class PublishedModel:
     @property
     def score_rule(self) -> str:
         """The rule that computes the score from the logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
-        backend = self.config["backend"]
-        if isinstance(backend, str):
-            return "logit"
-        return backend.get("score_rule", "logit")
+        return self._options_of("backend").get("score_rule", "logit")
 
     @property
     def trained(self) -> str:
@@ -102,22 +103,24 @@ class PublishedModel:
             return f"{len(self.trained_on)} corpora"
         return ", ".join(self.trained_on) or "not stated"
 
+    def _options_of(self, role: str) -> Options:
+        options = self.config[role]
+        return {"name": options} if isinstance(options, str) else options
+
     @property
     def frontend(self) -> str:
-        frontend = self.config["frontend"]
-        return frontend if isinstance(frontend, str) else frontend["name"]
+        return self._options_of("frontend")["name"]
 
     @property
     def backend(self) -> str:
-        backend = self.config["backend"]
-        return backend if isinstance(backend, str) else backend["name"]
+        return self._options_of("backend")["name"]
 
     @property
     def non_commercial(self) -> bool:
         """Whether the licence of the weights forbids commercial use."""
         return "NC" in self.licence or "non-commercial" in self.licence
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Mapping[str, object]:
         """Return the facts for the record beside a score file, as plain data."""
         return {
             "source": self.source,
@@ -131,20 +134,15 @@ class PublishedModel:
 
 #: XLS-R without the tensors that only pre-training uses; the transformers library saves XLS-R in this way.
 _XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
-_WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
+_WAVLM_LAST: ModelConfig = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 _NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
 _AASIST = "https://github.com/clovaai/aasist/raw/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
-_ON_2019: dict[str, Any] = {
-    "trained_on": ("asvspoof2019_la:train",),
-    "selected_on": ("asvspoof2019_la:dev",),
-    "until": 2019,
-}
-_ON_ASVSPOOF5: dict[str, Any] = {
-    "trained_on": ("asvspoof5:train",),
-    "selected_on": ("asvspoof5:dev",),
-    "until": 2024,
-    "scored_in": "main.py",
-}
+_trained_on_2019 = partial(
+    PublishedModel, trained_on=("asvspoof2019_la:train",), selected_on=("asvspoof2019_la:dev",), until=2019
+)
+_trained_on_asvspoof5 = partial(
+    PublishedModel, trained_on=("asvspoof5:train",), selected_on=("asvspoof5:dev",), until=2024, scored_in="main.py"
+)
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
@@ -247,7 +245,7 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
 
 def _spectra(
     repository: str,
-    backend: str | dict[str, Any],
+    backend: str | Options,
     parameters: int,
     threshold: str,
     revision: str = "main",
@@ -276,7 +274,7 @@ def _spectra(
 _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
-def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
+def _deepfense(frontend: str, backend: Options) -> PublishedModel:
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
@@ -298,7 +296,7 @@ def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
 
 def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
     """A frozen encoder, the weighted sum of its layers, and a linear head."""
-    return PublishedModel(
+    return _trained_on_2019(
         {
             "frontend": {"name": frontend, "normalize": normalize, "repeat_last": True},
             "aggregation": "weighted_sum",
@@ -313,22 +311,20 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
             "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
             "names and shapes are read from the code; no published file was at hand",
         ),
-        **_ON_2019,
     )
 
 
 #: Name → published detector. A name ``WavLM_…`` stands for a CtrSVDD system, and a name ``wavlm_…`` for an ASVspoof 5
 #: system. AASIST and AASIST-L read the waveform itself.
 PUBLISHED: dict[str, PublishedModel] = {
-    "wav2vec2_Nes2Net_X": PublishedModel(
+    "wav2vec2_Nes2Net_X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
         notes=("its published scores of In-the-Wild are of whole utterances, made in train mode",),
-        **_ON_2019,
     ),
-    "Nes2Net-X": PublishedModel(
+    "Nes2Net-X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
@@ -338,30 +334,26 @@ PUBLISHED: dict[str, PublishedModel] = {
             "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF has one output: the published programs "
             "have to be told so, and here its shapes tell it",
         ),
-        **_ON_2019,
     ),
-    "wav2vec2_AASIST": PublishedModel(
+    "wav2vec2_AASIST": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
         "arXiv 2202.12233, github.com/TakHemlata/SSL_Anti-spoofing",
         licence="not stated",
         code_licence="MIT",
         scored_in="main_SSL_LA.py, main_SSL_DF.py, data_utils_SSL.py",
-        **_ON_2019,
     ),
     "WavLM_Nes2Net": _ctrsvdd("nes2net"),
     "WavLM_Nes2Net_X": _ctrsvdd("nes2net_x"),
     "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
-    "wavlm_nes2net": PublishedModel(
+    "wavlm_nes2net": _trained_on_asvspoof5(
         {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
         licence="not stated",
-        **_ON_ASVSPOOF5,
     ),
-    "wavlm_aasist": PublishedModel(
+    "wavlm_aasist": _trained_on_asvspoof5(
         {**_WAVLM_LAST, "backend": "aasist"},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
         licence="not stated",
-        **_ON_ASVSPOOF5,
     ),
     "moe_AASIST": PublishedModel(
         {
@@ -377,7 +369,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="models/tl_model.py, utils/arg_parse.py",
         notes=("its epoch is the one with the lowest training loss",),
     ),
-    "AASIST": PublishedModel(
+    "AASIST": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist"},
         "arXiv 2110.01200, github.com/clovaai/aasist",
         licence="MIT",
@@ -389,9 +381,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         tensors_sha256="fcb9968a4e169ad015f760e04be6307fe209dc02be6b00ebb5b80f0496ac481d",
         parameters=297_866,
         good_for="a first try, and small machines; it knows no attack since 2019",
-        **_ON_2019,
     ),
-    "AASIST-L": PublishedModel(
+    "AASIST-L": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist_l"},
         "arXiv 2110.01200, github.com/clovaai/aasist",
         licence="MIT",
@@ -403,7 +394,6 @@ PUBLISHED: dict[str, PublishedModel] = {
         tensors_sha256="0ec7e57e877c7021e114499814e17a7561d44dd5fdcb7190033f672c2e10eae1",
         parameters=85_306,
         good_for="AASIST in a third of the size",
-        **_ON_2019,
     ),
     "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small", 94_372_482),
     "antideepfake_w2v_large": _antideepfake("wav2vec2_large", "wav2vec-large", 315_439_746),
@@ -461,7 +451,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         1_276_330_956,
         "327762caab3106ecee5f26b821ccdc6ab1fe34906a3e7042f416c87927df2088",
     ),
-    "xlsr_mambo_3_hydra_n3": PublishedModel(
+    "xlsr_mambo_3_hydra_n3": _trained_on_2019(
         {
             "frontend": {**_XLSR_ENCODER, "normalize": True},
             "aggregation": "last",
@@ -485,7 +475,6 @@ PUBLISHED: dict[str, PublishedModel] = {
             "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: bfloat16, "
             "that batch size and the front-end's normalize: batch come near",
         ),
-        **_ON_2019,
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
     "deepfense_xlsr_aasist": _deepfense("xlsr_300m", _DEEPFENSE_AASIST),
@@ -506,10 +495,7 @@ PUBLISHED: dict[str, PublishedModel] = {
 }
 
 #: Name of a published model → its architecture.
-PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
-
-#: Name of a published model → :attr:`PublishedModel.code`, for models whose ``code`` is not empty.
-CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
+PUBLISHED_MODELS = {name: model.config for name, model in PUBLISHED.items()}
 
 #: Repository of the hub with several checkpoints that fit published architectures → what its publisher says of them, and
 #: the licence. None was at hand: a file is recognised by its names and shapes.

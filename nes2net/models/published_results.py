@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.errors import InputError, check_known, told_as
 from nes2net.lib.options import Takes, check_options, declared
+from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.text_files import read_text
 
 _PACKAGED = Path(__file__).with_name("published_results.yaml")
@@ -47,7 +48,7 @@ class PublishedRow:
     by_authors: bool = False
     notes: list[str] = field(default_factory=list)
     model: str | list[str] | None = None
-    frontend: str | dict[str, Any] | None = None
+    frontend: str | dict[str, object] | None = None
     here: str | None = None
     split: str = "eval"
     phase: str = "eval"
@@ -136,7 +137,7 @@ class PublishedTable:
 
     title: str
     about: str = ""
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
     """Name of a test → heading of its column."""
     notes: list[str] = field(default_factory=list)
     systems: list[dict[str, PublishedRow]] = field(default_factory=list)
@@ -162,71 +163,70 @@ def published_tables() -> tuple[PublishedTable, ...]:
     return _read(_PACKAGED)[1]
 
 
+class _System(BaseModel):
+    """A system of the file; further keys are fields of all its results."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    results: Mapping[str, Mapping[str, object]] = {}
+
+
+class _Table(StrictModel):
+    title: str
+    about: str = ""
+    columns: Mapping[str, str] = {}
+    notes: Sequence[str] = ()
+    shared: Mapping[str, object] = {}
+    systems: Mapping[str, _System] = {}
+
+
+class _File(StrictModel):
+    notes: Mapping[str, str] = {}
+    tests: Mapping[str, Mapping[str, object]] = {}
+    tables: Sequence[_Table] = ()
+
+    def texts(self, names: Sequence[object], where: str) -> list[str]:
+        check_known(map(str, names), self.notes, f"{where}: no note")
+        return [self.notes[str(name)] for name in names]
+
+
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
-    try:
+    with told_as(f"{path} is not valid YAML", yaml.YAMLError):
         content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
-    tables = tuple(_read_tables(content, path))
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error)}") from error
+    tables = tuple(_read_tables(file, path))
     rows = tuple(row for table in tables for row in table.rows)
     if len({row.id for row in rows}) < len(rows):
         raise InputError(f"{path}: two rows have one id")
     return rows, tables
 
 
-def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
+def _read_tables(file: _File, path: Path) -> Iterator[PublishedTable]:
     """The result's own fields take precedence, then the system's, the table's and the test's."""
-    check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
-    tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
-    texts = _mapping_or_empty(content.get("notes"), f"{path}, notes")
-
-    def note_texts(names: Any, where: str) -> list[str]:
-        if not isinstance(names, list):
-            raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
-        check_known(map(str, names), texts, f"{where}: no note")
-        return [texts[str(name)] for name in names]
-
-    for number, table in enumerate(content.get("tables") or [], start=1):
-        where = f"{path}, table {number}"
-        table = dict(_mapping_or_empty(table, where))
-        check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
-        # Check the table's own fields. The fields in ``shared`` and ``systems`` are checked with each result.
-        shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
-        table["notes"] = note_texts(table.get("notes", []), where)
-        if not isinstance(table.get("title"), str):
-            raise InputError(f"{where}: lacks title")
-        check_options(PublishedTable, table, where)
-        columns = table.get("columns", {})
-        check_known(columns, tests, f"{where}: no test")
+    for table in file.tables:
+        check_known(table.columns, file.tests, f"{path}, {table.title}: no test")
         rows_of_systems = []
-        for system, facts in systems.items():
-            facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))
-            results = _mapping_or_empty(facts.pop("results", None), f"{where}, {system}, results")
-            check_known(results, columns, f"{where}, {system}: no column")
+        for name, system in table.systems.items():
+            check_known(system.results, table.columns, f"{path}, {name}: no column")
             rows = {}
-            for test, result in results.items():
-                id = f"{system}-{test}"
-                fields: dict[str, Any] = {"id": id}
-                for mapping in (tests[test], shared, facts, result):
-                    fields |= _mapping_or_empty(mapping, f"{path}, {id}")
-                fields["notes"] = note_texts(fields.get("notes", []), f"{path}, {id}")
-                rows[test] = _checked_row(fields, f"{path}, {id}")
+            for test, result in system.results.items():
+                id = f"{name}-{test}"
+                where = f"{path}, {id}"
+                fields = {"id": id, **file.tests[test], **table.shared, **(system.model_extra or {}), **result}
+                names = fields.get("notes")
+                if isinstance(names, list):
+                    fields["notes"] = file.texts(names, where)
+                rows[test] = _checked_row(fields, where)
             rows_of_systems.append(rows)
-        yield PublishedTable(**table, systems=rows_of_systems)
+        notes = file.texts(table.notes, f"{path}, {table.title}")
+        yield PublishedTable(table.title, table.about, table.columns, notes, rows_of_systems)
 
 
-def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: a mapping is expected, found {shown(value)}")
-    return value
-
-
-def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
+def _checked_row(values: Mapping[str, object], where: str) -> PublishedRow:
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}
@@ -235,7 +235,7 @@ def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
     ]:
         raise InputError(f"{where}: lacks {', '.join(lacking)}")
     check_options(PublishedRow, fields, where)
-    row = PublishedRow(**fields)
+    row = PublishedRow(**fields)  # type: ignore[arg-type]  # the line above has checked them
     if row.best is None and row.mean is None:
         raise InputError(f"{where}: has no figure; give best, mean, or both")
     if row.protocol == "4sec" and row.samples is None:

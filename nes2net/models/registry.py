@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
@@ -120,18 +119,7 @@ def takes_checkpoint(name: str) -> bool:
     Raises:
         InputError: if there is no such front-end.
     """
-    if name in SIZES:
-        return True
-    from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
-
-    factory = frontends.get(name)
-    while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # checkpoint=None is set for front-ends without pre-training
-            return False
-        factory = factory.func
-    if inspect.isclass(factory) and issubclass(factory, Frontend):
-        return factory.takes_checkpoint
-    return True
+    return name in SIZES or "checkpoint" in inspect.signature(frontends.get(name)).parameters
 
 
 def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
@@ -156,11 +144,14 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
     checkpoint = pretraining_file(checkpoint)
-    if checkpoint is not None:
+    if checkpoint is None:
+        frontend = frontends.create(name, **options)
+    elif takes_checkpoint(name):
         check_exists(name, checkpoint)
-    frontend = frontends.create(name, checkpoint=checkpoint, **options)
-    if checkpoint is not None:
+        frontend = frontends.create(name, checkpoint=checkpoint, **options)
         check_size(name, frontend.model_type, frontend.config, checkpoint)
+    else:
+        raise InputError(f"front-end '{name}' uses no pre-training file: remove `ssl_checkpoint`")
     frontends.checked(name, _configured(frontends, name, frontend, options), check_frontend)
     if adaptation is not None:
         adapt(frontend, adaptation)
@@ -230,11 +221,10 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
 
     name, options = name_and_options({"head": head}, "head", reserved=heads.given)
     head_class = heads.checked_factory(name, options)
-    if issubclass(head_class, Head) and head_class.compares_two and num_logits != 2:
-        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if issubclass(head_class, Head) and num_logits < 2:
+    if issubclass(head_class, Head) and (num_logits < 2 or (head_class.compares_two and num_logits > 2)):
+        number = "2" if head_class.compares_two else "at least 2"
         raise InputError(
-            f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+            f"head '{name}' compares classes: num_logits is {number}, not {num_logits}, or use head=linear"
         )
     return head_class(in_features, num_logits, **options)
 

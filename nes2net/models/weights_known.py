@@ -7,11 +7,10 @@ from os.path import exists
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nes2net.models.checkpoints.folder import base_digest
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
+from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED
 
@@ -20,7 +19,7 @@ from nes2net.models.published_models import PUBLISHED
 TENSORS_KEY = "tensors_sha256"
 
 
-def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
+def holds_weights_of(name: str, state_dict: StateDict, path: Path, given_name: str = "") -> bool:
     """Whether ``state_dict`` has the weights of the published model ``name``, not only its shapes.
 
     Proof is the digest of tensors or file, or a download from the model's repository.
@@ -42,7 +41,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
     return Shelf(name, model.file).holds(path)
 
 
-def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+def checked_record(record: Mapping[str, Any], state_dict: StateDict) -> dict[str, Any]:
     """Return ``record`` without the digest of the tensors.
 
     If the digest is not that of ``state_dict``, only the architecture is the published model's.

@@ -207,7 +207,9 @@ class Trainer:
 
     def update(self, parts: Sequence[Part], denominators: Sequence[float]) -> Tensor:
         """Do :meth:`change_weights`, by replaying a CUDA graph if there is one."""
-        on_device = torch.tensor(denominators, dtype=torch.float64).to(self.accelerator.device, non_blocking=True)
+        on_cpu = torch.tensor(denominators, dtype=torch.float64)
+        on_cpu[on_cpu <= 0] = math.inf
+        on_device = on_cpu.to(self.accelerator.device, non_blocking=True)
         if self.recorded_step is None:
             return self.change_weights(parts, on_device)
         return self.recorded_step(parts, on_device)
@@ -219,8 +221,8 @@ class Trainer:
         checks it.
 
         Args:
-            denominators: of each term of the loss over the whole step, float64 on the device; 0 for
-                a term without samples.
+            denominators: of each term of the loss over the whole step, float64 on the device;
+                infinite for a term without samples.
 
         Returns:
             The loss of the step and the norm of its gradient, (2,) in float64 on the device.
@@ -240,7 +242,6 @@ class Trainer:
     def backward(self, parts: Sequence[Part], denominators: Tensor) -> Tensor:
         """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
         accelerator = self.accelerator
-        denominators = denominators.where(denominators > 0, math.inf)
         factors = accelerator.num_processes / denominators  # DDP averages gradients, but we want their sum
         sums = torch.zeros_like(denominators)
         with self.half_weights():

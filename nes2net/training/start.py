@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def check_parts(recipe: Recipe) -> None:
             train.adapt is not None and engine == "fairseq",
             "`train.adapt` excludes `model.frontend.engine=fairseq`: remove one of them",
         ),
-        (not layers, f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out"),
+        (not layers, f"front-end '{name}' has no transformer layers: remove `train.{stated_keys[0]}`"),
     )
 
 
@@ -169,7 +169,7 @@ def _stated_model(recipe: Recipe, task: Task) -> Model:
     return with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
 
 
-def _check_saved_model(path: Path, saved: Model, recipe: Recipe, task: Task) -> None:
+def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe, task: Task) -> None:
     """Options of the front-end that a missing checkpoint would state are not compared."""
     try:
         frontend = _frontend_without_weights(recipe)
@@ -253,7 +253,5 @@ def with_adaptation(model: Model, adapt: Options | None) -> Model:
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
     if model.get("frontend", {}).get("adapt") is not None:
-        raise InputError(
-            "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
-        )
+        raise InputError("a recipe says how its front-end is adapted with `train.adapt`: remove `model.frontend.adapt`")
     return model if adapt is None else with_options(model, "frontend", adapt=adapt)

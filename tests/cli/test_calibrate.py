@@ -158,7 +158,10 @@ def test_errors_are_one_line(folder, calibrate, refused):
         (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "x.txt is named for two outputs"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
         (f"{FIT} --save A.json/B.json", "A.json/B.json: cannot be written"),
-        (f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
+        (
+            f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla",
+            "has no phase 'evla'; did you mean 'eval'? Known: dev, eval, train",
+        ),
         ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ):
         refused(f"calibrate {words}", message)

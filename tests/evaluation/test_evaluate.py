@@ -284,8 +284,8 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
         evaluate_systems("generic", tmp_path / "s.txt", own, phase)["num_expected"].value for phase in ("all", "eval")
     } == {2}
     for corpus, keys, phase, message in (
-        ("in_the_wild", wild, "dev", "In-the-Wild has no phase 'dev'; it has eval"),
-        ("generic", own, "dve", "has no phase 'dve'; it has train, dev, eval, all"),
+        ("in_the_wild", wild, "dev", "In-the-Wild has no phase 'dev'; known: eval"),
+        ("generic", own, "dve", "has no phase 'dve'; did you mean 'dev'\\? Known: all, dev, eval, train"),
         ("generic", own, "dev", "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for"),
         ("asvspoof2021", own, "eval", "unknown corpus 'asvspoof2021'; did you mean"),
     ):

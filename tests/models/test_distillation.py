@@ -83,8 +83,8 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
         ({"teacher": LPS, "student": {"num_bins": 16}}, "out_dim is 32 for the teacher and 16 for the student"),
         ({"teacher": LPS, "student": {"hop_length": 160}}, "hop_length is 130 for the teacher and 160 for"),
         ({"teacher": LPS, "student": TEACHER}, "teacher and student must both have weights, or neither"),
-        ({"teacher": LPS, "checkpoint": "a.pt"}, "takes no pre-training file: leave `ssl_checkpoint` out"),
-        ({"teacher": 3}, "teacher is a name, or a mapping of name and options, not 3"),
+        ({"teacher": LPS, "checkpoint": "a.pt"}, "uses no pre-training file: remove `ssl_checkpoint`"),
+        ({"teacher": 3}, "teacher is a name, or a mapping of `name` and options, not 3"),
     ],
 )
 def test_front_ends_that_do_not_fit_are_refused(options, message):

@@ -222,7 +222,7 @@ def test_what_is_not_audio_is_refused_by_its_time_and_not_taken(spectral_detecto
         stream.push(whole)
     assert stream.finish() == []
     assert spectral_detector.stream(8000).finish() == []
-    for rate, message in ((None, "name it in Hz"), ("8000", "number of Hz"), (10, "1,000 to 1,000,000 Hz")):
+    for rate, message in ((None, "number of Hz"), ("8000", "number of Hz"), (10, "1,000 to 1,000,000 Hz")):
         with pytest.raises(InputError, match=message):
             spectral_detector.stream(rate)
 

@@ -70,10 +70,8 @@ def bench(
         detector = Detector.from_pretrained(model, device, dtype, base=base)
     else:
         torch_device = choose_device(device)
-        config = architecture_in(architecture or _DEFAULT)
-        if isinstance(config, str):
-            config = named_architecture(config)
-        config = dict(config)
+        described = architecture_in(architecture or _DEFAULT)
+        config = dict(named_architecture(described) if isinstance(described, str) else described)
         if frontend:
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)

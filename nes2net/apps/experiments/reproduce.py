@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ from nes2net.training.run import train
 from nes2net.training.selection import best_epochs, saved_epochs
 
 #: The architecture of a detector, or the options of a part.
-Config: TypeAlias = dict[str, Any]
+Config: TypeAlias = Mapping[str, Any]
 _ROLES: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),
@@ -171,7 +172,7 @@ def published_architectures(row: PublishedRow) -> dict[str, Config]:
     return architectures
 
 
-def _relevant_options(config: Config) -> dict[str, Config]:
+def _relevant_options(config: Config) -> dict[str, dict[str, Any]]:
     """Omit options that change no score; values are JSON types."""
     options = {}
     for kind, (_, registry) in _ROLES.items():

@@ -41,13 +41,15 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
     settings: dict[str, Any] = {"num_resamples": 1}
     if deep_voice is not None:
         settings["threshold_source"] = ThresholdSource(
-            dev_scores=[deep_voice], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"
+            dev_scores=[str(deep_voice)], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"
         )
     result = evaluate(Labels(corpus, ".", "eval"), [scores], **settings)
     if deep_voice is None:
         measure, name = "eer", "eer_percent"
     else:
         measure, name = "one_minus_srr", "srr_complement"
+    figure = result[measure].value
+    assert figure is not None  # neither figure needs anything that may be missing
     ids, values = read_scores(scores)
     repository = corpus.removeprefix(PREFIX).partition("@")[0]
     result_folder = folder / RESULTS / repository
@@ -62,7 +64,7 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
         "schema_version": 1,
         "system": about,
         "dataset": {"id": repository, "revision": revision, "split": "test"},
-        "scores": {name: 100 * result[measure].value, "n_trials": len(ids), "n_skipped": 0},
+        "scores": {name: 100 * figure, "n_trials": len(ids), "n_skipped": 0},
         "arena": {"url": _ARENA, "system_url": f"{_ARENA}?system={system['slug']}"},
         "artifact": {
             "scores_url": f"{checkpoint}/resolve/COMMIT/{score_file.relative_to(folder)}",

@@ -11,11 +11,13 @@ from pathlib import Path
 from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
+from nes2net.lib.files import json_text, write_text
+from nes2net.lib.terminal import print_note
 from nes2net.models.card import provenance_with_figures
 from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
-from nes2net.models.checkpoints.huggingface import library_config
+from nes2net.models.checkpoints.huggingface import PROCESSOR_FILE, library_config
 from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, require
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -112,12 +114,19 @@ def export(
             raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
         head_tensors, head_options = library_head(detector)
         network, preprocessing = library_config(frontend.config, head_options)
+        if not head_tensors:
+            backend = detector.config["backend"]["name"]
+            print_note(
+                f"transformers has no class for the head {backend} of this detector: {out} holds the encoder for AutoModel "
+                "and the detector for nes2net, and pipeline() cannot score with it"
+            )
         clear(out)
         network.save_pretrained(out)
         preprocessing.save_pretrained(out)
+        write_text(out / PROCESSOR_FILE, json_text({"feature_extractor": preprocessing.to_dict()}, indent=1) + "\n")
         library_tensors = frontend.model.state_dict()
         prefix = f"{network.model_type}." if head_tensors else ""
-        write_tensors({f"{prefix}{k}": v for k, v in library_tensors.items()} | head_tensors, out / WEIGHTS)
+        write_tensors({**{f"{prefix}{k}": v for k, v in library_tensors.items()}, **head_tensors}, out / WEIGHTS)
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
         head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
         write_tensors(head, out / HEAD)

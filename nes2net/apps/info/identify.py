@@ -62,7 +62,7 @@ class Identity:
 
     For a front-end without a detector, its published sizes.
     """
-    config: dict[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     """``{"frontend": …}`` for a front-end without a detector; empty if unknown."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     """With buffers and pre-training heads."""
@@ -88,7 +88,7 @@ class Identity:
         return sum(self.dtypes.values())
 
     @property
-    def architecture(self) -> dict[str, Any]:
+    def architecture(self) -> Mapping[str, Any]:
         """:attr:`config`, or else the configuration of the only published model that fits."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import stat
 import sys
-import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError, told_as
-from nes2net.lib.files import AnyPath, make_folder, path_below, replacing
+from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 from nes2net.lib.terminal import say
 
 # Increase this number if :func:`load_audio` is changed so that the same file gives other samples. The cache then no
@@ -44,7 +44,7 @@ class AudioCache:
 
     A damaged entry is replaced. Recordings of more than 17 minutes are not cached. If the disk is
     full or the folder is read-only, a warning is printed and nothing more is cached. Unfinished
-    files of killed processes are removed after an hour.
+    files of killed processes are removed.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -63,11 +63,9 @@ class AudioCache:
             _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
             with suppress(RuntimeError):  # if shared memory is full, each process gets its own flag
                 full.share_memory_()
-            with suppress(OSError):  # another process may remove the same files
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # temporary files of processes that were killed
-                    is_old = time.time() - temporary.stat().st_mtime > 3600  # writing a file never takes an hour
-                    if is_old and not temporary.parent.is_symlink():
-                        temporary.unlink()
+            for subfolder in self.folder.glob("??"):
+                if not subfolder.is_symlink():
+                    remove_leftovers(subfolder)
         self._full = full
 
     def load(self, path: AnyPath, num_samples: int | None = None) -> np.ndarray:
@@ -140,13 +138,10 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
-    return (
-        b"\x93NUMPY\x01\x00"
-        + (_HEADER_BYTES - 10).to_bytes(2, "little")
-        + text.ljust(_HEADER_BYTES - 11).encode()
-        + b"\n"
-    )
+    header = io.BytesIO()
+    facts = {"descr": dtype.str, "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
 
 
 def _checksum(samples: np.ndarray) -> bytes:

@@ -322,7 +322,7 @@ class _Decoded:
         if kind != self.kind:
             raise DamagedAudio("its rate or channels change")
         self.count += frame.samples
-        return samples_of(frame, len(frame.layout.channels))
+        return samples_of(frame)
 
 
 def _ffmpeg_link(path: Fetched, strict: bool) -> Blocks:
@@ -419,13 +419,14 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     return float(stream.duration * stream.time_base) if is_stated and stream.duration and stream.time_base else 0.0
 
 
-def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
+def samples_of(frame: av.AudioFrame) -> np.ndarray:
     """Convert a frame of FFmpeg to samples (channels, N), float32 in [−1, 1].
 
     PyAV's conversions are not safe. For the threads of ``AudioResampler``, the garbage collector
     would wait for ever in a process forked later, such as a worker of a DataLoader. For 8 or more
     planes, ``frame.to_ndarray`` ends the process (PyAV 18) or raises an error (PyAV 19).
     """
+    channels = len(frame.layout.channels)
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
     planes: list[np.ndarray] | np.ndarray

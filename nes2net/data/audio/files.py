@@ -71,8 +71,7 @@ def recordings_listed(folder: Path) -> list[Path]:
     """List :func:`recordings_below`; print a note about other files."""
     files = _files_below(folder)
     recordings = [file for file in files if is_recording(file.name)]
-    unread_names = [file.name for file in files if not is_recording(file.name)]
-    note_passed_over(folder, unread_names)
+    note_passed_over(folder, (file.name for file in files if not is_recording(file.name)))
     return recordings
 
 

@@ -199,9 +199,9 @@ def link_starts(file: BinaryIO) -> list[int]:
     file.seek(0)
     kind = file.read(4)
     if kind == b"OggS":
-        return _ogg_link_starts(file)
+        return list(_ogg_link_starts(file)) or [0]
     if kind in _AU_ORDERS:
-        return _au_link_starts(file)
+        return list(_au_link_starts(file)) or [0]
     start = skip_id3v2(file)
     starts = [0]
     if file.read(4) != b"fLaC":
@@ -222,36 +222,35 @@ _AU_ORDERS: dict[bytes, Literal["little", "big"]] = {b".snd": "big", b"dns.": "l
 _AU_HEADER_BYTES = 24
 
 
-def _au_link_starts(file: BinaryIO) -> list[int]:
-    starts: list[int] = []
+def _au_link_starts(file: BinaryIO) -> Iterator[int]:
     position = 0
     while True:
         file.seek(position)
         head = file.read(_AU_HEADER_BYTES)
         order = _AU_ORDERS.get(head[:4])
         if order is None or len(head) < _AU_HEADER_BYTES:
-            return starts or [0]
-        starts.append(position)
+            return
+        yield position
         data_offset = int.from_bytes(head[4:8], order)
         data_size = int.from_bytes(head[8:12], order)
         position += max(_AU_HEADER_BYTES, data_offset) + data_size
 
 
-def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """List the pages that begin an Ogg stream, the first of several in a row."""
-    starts: list[int] = []
+def _ogg_link_starts(file: BinaryIO) -> Iterator[int]:
+    """Yield the pages that begin an Ogg stream, the first of several in a row."""
     position = 0
     previous_begins_stream = False
     while True:
         file.seek(position)
         head = file.read(27)
         if len(head) < 27 or head[:4] != b"OggS":
-            return starts or [0]
+            return
         begins_stream = bool(head[5] & _FIRST_OF_STREAM)
+        segments = file.read(head[26])
         if begins_stream and not previous_begins_stream:
-            starts.append(position)
+            yield position
         previous_begins_stream = begins_stream
-        position += 27 + head[26] + sum(file.read(head[26]))
+        position += 27 + head[26] + sum(segments)
 
 
 # RFC 9639, Sec. 9.1.2: code of the sampling rate → rate in Hz. For codes 12 to 14, the rate is stated at the end of the

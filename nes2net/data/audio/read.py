@@ -402,14 +402,8 @@ def _read_with_fallback(
     failures: list[Exception] = []
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header, verify_md5):
-            blocks = _choose_channel(path, blocks)
-            try:
-                with closing(blocks):
-                    return read(blocks), bool(failures)
-            except InputError:
-                raise
-            except Exception as error:  # a decoder can raise anything on a damaged file
-                failures.append(error)
+            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
+                return read(chosen), bool(failures)
     raise _unreadable_error(source, failures)
 
 
@@ -419,24 +413,29 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     num_yielded = 0
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
-            blocks = _choose_channel(path, blocks)
             num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
-            try:
-                with closing(blocks):
-                    for samples, rate in blocks:
-                        skipped = min(num_repeated, samples.shape[1])
-                        num_repeated -= skipped
-                        num_yielded += samples.shape[1] - skipped
-                        if skipped < samples.shape[1]:
-                            yield samples[:, skipped:], rate
+            with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
+                for samples, rate in chosen:
+                    skipped = min(num_repeated, samples.shape[1])
+                    num_repeated -= skipped
+                    num_yielded += samples.shape[1] - skipped
+                    if skipped < samples.shape[1]:
+                        yield samples[:, skipped:], rate
                 return
-            except InputError:
-                raise
-            except Exception as error:  # a decoder can raise anything on a damaged file
-                if num_yielded and header is None:  # only lossless decoders agree on every sample
-                    raise audio_error(path, f"is damaged: {error}") from error
-                failures.append(error)
+            if num_yielded and header is None:  # only lossless decoders agree on every sample
+                raise audio_error(path, f"is damaged: {failures[-1]}") from failures[-1]
     raise _unreadable_error(source, failures)
+
+
+@contextmanager
+def _attempt(failures: list[Exception]) -> Iterator[None]:
+    """Collect an error other than :class:`InputError`: a decoder can raise anything on a damaged file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        failures.append(error)
 
 
 def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:

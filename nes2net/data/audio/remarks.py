@@ -177,8 +177,7 @@ class Listener:
     def __init__(self, channels: Channels | None = None) -> None:
         self.channels = channels or Channels()
         self.num_samples = 0
-        self._waiting: list[NDArray] = []  # blocks that are waiting to be measured
-        self._num_waiting = 0  # number of samples in ``_waiting``
+        self._unmeasured: NDArray = np.zeros(0, np.float32)
         self._sum = 0  # sum of all samples, in 16-bit steps
         self._before = 0  # the last measured sample, in 16-bit steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
@@ -195,19 +194,15 @@ class Listener:
 
     def push(self, block: NDArray) -> tuple[NDArray]:
         self.num_samples += len(block)
-        self._waiting.append(block)
-        self._num_waiting += len(block)
-        if self._num_waiting >= _FEWEST_AT_ONCE:
+        self._unmeasured = np.concatenate([self._unmeasured, block])
+        if len(self._unmeasured) >= _FEWEST_AT_ONCE:
             self.finish()
         return (block,)
 
     def finish(self) -> tuple[()]:
-        if self._num_waiting:
-            waiting = np.concatenate(self._waiting)
-            for first in range(0, len(waiting), _MOST_AT_ONCE):
-                self._measure(waiting[first : first + _MOST_AT_ONCE])
-        self._waiting = []
-        self._num_waiting = 0
+        for first in range(0, len(self._unmeasured), _MOST_AT_ONCE):
+            self._measure(self._unmeasured[first : first + _MOST_AT_ONCE])
+        self._unmeasured = self._unmeasured[:0].copy()
         return ()
 
     def _measure(self, block: NDArray) -> None:
@@ -255,19 +250,21 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        counts = self._frame_levels.copy()
-        counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
+        counts = self._levels_above(above)
         level_index = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
         return level_index / _LEVELS_PER_DB + _LOWEST
 
     @property
     def _is_steady(self) -> bool:
         audible_level = self._level_percentile(1.0) - _AUDIBLE
-        first = max(0, int((audible_level - _LOWEST) * _LEVELS_PER_DB))
-        if self._frame_levels[first:].sum() < _FEWEST_FRAMES:
-            return False
         spread = self._level_percentile(0.9, audible_level) - self._level_percentile(0.1, audible_level)
-        return bool(spread < _SPREAD)
+        return bool(spread < _SPREAD and self._levels_above(audible_level).sum() >= _FEWEST_FRAMES)
+
+    def _levels_above(self, level: float) -> NDArray:
+        """Numbers of frames with each level, 0 below ``level`` in dB."""
+        counts = self._frame_levels.copy()
+        counts[: max(0, int((level - _LOWEST) * _LEVELS_PER_DB))] = 0
+        return counts
 
     def _unfit(self) -> dict[Kind, str]:
         self.finish()

@@ -117,28 +117,32 @@ def samples_of(array: Any) -> np.ndarray:
                 array = array.float()
             array = array.numpy()
         samples = np.asarray(array)
-    # Only floating-point samples are accepted, because only their scale is known.
-    if samples.dtype.kind in "iub":
-        raise InputError(
-            f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
-            "full scale, 32768 for 16-bit audio"
-        )
-    if samples.dtype.kind != "f":
-        raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
-    # The array must have the shape of one recording.
-    if samples.ndim not in (1, 2):
-        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
-    if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
-        shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"
-        if samples.shape[0] > samples.shape[1] > 0:
-            raise InputError(
-                f"{shape} would be more channels than samples; (channels, samples) is expected: transpose the array"
-            )
-        raise InputError(
-            f"{shape} would be one recording of {samples.shape[0]:,} channels: score_batch takes several waveforms; if it "
-            "is one recording, give the mean of its channels or one of them"
-        )
+    if fault := _fault(samples):
+        raise InputError(fault)
     return samples.astype(np.float32)
+
+
+def _fault(samples: np.ndarray) -> str:
+    """Say why ``samples`` are not those of one recording; empty if they are."""
+    # Only floating-point samples are accepted, because only their scale is known.
+    if samples.dtype.kind != "f":
+        expected = "floating-point ones in [-1, 1] are expected"
+        if samples.dtype.kind in "iub":
+            return (
+                f"the samples are whole numbers ({samples.dtype}); {expected}: divide by full scale, 32768 for 16 bits"
+            )
+        return f"the samples are of type {samples.dtype}; {expected}"
+    if samples.ndim not in (1, 2):
+        return f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes"
+    if samples.ndim == 1 or len(samples) <= _MOST_CHANNELS:
+        return ""
+    shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"
+    if samples.shape[0] > samples.shape[1] > 0:
+        return f"{shape} would be more channels than samples; (channels, samples) is expected: transpose the array"
+    return (
+        f"{shape} would be one recording of {samples.shape[0]:,} channels: score_batch takes several waveforms; if it is "
+        "one recording, give the mean of its channels or one of them"
+    )
 
 
 def checked_rate(sample_rate: float | None) -> float:
@@ -147,8 +151,6 @@ def checked_rate(sample_rate: float | None) -> float:
     Raises:
         InputError: if the rate is missing or not a number.
     """
-    if sample_rate is None:
-        raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
-        raise InputError(f"the sample rate must be a number of Hz, not {sample_rate!r}")
+        raise InputError(f"the sample rate must be a number of Hz, sample_rate=16000 or another, not {sample_rate!r}")
     return float(sample_rate)

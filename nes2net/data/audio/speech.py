@@ -23,7 +23,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 
 #: Name and version of the rule by which speech is found; a change of the rule changes the version.
 SPEECH_RULE = "envelope or pitch moves, version 2"
@@ -73,8 +73,7 @@ class SpeechFrames:
         self._num_samples = 0
         # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample of the
         # recording is in the middle of the first frame.
-        self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
-        self._num_waiting = _FRAME // 2
+        self._unmeasured: NDArray = np.zeros(_FRAME // 2)
 
     @property
     def end(self) -> float:
@@ -82,19 +81,17 @@ class SpeechFrames:
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        self._waiting.append(block)
-        self._num_waiting += len(block)
         self._num_samples += len(block)
-        if self._num_waiting >= _FEWEST_AT_ONCE:
-            self._measure(np.concatenate(self._waiting))
+        self._unmeasured = np.concatenate([self._unmeasured, block])
+        if len(self._unmeasured) >= _FEWEST_AT_ONCE:
+            self._measure(self._unmeasured)
         return (block,)
 
     def finish(self) -> tuple[()]:
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
-            samples = np.concatenate(self._waiting)
             needed = _FRAME + (missing - 1) * _HOP
-            self._measure(np.pad(samples, (0, max(0, needed - len(samples)))))
+            self._measure(padded(self._unmeasured, max(needed, len(self._unmeasured))))
         return ()
 
     def finished(self) -> SpeechFrames:
@@ -150,9 +147,7 @@ class SpeechFrames:
         self._levels = np.concatenate([self._levels, _levels(frames)])
         self._pitches = np.concatenate([self._pitches, _pitches(frames)])
         self._bands = np.concatenate([self._bands, _log_energies(frames)])
-        rest = samples[count * _HOP :].copy()
-        self._waiting = [rest]
-        self._num_waiting = len(rest)
+        self._unmeasured = samples[count * _HOP :].copy()
 
 
 def speech_share(waveform: NDArray) -> float:

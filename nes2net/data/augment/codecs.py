@@ -80,7 +80,7 @@ class Codec(Effect):
         file.seek(0)
         # FFmpeg calls M4A "ipod" when writing, and "mov" when reading.
         with av.open(file, format=self.container.replace("ipod", "mov")) as opened:
-            frames = [samples_of(frame, 1)[0] for frame in opened.decode(audio=0)]
+            frames = [samples_of(frame)[0] for frame in opened.decode(audio=0)]
             return np.concatenate(frames), opened.streams.audio[0].rate
 
 

@@ -60,7 +60,8 @@ class Effect(ABC):
     sources: Sources = Sources()
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        self.check_strength(strength)
+        if fault := self._strength_fault(strength):
+            raise InputError(fault)
         if strength is not None:
             self.strength = strength
         self.sources = sources or Sources()
@@ -77,19 +78,16 @@ class Effect(ABC):
         """
 
     @classmethod
-    def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the strength is impossible; None stands for no strength."""
+    def _strength_fault(cls, strength: float | None) -> str:
         if not cls.strengths:
-            if strength is not None:
-                raise InputError("it has no strength: leave out what follows the colon")
-            return
+            return "" if strength is None else "it has no strength: remove what follows the colon"
+        words = cls.strengths_in_words()
         if strength is None:
-            raise InputError(
-                f"it needs a strength, {cls.strengths_in_words()}: write it behind a colon, such as :{cls.strengths[0]:g}"
-            )
+            return f"it needs a strength, {words}: write it behind a colon, such as :{cls.strengths[0]:g}"
         fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
-        if not fits or (cls.choices and strength not in cls.choices):
-            raise InputError(f"its strength is {cls.strengths_in_words()}, not {strength:g}")
+        if fits and (not cls.choices or strength in cls.choices):
+            return ""
+        return f"its strength is {words}, not {strength:g}"
 
     @classmethod
     def strengths_in_words(cls) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Settings, Share, Takes
 
 Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
-_KINDS: tuple[Kind, ...] = ("noise", "affine", "mixup", "interpolation", "extrapolation")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 Size = Annotated[float, Field(ge=0, le=10)]
 
 

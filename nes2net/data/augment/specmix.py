@@ -95,8 +95,8 @@ class Specmix(Settings):
         if batch < 2:
             return Mixed(spectrograms, targets, targets.new_ones(batch))
 
-        selected = _uniform(generator, batch) < self.probability
-        partner = (torch.arange(batch, device=generator.device) + _integers(generator, batch, 1, batch - 1)) % batch
+        selected = _uniform(generator, (batch,)) < self.probability
+        partner = (torch.arange(batch, device=generator.device) + _integers(generator, (batch,), 1, batch - 1)) % batch
         in_frequency = self._draw_bands(generator, batch, self.frequency_bands, bins)  # B×F
         in_time = self._draw_bands(generator, batch, self.time_bands, frames)  # B×T
         pasted = (in_time.unsqueeze(2) | in_frequency.unsqueeze(1)) & selected.view(-1, 1, 1)  # B×T×F
@@ -123,12 +123,10 @@ class Specmix(Settings):
         return inside.any(1)
 
 
-def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:
+def _uniform(generator: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
 
 
-def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
+def _integers(generator: torch.Generator, shape: tuple[int, ...], low: int, high: int) -> Tensor:
     """``low`` and ``high`` are both included."""
-    if isinstance(shape, int):
-        shape = (shape,)
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

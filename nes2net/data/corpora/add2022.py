@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
 TABLE = Columns(file="file", labels=LABELS, names="file, label")
 _TABLE_OF_ROUND_2 = Columns(file="file", labels=LABELS, names="file, label, -")
+
+
+def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    columns = _TABLE_OF_ROUND_2 if len(first_line(path).split()) == 3 else TABLE
+    return columns(path, phase, audio)
 
 
 def _training_files(split: str) -> Files:
@@ -45,8 +54,7 @@ CORPUS = ListedCorpus(
     number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are
     not read.
     """,
-    rows=TABLE,
-    variants=(_TABLE_OF_ROUND_2,),
+    rows=_read_trials,
     parts={
         "train": _training_files("train"),
         "dev": _training_files("dev"),
@@ -67,7 +75,7 @@ CORPUS = ListedCorpus(
         "protocol": "the lists *_label.txt in the same records",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/12188127", what="train, dev", name="train_dev", unpack="."),
+        Download(url="https://zenodo.org/records/12188127", what="train, dev", name="train_dev"),
         Download(url="https://zenodo.org/records/10843991", what="track1", name="track1", unpack="track1"),
         Download(url="https://zenodo.org/records/12188035", what="track3_r1", name="track3_r1", unpack="track3_r1"),
         Download(url="https://zenodo.org/records/12188055", what="track3_r2", name="track3_r2", unpack="track3_r2"),

@@ -39,7 +39,7 @@ CORPUS = ListedCorpus(
         "protocol": "label.txt in the same records",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/12151404", what="train, dev", name="train_dev", unpack="."),
+        Download(url="https://zenodo.org/records/12151404", what="train, dev", name="train_dev"),
         Download(url="https://zenodo.org/records/12175884", what="round1", name="testR1", unpack="testR1"),
         Download(url="https://zenodo.org/records/12176326", what="round2", name="testR2", unpack="testR2"),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import checked_float, read_rows
 
@@ -17,8 +17,8 @@ _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols",
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 
 
-def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
+    """Read the scores of the organisers' speaker-verification system.
 
     Args:
         path: the file of scores (each line: bona fide or attack, target/nontarget/spoof, score),
@@ -50,7 +50,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
         files.checked_word(key, scores, "ASV key", file, line).append(checked_float(score, file, line))
-    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
+    return AsvScores(*map(np.array, scores.values()))
 
 
 def _files(split: str, protocol: str) -> Files:
@@ -94,7 +94,6 @@ CORPUS = ListedCorpus(
         Download(
             url="https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip",
             what="audio, protocols and ASV scores",
-            unpack=".",
         ),
     ),
     obtain={

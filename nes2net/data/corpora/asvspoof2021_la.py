@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nes2net.data.corpora import protocol as files
-from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import checked_float, read_rows
@@ -20,6 +20,7 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
     """Return the arguments of ``ListedCorpus`` that both tracks, ``"LA"`` and ``"DF"``, share."""
     folder = f"ASVspoof2021_{track}_eval"
+    key_folders = (f"{track}/CM", f"keys/{track}/CM", f"{track}/keys/{track}/CM", "CM", "keys/CM", ".")
     return {
         "title": f"ASVspoof 2021 {track}",
         "rows": Columns("utterance"),
@@ -32,20 +33,13 @@ def shared_arguments(track: str, key: Columns) -> dict[str, Any]:
             )
         },
         "key": key,
-        "key_files": [
-            f"{track}/CM/trial_metadata.txt",
-            f"keys/{track}/CM/trial_metadata.txt",
-            f"{track}/keys/{track}/CM/trial_metadata.txt",
-            "CM/trial_metadata.txt",
-            "keys/CM/trial_metadata.txt",
-            "./trial_metadata.txt",
-        ],
+        "key_files": [f"{folder}/trial_metadata.txt" for folder in key_folders],
         "phases": ("progress", "eval", "hidden"),
     }
 
 
-def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
+    """Read the scores of the organisers' speaker-verification system.
 
     The scores of the ASV trials of ``phase``; they lie in another file than the key, in the same
     order.
@@ -95,7 +89,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         values = files.checked_word(row[5], scores, "ASV key", key_file, line)
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(checked_float(score, score_file, score_line))
-    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
+    return AsvScores(*map(np.array, scores.values()))
 
 
 CORPUS = ListedCorpus(
@@ -128,12 +122,11 @@ CORPUS = ListedCorpus(
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
     downloads=(
-        Download(url="https://zenodo.org/records/4837263", what="audio and protocol", unpack="."),
+        Download(url="https://zenodo.org/records/4837263", what="audio and protocol"),
         Download(
             url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
             what="keys and ASV scores",
             md5="037592a0515971bbd0fa3bff2bad4abc",
-            unpack=".",
         ),
     ),
     obtain={

@@ -97,17 +97,16 @@ CORPUS = ListedCorpus(
         "protocol": "label.zip from https://zenodo.org/records/13838106",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/13838106/files/label.zip", what="all lists", unpack="."),
+        Download(url="https://zenodo.org/records/13838106/files/label.zip", what="all lists"),
         *(
             Download(
                 url=f"https://zenodo.org/records/13838823/files/{name}.zip",
                 what=f"evaluation, condition {name}",
-                unpack=".",
             )
             for name in _CONDITIONS
             if name != "C7"
         ),
-        Download(url="https://zenodo.org/records/11125029/files/C7.zip", what="evaluation, condition C7", unpack="."),
+        Download(url="https://zenodo.org/records/11125029/files/C7.zip", what="evaluation, condition C7"),
     ),
     licence="CC BY-NC-ND 4.0",
     source="https://arxiv.org/abs/2405.04880",

@@ -27,7 +27,7 @@ from nes2net.data.corpora.protocol import (
     known_split,
 )
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.localisation.segments import SegmentsByUtterance
@@ -106,6 +106,14 @@ def key_digest(trials: Sequence[Trial]) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {trial.label} {trial.phase or '-'}", in_order=False)
 
 
+class AsvScores(NamedTuple):
+    """Scores of the organisers' speaker-verification system, (N,) each."""
+
+    target: NDArray
+    nontarget: NDArray
+    spoof: NDArray
+
+
 class OfficialRow(NamedTuple):
     """A row of the table in which the organisers of a corpus publish the results of a system.
 
@@ -135,8 +143,8 @@ class Download:
     """Published checksum in hexadecimal, if any."""
     sha256: str = ""
     """Published checksum in hexadecimal, if any."""
-    unpack: str | None = None
-    """Folder below the corpus's for the archive's content; None to leave it packed."""
+    unpack: str = "."
+    """Folder below the corpus's for the content, if it is an archive."""
     licence: str = ""
     """If not the licence of the corpus."""
 
@@ -166,10 +174,8 @@ class Corpus(ABC):
     """``segment_labels(root, split, resolution, protocols=None)`` returns utterance → labels (T,) of
         frames of ``resolution`` ms, 1 bona fide, 0 spoof, if any.
     """
-    asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
-    """``asv_scores(path, phase)`` returns the target, nontarget and spoof scores of the organisers'
-        speaker-verification system; None, and no min t-DCF, without one.
-    """
+    asv_scores: Callable[..., AsvScores] | None = None
+    """``asv_scores(path, phase)`` returns those scores; None, and no min t-DCF, without them."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)`` returns the organisers' table from labelled trials and
         scores (N,), if there is one.
@@ -339,20 +345,17 @@ class Corpus(ABC):
             first = first or official
         return first
 
-    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
+    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, int | str]:
         """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,
         or without ``phase`` of ``split``; true if the latter are unknown or come from a paper.
         """
         counts = count(trials)
-        if phase:
-            official = self.labelled_counts(phase)
-        else:
-            official = self.official_counts(canonical_phase(split), counts)
-        differs = official is not None and not self.counts_from and bool(counts.differences(official))
+        official = self.labelled_counts(phase) if phase else self.official_counts(canonical_phase(split), counts)
+        is_official = official is None or bool(self.counts_from) or not counts.differences(official)
         ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
-        return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
+        return {"trials": len(trials), "ids_sha256": ids, "official": is_official}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe how the labelled trials ``key`` differ from the official ones of ``phase``.
@@ -375,9 +378,8 @@ class Corpus(ABC):
 
     def check_known_phase(self, phase: str, further_phases: Iterable[str] = ()) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if there is no such ``phase``."""
-        phases = dict.fromkeys([*(self.phases or self.splits), *further_phases])
-        if phase not in phases:
-            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        phases = [*(self.phases or self.splits), *further_phases]
+        check_known([phase], phases, f"{self.title} has no phase")
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.

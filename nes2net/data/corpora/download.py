@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, Field
@@ -47,7 +46,7 @@ class PlannedFile:
     name: str
     what: str = ""
     licence: str = ""
-    unpack: str | None = None
+    unpack: str = "."
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class _InvenioFile(BaseModel):
 
 class _InvenioRecord(BaseModel):
     files: list[_InvenioFile] = Field(max_length=10_000)
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, object] = {}
 
 
 class _Received(BaseModel):
@@ -149,7 +148,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
     steps = []
     for file in files:
-        if file.unpack is not None and not is_archive(file.name):
+        if file.name.lower().endswith((".rar", ".7z")):
             steps.append(f"unpack {file.name} into the folder by hand")
     steps += corpus.by_hand
     if not corpus.downloads and not corpus.by_hand:
@@ -192,11 +191,8 @@ def _plan_record(
             digests[algorithm] = digest
         digests.update(_stated_digests(download))
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        unpack_into = None
-        if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")):
-            unpack_into = download.unpack
         name = f"{download.name}/{file.key}" if download.name else file.key
-        planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, unpack_into))
+        planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, download.unpack))
     if not planned:
         missing = f"no file {shown(file_name)}" if file_name else "no files"
         raise InputError(f"{page}: has {missing}; open the page in a browser")
@@ -260,7 +256,7 @@ def fetch_all(
                 received = _fetch_one(file, folder, client, received, progress)
                 _write_record(folder, record, file.name, received)
             assert received is not None  # for mypy: only a file in the record can have been removed
-            if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
+            if unpacking and is_archive(file.name) and not received.unpacked:
                 target = path_below(folder, *PurePosixPath(file.unpack).parts)
                 unpack(folder / file.name, target, f"unpacking {progress}: {file.name}")
                 received = received.model_copy(update={"unpacked": True})
@@ -281,7 +277,7 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
         size = file.remote.size or 0
         fetched = (_size_of(folder / file.name) or 0) + (_size_of(folder / f"{file.name}.part") or 0)
         needed += max(0, size - fetched)
-        if unpacking and file.unpack is not None:
+        if unpacking and is_archive(file.name):
             needed += size
     return needed
 

@@ -20,9 +20,8 @@ CORPUS = FolderCorpus(
     server. We did not count the files ourselves. The paper reports accuracy; here the EER follows
     ASVspoof's rule.
     """,
-    places=(Place("{phase}/{label}/*"),),
+    places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/fake/*", SPOOF)),
     split_folders={"training": "train", "validation": "dev", "testing": "eval"},
-    labels={"real": BONAFIDE, "fake": SPOOF},
     # Copies on Kaggle have the folder of an edition within another folder, such as for-norm/for-norm.
     roots=(
         *(".", "for-norm", "for-norm/for-norm", "for-original", "for-original/for-original"),
@@ -40,9 +39,7 @@ CORPUS = FolderCorpus(
         "audio": "for-norm.tar.gz (or for-original, for-2sec, for-rerec) from https://bil.eecs.yorku.ca/datasets/",
         "protocol": "the audio alone, whose folders are the labels",
     },
-    downloads=(
-        Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm", unpack="."),
-    ),
+    downloads=(Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm"),),
     licence="not stated where it is published; see https://bil.eecs.yorku.ca/datasets/",
     source="https://bil.eecs.yorku.ca/datasets/",
 )

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
@@ -37,8 +36,7 @@ class Place:
     """Pattern of paths below the corpus's folder: ``{name}`` matches a field's value, ``*`` all
         else, neither a ``/``. The last level is the file's name without suffix.
     """
-    label: str | None = None
-    """None if ``{label}`` is in the pattern."""
+    label: str
     values: Mapping[str, str] = field(default_factory=dict)
     """Further fields of the trials."""
 
@@ -56,8 +54,6 @@ class FolderCorpus(Corpus):
     """The first pattern that matches a recording decides."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
     """Folder at ``{phase}`` in a pattern → split. If empty, all belongs to ``eval``."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """Folder at ``{label}`` in a pattern → our label."""
     roots: Sequence[str] = (".",)
     """Folders below the corpus's folder in which the patterns may begin; only one may match."""
     remedy: str
@@ -147,30 +143,26 @@ class FolderCorpus(Corpus):
         numbers = Counter(ids.values())
         trials = []
         for name, (place, values) in sorted(recordings.items()):
-            fields: dict[str, Any] = {**place.values, **values}
-            label = self.labels[fields.pop("label")] if "label" in fields else place.label
+            fields = {**place.values, **values}
             phase = self.split_folders[fields.pop("phase")] if "phase" in fields else "eval"
             id = ids[name]
             if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
             recording = audio / name if audio is not None else None
-            trials.append(Trial(id, recording, label, phase=phase, **fields))
+            trials.append(Trial(id, recording, place.label, phase=phase, **fields))  # type: ignore[arg-type]  # only text
         return files.checked_trials(trials, path)
 
     def _level_expression(self, level: str) -> re.Pattern[str]:
-        words = {"phase": self.split_folders, "label": self.labels}
         expression = ""
         for token in re.split(r"(\{\w+\}|\*)", level):
-            name = token.strip("{}")
             if token == "*":
                 expression += ".*"
-            elif not token.startswith("{"):
-                expression += re.escape(token)
-            elif name in words:
-                alternatives = "|".join(map(re.escape, words[name]))
-                expression += f"(?P<{name}>{alternatives})"
+            elif token == "{phase}":
+                expression += f"(?P<phase>{'|'.join(map(re.escape, self.split_folders))})"
+            elif token.startswith("{"):
+                expression += f"(?P<{token[1:-1]}>.+?)"
             else:
-                expression += f"(?P<{name}>.+?)"
+                expression += re.escape(token)
         return re.compile(expression, re.DOTALL)
 
 

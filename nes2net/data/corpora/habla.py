@@ -51,7 +51,7 @@ CORPUS = FolderCorpus(
         "audio": "Latin_America_Spanish_anti_spoofing_dataset.rar from https://zenodo.org/records/7370805",
         "protocol": "the audio alone, whose folders are the labels",
     },
-    downloads=(Download(url="https://zenodo.org/records/7370805", what="all recordings", unpack="."),),
+    downloads=(Download(url="https://zenodo.org/records/7370805", what="all recordings"),),
     licence="as stated on https://zenodo.org/records/7370805",
     source="https://zenodo.org/records/7370805",
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -59,13 +58,11 @@ def first_line(path: Path) -> str:
     if not path.is_file():  # a pipe is not read, because opening it would block
         return ""
     try:
-        with open(path, "rb") as file:
-            text = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(4096))
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read(4096)
     except (OSError, UnicodeDecodeError):
         return ""
-    if "\0" in text:
-        return ""
-    return next((line for line in text.replace("\r", "\n").split("\n") if line.strip()), "")
+    return "" if "\0" in text else next(filter(str.strip, text.split("\n")), "")
 
 
 def delimiter_of(line: str) -> str | None:

@@ -41,7 +41,6 @@ CORPUS = ListedCorpus(
         Download(
             url="https://huggingface.co/datasets/mueller91/In-The-Wild/resolve/main/release_in_the_wild.zip",
             what="audio and meta.csv",
-            unpack=".",
         ),
     ),
     obtain={

@@ -21,7 +21,6 @@ from typing import TypeAlias
 from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
-from nes2net.data.corpora.id_tables import first_line
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, check_known, concerning, shown
 from nes2net.lib.files import AnyPath, is_absent
@@ -181,8 +180,6 @@ class ListedCorpus(Corpus):
     """Folders below the root in which the corpus may lie, such as ``LA`` of an official archive."""
     rows: Rows
     """:class:`Columns`, or a function."""
-    variants: Sequence[Columns] = ()
-    """Columns of protocols with another number of fields than ``rows``."""
     key: Columns | None = None
     """Columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
@@ -209,7 +206,8 @@ class ListedCorpus(Corpus):
             InputError: if there are no recordings with the suffix.
         """
         # If ``unlisted`` gives no suffix, only a list can give the trials.
-        split_files, split, _ = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
         # If ``unlisted`` gives a suffix, the list may be missing.
@@ -276,7 +274,8 @@ class ListedCorpus(Corpus):
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
-        split_files, _, title = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         roots = [self.place(root)]
         if protocols is not None:
             protocols = Path(protocols)
@@ -288,14 +287,15 @@ class ListedCorpus(Corpus):
         folders = [_find_folder(base / below, folder, is_protocol) for base, below, folder in places]
         protocol = files.first_file(
             [folder / name for folder, name in product(folders, split_files.protocols)],
-            what=f"protocol of {title}",
+            what=f"protocol of {self.title} {split}",
             remedy=f"give `protocols` the folder that holds {split_files.protocols[0]}",
         )
         return protocol.parent if split_files.together else protocol
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the first folder of ``Files.audio`` that exists."""
-        split_files, _, title = self._files_of(split)
+        split = files.known_split(split, self.splits, self.title)
+        split_files = self.parts[split]
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for below, folder in product(self.below, split_files.audio):
             audio = _find_folder(self.place(root) / below, folder, is_recording)
@@ -303,16 +303,11 @@ class ListedCorpus(Corpus):
                 audio_of[audio / subfolder] = audio
         subfolder_path = files.first_file(
             audio_of,
-            what=f"audio of {title}",
+            what=f"audio of {self.title} {split}",
             remedy=split_files.advice,
             exists=Path.is_dir,
         )
         return audio_of[subfolder_path]
-
-    def _files_of(self, split: str) -> tuple[Files, str, str]:
-        split = files.known_split(split, self.splits, self.title)
-        title = f"{self.title} {split}" if len(self.parts) > 1 else self.title
-        return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does, also from a folder of several lists.
@@ -326,11 +321,10 @@ class ListedCorpus(Corpus):
         lists = [path]
         if path.is_dir():
             lists = self._lists_in(path, phase) or lists
-        rows = self._choose_columns(path)
         trials: list[Iterable[Trial]] = []
         for file in lists:
             list_audio = None if audio is None else self._audio_of_list(file, audio)
-            trials.append(rows(file, phase, list_audio))
+            trials.append(self.rows(file, phase, list_audio))
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
@@ -343,23 +337,10 @@ class ListedCorpus(Corpus):
                 lists += [path for path in paths if not is_absent(path)]
         return lists
 
-    def _choose_columns(self, path: Path) -> Rows:
-        """Choose by the number of fields in the first line."""
-        if self.variants:
-            num_fields = len(first_line(path).split())
-            for variant in self.variants:
-                if len(variant.names.split(", ")) == num_fields:
-                    return variant
-        return self.rows
-
-    def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
+    def _audio_of_list(self, file: Path, audio: Path) -> Path:
         """Return the first of :attr:`folders_of` that exists, or else the last."""
-        recordings = None
-        for folder in self.folders_of(file.stem):
-            recordings = audio / folder
-            if recordings.is_dir():
-                break
-        return recordings
+        folders = [audio / folder for folder in self.folders_of(file.stem)]
+        return next(filter(Path.is_dir, folders), folders[-1])
 
 
 def _find_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:

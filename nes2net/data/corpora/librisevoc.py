@@ -75,7 +75,7 @@ CORPUS = ListedCorpus(
         "protocol": f"train.txt, dev.txt and test.txt from {_REPOSITORY}",
     },
     downloads=(
-        Download(url="https://zenodo.org/records/15127251", what="audio", unpack="."),
+        Download(url="https://zenodo.org/records/15127251", what="audio"),
         Download(url=f"{_RAW}/{_COMMIT}/train.txt", what="list"),
         Download(url=f"{_RAW}/{_COMMIT}/dev.txt", what="list"),
         Download(url=f"{_RAW}/{_COMMIT}/test.txt", what="list"),

@@ -96,19 +96,23 @@ def _flat_object(entry: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     Raises:
         ValueError: if the object is a part of a recording, or is made by a command.
     """
-    if entry.get("type") not in (None, "MonoCut"):
-        raise ValueError(f"a {entry['type']} is not a single recording")
-    if entry.get("offset") or entry.get("start"):
-        raise ValueError("it begins within a recording; only whole files are read")
     recording = entry.get("recording")
+    fault = ""
+    if entry.get("type") not in (None, "MonoCut"):
+        fault = f"a {entry['type']} is not a single recording"
+    elif entry.get("offset") or entry.get("start"):
+        fault = "it begins within a recording; only whole files are read"
+    elif isinstance(recording, dict):
+        [source] = recording["sources"]
+        if abs(entry["duration"] - recording["duration"]) > _TOLERANCE:
+            fault = "it ends within a recording; only whole files are read"
+        elif source["type"] != "file":
+            fault = f"its source is of the type {source['type']!r}, which is not read; expected 'file'"
+    if fault:
+        raise ValueError(fault)
     if not isinstance(recording, dict):
         yield from entry.items()
         return
-    if abs(entry["duration"] - recording["duration"]) > _TOLERANCE:
-        raise ValueError("it ends within a recording; only whole files are read")
-    [source] = recording["sources"]
-    if source["type"] != "file":
-        raise ValueError(f"its source is of the type {source['type']!r}, which is not read; expected 'file'")
     yield "id", entry["id"]
     yield "path", source["source"]
     supervision: dict[str, Any] = next(iter(entry.get("supervisions") or ()), {})

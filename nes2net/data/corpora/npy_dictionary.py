@@ -53,19 +53,9 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             if not all(isinstance(name, str) for name in unpickled):
                 raise ValueError("a name in it is no text")
             arrays: dict[int, NDArray] = {}  # id of a value → array; a shared list becomes a shared array
-            for value in {id(value): value for value in unpickled.values()}.values():
-                is_list = isinstance(value, (list, tuple))
-                if is_list:  # in an array of texts, each text takes as much memory as the longest text
-                    longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
-                    budget.take("lists", bytes=len(value) * longest)
-                if isinstance(value, _Array):
-                    arrays[id(value)] = value.numpy()
-                elif is_list and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
-                    arrays[id(value)] = np.array(value)
-                    if arrays[id(value)].dtype.hasobject:
-                        raise ValueError("it holds a number of more than 64 bits")
-                else:
-                    raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
+            for value in unpickled.values():
+                if id(value) not in arrays:
+                    arrays[id(value)] = _array_of(value, budget)
             return {name: arrays[id(value)] for name, value in unpickled.items()}
         except Refused as error:
             raise InputError(
@@ -73,6 +63,22 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             ) from error
 
 
+def _array_of(value: Any, budget: Budget) -> NDArray:
+    """Convert an array or a list of plain values; raise ValueError for any other value."""
+    if isinstance(value, _Array):
+        return value.numpy()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, _PLAIN) for v in value):
+        raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
+    # In an array of texts, each text takes as much memory as the longest text.
+    longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
+    budget.take("lists", bytes=len(value) * longest)
+    array = np.array(value)
+    if array.dtype.hasobject:
+        raise ValueError("it holds a number of more than 64 bits")
+    return array
+
+
+_PLAIN = (str, int, float, bool, np.generic)
 # Largest size in bytes of a single value, which is a number or a short text. There is a limit because a file may refer
 # to a value many times, and each reference makes a copy.
 _LONGEST_SCALAR = 256

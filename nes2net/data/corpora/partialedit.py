@@ -75,13 +75,11 @@ CORPUS = SegmentListCorpus(
             url="https://zenodo.org/records/18829689/files/E1.tar.gz",
             what="recordings edited by VoiceCraft",
             md5="1f489d2ff488ddd6c9b655127725af2f",
-            unpack=".",
         ),
         Download(
             url="https://zenodo.org/records/18829689/files/E2.tar.gz",
             what="recordings edited by SSR-Speech",
             md5="0e2cb7ba075b301de55ab8657cfa7631",
-            unpack=".",
         ),
     ),
     licence="CC BY 4.0",

@@ -14,10 +14,9 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
-from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, check_resolution, covering_segments
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath
-from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
 
@@ -51,8 +50,7 @@ def segment_labels(
             or does not hold labels.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    if resolution not in RESOLUTIONS:
-        raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
+    check_resolution(resolution)
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
@@ -68,9 +66,7 @@ def segment_labels(
     # Convert the words "1" and "0" to numbers.
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
-        words = values
-        if words.dtype.kind != "U":
-            words = words.astype("U8")
+        words = values.astype(str)
         bonafide = words == "1"
         if words.ndim != 1 or not (bonafide | (words == "0")).all():
             raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")
@@ -170,7 +166,7 @@ CORPUS = ListedCorpus(
     },
     licence="CC BY 4.0",
     source="https://arxiv.org/abs/2204.05177",
-    downloads=(Download(url="https://zenodo.org/records/5766198", what="audio, protocols and segments", unpack="."),),
+    downloads=(Download(url="https://zenodo.org/records/5766198", what="audio, protocols and segments"),),
     obtain={
         "audio": "the archives of the audio from https://zenodo.org/records/5766198",
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",

@@ -13,7 +13,8 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed, one_line, shown
+from nes2net.lib.errors import InputError, check_known, counted, listed, one_line, shown
+from nes2net.lib.remote import is_remote
 from nes2net.lib.text_files import decoded_text, has_control
 
 #: In place of the name of a part, this word means the whole corpus.
@@ -43,6 +44,8 @@ class NotFound(InputError):
 def corpus_root(root: str | Path) -> Path:
     """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
     root = Path(root)
+    if is_remote(root):
+        raise NotFound(f"{root} is not on this machine, where only shards may be: copy it, or use the corpus shards")
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
     return root
@@ -107,12 +110,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             # The first row is the header: check that its names are unique.
             if row and not header:
                 header = row
-                repeated_names = repeated(name.strip().lower() for name in header if name.strip())
-                if repeated_names:
-                    raise InputError(
-                        f"{path}, line {line}: more than one column is called {shown(repeated_names[0])}; "
-                        "rename or remove one"
-                    )
+                check_columns([name.strip().lower() for name in header if name.strip()], f"{path}, line {line}")
                 if len(header) > _MOST_COLUMNS:
                     raise InputError(
                         f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
@@ -140,6 +138,12 @@ def repeated(words: Iterable[str]) -> list[str]:
     ['a']
     """
     return [word for word, number in Counter(words).items() if number > 1]
+
+
+def check_columns(names: Sequence[str], subject: str) -> None:
+    """Raise :class:`InputError`, which begins with ``subject``, if two columns share a name."""
+    for name in repeated(names):
+        raise InputError(f"{subject}: more than one column is called {shown(name)}; rename or remove one")
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
@@ -238,9 +242,7 @@ def _with_found_suffixes(trials: list[Trial]) -> list[Trial]:
             listable = os.path.isdir(folder or ".") and os.access(folder or ".", os.R_OK)  # a shard is no folder
             names = os.listdir(folder or ".") if listable else []
             names_in[folder] = {_with_lower_suffix(name): name for name in names} | dict(zip(names, names))
-        found_name = names_in[folder].get(name)
-        if found_name is None:
-            found_name = names_in[folder].get(_with_lower_suffix(name), name)
+        found_name = names_in[folder].get(name) or names_in[folder].get(_with_lower_suffix(name), name)
         if found_name != name:
             trials[index] = replace(trial, path=Path(folder, found_name))
     return trials
@@ -270,8 +272,7 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
     'eval'
     """
     split = canonical_phase(split)
-    if split not in splits:
-        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
+    check_known([split], splits, f"{title} has no split")
     return split
 
 

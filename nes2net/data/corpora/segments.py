@@ -112,8 +112,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     Raises:
         InputError: if ``resolution`` is not one of ``RESOLUTIONS``.
     """
-    if resolution not in RESOLUTIONS:
-        raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")
+    check_resolution(resolution)
     pooled = {}
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
@@ -125,6 +124,12 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
         if len(labels):
             pooled[utterance] = pool_labels(labels, resolution // 10)
     return pooled
+
+
+def check_resolution(resolution: int) -> None:
+    """Raise :class:`InputError` if there are no labels of ``resolution`` ms."""
+    if resolution not in RESOLUTIONS:
+        raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")
 
 
 def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Path | str) -> None:

@@ -153,7 +153,7 @@ class Part(NamedTuple):
     revision: str | None = None
     """Commit of a data set downloaded from the hub."""
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, str]:
         """Describe the part by plain data, for the record of scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.options import Options
 
 
-class Aggregation(nn.Module):
+class Aggregation(nn.Module, ABC):
     """Merge L hidden states B×T×D into one feature map B×T×D.
 
     Layers are added up one by one, never copied into one tensor L×B×T×D. State-dict keys are the
@@ -25,7 +27,7 @@ class Aggregation(nn.Module):
         InputError: if there are fewer than :attr:`min_layers` hidden states.
     """
 
-    config: dict[str, Any]
+    config: Options
     """Name and options that build this aggregation again, set by :func:`nes2net.create_aggregation`."""
     source: ClassVar[str] = ""
     """Publication of the aggregation, for ``nes2net info``; empty if none is known."""
@@ -52,9 +54,9 @@ class Aggregation(nn.Module):
 
         def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
+    @abstractmethod
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
-        raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if layers are not weighed.

@@ -12,8 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import Size, UpTo64, UpTo1024
+from nes2net.lib.options import Size, UpTo64, UpTo1024, check_at_most
 from nes2net.models.aggregations.base import Aggregation
 
 _FLOOR = math.log(torch.finfo(torch.float64).eps)  # value of log 0 in the published code, −36.0437
@@ -92,8 +91,7 @@ class MixtureOfExperts(Aggregation):
     ) -> None:
         super().__init__(num_layers, feature_dim)
         self.num_experts = (num_layers - 1) * experts_per_layer
-        if top_k > self.num_experts:
-            raise InputError(f"aggregation 'moe' has {self.num_experts} experts, so top_k is at most that, not {top_k}")
+        check_at_most("top_k", top_k, self.num_experts, "the number of experts")
         self.experts_per_layer = experts_per_layer
         self.top_k = top_k
         self.noise_epsilon = noise_epsilon

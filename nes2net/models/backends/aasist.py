@@ -10,6 +10,7 @@ put AASIST after XLS-R. "Sec." below refers to the first paper. The detector on 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -55,19 +56,20 @@ class ResidualBlock(nn.Module):
         return y.add_(x)
 
 
-def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
+def residual_encoder(
+    channels: Sequence[int], after_block: Sequence[nn.Module] = (), block: type[ResidualBlock] = ResidualBlock
+) -> nn.Sequential:
     """Build a chain of residual blocks, B×1×F×T → B×C×F×T.
 
     Args:
         channels: output channels of the blocks; the last is C.
+        block: class of the blocks.
     """
-    inputs = [1, *channels[:-1]]
-    return nn.Sequential(
-        *(
-            nn.Sequential(ResidualBlock(in_channels, out_channels, first=i == 0), *after_block)
-            for i, (in_channels, out_channels) in enumerate(zip(inputs, channels))
-        )
-    )
+    encoder = nn.Sequential()
+    for in_channels, out_channels in pairwise((1, *channels)):
+        residual = block(in_channels, out_channels, first=in_channels == 1)
+        encoder.append(nn.Sequential(residual, *after_block))
+    return encoder
 
 
 def _attention_vector(size: int) -> nn.Parameter:

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, UpTo64, UpTo1024
+from nes2net.lib.options import FeatureDim, Logits, PartOption, UpTo64, UpTo1024
 from nes2net.models.backends.aasist import Aasist
-from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
 
@@ -90,7 +89,7 @@ class Aasist2(Aasist):
         scale: Annotated[int, Field(ge=2, le=64)] = 8,
         se_ratio: UpTo64 = 16,
         num_logits: Logits = 2,
-        head: HeadOption = "cosine",
+        head: PartOption = "cosine",
     ) -> None:
         super().__init__(feature_dim=feature_dim, num_logits=num_logits)
         channels = (1, 32, 32, 64, 64, 64, 64)

@@ -8,8 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Probability, Size, at_most_states
-from nes2net.models.backends.heads import HeadOption
+from nes2net.lib.options import FeatureDim, Logits, PartOption, Probability, Size, at_most_states
 from nes2net.models.backends.layer_sum import LayerSum, LayerWeights
 from nes2net.models.backends.pooling import AttentiveStatisticsPooling
 from nes2net.models.registry import create_head
@@ -56,7 +55,7 @@ class AspCosine(LayerSum):
         layer_weights: LayerWeights = "sum",
         dropout: Probability = 0.0,
         num_logits: Logits = 2,
-        head: HeadOption = "one_class",
+        head: PartOption = "one_class",
     ) -> None:
         super().__init__(feature_dim, num_layers, hidden_dim, layer_weights)
         self.feed_forward = nn.Sequential(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.options import Options
 
 HiddenStates: TypeAlias = Sequence[Tensor]
 """Hidden states B×T×D of a front-end, one for each layer."""
@@ -37,7 +38,7 @@ class Backend(nn.Module):
         feature_dim: D; None if the class sets :attr:`feature_dim` itself, or accepts any size.
     """
 
-    config: dict[str, Any]
+    config: Options
     """Name and options that build this back-end again, set by :func:`nes2net.create_backend`."""
     source: ClassVar[str] = ""
     """Publication of the network, for ``nes2net info``; empty if none is known."""
@@ -167,7 +168,7 @@ class Backend(nn.Module):
         """Raise :class:`InputError` if ``num_frames`` is not an allowed T."""
         if num_frames < self.min_frames:
             raise InputError(
-                f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
+                f"{num_frames} frames are too few, this back-end needs at least {self.min_frames}; "
                 "pad or repeat the waveform"
             )
         if self.max_frames is not None and num_frames > self.max_frames:
@@ -261,18 +262,3 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 def _logits_of_classes(logits: Tensor) -> Tensor:
     """B×n → B×K: a single logit, the log odds of bona fide, gets a logit 0 for spoof."""
     return F.pad(logits, (1, 0)) if logits.shape[1] == 1 else logits
-
-
-def check_divides(option: str, divisor: int, size: str, number: int) -> None:
-    """Raise :class:`InputError` if ``divisor`` does not divide ``number``; ``option`` and ``size`` are their names.
-
-    >>> check_divides("num_heads", 4, "embed_dim", 150)
-    Traceback (most recent call last):
-    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
-    """
-    if number % divisor:
-        advice = f"give another {size}"
-        # Only divisors up to 64 are named, to keep the message short.
-        if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
-            advice = f"it can be divided by {divisors}"
-        raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")

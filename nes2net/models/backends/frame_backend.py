@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 from torch import Tensor
@@ -14,7 +15,7 @@ Utterance = Literal["mean", "min", "attentive"]
 """How an utterance is embedded from its frames, see :class:`FrameBackend`."""
 
 
-class FrameBackend(Backend):
+class FrameBackend(Backend, ABC):
     """Features B×T×D → embeddings of frames B×T×E; the last layer scores frames and utterances.
 
     A subclass defines :meth:`frames` and :attr:`last_layer_name`, and calls :meth:`build_pooling`.
@@ -59,9 +60,9 @@ class FrameBackend(Backend):
         self.pooling = POOLINGS[pool or utterance](frame_dim)
         return self.pooling.out_dim
 
+    @abstractmethod
     def frames(self, features: Any) -> Tensor:
         """Compute embeddings of frames, B×T×E, from ``features``."""
-        raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
         """Compute logits B×n of utterances, or B×T×n of frames with ``pool=None`` unless ``utterance``."""

@@ -7,7 +7,8 @@ The option ``head`` of a back-end replaces its last linear layer. Losses in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import ClassNames, Takes, UpTo1000
+from nes2net.lib.options import ClassNames, PartOption, UpTo1000
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 
 Scale = Annotated[float, Field(gt=0, le=1e4)]
@@ -211,13 +212,7 @@ def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
-HeadOption = Annotated[
-    Annotated[str, Field(pattern=r"^[A-Za-z]\w{0,99}$")]
-    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)],
-    Takes("the name of a head, or a mapping of its `name` and options"),
-]
-
-
+@dataclass(frozen=True, kw_only=True)
 class GeneralOptions:
     """The options that every back-end takes, in addition to the options of its own class.
 
@@ -229,16 +224,9 @@ class GeneralOptions:
             spoof_2, … and bonafide if there are more than two logits.
     """
 
-    def __init__(
-        self,
-        *,
-        head: HeadOption | None = None,
-        score_rule: ScoreRule | None = None,
-        classes: ClassNames | None = None,
-    ) -> None:
-        self.head = head
-        self.score_rule = score_rule
-        self.classes = classes
+    head: PartOption | None = None
+    score_rule: ScoreRule | None = None
+    classes: ClassNames | None = None
 
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Set the head, the score rule and the classes of ``backend``, as the options say.

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Size, Takes
+from nes2net.lib.options import FeatureDim, Logits, PartOption, Size, Takes
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
-from nes2net.models.backends.heads import HeadOption, OneClassColumnHead, OneClassHead
+from nes2net.models.backends.heads import OneClassColumnHead, OneClassHead
 from nes2net.models.registry import create_head
 
 
@@ -54,7 +54,7 @@ class MeanLinear(FrameBackend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        head: HeadOption = "linear",
+        head: PartOption = "linear",
         num_logits: Logits = 2,
         projection_dim: Size | None = None,
         pool: Annotated[Literal["mean"] | None, Takes("mean or null")] = "mean",

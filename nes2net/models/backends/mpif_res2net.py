@@ -11,9 +11,8 @@ from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import FeatureDim, Logits, Takes, UpTo64, UpTo4096, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, PartOption, Takes, UpTo64, UpTo4096, check_at_most, odd_or_zero
 from nes2net.models.backends.base import Backend
-from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
@@ -219,7 +218,7 @@ class MpifRes2Net(Backend):
         attention_kernel: Annotated[
             int, Field(ge=0, le=255), AfterValidator(odd_or_zero), Takes("an odd number up to 255, or 0 for none")
         ] = 3,
-        head: HeadOption = "angular",
+        head: PartOption = "angular",
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
@@ -231,11 +230,8 @@ class MpifRes2Net(Backend):
             )
         widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
         max_channels = max(stem_channels, scale * max(widths), expansion * max(planes))
-        if (num_frames or _ASSUMED_FRAMES) * feature_dim * max_channels > _MOST_NUMBERS:
-            raise InputError(
-                f"{max_channels} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
-                f"their product is at most {_MOST_NUMBERS:,}"
-            )
+        numbers = (num_frames or _ASSUMED_FRAMES) * feature_dim * max_channels
+        check_at_most("num_frames · feature_dim · the channels of a block", numbers, _MOST_NUMBERS)
         self.num_frames = num_frames
 
         self.stem = _stem(stem_channels, stem_convolutions)

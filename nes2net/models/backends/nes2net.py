@@ -22,8 +22,18 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.options import FeatureDim, Logits, Preset, Size, Takes, UpTo1000, multiple_of, odd_or_zero
-from nes2net.models.backends.base import LogitLayer, check_divides
+from nes2net.lib.options import (
+    FeatureDim,
+    Logits,
+    Preset,
+    Size,
+    Takes,
+    UpTo1000,
+    check_divides,
+    multiple_of,
+    odd_or_zero,
+)
+from nes2net.models.backends.base import LogitLayer
 from nes2net.models.backends.frame_backend import FrameBackend, Utterance
 
 Split = Annotated[int, Field(ge=2, le=64)]

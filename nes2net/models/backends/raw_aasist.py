@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.lib.errors import InputError
 from nes2net.lib.options import Logits, Preset, Takes
 from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encoder
 
@@ -97,13 +96,10 @@ class RawAasist(SpectroTemporalGraph):
         Raises:
             InputError: if ``waveform`` has a wrong shape or is too short.
         """
-        if waveform.ndim == 3 and waveform.shape[2] == 1:
-            waveform = waveform.squeeze(2)
-        if waveform.ndim != 2 or waveform.shape[1] < self.min_frames:
-            raise InputError(
-                f"the waveform must be batch × samples (× 1) with at least {self.min_frames} samples, "
-                f"got {' × '.join(map(str, waveform.shape))}; pad or repeat it"
-            )
+        if waveform.ndim == 2:
+            waveform = waveform.unsqueeze(2)
+        self.check_features(waveform)
+        waveform = waveform.squeeze(2)
         if waveform.is_cpu and not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
             # Compute one utterance at a time, in stretches of time, so that feature maps fit into
             # the processor's cache.

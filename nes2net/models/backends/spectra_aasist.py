@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -21,6 +20,7 @@ from nes2net.models.backends.aasist import (
     image_attention,
     nodes_of_image,
     pooled_nodes,
+    residual_encoder,
 )
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.kan import KanLinear, KanLogits
@@ -59,13 +59,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.first_bn = nn.BatchNorm2d(1)
         self.first_bn1 = nn.BatchNorm2d(_CHANNELS)
-        sizes = (1, 32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS)
-        blocks = []
-        for number, (in_channels, out_channels) in enumerate(pairwise(sizes)):
-            # Each block is in a sequence of its own, as in the published names of tensors, such as
-            # enc.0.0.conv1.weight.
-            blocks.append(nn.Sequential(PreActivatedBlock(in_channels, out_channels, first=number == 0)))
-        self.enc = nn.Sequential(*blocks)
+        self.enc = residual_encoder((32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS), block=PreActivatedBlock)
 
     def forward(self, image: Tensor) -> Tensor:
         pooled = F.max_pool2d(image.abs(), 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from nes2net.lib.errors import InputError, listed
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
+    StateDict,
     check_fit,
     load_state_dict,
     metadata_of,
@@ -52,14 +53,11 @@ def average_checkpoints(
     if weights is not None:
         if mode == "legacy":
             raise InputError("the published code has no weights: use `mode=mean`")
-        if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
+        if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Scale the weights, so that their sum cannot overflow. Scaling by a power of 2 is exact.
-        exponent = max(math.frexp(weight)[1] for weight in weights)
-        scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
-        shares = [weight / sum(scaled_weights) for weight in scaled_weights]
+        shares = [weight / sum(weights) for weight in weights]
     state = _read(paths[0])
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read
@@ -89,7 +87,7 @@ def average_checkpoints(
     return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
+def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
@@ -107,6 +105,6 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     return state
 
 
-def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
+def _base_digest(state_dict: StateDict) -> str:
     base = read_record(state_dict).get("base")
     return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"

@@ -15,13 +15,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+import torch
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
-from nes2net.models.checkpoints.huggingface import CONFIG_FILE, read_configuration, read_weights
+from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
+from nes2net.models.checkpoints.state_dict import StateDict
 from nes2net.models.registry import create_frontend
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ WAVEFORMS_KEY = "waveforms"
 #: The file that describes a detector in a folder of this package.
 DETECTOR_FILE = "config.yaml"
 _ADAPTER_FILE = "adapter_config.json"  # the configuration of a PEFT adapter
+# Key of a folder's configuration → the only value that is supported.
+_SUPPORTED = {"problem_type": "single_label_classification", "add_adapter": False, "quantization_config": None}
 _LAYER_WEIGHTS = "layer_weights"
 # The library's name of a tensor → the name in a detector, for the weights of the layers, the
 # projection and the last layer.
@@ -102,7 +105,7 @@ def describe_other_folder(folder: Path) -> str:
     return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
-def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[StateDict, dict[str, Any]]:
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
@@ -119,7 +122,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
-    check_supported(folder, config)
+    check_only(folder, config, _SUPPORTED)
     labels = class_labels(folder, config)
     order = order_of_classes(labels, folder, bonafide)
     frontend = create_frontend(name, folder)
@@ -151,7 +154,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     return state_dict, {"model": model, NAMES_KEY: names, WAVEFORMS_KEY: frontend.note}
 
 
-def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def library_head(detector: Network) -> tuple[StateDict, dict[str, Any]]:
     """Translate aggregation and back-end to a classification head of the transformers library.
 
     Args:
@@ -164,14 +167,18 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         - The options in the library's configuration; ``label2id`` has bona fide last.
 
         Both are empty if the library would compute other logits: with repeated frames or a
-        pre-emphasis; with another back-end than ``mean_linear`` with a projection, on the last
-        layer or a weighted sum of layers; or for a sum of layers that normalise before attention,
-        because release 5 sums the last one without the final norm.
+        pre-emphasis; with another back-end than ``mean_linear``, on the last layer or a weighted
+        sum of layers; or for a sum of layers that normalise before attention, because release 5
+        sums the last one without the final norm.
     """
     frontend, aggregation, backend = detector.config.values()
     state_dict = detector.state_dict()
     tensors = {name: state_dict[own_name] for name, own_name in _TENSORS.items() if own_name in state_dict}
     is_weighted = _LAYER_WEIGHTS in tensors
+    if backend["name"] == "mean_linear" and backend["projection_dim"] is None:
+        # The library always projects: by the identity, which changes no bit.
+        width = detector.frontend.out_dim
+        tensors |= {"projector.weight": torch.eye(width), "projector.bias": torch.zeros(width)}
     network = aggregation["name"], backend["name"], backend.get("pool", "mean")
     if (
         network != ("weighted_sum" if is_weighted else "last", "mean_linear", "mean")
@@ -195,7 +202,7 @@ def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "label2id": label2id,
         "id2label": {number: name for name, number in label2id.items()},
         "use_weighted_layer_sum": is_weighted,
-        "classifier_proj_size": backend["projection_dim"],
+        "classifier_proj_size": len(tensors["projector.bias"]),
     }
     return tensors, options
 
@@ -207,16 +214,6 @@ def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if a folder's network is not supported."""
-    problem = config.get("problem_type")
-    if problem not in (None, "single_label_classification"):
-        raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
-    for option in ("add_adapter", "quantization_config"):
-        if config.get(option):
-            raise InputError(f"{folder}: {option} is not supported; take the checkpoint without it")
-
-
 def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Read the names of the classes, in the order of the logits, from ``id2label``, else ``LABEL_0`` and ``LABEL_1``.
 
@@ -225,13 +222,12 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
             contradicting ``label2id``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # default of the transformers library
-    if not isinstance(names, dict) or len(names) < 2:
-        raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
-    labels = [names.get(str(number)) for number in range(len(names))]
-    texts = [label for label in labels if isinstance(label, str)]
-    if len(set(texts)) != len(labels):
+    texts = []
+    if isinstance(names, dict):
+        texts = [label for number in range(len(names)) if isinstance(label := names.get(str(number)), str)]
+    if len(texts) < 2 or len(set(texts)) != len(names):
         raise InputError(
-            f"{folder / CONFIG_FILE}: id2label is not a different text for each of 0, 1, …: {shown(names)}"
+            f"{folder / CONFIG_FILE}: id2label must name two or more classes, 0, 1, …, differently, not {shown(names)}"
         )
     numbers = config.get("label2id")
     is_default = isinstance(numbers, dict) and all(re.fullmatch(r"LABEL_\d+", name) for name in numbers)

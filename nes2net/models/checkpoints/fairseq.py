@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError, shown
+from nes2net.lib.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict_of
+from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
@@ -101,6 +100,16 @@ _TO_FAIRSEQ = {
 }
 
 
+class Pretraining(NamedTuple):
+    """What a pre-training file or folder holds."""
+
+    state_dict: StateDict
+    options: Options
+    """Options of the front-end."""
+    model_type: str
+    """One of :data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`."""
+
+
 # Names of tensors
 
 
@@ -151,9 +160,7 @@ def _translate(name: str, rules: _Rules) -> str:
 # Files
 
 
-def read_ssl_checkpoint(
-    path: str | Path, types: Iterable[str], wanted_options: Iterable[str]
-) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def read_ssl_checkpoint(path: str | Path, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in the file is run.
 
     Fine-tuned models and files converted by s3prl can be read, too. A prefix that all names share
@@ -189,7 +196,7 @@ def read_ssl_checkpoint(
         if any("conv_layers.1.layer_norm." in name for name in tensors):
             mode = "layer_norm"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
-        return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
+        return Pretraining(renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2")
     # Files of fairseq, unilm and s3prl have fairseq's names and a configuration.
     state_dict = encoder_tensors(content)
     if state_dict is None:
@@ -221,7 +228,7 @@ def read_ssl_checkpoint(
     if not heads:
         state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_PRETRAINING_HEADS)}
     options["pretraining_heads"] = heads
-    return state_dict, options, model_type
+    return Pretraining(state_dict, options, model_type)
 
 
 def model_type_of(content: Any) -> str | None:
@@ -245,7 +252,7 @@ def model_type_of(content: Any) -> str | None:
     return "wav2vec2"
 
 
-def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
+def encoder_tensors(content: Any) -> StateDict | None:
     """Find the tensors of the pre-trained encoder in the ``content`` of a file: fairseq's name → tensor.
 
     A shared prefix and the head of a fine-tuned model are removed. None for a detector, or without
@@ -264,9 +271,9 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     return encoder
 
 
-def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
+def _model_configuration(content: Any) -> Mapping[str, object]:
     """``cfg`` of fairseq and unilm, ``model_cfg`` of s3prl, or ``args``; ``w2v_args`` if fine-tuned."""
-    config: dict[str, Any] = {}
+    config: Mapping[str, object] = {}
     for key in ("cfg", "model_cfg", "args"):
         config = config or _mapping(content.get(key))
     config = _mapping(config.get("model")) or config
@@ -275,7 +282,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     for _ in range(4):  # the value of a record may be a record again
         if isinstance(value, Record):
             value = content_of(value)

@@ -7,7 +7,6 @@ SHA-256 and the file that holds it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from os.path import exists
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
 
 from nes2net.lib.errors import InputError, first_line, listed, shown
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
+from nes2net.lib.options import Options
 from nes2net.lib.yaml_text import read_yaml_file
 from nes2net.models.checkpoints.classification import DETECTOR_FILE, describe_other_folder
 from nes2net.models.checkpoints.huggingface import (
@@ -29,7 +28,7 @@ from nes2net.models.checkpoints.huggingface import (
 )
 from nes2net.models.checkpoints.model_types import types_of
 from nes2net.models.checkpoints.published_names import unwrap_frontend
-from nes2net.models.checkpoints.state_dict import digest, load_state_dict, read_record
+from nes2net.models.checkpoints.state_dict import StateDict, digest, load_state_dict, read_record
 from nes2net.models.registry import create_frontend
 
 #: The file of all tensors of a detector, under the published names. In a folder with :data:`HEAD`, this file has only
@@ -49,7 +48,7 @@ def clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+def write_tensors(tensors: StateDict, path: Path) -> None:
     """Write a safetensors file in a temporary folder, then rename it.
 
     ``tensors`` may be memory-mapped from the old file. The library's own temporary file is in the
@@ -64,7 +63,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         os.replace(folder / path.name, temporary)
 
 
-def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_folder(folder: Path) -> tuple[StateDict, dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
     The description has the architecture (``"model"``) and the record of
@@ -85,8 +84,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
     if is_absent(folder / HEAD):
         return load_state_dict(folder / WEIGHTS), description
-    frontend, _, _ = read_huggingface_folder(folder, types_of(kind), wanted_options=())
-    state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
+    encoder = read_huggingface_folder(folder, types_of(kind), wanted_options=()).state_dict
+    state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in encoder.items()}
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
 
 
@@ -96,7 +95,7 @@ _SHOWN = 12  # number of digits of a SHA-256 that a message shows
 NAME_IT = "name the base with `base`"
 
 
-def base_digest(base: Mapping[str, Tensor]) -> str:
+def base_digest(base: StateDict) -> str:
     """Compute the SHA-256 of names, types, shapes and numbers of the tensors, sorted by name."""
     return digest(dict(sorted(base.items()))).hex()
 
@@ -105,10 +104,10 @@ def read_base(
     record: Any,
     checkpoint: Path,
     base: str | Path | None,
-    frontend: dict[str, Any],
+    frontend: Options,
     names: set[str],
     remedy: str = NAME_IT,
-) -> tuple[Path, dict[str, Tensor]]:
+) -> tuple[Path, StateDict]:
     """Find and read the base of ``checkpoint``, check its digest, and return its path and tensors.
 
     Args:
@@ -157,13 +156,13 @@ def _find_base(file: Any, checkpoint: Path, remedy: str) -> Path:
     )
 
 
-def tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
+def tensors_of_base(path: Path, frontend: Options) -> StateDict:
     """Read the tensors of a front-end from ``path`` under the published names; of a detector, all tensors.
 
     Args:
         path: a detector, the ``base.pth`` of a run, or a pre-training file.
     """
-    state_dict: Mapping[str, Tensor] = {}
+    state_dict: StateDict = {}
     is_detector = not is_absent(path / CONFIG)
     if is_detector:
         state_dict = read_folder(path)[0]

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
-
 from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import is_absent
+from nes2net.lib.options import Options
 from nes2net.lib.plain_data import read_json
-from nes2net.models.checkpoints.fairseq import to_fairseq
+from nes2net.models.checkpoints.fairseq import Pretraining, to_fairseq
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
-from nes2net.models.checkpoints.state_dict import load_state_dict
+from nes2net.models.checkpoints.state_dict import StateDict, load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -98,7 +97,7 @@ _SUPPORTED = {
 }
 
 
-def library_options(options: dict[str, Any]) -> dict[str, Any]:
+def library_options(options: Options) -> Mapping[str, object]:
     """Translate a front-end's options from fairseq's names to the transformers library's.
 
     Masking and layer drop, which the library would apply in training, are off.
@@ -117,7 +116,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def library_config(config: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
+def library_config(config: Options, head: Mapping[str, object]) -> tuple[Any, Any]:
     """Make the transformers library's configurations for the export of a front-end.
 
     Args:
@@ -139,9 +138,7 @@ def library_config(config: dict[str, Any], head: dict[str, Any]) -> tuple[Any, A
     return network, preprocessing
 
 
-def read_huggingface_folder(
-    folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]
-) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]) -> Pretraining:
     """Read a Hugging Face folder; return the state dict under fairseq's names, the options and the type.
 
     The weights are safetensors or ``pytorch_model.bin``. ``pretraining_heads`` says whether the
@@ -180,10 +177,10 @@ def read_huggingface_folder(
     if not has_pretraining_heads:
         state_dict.pop("mask_emb", None)
     options = {key: value for key, value in options.items() if key in set(wanted_options)}
-    return state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind
+    return Pretraining(state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind)
 
 
-def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
     """Read the settings of a folder's feature extractor, and the name of their file.
 
     Args:
@@ -206,10 +203,10 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, Any]) -> tuple[d
     return settings, file
 
 
-def check_only(path: Path, settings: Mapping[str, Any], supported: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones."""
+def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[str, object]) -> None:
+    """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
-        if settings.get(name, value) != value:
+        if settings.get(name) not in (None, value):
             raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
 
 
@@ -249,7 +246,7 @@ def holds_other_model(folder: Path) -> bool:
     return not isinstance(model_type, str) or model_type not in MODEL_TYPES
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
+def read_weights(folder: Path) -> StateDict:
     """Read the tensors of a Hugging Face folder, from one file or several.
 
     Raises:
@@ -258,7 +255,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix(_OF_COMPILED): tensor for name, tensor in _read_weight_files(folder).items()}
 
 
-def _read_weight_files(folder: Path) -> dict[str, Tensor]:
+def _read_weight_files(folder: Path) -> StateDict:
     for name in _WEIGHT_FILES:
         if not is_absent(folder / name):
             return load_state_dict(folder / name)
@@ -281,7 +278,7 @@ def _read_weight_files(folder: Path) -> dict[str, Tensor]:
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
 
 
-def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> dict[str, Tensor]:
+def read_encoder(folder: Path, prefixes: Sequence[str], left_out: tuple[str, ...]) -> StateDict:
     """Read the encoder's tensors in a Hugging Face folder.
 
     Args:

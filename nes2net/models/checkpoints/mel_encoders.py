@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nes2net.lib.errors import InputError, shown, told_as
-from nes2net.models.checkpoints.fairseq import model_type_of
+from nes2net.models.checkpoints.fairseq import Pretraining, model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
     PREPROCESSOR_FILE,
@@ -25,7 +24,7 @@ from nes2net.models.checkpoints.huggingface import (
     read_feature_extractor,
 )
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import state_dict_of
+from nes2net.models.checkpoints.state_dict import StateDict, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
 
@@ -38,7 +37,7 @@ class Family:
     """The type's name in the literature."""
     options: Mapping[str, str]
     """Option of the front-end → key of the configuration."""
-    presumed: Mapping[str, Any]
+    presumed: Mapping[str, object]
     """Key of the configuration → the only supported value."""
     prefixes: tuple[str, ...]
     """Possible prefixes of the encoder's tensors in larger models."""
@@ -46,7 +45,7 @@ class Family:
     """Beginnings of the names of other tensors, without prefix."""
     extractor: str
     """Class of the library's feature extractor."""
-    features: Mapping[str, Any]
+    features: Mapping[str, object]
     """Key of the feature extractor → the only supported value, or an option with this value."""
 
 
@@ -136,7 +135,7 @@ _OPENAI_DIMS = {
 }
 
 
-def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
     Tensors of heads, adapters and decoders are omitted.
@@ -177,26 +176,28 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             if pattern:
                 name = re.sub(pattern, _OPENAI[pattern], name)
             state_dict[name] = tensor
-    return state_dict, options
+    return Pretraining(state_dict, options, family.model_type)
 
 
-def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_folder(folder: Path, family: Family) -> Pretraining:
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     check_only(folder, config, family.presumed)
     options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
-    expected = {"feature_extractor_type": family.extractor}
+    expected: dict[str, object] = {"feature_extractor_type": family.extractor}
     for name, value in family.features.items():
-        if not isinstance(value, str) or value in options:  # the name of an option stands for its value
-            expected[name] = options.get(value, value)
+        if not isinstance(value, str):
+            expected[name] = value
+        elif value in options:  # the name of an option stands for its value
+            expected[name] = options[value]
     settings, _ = read_feature_extractor(folder, expected)
     if not settings:
         raise InputError(
             f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
         )
-    return read_encoder(folder, family.prefixes, family.left_out), options
+    return Pretraining(read_encoder(folder, family.prefixes, family.left_out), options, family.model_type)
 
 
 def _seconds(positions: Any, path: Path) -> int:
@@ -207,7 +208,7 @@ def _seconds(positions: Any, path: Path) -> int:
     return positions // FRAMES_PER_SECOND
 
 
-def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def as_float32(state_dict: StateDict, prefix: str) -> StateDict:
     """Copy a state dict with ``prefix`` before each name and floating-point tensors in float32."""
     converted = {}
     for name, tensor in state_dict.items():

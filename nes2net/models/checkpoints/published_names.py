@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from torch import Tensor
-
 from nes2net.models.checkpoints.fairseq import from_torchaudio
 from nes2net.models.checkpoints.huggingface import from_library
+from nes2net.models.checkpoints.state_dict import StateDict
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
@@ -137,12 +136,12 @@ _LAYOUTS = (
 )
 
 
-def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
+def layout_of(state_dict: StateDict) -> Layout | None:
     """Find the layout of a whole-model file; None for that of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
-def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def unwrap_frontend(state_dict: StateDict) -> StateDict:
     """Rename the tensors of a whole-model file to those that a detector saves.
 
     Unneeded tensors are omitted. Layouts of other published code are translated; prefixes of
@@ -166,6 +165,6 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return unwrapped
 
 
-def select_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def select_frontend(state_dict: StateDict) -> StateDict:
     """Select the front-end's tensors."""
     return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}

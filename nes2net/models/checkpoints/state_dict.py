@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from safetensors.torch import load_file
@@ -38,6 +38,8 @@ _USUAL_KEYS = ("model", "state_dict", "model_state")
 _MOST_CONTAINERS = 2  # largest number of dictionaries around a state dict
 _MOST_HEADER = 1 << 24  # largest number of bytes of a safetensors header; it has about 150 bytes for each tensor
 
+#: Name of a tensor → the tensor.
+StateDict: TypeAlias = Mapping[str, Tensor]
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -114,7 +116,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     return with_metadata(content, metadata)
 
 
-def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
+def _state_dicts_in(content: Any) -> Mapping[tuple[str, ...], StateDict]:
     """Path of keys → state dict, only on the outermost level, or only the one under ``_USUAL_KEYS``."""
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -140,19 +142,19 @@ def _is_state_dict(value: Any) -> bool:
     return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
 
 
-def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
+def only_state_dict_in(content: Any) -> StateDict | None:
     """Return the state dict in the content of a checkpoint file; None unless there is exactly one."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
 
-def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
+def metadata_of(state_dict: StateDict) -> dict[str, Any] | None:
     """Return the metadata that PyTorch keeps in an attribute of a state dict."""
     metadata = getattr(state_dict, "_metadata", None)
     return metadata if isinstance(metadata, dict) else None
 
 
-def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
+def with_metadata(state_dict: StateDict, metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
     """Copy a state dict, and give the copy ``metadata``."""
     copy = OrderedDict(state_dict)
     if metadata is not None:
@@ -160,7 +162,7 @@ def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | N
     return copy
 
 
-def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
+def save_state_dict(state_dict: StateDict, path: str | Path, **record: Any) -> None:
     """Write a bare state dict with ``record`` in its metadata, atomically; equal content gives equal bytes."""
     metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
@@ -193,7 +195,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     return copies[id(value)]
 
 
-def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+def read_record(state_dict: StateDict) -> dict[str, Any]:
     """Return the ``record`` of :func:`save_state_dict`; empty for files of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
@@ -250,7 +252,7 @@ class Misfit:
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
-def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, exact_types: bool = False) -> Misfit:
+def compare(state_dict: StateDict, expected: StateDict, *, exact_types: bool = False) -> Misfit:
     """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
     Unless ``exact_types``, weights may have any floating-point type, and counters any type, because
@@ -284,9 +286,7 @@ def named_type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def check_fit(
-    state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str, *, exact_types: bool = False
-) -> None:
+def check_fit(state_dict: StateDict, expected: StateDict, path: str, *, exact_types: bool = False) -> None:
     """Check that ``state_dict`` has names, shapes and types of ``expected``, and finite weights.
 
     Raises:
@@ -301,7 +301,7 @@ def check_fit(
         )
 
 
-def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
+def not_finite(state_dict: StateDict) -> list[str]:
     """List the weights with NaN or infinite numbers; on the meta device, all are finite."""
     names = []
     for name, tensor in state_dict.items():
@@ -315,7 +315,7 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
     return names
 
 
-def digest(state_dict: Mapping[str, Tensor]) -> bytes:
+def digest(state_dict: StateDict) -> bytes:
     """Compute the SHA-256 of names, types, shapes and numbers of all tensors, in their order.
 
     Threads hash tensors at the same time, as fast as the file is read.

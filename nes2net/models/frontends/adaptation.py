@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.lib.errors import InputError, check_known, shown
-from nes2net.lib.options import Probability, Takes, UpTo1000, UpTo4096, check_options
+from nes2net.lib.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
 from nes2net.models.frontends.base import Frontend
 
 #: Kind of adaptation → names of its options.
@@ -75,7 +75,7 @@ class Adaptation:
     deep: bool = False
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> Options:
         """The kind and its options, as plain data."""
         return {"kind": self.kind, **{name: asdict(self)[name] for name in KINDS[self.kind]}}
 
@@ -95,10 +95,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     """
     if not isinstance(options, Mapping):
         raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {shown(options)}")
-    names = []
-    for key in options:
-        names.append(key if isinstance(key, str) else shown(key))
-    check_known(names, inspect.signature(Adaptation).parameters, f"{owner} has no option")
+    check_known(options, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
         raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")
     check_options(Adaptation, options, owner)
@@ -160,7 +157,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     # The base consists of all tensors that were not added and are not trained.
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
-    frontend.config["adapt"] = adaptation.options
+    frontend.config = {**frontend.config, "adapt": adaptation.options}
 
 
 def merge(frontend: Frontend) -> None:
@@ -176,7 +173,7 @@ def merge(frontend: Frontend) -> None:
     frontend.base = frozenset()
     frontend.requires_grad_(True)
     if frontend.config["adapt"]["kind"] not in ("adapter", "prompt"):
-        del frontend.config["adapt"]
+        frontend.config = {key: value for key, value in frontend.config.items() if key != "adapt"}
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
@@ -210,8 +207,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
     layers = _linear_layers(frontend, adaptation.targets)
     smallest = min(min(layer.weight.shape) for layer in layers.values())
-    if adaptation.rank > smallest:
-        raise InputError(f"rank {adaptation.rank} is larger than a layer to adapt, whose smaller size is {smallest}")
+    check_at_most("rank", adaptation.rank, smallest, "the smaller size of a layer to adapt")
     config = LoraConfig(
         r=adaptation.rank,
         lora_alpha=adaptation.alpha,  # type: ignore[arg-type]  # peft divides it by the rank, so floats are fine

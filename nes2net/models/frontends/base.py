@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.lib.errors import InputError
+from nes2net.lib.options import Options
 from nes2net.models.checkpoints.mel_encoders import as_float32
-from nes2net.models.checkpoints.state_dict import check_fit
+from nes2net.models.checkpoints.state_dict import StateDict, check_fit
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,17 @@ Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Refuse a hop so short that the frames would fill the memory.
-
-    Raises:
-        InputError: if ``hop_length`` is less than ``min_hop_length`` samples.
-    """
+    """Raise :class:`InputError` for a hop of so few samples that the frames would fill the memory."""
     if hop_length < min_hop_length:
         raise InputError(
             f"there are {hop_length} samples from one frame to the next: at least {min_hop_length} are expected"
         )
 
 
-class Frontend(nn.Module):
+class Frontend(nn.Module, ABC):
     """Compute hidden states B×T×D from a waveform B×N (16 kHz, in [−1, 1])."""
 
-    config: dict[str, Any]
+    config: Options
     """Name and options that build this front-end again."""
     source: str = ""
     """Publication of the front-end, for ``nes2net info``; empty if none is known."""
@@ -98,8 +96,6 @@ class Frontend(nn.Module):
     """Probability of skipping a transformer layer in training."""
     uses_all_weights: bool = False
     """Whether each training step gives a gradient to all trained weights; False if unknown."""
-    takes_checkpoint: ClassVar[bool] = True
-    """Whether the constructor takes a pre-training file."""
     takes_prompt: bool = False
     """Whether the front-end calls :meth:`with_prompt`."""
     model: Any
@@ -109,6 +105,7 @@ class Frontend(nn.Module):
 
         def __call__(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]: ...
 
+    @abstractmethod
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` B×N.
 
@@ -116,7 +113,6 @@ class Frontend(nn.Module):
             layers: ``"all"`` for L states, ``"last"`` for a list with one.
             final_norm: whether the last state is taken after the final layer norm.
         """
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def check_length(self, waveform: Tensor) -> None:
         """Raise :class:`InputError` if ``waveform`` B×N is too short for one frame."""
@@ -141,7 +137,7 @@ class Frontend(nn.Module):
         """Modules after the last transformer layer, such as a final layer norm."""
         return ()
 
-    def load_pretrained(self, state_dict: Mapping[str, Tensor], checkpoint: str) -> None:
+    def load_pretrained(self, state_dict: StateDict, checkpoint: str) -> None:
         """Load a pre-training file in float32; raise :class:`InputError` if the tensors do not fit."""
         tensors = as_float32(state_dict, "model.")
         check_fit(tensors, self.state_dict(), checkpoint)

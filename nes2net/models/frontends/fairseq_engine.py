@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
+from nes2net.lib.options import Options
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
@@ -21,7 +22,7 @@ from nes2net.models.frontends.base import Layers
 _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
-def build_model(options: dict[str, Any]) -> nn.Module:
+def build_model(options: Options) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
     Raises:

@@ -10,11 +10,9 @@ from torch.nn import functional
 
 
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
-    """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
-
-    The library's layer norms transpose and copy the feature map. 2-D convolutions of height 1 keep
-    the channels innermost, and take half the time on the CPU.
-    """
+    """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library."""
+    # The library's layer norms transpose and copy the feature map. 2-D convolutions of height 1 keep the channels innermost,
+    # and take half the time on the CPU.
     weights = [_channels_last(layer.conv.weight) for layer in extractor.conv_layers]
     waveform = waveform[:, None, None]  # B×1×1×N
     if waveform.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
@@ -29,7 +27,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
         # third of the time of a convolution.
         if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
-            x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
+            # The product of a matrix adds the bias before it rounds; the product of a batch rounds twice.
+            rows = functional.linear(frames.flatten(0, 2), weight.flatten(1), layer.conv.bias)  # B·T×C
+            x = rows.unflatten(0, frames.shape[:3]).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
         norm = getattr(layer, "layer_norm", None)  # None if the layer has no norm
@@ -57,4 +57,6 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 def _channels_last(weight: Tensor) -> Tensor:
     """C'×C×K → C'×C×1×K, channels innermost."""
+    if weight.shape[1] == 1:
+        return weight.unsqueeze(2)
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -11,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import UpTo1024
+from nes2net.lib.options import UpTo1024, check_at_most
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 Filters = UpTo1024
@@ -59,7 +57,6 @@ class LinearFrequencyCepstrum(SpectralFrontend):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
         *,
         window_length: WindowLength = 320,
         hop_length: HopLength = 160,
@@ -73,7 +70,6 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         num_samples: LeadingSamples = None,
     ) -> None:
         super().__init__(
-            checkpoint,
             window_length=window_length,
             hop_length=hop_length,
             n_fft=n_fft,
@@ -85,10 +81,8 @@ class LinearFrequencyCepstrum(SpectralFrontend):
             delta_scale=delta_scale,
             num_samples=num_samples,
         )
-        if window_length > n_fft:
-            raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
-        if num_coefficients > num_filters:
-            raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
+        check_at_most("window_length", window_length, n_fft, "n_fft")
+        check_at_most("num_coefficients", num_coefficients, num_filters, "num_filters")
         self.out_dim = (1 + deltas) * num_coefficients
         self.window_length = window_length
         self.n_fft = n_fft

@@ -18,8 +18,8 @@ WINDOW = 400
 HOP = 160
 
 
-def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
-    """Compute Kaldi's log-mel filter bank as ``SeamlessM4TFeatureExtractor`` does: B×N → B×T×bins.
+def kaldi_log_mel(waveform: Tensor) -> Tensor:
+    """Compute Kaldi's log-mel filter bank as ``SeamlessM4TFeatureExtractor`` does: B×N → B×T×80.
 
     Samples are scaled to 16 bits. For each frame: subtract the mean, pre-emphasis 0.97, a Povey
     window, an FFT of length 512, powers, triangular filters on the mel scale from 20 Hz to 8 kHz, a
@@ -32,7 +32,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
         waveform: in [−1, 1], at least 560 samples (two frames).
 
     Returns:
-        The features B×T×bins in the type of ``waveform``; T = 1 + (N − 400) // 160.
+        The features B×T×80 in the type of ``waveform``; T = 1 + (N − 400) // 160.
     """
     x = waveform
     if x.device.type != "mps":
@@ -43,13 +43,13 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
     spectrum = torch.view_as_real(torch.fft.rfft((frames - 0.97 * previous_samples) * window, 512))
     power = spectrum.square().sum(-1)  # B×T×257
-    log_mel = (power @ kaldi_filters(num_bins, x)).clamp_min(torch.finfo(torch.float32).eps).log()
+    log_mel = (power @ kaldi_filters(x)).clamp_min(torch.finfo(torch.float32).eps).log()
     log_mel = log_mel.to(waveform.dtype)
     variance, mean = torch.var_mean(log_mel, dim=1, keepdim=True)
     return (log_mel - mean) / (variance + 1e-7).sqrt()
 
 
-def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
+def whisper_log_mel(waveform: Tensor, num_bins: int) -> Tensor:
     """Compute Whisper's log-mel spectrogram of a padded waveform: B×N → B×bins×T, T = N // 160.
 
     Frames centred every 160 samples, a periodic Hann window, an FFT of length 400, powers, Slaney's
@@ -64,10 +64,10 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     return (log_mel + 4) / 4
 
 
-def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Compute Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale."""
+def kaldi_filters(like: Tensor) -> Tensor:
+    """Compute Kaldi's filters for an FFT of length 512, 257×80: triangles with straight sides on the mel scale."""
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
-    edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_most_precise_type(like), device=like.device)
+    edges = torch.linspace(lowest, highest, 82, dtype=_most_precise_type(like), device=like.device)
     return _triangles(1127 * torch.log1p(_frequencies(257, like) / 700), edges).to(like.dtype)
 
 

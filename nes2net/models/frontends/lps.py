@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.options import check_at_most
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 #: Value of the option ``window`` → function that makes the window.
@@ -53,7 +52,6 @@ class LogPowerSpectrum(SpectralFrontend):
 
     def __init__(
         self,
-        checkpoint: str | Path | None = None,
         *,
         n_fft: WindowLength = 1728,
         hop_length: HopLength = 130,
@@ -64,7 +62,6 @@ class LogPowerSpectrum(SpectralFrontend):
         num_samples: LeadingSamples = None,
     ) -> None:
         super().__init__(
-            checkpoint,
             n_fft=n_fft,
             hop_length=hop_length,
             window=window,
@@ -74,9 +71,8 @@ class LogPowerSpectrum(SpectralFrontend):
             num_samples=num_samples,
         )
         all_bins = n_fft // 2 + 1
-        if num_bins is not None and num_bins > all_bins:
-            raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
         self.out_dim = num_bins or all_bins
+        check_at_most("num_bins", self.out_dim, all_bins, "n_fft / 2 + 1")
         self.n_fft = n_fft
         self.normalize = normalize
         self.window = _WINDOWS[window]

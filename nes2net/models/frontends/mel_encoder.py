@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import check_options
+from nes2net.lib.options import Options, check_divides, check_options
 from nes2net.models.checkpoints.mel_encoders import Family, read_mel_encoder
 from nes2net.models.frontends.base import Frontend, Layers
 from nes2net.models.frontends.onednn import with_onednn
@@ -37,16 +37,13 @@ class MelEncoder(Frontend):
         # The options in a checkpoint replace the options that the caller gives.
         state_dict = None
         if checkpoint is not None:
-            state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)
-            self.model_type = self.family.model_type
-            if "pretraining_heads" in options:
-                checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
+            state_dict, checkpoint_options, self.model_type = read_mel_encoder(checkpoint, self.family)
             check_options(type(self), checkpoint_options, str(checkpoint))
-            options = {**options, **checkpoint_options}
+            options |= checkpoint_options
+            if "pretraining_heads" in options:
+                options["pretraining_heads"] = "masked_spec_embed" in state_dict
         dim = options["encoder_embed_dim"]
-        heads = options["encoder_attention_heads"]
-        if dim % heads:
-            raise InputError(f"encoder_embed_dim {dim} is not divisible by encoder_attention_heads {heads}")
+        check_divides("encoder_attention_heads", options["encoder_attention_heads"], "encoder_embed_dim", dim)
         self.config = {"name": self.name, **options}
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.out_dim = dim
@@ -58,17 +55,17 @@ class MelEncoder(Frontend):
         if state_dict is not None:
             self.load_pretrained(state_dict, str(checkpoint))
 
-    def build_model(self, options: dict[str, Any]) -> nn.Module:
+    @abstractmethod
+    def build_model(self, options: Options) -> nn.Module:
         """Build the encoder of the transformers library for ``options``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the encoder's input from ``waveform`` B×N, float32 or float64."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, features: Tensor) -> Tensor:
         """Compute the input B×T×D of the first layer from ``features``."""
-        raise NotImplementedError
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

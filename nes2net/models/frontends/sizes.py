@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -99,15 +98,6 @@ SHAPE = (
     "left_positions",
     "right_positions",
 )
-
-#: Front-end → its constructor, as in the registry.
-_CLASSES = {
-    "wav2vec2": "nes2net.models.frontends.ssl:wav2vec2",
-    "hubert": "nes2net.models.frontends.ssl:hubert",
-    "wavlm": "nes2net.models.frontends.ssl:wavlm",
-    "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
-    "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
-}
 
 _FAIRSEQ = "https://github.com/facebookresearch/fairseq/tree/main/examples"
 _W2V, _XLSR, _HUBERT, _MMS = (f"{_FAIRSEQ}/{name}" for name in ("wav2vec", "wav2vec/xlsr", "hubert", "mms"))
@@ -269,11 +259,12 @@ def __getattr__(name: str) -> Any:
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from nes2net.lib.options import Preset  # imported late, so that listing names needs no pydantic
+    from nes2net.models.registry import frontends  # imported late, because the registry imports this module
 
     size = SIZES[name]
-    module, _, attribute = _CLASSES[size.frontend].partition(":")
-    constructor = getattr(import_module(module), attribute)
-    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training)
+    return Preset(
+        frontends.get(size.frontend), summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training
+    )
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:

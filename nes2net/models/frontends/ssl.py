@@ -11,7 +11,7 @@ check options and translate names; ``wav2vec2``, ``hubert`` and ``wavlm`` are pr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,8 +21,20 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import Preset, Probability, Share, Size, Takes, UpTo64, UpTo1024, UpTo4096, check_options
+from nes2net.lib.options import (
+    Options,
+    Preset,
+    Probability,
+    Share,
+    Size,
+    Takes,
+    UpTo64,
+    UpTo1024,
+    UpTo4096,
+    check_at_most,
+    check_divides,
+    check_options,
+)
 from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.models.checkpoints.huggingface import (
     library_options,
@@ -36,6 +48,7 @@ from nes2net.models.frontends.base import Frontend, Layers, UsedSamples, check_h
 from nes2net.models.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.models.frontends.onednn import with_onednn
 from nes2net.models.frontends.relative_attention import GatedRelativeAttention
+from nes2net.models.frontends.residual import PreNormLayer
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -193,16 +206,10 @@ class SSLFrontend(Frontend):
                 normalize = self._normalize_of_folder(Path(checkpoint), normalize)
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out options that are switched off. The engine is left out, too, because the outputs
-        # do not depend on the engine.
+        # The configuration omits options that are switched off, and the engine, on which the outputs do not depend.
         self.engine = options.pop("engine", "transformers")
-        self.config = {"name": name, **options}
-        if normalize:
-            self.config["normalize"] = normalize
-        if repeat_last:
-            self.config["repeat_last"] = True
-        if pre_emphasis:
-            self.config["pre_emphasis"] = pre_emphasis
+        preparation = {"normalize": normalize, "repeat_last": repeat_last, "pre_emphasis": pre_emphasis}
+        self.config = {"name": name, **options, **{key: value for key, value in preparation.items() if value}}
         self.pre_emphasis = pre_emphasis
         self.repeat_last = repeat_last
         self.source = _SOURCES[name]
@@ -234,7 +241,7 @@ class SSLFrontend(Frontend):
             self.note = f"{folder}: waveforms are {treatment}, because {reason}"
         return normalize
 
-    def _describe(self, options: Mapping[str, Any]) -> None:
+    def _describe(self, options: Options) -> None:
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.uses_all_weights = not self.encoder_layerdrop
         self.layer_norm_first = options["layer_norm_first"]
@@ -306,6 +313,12 @@ class SSLFrontend(Frontend):
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
         """Apply a layer; WavLM's ``shared`` is the position bias 1×H×T×T."""
+        if isinstance(layer, PreNormLayer) and x.dtype == torch.bfloat16 and torch.is_grad_enabled():
+            # ``shared`` is the last output, rounded and exact. A prompt may have changed the frames since.
+            if shared is None or shared[0] is not x:
+                shared = x, x.detach().float()
+            shared = layer(x, exact=shared[1])
+            return shared[0], shared
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
         if shared is None:  # the bias is computed here, because layer drop may skip the first layer
@@ -325,30 +338,22 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def _check_combination(options: dict[str, Any]) -> None:
+def _check_combination(options: Options) -> None:
     """Raise :class:`InputError` for indivisible sizes, too many outputs, too short a hop or too long a frame."""
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
-        if dim % options[name]:
-            raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
+        check_divides(name, options[name], "encoder_embed_dim", dim)
     # Check the limits: the number of outputs of each convolution, the hop, and the length of a frame.
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
         hop *= stride
-        if channels > _MOST_NUMBERS * hop:
-            raise InputError(
-                f"conv_feature_layers make {channels} numbers of every {hop} samples: at most {_MOST_NUMBERS} of each "
-                "sample are expected"
-            )
+        check_at_most("channels / stride of conv_feature_layers", channels // hop, _MOST_NUMBERS)
     check_hop_length(hop, _LEAST_HOP)
-    if (length := receptive_field(layers)) > _LONGEST_FRAME:
-        raise InputError(
-            f"conv_feature_layers read {length:.3g} samples for a frame: at most {_LONGEST_FRAME} are expected"
-        )
+    check_at_most("the number of samples that conv_feature_layers read", receptive_field(layers), _LONGEST_FRAME)
 
 
-def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
+def _build_model(options: Options, engine: str) -> nn.Module:
     """HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``."""
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
@@ -358,13 +363,16 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
     interface.register("nes2net", for_transformers)
     model = model_class(config_class(**library_options(options), attn_implementation=attention))
+    layers = model.encoder.layers
     if gated:
-        for layer in model.encoder.layers:
+        for layer in layers:
             layer.attention = GatedRelativeAttention(layer.attention)
+    elif options["layer_norm_first"]:
+        model.encoder.layers = nn.ModuleList(map(PreNormLayer, layers))
     return with_onednn(model)
 
 
-def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def _unused_shapes(options: Options) -> dict[str, tuple[int, ...]]:
     """Fairseq's name → shape of the tensors that only pre-training uses."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
@@ -453,7 +461,7 @@ wavlm = _preset(
 
 #: Options of a small front-end, which is not a published model. This front-end learns from scratch in minutes on a CPU.
 #: The four convolutions of this front-end have a hop of 16 ms.
-SMALL: dict[str, Any] = {
+SMALL: Options = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,
     "encoder_embed_dim": 128,
@@ -466,6 +474,6 @@ SMALL: dict[str, Any] = {
 wav2vec2_small = Preset(
     wav2vec2,
     summary="A small wav2vec 2.0 without pre-training, for tests and the demonstration: 0.6 M parameters.",
-    checkpoint=None,
+    without=("checkpoint",),
     **SMALL,
 )

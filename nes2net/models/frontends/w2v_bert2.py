@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import Probability, Size
+from nes2net.lib.options import Options, Probability, Size, Takes, odd_or_zero
 from nes2net.models.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -81,7 +80,7 @@ class W2VBert2Frontend(MelEncoder):
         encoder_embed_dim: Size = 1024,
         encoder_ffn_embed_dim: Size = 4096,
         encoder_attention_heads: Heads = 16,
-        conv_kernel: Kernel = 31,
+        conv_kernel: Annotated[Kernel, AfterValidator(odd_or_zero), Takes("an odd number from 1 to 1023")] = 31,
         left_positions: Positions = 64,
         right_positions: Positions = 8,
         dropout: Probability = 0.0,
@@ -112,14 +111,8 @@ class W2VBert2Frontend(MelEncoder):
         if self.config["pretraining_heads"]:
             self.num_unused = self.out_dim
 
-    def build_model(self, options: dict[str, Any]) -> nn.Module:
-        """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention.
-
-        Raises:
-            InputError: if ``conv_kernel`` is even.
-        """
-        if options["conv_kernel"] % 2 == 0:
-            raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
+    def build_model(self, options: Options) -> nn.Module:
+        """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention."""
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
         # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
@@ -133,7 +126,7 @@ class W2VBert2Frontend(MelEncoder):
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the features B×T×160 of ``waveform`` B×N: pairs of frames with 80 bins."""
-        log_mel = kaldi_log_mel(waveform, 80)
+        log_mel = kaldi_log_mel(waveform)
         return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
 
     def embed(self, features: Tensor) -> Tensor:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor
 
 from nes2net.models.frontends.base import Frontend, Layers
-from nes2net.models.frontends.spectrum import check_no_checkpoint
 
 
 class Waveform(Frontend):
@@ -18,12 +15,10 @@ class Waveform(Frontend):
     torch.Size([2, 100, 1])
     """
 
-    takes_checkpoint = False
     out_dim = hop_length = min_samples = 1
 
-    def __init__(self, checkpoint: str | Path | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        check_no_checkpoint("waveform", checkpoint)
         self.config = {"name": "waveform"}
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:

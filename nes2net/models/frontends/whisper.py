@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
-from nes2net.lib.options import Probability, Size
+from nes2net.lib.options import Options, Probability, Size, Takes
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.models.checkpoints.model_types import from_transformers
 from nes2net.models.frontends.base import UsedSamples
@@ -71,7 +70,9 @@ class WhisperFrontend(MelEncoder):
         num_mel_bins: Annotated[int, Field(ge=1, le=256)] = 80,
         chunk_length: Seconds = 30,
         encoder_layers: EncoderLayers = 6,
-        encoder_embed_dim: Size = 512,
+        encoder_embed_dim: Annotated[
+            int, Field(ge=4, le=65_536, multiple_of=2), Takes("an even number from 4 to 65536")
+        ] = 512,
         encoder_ffn_embed_dim: Size = 2048,
         encoder_attention_heads: Heads = 8,
         dropout: Probability = 0.0,
@@ -95,16 +96,8 @@ class WhisperFrontend(MelEncoder):
         self.most_samples = self.config["chunk_length"] * SAMPLE_RATE
         self.used_samples = UsedSamples(most=self.most_samples)
 
-    def build_model(self, options: dict[str, Any]) -> nn.Module:
-        """Build the transformers library's ``WhisperEncoder``.
-
-        Raises:
-            InputError: if ``encoder_embed_dim`` is odd or below 4.
-        """
-        if options["encoder_embed_dim"] % 2 or options["encoder_embed_dim"] < 4:
-            raise InputError(
-                f"encoder_embed_dim must be an even number of at least 4, not {options['encoder_embed_dim']}"
-            )
+    def build_model(self, options: Options) -> nn.Module:
+        """Build the transformers library's ``WhisperEncoder``."""
         config_class, models = from_transformers("WhisperConfig", "models")
         config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND

@@ -80,12 +80,18 @@ class Criterion(nn.Module):
         Raises:
             InputError: if the loss does not take the number of logits in ``outputs``.
         """
+        numerator = self.checked_numerator(outputs, targets, step, durations)
+        return numerator, self.weight_of(targets).to(numerator.dtype)
+
+    def checked_numerator(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> Tensor:
+        """Compute the numerator of :meth:`parts`."""
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
         if outputs.dtype != torch.float64:
             outputs = outputs.float()
-        numerator = self.numerator(outputs, targets, step, durations)
-        return numerator, self.weight_of(targets).to(numerator.dtype)
+        return self.numerator(outputs, targets, step, durations)
 
     def check_logits(self, number: int) -> None:
         """Raise :class:`InputError` if the loss does not take this ``number`` of logits."""
@@ -159,6 +165,6 @@ class MeanOfSamples(Criterion):
         return count_samples(targets)
 
 
-def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
+def shares_of(targets: Tensor, num_classes: int) -> Tensor:
     """Convert class numbers (B,) to shares B×K; shares are returned unchanged."""
     return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from builders import small_parts
@@ -123,6 +124,41 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("projection_dim", [None, 8])
+@pytest.mark.parametrize("aggregation", ["last", "weighted_sum"])
+def test_the_pipeline_of_transformers_scores_an_exported_folder(
+    small_model, tmp_path, kind, projection_dim, aggregation
+):
+    transformers = pytest.importorskip("transformers")
+    is_weighted = aggregation == "weighted_sum"
+    folder_of(kind, tmp_path / "encoder", use_weighted_layer_sum=is_weighted, do_stable_layer_norm=False)
+    source = Detector.from_pretrained(tmp_path / "encoder", device="cpu")
+    backend = {"name": "mean_linear", "score_rule": "probability"}
+    backend["projection_dim"] = projection_dim
+    config = {"frontend": source.config["frontend"]}
+    config["aggregation"] = aggregation
+    config["backend"] = backend
+    torch.manual_seed(0)
+    detector = Detector.from_config(config).eval()
+    export(detector, "hf", tmp_path / "out")
+    rng = np.random.default_rng(0)
+    waveform = 0.1 * rng.standard_normal(16000, dtype=np.float32)
+    pipeline = transformers.pipeline("audio-classification", model=str(tmp_path / "out"), device="cpu")
+    probabilities = {}
+    for answer in pipeline(waveform, sampling_rate=16000):
+        probabilities[answer["label"]] = answer["score"]
+    assert list(sorted(probabilities)) == ["bonafide", "spoof"]
+    exported = Detector.from_pretrained(tmp_path / "out", "cpu")
+    score = exported.score(waveform, 16000, num_samples=None)
+    assert probabilities["bonafide"] == pytest.approx(score, abs=1e-6)
+
+
+def test_a_head_that_transformers_lacks_is_named(small_model, tmp_path, capsys):
+    export(Detector.from_config(small_model), "hf", tmp_path / "out")
+    assert f"transformers has no class for the head {small_model['backend']['name']}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "part, options",
     [
@@ -130,7 +166,6 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         ("frontend", {"pre_emphasis": 0.97}),
         ("backend", {"pool": None}),
         ("backend", {"num_logits": 1}),
-        ("backend", {"projection_dim": None}),
         ("aggregation", {"name": "sea"}),
         ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
     ],

@@ -5,7 +5,6 @@ import io
 import multiprocessing
 import os
 import shutil
-import time
 import zlib
 
 import numpy as np
@@ -17,6 +16,7 @@ from nes2net import InputError
 from nes2net.data.audio import cache as cache_module
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.read import load_audio, load_head
+from nes2net.lib.files import replacing
 
 SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
 # Name: rate, channels, subtype, bytes of a sample in the cache (None for lossy coding).
@@ -148,19 +148,20 @@ def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio,
     assert cache.entry(audio / "24bit.flac").exists()
 
 
-def test_files_left_by_killed_processes_are_removed_an_hour_later(audio, tmp_path):
+def test_files_left_by_killed_processes_are_removed(audio, tmp_path):
     cache = AudioCache(tmp_path)
     cache.load(audio / "16bit.wav")
     entry = cache.entry(audio / "16bit.wav")
-    left, new, others = (entry.with_name(name) for name in (f".{entry.name}.12.tmp", f".{entry.name}.13.tmp", ".tmp"))
-    for path, age in ((entry, 4000), (left, 4000), (new, 3000), (others, 4000)):
-        path.touch()
-        os.utime(path, (time.time() - age, time.time() - age))
+    leftover = entry.with_name(f".{entry.name}.12.tmp")
+    other_file = entry.with_name(".tmp")
+    leftover.touch()
+    other_file.touch()
     AudioCache(tmp_path)
-    assert left.exists()  # sought once per run
+    assert leftover.exists()  # sought once per run
     del cache
-    AudioCache(tmp_path)
-    assert sorted(entry.parent.iterdir()) == sorted([entry, new, others])
+    with replacing(entry.with_name("being_written.npy")) as being_written:
+        AudioCache(tmp_path)
+        assert sorted(entry.parent.iterdir()) == sorted([entry, other_file, being_written])
 
 
 def test_what_cannot_be_read_or_made_is_an_error(audio, tmp_path):

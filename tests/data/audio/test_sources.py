@@ -62,7 +62,7 @@ def test_what_is_not_audio_is_refused(samples):
     wrong = samples.copy()
     wrong[1, 6000] = np.nan
     for source, rate, message in (
-        (iter([samples]), None, "name it in Hz"),
+        (iter([samples]), None, "must be a number of Hz"),
         (iter([]), RATE, "the recording has no samples"),
         (iter([b"bytes"]), RATE, "floating-point ones in"),
         (iter(np.array_split(wrong, 5, axis=1)), RATE, r"NaN or infinite samples \(the first at 0\.750 s\)"),

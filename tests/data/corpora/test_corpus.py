@@ -142,7 +142,7 @@ def test_what_is_missing_is_named(tmp_path, name):
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
     for read in (corpus.trials, corpus.keys):
-        with pytest.raises(InputError, match=f"{corpus.title} has no (split|phase) 'final'; it has"):
+        with pytest.raises(InputError, match=f"{corpus.title} has no (split|phase) 'final'; known: "):
             read(tmp_path, "final")
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
         (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])

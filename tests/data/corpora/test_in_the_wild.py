@@ -34,7 +34,7 @@ def test_recordings_without_labels_are_listed_and_missing_labels_named(tmp_path)
     write(tmp_path / "1.wav")
     assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
     with pytest.raises(
-        NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*release_in_the_wild/meta.csv"
+        NotFound, match=r"protocol of In-the-Wild eval not found; .*meta.csv, .*release_in_the_wild/meta.csv"
     ):
         in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()  # with a byte order mark

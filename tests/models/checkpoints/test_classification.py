@@ -150,11 +150,14 @@ def test_names_of_classes_decide_by_whole_words(name, side):
         ),
         ({"id2label": {"0": "real", "1": "genuine"}, "label2id": None}, "which does not tell which one is bona fide"),
         ({"label2id": {"real": 1, "fake": 0}}, "contradict each other"),
-        ({"id2label": {"0": "real"}}, "names no two classes"),
-        ({"id2label": {"0": "real", "7": "fake"}, "label2id": None}, "not a different text for each"),
+        ({"id2label": {"0": "real"}}, "must name two or more classes"),
+        (
+            {"id2label": {"0": "real", "7": "fake"}, "label2id": None},
+            "must name two or more classes, 0, 1, …, differently",
+        ),
         ({"id2label": {"0": "real", "1": "fake", "2": "spoof"}, "label2id": None}, "has 2 classes, and id2label 3"),
-        ({"problem_type": "multi_label_classification"}, "only single_label_classification"),
-        ({"add_adapter": True}, "add_adapter is not supported"),
+        ({"problem_type": "multi_label_classification"}, "only 'single_label_classification' is supported"),
+        ({"add_adapter": True}, "add_adapter True: only False is supported"),
         ({"architectures": ["Wav2Vec2ForXVector"]}, "detector folder"),
     ],
 )

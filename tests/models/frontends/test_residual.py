@@ -1,0 +1,98 @@
+"""Residual sums in float32 beside a network in bfloat16: how exact they are, their gradients, and when they begin again."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import create_frontend
+from nes2net.models.frontends.residual import PreNormLayer
+
+TINY = {"encoder_layers": 24, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def layers():
+    """Layers whose outputs are small beside frames of :func:`frames_of`, as after many layers of XLS-R 300M."""
+    torch.manual_seed(0)
+    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY}
+    return create_frontend("wav2vec2", **options).bfloat16().transformer_layers
+
+
+def frames_of(seed):
+    return (20 * torch.randn(2, 50, 32, generator=torch.Generator().manual_seed(seed))).bfloat16()
+
+
+def through(layers, x, exact=None):
+    """The output of all layers; with ``exact``, before it is rounded."""
+    if exact is None:
+        for layer in layers:
+            x = layer(x)
+        return x
+    for layer in layers:
+        x, exact = layer(x, exact=exact)
+    assert torch.equal(x, exact.bfloat16())
+    return exact
+
+
+def test_the_sums_of_many_layers_are_not_rounded(layers):
+    x = frames_of(0)
+    reference = through(copy.deepcopy(layers).double(), x.double())
+    after_each_sum = (through(layers, x) - reference).norm().item()
+    exact = (through(layers, x, x.float()) - reference).norm().item()
+    assert exact < 0.2 * after_each_sum
+
+
+def test_gradients_are_those_of_a_sum_in_bfloat16(layers):
+    """Of a layer whose sums are exact in bfloat16, so that both computations give the same numbers."""
+    layer = copy.deepcopy(layers[0])
+    for linear in (layer.attention.out_proj, layer.feed_forward.output_dense):
+        nn.init.zeros_(linear.weight)
+        nn.init.ones_(linear.bias)
+    gradients = []
+    for exact in (None, torch.zeros(2, 50, 32)):
+        layer.zero_grad()
+        x = torch.zeros(2, 50, 32, dtype=torch.bfloat16, requires_grad=True)
+        output = layer(x) if exact is None else layer(x, exact=exact)[0]
+        output.square().sum().backward()
+        gradients.append([x.grad, *(weight.grad for weight in layer.parameters())])
+    for plain, summed in zip(*gradients, strict=True):
+        assert plain.dtype == torch.bfloat16
+        assert torch.equal(plain, summed)
+
+
+def test_only_training_in_bfloat16_keeps_exact_sums(layers, monkeypatch):
+    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY, "encoder_layers": 2}
+    frontend = create_frontend("wav2vec2", **options)
+    begun = []
+    forward = PreNormLayer.forward
+
+    def watched(layer, x, *args, exact=None, **kwargs):
+        begun.append(exact is not None)
+        return forward(layer, x, *args, exact=exact, **kwargs)
+
+    monkeypatch.setattr(PreNormLayer, "forward", watched)
+    waveform = torch.randn(1, 2000)
+    frontend(waveform)
+    with torch.no_grad():
+        frontend.bfloat16()(waveform.bfloat16())
+    assert begun == [False] * 4
+    frontend(waveform.bfloat16())
+    assert begun[4:] == [True] * 2
+
+
+def test_frames_that_change_between_layers_begin_a_new_sum(layers):
+    """As a deep prompt changes them."""
+    options = {"conv_pos": 16, "conv_pos_groups": 4, "pretraining_heads": False, **TINY, "encoder_layers": 2}
+    frontend = create_frontend("wav2vec2", **options).bfloat16()
+    x = frames_of(1)
+    y, shared = frontend.run_layer(frontend.transformer_layers[0], x, None)
+    assert shared[0] is y
+    changed = y + 1
+    layer = frontend.transformer_layers[1]
+    after_change, _ = frontend.run_layer(layer, changed, shared)
+    from_the_start, _ = frontend.run_layer(layer, changed, None)
+    assert torch.equal(after_change, from_the_start)
+    unchanged, _ = frontend.run_layer(layer, y, shared)
+    assert not torch.equal(after_change, unchanged)
