@@ -1,6 +1,8 @@
 """The wheel holds all that a user runs, and the source archive all that its own tests need."""
 
 import ast
+import email
+import fnmatch
 import inspect
 import json
 import lzma
@@ -32,6 +34,7 @@ STAND_IN = """from dataclasses import replace
 from nes2net.models.published_models import PUBLISHED
 PUBLISHED["AASIST"] = replace(PUBLISHED["AASIST"], file=replace(PUBLISHED["AASIST"].file, url="ADDRESS/AASIST.pth"))
 """
+PYTHON_VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "stdin": subprocess.DEVNULL}
 
 
@@ -158,6 +161,43 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
     variables = {**os.environ, "PYTHONPATH": str(unpacked), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=unpacked, env=variables, **CAPTURED)
     assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.slow
+def test_the_metadata_of_the_wheel(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = fnmatch.filter(file.namelist(), "*.dist-info/METADATA")
+        content = file.read(name)
+    metadata = email.message_from_bytes(content)
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Project-URL"] == "Paper, https://arxiv.org/abs/2504.05657"
+    classifiers = metadata.get_all("Classifier")
+    for version in PYTHON_VERSIONS:
+        assert f"Programming Language :: Python :: {version}" in classifiers
+    command = [sys.executable, "-m", "twine", "check", "--strict"]
+    checked = subprocess.run([*command, *built.iterdir()], **CAPTURED)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", PYTHON_VERSIONS)
+def test_the_wheel_is_installed_under_every_supported_python(built, tmp_path, version):
+    python = f"python{version}"
+    if shutil.which(python) is None or subprocess.run([python, "--version"], **CAPTURED).returncode != 0:
+        pytest.skip(f"{python} is not installed")
+    (wheel,) = built.glob("*.whl")
+    environment = tmp_path / "environment"
+    subprocess.run([python, "-m", "venv", environment], check=True)
+    programs = environment / "bin"
+    install = [programs / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, "--no-deps", "--no-index", wheel], check=True)
+    variables = dict(os.environ)
+    variables.pop("PYTHONPATH", None)
+    command = [programs / "nes2net", "--version"]
+    printed = subprocess.run(command, cwd=tmp_path, env=variables, **CAPTURED)
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.startswith("nes2net ")
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def check_conditions(
 
     >>> check_conditions([("t_max", UsedWith("epochs"))], {"t_max": 5, "epochs": 1}, {"t_max": 4, "epochs": 1})
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: `t_max` is used only with `epochs`: leave it out, or add `epochs`
+    nes2net.lib.errors.InputError: `t_max` is used only with `epochs`: remove it, or add `epochs`
     """
     for name, condition in conditions:
         if values[name] == defaults[name]:
@@ -73,7 +73,7 @@ def check_conditions(
             if equals:
                 found = f", not with `{other}={values[other]}`"
         if isinstance(condition, NotWith) and met:
-            raise InputError(f"`{name}` and {met[0]} exclude each other: leave one of them out")
+            raise InputError(f"`{name}` and {met[0]} exclude each other: remove one of them")
         if isinstance(condition, UsedWith) and unmet and not met:
             others = " or ".join(unmet)
-            raise InputError(f"`{name}` is used only with {others}{found}: leave it out, or add {others}")
+            raise InputError(f"`{name}` is used only with {others}{found}: remove it, or add {others}")

@@ -124,9 +124,9 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
     refuse(
         (
             precision == "tf32" and device.type != "cuda",
-            f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16",
+            f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: use float32 or bfloat16",
         ),
-        (precision == "int8" and device.type != "cpu", f"`dtype=int8` is for the CPU, not for {device}: take bfloat16"),
+        (precision == "int8" and device.type != "cpu", f"`dtype=int8` is for the CPU, not for {device}: use bfloat16"),
     )
     if device.type != "cuda" or precision not in ("tf32", "bfloat16"):
         return
@@ -134,7 +134,7 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
     if major < 8 and torch.version.hip is None:
         name = torch.cuda.get_device_name(device)
         raise InputError(
-            f"{name} (compute capability {major}.{minor}) does not compute {precision}, which needs 8.0 or more: take "
+            f"{name} (compute capability {major}.{minor}) does not compute {precision}, which needs 8.0 or more: use "
             f"{instead}"
         )
 

@@ -172,7 +172,7 @@ class HttpFiles:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
         if start and not validators and not file.digests:
-            start = 0  # begin anew: nothing can show whether the file on the server is still the same
+            start = 0  # begin again: nothing can show whether the file on the server is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
@@ -186,7 +186,7 @@ class HttpFiles:
             if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
                 if _size_of_whole_file(answer) != start:
                     _remove(partial_path)
-                    raise _Busy("the file has changed: begun anew", 0.0)
+                    raise _Busy("the file has changed: downloading it again", 0.0)
                 return
             _check_found(answer)
             if answer.status_code != 206:  # the server sends the whole file instead of the range
@@ -203,7 +203,7 @@ class HttpFiles:
             new_validators = _validators_of(answer)
             if start and any(new_validators.get(name, value) != value for name, value in validators.items()):
                 _remove(partial_path)  # the server ignored If-Range: it should have sent the whole file
-                raise _Busy("the file has changed: begun anew", 0.0)
+                raise _Busy("the file has changed: downloading it again", 0.0)
             if start == 0:
                 write_text(_state_of(partial_path), json.dumps({"url": file.url, **new_validators}))
             self._receive(answer, file, partial_path, start, length, display)

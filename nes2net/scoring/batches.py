@@ -25,7 +25,7 @@ from nes2net.data.audio.packed import is_there, size_of
 from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, one_line
+from nes2net.lib.errors import InputError, Unfinished, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader, stacked
@@ -211,6 +211,8 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             if stated is None:
                 return -2 - size_of(trial.path)
             return reader.score_length(stated)
+        except Unfinished:
+            raise
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 
@@ -244,6 +246,8 @@ class Reading(Dataset):
         )  # read before the content, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
+        except Unfinished:
+            raise
         except InputError as error:
             content = str(error)
         except Exception as error:  # a decoder's error on a damaged file must not end the run

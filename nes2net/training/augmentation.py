@@ -14,7 +14,7 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost
 from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.terminal import print_note
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.recipe import Recipe
@@ -47,7 +47,7 @@ def effects_of(
     for folder in ("musan", "rir"):
         if getattr(augment, folder) and not augment.noise_probability and folder not in needed_folders:
             raise InputError(
-                f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: leave it out, or give "
+                f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: remove it, or give "
                 "`augment.noise_probability`"
             )
     effects: list[Effect] = []
@@ -80,18 +80,24 @@ def training_effects(
             if a condition moves sounds in time although the recipe trains on labels of frames or on
             pieces.
     """
-    recipe.check_noise()
-    moving = [text for text in recipe.augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
-    if moving and (labelled or recipe.data.crop == "pieces"):
-        fixed_in_time = "segments.resolutions" if labelled else "data.crop=pieces"
-        raise InputError(
-            f"condition '{moving[0]}' of `augment.conditions` changes the length or moves sounds in time, which "
-            f"`{fixed_in_time}` does not follow: leave one of them out"
-        )
-    speech: tuple[Path, ...] = ()
-    if recipe.augment.conditions:
-        speech = tuple(dict.fromkeys(trial.audio_path() for trial in trials))
-    return effects_of(recipe.augment, speech, stream, aligned=labelled)
+    augment = recipe.augment
+    moving = [text for text in augment.conditions if registry.effects.get(text.partition(":")[0]).time_moves]
+    fixed_in_time = "segments.resolutions" if labelled else "data.crop=pieces"
+    refuse(
+        (  # a packaged recipe names no folders of the user's machine, so the recipe itself cannot check this
+            augment.noise_probability and not (augment.musan or augment.rir),
+            f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name the "
+            "folders with `augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, openslr.org/28), "
+            "or train without: `augment.noise_probability=0`",
+        ),
+        (
+            moving and (labelled or recipe.data.crop == "pieces"),
+            f"condition '{''.join(moving[:1])}' of `augment.conditions` changes the length or moves sounds in time, "
+            f"which `{fixed_in_time}` does not follow: remove one of them",
+        ),
+    )
+    speech = [trial.audio_path() for trial in trials] if augment.conditions else []
+    return effects_of(augment, list(dict.fromkeys(speech)), stream, aligned=labelled)
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:

@@ -170,7 +170,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
-            "leave `batch_norm_batches` out"
+            "remove `batch_norm_batches`"
         )
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
@@ -178,7 +178,7 @@ def _with_new_batch_statistics(state_dict: Tensors, record: Options, folder: Pat
     detector.load(checkpoint, remedy=f"put its base there, or into {folder}")
     if detector.num_scores:
         raise InputError(
-            "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
+            "the statistics of a detector that fuses scores cannot be estimated: remove `batch_norm_batches`"
         )
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))

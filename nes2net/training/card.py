@@ -45,7 +45,15 @@ _MAX_HEADERS = 200
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
 # card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
-_NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
+_NEVER = (
+    "data.cache",
+    "data.cache_bytes",
+    "data.num_workers",
+    "data.corpora",
+    "train.keep",
+    "train.save_every_minutes",
+    "model",
+)
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
@@ -171,7 +179,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         file = ScoreFile.of(path)
         origin = read_origin(file, corpus, phase)
         if file.record is None or "checkpoint" not in origin.facts:
-            raise InputError(f"{path} has no record beside it that says which checkpoint made it: leave out `card`")
+            raise InputError(f"{path} has no record beside it that says which checkpoint made it: remove `card`")
         checkpoint = Path(origin.facts["checkpoint"]).name
         fingerprint = _check_scored_by(folder / checkpoint, path, file.record)
         notes = list(origin.uses)

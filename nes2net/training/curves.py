@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from itertools import chain, cycle
 from pathlib import Path
 
@@ -56,16 +55,17 @@ def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int]
     percentages = [measure for measure in drawn if measure.percent]
     groups = [percentages] if percentages else []
     groups += [[measure] for measure in drawn if not measure.percent]
-    panels: list[Callable[[Axes, Sequence[Row]], None]]
-    panels = [_plot_losses, *(partial(_plot_measures, measures=measures) for measures in groups), _plot_learning_rates]
-    figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
+    num_panels = len(groups) + 2
+    figure = Figure(figsize=(8, 2.6 * num_panels), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
-    axes = figure.subplots(len(panels), sharex=True)
-    for axis, panel in zip(axes, panels):
-        panel(axis, history)
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+    axes = figure.subplots(num_panels, sharex=True)
+    _plot_losses(axes[0], history)
+    for axis, measures in zip(axes[1:], groups):
+        _plot_measures(axis, history, measures)
+    _plot_values(axes[-1], history, "lr", None, "#000000")
+    axes[-1].set_ylabel("learning rate")
+    axes[-1].set_ylim(bottom=0)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
     if marked:  # the marks are at 3 % of the height of the axis, below all curves
         axes[0].plot(
@@ -78,6 +78,8 @@ def _draw(history: Sequence[Row], path: Path, title: str, saved: Collection[int]
             transform=axes[0].get_xaxis_transform(),
         )
     for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     axes[-1].set_xlabel("epoch")
@@ -121,12 +123,6 @@ def _plot_measures(axis: Axes, history: Sequence[Row], measures: Sequence[Measur
                 low = [factor * row[f"{key}_low"] for row in rows]
                 high = [factor * row[f"{key}_high"] for row in rows]
                 axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
-    axis.set_ylim(bottom=0)
-
-
-def _plot_learning_rates(axis: Axes, history: Sequence[Row]) -> None:
-    _plot_values(axis, history, "lr", None, "#000000")
-    axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)
 
 

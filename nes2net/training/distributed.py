@@ -28,7 +28,7 @@ IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "fl
 _PATIENCE = timedelta(hours=2)
 
 
-def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
+def create_accelerator(device: str, precision: str = "fp32") -> Accelerator:
     """Make the :class:`Accelerator` of this process.
 
     Processes of ``torchrun`` or ``accelerate launch`` compute on the GPU with their local rank, or
@@ -83,7 +83,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 def check_supports(key: str, precision: str, device: torch.device) -> None:
     """Raise :class:`InputError` if ``device`` lacks the ``precision`` that ``key`` of a recipe names."""
     if precision in ("fp16", "tf32") and device.type != "cuda":
-        raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: take bf16 or fp32")
+        raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: use bf16 or fp32")
     check_precision(IN_SCORING[precision], device, f"`{key}=fp16` or `{key}=fp32`")
 
 

@@ -30,7 +30,7 @@ class FrameLabels:
     of_trial: Mapping[str, NDArray]
     boundary_share: float | None = None
 
-    def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
+    def of_samples(self, id: str, num_samples: int, whole: bool) -> NDArray[np.int8]:
         """Look up the labels of the samples of the trial ``id``: (num_samples,), −1 without a label.
 
         Raises:
@@ -114,7 +114,7 @@ def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
 
 
 def draw_start(
-    labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
+    labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None
 ) -> int:
     """Draw the first sample of a crop of ``num_samples``, uniformly from the beginnings of 10-ms frames.
 

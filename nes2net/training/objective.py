@@ -89,17 +89,17 @@ class Objective(nn.Module):
         refuse(
             (
                 self.freeze_epochs and not is_trainable,
-                f"front-end '{frontend_name}' has nothing to train: leave `train.{freeze_key}` out",
+                f"front-end '{frontend_name}' has nothing to train: remove `train.{freeze_key}`",
             ),
             (
                 self.specmix is not None and not has_spectrogram,
-                f"Specmix mixes bands of a spectrogram, but '{backend_name}' after '{frontend_name}' takes none: take "
-                "the front-end lps or lfcc, or leave `augment.specmix` out",
+                f"Specmix mixes bands of a spectrogram, but '{backend_name}' after '{frontend_name}' has none: use "
+                "the front-end lps or lfcc, or remove `augment.specmix`",
             ),
             (
                 self.latent is not None and not has_embeddings,
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend_name}' has no such "
-                "layer of its own: leave `augment.latent` out",
+                "layer of its own: remove `augment.latent`",
             ),
             (
                 (train.freeze_layers or 0) > num_layers,
@@ -161,7 +161,7 @@ class Objective(nn.Module):
         """Choose and prepare the carried tensors that the losses need, on the CPU."""
         return carried
 
-    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
+    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int) -> tuple[Part, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation.
 
         Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
@@ -225,13 +225,9 @@ class Objective(nn.Module):
             )
         return torch.stack([utterance_numerator, *further_numerators])
 
-    def validate_batch(self, part: Part) -> Outcome:
+    def validate(self, features: Features, part: Part) -> Outcome:
         """Compute loss and outputs of a development batch, with the final margin and without augmentation."""
-        return self.validate_features(self.features(part.inputs), part)
-
-    def validate_features(self, features: Features, part: Part) -> Outcome:
-        """Do :meth:`validate_batch` from the result of :meth:`features`."""
-        remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
+        remedy = "use `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(features, part)
         self.detector.aggregation.penalty = None  # validation does not use the penalty

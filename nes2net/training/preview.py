@@ -49,7 +49,7 @@ def augment(
     refuse(
         (
             speech and not any("speech" in effect.needs for effect in effects),
-            "`sources.speech` changes nothing, because no `augment.conditions` needs it: leave it out",
+            "`sources.speech` changes nothing, because no `augment.conditions` needs it: remove it",
         ),
         (
             not effects and not num_samples,

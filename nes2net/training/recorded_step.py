@@ -96,5 +96,5 @@ class RecordedStep:
                 raise
             reason = first_line(error.__context__ or error)
             raise InputError(
-                f"a step cannot be recorded as a CUDA graph ({reason}): take `train.graph=never`"
+                f"a step cannot be recorded as a CUDA graph ({reason}): use `train.graph=never`"
             ) from error

@@ -41,7 +41,7 @@ VERSION = 5
 #: Numbers and digests that identify the trials of a set.
 Fingerprint: TypeAlias = dict[str, int | str]
 #: End of the message about a file that no version of nes2net can have written.
-REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
+REMEDY = "copy it again from an intact copy, or move the folder away and start again"
 
 # Limits of the plain data in each part of the file, and the names of the parts that contain tensors.
 _MAX_VALUES = 10**6
@@ -182,6 +182,7 @@ class ResumeContent(TypedDict):
     base: NotRequired[dict[str, str]]
     started_from: NotRequired[object]
     devices: NotRequired[list[str]]
+    shards: NotRequired[dict[str, str]]
 
 
 class _ResumeFile(_Part):
@@ -203,6 +204,8 @@ class _ResumeFile(_Part):
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
     """Devices that the run has used so far, for its model card."""
+    shards: dict[str, str] = {}
+    """Address of each remote shard → its size and tag."""
     packages: dict[str, str] = {}
     """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 

@@ -15,7 +15,9 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
+from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
+from nes2net.lib.remote import Remote, adopt, remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
@@ -85,6 +87,7 @@ def train(
     """
     require_library(recipe.tracker)
     recipe = without_needless_checkpoint(recipe)
+    adopt(Remote(recipe.data.cache_bytes))
     folder = path_below(recipe.output, recipe.tag)
     with StopRequests() as stop:
         try:
@@ -151,6 +154,7 @@ class Run:
             "development": fingerprint(development),
         }
         state = RunState(recipe, fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
+        state.shards = {address: str(status) for address, status in remote().statuses.items()}
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -165,7 +169,7 @@ class Run:
             del saved_state
             # The main process may write to the folder only after all processes have read the same state from the
             # folder.
-            start = (state.progress.epoch, state.progress.step, state.data)
+            start = (state.progress.epoch, state.progress.step, state.data, state.shards)
             if any(process_start != start for process_start in gather_values(accelerator, start)):
                 raise InputError(
                     f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
@@ -183,7 +187,7 @@ class Run:
 
     def too_large(self) -> str:
         return (
-            f"the detector does not fit into the memory of {self.accelerator.device}: take a smaller one "
+            f"the detector does not fit into the memory of {self.accelerator.device}: use a smaller one "
             "(`model.frontend`), or a device with more memory"
         )
 
@@ -257,7 +261,7 @@ class Run:
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
         detector = trainer.state.detector
         accelerator = self.accelerator
-        names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
+        names = " + ".join(detector.config[kind]["name"] for kind in PARTS)
         num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
         num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
@@ -273,11 +277,9 @@ class Run:
         if detector.frontend.note:
             lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
         if detector.num_zeros:
-            feature_dim = detector.backend.feature_dim
-            frontend_dim = detector.frontend.out_dim
             lines.append(
-                f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
-                "reads"
+                f"note: zeros fill up the hidden states of {detector.frontend.out_dim} numbers to the "
+                f"{detector.backend.feature_dim} that the back-end reads"
             )
         if detector.device.type == "cuda":
             lines.append(line_about(trainer.why_not_recorded))

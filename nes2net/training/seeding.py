@@ -77,8 +77,8 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     workspace = os.environ.get(_CUBLAS)
     if deterministic and workspace not in (None, *_REPEATABLE_WORKSPACES):
         raise InputError(
-            f"with {_CUBLAS}={workspace} in the environment, cuBLAS does not repeat itself: leave it out, set it to "
-            f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
+            f"with {_CUBLAS}={workspace} in the environment, cuBLAS does not repeat itself: remove it, set it to "
+            f"{' or '.join(_REPEATABLE_WORKSPACES)}, or use `train.deterministic=false`"
         )
     if deterministic:
         os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads the variable at its first use
@@ -91,7 +91,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     except RuntimeError as error:
         if "deterministic" not in str(error):
             raise
-        remedy = "take `train.deterministic=false`"
+        remedy = "use `train.deterministic=false`"
         if "CuBLAS" in str(error) and workspace is None:  # cuBLAS had read the variable before this context set it
             remedy = f"start Python with {_CUBLAS}={_REPEATABLE_WORKSPACES[0]} in the environment, or {remedy}"
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error

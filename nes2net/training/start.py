@@ -60,7 +60,7 @@ def check_parts(recipe: Recipe) -> None:
             train.adapt is not None and engine == "fairseq",
             "`train.adapt` excludes `model.frontend.engine=fairseq`: remove one of them",
         ),
-        (not layers, f"front-end '{name}' has no transformer layers: leave `train.{stated_keys[0]}` out"),
+        (not layers, f"front-end '{name}' has no transformer layers: remove `train.{stated_keys[0]}`"),
     )
 
 
@@ -253,7 +253,5 @@ def with_adaptation(model: Model, adapt: Options | None) -> Model:
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
     if model.get("frontend", {}).get("adapt") is not None:
-        raise InputError(
-            "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
-        )
+        raise InputError("a recipe says how its front-end is adapted with `train.adapt`: remove `model.frontend.adapt`")
     return model if adapt is None else with_options(model, "frontend", adapt=adapt)

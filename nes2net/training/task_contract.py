@@ -52,7 +52,8 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         numerators = check.call(objective, "forward", *part)
         denominators = check.call(objective, "denominators", batch.part.targets, carried)
         check.tensor("numerators", numerators, (len(denominators),), ", a number for each of the denominators")
-        outcome = check.call(objective, "validate_batch", part)
+        features = check.call(objective, "features", part.inputs)
+        outcome = check.call(objective, "validate", features, part)
         check.that(isinstance(outcome, Outcome), "outcome returned", outcome, "an Outcome")
         check.tensor("outcome", outcome.loss)
         outputs = {name: rows.double().cpu().numpy() for name, rows in outcome.outputs.items()}

@@ -11,9 +11,8 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, counted, refuse, settings_called
+from nes2net.lib.remote import is_remote
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
-
-_WORDS = {BONAFIDE: "bona fide", SPOOF: "spoofed"}
 
 
 def check_folders(data: DataConfig) -> None:
@@ -22,7 +21,7 @@ def check_folders(data: DataConfig) -> None:
     for part in parts:
         for corpus in data.parts(part):
             has_folder = Path(corpus.root).exists() if corpus.root else corpora.get(corpus.name).home is not None
-            if not has_folder:
+            if not (has_folder or is_remote(corpus.root or "")):
                 _trials_of(corpus, data, part)
 
 
@@ -55,7 +54,7 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
             )
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
     if {trial.label for trial in trials} != set(labels):
-        needed = " and ".join(word for label, word in _WORDS.items() if label in labels)
+        needed = " and ".join(sorted(labels))
         raise InputError(f"the {name} set needs {needed} trials, but its {counted(len(trials), 'trial')} lack a class")
     return trials
 
@@ -82,8 +81,8 @@ def _trials_of(config: CorpusConfig, data: DataConfig, part: SetName) -> list[Tr
             labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
             return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
         refuse(
-            (phase is not None, f"{corpus.title} has no keys with phases: leave out `dev_phase`"),
-            (keys != root, f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`"),
+            (phase is not None, f"{corpus.title} has no keys with phases: remove `dev_phase`"),
+            (keys != root, f"the protocols of {corpus.title} hold its labels: remove `dev_keys`"),
         )
     except InputError as error:
         keys_of_recipe = ("root", "protocols", "dev_keys", "dev_phase", "dev_split")

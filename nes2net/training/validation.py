@@ -220,7 +220,7 @@ class Validator:
                     rows = slice(end, end + len(trial_indices))
                     end = rows.stop
                     group_features, group_part = tree_map_only(Tensor, itemgetter(rows), (features, inputs))
-                    outcome = self.objective.validate_features(group_features, group_part)
+                    outcome = self.objective.validate(group_features, group_part)
                     results.append((outcome, _BatchResult(group, 0.0, {}, targets[rows], trial_indices)))
             meter.update(len(targets) * accelerator.num_processes)
         batch_results = []

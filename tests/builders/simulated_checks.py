@@ -86,7 +86,8 @@ def whole_step(name: str) -> dict[str, int]:
             objective.eval()
             with torch.no_grad():
                 ready = objective.ready(batch.part.carried, SAMPLES)
-                objective.validate_batch(batch.part._replace(carried=ready).to(device))
+                on_device = batch.part._replace(carried=ready).to(device)
+                objective.validate(objective.features(on_device.inputs), on_device)
             return torch.tensor(around.progress.loss), counted
 
     expected = copy.deepcopy(detector)

@@ -113,7 +113,7 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         assert again[1][name]["value"] == pytest.approx(rows[1][name]["value"], abs=1e-9)
     for wrong, message in (
         ("--threshold-from dev.txt", "--threshold-from is used only with --dev-keys"),
-        (also, "--also is used only with --threshold-from or --calibration: leave it out"),
+        (also, "--also is used only with --threshold-from or --calibration: remove it"),
         (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
         ("--calibration c.json --json c.json", "is one of the files that are read"),

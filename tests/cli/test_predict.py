@@ -474,7 +474,7 @@ def test_errors_are_one_line(refused, place, calibrations, monkeypatch):
             "--calibration {}/known.json --threshold 0 --plot a.png",
             ["--threshold and --calibration exclude each other"],
         ),
-        ("--prior 0.1", ["--prior is used only with --calibration: leave it out"]),
+        ("--prior 0.1", ["--prior is used only with --calibration: remove it"]),
         ("--model recipe.yaml", ["recipe.yaml is a text file, not a checkpoint"]),
         ("--model model.onnx", ["model.onnx is not an ONNX file or is damaged"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored

@@ -50,11 +50,11 @@ def test_flags_that_go_together_are_accepted(run, words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--width 5", "`width` is used only with `plot`: leave it out, or add `plot`"),
-        ("--plot a --table", "`table` and `plot` exclude each other: leave one of them out"),
+        ("--width 5", "`width` is used only with `plot`: remove it, or add `plot`"),
+        ("--plot a --table", "`table` and `plot` exclude each other: remove one of them"),
         (
             "--plot a --colour red",
-            "`colour` is used only with `style=solid` or `style=dotted`, not with `style=none`: leave it out",
+            "`colour` is used only with `style=solid` or `style=dotted`, not with `style=none`: remove it",
         ),
     ],
 )

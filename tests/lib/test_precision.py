@@ -80,10 +80,10 @@ def test_names_and_what_a_processor_does_not_compute(monkeypatch):
     check_precision("int8", CPU)
     check_precision("float16", gpu)
     for precision, device, message in (
-        ("tf32", CPU, "precision of NVIDIA GPUs, not of cpu: take float32 or bfloat16"),
-        ("int8", gpu, "int8` is for the CPU, not for cuda:0: take bfloat16"),
-        ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
-        ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
+        ("tf32", CPU, "precision of NVIDIA GPUs, not of cpu: use float32 or bfloat16"),
+        ("int8", gpu, "int8` is for the CPU, not for cuda:0: use bfloat16"),
+        ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
+        ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: use float16"),
     ):
         with pytest.raises(InputError, match=message):
             check_precision(precision, device)

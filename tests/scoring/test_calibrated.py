@@ -147,7 +147,7 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames():
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
     assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
-    with pytest.raises(InputError, match="leave out `threshold` or `calibration`"):
+    with pytest.raises(InputError, match="remove `threshold` or `calibration`"):
         detector.segment(recording, 16000, threshold=0.1, calibration=decider)
     for changes, message in (
         ({"scored_by": None}, "from scores of recordings, not of frames of 20 ms"),

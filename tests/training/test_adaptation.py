@@ -97,7 +97,7 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
         refused(recipe({"adapt": adapt, **options}, comment="third"), said)
     nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
     refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
-    with pytest.raises(InputError, match=r"with `train\.adapt`: leave `model\.frontend\.adapt` out"):
+    with pytest.raises(InputError, match=r"with `train\.adapt`: remove `model\.frontend\.adapt`"):
         with_adaptation({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 
 

@@ -94,8 +94,8 @@ def test_several_corpora_one_after_the_other(root):
 @pytest.mark.parametrize(
     "settings, part, message",
     [
-        ({"dev_phase": "progress"}, "dev", r"ASVspoof 2019 LA .*has no keys with.*: leave out `data\.dev_phase`"),
-        ({"dev_keys": "k"}, "dev", r"ASVspoof 2019 LA .*hold its labels.*: leave out `data\.dev_keys`"),
+        ({"dev_phase": "progress"}, "dev", r"ASVspoof 2019 LA .*has no keys with.*: remove `data\.dev_phase`"),
+        ({"dev_keys": "k"}, "dev", r"ASVspoof 2019 LA .*hold its labels.*: remove `data\.dev_keys`"),
         ({"corpora": {"root": None, "alias": "w"}}, "train", r"where is corpus w\? .* with `data\.corpora\.w\.root`"),
         ({"corpora": {"root": "."}}, "train", r"in_the_wild of `data.corpora`: .*`data.corpora.in_the_wild.root` the"),
         ({"corpus": "in_the_wild"}, "dev", "name one with `data.dev_split`, or another corpus with `data.dev_corpus`"),

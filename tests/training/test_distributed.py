@@ -86,7 +86,7 @@ def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
 @pytest.mark.parametrize(
     "device, precision, rank, message",
     [
-        *(("cpu", name, "", f"precision={name}` needs CUDA, not cpu: take bf16 or fp32") for name in ("fp16", "tf32")),
+        *(("cpu", name, "", f"precision={name}` needs CUDA, not cpu: use bf16 or fp32") for name in ("fp16", "tf32")),
         ("cuda", "fp32", "2", "process 3 of this machine has no GPU of its own, there are 2"),
         ("cuda:1", "fp32", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],

@@ -135,7 +135,7 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment": {"algo": 4}}, "leave the section augment out"),
+        ({"augment": {"algo": 4}}, "remove the section augment"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
         (
             {"data": {"crop": "random", "num_samples": 8000}},

@@ -25,6 +25,10 @@ def objective_of(detector, loss="cross_entropy", seed=3, **augment):
     return Objective(detector, recipe_from_dict({"train": {"loss": loss}, "augment": augment, "seed": seed})).eval()
 
 
+def validate(objective, waveforms):
+    return objective.validate(objective.features(waveforms), Part(waveforms, TARGETS))
+
+
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
     mixed, _ = objective.mix(Part(waveforms, targets, iteration=iteration), targets, epoch, step, part)
@@ -58,7 +62,7 @@ def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
         alone = training_loss(plain, waveforms, bonafide, 1, 2)
         assert loss_of((1, 2), targets=bonafide) == pytest.approx(alone)
     always = objective_of(detector, loss, **{kind: {**settings, "probability": 1.0}})
-    untouched = [of.validate_batch(Part(waveforms, TARGETS)) for of in (always, plain)]
+    untouched = [validate(always, waveforms), validate(plain, waveforms)]
     assert same(*map(list, untouched))  # of the development set
     torch.testing.assert_close(untouched[0].outputs["scores"], detector.scores(waveforms))
 
@@ -70,7 +74,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones():
     objective = objective_of(detector, specmix=SPECMIX)
     waveforms = torch.randn(8, 8000)
     training_loss(objective, waveforms, TARGETS, 1, 0)
-    objective.validate_batch(Part(waveforms, TARGETS))
+    validate(objective, waveforms)
     changed = seen[0] != seen[1]
     assert 0 < changed.flatten(1).any(1).sum() < 8  # some samples, not all
     bins = changed.any(1)
@@ -127,7 +131,7 @@ def test_the_margin_follows_the_length_of_the_batch(seconds):
     for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
         objective = objective_of(detector, loss)
         found += [objective(x, targets).squeeze(0) / 8 for targets in (TARGETS, shares)]
-        found.append(objective.validate_batch(Part(x, TARGETS)).loss)
+        found.append(validate(objective, x).loss)
     for loss in found[1:]:
         torch.testing.assert_close(loss, found[0])
 

@@ -158,8 +158,8 @@ def test_another_run_in_the_folder_is_refused(recipe):
 PIECES = {"crop": "pieces", "min_piece": 2000}
 NOWHERE = {"root": "/nowhere"}
 MIX = {"specmix": {}}
-NOTHING = "front-end 'lps' has nothing to train: leave `train.{}` out"
-LAYERS = "no transformer layers: leave `train.{}` out"
+NOTHING = "front-end 'lps' has nothing to train: remove `train.{}`"
+LAYERS = "no transformer layers: remove `train.{}`"
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_settings_hold_inside_and_are_put_back(monkeypatch):
 
 
 def test_what_cannot_repeat_itself_is_named(monkeypatch):
-    with pytest.raises(InputError, match=r"put_ .*: take `train\.deterministic=false`"):
+    with pytest.raises(InputError, match=r"put_ .*: use `train\.deterministic=false`"):
         with cuda_algorithms(deterministic=True):
             torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
     with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True):

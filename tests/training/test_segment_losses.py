@@ -141,13 +141,13 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
     [
         ({"resolutions": [20]}, {}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
         ({}, {"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
-        ({}, {"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
+        ({}, {"model": {"backend": "asp_mlp"}}, "gives one score an utterance: remove `segments.resolutions`"),
         ({"loss": "cosine_error"}, {"model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
         ({}, {"data": {"corpus": "asvspoof2019_la"}}, "LA has labels of whole utterances only"),
         ({"resolutions": [15]}, {}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
         ({"resolutions": []}, {}, "`segments.boundary_share` is used only with `segments.resolu"),
         ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
-        ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
+        ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "use a loss of logits"),
         ({}, {"augment": {"specmix": {}}}, "`augment.specmix` and `segments.resolutions` exclude each other"),
         (
             {},

@@ -123,7 +123,7 @@ def test_the_frozen_base_of_an_adapted_front_end_is_not_trained(recipe, small_mo
     values = recipe(model=small_model, train={"task": "BaseToo", "adapt": adapt})
     refused(
         values,
-        r"does not hold, detector\.frontend\.model\..*: .*leave out the weights that `train\.adapt` freezes",
+        r"does not hold, detector\.frontend\.model\..*: .*remove the weights that `train\.adapt` freezes",
         "cpu",
     )
 

@@ -108,7 +108,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
     assert [trial.target for trial in task.trials("train")] == [1] * 6
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
-    with pytest.raises(InputError, match="the training set needs bona fide trials, but its 0 trials"):
+    with pytest.raises(InputError, match="the training set needs bonafide trials, but its 0 trials"):
         task.trials("train")
     # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
     folder = corpus / "release_in_the_wild"
@@ -124,9 +124,9 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
         ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
         (
             {"train": {"init_from": "a.pth"}},
-            "holds teacher and student: leave out `train.init_from` or `train.task.teacher`",
+            "holds teacher and student: remove `train.init_from` or `train.task.teacher`",
         ),
-        ({"augment": {"latent": {}}}, "the task distillation trains only on bona fide ones: leave it out"),
+        ({"augment": {"latent": {}}}, "the task distillation trains only on bona fide ones: remove it"),
         ({"model": {**model(), "backend": BACKEND}}, "and a student: set `model.frontend.name=teacher_student`"),
         ({"train": {"loss": "focal"}}, "`train.loss` changes nothing in the task distillation"),
         ({"train": {"adapt": {}}}, "`train.adapt` cannot be used in the task distillation"),

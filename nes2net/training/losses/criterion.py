@@ -165,6 +165,6 @@ class MeanOfSamples(Criterion):
         return count_samples(targets)
 
 
-def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
+def shares_of(targets: Tensor, num_classes: int) -> Tensor:
     """Convert class numbers (B,) to shares B×K; shares are returned unchanged."""
     return F.one_hot(targets, num_classes) if targets.ndim == 1 else targets

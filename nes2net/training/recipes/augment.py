@@ -24,7 +24,7 @@ class AugmentConfig(Section):
     prefix = "augment."
 
     algo: Annotated[
-        int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
+        int, Strict(), Field(ge=0, le=11), AlsoCalled("rawboost"), Source("main.py --algo; arXiv 2111.04433")
     ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise; 4
     to 11 combine these kinds of noise."""
@@ -83,7 +83,7 @@ class AugmentConfig(Section):
             (
                 (self.musan or self.rir) and not self.noise_probability and not self.conditions,
                 "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
-                "leave them out, or set it to 0.5",
+                "remove them, or set it to 0.5",
             ),
             (
                 self.speed and self.speed[0] > self.speed[1],
@@ -91,7 +91,7 @@ class AugmentConfig(Section):
             ),
             (
                 self.conditions and not self.condition_probability,
-                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out",
+                "`augment.conditions` change nothing with `augment.condition_probability=0`: remove them",
             ),
         )
         return self

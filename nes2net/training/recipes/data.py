@@ -16,6 +16,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
+from nes2net.lib.remote import CACHE_BYTES
 from nes2net.training.recipes.section import (
     AboveZero,
     Alias,
@@ -108,7 +109,7 @@ class DataConfig(Section):
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus for training and validation, by its name in `nes2net data check`."""
-    root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
+    root: Annotated[Text | None, AlsoCalled("data_dir", "dataset_path"), Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, `data.root` is searched."""
@@ -156,7 +157,7 @@ class DataConfig(Section):
     (`test`)."""
     num_samples: Annotated[
         Annotated[Count, Field(le=LONGEST_CUT)] | None,
-        AlsoCalled(("max_length", "segment_length")),
+        AlsoCalled("max_length", "segment_length"),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
     """Number of samples of a training utterance, at 16 kHz. A shorter utterance is repeated. With
@@ -187,6 +188,14 @@ class DataConfig(Section):
     min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
     """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
     whole utterance that is shorter is padded with zeros to this length."""
+    order: Annotated[Literal["random", "blocks"], _NOT_LOGISTIC] = "random"
+    """Order of the utterances of an epoch: every order is equally likely (`random`); or, for large or
+    remote shards, utterances are drawn from `data.open_blocks` row groups at a time (`blocks`)."""
+    open_blocks: Annotated[Count, UsedWith("order=blocks")] = 16
+    """Number of row groups, record batches, or 4 MiB of tar shards, from which utterances are drawn at a
+    time; for each value of `data.balance`."""
+    cache_bytes: Natural = CACHE_BYTES
+    """Bytes on the disk for parts of remote shards; 0 keeps none, and reads nothing ahead."""
     num_workers: Natural = 4
     """Number of processes that read and augment audio, for each training process. The weights do not
     depend on this number."""
@@ -207,7 +216,7 @@ class DataConfig(Section):
             if value != default:
                 raise InputError(
                     f"`data.{key}={yaml_word(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
-                    f"leave it out or set it to {yaml_word(default)}"
+                    f"remove it or set it to {yaml_word(default)}"
                 )
         return self
 
@@ -239,13 +248,18 @@ class DataConfig(Section):
             (not self.parts("dev"), "none of `data.corpora` validates: give one of them a `dev_split`"),
             (
                 self.train_scores and max(len(self.parts("train")), len(self.parts("dev"))) > 1,
-                "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: leave them out, or let one of "
+                "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: remove them, or let one of "
                 "`data.corpora` train and one validate",
+            ),
+            (
+                self.order == "blocks" and self.crop == "pieces",
+                "`data.crop=pieces` makes batches by the length of pieces, and `data.order=blocks` by another rule: leave "
+                "one of them out",
             ),
             (
                 self.balanced and self.crop == "pieces",
                 "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
-                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out",
+                "`data.epoch_size` and the `weight` of a corpus by other rules: remove one of them",
             ),
         )
         return self

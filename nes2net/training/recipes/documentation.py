@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from pydantic.json_schema import JsonSchemaValue
 
@@ -26,49 +26,37 @@ SCHEMA = PACKAGED / "recipe.schema.json"
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """A key of a recipe, with the facts of its documentation."""
 
     #: full name, such as ``train.lr``
     name: str
     #: JSON schema of the key, made by its section
     schema: JsonSchemaValue
-
-    @property
-    def meaning(self) -> str:
-        """The docstring of the key, on one line."""
-        return " ".join(self.schema["description"].split())
-
-    @property
-    def takes(self) -> str:
-        """The possible values of the key, in words."""
-        return what_it_takes(self.schema)
-
-    @property
-    def default(self) -> str:
-        """The default as JSON, or words that say that the key is needed."""
-        if "default" not in self.schema:
-            return "none, it is needed"
-        return json.dumps(self.schema["default"], ensure_ascii=False)
-
-    @property
-    def source(self) -> str:
-        return self.schema.get("source", "toolkit")
-
-    @property
-    def used_with(self) -> str | None:
-        """The setting that this key needs to have an effect, such as "train.schedule=step"; else None."""
-        if "usedWith" not in self.schema:
-            return None
-        section = self.name.rpartition(".")[0]
-        return " or ".join(f"{section}.{setting}" for setting in self.schema["usedWith"])
+    #: the docstring of the key, on one line
+    meaning: str
+    #: the possible values of the key, in words
+    takes: str
+    #: the default as JSON, or words that say that the key is needed
+    default: str
+    source: str
+    #: the settings that this key needs to have an effect, such as "train.schedule=step"; None if it needs none
+    used_with: str | None
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
     """List the keys of the section ``kind``; of :class:`Recipe`, those in no section."""
-    properties = kind.model_json_schema()["properties"]
-    return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
+    keys = []
+    for name, schema in kind.model_json_schema()["properties"].items():
+        if name in SECTIONS and not kind.prefix:
+            continue
+        meaning = " ".join(schema["description"].split())
+        default = json.dumps(schema["default"], ensure_ascii=False) if "default" in schema else "none, it is needed"
+        settings = [setting if "." in setting else kind.prefix + setting for setting in schema.get("usedWith", ())]
+        used_with = " or ".join(settings) or None
+        source = schema.get("source", "toolkit")
+        keys.append(Key(kind.prefix + name, schema, meaning, what_it_takes(schema), default, source, used_with))
+    return keys
 
 
 def all_keys() -> list[Key]:
@@ -100,12 +88,13 @@ def describe(name: str | None = None) -> str:
     return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
 
 
-def facts_of(name: str | None = None) -> list[dict[str, object]]:
+def facts_of(name: str | None) -> list[dict[str, object]]:
     """Collect the facts of :func:`describe` as plain data (``--json``)."""
     facts = []
     for key in find_keys(name):
-        key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
-        facts.append({**key_facts, "default": key.schema.get("default")})
+        key_facts = key._asdict()
+        key_facts["default"] = key_facts.pop("schema").get("default")
+        facts.append(key_facts)
     return facts
 
 
@@ -173,7 +162,7 @@ def _schema_for_editors(facts: JsonSchemaValue) -> JsonSchemaValue:
     return plain
 
 
-def _wrapped(text: str, indent: str = "") -> str:
+def _wrapped(text: str, indent: str) -> str:
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

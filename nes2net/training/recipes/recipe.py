@@ -48,7 +48,7 @@ class Recipe(Section):
     )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[
-        Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
+        Text | None, AlsoCalled("pretrained", "pretrained_model"), Source("main.py: xlsr2_300m.pt")
     ] = None
     """File with the pre-trained weights of the front-end, or the name of a published file, such as
     `xlsr_300m`, which is fetched once; null starts from random weights."""
@@ -61,11 +61,11 @@ class Recipe(Section):
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
-    output: Annotated[Text, AlsoCalled(("output_dir", "out", "save_dir")), Source("main.py")] = "models"
+    output: Annotated[Text, AlsoCalled("output_dir", "out", "save_dir"), Source("main.py")] = "models"
     """Folder in which the run folder is made."""
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
-    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to"))] = None
+    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled("logger", "report_to")] = None
     """Program that logs the values of each epoch, in addition to TensorBoard: Weights & Biases
     (`wandb`) or MLflow (`mlflow`). The environment variables of this program apply, such as
     `WANDB_MODE` and `MLFLOW_TRACKING_URI`."""
@@ -81,12 +81,12 @@ class Recipe(Section):
                 validation.batch_size is not None
                 and (validation.batch_size % train.batch_size or validation.mode == "train" or data.crop == "pieces"),
                 f"`validation.batch_size={validation.batch_size}` computes several groups of `train.batch_size` "
-                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: take a multiple "
-                "of it, or leave it out",
+                f"({train.batch_size}) at once, without `validation.mode=train` and `data.crop=pieces`: use a multiple "
+                "of it, or remove it",
             ),
             (
                 validation.over != "pooled" and len(data.parts("dev")) < 2,
-                f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
+                f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: remove it",
             ),
             (
                 self.segments.resolutions
@@ -94,15 +94,15 @@ class Recipe(Section):
                 and data.num_samples is not None
                 and data.num_samples % LABEL_SAMPLES,
                 f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
-                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
+                f"`segments.resolutions` use a multiple of {LABEL_SAMPLES}",
             ),
             (
                 is_logistic and self.augment != AugmentConfig(),
-                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: remove the section augment",
             ),
             (
                 is_logistic and data.weighted,
-                "`train.optimizer=logistic` fits every utterance once: leave out the `weight` of a corpus",
+                "`train.optimizer=logistic` fits every utterance once: remove the `weight` of a corpus",
             ),
             (
                 is_logistic and train.epochs != 1,
@@ -122,19 +122,6 @@ class Recipe(Section):
     def written(self) -> dict[str, object]:
         """Convert to plain data for people, with the short form of `data` if possible."""
         return {**self.to_dict(), "data": self.data.written()}
-
-    def check_noise(self) -> None:
-        """Raise :class:`InputError` if the recipe adds noise but names no folder of noise.
-
-        The constructor cannot check this: a packaged recipe names no folders of the user's machine.
-        """
-        augment = self.augment
-        if augment.noise_probability and not (augment.musan or augment.rir):
-            raise InputError(
-                f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name "
-                "the folders with `augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, "
-                "openslr.org/28), or train without: `augment.noise_probability=0`"
-            )
 
     @property
     def frontend(self) -> Options:

@@ -104,11 +104,11 @@ class Source:
         return {**handler(core), "source": self.text}
 
 
-@dataclass(frozen=True)
 class AlsoCalled:
     """The names of a key in other programs, by which an error message suggests it."""
 
-    names: tuple[str, ...]
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
 
 class Section(BaseModel):

@@ -50,14 +50,14 @@ class ValidationConfig(Section):
     all development corpora together (`pooled`), as the mean of the values of all corpora (`mean`),
     or as the highest value of a corpus (`worst`)."""
     patience: Annotated[
-        Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
+        Count | None, AlsoCalled("early_stopping", "early_stopping_patience"), Source("ASVspoof 5 program: 5")
     ] = None
     """Training stops after this many validations without an improvement; null never stops early.
     With `train_loss`, epochs are counted instead of validations."""
     precision: Precision | None = None
     """Precision of the forward pass on the development set, with the values of `train.precision`; null
     takes `train.precision`."""
-    batch_size: Annotated[Count | None, AlsoCalled(("eval_batch_size", "per_device_eval_batch_size"))] = None
+    batch_size: Annotated[Count | None, AlsoCalled("eval_batch_size", "per_device_eval_batch_size")] = None
     """Number of utterances that are computed at once, a multiple of `train.batch_size`; null takes
     `train.batch_size`. The loss is still averaged over groups of `train.batch_size` utterances, as
     published. Whole utterances are computed one at a time."""

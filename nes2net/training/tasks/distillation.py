@@ -132,21 +132,21 @@ class Distillation(Task):
         refuse(
             (
                 teacher is not None and train.init_from is not None,
-                "the checkpoint of `train.init_from` holds teacher and student: leave out `train.init_from` or "
+                "the checkpoint of `train.init_from` holds teacher and student: remove `train.init_from` or "
                 "`train.task.teacher`",
             ),
             (
                 train.loss != TrainConfig().loss,
-                "`train.loss` changes nothing in the task distillation: leave it out",
+                "`train.loss` changes nothing in the task distillation: remove it",
             ),
             (
                 train.adapt is not None,
-                "`train.adapt` cannot be used in the task distillation, which trains a student: leave it out",
+                "`train.adapt` cannot be used in the task distillation, which trains a student: remove it",
             ),
             (
                 recipe.augment.latent is not None,
                 "`augment.latent` perturbs spoofed utterances, and the task distillation trains only on bona fide ones: "
-                "leave it out",
+                "remove it",
             ),
         )
         self.teacher = teacher
@@ -183,7 +183,7 @@ class Distillation(Task):
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
 
-def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
+def load_teacher(detector: Detector, path: str, student_too: bool) -> None:
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
     The provenance of ``detector`` then names this start. A ``detector`` without teacher and student

@@ -41,7 +41,7 @@ class LogisticObjective(Objective):
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
-                "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
+                "`train.optimizer=logistic` fits a linear last layer with one or two logits: use the back-end logistic"
             )
         # Compute the loss once, so that an unfit loss raises its error before the training set is
         # embedded.
@@ -65,7 +65,7 @@ class LogisticTrainer(Trainer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.accelerator.num_processes > 1:
-            raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
+            raise InputError("`train.optimizer=logistic` computes in one process: run it without torchrun")
 
     def fit(self) -> None:
         """Embed the training set, and train the only epoch; a signal may interrupt the embedding."""

@@ -59,7 +59,7 @@ class SegmentObjective(Objective):
         refuse(
             (
                 not detector.resolutions,
-                f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
+                f"back-end '{name}' gives one score an utterance: remove `segments.resolutions`, or use a back-end "
                 "that gives scores of frames, such as nes2net_x with pool=null",
             ),
             (
@@ -75,7 +75,7 @@ class SegmentObjective(Objective):
         )
         self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
         if self.frame_criterion.takes_embeddings:
-            raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
+            raise InputError("`segments.loss` compares embeddings, and frames have logits: use a loss of logits")
 
     def ready(self, carried: Tensors, num_samples: int) -> Tensors:
         """Pool the labels of 10-ms frames: resolution in ms → labels B×T, T for ``num_samples``.
@@ -223,7 +223,7 @@ class Segments(Task):
         refuse(
             (
                 not labelled,
-                f"{title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus with "
+                f"{title} has labels of whole utterances only: remove `segments.resolutions`, or use a corpus with "
                 "labels of segments, such as partialspoof",
             ),
             (

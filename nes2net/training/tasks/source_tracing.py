@@ -160,6 +160,6 @@ class SourceTracing(Task):
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(
-                "`train.loss` gives cosines to one vector, no logits of classes: take cross_entropy, am_softmax or "
+                "`train.loss` gives cosines to one vector, no logits of classes: use cross_entropy, am_softmax or "
                 "aam_softmax"
             )

@@ -73,7 +73,7 @@ def test_published_flags_become_a_recipe():
             assert getattr(getattr(published, part), name) == getattr(getattr(Recipe(), part), name), name
 
 
-DRAWS = "--augment_rng is used only with --algo: leave it out, or add --algo"
+DRAWS = "--augment_rng is used only with --algo: remove it, or add --algo"
 
 
 def test_errors_are_one_line_with_status_2(corpus, here, refused):

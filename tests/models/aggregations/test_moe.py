@@ -158,7 +158,8 @@ def test_the_loss_of_training_has_the_penalty():
         objective.begin_training(1)
         found.append(objective(torch.randn(3, 2000), targets))
         assert detector.aggregation.penalty is None  # it does not keep the graph
-        objective.validate_batch(Part(torch.randn(3, 2000), targets))  # in train mode too
+        waveforms = torch.randn(3, 2000)
+        objective.validate(objective.features(waveforms), Part(waveforms, targets))  # in train mode too
         assert detector.aggregation.penalty is None
     weight_of_the_batch = 0.1 + 0.9 + 0.9
     assert (found[1] - found[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)

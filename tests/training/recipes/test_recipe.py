@@ -13,6 +13,7 @@ from nes2net import InputError
 from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.registry import corpora
+from nes2net.training.augmentation import training_effects
 from nes2net.training.distributed import IN_SCORING
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
@@ -207,11 +208,9 @@ def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert for_conditions.noise_probability == 0
     assert for_conditions.condition_probability == 0.5
     assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
-    Recipe(augment=AugmentConfig(rir="r")).check_noise()
-    Recipe().check_noise()
     needed = r"adds noise .* to 50% .*: name .* `augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"
     with pytest.raises(InputError, match=needed):
-        Recipe(augment=AugmentConfig(noise_probability=0.5)).check_noise()
+        training_effects(Recipe(augment=AugmentConfig(noise_probability=0.5)), [], None)
 
 
 def test_a_recipe_builds_on_a_file_beside_it(path):
@@ -437,7 +436,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
             [TWO, "validation.over=worst"],
             "`validation.over` is used only with .*, not with `validation.select_on=loss`",
         ),
-        ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: leave them out, or let"),
+        ([TWO, "data.train_scores=[a]", "data.dev_scores=[b]"], "scores of one corpus each: remove them, or let"),
         (["data.train_scores=[a]"], r"`data\.train_scores` and `data\.dev_scores` .* equally many, not 1 and 0"),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
         (["train={optimizer: logistic, epochs: 1}", "augment.algo=0", "data.epoch_size=9"], "exclude each other"),
