@@ -193,7 +193,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({shown(', '.join(names))})")
 
 
-def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
+def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -202,7 +202,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
         return
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
-            row = {}
+            row: dict[str, object] = {}
             for name, value in zip(names, values):
                 row[name] = value.as_py()
                 # A file may store a long text once for many rows, but in memory each row has a copy.
@@ -246,7 +246,7 @@ def _trial_of_row(
     id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
-    fields: dict[str, Any] = {}
+    fields: dict[str, str | None] = {}
     extra = []
     for name, value in merged.items():
         if value is None or name in _READ_APART:
@@ -260,7 +260,7 @@ def _trial_of_row(
             fields.setdefault(field, files.or_none(text))
         elif text:
             extra.append((name, text))
-    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)
+    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)  # type: ignore[arg-type]  # only text
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
@@ -285,7 +285,7 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
+def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     if text in (None, ""):
         return {}
     with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
