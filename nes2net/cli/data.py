@@ -314,7 +314,7 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
+            raise InputError(f"the protocols of {corpus.title} hold its labels: remove `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
     if requested_splits:
         splits = tuple(map(canonical_phase, requested_splits))

@@ -45,7 +45,7 @@ from nes2net.training.validation import passes
 
 def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, object]]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
-    described = []
+    described: list[dict[str, object]] = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
         own_trials = (trial for trial in trials if trial.id.startswith(prefix))
@@ -53,8 +53,8 @@ def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> l
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
-        facts |= {"alias": corpus_config.called, **describe_trials(corpus_trials)}
-        described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
+        own_facts = {"alias": corpus_config.called, **describe_trials(corpus_trials)}
+        described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts, **own_facts})
     return described
 
 
