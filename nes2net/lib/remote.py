@@ -73,6 +73,9 @@ class Remote:
 
 
 _remote = Remote()
+# The file systems in use. A forked process makes its own, and must not collect those of its parent: fsspec would then
+# close connections, for which asyncio shares an epoll with the parent.
+_stores: dict[int, Any] = {}
 _uncounted = {"bytes": CACHE_BYTES}  # bytes written since the folder was last measured
 
 
@@ -106,8 +109,11 @@ def address_of(path: AnyPath) -> str:
 
 
 def store_of(address: str) -> tuple[Any, str]:
-    # Threads share the file system; a forked process makes its own.
-    return optional("fsspec.core", f"{address} needs fsspec", "remote").url_to_fs(address, use_listings_cache=False)
+    store, path = optional("fsspec.core", f"{address} needs fsspec", "remote").url_to_fs(
+        address, use_listings_cache=False
+    )
+    _stores[id(store)] = store
+    return store, path
 
 
 def read_error(address: str, error: Exception) -> InputError:
@@ -280,6 +286,9 @@ def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
             lock = stack.enter_context(open(folder / "locks" / key[:2], "wb"))
             if sys.platform != "win32":
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                stack.callback(
+                    fcntl.flock, lock, fcntl.LOCK_UN
+                )  # a process that was forked meanwhile has the file open
         content = _read_entry(folder / key)
         if content is None:
             content = read()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.packed import fetch_block
@@ -24,18 +23,10 @@ class ReadAhead:
 
     def request(self, items: NDArray) -> None:
         """Fetch the blocks of ``items``, in the order in which they are needed."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(NUM_THREADS)
-        blocks, first = np.unique(self._block_of_item[items], return_index=True)
-        for index in np.argsort(first):
-            block = int(blocks[index])
+        # Threads begin only here, after the workers were forked.
+        self._threads = self._threads or ThreadPoolExecutor(NUM_THREADS)
+        item_of_block = {int(self._block_of_item[item]): item for item in reversed(items)}
+        for block in reversed(item_of_block):
             if block not in self._requested:
-                self._requested.add(block)
-                self._threads.submit(fetch_block, self._paths[items[first[index]]])
-
-    def end(self) -> None:
-        # A process that is forked later would lack these threads.
-        self._requested.clear()
-        if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
-            self._threads = None
+                self._threads.submit(fetch_block, self._paths[item_of_block[block]])
+        self._requested = set(item_of_block)

@@ -188,13 +188,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             num_whole = self.length // size
             shuffled_blocks = [blocks[number] for number in rng.permutation(num_whole)]
             order = np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
-        try:
-            yield from self._training_parts(order)
-        finally:
-            if self.ahead is not None:
-                self.ahead.end()
-
-    def _training_parts(self, order: NDArray) -> Iterator[list[tuple[int, ...]]]:
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             if self.ahead is not None:

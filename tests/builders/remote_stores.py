@@ -26,6 +26,7 @@ class Server(ThreadingHTTPServer):
     """Serves the files of ``folder`` as they are at each request; ``requests`` are method, path and range."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -1,7 +1,12 @@
 """Remote files: addresses, repeated requests, files that change, and the folder of fetched parts."""
 
+import multiprocessing
+import signal
+from pathlib import Path
+
 import fsspec
 import pytest
+from builders import PATIENCE
 from builders.remote_stores import http_store, use_own_parts
 
 from nes2net import InputError
@@ -12,6 +17,8 @@ from nes2net.lib.remote import (
     Unreachable,
     address_of,
     fetch,
+    folder_of,
+    is_remote,
     list_series,
     status_of,
 )
@@ -56,6 +63,18 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(address):
     with pytest.raises(InputError, match="neither a password nor a query") as caught:
         address_of(address)
     assert "secret" not in str(caught.value)
+
+
+def test_addresses_and_paths():
+    """A path of an address has one slash after the scheme."""
+    assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
+    assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
+    assert all(map(is_remote, ("s3://b/a.tar", Path("https://h/a.tar"), "hub:OWNER/NAME")))
+    assert not is_remote("data/a.parquet")
+    assert not is_remote(Path("C:/a.parquet"))
+    assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
+    assert folder_of("https://h/set/a.tar") == "https://h/set"
+    assert folder_of("s3://bucket/set/") == "s3://bucket/set"
 
 
 def test_a_series_in_braces(store):
@@ -124,6 +143,19 @@ def test_the_folder_keeps_what_was_used_last_within_its_bound(store, tmp_path, m
     assert len(gets(store)) == number
     fetch(address, 0, 500)
     assert len(gets(store)) == number + 1
+
+
+def test_processes_that_were_forked_do_not_disturb_their_parent(store):
+    """The parent still gets answers on the connections that it had before."""
+    address = f"{store.address}/a.bin"
+    fetch(address, 0, 10)
+    process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 10, 10))
+    process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    signal.alarm(60)
+    assert fetch(address, 20, 10) == CONTENT[20:30]
+    signal.alarm(0)
 
 
 def test_a_damaged_part_and_an_unusable_folder_are_passed_over(store, tmp_path, monkeypatch):
