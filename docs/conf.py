@@ -58,6 +58,7 @@ GROUPS = {
 }
 #: Page of a group → the pages below it.
 BELOW = {
+    "data": ["remote"],
     "score": ["scale", "decisions", "serve", "listen"],
     "evaluate": ["robustness"],
     "python": [f"reference/api/{name}" for name in api.API],

@@ -410,8 +410,8 @@ class Detector(Network):
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
-        reader = WaveformReader.of(
-            self, score_length.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize
+        reader = replace(
+            WaveformReader.of(self, score_length.num_samples), crop=crop, padding=padding, peak_normalize=peak_normalize
         )
         return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
 

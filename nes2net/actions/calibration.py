@@ -152,7 +152,7 @@ def calibrate(
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
             f"bona fide and {len(spoof)} spoofed {labelled.unit}, higher scores mean spoofed. Either {CAUSES_OF_INVERSION}: "
-            "mend them, take another detector, or pass `allow_inverted=True`"
+            "mend them, use another detector, or pass `allow_inverted=True`"
         )
     checksums: str | list[str] = digests[0] if len(digests) == 1 else digests
     facts: dict[str, object] = {
@@ -302,7 +302,7 @@ def _measured_population(
         if scored_by is None:
             raise InputError(
                 f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
-                "anew with nes2net score, or leave `model` out"
+                "again with nes2net score, or remove `model`"
             )
         detector = Detector.from_pretrained(
             recordings.model,

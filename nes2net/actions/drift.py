@@ -27,7 +27,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
-from nes2net.scoring.decisions.usual import Comparison, UsualValues, compare, holm, usual_of
+from nes2net.scoring.decisions.usual import Comparison, compare, holm, trait_values, usual_of
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judging import Judge, JudgingSettings
 from nes2net.scoring.kernel import Scorer
@@ -262,7 +262,7 @@ def measure_drift(
     recordings = []
     failures: dict[str, str] = {}
     for answer in ProgressDisplay(judge.answers(map(Source.of, paths)), title="scoring", unit="file", total=len(paths)):
-        recording = _compare(answer, all_usual)
+        recording = _compare(answer, calibration)
         if isinstance(recording, str):
             failures[str(answer.path)] = recording
         else:
@@ -276,7 +276,7 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
 
 
-def _compare(answer: Judged[float] | Failed, all_usual: Sequence[UsualValues]) -> NewRecording | str:
+def _compare(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:
     """Return a reason if a recording cannot be compared, or was removed meanwhile."""
     if isinstance(answer, Failed):
         return answer.error.reason
@@ -287,10 +287,7 @@ def _compare(answer: Judged[float] | Failed, all_usual: Sequence[UsualValues]) -
         modified = datetime.fromtimestamp(os.stat(answer.path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
         return f"the time of its last change cannot be read ({error})"
-    values = {}
-    for usual in all_usual:
-        if (value := usual.value_of(answer.value, answer.traits)) is not None:
-            values[usual.name] = value
+    values = trait_values(calibration, answer.value, answer.traits)
     return NewRecording(answer.path, modified, answer.value, answer.decision.decision, answer.remark, values)
 
 

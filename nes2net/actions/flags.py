@@ -136,10 +136,10 @@ class Loading(Architecture):
 
         # An exported detector takes no options of a checkpoint.
         if self.config is not None or self.base is not None:
-            raise InputError("an exported detector holds its architecture and weights: leave out `config` and `base`")
+            raise InputError("an exported detector holds its architecture and weights: remove `config` and `base`")
         detector = OnnxDetector(model, own_device(self.device))
         if self.dtype not in ("auto", "fastest", detector.precision):
-            raise InputError(f"{model} computes in {detector.precision}, not in {self.dtype}: leave out `dtype`")
+            raise InputError(f"{model} computes in {detector.precision}, not in {self.dtype}: remove `dtype`")
         return detector
 
 

@@ -140,7 +140,7 @@ def _check_windows_are_used(judge: Judge[Any], recordings: Iterable[AnyRecording
             return
     raise InputError(
         "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores along each "
-        "one, or leave them out"
+        "one, or remove them"
     )
 
 
@@ -159,14 +159,14 @@ def _said(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Fail
     if answer.samples is not None and answer.samples != judge.num_samples:
         seconds = answer.samples / SAMPLE_RATE
         say(
-            f"{name}: the detector reads the first {seconds:g} s alone; {worded('`score_track`')} scores all of it",
+            f"{name}: the detector reads only the first {seconds:g} s; {worded('`score_track`')} scores all of it",
             file=sys.stderr,
         )
     elif answer.is_mean and answer.track is not None:
         say(
             f"{name} lasts {readable_duration(answer.duration, exact=True)}: its score is the mean over windows of "
             f"{answer.track.window:.3g} s, one every {answer.hop:.3g} s; "
-            + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
+            + worded("`num_samples=N` scores only the beginning, `num_samples=None` all of it in one piece"),
             file=sys.stderr,
         )
     return answer

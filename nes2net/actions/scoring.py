@@ -84,11 +84,11 @@ def score_corpus(
     settings = settings or ScoringSettings()
     if decider is not None and not judgement.is_score:
         raise InputError(
-            f"`calibration` decides on scores of recordings, not on {judgement.what}: leave it out, or ask for scores"
+            f"`calibration` decides on scores of recordings, not on {judgement.what}: remove it, or ask for scores"
         )
     if judgement.of_whole:
         if num_samples not in ("auto", None):
-            raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
+            raise InputError(f"{judgement.name} are scored in whole utterances: remove `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
     corpus = corpora.get(corpus_part.corpus)

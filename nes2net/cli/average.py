@@ -47,10 +47,9 @@ def average(
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
-    # Average epochs of a run folder.
     if (ids, last, best) != (None, None, None):
         if len(checkpoints) != 1:
-            raise InputError("--ids, --last and --best go with one run folder")
+            raise InputError("--ids, --last and --best require one run folder")
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
@@ -60,7 +59,6 @@ def average(
             say(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
         else:
             say(f"average written to {path}")
-    # If no epochs of a run folder are chosen, list its epochs and suggest choices.
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
         offered_choices, table = choices(folder, offered=measures_of(folder))
@@ -69,7 +67,6 @@ def average(
         print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
         say("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
         return WRONG_INPUT
-    # Average the given files.
     else:
         if not out:
             raise InputError("where should the average go? name a file with --out")

@@ -47,7 +47,7 @@ class EvaluationFlags:
         eval_corpus: corpus of the scores to calibrate; if not given, of the labelled scores
         eval_keys: keys, for figures before and after calibration
         eval_phase: phase or split of the scores to calibrate
-        allow_partial: leave out trials without a usable score
+        allow_partial: omit trials without a usable score
     """
 
     eval_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None
@@ -116,18 +116,16 @@ def fit(
     from nes2net.lib.outputs import check_files_differ
     from nes2net.scoring.measuring import forget_traits
 
-    # Check the flags first.
     check_files_differ([*dev_scores, *apply_], filter(None, (out, save)))
     if apply_ and len(apply_) != len(dev_scores):
         raise InputError(f"trained on {len(dev_scores)} score files, so --apply takes as many, not {len(apply_)}")
     recordings = None
     if root and save:
         if len(dev_scores) > 1:
-            raise InputError("recordings are measured for the scores of one system: leave `root` out of a fusion")
+            raise InputError("recordings are measured for the scores of one system: remove `root` for a fusion")
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
-    # Learn the calibration.
     labels = Labels(corpus, keys or root or ".", phase)
     calibrated = calibrate(
         labels,
@@ -144,7 +142,6 @@ def fit(
     _print_notes(calibrated, dev_scores if save else ())
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
-    # Apply the calibration to other scores.
     if out:
         eval_corpus = evaluating.eval_corpus or corpus
         eval_labels = Labels(eval_corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
@@ -158,13 +155,11 @@ def fit(
         )
         for note in applied.notes:
             say(f"note: {note}")
-        rows = [*rows, *applied.rows]
-        warnings = [*warnings, applied.warning]
-    # Save the calibration. The saved file holds the traits of the recordings, such as level and bandwidth, so the files
-    # for resuming are no longer needed.
+        rows += applied.rows
+        warnings.append(applied.warning)
     if save:
         calibrated.calibration.save(save)
-        if recordings:
+        if recordings:  # the saved file holds their traits
             forget_traits(recordings.kept)
     _print_figures(rows, warnings, out, save)
 
@@ -293,7 +288,7 @@ def classes(
         score: score of being known
         equal_errors: threshold where both errors are equal, not where 5 % of known trials are rejected
         class_field: the field of the classes, if not as recorded
-        allow_partial: leave out trials without usable logits
+        allow_partial: omit trials without usable logits
     """
     from nes2net.actions.known_classes import known_classes
     from nes2net.evaluation.key import Labels
@@ -365,7 +360,6 @@ def drift(
     from nes2net.lib.outputs import check_files_differ, check_output_paths, check_picture
     from nes2net.scoring.decisions.calibration import load
 
-    # Check first that the files can be written.
     check_files_differ([calibration, *files], filter(None, (save, plot)))
     if plot:
         check_picture(plot)
@@ -373,7 +367,6 @@ def drift(
     if save:
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
-    # Compare the recordings, and print the result.
     learned = load(calibration)
     outcome = measure_drift(
         loading.scorer(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
@@ -385,7 +378,6 @@ def drift(
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
         say(f"{counted(len(failures), 'file')} failed: {worded(listed(failures))}", file=sys.stderr)
-    # Write the files.
     if save:
         write_output(save, report + "\n")
         say_written(save, beside_data=True)
@@ -446,8 +438,7 @@ def _weights_lines(calibration: LinearCalibration) -> list[str]:
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = ["weights:"]
-    for name, weight in weights:
-        lines.append(f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}")
+    lines += [f"  {name:{width}} {weight:+.6g}" for name, weight in weights]
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return lines

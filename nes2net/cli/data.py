@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
 _MAX_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size and --group-size → bytes
 
 
 def download(
@@ -156,6 +156,7 @@ def pack(
     keys: Folder | None = None,
     format: Literal["parquet", "tar"] = "parquet",
     shard_size: Annotated[str, Flag("SIZE")] = "500MB",
+    group_size: Annotated[str, Flag("SIZE")] = "4MB",
 ) -> None:
     """Pack the recordings of a corpus into Parquet or tar shards.
 
@@ -170,16 +171,19 @@ def pack(
         keys: folder of the keys, if the protocols have no labels
         format: Parquet as on the hub, or tar of WebDataset
         shard_size: bytes of audio in a shard
+        group_size: bytes of audio in a row group of Parquet, which is read as a whole
     """
     from nes2net.data.corpora.pack import pack as packed
 
     trials_of_splits = _trials_by_split(located(corpus, root, protocols=protocols), split, keys)
-    number = shard_size.upper().rstrip("BKMG")
-    try:
-        shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
-    except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`shard_size` is a number with MB or GB, not {shard_size}") from None
-    result = packed(trials_of_splits, out, title=corpora.get(corpus).title, format=format, shard_bytes=shard_bytes)
+    result = packed(
+        trials_of_splits,
+        out,
+        title=corpora.get(corpus).title,
+        format=format,
+        shard_bytes=_as_bytes("shard_size", shard_size),
+        group_bytes=_as_bytes("group_size", group_size),
+    )
     for name, trials in trials_of_splits.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
@@ -196,6 +200,14 @@ def data() -> None:
     Example:
         nes2net data check asvspoof2019_la DB/LA
     """
+
+
+def _as_bytes(setting: str, text: str) -> int:
+    number = text.upper().rstrip("BKMG")
+    try:
+        return int(float(number) * _UNITS[text.upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(f"`{setting}` is a number with MB or GB, not {text}") from None
 
 
 def _check_text(check: CorpusCheck) -> str:
@@ -302,7 +314,7 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
+            raise InputError(f"the protocols of {corpus.title} hold its labels: remove `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
     if requested_splits:
         splits = tuple(map(canonical_phase, requested_splits))

@@ -64,7 +64,6 @@ def embed(
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.embeddings import Embeddings
 
-    # Find the utterances, in a corpus or in files.
     number: Any = int(layer) if layer.isdecimal() else layer
     embeddings = Embeddings(of, number)
     if (corpus is None) == (files is None):
@@ -76,7 +75,6 @@ def embed(
         located_part = located(corpus, root, split, protocols)
         trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
         source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
-    # Load the detector, or a front-end alone.
     if (model is None) == (frontend is None):
         raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
     if model is None:

@@ -30,7 +30,7 @@ class TransferFlags:
         dev_corpus: corpus of DEV_SCORES, if it is another
         dev_keys: folder or file of the keys of DEV_SCORES
         dev_phase: phase or split of DEV_SCORES
-        calibration: take thresholds from calibrations, not DEV_SCORES
+        calibration: use thresholds of calibrations, not DEV_SCORES
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         also: evaluate a further test set at the same threshold
     """
@@ -138,8 +138,8 @@ def evaluate(
         scores: score files, compared on their common trials
         keys: folder or file of the keys
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
-        allow_partial: leave out trials without a usable score
-        exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
+        allow_partial: omit trials without a usable score
+        exclude: omit trials, e.g. attack=A14; if not given, those that the published figures omit
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
         draw: bootstrap over trials, speakers, attacks or both; auto: by the keys
@@ -169,7 +169,6 @@ def evaluate(
     from nes2net.evaluation.page import Pages
     from nes2net.lib.files import write_output
 
-    # Check first that the files can be written.
     pages = Pages(html, json, latex, markdown, plot)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
     pages.check([*scores, *transfer.threshold_from, *further_scores, *transfer.calibration])
@@ -177,7 +176,6 @@ def evaluate(
     settings = judgement.settings() | {"num_resamples": num_resamples, "seed": seed, "allow_partial": allow_partial}
     if source is not None:
         settings["threshold_source"] = source
-    # Evaluate, then print and write the result.
     result = evaluated(Labels(corpus, keys, phase), scores, metrics=metric, **settings)
     shown = result.only(metric) if metric else result
     try:

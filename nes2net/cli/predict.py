@@ -118,13 +118,13 @@ def predict(
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     for flag in given(stretches):
         if not chosen_judgement.has_frames:
-            raise InputError(f"--{flag} is for fake stretches: add --judgement frames, or leave it out")
+            raise InputError(f"--{flag} is for fake stretches: add --judgement frames, or remove it")
     chosen_channel = _parse_channel(channel)
     decider = deciding.decider()
     cutoff = None if threshold is None else Cutoff(threshold)
     is_scored = chosen_judgement.is_score or (chosen_judgement.of_recordings and bool(decider or cutoff))
     if csv and not is_scored:
-        raise InputError(f"--csv is a table of scores and decisions, not of {chosen_judgement.what}: leave it out")
+        raise InputError(f"--csv is a table of scores and decisions, not of {chosen_judgement.what}: remove it")
     paths = with_folders_listed(files)
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
     shows_windows = along.track or (bool(plot) and not chosen_judgement.has_frames)
@@ -151,14 +151,14 @@ def predict(
         first=first,
     )
     # Choose the columns of the table, and print its head.
-    shown = {"duration"}
-    if is_scored or chosen_judgement.has_frames:
-        shown.add("score")
-    if decider is not None:
-        shown |= {"llr", "probability"}
-    if is_scored and (decider or cutoff):
-        shown.add("decision")
-    columns = [name for name in _WIDTHS if name in shown]
+    is_shown = {
+        "score": is_scored or chosen_judgement.has_frames,
+        "duration": True,
+        "llr": decider is not None,
+        "probability": decider is not None,
+        "decision": is_scored and bool(decider or cutoff),
+    }
+    columns = [name for name in _WIDTHS if is_shown[name]]
     longest_name = max(len(printable_name(file)) for file in paths)
     if chosen_channel != "mix":
         longest_name += len(_channel_suffix(0))

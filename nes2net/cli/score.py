@@ -125,7 +125,6 @@ def score(
             compile=compile,
         ),
     )
-    # Report the scores and the decisions, and suggest the next command.
     status = report_finished(scores)
     if decider and decisions:
         say(*decider.described())

@@ -26,7 +26,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
     EER,
-    FEWEST,
+    MIN_TRIALS,
     NUM_BONAFIDE,
     NUM_SPOOF,
     Figure,
@@ -55,14 +55,14 @@ CROSSED = (
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A field with more values, such as the number of a segment, does not group the trials.
-_MOST_VALUES = 400
+_MAX_VALUES = 400
 # Largest number of rows with an interval, which takes most of an evaluation's time. Published corpora have fewer rows.
-_MOST_INTERVALS = 500
+_MAX_INTERVALS = 500
 # With fewer speakers or attacks, the interval is too narrow (Cameron, Gelbach and Miller, 2008). Corpora have few
 # attacks, so five are enough, and :func:`nes2net.metrics.intervals.spread_factor` widens the interval.
-_FEWEST_SPEAKERS = 10
+_MIN_SPEAKERS = 10
 _ENOUGH_SPEAKERS = 15
-_FEWEST_ATTACKS = 5
+_MIN_ATTACKS = 5
 #: What the bootstrap draws. ``both``: speakers and attacks; ``auto``: see :func:`resolved_unit`.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
@@ -90,7 +90,7 @@ def breakdowns(
         unit: rows that lack this unit use another one, see :func:`groups_of`.
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
-    remaining = _MOST_INTERVALS
+    remaining = _MAX_INTERVALS
     for name, num_values in grouping_fields(matched_trials.table, SPOOF).items():
         remaining -= num_values
         if remaining < 0:
@@ -126,7 +126,7 @@ def breakdown_tables(
         num_hidden = sum(not row.is_shown for row in rows)
         notes = []
         if num_hidden:
-            few = f"fewer than {FEWEST} trials of a class"
+            few = f"fewer than {MIN_TRIALS} trials of a class"
             notes.append(f"{counted(num_hidden, 'row')} of {few} left out, which the JSON holds.")
         if mark_best:
             rows = with_best(rows, "system")
@@ -165,7 +165,7 @@ def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[s
     counts = {}
     for name in names:
         num_values = table.column(name).count(is_counted)
-        if 1 < num_values <= _MOST_VALUES:
+        if 1 < num_values <= _MAX_VALUES:
             counts[name] = num_values
     return counts
 
@@ -212,7 +212,7 @@ def breakdown(
         num_bonafide = bonafide_of_group.size
         num_spoof = spoof_of_group.size
         labels = dict(zip(map(label_of, names), values))
-        has_enough_trials = min(num_bonafide, num_spoof) >= FEWEST
+        has_enough_trials = min(num_bonafide, num_spoof) >= MIN_TRIALS
         eer = Figure()
         if num_bonafide:
             positions = np.concatenate((bonafide_of_group, spoof_of_group))
@@ -270,11 +270,11 @@ class _Drawn(NamedTuple):
     def groups(self, unit: Unit) -> Groups:
         """Collect the groups to draw; see :func:`groups_of`."""
         groups: Groups = {}
-        if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
+        if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _MIN_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
             groups["spoof_groups"] = self.speakers[~self.is_bonafide]
         attacks = self.attacks[~self.is_bonafide]
-        if (unit == "attacks" or (unit == "both" and groups)) and _are_drawable(attacks, _FEWEST_ATTACKS):
+        if (unit == "attacks" or (unit == "both" and groups)) and _are_drawable(attacks, _MIN_ATTACKS):
             groups["spoof_attacks"] = attacks
         return groups
 
@@ -337,8 +337,8 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
     lacks = {"speakers": "bonafide_groups", "attacks": "spoof_attacks", "both": "spoof_attacks"}
     if unit in lacks and lacks[unit] not in groups:
         raise InputError(
-            f"`draw={unit}` needs at least {_FEWEST_SPEAKERS} speakers, one for each trial, or {_FEWEST_ATTACKS} attacks, "
-            "one for each spoofed trial, which these keys do not name: leave `draw` out"
+            f"`draw={unit}` needs at least {_MIN_SPEAKERS} speakers, one for each trial, or {_MIN_ATTACKS} attacks, "
+            "one for each spoofed trial, which these keys do not name: remove `draw`"
         )
     return unit
 
@@ -356,7 +356,7 @@ class OverCorpora(NamedTuple):
     """Corpus → EER by its own rule; corpora with one class are omitted."""
     groups: Mapping[str, float]
     """Such as ``for/A07`` → EER of the attack against all bona fide trials of the corpus. Classes need
-    :data:`FEWEST` trials each, a corpus 2 to 100 attacks."""
+    :data:`MIN_TRIALS` trials each, a corpus 2 to 100 attacks."""
 
 
 def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> OverCorpora:

@@ -25,7 +25,7 @@ from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings
 from nes2net.scoring.judgement import ScoreFile
 
-_MOST_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
+_MAX_NEIGHBOURS = 10  # largest number of neighbours for the score `knn`
 
 
 class Example(NamedTuple):
@@ -52,10 +52,10 @@ def examples_of(
         InputError: if no trial has a class.
     """
     labelled = {trial.id: trial for trial in key.trials}
-    part = recorded_part(file.record)
-    if part is not None and not rows.keys() <= labelled.keys():
+    corpus_part = recorded_part(file.record)
+    if corpus_part is not None and not rows.keys() <= labelled.keys():
         with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
-            labelled = {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)} | labelled
+            labelled = {trial.id: trial for trial in corpora.get(corpus_part.corpus).keys(corpus_part.root)} | labelled
     examples = []
     for id, embedding in rows.items():
         if id in labelled and (name := class_name(labelled[id], field, aliases)):
@@ -71,9 +71,9 @@ def examples_of(
 def label_lines(files: Iterable[ScoreFile]) -> Iterator[str]:
     """Name, for each file, the corpus that labels the trials which the key lacks."""
     for file in files:
-        part = recorded_part(file.record)
-        if part is not None:
-            yield f"{file.path}: trials that the key lacks have the labels of {part.corpus} in {part.root}, says its record"
+        if corpus_part := recorded_part(file.record):
+            source = f"{corpus_part.corpus} in {corpus_part.root}"
+            yield f"{file.path}: trials that the key lacks have the labels of {source}, says its record"
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
@@ -149,7 +149,7 @@ def reference_scores(
         logits_of_training = np.stack([training_logits[id] for id in training])
     reference = Reference(embeddings, classes, logits_of_training)
     scores = {
-        "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(training))),
+        "knn": reference.scores(x, "knn", k=min(_MAX_NEIGHBOURS, len(training))),
         "mahalanobis": reference.scores(x, "mahalanobis"),
     }
     if logits_of_training is not None and logits is not None:

@@ -21,7 +21,7 @@ from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name, class_names
 from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import Matched, match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, concerning, listed
@@ -53,11 +53,11 @@ class ClassGroup:
     trials: TrialTable
     compared: Mapping[str, NDArray]
 
-    def where(self, chosen: NDArray) -> ClassGroup:
+    def where(self, is_chosen: NDArray) -> ClassGroup:
         """Select the trials of a mask (N,); ``names`` stays whole."""
-        compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
-        trials = self.trials.take(np.flatnonzero(chosen))
-        return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
+        compared = {kind: scores[is_chosen] for kind, scores in self.compared.items()}
+        trials = self.trials.take(np.flatnonzero(is_chosen))
+        return ClassGroup(self.names, self.numbers[is_chosen], self.logits[is_chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
@@ -176,7 +176,9 @@ def class_trials(
     path = file.path
     record = file.record
     labels = ClassLabels.read(file, class_field)
-    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
+    matched_trials = _match_rows(key, path, table, allow_partial)
+    rows = matched_trials.scores.astype(np.int64)
+    trials = matched_trials.table
     names = classes_of(trials, labels)
     ignored = set() if bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
@@ -202,13 +204,14 @@ def class_trials(
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
         numbers = np.array([number_of.get(name, -1) for name in names])
-        chosen = np.flatnonzero(numbers >= 0)
-        logits = table.logits[rows[chosen]]
+        positions = np.flatnonzero(numbers >= 0)
+        logits = table.logits[rows[positions]]
         if table.holds_posteriors:  # the logarithms of posteriors are logits up to a constant
             np.maximum(logits, np.finfo(np.float32).tiny, out=logits)
             np.log(logits, out=logits)
-        scores_of_group = {kind: scores[chosen] for kind, scores in compared.items()}
-        groups.append(ClassGroup(names_of_group, numbers[chosen], logits, trials.take(chosen), scores_of_group))
+        scores_of_group = {kind: scores[positions] for kind, scores in compared.items()}
+        group = ClassGroup(names_of_group, numbers[positions], logits, trials.take(positions), scores_of_group)
+        groups.append(group)
     known, unknown = groups
     if not len(known.numbers):
         raise InputError(
@@ -223,7 +226,7 @@ def class_trials(
         unknown,
         len(names) - len(known.numbers) - len(unknown.numbers),
         [*kinds, *compared],
-        mismatch,
+        matched_trials.mismatch.describe(matched_trials.num_expected),
         read_origin(file, key.corpus, canonical_phase(key.phase)),
         KnownThreshold.read(record.provenance.class_labels.get("known") if record is not None else None),
         list(filter(None, doubts)),
@@ -249,10 +252,8 @@ def classes_of(trials: Sequence[Trial], labels: ClassLabels) -> list[str]:
     return class_names(trials, labels.field, labels.aliases, "the key", remedy)
 
 
-def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:
-    """Return rows (N,) with a trial, their trials, and the mismatch in words."""
-    # match() gets the index of each row in place of a score, and NaN if a logit is not finite.
+def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> Matched:
+    """Match the rows of ``table``: the scores are their indices; a row fails if a logit is not finite."""
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     with concerning(f"{path}:"):
-        matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
-    return matched.scores.astype(np.int64), matched.table, matched.mismatch.describe(matched.num_expected)
+        return match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

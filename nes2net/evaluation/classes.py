@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Title of the figure of a checkpoint: how often a development trial gets a wrong class.
 ERROR_TITLE = "error"
-_MOST_TOLD = 3  # largest number of classes in a line of `predict`
+_MAX_TOLD = 3  # largest number of classes in a line of `predict`
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Classes(Rows):
         classes = tuple(scorer.config.get("backend", {}).get("classes", (SPOOF, BONAFIDE)))
         if classes == (SPOOF, BONAFIDE):
             raise InputError(
-                "this detector tells bona fide from spoof alone, and names no classes: take one that was trained with "
-                "`train.task.name=source_tracing`, or leave out `judgement`"
+                "this detector only tells bona fide from spoof, and names no classes: use one that was trained with "
+                "`train.task.name=source_tracing`, or remove `judgement`"
             )
         threshold = KnownThreshold.read(scorer.provenance.class_labels.get("known"))
         if self.known is not None:
@@ -138,7 +138,7 @@ class Classes(Rows):
         if known is not None and not known["is_known"]:
             words = [f"none of the known (p {known['p']:.2g}); nearest: {told['class']}", self.worth]
             return "   ".join(filter(None, words))
-        ranked = sorted(told["posteriors"].items(), key=lambda item: -item[1])[:_MOST_TOLD]
+        ranked = sorted(told["posteriors"].items(), key=lambda item: -item[1])[:_MAX_TOLD]
         words = [f"{name} {100 * posterior:.0f} %" for name, posterior in ranked]
         if known is not None:
             words.append(f"none of the known: no (p {known['p']:.2g})")

@@ -54,8 +54,8 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     return max((rate for rate in RATES if rate <= smallest), default=RATES[0]), high
 
 
-_MOST_BINS = 10
-_FEWEST_IN_BIN = 20  # trials
+_MAX_BINS = 10
+_MIN_IN_BIN = 20  # trials
 
 
 class Bin(NamedTuple):
@@ -87,7 +87,7 @@ def reliability(llrs: Llrs) -> list[Bin]:
     is_bonafide = np.arange(values.size) < llrs.bonafide.size
     order = np.argsort(values, kind="stable")
     predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
-    num_bins = int(np.clip(values.size // _FEWEST_IN_BIN, 1, _MOST_BINS))
+    num_bins = int(np.clip(values.size // _MIN_IN_BIN, 1, _MAX_BINS))
     ordered = values[order]
     last_of_bin = np.cumsum([trials.size for trials in np.array_split(order, num_bins)]) - 1
     ends = np.unique(np.searchsorted(ordered, ordered[last_of_bin], side="right"))

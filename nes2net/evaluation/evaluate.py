@@ -221,8 +221,8 @@ def _notes_on_records(names: Sequence[str], scored: Sequence[ScoredSet]) -> Iter
     for (first_name, first), (second_name, second) in itertools.combinations(zip(names, scored), 2):
         differences = differences_of_one_detector(first.file.record, second.file.record)
         if differences is not None:
-            what = ", ".join(differences) or "nothing"
-            yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {what}"
+            difference = ", ".join(differences) or "nothing"
+            yield f"{first_name} and {second_name} are scores of one detector, and their records differ in {difference}"
 
 
 def _first_lines(

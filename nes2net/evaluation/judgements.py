@@ -104,7 +104,7 @@ class Evaluable(Judgement[T]):
         """
         for name in names:
             if name not in signature(function).parameters:
-                raise InputError(f"`{name}` has no effect on {self.what}, which {path} holds: leave it out")
+                raise InputError(f"`{name}` has no effect on {self.what}, which {path} holds: remove it")
 
 
 def evaluable(file: ScoreFile) -> Evaluable[Any]:
@@ -386,7 +386,7 @@ class Frames(InLines[NDArray]):
         if decider is not None:
             if threshold is not None:
                 raise InputError(
-                    "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
+                    "the operating point of a calibration is the threshold: remove `threshold` or `calibration`"
                 )
             threshold = decider.threshold
         if isinstance(decider, Decider):
@@ -394,19 +394,19 @@ class Frames(InLines[NDArray]):
                 resolution_ms = decider.calibration.resolution_ms
             if threshold is None:
                 raise InputError(
-                    f"the operating point {decider.point.name} is at no score of this calibration: take another "
+                    f"the operating point {decider.point.name} is at no score of this calibration: use another "
                     "`operating_point`"
                 )
-        chosen = replace(self, resolution_ms=resolution_ms).fitted(scorer)
+        judgement = replace(self, resolution_ms=resolution_ms).fitted(scorer)
         # Only detectors that were trained on segments have a default threshold for scores of frames.
         if threshold is None and not scorer.trained_on_segments:
             raise InputError(
                 "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
-                "give a `threshold` or a `calibration` of frame scores, take a detector that was trained on segments, or "
+                "give a `threshold` or a `calibration` of frame scores, use a detector that was trained on segments, or "
                 "score along the time with `score_track`"
             )
         rule = StretchRule.of(scorer.score_rule, threshold, self.hysteresis, self.min_duration)
-        return replace(chosen, **rule._asdict())
+        return replace(judgement, **rule._asdict())
 
     def frames(self, value: NDArray, duration: float) -> FrameScores:
         from nes2net.scoring.track import FrameScores  # quick start-up: reading files needs no torch
@@ -421,7 +421,7 @@ class Frames(InLines[NDArray]):
         """
         if reader.num_samples is not None or reader.transform is not None or reader.padding != "repeat":
             raise InputError(
-                "frames are scored in whole, unchanged utterances: leave out `num_samples`, `padding` and the transform"
+                "frames are scored in whole, unchanged utterances: remove `num_samples`, `padding` and the transform"
             )
         return replace(reader, min_samples=1)  # repeating an utterance would add frames after its end
 
@@ -444,8 +444,8 @@ class Frames(InLines[NDArray]):
             def score_in_windows(waveform: Tensor) -> NDArray | str:
                 try:
                     samples = waveform.numpy()
-                    found = frame_scores(scorer, samples, SAMPLE_RATE, resolution_ms=resolution_ms, is_emphasised=True)
-                    return found.scores
+                    frames = frame_scores(scorer, samples, SAMPLE_RATE, resolution_ms=resolution_ms, is_emphasised=True)
+                    return frames.scores
                 except InputError as error:
                     return str(error)
 
@@ -475,7 +475,7 @@ class Frames(InLines[NDArray]):
         resolution_ms: float | None = None,
     ) -> LabelledScores:
         if len(files) > 1:
-            raise InputError(f"{files[0].path} holds scores of frames, which are calibrated alone: give one file")
+            raise InputError(f"{files[0].path} holds scores of frames, which cannot be fused: give only one file")
         frames = labelled_frames(
             labels.corpus, files[0], labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from nes2net.lib.errors import InputError, concerning, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
-from nes2net.metrics.localisation.segments import segments_of_frames
+from nes2net.metrics.localisation.segments import SegmentsByUtterance, segments_of_frames
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import read_whole_record, record_path
 from nes2net.scoring.segment_file import read_segment_scores
@@ -28,9 +29,9 @@ LABELS_MS = 10
 #: ``LabelledFrames.truth`` if segments come from RTTM files.
 RTTM = "RTTM"
 # Front-ends and labels treat the end of an utterance differently: their numbers of frames may differ by the larger of
-# _MOST_APART, and _MOST_SHARE_APART of the labels.
-_MOST_APART = 4
-_MOST_SHARE_APART = 0.05
+# _MAX_APART, and _MAX_SHARE_APART of the labels.
+_MAX_APART = 4
+_MAX_SHARE_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,13 @@ def labelled_frames(
         matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
-    utterances, truth, left_out = _join_segments(key, ids, scores, resolution, allow_partial)
+    segments_by_id = _read_segments(key)
+    utterances, left_out = _join_segments(key, ids, scores, resolution, segments_by_id, allow_partial)
     frames = joined_measured_frames(utterances, resolution, resolution)
     check_classes(frames.labels == 1, f"{file.path}: {counted(len(frames.labels), 'frame')} of {resolution} ms")
     num_expected = matched_trials.num_expected
     mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
+    truth = f"labels of {LABELS_MS} ms" if segments_by_id is None else RTTM
     return LabelledFrames(key, resolution, utterances, frames, num_expected, truth, mismatch)
 
 
@@ -136,28 +139,29 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
     return resolution_ms
 
 
-def _join_segments(
-    key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
-) -> tuple[list[ScoredUtterance], str, str]:
-    """Join the frame scores of ``ids`` with their true segments.
+def _read_segments(key: Key) -> SegmentsByUtterance | None:
+    """Read the segments in RTTM files; None if there are no such files."""
+    if key.definition.segments is not None:
+        with suppress(NotFound):
+            return key.definition.segments(key.path, canonical_phase(key.phase))
+    return None
 
-    Returns the utterances, the source of their segments, and, in words, what is omitted because
-    labels are missing or do not fit. Without ``allow_partial``, or if nothing is left, raises
-    InputError.
+
+def _join_segments(
+    key: Key,
+    ids: Sequence[str],
+    scores: Mapping[str, NDArray],
+    resolution: int,
+    segments_by_id: SegmentsByUtterance | None,
+    allow_partial: bool,
+) -> tuple[list[ScoredUtterance], str]:
+    """Join the frame scores of ``ids`` with their true segments, by default those of 10-ms labels.
+
+    Returns the utterances and, in words, what is omitted because labels are missing or do not fit.
+    Without ``allow_partial``, or if nothing is left, raises InputError.
     """
-    corpus = key.definition
-    phase = canonical_phase(key.phase)
-    assert corpus.segment_labels is not None
-    # From RTTM files if there are any, otherwise from labels of 10-ms frames.
-    labels = corpus.segment_labels(key.path, phase, LABELS_MS)
-    segments_by_id = None
-    truth = f"labels of {LABELS_MS} ms"
-    if corpus.segments is not None:
-        try:
-            segments_by_id = corpus.segments(key.path, phase)
-            truth = RTTM
-        except NotFound:
-            pass
+    assert key.definition.segment_labels is not None
+    labels = key.definition.segment_labels(key.path, canonical_phase(key.phase), LABELS_MS)
     # Labels may be missing, or not fit the number of frames.
     unlabelled = []
     mismatched = []
@@ -168,7 +172,7 @@ def _join_segments(
             continue
         frame_scores = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
         num_labels = max(1, len(labels[id]) * LABELS_MS // resolution)
-        if abs(len(frame_scores) - num_labels) > max(_MOST_APART, _MOST_SHARE_APART * num_labels):
+        if abs(len(frame_scores) - num_labels) > max(_MAX_APART, _MAX_SHARE_APART * num_labels):
             mismatched.append(id)
             continue
         if segments_by_id is None:
@@ -187,4 +191,4 @@ def _join_segments(
         raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
     if not utterances:
         raise InputError(f"no utterance is left: {'; '.join(problems)}")
-    return utterances, truth, "; ".join(problems)
+    return utterances, "; ".join(problems)

@@ -281,19 +281,21 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
     )
 
 
-def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> list[str]:
-    """Name each file by ``chosen``, by its name without suffix, or by its path if two share a name.
+def system_names(paths: Sequence[str | Path], chosen_names: Sequence[str] = ()) -> list[str]:
+    """Name each file by ``chosen_names``, by its name without suffix, or by its path if two share a name.
 
     Raises:
-        InputError: if ``chosen`` has another number of names, or two names are equal.
+        InputError: if ``chosen_names`` has another number of names, or two names are equal.
 
     >>> system_names(["a/lfcc.txt", "b/lfcc.txt", "b/xlsr.txt"])
     ['a/lfcc.txt', 'b/lfcc.txt', 'xlsr']
     """
-    if chosen:
-        if len(chosen) != len(paths) or len(set(chosen)) < len(chosen):
-            raise InputError(f"`names` has a name of its own for each of {len(paths)} files, not {listed(chosen)}")
-        return list(chosen)
+    if chosen_names:
+        if len(chosen_names) != len(paths) or len(set(chosen_names)) < len(chosen_names):
+            raise InputError(
+                f"`names` has a name of its own for each of {len(paths)} files, not {listed(chosen_names)}"
+            )
+        return list(chosen_names)
     stems = Counter(Path(path).stem for path in paths)
     names = []
     for path in paths:
@@ -302,11 +304,11 @@ def system_names(paths: Sequence[str | Path], chosen: Sequence[str] = ()) -> lis
     return names
 
 
-def check_classes(is_bonafide: NDArray, what: str, remedy: str = "") -> None:
-    """Raise InputError if all of ``what``, such as ``"12 trials"``, are of one class; ``is_bonafide`` is (N,)."""
+def check_classes(is_bonafide: NDArray, subject: str, remedy: str = "") -> None:
+    """Raise InputError if all of ``subject``, such as ``"12 trials"``, are of one class; ``is_bonafide`` is (N,)."""
     for label, is_of_class in (("bona fide", is_bonafide), ("spoofed", ~is_bonafide)):
         if is_of_class.all():
-            raise InputError(f"{what}, all {label}, and both classes are needed", remedy=remedy)
+            raise InputError(f"{subject}, all {label}, and both classes are needed", remedy=remedy)
 
 
 def labelled_trials(

@@ -85,7 +85,7 @@ def read_scored_by(record: Record | None) -> ScoredBy | None:
         return None
     if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
         resolution = None
-    judgement = record.judgement["name"] if record.judgement else None
+    judgement = str(record.judgement["name"]) if record.judgement else None
     return ScoredBy(fingerprint, precision, num_samples, resolution, judgement)
 
 

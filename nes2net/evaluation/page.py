@@ -24,7 +24,7 @@ from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
 # Longer sections are collapsed at first.
-_MOST_ROWS_UNFOLDED = 40
+_MAX_ROWS_UNFOLDED = 40
 
 
 class Pages(NamedTuple):
@@ -78,7 +78,7 @@ class Pages(NamedTuple):
                 write(path, printable(form()))
         if self.plot is not None:
             if result.draw is None:
-                raise InputError("`plot` draws scores of recordings of both classes, and here are none: leave it out")
+                raise InputError("`plot` draws scores of recordings of both classes, and here are none: remove it")
             result.draw(self.plot)
 
 
@@ -93,7 +93,7 @@ class Section:
     @property
     def is_long(self) -> bool:
         """Whether the section is collapsed at first."""
-        return sum(len(layout.rows) for _, layout in self.tables) > _MOST_ROWS_UNFOLDED
+        return sum(len(layout.rows) for _, layout in self.tables) > _MAX_ROWS_UNFOLDED
 
 
 def sections(result: Result) -> list[Section]:

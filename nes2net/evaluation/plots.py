@@ -64,8 +64,8 @@ _CSS_COLOURS = {
     SPOOF_COLOUR: "var(--spoof)",
 } | dict(zip(SERIES_COLOURS, SERIES))
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-_FEWEST_BINS = 5
-_MOST_BINS = 100
+_MIN_BINS = 5
+_MAX_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
 _STEPS = 400  # number of thresholds at which a curve is drawn
 # Shares of scores that may lie beyond each end of a histogram; see `score_range`.
@@ -427,7 +427,7 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
             sturges = math.log2(scores.size) + 1
             number = min(number, max(sturges, (high - low) / width))
         num_by_class.append(math.ceil(number))
-    return int(np.clip(min(num_by_class), _FEWEST_BINS, _MOST_BINS))
+    return int(np.clip(min(num_by_class), _MIN_BINS, _MAX_BINS))
 
 
 def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
@@ -482,7 +482,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 # In units of the viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
-_MOST_POINTS = 500  # largest number of steps of a line; a step shows the lowest score of one or more frames
+_MAX_POINTS = 500  # largest number of steps of a line; a step shows the lowest score of one or more frames
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
     "strips have the same scale of scores."
@@ -523,7 +523,7 @@ def strip_svg(
         width = round((end - start) * scale, 1)
         segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
     scores = np.asarray(utterance.scores, np.float64)
-    factor = -(-len(scores) // _MOST_POINTS)  # number of frames that share a step of the line
+    factor = -(-len(scores) // _MAX_POINTS)  # number of frames that share a step of the line
     lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
     edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)

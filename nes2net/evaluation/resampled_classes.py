@@ -23,7 +23,7 @@ from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
 _AT_ONCE = 4_000_000  # largest number of counts that are in memory at once
-_MOST_BINS = 512  # largest number of bins of scores
+_MAX_BINS = 512  # largest number of bins of scores
 
 
 class Rule(NamedTuple):
@@ -76,22 +76,22 @@ class Resamples:
             figures[name] = _figure(float(rule.rate(confusion)), draws, rule.num_trials)
         return figures
 
-    def of_scores(self, known: NDArray, groups: Sequence[NDArray]) -> dict[str, Figure]:
+    def of_scores(self, known_scores: NDArray, groups: Sequence[NDArray]) -> dict[str, Figure]:
         """Compute AUROC, FPR95 and EER of known against unknown trials with 95 % intervals.
 
         Args:
-            known: scores of being known (N,).
+            known_scores: scores of being known (N,).
             groups: scores of being known of each unknown class.
 
         Returns:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials; ``mean_auroc`` and
             ``mean_fpr95`` over the unknown classes.
         """
-        known = np.sort(known)  # the metrics below are faster if the scores are sorted
+        known_scores = np.sort(known_scores)  # the metrics below are faster if the scores are sorted
         rng = np.random.default_rng(self.seed)
-        edges = _bin_edges(np.concatenate([known, *groups]))
+        edges = _bin_edges(np.concatenate([known_scores, *groups]))
         once = np.ones((self.num_resamples, 1), dtype=np.int64)
-        known_counts = _draw_counts(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
+        known_counts = _draw_counts(rng, _histogram(known_scores, edges)[None], once)[:, 0]  # R×B
         times = _draw_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
         means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
@@ -106,12 +106,12 @@ class Resamples:
                 means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
         # Only intervals come from bins, figures from scores.
         unknown = np.concatenate(groups)
-        fewer = min(known.size, unknown.size)
+        fewer = min(known_scores.size, unknown.size)
         figures = {}
         for name, rate in RATES_OF_SCORES.items():
-            figures[name] = _figure(rate(known, unknown), _OF_COUNTS[name](known_counts, unknown_counts), fewer)
+            figures[name] = _figure(rate(known_scores, unknown), _OF_COUNTS[name](known_counts, unknown_counts), fewer)
         for name in _AVERAGED:
-            mean = float(np.mean([RATES_OF_SCORES[name](known, group) for group in groups]))
+            mean = float(np.mean([RATES_OF_SCORES[name](known_scores, group) for group in groups]))
             figures[f"mean_{name}"] = _figure(mean, means[name], fewer)
         return figures
 
@@ -138,8 +138,8 @@ def _draw_counts(rng: np.random.Generator, counts: NDArray, times: NDArray) -> N
 def _bin_edges(scores: NDArray) -> NDArray:
     """Find the lowest scores of bins (B,): all distinct scores, or 512 evenly spaced ranks."""
     distinct = np.unique(scores)
-    if distinct.size > _MOST_BINS:
-        ranks = np.linspace(0, scores.size - 1, _MOST_BINS).astype(np.int64)
+    if distinct.size > _MAX_BINS:
+        ranks = np.linspace(0, scores.size - 1, _MAX_BINS).astype(np.int64)
         distinct = np.unique(np.sort(scores)[ranks])
     return distinct
 
@@ -148,28 +148,28 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
     return np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
 
 
-def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
+def _auroc(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
     """(R,) from counts R×B in bins of rising score."""
-    below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
-    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a pair of trials in the same bin counts half
-    return ordered_pairs / (known.sum(1) * unknown.sum(1))
+    below = np.cumsum(unknown_counts, axis=1) - unknown_counts  # unknown trials in lower bins
+    ordered_pairs = (known_counts * (below + unknown_counts / 2)).sum(1)  # a pair of trials in the same bin counts half
+    return ordered_pairs / (known_counts.sum(1) * unknown_counts.sum(1))
 
 
-def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
+def _fpr95(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
     """(R,) from counts R×B in bins of rising score."""
     # The trials that are accepted if the threshold is the lowest score of a bin.
-    accepted_known = np.cumsum(known[:, ::-1], axis=1)
-    accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
-    needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
+    accepted_known = np.cumsum(known_counts[:, ::-1], axis=1)
+    accepted_unknown = np.cumsum(unknown_counts[:, ::-1], axis=1)
+    needed = -(-95 * known_counts.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
     threshold_bin = (accepted_known >= needed).argmax(1)
-    return np.take_along_axis(accepted_unknown, threshold_bin[:, None], axis=1)[:, 0] / unknown.sum(1)
+    return np.take_along_axis(accepted_unknown, threshold_bin[:, None], axis=1)[:, 0] / unknown_counts.sum(1)
 
 
-def _eer(known: NDArray, unknown: NDArray) -> NDArray:
+def _eer(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
     """(R,), method ``roc``, from counts R×B in bins of rising score."""
     rates = []
-    for known_counts, unknown_counts in zip(known, unknown):
-        steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]
+    for rows in zip(known_counts, unknown_counts):
+        steps = [np.append(0, row.cumsum()) for row in rows]
         rates.append(interpolated_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
     return np.array(rates)
 
@@ -177,8 +177,8 @@ def _eer(known: NDArray, unknown: NDArray) -> NDArray:
 #: Name → rate of scores of known (N,) and unknown (M,) trials.
 RATES_OF_SCORES: dict[str, Callable[[NDArray, NDArray], float]] = {
     "auroc": metrics.auroc,
-    "fpr95": lambda known, unknown: metrics.fpr95(known, unknown)[0],
-    "eer": lambda known, unknown: metrics.compute_eer(known, unknown, "roc")[0],
+    "fpr95": lambda scores, unknown_scores: metrics.fpr95(scores, unknown_scores)[0],
+    "eer": lambda scores, unknown_scores: metrics.compute_eer(scores, unknown_scores, "roc")[0],
 }
 # Name → rate (R,) of counts R×B in bins.
 _OF_COUNTS = {"auroc": _auroc, "fpr95": _fpr95, "eer": _eer}

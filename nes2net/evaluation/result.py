@@ -89,8 +89,8 @@ class Result:
             InputError: if no table has one of them.
         """
         # Numbers of trials cannot be named: they are always shown.
-        known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
-        check_known(metrics, known, "`metric` names figures of this result, not")
+        metric_names = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
+        check_known(metrics, metric_names, "`metric` names figures of this result, not")
         tables = []
         for table in self.tables:
             measures = [measure for measure in table.measures if measure.name in metrics or measure.unit == "count"]

@@ -98,13 +98,18 @@ def evaluate_segments(
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
     if len(score_paths) > 1:
-        raise InputError(f"one of {len(score_paths)} files holds scores of frames: evaluate such a file alone")
+        raise InputError(f"one of {len(score_paths)} files holds scores of frames: give only this file")
     file = ScoreFile.of(score_paths[0])
     labelled = labelled_frames(corpus, file, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial)
     phase = canonical_phase(phase)
     origin = read_origin(file, corpus, phase)
     draws = {"num_resamples": num_resamples, "seed": seed}
-    rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
+    rates, seconds = _rates(labelled, draws)
+    own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
+    thresholds = {"the threshold of the EER": own_rate.value("threshold")}
+    if threshold is not None:
+        thresholds["the threshold asked for"] = threshold
+    detections, wrong = _detections(labelled, thresholds, draws)
     examples = _examples(labelled.utterances, wrong)
     notes = list(filter(None, [unofficial_note(labelled.key)]))
     num_utterances = len(labelled.utterances)
@@ -114,7 +119,6 @@ def evaluate_segments(
     if any(row["eer"].value is None for row in rates):
         notes.append("a row without an EER has frames, or utterances, of one class only")
     title = corpora.get(corpus).title
-    own_rate = next(row for row in rates if row.labels["scores"] == OWN)  # at the resolution of the score file
     return Result(
         f"{title}, {phase}: where is it fake",
         {
@@ -184,26 +188,17 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}
 
 
-def _figures(
-    labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, int]
-) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
-    """Compute all figures; the threshold of the EER counts besides a user's ``threshold``.
+def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row], tuple[float, float]]:
+    """Compute each EER: point-based at each resolution and of utterances, and range-based.
 
-    Returns:
-        - A row for each EER: point-based at each resolution and of utterances, and range-based.
-        - A row of figures for each threshold.
-        - Bona fide and spoofed seconds.
-        - The share of each utterance's time that is wrong at the threshold of the EER, (U,).
+    Also returns bona fide and spoofed seconds.
     """
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
-    own_rate = _point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws)
-    eer_threshold = own_rate["threshold"].value
-    assert eer_threshold is not None  # both classes have frames
     rates = []
     for measured_at in RESOLUTIONS:
         if measured_at == resolution:
-            rates.append(own_rate)
+            rates.append(_point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws))
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
             # As published: frames shorter than the scored ones get labels from the list of segments, if any.
@@ -227,16 +222,19 @@ def _figures(
         "threshold": Figure(range_based.threshold),
     }
     rates.append(Row({"of": "seconds", "scores": OWN}, figures))
-    thresholds = {"the threshold of the EER": eer_threshold}
-    if threshold is not None:
-        thresholds["the threshold asked for"] = threshold
+    return rates, (range_based.bonafide_seconds, range_based.spoof_seconds)
+
+
+def _detections(
+    labelled: LabelledFrames, thresholds: Mapping[str, float], draws: Mapping[str, int]
+) -> tuple[list[Row], NDArray]:
+    """Compute figures at each threshold, and the wrong share of each utterance's time at the first, (U,)."""
+    utterances = labelled.utterances
+    resolution = labelled.resolution_ms
+    truth = [utterance.segments for utterance in utterances]
+    durations = [utterance.duration for utterance in utterances]
     detections = []
-    wrong = np.zeros(len(utterances))
-    truth = []
-    durations = []
-    for utterance in utterances:
-        truth.append(utterance.segments)
-        durations.append(utterance.duration)
+    wrong_shares = []
     for name, applied_threshold in thresholds.items():
         called = []
         for utterance in utterances:
@@ -252,9 +250,8 @@ def _figures(
             "boundary_error": Figure(_or_none(boundaries.mean_distance)),
         }
         detections.append(Row({"at": name}, figures))
-        if applied_threshold == eer_threshold:
-            wrong = overlap[:, 1:].sum(1) / durations
-    return rates, detections, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
+        wrong_shares.append(overlap[:, 1:].sum(1) / durations)
+    return detections, wrong_shares[0]
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, int]) -> Figure:

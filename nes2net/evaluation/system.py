@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -104,9 +104,9 @@ def evaluate_scores(
         "cllr": metrics.compute_cllr,
     }
     with recorded_digests() as digests:
-        min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
-    if min_tdcf is not None:
-        metric_functions["min_tdcf"] = min_tdcf
+        min_tdcf = _MinTdcf.of(key, bonafide, spoof)
+    if min_tdcf.metric is not None:
+        metric_functions["min_tdcf"] = min_tdcf.metric
     measured = Measured(metric_functions, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
     partial = _partial_note(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
@@ -121,7 +121,7 @@ def evaluate_scores(
     drawn = DrawnGroups.of(matched_trials.trials, unit)
     facts = {
         **drawn._asdict(),
-        "asv_counts": asv_counts,
+        "asv_counts": min_tdcf.asv_counts,
         "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
     }
@@ -133,12 +133,11 @@ def evaluate_scores(
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
         list(_official_rows(key, judged, name)),
         [
-            *filter(None, [partial]),
-            *notes,
+            *filter(None, [partial, min_tdcf.note]),
             *_doubt_notes(matched_trials, figures["eer"]),
             *drawn.notes,
         ],
-        {} if min_tdcf is None else digests,
+        {} if min_tdcf.metric is None else digests,
     )
 
 
@@ -172,31 +171,32 @@ def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
         yield Row({"system": name, "part": row.part}, figures)
 
 
-def _min_tdcf(
-    key: Key, bonafide: NDArray, spoof: NDArray
-) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
-    """Make min t-DCF, and the numbers of target, nontarget and spoof scores behind it.
+class _MinTdcf(NamedTuple):
+    """The metric, and the numbers of target, nontarget and spoof scores behind it; None if there is no metric."""
 
-    Both are None if there is no metric. If the corpus has speaker-verification scores, notes then
-    say why: their file is missing, or the metric is not defined for them, ``bonafide`` and
-    ``spoof``.
-    """
-    corpus = key.definition
-    if corpus.asv_scores is None:
-        return None, None, ()
-    try:
-        target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
-    except NotFound as error:
-        return None, None, (f"no min t-DCF: {error}",)
-    min_tdcf = functools.partial(
-        metrics.compute_min_tdcf,
-        asv_target=target,
-        asv_nontarget=nontarget,
-        asv_spoof=asv_spoof,
-        version=corpus.tdcf_version,
-    )
-    try:
-        min_tdcf(bonafide, spoof)
-    except InputError as error:
-        return None, None, (f"no min t-DCF: {error}",)
-    return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()
+    metric: Callable[..., float] | None = None
+    asv_counts: tuple[int, int, int] | None = None
+    note: str = ""
+    """Why a corpus with speaker-verification scores has no metric."""
+
+    @classmethod
+    def of(cls, key: Key, bonafide: NDArray, spoof: NDArray) -> _MinTdcf:
+        corpus = key.definition
+        if corpus.asv_scores is None:
+            return cls()
+        try:
+            target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
+        except NotFound as error:
+            return cls(note=f"no min t-DCF: {error}")
+        metric = functools.partial(
+            metrics.compute_min_tdcf,
+            asv_target=target,
+            asv_nontarget=nontarget,
+            asv_spoof=asv_spoof,
+            version=corpus.tdcf_version,
+        )
+        try:
+            metric(bonafide, spoof)
+        except InputError as error:  # not defined for these scores
+            return cls(note=f"no min t-DCF: {error}")
+        return cls(metric, (target.size, nontarget.size, asv_spoof.size))

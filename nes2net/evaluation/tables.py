@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 #: Trials of each class that the EER of a group needs (an assumption): one trial of 20 is 5 %.
-FEWEST = 20
+MIN_TRIALS = 20
 # With fewer draws, no figure is marked as the best: 2.5 % of them would be less than one draw.
-_FEWEST_DRAWS = 40
+_MIN_DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class Row:
 
     @property
     def has_enough_trials(self) -> bool:
-        """Whether each class has at least :data:`FEWEST` trials."""
-        return min(self.value("num_bonafide"), self.value("num_spoof")) >= FEWEST
+        """Whether each class has at least :data:`MIN_TRIALS` trials."""
+        return min(self.value("num_bonafide"), self.value("num_spoof")) >= MIN_TRIALS
 
     def only(self, measures: Sequence[Measure]) -> Row:
         """Return the row with only these figures."""
@@ -263,7 +263,7 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
     ranked = []
     for number, figure in figures.items():
-        if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:
+        if figure.value is not None and figure.draws is not None and len(figure.draws) >= _MIN_DRAWS:
             ranked.append((figure.value, number, figure.draws))
     if len(ranked) < 2:
         return None
@@ -332,7 +332,7 @@ NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
 NUM_TRIALS = Measure("num_trials", "trials", "count")
 #: Longer tables are not printed on the terminal, but on the page and in the JSON.
-MOST_LINES = 150
+MAX_LINES = 150
 
 
 def plain(value: Any) -> Any:

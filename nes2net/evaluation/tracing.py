@@ -23,7 +23,7 @@ from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
-from nes2net.evaluation.tables import FEWEST, NUM_TRIALS, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
@@ -37,9 +37,9 @@ UNKNOWN = "unknown"
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
-_MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
+_MAX_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
 _MAX_PRINTED = 30  # a table with more rows than this for each system is not printed on a terminal
-_MOST_VALUES = 50  # a field with more values than this has no breakdown
+_MAX_VALUES = 50  # a field with more values than this has no breakdown
 
 _CLOSED = (
     Measure("accuracy", "accuracy %"),
@@ -197,7 +197,7 @@ def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 
 
 def _tables(
-    title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
+    title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, metric_names: Collection[str]
 ) -> Iterator[Table]:
     hidden = () if len(systems) > 1 else ("system",)
 
@@ -208,16 +208,16 @@ def _tables(
         rows_of: Callable[[ClassTrials], Iterable[Row]],
         section: str,
         notes: Sequence[str] = (),
-        of: Sequence[ClassTrials] = systems,
+        of_systems: Sequence[ClassTrials] = systems,
     ) -> Table:
         """Terminals hide a table of over 30 rows a system."""
         rows = []
-        for trials in of:
+        for trials in of_systems:
             rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
-        is_long = len(rows) > _MAX_PRINTED * len(of)
+        is_long = len(rows) > _MAX_PRINTED * len(of_systems)
         return Table(name, caption, measures, rows, section, notes, hidden, readers="paper" if is_long else "all")
 
-    rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, named)) for trials in systems]
+    rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, metric_names)) for trials in systems]
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
@@ -264,33 +264,33 @@ def _tables(
             _BREAKDOWN,
             functools.partial(_breakdown_rows, name=name, resamples=resamples),
             "Known classes by condition",
-            of=systems_with_field,
+            of_systems=systems_with_field,
         )
 
 
-def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
+def closed_figures(group: ClassGroup, resamples: Resamples, metric_names: Collection[str] = ()) -> dict[str, Figure]:
     """Compute how often the detector finds a known class.
 
-    ``top_3`` needs more than three classes; the one-against-rest EER must be ``named``.
+    ``top_3`` needs more than three classes; the one-against-rest EER must be among ``metric_names``.
     """
-    num_classes = len(known.names)
-    num_trials = len(known.numbers)
-    of_class = np.take_along_axis(known.logits, known.numbers[:, None], axis=1)  # N×1
-    log_posteriors = of_class[:, 0] - known_scores(known.logits, "energy")
+    num_classes = len(group.names)
+    num_trials = len(group.numbers)
+    of_class = np.take_along_axis(group.logits, group.numbers[:, None], axis=1)  # N×1
+    log_posteriors = of_class[:, 0] - known_scores(group.logits, "energy")
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
-    figures = resamples.of_confusion(rules, known.confusion)
+    figures = resamples.of_confusion(rules, group.confusion)
     if num_classes > _TOP:
         # Of equal logits, the first counts as likelier, as for the predicted class.
-        before = np.arange(num_classes) < known.numbers[:, None]
-        num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
+        before = np.arange(num_classes) < group.numbers[:, None]
+        num_likelier = (group.logits > of_class).sum(1) + ((group.logits == of_class) & before).sum(1)
         # K×2: trials of each class with the class among the three likeliest, and without.
-        counts = pair_counts(known.numbers, num_likelier >= _TOP, num_classes, 2)
+        counts = pair_counts(group.numbers, num_likelier >= _TOP, num_classes, 2)
         top = Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)
         figures |= resamples.of_confusion({f"top_{_TOP}": top}, counts)
     figures["nll"] = Figure(float(-log_posteriors.mean()))
-    if "one_against_rest_eer" in named:
+    if "one_against_rest_eer" in metric_names:
         figures["one_against_rest_eer"] = Figure(
-            metrics.one_against_rest_eer(class_posteriors(known.logits), known.numbers)
+            metrics.one_against_rest_eer(class_posteriors(group.logits), group.numbers)
         )
     return figures
 
@@ -351,15 +351,15 @@ def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
     return sorted(rows, key=lambda row: -row.value("fpr95"))
 
 
-def _class_rows(known: ClassGroup) -> Iterator[Row]:
-    columns = {**class_rates(known.confusion)._asdict(), "num_trials": known.confusion.sum(1)}
-    for number, name in enumerate(known.names):
+def _class_rows(group: ClassGroup) -> Iterator[Row]:
+    columns = {**class_rates(group.confusion)._asdict(), "num_trials": group.confusion.sum(1)}
+    for number, name in enumerate(group.names):
         yield Row({"class": name}, {measure: Figure(values[number].item()) for measure, values in columns.items()})
 
 
 def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
     fields = grouping_fields(trials.known.trials)
-    return [name for name, size in fields.items() if name != trials.labels.field and size <= _MOST_VALUES]
+    return [name for name, size in fields.items() if name != trials.labels.field and size <= _MAX_VALUES]
 
 
 def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
@@ -367,19 +367,19 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
     numbers, values = trials.known.trials.column(name)
     for number in np.unique(numbers[numbers >= 0]).tolist():
         group = trials.known.where(numbers == number)
-        if len(group.numbers) >= FEWEST:
+        if len(group.numbers) >= MIN_TRIALS:
             figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.numbers))}
             yield Row({label_of(name): values[number]}, figures)
 
 
-def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
-    wrong = known.confusion * (1 - np.eye(len(known.names), dtype=np.int64))
-    largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
+def _confusion_rows(group: ClassGroup) -> Iterator[Row]:
+    wrong = group.confusion * (1 - np.eye(len(group.names), dtype=np.int64))
+    largest = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_CONFUSIONS]
     for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):
         size = int(wrong[true, predicted])
         if size:
-            labels = {"class": known.names[true], "taken for": known.names[predicted]}
-            yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(known.confusion[true].sum()))})
+            labels = {"class": group.names[true], "taken for": group.names[predicted]}
+            yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(group.confusion[true].sum()))})
 
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:

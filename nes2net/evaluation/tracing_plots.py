@@ -22,7 +22,7 @@ from nes2net.evaluation.result import Plot
 from nes2net.evaluation.tables import words
 from nes2net.lib.pictures import Rectangle
 
-_MOST_NUMBERED = 12  # with more classes than this, the cells have colours but no numbers
+_MAX_NUMBERED = 12  # with more classes than this, the cells have colours but no numbers
 _LEAST_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
@@ -63,7 +63,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     rows = _shares(np.vstack([known.confusion[with_trials], unknown.confusion[by_nearest]])[:, order])
     names = [known.names[number] for number in with_trials] + [unknown.names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
-    is_wide = num_columns > _MOST_NUMBERED
+    is_wide = num_columns > _MAX_NUMBERED
     width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
     figure, axes = figure_of(width, 1.4 + 0.26 * min(num_rows, 80))
     for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):

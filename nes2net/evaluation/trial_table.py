@@ -30,9 +30,9 @@ class Column(NamedTuple):
         """Whether each trial has ``value``, (N,)."""
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
 
-    def count(self, chosen: NDArray) -> int:
+    def count(self, is_counted: NDArray) -> int:
         """Count distinct values in a mask (N,)."""
-        return int(np.unique(self.numbers[chosen & (self.numbers >= 0)]).size)
+        return int(np.unique(self.numbers[is_counted & (self.numbers >= 0)]).size)
 
 
 class TrialTable(list[Trial]):

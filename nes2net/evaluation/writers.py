@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from nes2net.evaluation.tables import MOST_LINES, Figure, Measure, Row, Table, words
+from nes2net.evaluation.tables import MAX_LINES, Figure, Measure, Row, Table, words
 from nes2net.lib.terminal import markdown_table, markdown_text, printable_name, text_table
 
 
@@ -85,10 +85,10 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
     # A common measure has the same figure in all rows of each group; a differing one does not.
-    main, *further = measures
+    main, *details_of = measures
     common: list[Measure] = []
     differing: list[Measure] = []
-    for measure in further:
+    for measure in details_of:
         is_common = all(len({row[measure.name].value for row in group.values()}) == 1 for group in groups.values())
         (common if is_common else differing).append(measure)
     rows = []
@@ -116,7 +116,7 @@ def text_lines(table: Table) -> list[str]:
     figures.
     """
     layout = grid(table, in_text=True)
-    if len(layout.rows) > MOST_LINES:
+    if len(layout.rows) > MAX_LINES:
         return [f"{table.caption} {len(layout.rows)} rows, which the page and the JSON hold.", *table.notes]
     if not layout.rows:
         return [table.caption, *table.notes]

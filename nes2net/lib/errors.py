@@ -246,6 +246,15 @@ def check_known(names: Iterable[str], known_names: Iterable[str], problem: str, 
             raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known_names, command)}")
 
 
+def check_setting(name: str, value: object, fits: bool, expected: str) -> None:
+    """Raise :class:`InputError` unless ``fits``: the setting ``name`` is ``expected``, not ``value``.
+
+    >>> check_setting("batch_size", 8, 8 >= 1, "at least 1")
+    """
+    if not fits:
+        raise InputError(f"`{name}` is {expected}, not {shown(value)}")
+
+
 def listed(names: Sequence[str], limit: int = 10) -> str:
     """Join up to ``limit`` of ``names`` with commas; if there are more, also state how many.
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
-from nes2net.lib.errors import InputError, Unfinished, first_line, readable_size, worded
+from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, worded
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
@@ -188,6 +188,9 @@ class Loader(DataLoader[Any]):
                         raise self._too_many_workers(
                             "too many files are open for more batches", "see ulimit -n"
                         ) from None
+                    if isinstance(error, Explained) and "Original Traceback" in error.problem:
+                        # PyTorch has put the worker's traceback before the message, which is its last line.
+                        error.problem = error.problem.splitlines()[-1].partition(": ")[2]
                     if not str(error).startswith("DataLoader timed out"):
                         raise
                 finally:

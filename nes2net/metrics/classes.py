@@ -108,17 +108,11 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
     (0.7333, 0.4889)
     """
-    return float(_macro_f1_of_each(np.asarray(confusion), over))
-
-
-def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
-    counted = np.ones(counts.shape[:-1], dtype=bool)
-    if over == "present":
-        counted = counts.sum(-1) > 0
-    elif over == "union":
-        counted = (counts.sum(-1) > 0) | (counts.sum(-2) > 0)
-    return _mean_where(class_rates(counts).f1, counted)
+    counts = np.asarray(confusion)
+    has_trials = counts.sum(-1) > 0
+    averaged = {"present": has_trials, "union": has_trials | (counts.sum(-2) > 0), "all": np.ones_like(has_trials)}
+    check_known([over], averaged, "a macro-F1 is not the mean over")
+    return float(_mean_where(class_rates(counts).f1, averaged[over]))
 
 
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
@@ -180,13 +174,13 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
     (0.5, 1.0)
     """
     known = checked_scores(known, "known")
-    threshold = threshold_accepting(known)
+    threshold = threshold_accepting_95(known)
     return float(np.mean(checked_scores(unknown, "unknown") >= threshold)), threshold
 
 
-def threshold_accepting(known: NDArray, percent: int = 95) -> float:
-    """Find the ⌈percent·N/100⌉-th largest of ``known`` (N,), which accepts ``percent`` %."""
-    rank = -(-percent * known.size // 100)  # rounded up
+def threshold_accepting_95(known: NDArray) -> float:
+    """Find the ⌈95·N/100⌉-th largest of ``known`` (N,), which accepts 95 %."""
+    rank = -(-95 * known.size // 100)  # rounded up
     return float(np.partition(known, known.size - rank)[known.size - rank])
 
 

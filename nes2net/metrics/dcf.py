@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import check_known, check_setting
 from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_hull, roc_points, sorted_trials
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
@@ -55,8 +55,7 @@ def compute_min_dcf(
     0.25
     """
     curves = {"asvspoof": det_curve, "sklearn": roc_points}
-    if method not in curves:
-        raise InputError(f"unknown threshold method '{method}'; known: {', '.join(curves)}")
+    check_known([method], curves, "unknown threshold method")
     frr, far, _ = curves[method](bonafide, spoof)
     return float(dcf(frr, far, p_spoof, c_miss, c_fa, normalize).min())
 
@@ -174,7 +173,6 @@ def act_dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float):
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:
-    if not 0 < p_spoof < 1:
-        raise InputError(f"p_spoof must lie between 0 and 1, got {p_spoof}")
-    if c_miss <= 0 or c_fa <= 0:
-        raise InputError(f"costs must be positive, got c_miss={c_miss}, c_fa={c_fa}")
+    check_setting("p_spoof", p_spoof, 0 < p_spoof < 1, "between 0 and 1")
+    check_setting("c_miss", c_miss, c_miss > 0, "a cost above 0")
+    check_setting("c_fa", c_fa, c_fa > 0, "a cost above 0")

@@ -6,14 +6,13 @@ can be reproduced only by its own rule.
 
 from __future__ import annotations
 
-import operator
 from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_known
 
 #: Rule of the equal error rate → what it says.
 METHODS = {
@@ -64,8 +63,7 @@ def compute_eer(
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
     """
-    if method not in METHODS:
-        raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
+    check_known([method], METHODS, "unknown EER method")
     if method == "sklearn":
         frr, far, thresholds = roc_points(bonafide, spoof)
         nearest = np.argmin(np.abs(frr - far))
@@ -84,11 +82,14 @@ def compute_eer(
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    # From here on, each run of equal scores is one step.
+    # From here on, each run of equal scores is one step. Step N, after the last run, rejects all trials.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    sizes = (bonafide.size, spoof.size)
-    points, steps = roc_of_steps(method, (rejected_bonafide[starts], rejected_spoof[starts]), sizes)
-    eer, after, share = interpolated_crossing(points[0], points[1], *sizes)
+    sizes = bonafide.size, spoof.size
+    rejected = np.stack((rejected_bonafide[starts], rejected_spoof[starts]))
+    if method != "arena":
+        rejected = np.column_stack((rejected, sizes))
+    steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])
+    eer, after, share = interpolated_crossing(rejected[0, steps], rejected[1, steps], *sizes)
     # The threshold is the highest score, the score of a step, or between the scores of two steps.
     if steps[after] == starts.size:
         return eer, float(scores[-1])
@@ -97,23 +98,6 @@ def compute_eer(
         return eer, float(higher)
     lower = scores[starts[steps[after - 1]]]
     return eer, float(lower + share * (higher - lower))
-
-
-def roc_of_steps(method: str, rejected: tuple[NDArray, NDArray], sizes: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """Choose the points of the ROC curve for the rules in which equal scores are one step.
-
-    Args:
-        rejected: numbers of rejected (bona fide, spoofed) trials at each of N steps.
-        sizes: numbers of all (bona fide, spoofed) trials.
-
-    Returns:
-        Numbers of rejected trials at K points, 2×K, and their steps (K,); step N rejects all.
-    """
-    points = np.array(rejected)
-    if method != "arena":
-        points = np.column_stack((points, sizes))
-    steps = roc_hull(*np.diff(points)) if method == "rocch" else np.arange(points.shape[1])
-    return points[:, steps], steps
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
@@ -128,33 +112,44 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     Returns:
         ``(eer, threshold)``, as in :func:`compute_eer`.
     """
-    cumulative_counts = bonafide.cumsum(), spoof.cumsum()
-    sizes = [int(counts[-1]) for counts in cumulative_counts]
+    rejected_bonafide = bonafide.cumsum()
+    rejected_spoof = spoof.cumsum()
+    sizes = int(rejected_bonafide[-1]), int(rejected_spoof[-1])
 
-    def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
-
-    def frr_reaches_far(rejected: Sequence[int]) -> bool:
-        return operator.ge(*rates(rejected))
+    def frr_reaches_far(i: int) -> bool:
+        return bool(rejected_bonafide[i] / sizes[0] >= (sizes[1] - rejected_spoof[i]) / sizes[1])
 
     # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest at its change of sign or
     # one step before. ``crossing`` is the element with the change of sign.
-    crossing = bisect_left(
-        range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
-    )
-    tied = int(bonafide[crossing]), int(spoof[crossing])  # numbers of (bona fide, spoofed) trials of the element
-    below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
-    # Numbers of rejected (bona fide, spoofed) trials if 0, 1, … trials of the element are rejected.
-    steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
-    after = bisect_left(steps, True, key=frr_reaches_far)
-    nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
+    crossing = bisect_left(range(scores.size), True, key=frr_reaches_far)
+    tied = np.array((bonafide[crossing], spoof[crossing]), dtype=np.int64)
+    after = np.array((rejected_bonafide[crossing], rejected_spoof[crossing]))
+    eer, nearest = nearest_rates(rejected_one_by_one(after - tied, tied), sizes)
     if nearest:
         threshold = scores[crossing]
     elif crossing:
         threshold = scores[crossing - 1]
     else:
         threshold = scores[0] - 0.001  # a threshold that accepts all trials, as in the evaluation packages
-    return sum(rates(steps[nearest])) / 2, float(threshold)
+    return eer, float(threshold)
+
+
+def rejected_one_by_one(before: NDArray, tied: NDArray) -> NDArray:
+    """Count rejected (bona fide, spoofed) trials, (2, n + 1), from ``before`` (2,) on, while n ``tied`` (2,) trials of
+    one class are rejected.
+    """
+    return before[:, None] + np.arange(tied.sum() + 1) * (tied > 0)[:, None]
+
+
+def nearest_rates(rejected: NDArray, sizes: Sequence[int]) -> tuple[float, int]:
+    """Find (FRR + FAR) / 2 at the first of K steps where |FRR − FAR| is smallest, and its index.
+
+    ``rejected`` (2, K) counts the trials of both classes that a step rejects, ``sizes`` all trials.
+    """
+    frr = rejected[0] / sizes[0]
+    far = (sizes[1] - rejected[1]) / sizes[1]
+    nearest = int(np.argmin(np.abs(frr - far)))
+    return float((frr[nearest] + far[nearest]) / 2), nearest
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, check_setting, counted
 from nes2net.metrics.eer import checked_classes, compute_eer
 from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metric, single_trials
 
@@ -163,7 +163,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     >>> [round(bound, 3) for bound in rate_interval(0.0, np.zeros(1000), 100)]
     [0.0, 0.037]
     """
-    _check_confidence(confidence)
+    check_setting("confidence", confidence, 0 < confidence < 1, "between 0 and 1")
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
@@ -290,18 +290,13 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> In
     return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
-
-
 def percentiles(values: NDArray, confidence: float) -> Interval:
     """Find the interval of the middle fraction ``confidence`` of ``values``; equal tails.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
     """
-    _check_confidence(confidence)
+    check_setting("confidence", confidence, 0 < confidence < 1, "between 0 and 1")
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
@@ -321,8 +316,7 @@ def _resample(
     Each resample has its own generator, so threads do not change the result.
     """
     check_draws(num_resamples, seed)
-    if num_threads is not None and num_threads < 1:
-        raise InputError(f"num_threads must be at least 1, got {num_threads}")
+    check_setting("num_threads", num_threads, num_threads is None or num_threads >= 1, "at least 1")
     _, bonafide, spoof = systems[0]
     drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
     results = [metric(*scores) for metric, *scores in systems]
@@ -382,10 +376,8 @@ def spread_factor(num_clusters: int) -> float:
 
 def check_draws(num_resamples: int, seed: int) -> None:
     """Raise :class:`InputError` if the number of resamples or the seed is out of range."""
-    if num_resamples < 1:
-        raise InputError(f"`num_resamples` must be at least 1, got {num_resamples}")
-    if seed < 0:
-        raise InputError(f"`seed` must be 0 or more, got {seed}")
+    check_setting("num_resamples", num_resamples, num_resamples >= 1, "at least 1")
+    check_setting("seed", seed, seed >= 0, "at least 0")
 
 
 class _Drawing(NamedTuple):
@@ -426,8 +418,12 @@ def _drawings(
                 f"{counted(len(attacks), 'name')} of {counted(num_attacks, 'attack')}"
             )
     if groups is None and attacks is None:
-        draw = _single_draws(seed, num_bonafide, num_spoof)
-        return [_Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)]
+
+        def draw_trials(index: int) -> NDArray:
+            rng = np.random.default_rng([seed, index])
+            return np.concatenate([draw_counts(rng, size) for size in (num_bonafide, num_spoof)])
+
+        return [_Drawing(single_trials(num_bonafide + num_spoof), draw_trials, num_bonafide + num_spoof)]
     drawings = []
     if groups is not None:
         # A cell is a group.
@@ -462,19 +458,7 @@ def _drawings(
     return drawings
 
 
-def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
-    def draw(index: int) -> NDArray:
-        rng = np.random.default_rng([seed, index])
-        return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
-
-    return draw
-
-
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
-        groups = np.concatenate((bonafide_groups, spoof_groups))
-        _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
-        return np.argsort(np.argsort(first))[numbers]
     number_of: dict[Any, int] = {}  # group → index of the group
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 

@@ -42,7 +42,7 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
     return rates_of_counts(missed, accepted, bonafide.size, spoof.size)
 
 
-def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
+def rates_of_counts(missed: float, accepted: float, num_bonafide: float, num_spoof: float) -> Rates:
     """Compute error rates from numbers of ``missed`` bona fide and ``accepted`` spoofed trials.
 
     Each class needs at least one trial.

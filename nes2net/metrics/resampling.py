@@ -33,8 +33,8 @@ from nes2net.metrics.eer import (
     compute_eer,
     interpolated_crossing,
     last_of_ties,
-    roc_corners,
-    roc_of_steps,
+    nearest_rates,
+    rejected_one_by_one,
     sorting_index,
 )
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
@@ -85,14 +85,17 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
-    """Make a function of counts of cells that repeats scores; see :func:`figures_of`."""
+    """Make a function of counts of cells that repeats scores, ascending, for a fast sort; see :func:`figures_of`."""
+    order = np.append(np.argsort(bonafide, kind="stable"), bonafide.size + np.argsort(spoof, kind="stable"))
+    sorted_bonafide = np.sort(bonafide)
+    sorted_spoof = np.sort(spoof)
 
     def evaluate(counts: NDArray) -> Any:
-        return figures_of(
-            metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
-        )
+        """``counts`` (B + S,) of the trials in ``order``."""
+        repeated_bonafide = np.repeat(sorted_bonafide, counts[: bonafide.size])
+        return figures_of(metric(repeated_bonafide, np.repeat(sorted_spoof, counts[bonafide.size :])))
 
-    return _trial_by_trial(evaluate, cells)
+    return _trial_by_trial(evaluate, cells._replace(numbers=cells.numbers[order]))
 
 
 def figures_of(value: Any) -> Any:
@@ -109,14 +112,10 @@ def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampl
 
 
 class _Blocks:
-    """The sorted trials of both classes in K blocks; equal scores share a block.
-
-    Args:
-        order: the order of equal scores, as for :func:`compute_eer`.
+    """The sorted trials of both classes in K blocks; equal scores share a block, in ``order`` as for :func:`compute_eer`.
 
     Attributes:
-        is_bonafide: (B + S,), of sorted trials.
-        is_last: (B + S,), the last of equal scores.
+        is_bonafide, is_last: (B + S,), of sorted trials; the last of equal scores.
     """
 
     def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
@@ -170,7 +169,7 @@ class _Blocks:
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     if method not in ("asvspoof", "interpolated"):
-        return _quick_eer_of_ties(bonafide, spoof, method, cells)
+        return any_metric(functools.partial(compute_eer, method=method), bonafide, spoof, cells)
     if method == "asvspoof":
         order = None
     blocks = _Blocks(bonafide, spoof, cells, order)
@@ -180,62 +179,21 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
         # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
+        rises = np.array((num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
-        climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
-        block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
+        block = int(np.searchsorted(rises @ rejected, to_climb)) - 1  # the block in which FRR reaches FAR
         trials = blocks.block(block)
         is_bonafide = blocks.is_bonafide[trials]
-        counts = blocks.counts(weights, trials)
-        rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial whose copies make FRR reach FAR
-        climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
-        rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
-        rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
-        at_bonafide = bool(is_bonafide[crossing])
-        step = num_spoof if at_bonafide else num_bonafide
-        copies = -((climbed - to_climb) // step)  # number of copies of this trial up to the crossing, rounded up
-        after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
-        before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        # At the crossing and one step before it.
-        frr = after[0] / num_bonafide
-        far = (num_spoof - after[1]) / num_spoof
-        frr_before = before[0] / num_bonafide
-        far_before = (num_spoof - before[1]) / num_spoof
-        gap = frr - far
-        gap_before = far_before - frr_before
+        copies = blocks.counts(weights, trials) * np.stack((is_bonafide, ~is_bonafide))  # 2×T
+        after = rejected[:, block, None] + copies.cumsum(axis=1)
+        crossing = int(np.searchsorted(rises @ after, to_climb))  # index of the trial whose copies make FRR reach FAR
+        tied = copies[:, crossing]
+        steps = rejected_one_by_one(after[:, crossing] - tied, tied)
         if method == "interpolated":
-            return frr_before + gap_before / (gap_before + gap) * (frr - frr_before)
-        if gap_before <= gap:
-            return (frr_before + far_before) / 2
-        return (frr + far) / 2
+            return interpolated_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
+        return nearest_rates(steps, (num_bonafide, num_spoof))[0]
 
     return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
-
-
-def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    index = sorting_index(bonafide, spoof)[::-1]  # highest score first
-    is_bonafide = index < bonafide.size
-    ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-
-    def evaluate(counts: NDArray) -> float:
-        num_bonafide = int(counts[: bonafide.size].sum())
-        num_spoof = int(counts[bonafide.size :].sum())
-        counts = counts[index]
-        accepted = np.cumsum(counts)[ends]
-        drawn = np.diff(accepted, prepend=0) > 0  # whether the resample contains each score
-        accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
-        accepted_spoof = accepted[drawn] - accepted_bonafide
-        if method != "sklearn":
-            rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
-            points, _ = roc_of_steps(method, rejected, (num_bonafide, num_spoof))
-            return interpolated_crossing(points[0], points[1], num_bonafide, num_spoof)[0]
-        corner = roc_corners(accepted_bonafide, accepted_spoof)
-        frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
-        far = np.append(0, accepted_spoof[corner]) / num_spoof
-        nearest = np.argmin(np.abs(frr - far))
-        return float((frr[nearest] + far[nearest]) / 2)
-
-    return _trial_by_trial(evaluate, cells)
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
@@ -283,36 +241,12 @@ def _quick_minimum(
     return evaluate
 
 
-def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Count the trials and sum the terms of each class in each cell: C×4, two counts, two sums."""
-    columns = []
-    for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):
-        numbers = np.zeros(cells.numbers.size)
-        numbers[: bonafide_terms.size] = bonafide_numbers
-        numbers[bonafide_terms.size :] = spoof_numbers
-        columns.append(np.bincount(cells.numbers, numbers, cells.size))
-    return np.stack(columns, axis=1)
-
-
-def _quick_combined_means(
-    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
-) -> Resampled:
-    sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
-
-    def evaluate(weights: NDArray) -> NDArray:
-        num_bonafide, num_spoof, sum_of_bonafide, sum_of_spoof = (weights @ sums).T
-        return combine(sum_of_bonafide / num_bonafide, sum_of_spoof / num_spoof)
-
-    return evaluate
-
-
 def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make the function for :func:`compute_min_cllr`.
 
-    First, scores that share a pool in every resample are merged. A pool can end only where the
-    fraction of bona fide trials rises from one tie group (run of equal scores) to the next. A
-    purely bona fide group has the largest fraction, so the next group shares its pool; likewise, a
-    purely spoofed group shares the pool of the group before it.
+    Scores that share a pool in every resample are merged first. A pool ends only where the fraction
+    of bona fide trials rises from one run of equal scores to the next, so the next run shares the
+    pool of a purely bona fide one, and a purely spoofed one that of the run before it.
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -321,33 +255,25 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))
     pool = np.empty(index.size, dtype=np.int64)  # index of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
-    pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        # Groups without drawn trials are omitted.
-        counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
-        drawn_bonafide, drawn_spoof = (
-            np.bincount(pools, weights=weights, minlength=num_pools)
-            for pools, weights in zip(pools_of_classes, counts_of_classes)
-        )
-        occupied = drawn_bonafide + drawn_spoof > 0
-        return min_cllr_of_counts(drawn_bonafide[occupied], drawn_spoof[occupied])
+        of_classes = slice(bonafide.size), slice(bonafide.size, None)
+        drawn = np.stack([np.bincount(pool[trials], counts[trials], num_pools) for trials in of_classes])
+        return min_cllr_of_counts(*drawn[:, drawn.any(0)])  # groups without drawn trials are omitted
 
     return _trial_by_trial(evaluate, cells)
 
 
-def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
-
-    def evaluate(weights: NDArray) -> NDArray:
-        """(R, C) → (R, 6)."""
-        rates = []
-        for num_bonafide, num_spoof, missed, accepted in (weights @ sums).astype(np.int64).tolist():
-            rates.append(rates_of_counts(missed, accepted, num_bonafide, num_spoof))
-        return np.array(rates)
-
-    return evaluate
+def _quick_sums(
+    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[..., float | Rates]
+) -> Resampled:
+    """Make the function for ``combine(sum of bona fide terms, sum of spoof terms, num_bonafide, num_spoof)``."""
+    is_bonafide = np.arange(cells.numbers.size) < bonafide_terms.size
+    terms = np.concatenate((bonafide_terms, spoof_terms))
+    columns = np.where(is_bonafide, terms, 0), np.where(is_bonafide, 0, terms), is_bonafide, ~is_bonafide
+    sums = np.stack([np.bincount(cells.numbers, column, cells.size) for column in columns], axis=1)  # C×4
+    return lambda weights: np.array([combine(*row) for row in (weights @ sums).tolist()])
 
 
 #: Metric → the maker of its :func:`quick_metric`, which takes the metric's arguments, and ``cells``.
@@ -356,16 +282,20 @@ _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(
         bonafide, spoof, cells, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
     ),
-    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_combined_means(
+    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_sums(
         bonafide < act_dcf_threshold(**costs),
         spoof >= act_dcf_threshold(**costs),
         cells,
-        lambda frr, far: act_dcf(frr, far, **costs),
+        lambda missed, accepted, num_bonafide, num_spoof: act_dcf(missed / num_bonafide, accepted / num_spoof, **costs),
     ),
-    compute_cllr: lambda bonafide, spoof, cells: _quick_combined_means(
-        *cllr_terms(bonafide, spoof), cells, lambda b, s: (b + s) / 2
+    compute_cllr: lambda bonafide, spoof, cells: _quick_sums(
+        *cllr_terms(bonafide, spoof),
+        cells,
+        lambda b, s, num_bonafide, num_spoof: (b / num_bonafide + s / num_spoof) / 2,
     ),
     compute_min_cllr: _quick_min_cllr,
-    compute_rates: _quick_rates,
+    compute_rates: lambda bonafide, spoof, threshold, cells: _quick_sums(
+        bonafide < threshold, spoof >= threshold, cells, rates_of_counts
+    ),
     compute_min_tdcf: _quick_min_tdcf,
 }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, check_setting, counted
 from nes2net.metrics.eer import checked_classes, checked_scores, compute_eer, det_curve
 
 # Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
@@ -125,11 +125,8 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
     c2 = P_SPOOF * C_FALSE_ALARM_SPOOF * asv.spoof_false_alarm
     if c1 < 0 or c2 < 0:
         raise InputError(f"an ASV system with {asv} is useless, and t-DCF has no meaning then: check the ASV scores")
-    if version == 2021:
-        return TandemWeights(asv_cost, c1, c2)
-    if version == 2019:
-        return TandemWeights(0.0, c1, c2)
-    raise InputError(f"unknown t-DCF version {version}; known: 2019 (legacy), 2021 (revised)")
+    check_setting("version", version, version in (2019, 2021), "2019 (legacy) or 2021 (revised)")
+    return TandemWeights(asv_cost if version == 2021 else 0.0, c1, c2)
 
 
 def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:

@@ -181,13 +181,11 @@ class OneClassDistillation(Backend):
         name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
-            why = "has no last layer of its own"
-            if self.student.wants_layers == "all":
-                why = "reads all hidden states"
+            why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
             raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
         if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
             raise InputError(
-                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
+                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: use another"
             )
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())

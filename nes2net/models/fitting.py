@@ -25,9 +25,9 @@ from nes2net.models.registry import aggregations, backends
 #: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end whose values the front-end determines
-_MOST_OTHER_NAMES = 0.5  # largest share of names that do not match; above this share, the file holds other parts
-_MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
-_MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
+_MAX_OTHER_NAMES = 0.5  # largest share of names that do not match; above this share, the file holds other parts
+_MAX_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
+_MAX_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
 
 def fitted_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) -> ModelConfig | None:
@@ -46,7 +46,7 @@ def fitted_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig)
     frontend_tensors = select_frontend(state_dict)
     if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
         return None
-    if misfit is None or share_of_other_names(tensors, expected) > _MOST_OTHER_NAMES:
+    if misfit is None or share_of_other_names(tensors, expected) > _MAX_OTHER_NAMES:
         return None
     # In each step, take the change that leaves the fewest differences.
     tries = 0
@@ -55,7 +55,7 @@ def fitted_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig)
         smallest = len(misfit)
         for candidate in _candidates(model, tensors, expected):
             tries += 1
-            if tries > _MOST_TRIES:
+            if tries > _MAX_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
             # Keep a change if it leaves fewer differences than the best change so far.
@@ -170,5 +170,5 @@ def _suggested_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int
             if size != expected_size and size and expected_size:
                 sizes.add(size)
                 factors |= {(size, expected_size), (expected_size, size)}
-    fewer_counts = set(sorted(counts)[:_MOST_NUMBERS])
-    return fewer_counts, set(sorted(sizes)[:_MOST_NUMBERS]), set(sorted(factors)[:_MOST_NUMBERS])
+    fewer_counts = set(sorted(counts)[:_MAX_NUMBERS])
+    return fewer_counts, set(sorted(sizes)[:_MAX_NUMBERS]), set(sorted(factors)[:_MAX_NUMBERS])

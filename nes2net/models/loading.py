@@ -46,7 +46,7 @@ from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
-_MOST_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wrapper`
+_MAX_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wrapper`
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def without_wrapper(state_dict: StateDict, path: str, config: Mapping[str, objec
         config: architecture: prefixes are removed until a name is among its tensors; None removes
             all, because names of a published model share none.
     """
-    for _ in range(_MOST_WRAPPERS):
+    for _ in range(_MAX_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
         if layout_of(state_dict) is not None or not all(name.startswith(prefix) for name in state_dict):
             break

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from nes2net.lib.devices import named_device
-from nes2net.lib.errors import InputError, MissingLibrary, counted, expecting, first_line, shown
+from nes2net.lib.errors import InputError, MissingLibrary, counted, expecting, first_line, refuse, shown
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
@@ -285,12 +285,13 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> _Description:
-    if path.suffix != ".onnx":
-        raise InputError(
-            f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"
-        )
-    if not os.path.isfile(path):
-        raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
+    refuse(
+        (
+            path.suffix != ".onnx",
+            f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes",
+        ),
+        (not os.path.isfile(path), f"{path} not found: `nes2net export --to onnx` writes such a file"),
+    )
     content = read_onnx(path)
     if METADATA not in content.metadata:
         raise foreign_error(path, f"its metadata {METADATA} are missing")
@@ -309,10 +310,10 @@ def _read_description(path: Path) -> _Description:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)  # the file must have at least this many bytes
-        if not os.path.isfile(beside):  # isfile() returns False, and raises no error, if a name is too long
-            raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
-        if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
-            raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
+        is_file = os.path.isfile(beside)  # isfile() returns False, and raises no error, if a name is too long
+        refuse((not is_file, f"{path} needs its weights in {beside}, which is missing or not a file: copy both"))
+        is_outside = beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent)
+        refuse((is_outside, f"{beside} with the weights of {path} is a link to another folder: copy the file itself"))
         num_bytes = beside.stat().st_size
         if not size <= num_bytes <= size + _ALIGNMENT:
             raise InputError(

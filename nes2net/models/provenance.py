@@ -23,7 +23,7 @@ _TYPES: dict[str, type] = {
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # largest number of detectors to read from a record, because anyone may have written the record
+_MAX_STARTS = 100  # largest number of detectors to read from a record, because anyone may have written the record
 
 
 class UsedCorpus(NamedTuple):
@@ -88,7 +88,7 @@ class Provenance:
             elif not isinstance(value, kind):
                 continue
             values[name] = value
-        values["started_from"] = tuple(map(cls.read, values["started_from"][:_MOST_STARTS]))
+        values["started_from"] = tuple(map(cls.read, values["started_from"][:_MAX_STARTS]))
         return cls(**values, facts={key: value for key, value in record.items() if key not in _TYPES})
 
     def to_dict(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Provenance:
         """Yield this provenance, then those of all detectors from which training started; at most 100."""
         waiting = [self]
         for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop
-            if number == _MOST_STARTS:
+            if number == _MAX_STARTS:
                 return
             yield provenance
             waiting += provenance.started_from

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, told_as
+from nes2net.lib.errors import InputError, check_known, refuse, told_as
 from nes2net.lib.options import Takes, check_options, declared
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.text_files import read_text
@@ -236,10 +236,10 @@ def _checked_row(values: Mapping[str, object], where: str) -> PublishedRow:
         raise InputError(f"{where}: lacks {', '.join(lacking)}")
     check_options(PublishedRow, fields, where)
     row = PublishedRow(**fields)  # type: ignore[arg-type]  # the line above has checked them
-    if row.best is None and row.mean is None:
-        raise InputError(f"{where}: has no figure; give best, mean, or both")
-    if row.protocol == "4sec" and row.samples is None:
-        raise InputError(f"{where}: protocol 4sec needs the number of samples")
+    refuse(
+        (row.best is None and row.mean is None, f"{where}: has no figure; give best, mean, or both"),
+        (row.protocol == "4sec" and row.samples is None, f"{where}: protocol 4sec needs the number of samples"),
+    )
     return row
 
 

@@ -10,7 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby
@@ -25,7 +25,7 @@ from nes2net.data.audio.packed import is_there, size_of
 from nes2net.data.audio.read import stated_length
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, one_line
+from nes2net.lib.errors import InputError, Unfinished, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader, stacked
@@ -74,10 +74,6 @@ class ReadBatch(NamedTuple):
     """Several groups only if headers stated wrong lengths."""
     failures: dict[str, str]
     """Id → reason."""
-
-
-def _num_samples(length: int) -> int:
-    return max(1, length if length >= 0 else _SAMPLES_A_BYTE * -length)
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
@@ -175,7 +171,8 @@ class Plan:
             for length, group in groups:
                 size = self.batch_size
                 if length_of is not None:
-                    size = min(size, max(1, self.most_samples // _num_samples(length)))
+                    num_samples = length if length >= 0 else _SAMPLES_A_BYTE * -length
+                    size = min(size, max(1, self.most_samples // max(1, num_samples)))
                 batches += [group[i : i + size] for i in range(0, len(group), size)]
             if length_of is not None:
                 # Mix batches of short and long utterances, so that the progress so far predicts the remaining time.
@@ -214,6 +211,8 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
             if stated is None:
                 return -2 - size_of(trial.path)
             return reader.score_length(stated)
+        except Unfinished:
+            raise
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 
@@ -247,6 +246,8 @@ class Reading(Dataset):
         )  # read before the content, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
+        except Unfinished:
+            raise
         except InputError as error:
             content = str(error)
         except Exception as error:  # a decoder's error on a damaged file must not end the run
@@ -260,15 +261,16 @@ def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
 
 def collate(read: Sequence[Read]) -> ReadBatch:
     """Make a batch of what a worker read: stack waveforms of one length, in order."""
-    failures = {id: content for id, content, _ in read if isinstance(content, str)}
-    usable = [(id, content, file_stamp) for id, content, file_stamp in read if not isinstance(content, str)]
+    failures = {}
+    by_length: dict[int, list[Read]] = {}
+    for trial in read:
+        if isinstance(trial.content, str):
+            failures[trial.id] = trial.content
+        else:
+            by_length.setdefault(len(trial.content), []).append(trial)
     groups = []
-
-    def num_samples(trial: tuple[str, Tensor, str]) -> int:
-        return len(trial[1])
-
-    for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):
-        ids, waveforms, file_stamps = zip(*alike)
+    for _, trials in sorted(by_length.items()):
+        ids, waveforms, file_stamps = zip(*trials)
         groups.append(Group(list(ids), list(file_stamps), stacked(waveforms)))
     return ReadBatch(groups, failures)
 
@@ -308,10 +310,7 @@ def waveforms_for(
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
-        device_to_pin_for: AbstractContextManager[Any] = nullcontext()
-        if on_gpu:
-            device_to_pin_for = torch.cuda.device(device)
-        with device_to_pin_for:
+        with torch.cuda.device(device) if on_gpu else nullcontext():  # the device to pin memory for
             yield from read_batches(batches, reader, workers, pin_memory=on_gpu)
 
     return read

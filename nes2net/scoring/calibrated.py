@@ -10,12 +10,11 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -120,7 +119,7 @@ def decide_trials(
     num_samples: int | None,
     channel: int | None = None,
     num_workers: int | None = None,
-    facts: dict[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> CorpusDecisions:
     """Decide on each trial of the score file ``out`` of ``scorer``; write a table of decisions beside it.
 

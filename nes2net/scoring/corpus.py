@@ -50,7 +50,7 @@ class ScoringSettings(RunSettings):
     transform: Transform | None = None
     """A change of whole utterances before the cut."""
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return the settings that change scores, without defaults, for the identity of the run."""
         values = {name: getattr(self, name) for name in ("crop", "padding", "peak_normalize", "channel")}
         identity = {name: value for name, value in values.items() if value != getattr(ScoringSettings, name)}
@@ -67,7 +67,7 @@ def judge_trials(
     out: str | Path,
     judgement: Judgement[Any],
     *,
-    about: Mapping[str, Any] | None = None,
+    about: Mapping[str, object] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
     """Judge the utterances of ``trials``, and write the results in order to the file ``out``.
@@ -96,15 +96,16 @@ def judge_trials(
     settings = settings or ScoringSettings()
     num_samples = settings.num_samples
     legacy = settings.legacy_train_mode
-    reader = WaveformReader.of(
-        scorer,
-        num_samples,
+    reader = replace(
+        WaveformReader.of(scorer, num_samples),
         crop=settings.crop,
         seed=settings.crop_seed,
         padding=settings.padding,
         peak_normalize=settings.peak_normalize,
+        transform=settings.transform,
+        channel=settings.channel,
     )
-    reader = judgement.reader(replace(reader, transform=settings.transform, channel=settings.channel))
+    reader = judgement.reader(reader)
     judgement = judgement.fitted(scorer)
     if settings.compile and num_samples is None:
         raise InputError(

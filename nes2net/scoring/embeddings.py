@@ -23,7 +23,7 @@ from nes2net.lib.text_files import as_cell, of_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
-from nes2net.scoring.record import read_whole_record, record_of, record_path
+from nes2net.scoring.record import record_of
 
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
@@ -83,11 +83,11 @@ class Embeddings(Judgement[NDArray]):
             rows=rows,
         )
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return the kind of embedding as plain data."""
         return {"embedding": f"frontend, layer {self.layer}" if self.of == "frontend" else self.of}
 
-    def tell(self, value: NDArray) -> dict[str, Any]:
+    def tell(self, value: NDArray) -> dict[str, object]:
         """Return the numbers as a list ``embedding``, for ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
@@ -97,7 +97,7 @@ class Embeddings(Judgement[NDArray]):
 
     def rows_are(self, out: Path) -> str:
         """Describe the rows, such as "embeddings of 1024 numbers"."""
-        _, embedding = next(self._rows(out, read_whole_record(record_path(out)).sha256))
+        _, embedding = next(iter(self.read(out)))  # also checks that array and list belong together
         return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
@@ -123,16 +123,13 @@ class Embeddings(Judgement[NDArray]):
             InputError: if a file is missing or damaged, rows and ids do not fit, ids are equal, or
                 a number is not finite.
         """
-        return self._rows(out)
-
-    def _rows(self, out: Path, sha256: str | None = None) -> Iterator[tuple[str, NDArray]]:
         known_ids: set[str] = set()
         size = 0
         with expecting("a file of embeddings", out, "copy it and its list again, or embed again"):
             files = self.files(out)
             if not all(map(Path.is_file, files)):  # opening a pipe would wait for ever
                 raise ValueError("it or its list is missing, or not a regular file")
-            for id, numbers in _read_npy(out, files[1], sha256) if files[1:] else _read_parquet(out):
+            for id, numbers in _read_npy(out, files[1]) if files[1:] else _read_parquet(out):
                 row = np.asarray(numbers)
                 size = size or row.size
                 is_row = row.shape == (size,) and row.dtype.kind in "fiu" and np.isfinite(row).all()
@@ -141,7 +138,7 @@ class Embeddings(Judgement[NDArray]):
                 known_ids.add(id)
                 yield id, row
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, object]:
         """Write embeddings, some rows at a time; return their ``size`` E and the SHA-256 of the list of ids."""
         first = next(rows)
         rows = chain([first], rows)
@@ -164,7 +161,7 @@ class Embeddings(Judgement[NDArray]):
         return {"size": size, "list_sha256": sha256_of(files[1])}
 
 
-def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[str, NDArray]]:
+def _read_npy(out: Path, list_path: Path) -> Iterator[tuple[str, NDArray]]:
     check_arrived(out)
     rows = np.load(out, mmap_mode="r")
     with open(list_path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -173,7 +170,7 @@ def _read_npy(out: Path, list_path: Path, sha256: str | None) -> Iterator[tuple[
         ids = [of_cell(fields[column]) for fields in table if fields]
     if len(ids) != len(rows):
         raise ValueError(f"its list has {len(ids):,} ids for {len(rows):,} rows")
-    record = record_of(out, sha256)
+    record = record_of(out)
     if record is not None and record.list_sha256 not in (None, sha256_of(list_path)):
         raise ValueError("its list of ids was edited or replaced")
     return zip(ids, rows)

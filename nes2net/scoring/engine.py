@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
 from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
@@ -25,7 +25,7 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, check_setting, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
 from nes2net.lib.processes import ALONE, Processes, joined
 from nes2net.lib.progress import ProgressDisplay
@@ -70,10 +70,8 @@ class RunSettings:
     """Title of the progress display; empty for the output's word."""
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
-        if self.on_error not in ("skip", "raise"):
-            raise InputError(f"`on_error` is 'skip' or 'raise', not {self.on_error!r}")
+        check_setting("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "at least 1")
+        check_setting("on_error", self.on_error, self.on_error in ("skip", "raise"), "'skip' or 'raise'")
 
 
 class NothingDone(InputError):
@@ -134,8 +132,8 @@ def run_over(
     output: Output[T],
     out: str | Path,
     *,
-    run: Mapping[str, Any],
-    about: Mapping[str, Any],
+    run: Mapping[str, object],
+    about: Mapping[str, object],
     settings: RunSettings | None = None,
 ) -> Finished:
     """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to ``out``.
@@ -260,7 +258,7 @@ def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
     output: Output[T],
-    run: dict[str, Any],
+    run: dict[str, object],
     overwrite: Overwrite,
     processes: Processes,
 ) -> _EarlierWork:
@@ -340,17 +338,9 @@ def _keep_results(
     report_failures: bool,
     unit: str,
 ) -> BatchResult[T]:
-    """Write rows and failures to the journal, and show the progress.
+    """Write rows and failures to the journal, and show the progress beyond the ids ``already`` done.
 
-    Args:
-        already: ids that count as done at the start.
-
-    Returns:
-        The failures and the number of samples of all batches.
-
-    Raises:
-        InputError: if a trial failed and ``on_error`` is ``"raise"``, or the journal cannot be
-            written.
+    Returns the failures and the number of samples of all batches.
     """
     failures: dict[str, str] = {}
     count = 0
@@ -382,7 +372,7 @@ def _write_finished(
     output: Output[T],
     replaced: Container[tuple[str, str]],
     reasons: Mapping[str, str],
-    facts: dict[str, Any],
+    facts: dict[str, object],
 ) -> None:
     """Write the finished files and the record, all or none; then remove the journals.
 

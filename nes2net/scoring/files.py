@@ -17,7 +17,7 @@ import torch
 from nes2net.data.audio.packed import AnyRecording, all_channels
 from nes2net.data.audio.remarks import Remark, remark_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.judged import Failed, Judged
@@ -70,8 +70,7 @@ def judge_files(
     batch_size = chosen_batch_size(scorer, batch_size)
     if workers is None:
         workers = max(2, default_workers(scorer.computes_on))
-    if workers < 1:
-        raise InputError(f"`workers` is at least 1, not {workers}")
+    check_setting("workers", workers, workers >= 1, "at least 1")
     check_takes_audio_alone(scorer)
     reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
     trained_on = length_of_training(scorer.provenance)

@@ -61,7 +61,7 @@ class Journal(Generic[T]):
         InputError: if the file cannot be written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
+    def __init__(self, path: Path, run: Mapping[str, object], to_json: Callable[[T], Any]) -> None:
         self.path = path
         self.to_json = to_json
         with writing(path):
@@ -141,7 +141,7 @@ def _parsed_line(line: bytes) -> list[Any]:
     return parsed_json(line, "a line")
 
 
-def claim_journals(out: Path, run: Mapping[str, Any]) -> Claim:
+def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
     """Compare ``run`` with the run of the journals; without journals they are equal.
 
     The place of the claim is a journal of another run, if there is one.
@@ -204,5 +204,5 @@ def remove_journals(out: Path) -> None:
         path.unlink()
 
 
-def _header_line(run: Mapping[str, Any]) -> bytes:
+def _header_line(run: Mapping[str, object]) -> bytes:
     return json.dumps(run).encode() + b"\n"

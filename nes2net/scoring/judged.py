@@ -76,7 +76,7 @@ class Judged(Generic[T]):
     """The scores of windows were asked for."""
     first: Judged[float] | Failed | None = None
     """Answer of a detector of fakes that was asked first."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
     """Facts about detector and calibration for :meth:`to_row`."""
 
     @property
@@ -85,14 +85,14 @@ class Judged(Generic[T]):
         return Path(str(all_channels(self.recording)))
 
     @cached_property
-    def told(self) -> dict[str, Any]:
+    def told(self) -> dict[str, object]:
         """The value as plain data, with the judgement's remark."""
         return self.judgement.tell(self.value)
 
     @property
     def remarks(self) -> str:
         """Remarks of judgement and recording in words."""
-        return worded("; ".join(filter(None, [self.told.get("remark"), self.remark.text])))
+        return worded("; ".join(filter(None, [str(self.told.get("remark", "")), self.remark.text])))
 
     @cached_property
     def frames(self) -> FrameScores | None:
@@ -132,18 +132,20 @@ class Judged(Generic[T]):
             row["first"] = self.first.to_row()
         return {**row, **self.facts}
 
-    def _segments(self, frames: FrameScores) -> list[dict[str, Any]]:
-        segments = rows_of(frames.stretches)
+    def _segments(self, frames: FrameScores) -> list[dict[str, object]]:
+        stretches = frames.stretches
+        segments = rows_of(stretches)
         if self.decider is not None and not self.remark.unfit:
-            for segment in segments:
+            for stretch, segment in zip(stretches, segments):
+                assert stretch.score is not None
                 # The unbounded ratio is linear in the score, so it is the mean of the frames' ratios.
-                segment["llr"] = float(self.decider.llrs([segment["score"]])[0])
-                segment["probability"] = float(self.decider.probabilities([segment["score"]])[0])
+                segment["llr"] = float(self.decider.llrs([stretch.score])[0])
+                segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
         return segments
 
-    def _windows(self, track: Track) -> dict[str, Any]:
+    def _windows(self, track: Track) -> dict[str, object]:
         start, end, lowest = track.lowest
-        facts: dict[str, Any] = {
+        facts: dict[str, object] = {
             "window": track.window,
             "hop": self.hop,
             "windows": len(track),
@@ -183,23 +185,27 @@ class Judged(Generic[T]):
     def _first_words(self) -> str:
         if self.first is None:
             return ""
-        row = self.first.to_row()
-        decision = row.get("decision") or row.get("error") or f"score {row['score']:.4f}"
+        if isinstance(self.first, Failed):
+            decision = self.first.words
+        elif self.first.decision is not None:
+            decision = self.first.decision.decision
+        else:
+            decision = f"score {self.first.value:.4f}"
         words = f"the detector says first: {decision}"
         if decision in ("bonafide", CANNOT_TELL):
             words += ", so the name of a class means nothing"
         return words
 
 
-def rows_of(stretches: Iterable[Segment]) -> list[dict[str, Any]]:
+def rows_of(stretches: Iterable[Segment]) -> list[dict[str, object]]:
     """Turn stretches into plain data, in seconds to the microsecond."""
     return [
         {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)} for stretch in stretches
     ]
 
 
-def _names(recording: AnyRecording) -> dict[str, Any]:
-    names: dict[str, Any] = {"file": str(all_channels(recording))}
+def _names(recording: AnyRecording) -> dict[str, object]:
+    names: dict[str, object] = {"file": str(all_channels(recording))}
     if isinstance(recording, ChannelOf):
         names["channel"] = recording.channel
     return names

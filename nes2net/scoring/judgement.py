@@ -113,26 +113,26 @@ class Judgement(Output[T]):
             stream, rows: as for :func:`nes2net.scoring.kernel.start`.
         """
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return name and options for the identity of a run, without nesting."""
         return {"judgement": self.name, **self.options()}
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> dict[str, object]:
         """Return name and options for a record, as :class:`ScoreFile` reads them."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
-    def tell(self, value: T) -> dict[str, Any]:
+    def tell(self, value: T) -> dict[str, object]:
         """Turn ``value`` into facts that ``nes2net predict`` prints: name → number, text or list.
 
         The text ``remark`` comes last in the row.
         """
 
-    def in_words(self, told: Mapping[str, Any]) -> str:
+    def in_words(self, told: Mapping[str, object]) -> str:
         """Join the facts of :meth:`tell`, except the remark, to a text."""
         words = []
         for name, fact in told.items():
@@ -161,7 +161,7 @@ class Judgement(Output[T]):
         return []
 
 
-def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
+def as_judgement(judgement: str | Mapping[str, object] | Judgement[Any]) -> Judgement[Any]:
     """Build a judgement from its name, or a mapping of ``name`` and options.
 
     Raises:

@@ -25,7 +25,7 @@ from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.files import judge_files
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judgement import Judgement, as_judgement
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, scores_segments, scoring_mode
+from nes2net.scoring.kernel import Scorer, all_values, check_takes_audio_alone, scores_segments, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import RequestedSamples, ScoreLength
 from nes2net.scoring.stream import Along, window_samples
@@ -72,7 +72,7 @@ class Judge(Generic[T]):
     def __init__(
         self,
         detector: Scorer,
-        judgement: str | Mapping[str, Any] | Judgement[T] = "scores",
+        judgement: str | Mapping[str, object] | Judgement[T] = "scores",
         decider: Decider | Cutoff | None = None,
         settings: JudgingSettings | None = None,
         watch: Watch | None = None,
@@ -84,7 +84,8 @@ class Judge(Generic[T]):
         self.watch = watch or (lambda source, duration, hop: nullcontext())
         self.judgement: Judgement[T] = as_judgement(judgement).decided_by(detector, decider)
         self._calibrated = decider if isinstance(decider, Decider) else None
-        self._resolution_ms: float | None = self.judgement.options().get("resolution_ms")
+        resolution_ms = self.judgement.options().get("resolution_ms")
+        self._resolution_ms = resolution_ms if isinstance(resolution_ms, (int, float)) else None
         self._is_scored = self.judgement.is_score or (decider is not None and self.judgement.of_recordings)
         along = self.settings.along
         self._windows = along._replace(window=along.window or usual_window(detector, self._calibrated))
@@ -109,7 +110,7 @@ class Judge(Generic[T]):
         #: Sentences that explain the answers.
         self.meaning = self.judgement.meaning(detector)
         #: Facts for each answer, as plain data.
-        self.facts: dict[str, Any] = {"trained_on_segments": detector.trained_on_segments}
+        self.facts: dict[str, object] = {"trained_on_segments": detector.trained_on_segments}
         if model := detector.provenance.published:
             self.facts |= {"published_model": model[0], "licence": model[1].licence}
         if isinstance(decider, Cutoff) and self._is_scored:
@@ -258,9 +259,7 @@ class Judge(Generic[T]):
         with scoring_mode(self.detector):
             values = self.judgement.start(self.detector, [waveforms])()
         scores = []
-        for value in values:
-            if isinstance(value, str):
-                raise InputError(value)
+        for value in all_values(values):
             score = self.judgement.score_of_value(value)
             assert score is not None
             scores.append(score)
@@ -271,7 +270,7 @@ def judge_recording(
     detector: Scorer,
     recording: Audio | Source,
     decider: Decider | Cutoff | None = None,
-    judgement: str | Mapping[str, Any] | Judgement[T] = "scores",
+    judgement: str | Mapping[str, object] | Judgement[T] = "scores",
     *,
     sample_rate: float | None = None,
     settings: JudgingSettings | None = None,

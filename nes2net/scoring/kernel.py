@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import QueuedCopy, float32_products
-from nes2net.lib.errors import BrokenPart, InputError, counted
+from nes2net.lib.errors import BrokenPart, InputError, check_setting, counted
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
@@ -147,12 +147,17 @@ def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
     """Score as :func:`score_batch`; raise :class:`InputError` if a score is missing."""
-    scores = []
-    for result in score_batch(scorer, waveforms):
+    return all_values(score_batch(scorer, waveforms))
+
+
+def all_values(results: Iterable[T | str]) -> list[T]:
+    """List the results of a batch; raise :class:`InputError` with the reason if one is missing."""
+    values: list[T] = []
+    for result in results:
         if isinstance(result, str):
             raise InputError(result)
-        scores.append(result)
-    return scores
+        values.append(result)
+    return values
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
@@ -415,6 +420,5 @@ def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None =
     Raises:
         InputError: if ``requested`` is below 1.
     """
-    if requested is not None and requested < 1:
-        raise InputError(f"`batch_size` is at least 1, not {requested}")
+    check_setting("batch_size", requested, requested is None or requested >= 1, "at least 1")
     return 1 if depends_on_batch(scorer) else requested or usual or default_batch_size(scorer.computes_on)

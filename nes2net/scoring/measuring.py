@@ -100,7 +100,7 @@ class TraitsOutput(Output[Traits]):
                 id, *scalars = parsed_json(line, "a line")
                 yield id, self.from_json(scalars)
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, object]:
         """Write a line for each row; return no facts."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
@@ -171,7 +171,7 @@ def measure_trials(
                     rows[read_trial.id] = Row(read_trial.content, read_trial.file_stamp)
             yield BatchResult(rows, reasons)
 
-    run: dict[str, Any] = {
+    run: dict[str, object] = {
         "traits": " ".join(_MEASURED),
         "trials": recordings_digest(trials),
         "num_samples": num_samples,

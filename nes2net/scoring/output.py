@@ -64,7 +64,7 @@ class Output(ABC, Generic[T]):
         """Return a word that changes if the audio is replaced."""
         return stamp(trial.path)
 
-    def claim(self, out: Path, run: Mapping[str, Any]) -> Claim:
+    def claim(self, out: Path, run: Mapping[str, object]) -> Claim:
         """Compare ``run`` with the run whose rows are kept; equal without rows."""
         return claim_journals(out, run)
 
@@ -76,7 +76,7 @@ class Output(ABC, Generic[T]):
         """
         return open_journals(out, self.from_json, without)
 
-    def keeper(self, out: Path, run: Mapping[str, Any], rank: int = 0) -> AbstractContextManager[Keeper]:
+    def keeper(self, out: Path, run: Mapping[str, object], rank: int = 0) -> AbstractContextManager[Keeper]:
         """Open what keeps the rows of process ``rank``."""
         return Journal(journal_path(out, rank), run, self.to_json)
 
@@ -97,7 +97,7 @@ class Output(ABC, Generic[T]):
         return ()
 
     @abstractmethod
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, object]:
         """Write ``count`` rows in order; return plain data for the record.
 
         Args:

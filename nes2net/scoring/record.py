@@ -29,7 +29,7 @@ _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
 
 
-def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
+def computing(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
     """Collect what a score depends on: detector, precision, kind of device, number of samples."""
     return {
         "model": scorer.fingerprint(),
@@ -41,7 +41,7 @@ def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
 
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Collect the identity of a run: equal for two runs if and only if their scores may share a file."""
     run = computing(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
@@ -64,7 +64,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
     return trials_digest(trials, line)
 
 
-def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+def plain(facts: Mapping[str, object]) -> dict[str, object]:
     """Convert ``facts`` for JSON: dates and the like to texts, numbers that are not finite to None.
 
     Raises:
@@ -91,7 +91,7 @@ class Record(BaseModel):
     """SHA-256 of the recorded file."""
     audio_sha256: str | None = None
     """:func:`audio_digest` of the trials with a row."""
-    judgement: dict[str, Any] | None = None
+    judgement: dict[str, object] | None = None
     """Name and options, for :class:`nes2net.scoring.judgement.ScoreFile`."""
     total: Natural | None = None
     """Number of trials."""
@@ -103,7 +103,7 @@ class Record(BaseModel):
     """SHA-256 of the list of ids beside an array."""
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Fields that only people read."""
         return self.model_extra or {}
 
@@ -112,7 +112,7 @@ class Record(BaseModel):
         """Origin of the detector; empty if not recorded."""
         return Provenance.read(self.mapping("checkpoint"))
 
-    def mapping(self, key: str) -> dict[str, Any]:
+    def mapping(self, key: str) -> dict[str, object]:
         """Look up a mapping in :attr:`facts`; empty if missing."""
         value = self.facts.get(key)
         return value if isinstance(value, dict) else {}
@@ -157,7 +157,7 @@ def record_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def record_of(path: Path, sha256: str | None = None) -> Record | None:
+def record_of(path: Path) -> Record | None:
     """Read the record of ``path``; None if it is missing, no record, or states another SHA-256.
 
     Raises:
@@ -168,7 +168,7 @@ def record_of(path: Path, sha256: str | None = None) -> Record | None:
     content = read_bounded(record_path(path), _LARGEST_WHOLE)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
         record = validated_json(Record, content)
-        if record.sha256 is None or record.sha256 == (sha256 or sha256_of(path)):
+        if record.sha256 is None or record.sha256 == sha256_of(path):
             return record
     return None
 
@@ -178,7 +178,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
-def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
+def circumstances(scorer: Scorer, batch_size: int) -> dict[str, object]:
     """Collect architecture, software and hardware, which may change last digits of scores."""
     import torch  # for a fast start-up: programs that read records need no PyTorch
 

@@ -97,10 +97,8 @@ def read_score_table(path: str | Path) -> ScoreTable:
     label_columns: list[int] = []
     for line, row in rows:
         if not lines:
-            words = {
-                column: field.lower() for column, field in enumerate(row) if column not in (id_column, score_column)
-            }
-            label_columns = [column for column, word in words.items() if word in _LABEL_WORDS]
+            label_columns = [column for column, field in enumerate(row) if field.lower() in _LABEL_WORDS]
+            label_columns = [column for column in label_columns if column not in (id_column, score_column)]
         lines.append(line)
         ids.append(row[id_column])
         numbers.append(row[score_column])

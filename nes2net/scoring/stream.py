@@ -18,7 +18,7 @@ from nes2net.data.audio.blocks import BlocksAt16k
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import checked_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, pre_emphasised
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
@@ -359,8 +359,7 @@ class Stream:
         """Fill a short hole with zeros, or begin a new piece; raise InputError if ``time`` goes back
         by more than 0.1 s.
         """
-        if not math.isfinite(time):
-            raise InputError(f"`time` is a number of seconds, not {time}")
+        check_setting("time", time, math.isfinite(time), "a number of seconds")
         if not self._num_samples:
             self.piece_start = time
             return
@@ -424,8 +423,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
             be gaps between the cut windows.
     """
     for name, seconds in (("window", window), ("hop", hop)):
-        if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
-            raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
+        check_setting(name, seconds, 0.5 / SAMPLE_RATE < seconds < math.inf, "a positive number of seconds")
     length = round(window * SAMPLE_RATE)
     step = round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:

@@ -119,10 +119,10 @@ def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, hig
     return [normalised_scores[trial.id] for trial in trials]
 
 
-def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, Any]]:
+def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:
     """Describe each system for a record: file, SHA-256 and range, also for ``"test"``."""
     bounds = ranges_of(files) if ranges == "test" else ranges
-    systems = []
+    systems: list[dict[str, object]] = []
     for file, bounds_of_system in zip(files, bounds):
         systems.append({"path": str(file.path), "sha256": file.sha256, "range": list(bounds_of_system)})
     return systems

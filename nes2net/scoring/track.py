@@ -24,6 +24,7 @@ from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
+    all_values,
     check_takes_audio_alone,
     chosen_batch_size,
     default_batch_size,
@@ -237,9 +238,7 @@ def frame_scores(
                 lambda waveform: scorer.segment_scores(waveform)[resolution_ms],
                 torch.from_numpy(waveforms),
             )
-            for window, scores in zip(batch, computed()):
-                if isinstance(scores, str):
-                    raise InputError(scores)
+            for window, scores in zip(batch, all_values(computed())):
                 end = window.start + len(window.samples)
                 # Keep only the frames in the middle half of a window, except at both ends of the recording.
                 first = 0 if window.start == 0 else step // 2

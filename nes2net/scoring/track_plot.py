@@ -215,10 +215,8 @@ def drawable(name: str) -> str:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"
     font = get_font(findfont(FontProperties()))
-    drawn_name = ""
-    for character in visible(name):
-        if font.get_char_index(ord(character)):
-            drawn_name += character
-        else:
-            drawn_name += character.encode("ascii", "backslashreplace").decode()
+    drawn_name = visible(name)
+    for character in set(drawn_name):
+        if not font.get_char_index(ord(character)):
+            drawn_name = drawn_name.replace(character, character.encode("ascii", "backslashreplace").decode())
     return drawn_name

@@ -15,7 +15,7 @@ from nes2net.data.audio.read import LongAudio, count_samples, load_audio, load_h
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.sources import Audio, recording_of
 from nes2net.data.audio.waveform import Padding, head_crop, peak_normalized, pre_emphasised, random_crop
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
@@ -113,6 +113,10 @@ class WaveformReader:
             filled-up part (``"cut"``), or ``"no"``.
         pre_emphasis: coefficient, applied before the cut.
         channel: from 0; None for the mean of all.
+
+    Raises:
+        InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
+            unknown, or whole recordings have a ``crop`` other than ``"head"``.
     """
 
     num_samples: int | None
@@ -127,44 +131,21 @@ class WaveformReader:
     pre_emphasis: float = 0.0
     channel: int | None = None
 
-    @classmethod
-    def of(
-        cls,
-        scorer: Scorer,
-        num_samples: int | None,
-        longest: int | None = None,
-        crop: Crop = "head",
-        seed: int = 0,
-        padding: Padding = "repeat",
-        peak_normalize: PeakNormalize = "no",
-    ) -> WaveformReader:
-        """Build the reader for ``scorer``; settings as in the class.
-
-        Raises:
-            InputError: if ``num_samples`` is neither None nor an integer of at least 1, a word is
-                unknown, or whole recordings have a ``crop`` other than ``"head"``.
-        """
-        choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
-        for name, word in choices.items():
-            words = get_args(_CHOICES[name])
-            if word not in words:
-                raise InputError(f"`{name}` is {' or '.join(map(repr, words))}, not {word!r}")
-        whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
-        if num_samples is not None and not (whole_number and num_samples >= 1):
-            raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
-        if num_samples is None and crop != "head":
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            words = get_args(choices)
+            check_setting(name, getattr(self, name), getattr(self, name) in words, " or ".join(map(repr, words)))
+        number = self.num_samples
+        whole_number = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+        fits = number is None or (whole_number and number >= 1)
+        check_setting("num_samples", number, fits, "at least 1, or None for the whole recording")
+        if number is None and self.crop != "head":
             raise InputError("`crop` is where `num_samples` are cut out: whole recordings have no such place")
-        return cls(
-            num_samples,
-            scorer.min_samples,
-            scorer.used_samples,
-            longest,
-            crop,
-            seed,
-            padding=padding,
-            peak_normalize=peak_normalize,
-            pre_emphasis=scorer.pre_emphasis,
-        )
+
+    @classmethod
+    def of(cls, scorer: Scorer, num_samples: int | None, longest: int | None = None) -> WaveformReader:
+        """Build the reader for ``scorer``."""
+        return cls(num_samples, scorer.min_samples, scorer.used_samples, longest, pre_emphasis=scorer.pre_emphasis)
 
     def score_length(self, num_samples: int) -> int:
         """Samples that the detector gets of a recording with ``num_samples``."""
@@ -218,12 +199,12 @@ class WaveformReader:
             raise LongAudio(f"has {num_samples:,} samples, more than {self.longest:,}", subject=str(source))
         return self._cut(source.decoded, num_samples, str(source), channels)
 
-    def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
+    def take(self, audio: Audio, sample_rate: float | None) -> Recording:
         """Make the detector's input; arguments and errors as for :func:`recording_of`."""
-        recording = recording_of(audio, sample_rate, channels)
+        recording = recording_of(audio, sample_rate)
         if isinstance(recording, np.ndarray):
-            return self._cut(recording, len(recording), "the recording", channels)
-        return self.read(recording, channels=channels)
+            return self._cut(recording, len(recording), "the recording", None)
+        return self.read(recording)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""

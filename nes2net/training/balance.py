@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -57,6 +57,8 @@ class Balance:
         draws: int | None = None,
     ) -> None:
         self.length = length
+        #: orders the items of a group at random; None if any order is equally likely
+        self.shuffled: Callable[[NDArray, np.random.Generator], NDArray] | None = None
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []
         for level, (_, names) in zip(levels, self._levels):
@@ -96,6 +98,10 @@ class Balance:
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
         if level == len(self._levels):
+            if self.shuffled is not None:
+                # Without steps of their own, items are drawn in one order after another.
+                rounds = -(-len(steps) // len(items))
+                return np.concatenate([self.shuffled(items, rng) for _ in range(rounds)])[: len(steps)]
             return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         shares = self._shares[level][groups]

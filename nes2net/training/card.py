@@ -45,7 +45,15 @@ _MAX_HEADERS = 200
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list. The settings in `_NEVER` do not change the weights, or stand elsewhere in the
 # card. The settings in `_FOLDERS` only name folders and trackers for the results of the run.
-_NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
+_NEVER = (
+    "data.cache",
+    "data.cache_bytes",
+    "data.num_workers",
+    "data.corpora",
+    "train.keep",
+    "train.save_every_minutes",
+    "model",
+)
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from numpy.typing import NDArray
 
 from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.packed import blocks_of
 from nes2net.data.audio.read import count_samples
 from nes2net.data.audio.waveform import pieces
 from nes2net.data.augment.legacy import LegacyStream
@@ -20,6 +21,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.remote import is_remote
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.card import describe_trials
@@ -32,17 +34,18 @@ from nes2net.training.dataset import (
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
+from nes2net.training.read_ahead import ReadAhead
 from nes2net.training.recipes.data import DataConfig, SetName
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 from nes2net.training.recipes.train import TrainConfig
-from nes2net.training.sampling import WHOLE, EpochBatches, StepShare, count_steps
+from nes2net.training.sampling import WHOLE, Blocks, EpochBatches, StepShare, count_steps
 from nes2net.training.validation import passes
 
 
 def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> list[dict[str, object]]:
     """Describe the ``trials`` of ``part`` corpus by corpus, for provenance and model card."""
-    described = []
+    described: list[dict[str, object]] = []
     for corpus_config in data.parts(part):
         prefix = data.prefix_of(corpus_config, part)
         own_trials = (trial for trial in trials if trial.id.startswith(prefix))
@@ -50,8 +53,8 @@ def describe_data(data: DataConfig, part: SetName, trials: Sequence[Trial]) -> l
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
-        facts |= {"alias": corpus_config.called, **describe_trials(corpus_trials)}
-        described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
+        own_facts = {"alias": corpus_config.called, **describe_trials(corpus_trials)}
+        described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts, **own_facts})
     return described
 
 
@@ -142,6 +145,15 @@ def training_batches(
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
+    blocks = None
+    ahead = None
+    if data.order == "blocks":
+        paths = [trial.audio_path() for trial in training.trials]
+        blocks = Blocks(blocks_of(paths), data.open_blocks)
+        if balance is not None:
+            balance.shuffled = blocks.shuffled
+        if data.cache_bytes and any(map(is_remote, paths)):
+            ahead = ReadAhead(paths, blocks.of_item)
     check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
     dataset = TrainingSet(
         training,
@@ -160,6 +172,8 @@ def training_batches(
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
+        blocks=blocks,
+        ahead=ahead,
         drop_last=recipe.train.drop_last,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
@@ -184,7 +198,7 @@ def development_batches(
     data = recipe.data
     excerpts = development.excerpts
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
-    if whole_utterances:
+    if whole_utterances and data.order == "random":  # sizes of files in blocks would cost as much as reading them
         assert excerpts is None  # Run.examples makes pieces only if utterances are cropped
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, InitVar, dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.contracts import described
 from nes2net.lib.errors import InputError, concerning
+from nes2net.lib.remote import ChangedFile, Remote, Unreachable, adopt, remote
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, seed_of_stream
@@ -157,6 +158,11 @@ class TrainingSet(Dataset):
         self.augmentation = InOrder(effects)
         #: number of leading samples to decode; None for all
         self.samples_to_read = self.num_samples if self.crop == "head" and not self.augmentation else None
+        self.remote: Remote = remote()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        adopt(self.remote)  # in a worker that was not forked
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -174,8 +180,10 @@ class TrainingSet(Dataset):
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             waveform, frames = self.prepare(index, epoch, *length)
-        except (LostFile, OSError) as error:
+        except (LostFile, Unreachable, OSError) as error:
             return Example(None, target, lost=str(error))
+        except ChangedFile:  # another recording may have its address
+            raise
         except InputError as error:
             return Example(None, target, str(error))
         carried = dict(self.examples.carries(trial))

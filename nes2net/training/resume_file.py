@@ -182,6 +182,7 @@ class ResumeContent(TypedDict):
     base: NotRequired[dict[str, str]]
     started_from: NotRequired[object]
     devices: NotRequired[list[str]]
+    shards: NotRequired[dict[str, str]]
 
 
 class _ResumeFile(_Part):
@@ -203,6 +204,8 @@ class _ResumeFile(_Part):
     """Provenance of the detectors that the run started from."""
     devices: list[str] = []
     """Devices that the run has used so far, for its model card."""
+    shards: dict[str, str] = {}
+    """Address of each remote shard → its size and tag."""
     packages: dict[str, str] = {}
     """Packages of parts that are not built in (:func:`nes2net.lib.registry.packages_of`)."""
 

@@ -17,6 +17,7 @@ from nes2net.lib.errors import InputError, counted, listed, worded
 from nes2net.lib.files import path_below
 from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
+from nes2net.lib.remote import Remote, adopt, remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.models.registry import named_parts
 from nes2net.training.augmentation import augmentation_stream
@@ -86,6 +87,7 @@ def train(
     """
     require_library(recipe.tracker)
     recipe = without_needless_checkpoint(recipe)
+    adopt(Remote(recipe.data.cache_bytes))
     folder = path_below(recipe.output, recipe.tag)
     with StopRequests() as stop:
         try:
@@ -152,6 +154,7 @@ class Run:
             "development": fingerprint(development),
         }
         state = RunState(recipe, fingerprints, objective, optimizer, selection, accelerator.scaler, stream)
+        state.shards = {address: str(status) for address, status in remote().statuses.items()}
         log_folder = path_below(recipe.logs, recipe.tag)
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
         with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
@@ -166,7 +169,7 @@ class Run:
             del saved_state
             # The main process may write to the folder only after all processes have read the same state from the
             # folder.
-            start = (state.progress.epoch, state.progress.step, state.data)
+            start = (state.progress.epoch, state.progress.step, state.data, state.shards)
             if any(process_start != start for process_start in gather_values(accelerator, start)):
                 raise InputError(
                     f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "

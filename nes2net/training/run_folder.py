@@ -36,7 +36,7 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the scores in the files are part of the fingerprint of the data
-    *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
+    *("data.num_workers", "data.cache", "data.cache_bytes", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.graph", "train.keep", "train.save_every_minutes"),
 )
 # A resumed run may set these keys to other folders, but may not add or remove the keys.

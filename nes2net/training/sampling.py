@@ -9,14 +9,17 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from nes2net.lib.errors import counted, refuse
 from nes2net.training.balance import Balance
+from nes2net.training.read_ahead import ReadAhead
 
 T = TypeVar("T")
 
 _CHUNK_STREAM = 0xC4A2  # arbitrary number; distinguishes the random stream of the lengths from other streams
+_STEPS_AHEAD = 16
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -30,6 +33,29 @@ def seed_of_stream(seed: int, epoch: int, *position: int) -> list[int]:
     ([1234, 0], [1234, 1, 7])
     """
     return [seed, epoch - 1, *position]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """The block of each item, such as a row group, and how many are drawn from at a time.
+
+    >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffled(np.arange(6), np.random.default_rng(0)).tolist()
+    [5, 4, 0, 1, 2, 3]
+    """
+
+    of_item: NDArray
+    num_open: int
+
+    def shuffled(self, items: NDArray, rng: np.random.Generator) -> NDArray:
+        """Order ``items`` at random; at most ``num_open`` blocks are begun but not finished at any time."""
+        # The blocks have random ranks k. Items of a block get uniform times between k − num_open + 1 and k + 1, by which
+        # they are ordered. Times are cut off at both ends, so that the first and last items are of num_open blocks, too.
+        names, block_of_item = np.unique(self.of_item[items], return_inverse=True)
+        rank = rng.permutation(len(names))[block_of_item]
+        starts = np.maximum(0, rank - self.num_open + 1)
+        ends = np.minimum(rank + 1, max(1, len(names) - self.num_open + 1))
+        times = starts + (ends - starts) * rng.random(len(items))
+        return items[np.argsort(times, kind="stable")]
 
 
 def count_steps(draws: int, batch_size: int, drop_last: bool) -> int:
@@ -87,6 +113,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             (seed, epoch, step).
         lengths: length of each item; a batch gets that of its longest item.
         balance: draws the items instead of a permutation, by the same stream; not with ``lengths``.
+        blocks: draws the items instead, if there is no ``balance``.
+        ahead: fetches the blocks of the next steps.
         drop_last: drop the last incomplete batch of a training epoch.
 
     Attributes:
@@ -107,6 +135,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     chunk_samples: Sequence[int] | None = None
     lengths: Sequence[int] | None = None
     balance: Balance | None = None
+    blocks: Blocks | None = None
+    ahead: ReadAhead | None = None
     drop_last: bool = True
     epoch: int = 1
     start: int = 0
@@ -145,10 +175,12 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
         rng = np.random.default_rng(seed_of_stream(self.seed, self.epoch))
-        if self.balance is None:
-            order = rng.permutation(self.length)
-        else:
+        if self.balance is not None:
             order = self.balance.order(rng, self.batch_size, self.drop_last)
+        elif self.blocks is not None:
+            order = self.blocks.shuffled(np.arange(self.length), rng)
+        else:
+            order = rng.permutation(self.length)
         if self.balance is None and self.lengths is not None:
             order = order[np.argsort(np.take(self.lengths, order), kind="stable")]
             size = _BLOCK * self.batch_size
@@ -158,6 +190,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            if self.ahead is not None:
+                self.ahead.request(order[step * self.batch_size : (step + _STEPS_AHEAD) * self.batch_size])
             length = self._common_length(batch, step)
             rank, world_size, num_parts = self.share
             if len(batch) < self.batch_size:

@@ -18,6 +18,7 @@ from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.registry import PACKAGES_KEY
+from nes2net.lib.remote import ChangedFile, changed_words
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
@@ -159,6 +160,8 @@ class RunState:
     #: the stream of ``augment.rng: legacy``; None if each utterance has its own stream
     stream: LegacyStream | None = None
     progress: Progress = field(default_factory=Progress)
+    #: address of each remote shard → its size and tag
+    shards: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_saved(self.optimizer, self.objective)
@@ -186,6 +189,7 @@ class RunState:
             "version": VERSION,
             "recipe": self.recipe.to_dict(),
             "data": self.data,
+            "shards": self.shards,
             "model": self.detector.config,
             "started_from": [start.to_dict() for start in self.detector.provenance.started_from],
             "devices": self.detector.provenance.training.get("devices", []),
@@ -212,6 +216,10 @@ class RunState:
             InputError: if the trials have changed, or if the content belongs to another run.
         """
         self._check_data(content["data"])
+        for address, status in content.get("shards", {}).items():
+            status_now = self.shards.get(address, status)  # the shards may have moved
+            if status_now != status:
+                raise ChangedFile(f"{address} {changed_words(status, status_now)}")
         self._check_extent(content)
         states: Mapping[str, object] = content
         for name, stateful in self.parts.items():

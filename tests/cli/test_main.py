@@ -41,7 +41,7 @@ def test_errors_are_one_line(here, refused):
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),
         ("predict a.wav --model m --dtype fp16", "'fp16'; did you mean 'float16'? Known: auto, "),
         ("average a.pth", "--out"),
-        ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
+        ("average a b --ids 1", "--ids, --last and --best require one run folder"),
         ("average a.pth --out b.pth --update-bn 3", "--update-bn is used only with --ids or --last or --best"),
         ("evalute s.txt", "nes2net: error: unknown command 'evalute'; did you mean 'evaluate'? Known: "),
         ("train asvspoof2019_nes2net_x data.rot=DB", "did you mean 'data.root'?"),

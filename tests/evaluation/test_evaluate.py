@@ -16,7 +16,7 @@ from nes2net.data.corpora import generic
 from nes2net.data.corpora.corpus import OfficialRow
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation import tables
-from nes2net.evaluation.breakdown import FEWEST, breakdown, breakdowns, corpora_table, over_corpora
+from nes2net.evaluation.breakdown import MIN_TRIALS, breakdown, breakdowns, corpora_table, over_corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.page import html_page
@@ -391,7 +391,7 @@ def scored(seed, attacks):
 
 
 def test_every_figure_over_corpora_is_that_of_its_trials():
-    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": FEWEST - 1}, "three": {}}
+    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": MIN_TRIALS - 1}, "three": {}}
     corpora = {name: scored(seed, of) for seed, (name, of) in enumerate(attacks.items())}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
     found = over_corpora(corpora, methods)

@@ -10,7 +10,7 @@ from builders.files import write
 from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.tables import MOST_LINES, Figure, Measure, Row, Table
+from nes2net.evaluation.tables import MAX_LINES, Figure, Measure, Row, Table
 from nes2net.evaluation.writers import grid, latex, latex_text, markdown, text_lines
 
 SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
@@ -84,7 +84,7 @@ def test_the_smallest_p_value_that_the_draws_can_measure():
 
 
 def test_a_terminal_leaves_long_tables_to_the_page():
-    rows = [Row({"n": str(number)}, {"eer": Figure(0.5)}) for number in range(MOST_LINES + 1)]
+    rows = [Row({"n": str(number)}, {"eer": Figure(0.5)}) for number in range(MAX_LINES + 1)]
     (line,) = text_lines(Table("x", "Many.", [Measure("eer", "EER %")], rows))
     assert line == "Many. 151 rows, which the page and the JSON hold."
 

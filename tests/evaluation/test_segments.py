@@ -154,7 +154,7 @@ def test_the_command_prints_and_writes_rates_of_frames(made, tmp_path, capsys):
     assert "range-based EER" in text
     write(tmp_path / "plain.txt", "a 1\n")
     for wrong, message in (
-        (f"evaluate {corpus} {scores} {tmp_path}/plain.txt", "evaluate such a file alone"),
+        (f"evaluate {corpus} {scores} {tmp_path}/plain.txt", "give only this file"),
         (f"evaluate {corpus} {tmp_path}/plain.txt --threshold 0", "--threshold has no effect on scores, which"),
     ):
         assert main(wrong.split()) == 2

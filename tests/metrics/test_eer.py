@@ -73,7 +73,7 @@ def test_an_eer_needs_finite_scores_of_both_classes():
         ([1.0], [], {}, "no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN"),
         ([[1.0]], [1.0], {}, "one-dimensional"),
-        ([1.0], [0.0], {"method": "best"}, "method 'best'; known: asvspoof, interpolated, arena, roc, sklearn"),
+        ([1.0], [0.0], {"method": "best"}, "method 'best'; known: arena, asvspoof, interpolated, roc, rocch, sklearn"),
         ([1.0], [0.0], {"method": "interpolated", "order": [0]}, "each of the 2 scores"),
     ):
         with pytest.raises(InputError, match=message):

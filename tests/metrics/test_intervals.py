@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from nes2net import metrics
 from nes2net.lib.errors import InputError
 from nes2net.metrics.intervals import two_sided_p
+from nes2net.metrics.resampling import quick_metric, single_trials
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
 QUICK = {
     "eer": metrics.compute_eer,
     "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
-    "eer arena": functools.partial(metrics.compute_eer, method="arena"),
-    "eer sklearn": functools.partial(metrics.compute_eer, method="sklearn"),
     "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
     "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
@@ -59,6 +58,22 @@ def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clust
         options |= {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]}
     quick, slow = (metrics.bootstrap_values([m], bonafide, spoof, **options) for m in (QUICK[name], plain(QUICK[name])))
     assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("method", ["arena", "roc", "rocch", "sklearn"])
+@given(scores, scores, st.integers(0, 1000))
+def test_a_metric_that_is_not_quick_gets_the_repeated_scores(method, bonafide, spoof, seed):
+    rng = np.random.default_rng(seed)
+    num_trials = len(bonafide) + len(spoof)
+    counts = rng.integers(0, 3, num_trials)
+    counts[0] = 1
+    counts[-1] = 1
+    eer = functools.partial(metrics.compute_eer, method=method)
+    repeated_bonafide = np.repeat(bonafide, counts[: len(bonafide)])
+    expected, _ = eer(repeated_bonafide, np.repeat(spoof, counts[len(bonafide) :]))
+    resample = quick_metric(eer, np.array(bonafide), np.array(spoof), single_trials(num_trials))
+    (value,) = resample(counts[None])
+    assert value == expected
 
 
 @pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
@@ -168,7 +183,7 @@ def test_intervals_of_few_errors_are_at_least_binomial():
     assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
     for rate in (0.0, 1.0, 0.01):
         assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
-    with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
+    with pytest.raises(InputError, match="`confidence` is between 0 and 1"):
         metrics.rate_interval(0.2, many, 4000, 1.0)
 
 
@@ -180,14 +195,14 @@ def test_a_draw_that_lacks_a_class_is_repeated():
 
 def test_bad_settings_and_scores():
     for options, message in (
-        ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
-        ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
-        ({"num_threads": 0}, "num_threads must be at least 1"),
+        ({"num_resamples": 0}, "`num_resamples` is at least 1"),
+        ({"confidence": 1.0}, "`confidence` is between 0 and 1"),
+        ({"num_threads": 0}, "`num_threads` is at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
         ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
         ({"spoof_attacks": ["A07", "A08"]}, "1 spoof scores, but 2 names of 2 attacks"),
-        ({"seed": -1}, "`seed` must be 0 or more, got -1"),
+        ({"seed": -1}, "`seed` is at least 0, not -1"),
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),
         ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),

@@ -147,10 +147,10 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames():
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
     assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
-    with pytest.raises(InputError, match="leave out `threshold` or `calibration`"):
+    with pytest.raises(InputError, match="remove `threshold` or `calibration`"):
         detector.segment(recording, 16000, threshold=0.1, calibration=decider)
     for changes, message in (
-        ({"scored_by": None}, "from scores of recordings, not of their frames"),
+        ({"scored_by": None}, "from scores of recordings, not of frames of 20 ms"),
         ({"scored_by": replace(scored_by, fingerprint="0")}, "not belong to this detector"),
         ({"weights": (-1.0,)}, "is at no score of this calibration"),
     ):
@@ -158,7 +158,7 @@ def test_segments_use_the_threshold_of_a_calibration_of_frames():
             detector.segment(recording, 16000, calibration=replace(calibration, **changes))
     with pytest.raises(InputError, match="from scores of frames of 20 ms, not of recordings"):
         detector.decide(recording, calibration, 16000)
-    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of 40 ms"):
+    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of frames of 40 ms"):
         check_belongs(detector, calibration, 40.0)
 
 

@@ -230,7 +230,7 @@ def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spect
 def test_what_cannot_be_scored_is_refused(spectral, spectral_detector, trials, tmp_path):
     with pytest.raises(InputError, match="not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
-    with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
+    with pytest.raises(InputError, match="remove `num_samples`, `padding` and the transform"):
         score(spectral, trials, tmp_path / "f.txt", num_samples=8000)
     assert list(tmp_path.iterdir()) == []
 
@@ -243,7 +243,7 @@ def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, tri
     words = f"score generic {listed} --model {tmp_path}/d.pth --out {out} --split all --workers 0 --device cpu"
     for flags, message in (
         ("--segments 40", "scores segments of 20 ms, not of 40 ms: change --segments"),
-        ("--segments --samples 4sec", "frames are scored in whole utterances: leave out --samples"),
+        ("--segments --samples 4sec", "frames are scored in whole utterances: remove --samples"),
     ):
         assert main([*words.split(), *flags.split()]) == 2
         assert message in capsys.readouterr().err

@@ -69,9 +69,9 @@ def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
 def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
     for options, message in (
         ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
-        ({"window": 0}, "window must be a positive number"),
-        ({"hop": -1}, "hop must be a positive number"),
-        ({"hop": float("nan")}, "hop must be a positive number"),
+        ({"window": 0}, "`window` is a positive number"),
+        ({"hop": -1}, "`hop` is a positive number"),
+        ({"hop": float("nan")}, "`hop` is a positive number"),
     ):
         with pytest.raises(InputError, match=message):
             detector.score_track(waveform, 16000, **options)

@@ -174,5 +174,5 @@ def test_unknown_words_and_endless_zeros_are_refused(spectral_detector, options,
 
 def test_no_zeros_stand_behind_frames(spectral_detector, trials, tmp_path):
     settings = ScoringSettings(num_samples=None, padding="zeros")
-    with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
+    with pytest.raises(InputError, match="remove `num_samples`, `padding` and the transform"):
         judge_trials(spectral_detector, trials, tmp_path / "s", Frames(20), settings=settings)

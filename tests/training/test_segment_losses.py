@@ -147,7 +147,7 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ({"resolutions": [15]}, {}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
         ({"resolutions": []}, {}, "`segments.boundary_share` is used only with `segments.resolu"),
         ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
-        ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
+        ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "use a loss of logits"),
         ({}, {"augment": {"specmix": {}}}, "`augment.specmix` and `segments.resolutions` exclude each other"),
         (
             {},

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias, cast
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url, read_error
+from nes2net.apps.scale.sources import Shard, is_url
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
-    MOST_BYTES,
     Member,
     RecordingBytes,
     audio_column,
@@ -28,11 +27,13 @@ from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.remote import RemoteFile, Unreachable
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
 #: Number of bytes of content after which a piece ends, even within a batch.
 _MOST_PIECE_BYTES = 512 << 20
+_BLOCK_BYTES = 1 << 22  # number of bytes of a request to a store
 _MOST_TEXT = 1 << 20  # largest number of bytes of a describing file in a tar file; larger files are ignored
 # Suffix of a file that describes a recording in a tar file → column for the content of this file.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
@@ -144,12 +145,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
         with open(address, "rb") as file:
             yield file
         return
-    try:
-        file = library("fsspec").open(address, "rb").open()
-    except Exception as error:
-        raise read_error(address, error) from error
-    with file:
-        yield file
+    yield cast(BinaryIO, RemoteFile(address, _BLOCK_BYTES))
 
 
 def fetch(address: str) -> RecordingBytes:
@@ -158,17 +154,17 @@ def fetch(address: str) -> RecordingBytes:
     Raises:
         InputError: if the recording cannot be fetched, or is too large.
     """
-    with opened(address) as file:
-        try:
-            content = file.read(MOST_BYTES + 1)
-        except Exception as error:
-            raise read_error(address, error) from error
-    check_size(len(content))
-    return RecordingBytes(address, content, _suffix(address))
+    try:
+        with opened(address) as file:
+            check_size(file.seek(0, os.SEEK_END))
+            file.seek(0)
+            return RecordingBytes(address, file.read(), _suffix(address))
+    except Unreachable as error:  # the row gets the error, and the other rows are scored
+        raise InputError(error.problem) from error
 
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
-    """Take the id from ``described`` or its ``notes``, or else from the names of shard and recording."""
+    # The id is in ``described`` or its ``notes``, or else made from the names of shard and recording.
     notes = _parsed_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
@@ -183,7 +179,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
 
 
 def _parsed_notes(text: Any) -> dict[str, Any]:
-    """{} if malformed, because a score needs no notes."""
+    # Malformed notes are no error, because a score needs none.
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -192,7 +188,7 @@ def _parsed_notes(text: Any) -> dict[str, Any]:
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
-    """In the tar file, the files that describe a recording are adjacent and share its key."""
+    # In the tar file, the files that describe a recording are adjacent and share its key.
     for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described = {}
         recordings = []

@@ -17,7 +17,8 @@ from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.remote import Unreachable, forget, list_folder, read_error, status_of, store_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -29,8 +30,6 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # number of recordings in a shard of a list
 _HUB = "hub:"
-# Names that object stores use for the version of a file, or for the time of its last change.
-_CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 
@@ -60,19 +59,7 @@ def is_url(address: str | Path) -> bool:
 def shards_of(source: Source) -> list[Shard]:
     """List the shards of ``source``, sorted by address.
 
-    ========================================== =========================================================
-    folder, or URL of a folder                 all ``.parquet``, ``.arrow`` and ``.tar`` files in it, except
-                                               ``labels.parquet``; if there are none, its recordings
-    file, pattern with ``*``, or URL of these  shards of these kinds
-    ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
-    ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
-                                               URL; paths are relative to the list, ``#`` begins a
-                                               comment
-    trials                                     the ids and recordings of these trials
-    several paths and URLs                     shards of these kinds, and recordings
-    ========================================== =========================================================
-
-    A list is divided into shards of a thousand recordings.
+    docs/scale.md lists the sources. A list is divided into shards of a thousand recordings.
 
     Raises:
         InputError: if the source has no recordings, or cannot be listed.
@@ -87,6 +74,7 @@ def shards_of(source: Source) -> list[Shard]:
             if isinstance(item, Trial):
                 recordings.append((item.id, str(item.audio_path())))
             elif _has_shard_suffix(str(item)):
+                forget(str(item))
                 shards.append(_file_shard(str(item)))
             else:
                 recordings.append((_as_id(str(item)), str(item)))
@@ -109,22 +97,22 @@ def _shards_of_text(name: str) -> list[Shard]:
     if "*" not in name and not is_url(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
+        forget(name)
         return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    try:
-        store, path = library("fsspec.core").url_to_fs(address)
+    store, path = store_of(address)
+    if is_url(name):
+        files = list_folder(address)
+        path = store.unstrip_protocol(path)
+    else:
         files = store.glob(path) if "*" in path else store.find(path)
-    except Exception as error:  # fsspec's file systems raise errors of many types
-        raise read_error(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
     for file in filter(_has_shard_suffix, files):
         name_in_folder = file.removeprefix(folder) if file.startswith(folder) else ""
-        if is_url(name):
-            file = str(store.unstrip_protocol(file))
         shards.append(_file_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
@@ -165,13 +153,6 @@ def _has_shard_suffix(address: str) -> bool:
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
-def read_error(address: str, error: Exception) -> InputError:
-    """Turn an error of fsspec into an :class:`InputError`, or into :class:`MissingLibrary`."""
-    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
-        return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
-    return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
-
-
 def _as_id(name: str) -> str:
     """Replace spaces, because they separate the fields of score files."""
     return "%20".join(name.split())
@@ -195,10 +176,7 @@ def _file_shard(address: str, name: str = "") -> Shard:
     if not is_url(address):
         # Make the path absolute, so that it is valid in any working directory.
         return Shard(os.path.abspath(address), stamp(address), name)
-    try:  # ask the store for size and last change of the file
-        store, path = library("fsspec.core").url_to_fs(address)
-        facts = store.info(path)
-    except Exception:  # reading the shard later will report the error
+    try:
+        return Shard(address, str(status_of(address)), name)
+    except (InputError, Unreachable):  # reading the shard later will report the error
         return Shard(address, UNKNOWN, name)
-    changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
-    return Shard(address, f"{facts.get('size')}:{changed}", name)

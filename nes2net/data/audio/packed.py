@@ -9,6 +9,7 @@ unpacked to files. A process keeps up to 64 shards open, and the row groups that
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import stat
@@ -16,16 +17,22 @@ import tarfile
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+from zlib import crc32
 
-from nes2net.data.audio.tables import open_table, pyarrow_module
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pyarrow_module
+from nes2net.lib import remote
 from nes2net.lib.errors import InputError, concerning, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, check_arrived
+from nes2net.lib.remote import RemoteFile, address_of, is_remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -42,6 +49,7 @@ _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
 MOST_BYTES = 2 << 30
 _TAR_BLOCK = 512  # bytes
+_TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +102,7 @@ class Status(NamedTuple):
     size: int
     """In bytes."""
     modified: int
-    """In nanoseconds since 1970."""
+    """In nanoseconds since 1970; of a remote shard, a checksum of its tag."""
 
 
 class _InMemory(io.BytesIO):
@@ -113,7 +121,7 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
         shard = text[: match.end()]
-        if os.path.isfile(shard):
+        if is_remote(shard) or os.path.isfile(shard):
             return Path(shard), text[match.end() + 1 :].replace(os.sep, "/")
     return None
 
@@ -193,7 +201,11 @@ def status_of(path: AnyPath) -> Status:
         ValueError: if no file can have that name.
     """
     address = shard_of(path)
-    status = os.stat(address[0] if address else path)
+    file = address[0] if address else path
+    if is_remote(file):
+        remote_status = remote.status_of(address_of(file))
+        return Status(remote_status.size, crc32(remote_status.tag.encode()))
+    status = os.stat(file)
     return Status(status.st_size, status.st_mtime_ns)
 
 
@@ -256,6 +268,8 @@ def check_size(size: int) -> None:
 class _Table:
     """An open Parquet or Arrow file, read by row groups or record batches."""
 
+    block_bytes = BLOCK_BYTES
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.key = object()  # identifies this table in the keys of ``_State.groups``
@@ -267,20 +281,21 @@ class _Table:
     def has(self, row_text: str) -> bool:
         return _is_row(row_text, self.ends[-1])
 
+    def block(self, row_text: str) -> int:
+        return bisect_right(self.ends, int(row_text)) - 1
+
+    def extents(self, block: int) -> list[tuple[int, int]]:
+        return self.table.extents([self.column], block) if isinstance(self.table, ParquetTable) else []
+
     def size(self, row_text: str) -> int:
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in a row, and the suffix of its file name.
-
-        Raises:
-            InputError: if there is no such row, if the row holds no audio bytes, or if the audio is
-                too large.
-        """
+        """Return the bytes of the recording in a row, and the suffix of its file name."""
         if not _is_row(row_text, self.ends[-1]):
             raise InputError(f"there is no row {shown(row_text)}; it has {self.ends[-1]:,}, counted from 0")
         row = int(row_text)
-        group = bisect_right(self.ends, row) - 1
+        group = self.block(row_text)
         values = _state.group((self.key, group), lambda: self._read(group))
         content, name = content_of(values[row - self.ends[group]].as_py())
         if content is None:
@@ -298,7 +313,7 @@ class _Table:
         )
 
     def _budget(self) -> Budget:
-        return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
+        return Budget.of(str(self.path), status_of(self.path).size, "if it can be trusted, write it uncompressed")
 
 
 class Member(NamedTuple):
@@ -318,9 +333,23 @@ def tar_members(path: Path) -> list[Member]:
         InputError: if a header is too long, or if a member has an absolute name, which would
             address another file.
     """
+    if is_remote(path):
+        address = address_of(path)
+
+        def list_members() -> bytes:
+            return json.dumps(list(members_of(open_shard(path), address))).encode()
+
+        # A tar file has no index: it is read as a whole only once.
+        return [Member(*row) for row in json.loads(remote.kept(address, "members", list_members))]
     check_arrived(path)
     with open(path, "rb") as file:
         return list(members_of(file, str(path)))
+
+
+def open_shard(path: Path) -> BinaryIO:
+    if is_remote(path):
+        return cast(BinaryIO, RemoteFile(address_of(path), _TAR_BLOCK_BYTES))
+    return open(path, "rb")
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
@@ -360,20 +389,27 @@ def member_content(file: BinaryIO, member: Member) -> bytes:
 
 
 class _Tar:
+    block_bytes = _TAR_BLOCK_BYTES
+
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.members = {member.name: member for member in tar_members(path)}
+        self.file = open_shard(path)
 
     def has(self, name: str) -> bool:
         return name in self.members
+
+    def block(self, name: str) -> int:
+        return self._member(name).offset // _TAR_BLOCK_BYTES
+
+    def extents(self, block: int) -> list[tuple[int, int]]:
+        return [(block * _TAR_BLOCK_BYTES, _TAR_BLOCK_BYTES)]
 
     def size(self, name: str) -> int:
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
         member = self._member(name)
-        with open(self.path, "rb") as file:
-            return member_content(file, member), PurePosixPath(member.name).suffix
+        return member_content(self.file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
         if name not in self.members:
@@ -392,15 +428,10 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Return the open ``shard``, opened again if its file has changed; keep at most 64.
-
-        Raises:
-            InputError: if the shard is not a regular file, or cannot be read.
-        """
-        status = os.stat(shard)
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+        """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
+        if not is_remote(shard) and not stat.S_ISREG(os.stat(shard).st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
-        now = Status(status.st_size, status.st_mtime_ns)
+        now = status_of(shard)
         name = os.path.abspath(shard)
         cache_entry = self.shards.get(name)
         if cache_entry is None or cache_entry[0] != now:
@@ -411,11 +442,7 @@ class _State:
         return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
-        """Return the audio column of a row group from memory, or else from ``read``; keep 256 MiB.
-
-        Args:
-            key: ``key`` of a :class:`_Table`, and the index of the row group.
-        """
+        # The key is ``key`` of a :class:`_Table`, and the index of the row group. At most 256 MiB are kept.
         if key not in self.groups:
             self.groups[key] = read()
             while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
@@ -437,6 +464,33 @@ if hasattr(os, "register_at_fork"):
     # During a fork, another thread of the parent process may hold the lock. Open files would share their position with
     # the parent process.
     os.register_at_fork(after_in_child=_forget)
+
+
+def blocks_of(paths: Sequence[Path]) -> NDArray[np.int64]:
+    """Number what is read at once, (N,): row groups, record batches, 4 MiB of a tar file, files."""
+    numbers: dict[tuple[Path, int], int] = {}
+    blocks = np.empty(len(paths), np.int64)
+    for index, path in enumerate(paths):
+        shard_and_block = (path, 0)
+        address = shard_of(path)
+        if address is not None:
+            with _locked_shard(*address) as shard:
+                shard_and_block = (address[0], shard.block(address[1]))
+        blocks[index] = numbers.setdefault(shard_and_block, len(numbers))
+    return blocks
+
+
+def fetch_block(path: Path) -> None:
+    """Bring the block of a remote recording into the folder of fetched parts."""
+    address = shard_of(path)
+    if address is None or not is_remote(path):
+        return
+    with _locked_shard(*address) as shard:
+        extents = shard.extents(shard.block(address[1]))
+    file = RemoteFile(address_of(address[0]), shard.block_bytes)
+    for start, size in extents:
+        file.seek(start)
+        file.read(size)
 
 
 @contextmanager

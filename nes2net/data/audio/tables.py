@@ -16,6 +16,10 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, check_arrived
 from nes2net.lib.installation import optional
+from nes2net.lib.remote import RemoteFile, address_of, is_remote
+
+#: Size in which the footer and small columns of a remote file are read.
+BLOCK_BYTES = 1 << 16
 
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
@@ -49,11 +53,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
-    """Describe decoded rows (``"value_type"``) or a batch without dictionaries (``"index_type"``).
-
-    Raises:
-        InputError: if the schema has more than 1,000 columns.
-    """
+    # Describe decoded rows ("value_type") or a batch without dictionaries ("index_type").
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
@@ -78,7 +78,7 @@ class ParquetTable:
         pyarrow.ArrowException, OSError: if the file is damaged.
     """
 
-    def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
+    def __init__(self, source: Path | BinaryIO | RemoteFile, budget: Budget) -> None:
         parquet = pyarrow_module("pyarrow.parquet", budget.name)
         self._is_remote = not isinstance(source, Path)
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
@@ -112,12 +112,9 @@ class ParquetTable:
         if groups is None:
             groups = range(len(self.counts))
         for group in groups:
-            row_group = self._file.metadata.row_group(group)
-            chunks = []
-            for chunk in map(row_group.column, range(row_group.num_columns)):
-                if chunk.path_in_schema.split(".")[0] in columns:
-                    budget.take("columns", bytes=chunk.total_compressed_size)
-                    chunks.append(chunk)
+            chunks = self._chunks(group, columns)
+            for chunk in chunks:
+                budget.take("columns", bytes=chunk.total_compressed_size)
             if self._is_remote:
                 self._reader.hold(map(self._extent, chunks))
             rows_at_once = _ROWS_AT_ONCE if chunks else 1
@@ -131,17 +128,19 @@ class ParquetTable:
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
+    def extents(self, columns: Sequence[str], group: int) -> list[tuple[int, int]]:
+        """Return (offset, size) in bytes of the column chunks that :meth:`batches` reads."""
+        return list(map(self._extent, self._chunks(group, columns)))
+
+    def _chunks(self, group: int, columns: Sequence[str]) -> list[Any]:
+        row_group = self._file.metadata.row_group(group)
+        chunks = map(row_group.column, range(row_group.num_columns))
+        return [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns]
+
     def _estimated_bytes_per_row(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Estimate from the page headers the bytes of a decoded row: the mean, at least 1.
-
-        If rows may share a value, a decoded row may hold a copy of nearly a whole page: then at
-        least the size of the largest page with shared values.
-
-        Raises:
-            ValueError: if the chunk lies outside of the file, or if a page does not state its
-                sizes.
-            InputError: if the pages are too large for ``budget``.
-        """
+        # Estimate from the page headers the bytes of a decoded row: the mean, at least 1. If rows may share a value, a
+        # decoded row may hold a copy of nearly a whole page: then at least the size of the largest page with shared
+        # values.
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
@@ -175,9 +174,9 @@ class ParquetTable:
 
 
 class _ChunkReader:
-    """A file object that keeps column chunks in memory, so that a remote file is read only once."""
+    # Keeps column chunks in memory, so that a remote file is read only once.
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | RemoteFile) -> None:
         self._file = file
         self._position = 0
         self._chunks: dict[int, bytes] = {}  # offset → content
@@ -287,10 +286,13 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a Parquet file if the suffix is ``.parquet``, or else an Arrow file."""
+    is_parquet = path.suffix.lower() == ".parquet"
+    if is_remote(path):
+        if not is_parquet:
+            raise InputError("only Parquet and tar shards can be read in parts from elsewhere, not Arrow: copy it here")
+        return ParquetTable(RemoteFile(address_of(path), BLOCK_BYTES), budget)
     check_arrived(path)
-    if path.suffix.lower() == ".parquet":
-        return ParquetTable(path, budget)
-    return ArrowTable(path, budget)
+    return ParquetTable(path, budget) if is_parquet else ArrowTable(path, budget)
 
 
 def open_rows(path: Path) -> tuple[Table, Budget]:
@@ -333,11 +335,7 @@ class ArrowMessages:
         self._index_schema = _without_dictionary_types(self.schema, "index_type", budget)
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
-        """Yield (message, number of rows) of each record batch, and count both in the budget.
-
-        Raises:
-            ValueError: if the end of the file or stream is missing.
-        """
+        """Yield (message, number of rows) of each record batch, and count both in the budget."""
         dictionaries = 0
         for message in self._reader:
             batch = _header_of_message(message)
@@ -419,7 +417,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the decompressed sizes of the buffers, with which they begin (−1: not compressed)."""
+    # The buffers begin with their decompressed sizes (−1: not compressed).
     buffers = _field(batch, 2, None)
     is_compressed = _field(batch, 3, None) is not None
     if buffers is None:

@@ -20,6 +20,7 @@ from nes2net.data.corpora.trial import Trial, extra_fields
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import AnyPath
 from nes2net.lib.findings import Finding
+from nes2net.lib.remote import is_remote
 from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 
@@ -226,7 +227,7 @@ def check_corpus(
         InputError: if one of ``splits`` is not a part of the corpus.
     """
     root = corpus.place(root)
-    if not (root.is_file() and corpus.user_defined):
+    if not ((root.is_file() or is_remote(root)) and corpus.user_defined):
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])

@@ -345,7 +345,7 @@ class Corpus(ABC):
             first = first or official
         return first
 
-    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, int | str]:
+    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, object]:
         """Describe ``trials`` for the record of scores: number, digest of ids, and ``official``.
 
         ``official`` is false if the numbers differ from those of the labelled trials of ``phase``,

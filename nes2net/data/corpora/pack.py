@@ -14,6 +14,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
@@ -36,9 +37,10 @@ _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → na
 # This file in the output folder holds the names of the planned shards, each with a digest of its trials.
 _PLAN = "pack.json"
 _LARGEST_PLAN = 1 << 24  # bytes
-# Programs read a row group as a whole. Training reads in random order, which is faster with small row groups.
+#: Bytes of audio in a row group, which programs read as a whole. Training in random order is faster with small row
+#: groups; from elsewhere, each group is a request.
+GROUP_BYTES = 4_000_000
 _GROUP_ROWS = 100
-_GROUP_BYTES = 4_000_000
 _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
 
 
@@ -68,6 +70,7 @@ def pack(
     title: str,
     format: Format = "parquet",
     shard_bytes: int = SHARD_BYTES,
+    group_bytes: int = GROUP_BYTES,
 ) -> PackResult:
     """Write the recordings of ``parts`` to shards in the folder ``out``.
 
@@ -77,6 +80,7 @@ def pack(
     Args:
         parts: split → its trials; the split is ``"all"`` for a corpus without parts.
         shard_bytes: the most bytes of audio in a shard; a larger recording gets its own.
+        group_bytes: the same for a row group of Parquet.
 
     Raises:
         InputError: if a recording is missing or changes during packing; if two recordings have the
@@ -101,7 +105,9 @@ def pack(
         for folder in {path.parent for path in shards}:
             remove_leftovers(folder)
         existing = {path for path in shards if path.is_file()}
-        write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
+        write: Callable[[Path, Sequence[_Packed]], None] = partial(_write_parquet, group_bytes=group_bytes)
+        if format == "tar":
+            write = _write_tar
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:
             for path, shard in shards.items():
                 if path not in existing:
@@ -237,7 +243,7 @@ def _name_in_shard(packed: _Packed) -> str:
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 
-def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
+def _write_parquet(path: Path, shard: Sequence[_Packed], group_bytes: int) -> None:
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     # The schema has the types of pyarrow, and its metadata has the types of ``datasets``.
@@ -261,7 +267,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "notes": "snappy",
     }
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
-        for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
+        for group in _group_by_size(shard, group_bytes, _GROUP_ROWS):
             rows: list[dict[str, object]] = []
             for packed in group:
                 name = _name_in_shard(packed)

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, check_known, counted, listed, one_line, shown
+from nes2net.lib.remote import is_remote
 from nes2net.lib.text_files import decoded_text, has_control
 
 #: In place of the name of a part, this word means the whole corpus.
@@ -43,6 +44,8 @@ class NotFound(InputError):
 def corpus_root(root: str | Path) -> Path:
     """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
     root = Path(root)
+    if is_remote(root):
+        raise NotFound(f"{root} is not on this machine, where only shards may be: copy it, or use the corpus shards")
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
     return root

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,7 +15,7 @@ from sys import getsizeof
 from typing import Any, BinaryIO
 
 from nes2net.data.audio.files import is_recording, walk
-from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
+from nes2net.data.audio.packed import SHARD_SUFFIXES, Member, audio_column, open_shard, status_of, tar_members
 from nes2net.data.audio.tables import Table, open_table, pyarrow_module
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
@@ -23,6 +25,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, is_stream
 from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.remote import NUM_THREADS, address_of, folder_of, is_remote, list_folder, list_series
 from nes2net.lib.this_process import enough_memory
 
 #: Possible names of the column or entry that holds the id of a recording.
@@ -58,6 +61,8 @@ def shards_below(root: AnyPath) -> list[Shard]:
             shards than their names state.
     """
     root = Path(root)
+    if is_remote(root):
+        return _remote_shards(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
     # If ``root`` is a folder, find the shards in it.
@@ -78,6 +83,25 @@ def shards_below(root: AnyPath) -> list[Shard]:
         )
     if not shards:
         raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
+    return _checked(shards, root)
+
+
+def _remote_shards(root: Path) -> list[Shard]:
+    address = address_of(root)
+    folder = Path(folder_of(address))
+    if root.suffix.lower() in SHARD_SUFFIXES and "*" not in address:
+        addresses = list_series(address)
+    else:
+        addresses = [name for name in list_folder(address) if is_shard(PurePosixPath(name).name)]
+    if not addresses:
+        raise NotFound(f"{address}: no shards; expected .parquet or .tar files in it or in its folders", [root])
+    shards = []
+    for path in map(Path, addresses):
+        shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(folder).as_posix()))))
+    return _checked(shards, folder)
+
+
+def _checked(shards: list[Shard], root: Path) -> list[Shard]:
     kinds = {shard.path.suffix.lower() for shard in shards}
     if len(kinds) > 1:
         raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
@@ -120,12 +144,8 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """The default id is the path of the recording below ``root``.
-
-    Raises:
-        InputError: if a column has an impossible name or type, or if a row is malformed.
-    """
-    budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
+    # The default id is the path of the recording below ``root``.
+    budget = Budget.of(f"shard {shard.path}", status_of(shard.path).size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
@@ -173,7 +193,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({shown(', '.join(names))})")
 
 
-def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
+def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -182,7 +202,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
         return
     for batch in table.batches(names, budget):
         for values in zip(*batch.columns):
-            row = {}
+            row: dict[str, object] = {}
             for name, value in zip(names, values):
                 row[name] = value.as_py()
                 # A file may store a long text once for many rows, but in memory each row has a copy.
@@ -226,7 +246,7 @@ def _trial_of_row(
     id = ids[0] if ids else path.relative_to(root).as_posix()
     phase = _phase_of_row(merged, shard, row_name)
     # All other values are fields of the trial, or extra columns.
-    fields: dict[str, Any] = {}
+    fields: dict[str, str | None] = {}
     extra = []
     for name, value in merged.items():
         if value is None or name in _READ_APART:
@@ -240,7 +260,7 @@ def _trial_of_row(
             fields.setdefault(field, files.or_none(text))
         elif text:
             extra.append((name, text))
-    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)
+    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **fields)  # type: ignore[arg-type]  # only text
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
@@ -265,7 +285,7 @@ def _as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
+def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     if text in (None, ""):
         return {}
     with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
@@ -278,14 +298,8 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
 
 
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Members whose names agree up to the first dot form a sample: a recording, and texts.
-
-    A sample without a recording is skipped.
-
-    Raises:
-        InputError: if a name occurs twice, if a sample has several recordings, or if a text is
-            malformed.
-    """
+    # Members whose names agree up to the first dot form a sample: a recording, and texts. A sample without a recording is
+    # skipped.
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
@@ -297,7 +311,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             raise InputError(f"shard {shard.path}: {shown(member.name)} is in it more than once")
         sample[suffix] = member
     # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
-    with open(shard.path, "rb") as file:
+    with closing(open_shard(shard.path)) as file:
         for key, sample in samples.items():
             sample_name = f"shard {shard.path}, {key}"
             recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
@@ -337,6 +351,10 @@ class ShardCorpus(UserCorpus):
     def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
+    def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
+        root = self.place(root)
+        return Path(folder_of(address_of(root))) if is_remote(root) else super().find_audio(root, split)
+
     def find_protocol(self, root: AnyPath | None, split: str = WHOLE, protocols: AnyPath | None = None) -> Path:
         """Return ``root`` after checking that there are shards, which may be of all splits.
 
@@ -362,8 +380,11 @@ class ShardCorpus(UserCorpus):
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
-        for shard in shards:
-            shard_trials = _read_shard(shard, root)
+        trials_of_shards: Iterable[list[Trial]] = map(partial(_read_shard, root=root), shards)
+        if is_remote(path):
+            with ThreadPoolExecutor(NUM_THREADS) as threads:
+                trials_of_shards = list(threads.map(partial(_read_shard, root=root), shards))
+        for shard, shard_trials in zip(shards, trials_of_shards):
             trials += shard_trials
             if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
                 split_trials += shard_trials

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import check_setting
 from nes2net.metrics.localisation.metrics import spoofed_time
 
 
@@ -117,8 +117,7 @@ def match_boundaries(
     >>> result.counts.tolist(), round(result.mean_distance, 6)
     ([[1, 1, 1]], 0.03)
     """
-    if not tolerance > 0:
-        raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
+    check_setting("tolerance", tolerance, tolerance > 0, "above 0 seconds")
     from scipy.optimize import linear_sum_assignment  # for a fast start-up: scoring does not need SciPy
 
     counts = []

@@ -27,6 +27,7 @@ from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,
     Tail,
     TimedFrames,
+    class_sums,
     joined_frames,
     sorted_frames,
     timed_frames,
@@ -188,9 +189,7 @@ class _Resamples:
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
         check_draws(number, seed)
-        for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
-            if not total > 0:
-                raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
+        class_sums(totals)
         self.totals = totals
         self.number = number
         self.seed = seed

@@ -88,12 +88,8 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
     Raises:
         InputError: if a class has no frames.
     """
-    num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
-    for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
-        if not number:
-            raise InputError(f"there are no {name} frames; an error rate needs both classes")
-    eer, threshold = eer_of_sorted(frames.scores, frames.bonafide, frames.spoof)
-    return PointEer(eer, threshold, num_bonafide, num_spoof)
+    numbers = class_sums(frames.totals).astype(int).tolist()
+    return PointEer(*eer_of_sorted(frames.scores, frames.bonafide, frames.spoof), *numbers)
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
@@ -115,25 +111,16 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = scores[begins]
     labels = labels[begins]
     del frames, begins  # this frees about 200 MB if the caller does not keep the frames
-    order = np.argsort(scores)
+    order = np.lexsort((labels != 1, scores))
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort does not sort equal scores by label: sort runs again in which spoof precedes bona fide.
-    tied = scores[1:] == scores[:-1]
-    if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # index of the run of equal scores of each element
-        mixed = np.zeros(run[-1] + 1, bool)
-        mixed[run[wrong]] = True
-        indices = np.flatnonzero(mixed[run])
-        order[indices] = order[indices][np.lexsort((~bonafide[indices], run[indices]))]
-        bonafide = labels[order] == 1
     utterance = utterance[order]
     copies = copies[order]
     amounts = copies * bonafide, copies * ~bonafide
-    totals = (np.bincount(utterance, of_class, num_utterances) for of_class in amounts)
-    return TimedFrames(scores, *amounts, utterance, *totals)
+    totals = [np.bincount(utterance, of_class, num_utterances) for of_class in amounts]
+    return TimedFrames(scores, *amounts, utterance, np.stack(totals, 1))
 
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
@@ -247,12 +234,8 @@ def _positions_in_utterances(counts: NDArray) -> NDArray:
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
     if (counts == lengths).all():
         return values
-    # The running sum of ``steps`` is 1 for values that are kept, and 0 for values that are cut off.
-    starts = counts.cumsum() - counts
-    steps = np.zeros(len(values) + 1, np.int8)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, starts + lengths, -1)
-    return values[steps[:-1].cumsum(dtype=np.int8).view(bool)]
+    is_kept = np.tile([True, False], len(counts))
+    return values[is_kept.repeat(np.stack((lengths, counts - lengths), 1).ravel())]
 
 
 def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
@@ -311,18 +294,14 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
     Raises:
         InputError: if a class has no time.
     """
-    bonafide_seconds = float(time.bonafide_totals.sum())
-    spoof_seconds = float(time.spoof_totals.sum())
-    for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
-        if not total > 0:
-            raise InputError(f"there is no {label} time; a range-based EER needs both classes")
+    seconds = class_sums(time.totals)
     ends = last_of_ties(time.scores)
-    fpr = np.append(0.0, time.bonafide.cumsum()[ends] / bonafide_seconds)
-    fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / spoof_seconds)
+    fpr = np.append(0.0, time.bonafide.cumsum()[ends] / seconds[0])
+    fnr = np.append(1.0, 1 - time.spoof.cumsum()[ends] / seconds[1])
     nearest = int(np.argmin(np.abs(fpr - fnr)))
     threshold = float(time.scores[ends[nearest - 1]]) if nearest else -np.inf
     rates = float(fpr[nearest]), float(fnr[nearest])
-    return RangeEer(sum(rates) / 2, threshold, *rates, bonafide_seconds, spoof_seconds)
+    return RangeEer(sum(rates) / 2, threshold, *rates, *seconds.tolist())
 
 
 class TimedFrames(NamedTuple):
@@ -336,15 +315,21 @@ class TimedFrames(NamedTuple):
     """(N,), spoofed amounts."""
     utterance: NDArray
     """(N,), the number of each frame's utterance, from 0."""
-    bonafide_totals: NDArray
-    """(U,), bona fide amounts of utterances, with the time after the last frame."""
-    spoof_totals: NDArray
-    """(U,), spoofed amounts of utterances, with the time after the last frame."""
+    totals: NDArray
+    """(U, 2), bona fide and spoofed amounts of utterances, with the time after the last frame."""
 
-    @property
-    def totals(self) -> NDArray:
-        """Bona fide and spoofed amounts of each utterance, (U, 2)."""
-        return np.stack([self.bonafide_totals, self.spoof_totals], 1)
+
+def class_sums(totals: NDArray) -> NDArray:
+    """Sum the amounts (U, C) of C classes over all utterances: (C,).
+
+    Raises:
+        InputError: if a class has none.
+    """
+    sums = totals.sum(0)
+    for kind, amount in zip(("bona fide", "spoofed"), sums):
+        if not amount > 0:
+            raise InputError(f"there are no {kind} frames or seconds; an error rate needs both classes")
+    return sums
 
 
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
@@ -355,23 +340,24 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
             utterance.
     """
     rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
-    scores = checked_scores(np.concatenate([np.zeros(0), *(row[0] for row in rows)]), "frame")
+    scores = checked_scores(np.concatenate([np.zeros(0), *(row.scores for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
-    utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row[0]) for row in rows])
-    bonafide, spoof = (np.concatenate([row[column] for row in rows])[order] for column in (1, 2))
-    totals = np.array([row[3:] for row in rows])
-    return TimedFrames(scores[order], bonafide, spoof, utterance[order], totals[:, 0], totals[:, 1])
+    utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row.scores) for row in rows])
+    bonafide, spoof = np.concatenate([row.seconds for row in rows], 1)[:, order]
+    return TimedFrames(scores[order], bonafide, spoof, utterance[order], np.array([row.total for row in rows]))
 
 
-def _seconds_of_frames(
-    utterance: ScoredUtterance, step: float, tail: Tail
-) -> tuple[NDArray, NDArray, NDArray, float, float]:
-    """Measure the seconds of each class in frames of ``step`` seconds.
+class _FrameSeconds(NamedTuple):
+    scores: NDArray
+    """(T,)."""
+    seconds: NDArray
+    """(2, T), bona fide and spoofed seconds of frames."""
+    total: tuple[float, float]
+    """Bona fide and spoofed seconds of the utterance."""
 
-    Returns scores, bona fide and spoofed seconds, (T,) each, then the seconds of the whole
-    utterance. Raises InputError if the scores are not a row, or the duration or a segment is
-    invalid.
-    """
+
+def _seconds_of_frames(utterance: ScoredUtterance, step: float, tail: Tail) -> _FrameSeconds:
+    """Measure frames of ``step`` seconds; raise InputError for an invalid duration or segment."""
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
     if scores.ndim != 1 or not 0 <= duration < np.inf:
@@ -388,7 +374,8 @@ def _seconds_of_frames(
     spoofed_before = np.append(0.0, lengths.cumsum())  # the spoofed seconds before each knot
     spoof = np.diff(np.interp(edges, knots, spoofed_before))
     total = float(spoofed_before[-1])
-    return scores[:count], np.maximum(np.diff(edges) - spoof, 0), spoof, duration - total, total
+    seconds = np.stack((np.maximum(np.diff(edges) - spoof, 0), spoof))
+    return _FrameSeconds(scores[:count], seconds, (duration - total, total))
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:

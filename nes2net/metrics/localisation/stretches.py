@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, check_setting
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Score rule → threshold and hysteresis of :class:`StretchRule`. Classes are equally likely at the threshold for
@@ -59,11 +59,9 @@ class StretchRule(NamedTuple):
             threshold = default_threshold
         if hysteresis is None:
             hysteresis = default_hysteresis
-        if not math.isfinite(threshold):
-            raise InputError(f"`threshold` is a number, not {threshold}")
+        check_setting("threshold", threshold, math.isfinite(threshold), "a number")
         for name, value in (("hysteresis", hysteresis), ("min_duration", min_duration)):
-            if not 0 <= value < math.inf:
-                raise InputError(f"`{name}` is a number of at least 0, not {value}")
+            check_setting(name, value, 0 <= value < math.inf, "a number of at least 0")
         return cls(threshold, hysteresis, min_duration)
 
 

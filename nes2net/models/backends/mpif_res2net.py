@@ -17,8 +17,8 @@ from nes2net.models.registry import create_head
 
 #: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames for the check of _MOST_NUMBERS if utterances keep their lengths
+_MAX_NUMBERS = 5 * 10**8  # largest number of elements of a feature map; 479 million with XLS-R 2B and the defaults
+_ASSUMED_FRAMES = 600  # number of frames for the check of _MAX_NUMBERS if utterances keep their lengths
 
 
 Channels = UpTo4096
@@ -231,7 +231,7 @@ class MpifRes2Net(Backend):
         widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
         max_channels = max(stem_channels, scale * max(widths), expansion * max(planes))
         numbers = (num_frames or _ASSUMED_FRAMES) * feature_dim * max_channels
-        check_at_most("num_frames · feature_dim · the channels of a block", numbers, _MOST_NUMBERS)
+        check_at_most("num_frames · feature_dim · the channels of a block", numbers, _MAX_NUMBERS)
         self.num_frames = num_frames
 
         self.stem = _stem(stem_channels, stem_convolutions)

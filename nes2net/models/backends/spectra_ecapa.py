@@ -13,7 +13,7 @@ from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.spectra_aasist import Bridge
 
 _SCALE = 8  # number of groups of channels in a block
-_LEAST_VARIANCE = 1e-4  # lower limit of variances over time, before the square root
+_MIN_VARIANCE = 1e-4  # lower limit of variances over time, before the square root
 
 
 class SqueezeExcitation(nn.Module):
@@ -96,11 +96,11 @@ class EcapaTdnn(nn.Module):
             outputs.append(layer(total))
             total = total + outputs[-1]
         h = self.layer5(torch.cat(outputs, dim=1)).relu()  # B×M×T
-        deviation = h.var(dim=2, keepdim=True).clamp_min(_LEAST_VARIANCE).sqrt()  # unbiased
+        deviation = h.var(dim=2, keepdim=True).clamp_min(_MIN_VARIANCE).sqrt()  # unbiased
         context = torch.cat([h, h.mean(2, keepdim=True).expand_as(h), deviation.expand_as(h)], dim=1)
         weights = self.attention(context)
         mean = (h * weights).sum(dim=2)
-        weighted_deviation = ((h.square() * weights).sum(dim=2) - mean.square()).clamp_min(_LEAST_VARIANCE).sqrt()
+        weighted_deviation = ((h.square() * weights).sum(dim=2) - mean.square()).clamp_min(_MIN_VARIANCE).sqrt()
         return self.bn5(torch.cat([mean, weighted_deviation], dim=1))
 
 

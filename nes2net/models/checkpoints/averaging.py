@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, listed, refuse
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
@@ -45,18 +45,19 @@ def average_checkpoints(
             checkpoints; if names, shapes, types or, of adapted detectors, the bases differ; or if
             tensors are neither weights nor counters.
     """
-    if mode not in MODES:
-        raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
-    if not paths:
-        raise InputError("no checkpoints to average: give at least one file")
+    refuse(
+        (mode not in MODES, f"averaging mode is one of {', '.join(MODES)}, not '{mode}'"),
+        (not paths, "no checkpoints to average: give at least one file"),
+    )
     shares = None
     if weights is not None:
-        if mode == "legacy":
-            raise InputError("the published code has no weights: use `mode=mean`")
-        if len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
-            raise InputError(
-                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
-            )
+        refuse(
+            (mode == "legacy", "the published code has no weights: use `mode=mean`"),
+            (
+                len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf,
+                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}",
+            ),
+        )
         shares = [weight / sum(weights) for weight in weights]
     state = _read(paths[0])
     first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))

@@ -77,7 +77,7 @@ _DEFAULTS = {
 # Ending of a tensor's name that occurs only in files of torchaudio.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
-_MOST_CONVOLUTIONS = 64
+_MAX_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
 #: Rules that translate names of tensors. A rule is a pattern for the old name and a template for the new name.
@@ -317,7 +317,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
 
     def not_too_long(layers: Any) -> Any:
         """Repetitions could fill the memory."""
-        if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
+        if not isinstance(layers, list) or len(layers) > _MAX_CONVOLUTIONS:
             raise ValueError
         return layers
 
@@ -329,6 +329,6 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         sound = []
-    if not all(sound) or not 0 < len(sound) <= _MOST_CONVOLUTIONS:
+    if not all(sound) or not 0 < len(sound) <= _MAX_CONVOLUTIONS:
         raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}")
     return layers  # type: ignore[no-any-return]

@@ -13,15 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size, shown
+from nes2net.lib.errors import InputError, readable_size, refuse, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # number of bytes; protobuf allows no larger message
-_MOST_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
 _LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
+_MAX_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
 _MANY = 2**63  # stands for every larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
 
@@ -65,10 +65,10 @@ def read_onnx(path: Path) -> OnnxContent:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
     """
     size = path.stat().st_size
-    if size > _LARGEST_FILE:
-        raise InputError(f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again")
-    if not size:
-        raise InputError(f"{path} is not an ONNX file: it is empty")
+    refuse(
+        (size > _LARGEST_FILE, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
+        (not size, f"{path} is not an ONNX file: it is empty"),
+    )
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content)
@@ -97,7 +97,7 @@ class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
-        self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
+        self.budget = Budget(str(path), _LARGEST_METADATA, _MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
@@ -151,7 +151,7 @@ class _Reader:
             name = outside["location"]
             num_bytes = int(outside["length"])
             self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)
-        if count > _MOST_PER_BYTE * num_bytes:
+        if count > _MAX_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def read_entry(self, message_slice: _Slice) -> tuple[str, str]:

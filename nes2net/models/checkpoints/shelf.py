@@ -24,9 +24,9 @@ from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MOST_RECORD = 10_000  # bytes
+_MAX_RECORD = 10_000  # bytes
 
-_MOST_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
+_MAX_TRIES = 3  # a download ends after this many failed tries in a row; without a network, the tries take 3 s
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Shelf:
         """Read the record; None if the file was never seen at this address."""
         if is_absent(self.record):
             return None
-        record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
+        record = read_json_as(_Record, self.record, _MAX_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
@@ -182,7 +182,7 @@ class Shelf:
             digests["sha256"] = self.file.sha256
         remote = RemoteFile(self.file.url, self.file.size, digests)
         # One process downloads the file; other processes wait.
-        with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MOST_TRIES) as client:
+        with WeakFileLock(self.folder / ".lock"), HttpFiles(most_tries=_MAX_TRIES) as client:
             if not self.path_outside_hub.exists():
                 client.fetch(client.ask_size_and_digest(remote), self.path_outside_hub, f"fetching {self.name}")
         return self.path_outside_hub

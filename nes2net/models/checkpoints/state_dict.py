@@ -30,13 +30,13 @@ from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
 _METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
-_MOST_TENSORS = 50_000
+_MAX_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
 
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2  # largest number of dictionaries around a state dict
-_MOST_HEADER = 1 << 24  # largest number of bytes of a safetensors header; it has about 150 bytes for each tensor
+_MAX_CONTAINERS = 2  # largest number of dictionaries around a state dict
+_MAX_HEADER = 1 << 24  # largest number of bytes of a safetensors header; it has about 150 bytes for each tensor
 
 #: Name of a tensor → the tensor.
 StateDict: TypeAlias = Mapping[str, Tensor]
@@ -67,7 +67,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     with expecting("a safetensors file", path, "copy or download it again"):
         with open(path, "rb") as file:
             header = int.from_bytes(file.read(8), "little")
-        if header > min(_MOST_HEADER, path.stat().st_size):
+        if header > min(_MAX_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
     return state_dict_of(tensors, path)
@@ -93,9 +93,9 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         elif isinstance(content, dict):
             content_kind = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
-    if len(content) > _MOST_TENSORS:
+    if len(content) > _MAX_TENSORS:
         raise InputError(
-            f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
+            f"{path} holds {len(content):,} tensors, more than any model: at most {_MAX_TENSORS:,} are read"
         )
     # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None
@@ -119,7 +119,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> Mapping[tuple[str, ...], StateDict]:
     """Path of keys → state dict, only on the outermost level, or only the one under ``_USUAL_KEYS``."""
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
-    for _ in range(_MOST_CONTAINERS + 1):
+    for _ in range(_MAX_CONTAINERS + 1):
         distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
         state_dicts = {keys: value for keys, value in distinct.values() if _is_state_dict(value)}
         for key in _USUAL_KEYS:

@@ -38,7 +38,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 # The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
-_MOST_EXPANSION = 4
+_MAX_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
 
 # Kinds of files that are not checkpoints: (offset of the bytes that identify the kind, these bytes,
@@ -64,7 +64,7 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
+_MAX_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
@@ -94,7 +94,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             zipped = beginning.startswith(b"PK\x03\x04")
             file.seek(0)
             size = path.stat().st_size
-            budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
+            budget = Budget(str(path), max(_MAX_EXPANSION * size, _ALWAYS_FIT), _MAX_STEPS, size, _REMEDY)
 
             def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()

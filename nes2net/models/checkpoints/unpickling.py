@@ -69,9 +69,9 @@ _HARMLESS_BUILTINS = {
     "builtins.Ellipsis",  # the ellipsis in types such as Tuple[int, ...]
 }
 
-MOST_CLASSES = 1000  # largest number of distinct classes that become records
+MAX_CLASSES = 1000  # largest number of distinct classes that become records
 LONGEST_NAME = 500  # largest number of characters in the name of a class
-_MOST_DIMENSIONS = 64  # largest number of dimensions of a tensor
+_MAX_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
 class Record:
@@ -174,8 +174,8 @@ class TensorUnpickler(GuardedUnpickler):
         if full_name not in self.records:
             if len(full_name) > LONGEST_NAME or not full_name.isprintable():
                 raise ValueError(f"{shown(full_name)} is not the name of a class")
-            if len(self.records) == MOST_CLASSES:
-                raise ValueError(f"it names more than {MOST_CLASSES:,} classes")
+            if len(self.records) == MAX_CLASSES:
+                raise ValueError(f"it names more than {MAX_CLASSES:,} classes")
             self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
         return self.records[full_name]
 
@@ -234,7 +234,7 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
+    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MAX_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
     # If the storage is too small, as_strided() raises an error, whereas set_() would enlarge the storage.

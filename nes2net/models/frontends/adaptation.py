@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.errors import InputError, check_known, refuse, shown
 from nes2net.lib.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
 from nes2net.models.frontends.base import Frontend
 
@@ -121,14 +121,16 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     # Refuse a front-end that this kind of adaptation cannot change.
     name = frontend.config["name"]
     kind = adaptation.kind
-    if frontend.adapted:
-        raise InputError(f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)")
-    if not frontend.transformer_layers:
-        raise InputError(f"front-end '{name}' has no transformer layers to adapt: leave adapt out")
-    if getattr(frontend, "engine", "") == "fairseq":
-        raise InputError("the layers of the engine fairseq are not adapted: leave `model.frontend.engine=fairseq` out")
-    if kind == "prompt" and not frontend.takes_prompt:
-        raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
+    is_fairseq = getattr(frontend, "engine", "") == "fairseq"
+    refuse(
+        (frontend.adapted, f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)"),
+        (not frontend.transformer_layers, f"front-end '{name}' has no transformer layers to adapt: remove adapt"),
+        (is_fairseq, "the layers of the engine fairseq are not adapted: remove `model.frontend.engine=fairseq`"),
+        (
+            kind == "prompt" and not frontend.takes_prompt,
+            f"front-end '{name}' takes no prompt: use lora, dora, adapter or bitfit as the kind",
+        ),
+    )
     # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)

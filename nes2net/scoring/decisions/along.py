@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import check_setting, counted
 from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -149,17 +149,15 @@ class DecisionAlong(Decision):
                 words.append(f"a fake part shorter than {plain_duration(self.shortest_found)} would mostly be missed")
         return words
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return :meth:`Decision.row`, with the fields of this class under ``along``."""
         row = {**super().row(), "score_of": f"the first {self.window:.3g} s", "decided_by": self.decided_by}
-        along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
-        along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
+        names = ("rests_on", "windows", "window", "hop", "in_part")
+        along: dict[str, object] = {name: getattr(self, name) for name in names}
         if self.stretch is not None and self.low_windows is not None:
             along["stretch"] = {**asdict(self.stretch), "stands_out": self.stretch.stands_out}
             along["low_windows"] = self.low_windows._asdict()
             along["shortest_found"] = self.shortest_found
-        for name in ("rests_on", "windows", "window", "hop", "in_part", "stretch", "low_windows", "shortest_found"):
-            row.pop(name, None)
         return row | {"along": along}
 
 
@@ -178,10 +176,11 @@ class CutoffDecision(Decision):
         """The sentence on the deciding windows, if any."""
         return [self.along] if self.along else []
 
-    def row(self) -> dict[str, Any]:
-        row = super().row()
-        for name in ("llr", "probability", "along"):
-            del row[name]
+    def row(self) -> dict[str, object]:
+        row = super().row() | {"threshold": self.threshold}
+        del row["llr"], row["probability"]
+        if self.mean is not None:
+            row["mean"] = self.mean
         return row
 
 
@@ -197,8 +196,7 @@ class Cutoff:
     """Lowest score accepted as bona fide."""
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold):
-            raise InputError(f"`threshold` is a number, not {self.threshold}")
+        check_setting("threshold", self.threshold, math.isfinite(self.threshold), "a number")
 
     def __call__(self, score: float, traits: Traits | None = None) -> CutoffDecision:
         """Decide on a score; "cannot tell" if ``traits`` say that the recording is unfit."""

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, check_setting, counted
 from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
@@ -113,7 +113,7 @@ class LinearCalibration:
     prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
     l2: Annotated[FiniteFloat, Field(ge=0)]
     systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
-    trained_on: dict[str, Any] = field(default_factory=dict)
+    trained_on: dict[str, object] = field(default_factory=dict)
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
@@ -182,26 +182,18 @@ class LinearCalibration:
             InputError: if another detector made the scores, or they are of recordings instead of
                 frames, the reverse, or of frames of another length.
         """
-        own_resolution = self.resolution_ms
-        score_resolution = scored_by.resolution_ms
-        if score_resolution is None and own_resolution is not None:
+        if not math.isclose(self.resolution_ms or 0, scored_by.resolution_ms or 0):
+            remedy = "remove `resolution_ms`"
+            if scored_by.resolution_ms is None:
+                remedy = (
+                    "make one from a score file of recordings, or look for fake stretches with `nes2net predict "
+                    "--judgement frames`"
+                )
+            elif self.resolution_ms is None:
+                remedy = "make one from a score file that `nes2net score … --segments` wrote"
             raise InputError(
-                f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of recordings: make one from a "
-                "score file of recordings, or look for fake stretches with `nes2net predict --judgement frames`"
-            )
-        if score_resolution is not None and own_resolution is None:
-            raise InputError(
-                "the calibration was learned from scores of recordings, not of their frames: make one from a score "
-                "file that `nes2net score … --segments` wrote"
-            )
-        if (
-            score_resolution is not None
-            and own_resolution is not None
-            and not math.isclose(score_resolution, own_resolution)
-        ):
-            raise InputError(
-                f"the calibration was learned from scores of frames of {own_resolution:g} ms, not of {score_resolution:g} ms: leave out "
-                "`resolution_ms`"
+                f"the calibration was learned from scores of {_scored_unit(self.resolution_ms)}, not of "
+                f"{_scored_unit(scored_by.resolution_ms)}: {remedy}"
             )
         if self.scored_by is None:
             return [
@@ -258,19 +250,17 @@ class LinearCalibration:
             "l2": self.l2,
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
             "trained_on": self.trained_on,
-            "scored_by": None,
-            "llrs": None,
-            "population": None,
+            "scored_by": self.scored_by and asdict(self.scored_by),
+            "llrs": self.llrs and self.llrs._asdict(),
+            "population": self.population and asdict(self.population),
         }
-        if self.scored_by:
-            plain["scored_by"] = asdict(self.scored_by)
-        if self.llrs:
-            plain["llrs"] = self.llrs._asdict()
         if self.resamples is not None:
             plain["resamples"] = self.resamples
-        if self.population:
-            plain["population"] = asdict(self.population)
         return f"{_json_lines(plain)}\n"
+
+
+def _scored_unit(resolution_ms: float | None) -> str:
+    return "recordings" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
 
 
 def _scored_part(num_samples: int | None) -> str:
@@ -367,10 +357,8 @@ def fit(
         names = tuple(systems)
     else:
         names = tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
-    if not 0 < prior < 1:
-        raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
-    if not 0 <= l2 < math.inf:
-        raise InputError(f"`l2` must be 0 or more, got {l2}")
+    check_setting("prior", prior, 0 < prior < 1, "between 0 and 1")
+    check_setting("l2", l2, 0 <= l2 < math.inf, "at least 0")
     if len(names) != spoof.shape[1]:
         raise InputError(
             f"{counted(spoof.shape[1], 'system has', 'systems have')} scores, but "

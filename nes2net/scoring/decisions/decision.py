@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, check_setting, worded
 from nes2net.lib.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
@@ -193,13 +193,11 @@ class Decision:
         """Phrases on what decided besides the score."""
         return []
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return plain data without fields that are None, except llr and probability."""
-        always = ("llr", "probability")
-        row = {key: value for key, value in asdict(self).items() if value is not None or key in always}
-        if self.reason is not None:
-            row["reason"] = worded(self.reason)
-        return row
+        reason = self.reason and worded(self.reason)
+        row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
+        return {name: value for name, value in row.items() if value is not None or name in ("llr", "probability")}
 
 
 class ErrorCount(NamedTuple):
@@ -250,10 +248,8 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.prior < 1:
-            raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
-        if not 0 <= self.abstain < 1:
-            raise InputError(f"`abstain` is a share from 0 to below 1, not {self.abstain}")
+        check_setting("prior", self.prior, 0 < self.prior < 1, "between 0 and 1")
+        check_setting("abstain", self.abstain, 0 <= self.abstain < 1, "a share from 0 to below 1")
         if (systems := len(self.calibration.weights)) != 1:
             raise InputError(
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
@@ -461,7 +457,7 @@ class Decider:
             ErrorCount("spoof", "bona fide", len(llrs.spoof), int((llrs.spoof >= threshold).sum())),
         )
 
-    def basis(self) -> dict[str, Any]:
+    def basis(self) -> dict[str, object]:
         """Collect the basis of decisions as plain data: threshold, prior, and facts about the calibration."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, check_setting
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
@@ -47,6 +48,7 @@ class _State(StrictModel):
     alarm: bool = False
 
 
+@dataclass(eq=False)
 class Evidence:
     """Adds up the evidence of a stream's windows, and raises an alarm.
 
@@ -76,38 +78,28 @@ class Evidence:
     [False, False, False, False, True]
     """
 
-    def __init__(
-        self,
-        decider: Decider,
-        window: float,
-        *,
-        half_life: float = 10.0,
-        alarm_probability: float = 0.1,
-        clear_probability: float = 0.3,
-        alarm_against: float = 7.0,
-        latch: bool = False,
-    ) -> None:
-        for name, seconds in (("window", window), ("alarm_against", alarm_against)):
-            if not 0 < seconds < math.inf:
-                raise InputError(f"`{name}` is a number above 0, not {seconds}")
-        if not half_life > 0:
-            raise InputError(f"`half_life` is a number above 0, not {half_life}")
-        if not 0 <= alarm_probability <= clear_probability <= 1:
-            raise InputError(
-                "0 ≤ `alarm_probability` ≤ `clear_probability` ≤ 1 is expected, found "
-                f"{alarm_probability} and {clear_probability}"
-            )
-        self.decider = decider
-        self.window = window
-        self.half_life = half_life
-        self.alarm_probability = alarm_probability
-        self.clear_probability = clear_probability
-        self.alarm_against = alarm_against
-        self.latch = latch
-        self._state = _State()
+    decider: Decider
+    window: float
+    _: KW_ONLY
+    half_life: float = 10.0
+    alarm_probability: float = 0.1
+    clear_probability: float = 0.3
+    alarm_against: float = 7.0
+    latch: bool = False
+    _state: _State = field(default_factory=_State, init=False)
+
+    def __post_init__(self) -> None:
+        check_setting("window", self.window, 0 < self.window < math.inf, "a number above 0")
+        check_setting("alarm_against", self.alarm_against, 0 < self.alarm_against < math.inf, "a number above 0")
+        check_setting("half_life", self.half_life, self.half_life > 0, "a number above 0")
+        check_setting(
+            "clear_probability", self.clear_probability, 0 <= self.clear_probability <= 1, "a number from 0 to 1"
+        )
+        fits = 0 <= self.alarm_probability <= self.clear_probability
+        check_setting("alarm_probability", self.alarm_probability, fits, "a number from 0 to `clear_probability`")
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
+    def from_state(cls, state: Mapping[str, object], decider: Decider, window: float, **settings: Any) -> Evidence:
         """Restore the evidence from :meth:`state`; later results are the same to the last bit.
 
         Raises:
@@ -122,7 +114,7 @@ class Evidence:
             ) from None
         return evidence
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """Return everything that later results depend on, as plain data for JSON."""
         return self._state.model_dump()
 
@@ -139,8 +131,7 @@ class Evidence:
             InputError: if the window ends before the last one, or a number is out of its range.
         """
         state = self._state
-        if not 0 <= speech <= 1:
-            raise InputError(f"`speech` is a share from 0 to 1, not {speech}")
+        check_setting("speech", speech, 0 <= speech <= 1, "a share from 0 to 1")
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         unusual = self.decider.unlike(score, traits)[0] if traits and speech else ""

@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, counted, listed
+from nes2net.lib.errors import InputError, check_known, check_setting, counted, listed
 from nes2net.lib.plain_data import read_json_as
-from nes2net.metrics.classes import threshold_accepting
+from nes2net.metrics.classes import threshold_accepting_95
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
 """Scores computed from logits (:func:`known_scores`)."""
-LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme")
+LOGIT_SCORES: tuple[LogitScore, ...] = get_args(LogitScore)
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """Scores that compare with training trials (:class:`Reference`)."""
-REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
+REFERENCE_SCORES: tuple[ReferenceScore, ...] = get_args(ReferenceScore)
 _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
@@ -58,8 +58,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     [3.3069, 0.0259]
     """
     check_known([kind], LOGIT_SCORES, "no score of being known is called")
-    if not temperature > 0:
-        raise InputError(f"the temperature is above 0, not {temperature}")
+    check_setting("temperature", temperature, temperature > 0, "above 0")
     z = checked_logits(logits)
     if kind == "max_logit":
         return z.max(1).astype(np.float64)
@@ -204,8 +203,8 @@ class Reference:
 
     def _nearest_embeddings(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
         """Find the cosines N×k and indices N×k of the nearest training embeddings of ``x`` N×E, nearest first."""
-        if not 1 <= k <= len(self.embeddings):
-            raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
+        size = len(self.embeddings)
+        check_setting("k", k, 1 <= k <= size, f"a number from 1 to {size}, the number of training trials")
         training = _unit_rows(self.embeddings)
         all_cosines = []
         all_numbers = []
@@ -295,7 +294,7 @@ class KnownThreshold(BaseModel):
         """Score below which a class is unknown: ``equal_errors``, else the score that 95 % of known trials reach."""
         if self.equal_errors is not None:
             return self.equal_errors
-        return threshold_accepting(np.array(self.scores))
+        return threshold_accepting_95(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.

@@ -326,6 +326,10 @@ class EmbeddingModel:
             nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + off_axes / self.residual)
         return np.sqrt(nearest / self.means.shape[1])
 
+    def distance_of(self, embedding: NDArray) -> float:
+        """Compute :meth:`distance` of one embedding (E,)."""
+        return float(self.distance(embedding[None].astype(np.float64))[0])
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -378,9 +382,8 @@ class Population:
         # recording.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
-            spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
-            scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
-        usual = {name: Spread.of(values[name]) for name in SCALARS}
+            scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
+        usual = _spreads(values)
         seconds = [recording.duration for recording in traits]
         durations = _rounded_number(min(seconds)), _rounded_number(max(seconds))
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
@@ -424,8 +427,8 @@ class Population:
                     f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
                     f"of shape {traits.embedding.shape}: take the detector of the calibration"
                 )
-            distance = self.embeddings.distance(traits.embedding[None].astype(np.float64))
-            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
+            distance = self.embeddings.distance_of(traits.embedding)
+            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)
             distances = self.distances_with_embedding
         trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
@@ -465,21 +468,22 @@ class Population:
         return words
 
 
-def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """Trait → values (N,); durations in logarithms of seconds."""
-    values = {}
-    for name in SCALARS:
-        values[name] = np.array([getattr(recording, name) for recording in traits])
-    return values | {"duration": np.log(values["duration"])}
+def _scalar_values(traits: Sequence[Traits]) -> NDArray:
+    """Values of :data:`SCALARS` (3, N); durations in logarithms of seconds."""
+    return np.array([(math.log(measured.duration), measured.level, measured.bandwidth) for measured in traits]).T
 
 
-def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
+def _spreads(values: NDArray) -> dict[str, Spread]:
+    return {name: Spread.of(row) for name, row in zip(SCALARS, values)}
 
 
-def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,): 0 up to the median of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, from_mean - spread.middle) / max(
+def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
+    return np.stack([usual[name].distance(row, _LEAST[name]) for name, row in zip(SCALARS, values)])
+
+
+def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
+    """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
+    return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 

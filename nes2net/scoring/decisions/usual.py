@@ -14,7 +14,7 @@ estimated: with N = 100 and n = 500 like recordings, it gives p ≤ 0.01 in a th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,8 +55,6 @@ class UsualValues:
     """The lowest and highest usual value; several ranges may overlap."""
     chance: tuple[tuple[float, float], ...]
     """Beta parameters of the share outside of the ranges: one pair, or one for each range."""
-    value_of: Callable[[float, Traits], float | None]
-    """Value of a recording; None if it lacks the trait."""
     factor: float = 1
     unit: str = ""
     """Unit for people, after multiplication by ``factor``."""
@@ -208,10 +206,7 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
             ranges.append((float(low), float(high)))
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
-        def llr_of(score: float, traits: Traits) -> float:
-            return float(calibration([score])[0])
-
-        all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance), llr_of))
+        all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance)))
     population = calibration.population
     if population is not None and population.num_recordings >= FEWEST:
         all_usual += _usual_traits(population)
@@ -230,43 +225,38 @@ def _usual_traits(population: Population) -> list[UsualValues]:
     # The scalar traits.
     for name in SCALARS:
         factor, unit = SHOWN[name]
-
-        def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            return float(getattr(traits, name))
-
         low, middle, high = edges[name]
         chance = (_beta_of_share_outside(number, 2),)
-        usual_traits.append(UsualValues(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
+        usual_traits.append(UsualValues(name, ((low, high),), chance, factor, unit, middle, number))
     # The distance of the embedding, if the calibration has embeddings.
-    if (model := population.embeddings) is not None:
-
-        def distance_of(score: float, traits: Traits) -> float | None:
-            if traits.embedding is None:
-                return None
-            return float(model.distance(traits.embedding[None].astype(np.float64))[0])
-
+    if population.has_embeddings:
         low, _, high = edges["embedding"]
         chance = (_beta_of_share_outside(number, 1),)
-        usual_traits.append(UsualValues("embedding", ((low, high),), chance, distance_of))
+        usual_traits.append(UsualValues("embedding", ((low, high),), chance))
     # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
-
-        def p_value_of(score: float, traits: Traits) -> float:
-            return population.typicality(traits).p_value
-
         words = f"p > {_OUTSIDE:g}"
         unusual = f"are unusual, with p ≤ {_OUTSIDE:g}"
-        usual_traits.append(UsualValues("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
-
-    def unfit_of(score: float, traits: Traits) -> float:
-        return float(bool(traits.unfit))
-
+        usual_traits.append(UsualValues("all traits", (usual_p,), chance, words=words, unusual=unusual))
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
     chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
-    unfit = UsualValues("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
+    unfit = UsualValues("unfit", ((0.0, 0.0),), chance, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
+
+
+def trait_values(calibration: LinearCalibration, score: float, traits: Traits) -> dict[str, float]:
+    """Trait (:attr:`UsualValues.name`) → value of a recording, for those that it and the calibration have."""
+    values = {"llr": float(calibration([score])[0]), "unfit": float(bool(traits.unfit))}
+    population = calibration.population
+    if population is None:
+        return values
+    values |= {name: float(getattr(traits, name)) for name in SCALARS}
+    values["all traits"] = population.typicality(traits).p_value
+    if population.embeddings is not None and traits.embedding is not None:
+        values["embedding"] = population.embeddings.distance_of(traits.embedding)
+    return values
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:

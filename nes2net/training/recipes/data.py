@@ -16,6 +16,7 @@ from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
+from nes2net.lib.remote import CACHE_BYTES
 from nes2net.training.recipes.section import (
     AboveZero,
     Alias,
@@ -187,6 +188,14 @@ class DataConfig(Section):
     min_piece: Annotated[Count, UsedWith("crop=pieces"), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
     """Smallest number of samples of the last piece of an utterance; a shorter piece is left out. A
     whole utterance that is shorter is padded with zeros to this length."""
+    order: Annotated[Literal["random", "blocks"], _NOT_LOGISTIC] = "random"
+    """Order of the utterances of an epoch: every order is equally likely (`random`); or, for large or
+    remote shards, utterances are drawn from `data.open_blocks` row groups at a time (`blocks`)."""
+    open_blocks: Annotated[Count, UsedWith("order=blocks")] = 16
+    """Number of row groups, record batches, or 4 MiB of tar shards, from which utterances are drawn at a
+    time; for each value of `data.balance`."""
+    cache_bytes: Natural = CACHE_BYTES
+    """Bytes on the disk for parts of remote shards; 0 keeps none, and reads nothing ahead."""
     num_workers: Natural = 4
     """Number of processes that read and augment audio, for each training process. The weights do not
     depend on this number."""
@@ -241,6 +250,11 @@ class DataConfig(Section):
                 self.train_scores and max(len(self.parts("train")), len(self.parts("dev"))) > 1,
                 "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: remove them, or let one of "
                 "`data.corpora` train and one validate",
+            ),
+            (
+                self.order == "blocks" and self.crop == "pieces",
+                "`data.crop=pieces` makes batches by the length of pieces, and `data.order=blocks` by another rule: leave "
+                "one of them out",
             ),
             (
                 self.balanced and self.crop == "pieces",

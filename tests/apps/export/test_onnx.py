@@ -317,8 +317,8 @@ def test_what_an_exported_detector_cannot_do_is_refused(here, capsys):
             "('nes2net_x') scores recordings, not their segments: take a checkpoint that was trained on",
         ),
         ("--judgement embeddings", classes),
-        ("--architecture AASIST", "holds its architecture and weights: leave out --architecture and --base"),
-        ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: leave out --dtype"),
+        ("--architecture AASIST", "holds its architecture and weights: remove --architecture and --base"),
+        ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: remove --dtype"),
         ("--device tpu9", "unknown device 'tpu9'"),
     ):
         assert main(["predict", "1.wav", "--model", "detector.onnx", *words.split()]) == 2

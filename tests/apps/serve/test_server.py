@@ -153,7 +153,7 @@ def test_wrong_input_is_one_line(model, tmp_path, capsys):
         for words, message in (
             (f"--port {port}", f"port {port} of 127.0.0.1 is not free"),
             (f"--calibration {tmp_path}/fusion.json", "the calibration fuses 2 systems"),
-            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior must lie between 0 and 1, got 2"),
+            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior is between 0 and 1, not 2.0"),
             ("--max-duration 0", "--max-duration is a number above 0"),
             ("--max-duration 43201", "--max-duration is at most 43200 s"),
             ("--waiting 31", "--waiting is at most 30, not 31"),

@@ -60,11 +60,11 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
     whole = tmp_path / "at_once"
     out = tmp_path / "out"
-    expected = pack.pack(parts, whole, title="dev", shard_bytes=200_000)
+    pack.pack(parts, whole, title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
-    def stop(path, shard):
-        write(path, shard)
+    def stop(path, shard, group_bytes):
+        write(path, shard, group_bytes)
         if "00001-of" in path.name:
             raise KeyboardInterrupt
 
@@ -77,7 +77,6 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     result = pack.pack(parts, out, title="dev", shard_bytes=200_000)
     assert result.there_before == 1
     assert result.trials == 12
-    assert len(result.shards) == len(expected.shards)
     files = [{path.relative_to(at): path.read_bytes() for path in at.rglob("*.*")} for at in (whole, out)]
     assert files[0] == files[1]
     labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()

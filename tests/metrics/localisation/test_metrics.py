@@ -97,7 +97,7 @@ def scored(draw):
 def test_range_eer_is_the_plain_one(utterances, tail):
     labels = {label for u in utterances for label, _, _ in u.segments}
     if len(labels) < 2:
-        with pytest.raises(InputError, match="there is no (bona fide|spoofed) time"):
+        with pytest.raises(InputError, match="there are no (bona fide|spoofed) frames or seconds"):
             range_eer(utterances, 20, tail)
         return
     found = range_eer(utterances, 20, tail)

@@ -19,7 +19,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def assets(tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hub", offline=False)
-    monkeypatch.setattr(shelf, "_MOST_TRIES", 1)
+    monkeypatch.setattr(shelf, "_MAX_TRIES", 1)
     return tmp_path / "hub" / "assets" / "nes2net" / "models"
 
 

@@ -158,7 +158,7 @@ def test_wrong_options_are_one_line(options, message):
 
 def test_front_ends_that_cannot_be_adapted():
     lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
-    with pytest.raises(InputError, match="front-end 'lps' has no transformer layers to adapt: leave adapt out"):
+    with pytest.raises(InputError, match="front-end 'lps' has no transformer layers to adapt: remove adapt"):
         create_frontend("lps", adapt={"kind": "lora"})
     frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
     with pytest.raises(InputError, match="front-end 'wav2vec2' is adapted already: merge it first"):

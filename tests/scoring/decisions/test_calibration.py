@@ -100,8 +100,8 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
-        ([1.0], [0.0], {"prior": 1}, "`prior` must lie between 0 and 1"),
-        ([1.0], [0.0], {"l2": -1}, "`l2` must be 0 or more"),
+        ([1.0], [0.0], {"prior": 1}, "`prior` is between 0 and 1"),
+        ([1.0], [0.0], {"l2": -1}, "`l2` is at least 0"),
         ([1.0], [0.0], {"systems": ["A", "B"]}, "1 system has scores, but 2 names"),
     ],
 )
@@ -118,9 +118,9 @@ def test_the_number_of_systems_and_the_length_of_frames_are_checked():
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
     assert frames.check_fits(scores, "")  # the detector is not known
     for other, asked, message in (
-        (frames, 40.0, "of frames of 20 ms, not of 40 ms"),
+        (frames, 40.0, "of frames of 20 ms, not of frames of 40 ms"),
         (frames, None, "of frames of 20 ms, not of recordings"),
-        (found, 20.0, "of recordings, not of their frames"),
+        (found, 20.0, "of recordings, not of frames of 20 ms"),
     ):
         with pytest.raises(InputError, match=message):
             other.check_fits(replace(scores, resolution_ms=asked), "")

@@ -1,5 +1,6 @@
 """What is usual for a calibration: exact numbers outside by chance, whatever its size and the share of fakes."""
 
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from nes2net.scoring.decisions.calibration import fit
 from nes2net.scoring.decisions.population import Population, Traits
-from nes2net.scoring.decisions.usual import compare, usual_of
+from nes2net.scoring.decisions.usual import compare, trait_values, usual_of
 
 
 def drawn_traits(rng, number):
@@ -19,8 +20,12 @@ def drawn_scores(rng, number, share=0.5):
     return np.where(rng.random(number) < share, 2, -2) + rng.normal(0, 1, number)
 
 
-def values_of(all_usual, scores, traits):
-    return {usual.name: np.array(list(map(usual.value_of, scores, traits))) for usual in all_usual}
+def values_of(calibration, scores, traits):
+    columns = defaultdict(list)
+    for score, of_recording in zip(scores, traits):
+        for name, value in trait_values(calibration, score, of_recording).items():
+            columns[name].append(value)
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def of_llrs(usual, llrs, alpha=0.01):
@@ -36,7 +41,7 @@ def test_false_alarms_are_as_rare_as_asked_for_even_of_a_small_calibration():
         calibration = fit(rng.normal(2, 1, 20), rng.normal(-2, 1, 20))
         calibration = replace(calibration, population=Population.fit(drawn_traits(rng, 40), [True, False] * 20))
         all_usual = usual_of(calibration)
-        values = values_of(all_usual, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
+        values = values_of(calibration, drawn_scores(rng, 200, share=rng.random()), drawn_traits(rng, 200))
         comparisons = compare(all_usual, values, 0.2)
         assert comparisons[2].usual.expected == pytest.approx(2 * (1 + 0.025 * 39) / 41)  # not 5 %, of 40 recordings
         alarms += any(comparison.adjusted_p <= 0.2 for comparison in comparisons)

@@ -1,0 +1,375 @@
+"""Read files in object stores, on HTTP servers and on the Hugging Face hub through fsspec, and keep parts on the disk.
+
+A :class:`~pathlib.Path` of an address has one slash after the scheme: ``s3:/bucket/a.parquet``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
+from nes2net.lib.files import AnyPath, make_folder, remove_leftovers, replacing
+from nes2net.lib.installation import optional
+
+if sys.platform != "win32":
+    import fcntl
+
+T = TypeVar("T")
+
+#: Bytes that the folder of fetched parts may hold, unless the recipe has another limit.
+CACHE_BYTES = 10_000_000_000
+#: Seconds to wait before a failed request is tried again.
+WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
+#: Requests of a process at the same time.
+NUM_THREADS = 16
+
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*:/")
+_HUB = "hub:"
+# A series in an address, such as {000..127}.
+_SERIES = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
+# Names that stores use for the version of a file, or for the time of its last change.
+_TAGS = ("ETag", "etag", "blob_id", "LastModified", "Last-Modified", "mtime", "created")
+_LASTING = (400, 401, 403, 404, 410)  # statuses of HTTP
+
+
+class Unreachable(Unfinished):
+    """A file cannot be read at present."""
+
+
+class ChangedFile(InputError):
+    """A file was replaced after it was listed."""
+
+
+class RemoteStatus(NamedTuple):
+    size: int
+    """In bytes."""
+    tag: str
+    """ETag or time of the last change, if stated."""
+
+    def __str__(self) -> str:
+        return f"{self.size}:{self.tag}"
+
+
+@dataclass
+class Remote:
+    """What a process, and its workers, know of remote files."""
+
+    #: limit of the folder of parts; 0 keeps nothing
+    cache_bytes: int = CACHE_BYTES
+    #: address → status when the file was listed, which all later reading requires
+    statuses: dict[str, RemoteStatus] = field(default_factory=dict)
+
+
+_remote = Remote()
+# The file systems in use. A forked process makes its own, and must not collect those of its parent: fsspec would then
+# close connections, for which asyncio shares an epoll with the parent.
+_stores: dict[int, Any] = {}
+_uncounted = {"bytes": CACHE_BYTES}  # bytes written since the folder was last measured
+
+
+def remote() -> Remote:
+    return _remote
+
+
+def adopt(state: Remote) -> None:
+    global _remote
+    _remote = state
+
+
+def is_remote(path: AnyPath) -> bool:
+    text = os.fspath(path)
+    return _ADDRESS.match(text) is not None or text.startswith(_HUB)
+
+
+def address_of(path: AnyPath) -> str:
+    """Write the address; raise :class:`InputError` if it holds credentials."""
+    text = os.fspath(path)
+    if text.startswith(_HUB):
+        return f"hf://datasets/{text.removeprefix(_HUB)}"
+    address = re.sub(r":/+", "://", text, count=1)
+    parts = urlsplit(address)
+    if parts.password is not None or parts.query:
+        raise InputError(
+            f"{parts.scheme}://{parts.hostname}{parts.path}: an address may hold neither a password nor a query, which "
+            "records would keep: use the variables or files from which the store's own programs read credentials"
+        )
+    return address
+
+
+def store_of(address: str) -> tuple[Any, str]:
+    store, path = optional("fsspec.core", f"{address} needs fsspec", "remote").url_to_fs(
+        address, use_listings_cache=False
+    )
+    _stores[id(store)] = store
+    return store, path
+
+
+def read_error(address: str, error: Exception) -> InputError:
+    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
+        return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
+    return InputError(f"{address} cannot be read ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    cause = error.__cause__ or error
+    status = getattr(cause, "status", None)
+    if status is not None:  # the text of aiohttp's error would repeat the address
+        return f"status {status} {getattr(cause, 'message', '')}".rstrip()
+    return f"{type(cause).__name__}: {first_line(cause)}"
+
+
+def _is_lasting(error: Exception) -> bool:
+    cause = error.__cause__ or error
+    status = getattr(cause, "status", getattr(getattr(cause, "response", None), "status_code", None))
+    if status is not None:
+        return status in _LASTING
+    # fsspec turns every error of HTTP into FileNotFoundError.
+    is_of_network = isinstance(cause, TimeoutError) or type(cause).__module__.startswith(("aiohttp", "asyncio"))
+    is_lasting = isinstance(error, (FileNotFoundError, PermissionError, ImportError, ValueError))
+    return (is_lasting and not is_of_network) or "Credentials" in type(error).__name__
+
+
+def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = False) -> T:
+    """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
+    for wait in (*WAITS, None):
+        try:
+            return ask()
+        except (InputError, Unfinished):
+            raise
+        except Exception as error:  # fsspec's file systems raise errors of many types
+            if may_be_missing and _is_lasting(error):
+                raise read_error(address, error) from error
+            if wait is None:
+                raise Unreachable(
+                    f"{address} cannot be read at present ({_reason(error)}; tried {len(WAITS) + 1} times): check the "
+                    "network, the store and its credentials; the same command resumes"
+                ) from error
+        time.sleep(wait)
+    raise AssertionError
+
+
+def _status_from(address: str, facts: Mapping[str, Any]) -> RemoteStatus:
+    size = facts.get("size")
+    if not isinstance(size, int):
+        raise InputError(f"{address}: the server does not state the size of the file, which shards require")
+    return RemoteStatus(size, str(next((facts[key] for key in _TAGS if facts.get(key)), "")))
+
+
+def _ask_status(address: str) -> RemoteStatus:
+    store, path = store_of(address)
+    store.invalidate_cache()
+    return _status_from(address, store.info(path))
+
+
+def status_of(address: str) -> RemoteStatus:
+    """Return the status when the file was listed.
+
+    Raises:
+        InputError: if the file is missing or refused.
+        Unreachable: if the store cannot be reached.
+    """
+    if address not in _remote.statuses:
+        _remote.statuses[address] = _persistently(address, lambda: _ask_status(address), may_be_missing=True)
+    return _remote.statuses[address]
+
+
+def forget(address: str) -> None:
+    _remote.statuses.pop(address, None)
+
+
+def list_series(address: str) -> list[str]:
+    """List the files of a series in braces, with the errors of :func:`status_of`."""
+    addresses = _expanded(address)
+    for single in addresses:
+        forget(single)
+    with ThreadPoolExecutor(NUM_THREADS) as threads:
+        list(threads.map(status_of, addresses))
+    return addresses
+
+
+def list_folder(address: str) -> list[str]:
+    """List the files below a folder, or of a pattern with ``*``, with the errors of :func:`status_of`."""
+
+    def ask() -> list[str]:
+        store, path = store_of(address)
+        store.invalidate_cache()
+        facts = store.glob(path, detail=True) if "*" in path else store.find(path, detail=True)
+        names = []
+        for name, facts_of_file in facts.items():
+            name = str(store.unstrip_protocol(name))
+            forget(name)
+            if isinstance(facts_of_file.get("size"), int):  # the listing of an HTTP server states no sizes
+                _remote.statuses[name] = _status_from(name, facts_of_file)
+            names.append(name)
+        return sorted(names)
+
+    return _persistently(address, ask, may_be_missing=True)
+
+
+def _expanded(address: str) -> list[str]:
+    series = _SERIES.search(address)
+    if series is None:
+        return [address]
+    first, last = series.groups()
+    before = address[: series.start()]
+    after = address[series.end() :]
+    return [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
+
+
+def folder_of(address: str) -> str:
+    fixed = re.split(r"[*{]", address, maxsplit=1)[0]
+    if fixed != address or PurePosixPath(address).suffix:
+        return fixed.rpartition("/")[0]
+    return address.rstrip("/")
+
+
+def fetch(address: str, start: int, size: int) -> bytes:
+    """Return bytes of the file that was listed.
+
+    Raises:
+        ChangedFile: if the file was replaced since.
+        Unreachable: if the bytes cannot be read.
+        InputError: if the server ignores the range.
+    """
+    listed = status_of(address)
+
+    def ask() -> bytes:
+        store, path = store_of(address)
+        content = store.cat_file(path, start=start, end=start + size)
+        now = _ask_status(address)  # asked after reading, so that the bytes are of this file
+        if now != listed:
+            raise ChangedFile(f"{address} {changed_words(str(listed), str(now))}")
+        if len(content) == listed.size != size:
+            raise InputError(f"{address}: the server sends the whole file instead of a range, which shards require")
+        if len(content) != size:
+            raise OSError(f"{len(content):,} bytes arrived instead of {size:,}")
+        return content
+
+    return kept(address, f"{start}\0{size}", lambda: _persistently(address, ask))
+
+
+def changed_words(before: str, now: str) -> str:
+    return f"has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or begin a new run"
+
+
+def cache_folder() -> Path:
+    from huggingface_hub import constants  # start-up
+
+    return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "shards"
+
+
+def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
+    """Return a ``part`` of a file from the folder, or else from ``read``, called by one process at a time."""
+    if not _remote.cache_bytes:
+        return read()
+    key = sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
+    folder = cache_folder()
+    with suppress(OSError):
+        make_folder(folder / "locks")
+    content = _read_entry(folder / key)
+    if content is not None:
+        return content
+    with ExitStack() as stack:
+        with suppress(OSError):  # without locks, several processes may read the same part
+            lock = stack.enter_context(open(folder / "locks" / key[:2], "wb"))
+            if sys.platform != "win32":
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                stack.callback(
+                    fcntl.flock, lock, fcntl.LOCK_UN
+                )  # a process that was forked meanwhile has the file open
+        content = _read_entry(folder / key)
+        if content is None:
+            content = read()
+            # A full or read-only disk is no error: the part is read again when it is needed again.
+            with suppress(OSError, InputError):
+                _make_room(folder, len(content))
+                with replacing(folder / key) as temporary:
+                    temporary.write_bytes(content + _checksum(content))
+    return content
+
+
+def _read_entry(path: Path) -> bytes | None:
+    try:
+        entry = path.read_bytes()
+        os.utime(path)
+    except OSError:
+        return None
+    content = entry[:-4]
+    return content if _checksum(content) == entry[-4:] else None
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "little")
+
+
+def _make_room(folder: Path, size: int) -> None:
+    # Remove the parts that were not used for the longest time, a sixteenth more than needed.
+    _uncounted["bytes"] += size
+    if _uncounted["bytes"] < _remote.cache_bytes // 64:
+        return
+    _uncounted["bytes"] = 0
+    remove_leftovers(folder)
+    entries = []
+    for entry in os.scandir(folder):
+        with suppress(OSError):  # another process has removed it
+            if entry.is_file():
+                status = entry.stat()
+                entries.append((status.st_mtime_ns, status.st_size, entry.path))
+    total = size + sum(entry_size for _, entry_size, _ in entries)
+    for _, entry_size, path in sorted(entries):
+        if total <= _remote.cache_bytes * 15 // 16:
+            return
+        with suppress(OSError):
+            os.unlink(path)
+        total -= entry_size
+
+
+class RemoteFile:
+    """A remote file, open for reading; up to ``block_bytes`` are read in blocks, of which the last stays in memory."""
+
+    closed = False
+
+    def __init__(self, address: str, block_bytes: int) -> None:
+        self.address = address
+        self.size = status_of(address).size
+        self.block_bytes = block_bytes
+        self._position = 0
+        self._block = (-1, b"")  # number and content
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._position = (0, self._position, self.size)[whence] + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        self.closed = True
+
+    def read(self, size: int = -1) -> bytes:
+        start = self._position
+        rest = max(0, self.size - start)
+        size = rest if size < 0 else min(size, rest)
+        self._position += size
+        if size > self.block_bytes:
+            return fetch(self.address, start, size)
+        content = b""
+        while len(content) < size:
+            number, offset = divmod(start + len(content), self.block_bytes)
+            if self._block[0] != number:
+                first = number * self.block_bytes
+                self._block = (number, fetch(self.address, first, min(self.block_bytes, self.size - first)))
+            content += self._block[1][offset : offset + size - len(content)]
+        return content

@@ -1,0 +1,170 @@
+"""Stores on this machine: an HTTP server with ranges, whose faults a test chooses, and moto's S3 server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from unittest import mock
+from urllib.parse import unquote
+
+import pytest
+
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.pack import FORMATS, pack
+from nes2net.lib import remote
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the files of ``folder`` as they are at each request; ``requests`` are method, path and range."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.latency = 0.0  # seconds
+        self.fault: Callable[[str, str], int] = lambda method, path: 0  # status instead of the file, 0 for none
+        self.cut = False  # break off in the middle of each answer
+        self.pages: dict[str, bytes] = {}  # beside the files
+        self.requests: list[tuple[str, str, str]] = []
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        server = self.server
+        path = unquote(self.path)
+        span = self.headers.get("Range", "")
+        server.requests.append((self.command, path, span))
+        time.sleep(server.latency)
+        file = server.folder / path.partition("/resolve/main/")[2] if "/resolve/" in path else server.folder / path[1:]
+        page = server.pages.get(path.partition("?")[0])
+        status = server.fault(self.command, path) or (200 if page or file.is_file() else 404)
+        content = (page or file.read_bytes()) if status == 200 else b""
+        tag = hashlib.md5(content).hexdigest()
+        if status == 200 and (match := re.fullmatch(r"bytes=(\d+)-(\d+)", span)):
+            content = content[int(match[1]) : int(match[2]) + 1]
+            status = 206
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("ETag", f'"{tag}"')
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content[: len(content) // 2] if server.cut else content)
+            self.close_connection = server.cut
+
+    do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def packed(corpus: Path, folder: Path, shard_bytes: int = 200_000, group_bytes: int = 100_000) -> Path:
+    """Pack the training and the development part of a corpus in each format, in three shards each."""
+    trials_of_splits = {split: asvspoof2019_la.CORPUS.trials(corpus, split) for split in ("train", "dev")}
+    for format in FORMATS:
+        pack(
+            trials_of_splits,
+            folder / format,
+            title="tiny",
+            format=format,
+            shard_bytes=shard_bytes,
+            group_bytes=group_bytes,
+        )
+    return folder
+
+
+def series(folder: Path, format: str, split: str = "train") -> str:
+    """The address of the shards of a split, in braces, below a server of ``folder``."""
+    names = sorted(path.relative_to(folder).as_posix() for path in (folder / format).rglob(f"{split}*.*"))
+    return names[0].replace("00000", f"{{00000..{len(names) - 1:05d}}}", 1)
+
+
+@contextmanager
+def http_store(folder: Path) -> Iterator[Server]:
+    with Server(folder) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@contextmanager
+def hub_store(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """Serve ``folder`` as the data set ``name`` of the Hugging Face hub does."""
+    from huggingface_hub import constants
+
+    with http_store(folder) as server:
+        api = f"/api/datasets/{name}"
+        facts = json.dumps({"id": name, "sha": "0" * 40}).encode()
+        files = []
+        for file in sorted(folder.rglob("*.parquet")):
+            path = file.relative_to(folder).as_posix()
+            files.append({"type": "file", "path": path, "size": file.stat().st_size, "oid": path})
+        for page in ("tree/main", "tree/main/data", "paths-info/main"):
+            server.pages[f"{api}/{page}"] = json.dumps(files).encode()
+        server.pages |= {api: facts, f"{api}/revision/main": facts}
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield server
+
+
+@contextmanager
+def s3_store(folder: Path) -> Iterator[str]:
+    """Serve the files of ``folder`` in a bucket; yield its address."""
+    import logging
+
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-the-test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with mock.patch.dict(os.environ, variables):
+        fsspec.get_filesystem_class("s3").clear_instance_cache()  # of another server
+        store = fsspec.filesystem("s3")
+        bucket = f"bucket-{port}"  # moto keeps buckets as long as the process
+        store.mkdir(bucket)
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                store.pipe_file(f"{bucket}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+        try:
+            yield f"s3://{bucket}"
+        finally:
+            server.stop()
+
+
+def use_own_parts(monkeypatch: pytest.MonkeyPatch, folder: Path, cache_bytes: int = remote.CACHE_BYTES) -> Path:
+    """Keep fetched parts in ``folder``, forget remote files, and wait hardly between requests; return the folder."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(folder))
+    monkeypatch.setattr(remote, "_remote", remote.Remote(cache_bytes))
+    monkeypatch.setitem(remote._uncounted, "bytes", cache_bytes)
+    monkeypatch.setattr(remote, "WAITS", (0.01, 0.02))
+    return remote.cache_folder()

@@ -1,0 +1,69 @@
+"""Shards in S3, on an HTTP server and on the hub are read as those on the disk, to the last bit."""
+
+import numpy as np
+import pytest
+from builders.remote_stores import FORMATS, http_store, hub_store, packed, s3_store, series, use_own_parts
+from builders.shards import table, write_arrow
+
+from nes2net import InputError
+from nes2net.data.audio.packed import blocks_of, size_of, status_of
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora import asvspoof2019_la, shards
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tmp_path_factory):
+    return packed(corpus, tmp_path_factory.mktemp("shards"))
+
+
+@pytest.fixture(autouse=True)
+def _own_parts(tmp_path, monkeypatch):
+    use_own_parts(monkeypatch, tmp_path / "parts")
+
+
+def assert_same_trials(address, local):
+    trials = shards.CORPUS.trials(address, "train")
+    for trial, local_trial in zip(trials, local, strict=True):
+        assert trial.id == local_trial.id
+        assert trial.label == local_trial.label
+        np.testing.assert_array_equal(load_audio(trial.path), load_audio(local_trial.path))
+    blocks = blocks_of([trial.path for trial in trials])
+    local_blocks = blocks_of([trial.path for trial in local])
+    assert blocks.tolist() == local_blocks.tolist()
+    assert size_of(trials[3].path) == size_of(local[3].path)
+    assert status_of(trials[3].path).size == status_of(local[3].path).size
+    return trials
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_of_an_http_server(folder, format):
+    local = shards.CORPUS.trials(folder / format, "train")
+    with http_store(folder) as web:
+        trials = assert_same_trials(f"{web.address}/{series(folder, format)}", local)
+        assert str(trials[0].path).startswith("http:/127")
+
+
+def test_of_s3(folder):
+    with s3_store(folder) as s3:
+        for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
+            local = shards.CORPUS.trials(folder / format, "train")
+            for address in (f"{s3}/{format}", f"{s3}/{format}/{pattern}"):
+                assert_same_trials(address, local)
+        with pytest.raises(InputError, match=rf"{s3}/none"):
+            shards.CORPUS.trials(f"{s3}/none", "train")
+
+
+def test_of_the_hub(folder, monkeypatch):
+    local = shards.CORPUS.trials(folder / "parquet", "train")
+    with hub_store(folder / "parquet", "some/tiny", monkeypatch):
+        assert_same_trials("hub:some/tiny", local)
+
+
+def test_what_cannot_be_read_from_elsewhere(folder, tmp_path):
+    """An Arrow file has no index; other corpora have no shards."""
+    write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
+    with http_store(tmp_path / "web") as web:
+        with pytest.raises(InputError, match="only Parquet and tar shards can be read in parts from elsewhere"):
+            shards.CORPUS.trials(f"{web.address}/x.arrow")
+        with pytest.raises(InputError, match="where only shards may be: copy it, or use the corpus shards"):
+            asvspoof2019_la.CORPUS.trials(web.address, "train")

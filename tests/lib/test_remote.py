@@ -1,0 +1,182 @@
+"""Remote files: addresses, repeated requests, files that change, and the folder of fetched parts."""
+
+import multiprocessing
+import signal
+from pathlib import Path
+
+import fsspec
+import pytest
+from builders import PATIENCE
+from builders.remote_stores import http_store, use_own_parts
+
+from nes2net import InputError
+from nes2net.lib import remote
+from nes2net.lib.remote import (
+    ChangedFile,
+    RemoteFile,
+    Unreachable,
+    address_of,
+    fetch,
+    folder_of,
+    is_remote,
+    list_series,
+    status_of,
+)
+
+CONTENT = bytes(range(256)) * 40
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A server of ``a.bin`` and ``b.bin``, and a folder of parts of its own."""
+    use_own_parts(monkeypatch, tmp_path / "parts")
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("a.bin", "b.bin"):
+        (files / name).write_bytes(CONTENT)
+    with http_store(files) as server:
+        yield server
+
+
+def gets(store):
+    return [span for method, _, span in store.requests if method == "GET"]
+
+
+def test_a_file_object_reads_blocks_once(store):
+    file = RemoteFile(f"{store.address}/a.bin", 1000)
+    assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
+    assert file.seek(-50, 2) == len(CONTENT) - 50
+    assert file.read() == CONTENT[-50:]
+    assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239"]
+    file.seek(10)
+    assert file.read(4000) == CONTENT[10:4010]
+    assert gets(store)[3:] == ["bytes=10-4009"]  # more than a block is one request
+    assert RemoteFile(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
+    assert len(gets(store)) == 4  # from the folder
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://user:secret@h/a.parquet", "https://h/a.parquet?X-Amz-Signature=secret", "s3://id:secret@b/a.tar"],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(address):
+    with pytest.raises(InputError, match="neither a password nor a query") as caught:
+        address_of(address)
+    assert "secret" not in str(caught.value)
+
+
+def test_addresses_and_paths():
+    """A path of an address has one slash after the scheme."""
+    assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
+    assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
+    assert all(map(is_remote, ("s3://b/a.tar", Path("https://h/a.tar"), "hub:OWNER/NAME")))
+    assert not is_remote("data/a.parquet")
+    assert not is_remote(Path("C:/a.parquet"))
+    assert folder_of("https://h/set/{00..12}.parquet") == "https://h/set"
+    assert folder_of("https://h/set/a.tar") == "https://h/set"
+    assert folder_of("s3://bucket/set/") == "s3://bucket/set"
+
+
+def test_a_series_in_braces(store):
+    for number in ("08", "09", "10"):
+        (store.folder / f"x-{number}.bin").write_bytes(CONTENT)
+    addresses = [f"{store.address}/x-{number}.bin" for number in ("08", "09", "10")]
+    assert list_series(f"{store.address}/x-{{08..10}}.bin") == addresses
+    with pytest.raises(InputError, match=r"/x-11\.bin cannot be read \(status 404 Not Found\)"):
+        list_series(f"{store.address}/x-{{08..11}}.bin")
+
+
+@pytest.mark.parametrize("status", [0, 429, 503])
+def test_a_failed_request_is_tried_again(store, status):
+    """Answers that break off in the middle give nothing to the reader."""
+    failures = iter([True, True])
+    status_of(f"{store.address}/a.bin")
+
+    def fault(method, path):
+        store.cut = status == 0 and method == "GET" and next(failures, False)
+        return status if status and next(failures, False) else 0
+
+    store.fault = fault
+    assert fetch(f"{store.address}/a.bin", 5, 100) == CONTENT[5:105]
+    assert len(gets(store)) in (2, 3)
+
+
+def test_a_file_that_stays_away_is_named(store):
+    address = f"{store.address}/a.bin"
+    status_of(address)
+    store.fault = lambda method, path: 503
+    with pytest.raises(Unreachable, match=rf"{address} cannot be read at present \(status 503.*tried 3 times"):
+        fetch(address, 0, 10)
+    assert len(gets(store)) == 3
+    store.fault = lambda method, path: 0
+    (store.folder / "a.bin").unlink()  # a shard that is gone may come back
+    with pytest.raises(Unreachable, match=address):
+        fetch(address, 0, 10)
+
+
+def test_a_file_that_is_refused_is_wrong_input(store):
+    store.fault = lambda method, path: 403
+    with pytest.raises(InputError, match="cannot be read .status 403"):
+        status_of(f"{store.address}/a.bin")
+
+
+@pytest.mark.parametrize("content", [CONTENT[::-1], CONTENT + b"x"])
+def test_a_file_that_was_replaced_is_an_error(store, content):
+    address = f"{store.address}/a.bin"
+    assert fetch(address, 0, 10) == CONTENT[:10]
+    (store.folder / "a.bin").write_bytes(content)
+    assert fetch(address, 0, 10) == CONTENT[:10]  # of the listed file
+    with pytest.raises(ChangedFile, match=rf"{address} has changed since it was listed \(size and tag 10240:"):
+        fetch(address, 10, 10)
+    remote.forget(address)
+    assert fetch(address, 0, 10) == content[:10]
+
+
+def test_the_folder_keeps_what_was_used_last_within_its_bound(store, tmp_path, monkeypatch):
+    folder = use_own_parts(monkeypatch, tmp_path / "bounded", cache_bytes=3000)
+    address = f"{store.address}/a.bin"
+    for start in range(0, 10_000, 500):
+        assert fetch(address, start, 500) == CONTENT[start : start + 500]
+        assert sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) <= 3000
+    number = len(gets(store))
+    fetch(address, 9500, 500)
+    assert len(gets(store)) == number
+    fetch(address, 0, 500)
+    assert len(gets(store)) == number + 1
+
+
+def test_processes_that_were_forked_do_not_disturb_their_parent(store):
+    """The parent still gets answers on the connections that it had before."""
+    address = f"{store.address}/a.bin"
+    fetch(address, 0, 10)
+    process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 10, 10))
+    process.start()
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    signal.alarm(60)
+    assert fetch(address, 20, 10) == CONTENT[20:30]
+    signal.alarm(0)
+
+
+def test_a_damaged_part_and_an_unusable_folder_are_passed_over(store, tmp_path, monkeypatch):
+    folder = remote.cache_folder()
+    address = f"{store.address}/a.bin"
+    fetch(address, 0, 10)
+    (entry,) = (file for file in folder.iterdir() if file.is_file())
+    entry.write_bytes(entry.read_bytes()[:-6])
+    assert fetch(address, 0, 10) == CONTENT[:10]
+    (tmp_path / "file").write_text("in the way")
+    use_own_parts(monkeypatch, tmp_path / "file")
+    assert fetch(address, 0, 10) == CONTENT[:10]
+    use_own_parts(monkeypatch, tmp_path / "none", cache_bytes=0)
+    assert fetch(address, 0, 10) == CONTENT[:10]
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_server_without_ranges_is_refused(tmp_path, monkeypatch):
+    use_own_parts(monkeypatch, tmp_path / "parts")
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/whole.bin", CONTENT)
+    monkeypatch.setattr(type(memory), "cat_file", lambda self, path, start, end: CONTENT)
+    with pytest.raises(InputError, match="sends the whole file instead of a range"):
+        fetch("memory://whole.bin", 0, 10)

@@ -1,0 +1,257 @@
+"""Training in the order of blocks: the order, resuming to the bit, shards elsewhere, and their faults."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import slow
+from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
+from builders.runs import assert_same_run, refused, same, state_of, stop
+from builders.shards import table, write_parquet
+
+from nes2net import InputError
+from nes2net.data.audio import packed as packed_shards
+from nes2net.data.audio.packed import blocks_of, fetched
+from nes2net.data.corpora import shards as shards_corpus
+from nes2net.lib import remote
+from nes2net.lib.errors import Unfinished
+from nes2net.training import loop
+from nes2net.training.balance import Balance, Level
+from nes2net.training.read_ahead import ReadAhead
+from nes2net.training.run import Run, train
+from nes2net.training.sampling import Blocks, EpochBatches, StepShare
+
+BLOCKS = Blocks(np.repeat(np.arange(30), 10), 4)
+
+
+def epoch(**options):
+    """The indices of each batch_part of an epoch of 300 items in batches of 12."""
+    batches = EpochBatches(300, 12, seed=3, shuffle=True, **{"blocks": BLOCKS, **options})
+    return [[index for _, index in batch_part] for batch_part in batches]
+
+
+def num_open(order, of_item):
+    """How many blocks are begun but not finished, at each item of an order."""
+    begun = {}
+    ended = {}
+    for moment, block in enumerate(of_item[order].tolist()):
+        begun.setdefault(block, moment)
+        ended[block] = moment
+    return [sum(begun[block] <= moment <= ended[block] for block in begun) for moment in range(len(order))]
+
+
+def test_an_epoch_draws_from_few_blocks_at_a_time():
+    order = np.concatenate(epoch())
+    assert sorted(order) == list(range(300))
+    opened = num_open(order, BLOCKS.of_item)
+    assert max(opened) == 4
+    assert np.mean(opened) > 3
+    assert len(set(BLOCKS.of_item[order[:12]])) > 2  # of several from the first step to the last
+    assert len(set(BLOCKS.of_item[order[-12:]])) > 2
+    assert epoch(epoch=2) != epoch() == epoch()
+    assert epoch(start=20) == epoch()[20:]
+
+
+@pytest.mark.parametrize("processes, accumulate", [(2, 1), (3, 2), (12, 1)])
+def test_all_processes_together_draw_what_one_draws(processes, accumulate):
+    of_ranks = [epoch(share=StepShare(rank, processes, accumulate)) for rank in range(processes)]
+    for step, batch in enumerate(epoch()):
+        step_parts = []
+        for moment in range(accumulate):
+            for of_rank in of_ranks:
+                step_parts += of_rank[step * accumulate + moment]
+        assert step_parts == batch
+
+
+def test_shares_and_caps_within_blocks():
+    """Each class has its own open blocks; its items are drawn equally often."""
+    classes = np.where(np.arange(300) < 60, "rare", "common")
+    balance = Balance(300, [Level(classes.tolist())])
+    balance.shuffled = BLOCKS.shuffled
+    order = np.array(epoch(balance=balance))
+    assert ((classes[order] == "rare").sum(axis=1) == 6).all()
+    common = order.ravel()[classes[order.ravel()] == "common"]
+    assert len(set(common)) == len(common)
+    assert max(num_open(common, BLOCKS.of_item)) <= 6  # batches are shuffled once more
+    speakers = np.repeat(np.arange(10), 30).tolist()
+    capped = Balance(300, speakers=speakers, most_of_speaker=12)
+    capped.shuffled = BLOCKS.shuffled
+    drawn = np.concatenate(epoch(balance=capped))
+    assert (np.bincount(np.array(speakers)[drawn]) == 12).all()
+
+
+def test_pieces_and_blocks_exclude_each_other(recipe):
+    with pytest.raises(InputError, match=r"`data\.order=blocks` by another rule: leave one of them out"):
+        recipe(data={"order": "blocks", "crop": "pieces", "min_piece": 2000})
+
+
+@pytest.fixture(scope="module")
+def folder(corpus, tmp_path_factory):
+    return packed(corpus, tmp_path_factory.mktemp("shards"), shard_bytes=60_000, group_bytes=30_000)
+
+
+@pytest.fixture(autouse=True)
+def own_parts(tmp_path, monkeypatch):
+    return use_own_parts(monkeypatch, tmp_path / "parts")
+
+
+@pytest.fixture
+def runs(recipe, tmp_path):
+    """``runs(name, root, **data)``: a recipe on shards in the order of blocks, with augmentation, in its own folder."""
+
+    def make(name, **data):
+        data = {"corpus": "shards", "order": "blocks", "open_blocks": 2, **data}
+        moments = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return recipe(data=data, augment={"algo": 4}, **moments)
+
+    return make
+
+
+def split_roots(address, folder, format):
+    """The keys of the training and the development shards on an HTTP server."""
+    return {
+        "root": f"{address}/{series(folder, format)}",
+        "dev_root": f"{address}/{series(folder, format, 'validation')}",
+    }
+
+
+def same_weights(run, other_run):
+    return same(state_of(run)["detector"], state_of(other_run)["detector"])
+
+
+@pytest.mark.parametrize("format", ["parquet", *slow("tar")])
+def test_shards_here_in_s3_and_on_a_server_train_alike(runs, folder, format):
+    local = train(runs("local", root=str(folder / format)))
+    assert not state_of(local)["shards"]
+    with http_store(folder) as web, s3_store(folder) as s3:
+        of_web = train(runs("web", **split_roots(web.address, folder, format)))
+        assert len(state_of(of_web)["shards"]) > 6
+        assert same_weights(of_web, local)
+        assert same_weights(train(runs("workers", num_workers=2, **split_roots(web.address, folder, format))), local)
+        assert same_weights(train(runs("none", cache_bytes=0, **split_roots(web.address, folder, format))), local)
+        of_s3 = train(runs("s3", root=f"{s3}/{format}"))
+        assert same_weights(of_s3, local)
+        assert b"secret-of-the-test" not in b"".join(file.read_bytes() for file in of_s3.iterdir() if file.is_file())
+
+
+@pytest.mark.parametrize("moments", [[(1, 0), (1, 2), (2, 1)]])
+def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder, moments):
+    with http_store(folder) as web:
+        roots = split_roots(web.address, folder, "parquet")
+        uninterrupted = train(runs("uninterrupted", **roots))
+        for moment in moments:
+            stop(runs("torn", num_workers=1, **roots), *moment)
+        assert_same_run(train(runs("torn", **roots)), uninterrupted)
+
+
+@pytest.mark.weekly
+def test_a_run_stopped_at_twenty_steps_resumes_to_the_same_end(recipe, runs, folder):
+    def run(name, root):
+        return runs(name, root=str(root)).model_copy(
+            update={"train": recipe(train={"epochs": 12, "batch_size": 6}).train}
+        )
+
+    uninterrupted = train(run("uninterrupted", folder / "parquet"))
+    for step in range(20):
+        stop(run("torn", folder / "parquet"), 1 + step // 2, step % 2)
+    assert_same_run(train(run("torn", folder / "parquet")), uninterrupted)
+
+
+def test_a_resumed_run_reads_nothing_that_it_has_had(folder):
+    """Of the blocks, only those are fetched from which an utterance remains."""
+    with http_store(folder) as web:
+        trials = shards_corpus.CORPUS.trials(f"{web.address}/{series(folder, 'parquet')}", "train")
+        paths = [trial.path for trial in trials]
+        blocks = Blocks(blocks_of(paths), 2)
+        ahead = ReadAhead(paths, blocks.of_item)
+        batches = EpochBatches(12, 3, seed=1, shuffle=True, blocks=blocks, ahead=ahead, start=2)
+        fetched = []
+        ahead.request = lambda items: fetched.extend(blocks.of_item[items])
+        remaining = [index for batch_part in batches for _, index in batch_part]
+        assert set(fetched) == set(blocks.of_item[remaining]) != set(blocks.of_item)
+
+
+def keep_nothing():
+    """Let this process read again what it has in memory or in the folder of step_parts."""
+    remote.remote().cache_bytes = 0
+    packed_shards._forget()
+
+
+def test_a_shard_that_stays_away_interrupts_the_run(runs, folder, monkeypatch):
+    uninterrupted = train(runs("uninterrupted", root=str(folder / "parquet")))
+    before = loop.seed_step
+    with http_store(folder) as web:
+        roots = split_roots(web.address, folder, "parquet")
+
+        def seed_step(seed, *moment):
+            if moment[:2] == (2, 0):
+                web.fault = lambda method, path: 503
+                keep_nothing()
+            before(seed, *moment)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "seed_step", seed_step)
+            message = (
+                r"stopped in epoch 2, step \d: .*/train-\d+-of-\d+\.parquet cannot be read at present \(status 503"
+            )
+            with pytest.raises(Unfinished, match=message):
+                train(runs("torn", **roots))
+        web.fault = lambda method, path: 0
+        assert same_weights(train(runs("torn", **roots)), uninterrupted)
+
+
+@pytest.mark.parametrize("num_workers", [0, *slow(1)])
+def test_a_shard_that_changed_is_an_error(runs, folder, tmp_path, num_workers):
+    """Whether it changes during the run, or between the run and its resumption."""
+    copy = shutil.copytree(folder / "parquet", tmp_path / "copy" / "parquet").parent
+    message = r"^(?!.*Traceback).*train-\d+-of-\d+\.parquet has changed since it was listed \(size and tag"
+
+    def change():
+        for file in (copy / "parquet" / "data").glob("train-*"):
+            file.write_bytes(file.read_bytes().replace(b"fLaC", b"fLaX"))
+        keep_nothing()
+        return []
+
+    with http_store(copy) as web:
+        torn = runs("torn", num_workers=num_workers, **split_roots(web.address, copy, "parquet"))
+        stop(torn, 1, 1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Run, "summary", lambda *_: change())
+            refused(torn, message)
+        refused(torn, message)
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.weekly
+def test_a_million_rows_are_read_in_constant_memory(tmp_path):
+    """Beside the list of trials: an epoch needs no more memory at its end than after a tenth."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(40), 16000, format="WAV")
+    rows = 62_500  # as many as a shard of this size may have
+    for number in range(16):
+        columns = {"audio": [(buffer.getvalue(), "a.wav")] * rows, "label": [0, 1] * (rows // 2)}
+        columns["utterance_id"] = [f"{number}-{row}" for row in range(rows)]
+        write_parquet(tmp_path / f"train-{number}.parquet", table(columns, None), rows_in_group=1000)
+    before = resident_bytes()
+    trials = shards_corpus.CORPUS.trials(tmp_path, "train")
+    paths = [trial.path for trial in trials]
+    blocks = Blocks(blocks_of(paths), 16)
+    listed = resident_bytes()
+    after_a_tenth = 0
+    for step, batch in enumerate(EpochBatches(len(paths), 1000, seed=0, shuffle=True, blocks=blocks)):
+        for _, index in batch:
+            fetched(paths[index])
+        if step == 100:
+            after_a_tenth = resident_bytes()
+    growth = resident_bytes() - after_a_tenth
+    print(
+        f"{(listed - before) / len(paths):.0f} bytes for each trial of the list, then {growth:,} bytes in nine tenths"
+    )
+    assert len(paths) == 1_000_000
+    assert growth < 32 << 20
