@@ -30,7 +30,7 @@ class Refused(Exception):
         self.status = status
 
 
-def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
+def check_site(headers: Mapping[str, str], names: Collection[str], origins: Collection[str] = ()) -> None:
     """Check that a request names this machine, and does not come from a page of another site.
 
     ``Host`` must be an IP address, ``localhost`` or one of ``names``, against DNS rebinding.
@@ -38,6 +38,7 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
 
     Args:
         headers, names: in lower case.
+        origins: sites whose pages may use this server, in lower case.
 
     Raises:
         Refused: if a header does not meet these conditions.
@@ -50,6 +51,8 @@ def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
         advice = "open it by its address, or start it with --allow-name NAME"
         raise Refused(421, f"this server is not known by that name: {advice}")
     origin = headers.get("origin")
+    if origin is not None and origin.lower() in origins:
+        return
     foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
     if foreign or (origin is not None and _host_and_port(origin) != host):
         raise Refused(

@@ -23,7 +23,7 @@ from nes2net.lib.text_files import as_cell, of_cell
 from nes2net.models.network import EmbeddingOf, Network
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, start_rows
-from nes2net.scoring.record import read_whole_record, record_of, record_path
+from nes2net.scoring.record import record_of
 
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
@@ -97,7 +97,8 @@ class Embeddings(Judgement[NDArray]):
 
     def rows_are(self, out: Path) -> str:
         """Describe the rows, such as "embeddings of 1024 numbers"."""
-        return f"embeddings of {read_whole_record(record_path(out)).facts['size']} numbers"
+        _, embedding = next(iter(self.read(out)))  # also checks that array and list belong together
+        return f"embeddings of {len(embedding)} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Raise :class:`InputError` for a suffix outside of :data:`SUFFIXES`, or equal ids."""

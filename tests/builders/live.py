@@ -37,13 +37,14 @@ def expected(detector, samples, rate=16000):
 
 
 @contextmanager
-def serving(judge, clients=4):
+def serving(judge, clients=4, **settings):
     """The address of a server in a thread."""
     from nes2net.apps.listen.server import Server
+    from nes2net.apps.listen.settings import ServerSettings
 
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server(judge, clients, ["lab.example"])
+        server = Server(judge, ServerSettings(clients=clients, names=["lab.example"], **settings))
         thread = threading.Thread(target=server.serve, args=[listener])
         thread.start()
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import Windows
 from nes2net.lib.commands import Count, Flag, called
-from nes2net.lib.conditions import NotWith
+from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
@@ -19,6 +19,7 @@ from nes2net.lib.terminal import print_note, print_warnings, say
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import LiveJudge
+    from nes2net.apps.listen.settings import ServerSettings
     from nes2net.apps.listen.sources import Source
 
 
@@ -27,14 +28,14 @@ class Input:
     """The audio.
 
     Args:
-        encoding: s16le (if not given), f32le, mulaw or alaw
+        encoding: s16le (if not given), s16be, f32le, mulaw or alaw
         rate: needed for raw samples; 16000 for the microphone
         channels: number in raw samples, or of the microphone
         split: names of channels, each judged by itself: A,B
         speed: speed of a recording: 1 is real time, inf is at once
     """
 
-    encoding: Annotated[Literal["s16le", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None
+    encoding: Annotated[Literal["s16le", "s16be", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None
     rate: Annotated[float | None, Flag("HZ")] = None
     channels: Count = 1
     split: Annotated[str | None, Flag("NAMES")] = None
@@ -58,7 +59,9 @@ def listen(
     json_: bool = False,
     serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
     clients: Count = 4,
-    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = (),
+    allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = (),
+    idle: Annotated[float | None, Flag("SECONDS"), UsedWith("serve")] = None,
 ) -> None:
     """Score live audio while it arrives.
 
@@ -74,9 +77,12 @@ def listen(
         serve: listen for clients in place of a source
         clients: most clients at once
         allow_name: a further name of this machine
+        allow_origin: a site whose pages may use this server, such as https://app.example.org
+        idle: seconds after which a client that sends nothing is disconnected; 30 if not given
     """
     with StopSignals() as stop:
         from nes2net.apps.listen.listening import LiveJudge
+        from nes2net.apps.listen.settings import ServerSettings
         from nes2net.apps.listen.sources import open_source
         from nes2net.data.audio.waveform import SAMPLE_RATE
         from nes2net.scoring.calibrated import notes_on, usual_window
@@ -101,7 +107,8 @@ def listen(
                 print_note(note)
         # Serve clients, or listen to the source.
         if heard is None:
-            _serve(judge, str(serve), clients, allow_name, stop)
+            settings = ServerSettings(clients=clients, names=allow_name, origins=allow_origin, idle=idle)
+            _serve(judge, str(serve), settings, stop)
         else:
             _listen(judge, heard, json_, stop)
 
@@ -130,7 +137,7 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
         listening.wait(LONGEST_WAIT)
 
 
-def _serve(judge: LiveJudge, address: str, clients: int, names: Sequence[str], stop: StopSignals) -> None:
+def _serve(judge: LiveJudge, address: str, settings: ServerSettings, stop: StopSignals) -> None:
     """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
@@ -138,7 +145,7 @@ def _serve(judge: LiveJudge, address: str, clients: int, names: Sequence[str], s
     host, port = address_to_serve(address)
     is_local = is_loopback(host)
     with listening_socket(host, range(port, port + 1)) as listener:
-        server = Server(judge, clients, [*names_at(host), *names])
+        server = Server(judge, replace(settings, names=[*names_at(host), *settings.names]))
         stop.action = server.stop
         stop.check()
         url = address_of(listener, host, "ws")

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
 from nes2net.apps.listen.listening import LONGEST_WAIT, Block, Gone, Listening, LiveJudge, Session
+from nes2net.apps.listen.settings import ServerSettings
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
@@ -29,7 +30,7 @@ from nes2net.lib.this_process import most_open_files
 
 _LOGGER = logging.getLogger("nes2net.apps.listen")
 _LOGGER.addFilter(OncePerMinute())
-#: Seconds after which a client that sends no message is disconnected.
+#: Seconds after which a client that sends no message is disconnected, unless the settings state others.
 LONGEST_SILENCE = 30.0
 #: Seconds that sending a line to a client may take; after that, the client is disconnected.
 LONGEST_SEND = 30.0
@@ -65,11 +66,17 @@ class _Gap(StrictModel):
     seconds: Annotated[float, Field(gt=0, le=86400)]
 
 
+class _KeepAlive(StrictModel):
+    """No audio is to be expected, such as of a muted caller: the pause until the next audio is a gap."""
+
+    event: Literal["keepalive"]
+
+
 class _Stop(StrictModel):
     event: Literal["stop"]
 
 
-class _Text(RootModel[Annotated[_Start | _Gap | _Stop, Field(discriminator="event")]]):
+class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discriminator="event")]]):
     pass
 
 
@@ -84,15 +91,14 @@ class _Parked(NamedTuple):
 class Server:
     """Serves WebSocket clients until :meth:`stop` is called.
 
-    Args:
-        most_clients: any further client gets the error "busy".
-        names: names of this machine, besides ``localhost`` and IP addresses.
-
     Raises:
-        InputError: if ``most_clients`` need more file descriptors than this process may have.
+        InputError: if the clients need more file descriptors than this process may have.
     """
 
-    def __init__(self, judge: LiveJudge, most_clients: int, names: Iterable[str]) -> None:
+    def __init__(self, judge: LiveJudge, settings: ServerSettings) -> None:
+        most_clients = settings.clients
+        self._idle = settings.idle
+        self._origins = {origin.lower().rstrip("/") for origin in settings.origins}
         self._most_connections = most_connections(_FILES_EACH)
         if most_clients > self._most_connections:
             raise InputError(
@@ -102,7 +108,7 @@ class Server:
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
-        self._names = {name.lower().rstrip(".") for name in names}
+        self._names = {name.lower().rstrip(".") for name in settings.names}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
         self._parked: dict[str, _Parked] = {}
@@ -153,7 +159,7 @@ class Server:
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)
         try:
-            check_site(headers, self._names)
+            check_site(headers, self._names, self._origins)
         except Refused as refusal:
             return connection.respond(refusal.status, f"{refusal}\n")
         return None
@@ -193,7 +199,7 @@ class Server:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.
             Gone, ConnectionClosed: if the connection is lost.
         """
-        start = _receive(connection)
+        start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels, "names")
@@ -202,7 +208,7 @@ class Server:
             session = self._judge.session(start.rate, start.encoding, names, True, "latest")
         else:
             session = parked.session
-        listening = Listening(session, _blocks(connection, start, session, parked))
+        listening = Listening(session, _blocks(connection, self._idle, start, session, parked))
         token = session.ready["session"]
         with self._lock:
             self._running[token] = listening, connection
@@ -244,7 +250,9 @@ class Server:
         return parked
 
 
-def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
+def _blocks(
+    connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: _Parked | None
+) -> Iterator[Block]:
     """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports.
 
     Raises:
@@ -253,12 +261,19 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
     """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
-    while not isinstance(message := _receive(connection), _Stop):
+    last_audio = time.monotonic()
+    is_muted = False  # whether keepalive messages came after the last audio, and no gap was stated
+    while not isinstance(message := _receive(connection, idle), _Stop):
         if isinstance(message, _Start):
             raise InputError("this session was started already")
         if isinstance(message, _Gap):
             decoder.finish()
             gap += message.seconds
+            is_muted = False
+            continue
+        if isinstance(message, _KeepAlive):
+            decoder.finish()
+            is_muted = True
             continue
         (samples,) = decoder.push(message)
         if not samples.shape[1]:
@@ -266,22 +281,29 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         if parked is not None:
             gap += time.monotonic() - parked.since
             parked = None
+        elif is_muted:
+            gap += time.monotonic() - last_audio
+        is_muted = False
+        last_audio = time.monotonic()
         start_time = session.channels[0].stream.now + gap if gap else None
         gap = 0.0
         yield Block(samples, start_time)
 
 
-def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
+def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
     """Receive bytes of audio, or a text, and parse it.
 
     Raises:
         Gone: if the connection is lost.
         InputError: if the text is too long or malformed, or if no message comes for too long.
     """
+    seconds = LONGEST_SILENCE if idle is None else idle
     try:
-        message = connection.recv(LONGEST_SILENCE)
+        message = connection.recv(seconds)
     except TimeoutError:
-        raise InputError(f"nothing came for {LONGEST_SILENCE:g} s") from None
+        raise InputError(
+            f"nothing came for {seconds:g} s; send keepalive messages, or start the server with a longer --idle"
+        ) from None
     except ConnectionClosed as error:
         raise Gone from error
     if isinstance(message, bytes):

@@ -1,7 +1,8 @@
-"""The settings of the windows, which are flags of `nes2net listen`, too."""
+"""The settings of windows and server, which are flags of `nes2net listen`, too."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -35,3 +36,17 @@ class Windows(Ranged):
     max_behind: Annotated[float, Flag("S", minimum=0.001)] = 5.0
     latch: bool = False
     vad: Vad = "weigh"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """Who may be served."""
+
+    clients: int = 4
+    """Any further client gets the error "busy"."""
+    names: Sequence[str] = ()
+    """Names of this machine, besides ``localhost`` and IP addresses."""
+    origins: Sequence[str] = ()
+    """Sites whose pages may use the server."""
+    idle: float | None = None
+    """Seconds after which a client that sends nothing is disconnected; None for 30."""

@@ -17,9 +17,9 @@ from nes2net.data.audio.frames import begins_with_frames
 from nes2net.data.audio.waveform import check_rate
 from nes2net.lib.errors import InputError, told_as
 
-#: The encoding of a sample: a little-endian 16-bit integer or 32-bit float, or a companded byte of ITU-T G.711.
-Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
-_TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
+#: The encoding of a sample: a 16-bit integer (little- or big-endian), a little-endian 32-bit float, or a companded byte of ITU-T G.711.
+Encoding: TypeAlias = Literal["s16le", "s16be", "f32le", "mulaw", "alaw"]
+_TYPES = {"s16le": "<i2", "s16be": ">i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
 _READ_BYTES = 1 << 16  # most bytes to read at once
 # The first bytes of audio files, and of MP4 the second four.
 _KINDS = {
@@ -108,7 +108,7 @@ class PcmDecoder:
         end = len(content) // frame_bytes * frame_bytes
         self._held = content[end:]
         values = np.frombuffer(content, self._type, end // self._type.itemsize)
-        if self._encoding == "s16le":
+        if self._encoding in ("s16le", "s16be"):
             samples = values.astype(np.float32) / np.float32(32768)
         elif self._encoding == "f32le":
             samples = values.astype(np.float32)

@@ -92,6 +92,40 @@ def test_a_gap_that_the_client_tells(serve, small, call):
     assert windows(lines) == expected(small, call[0, :20000]) + later
 
 
+def test_the_pause_of_a_muted_caller_is_a_gap(judge, small, call):
+    with serving(judge(keep="all")) as (url, _), connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        for _ in range(3):
+            time.sleep(0.1)
+            say(client, event="keepalive")
+        client.send(call[0, 20000:].tobytes())
+        say(client, event="stop")
+        lines = rest(client)
+    (gap,) = [line for line in lines if line["event"] == "gap"]
+    assert gap["start"] == 1.25
+    assert 0.3 <= gap["end"] - 1.25 < PATIENCE
+    later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
+    assert windows(lines) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
+
+
+def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
+    with serving(judge(), idle=0.3) as (url, _), connect(url) as client:
+        line = json.loads(client.recv())
+    assert line["event"] == "error"
+    assert "nothing came for 0.3 s" in line["message"]
+    assert "--idle" in line["message"]
+
+
+def test_pages_of_an_allowed_site_may_connect(judge):
+    with serving(judge(), origins=["https://App.example/"]) as (url, _):
+        with connect(url, origin="https://app.example") as client:
+            say(client, **START)
+            assert json.loads(client.recv())["event"] == "ready"
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(url, origin="https://other.example")
+
+
 def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     url = serve()
     lines = lines_until_lost(url, call)
@@ -464,7 +498,7 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(made, small, call)
 def test_more_clients_than_descriptors_are_refused(judge, monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
     with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
-        server_module.Server(judge(), 33, [])
+        server_module.Server(judge(), server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):

@@ -32,7 +32,9 @@ def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
 def test_where_bytes_are_cut_does_not_matter(channels):
     samples = SAMPLES[:channels]
     floats = samples.astype(np.float32) / 32768
-    contents = {"s16le": samples.T.tobytes(), "f32le": floats.T.astype("<f4").tobytes()}
+    contents = {"s16le": samples.T.tobytes()}
+    contents["s16be"] = samples.T.astype(">i2").tobytes()
+    contents["f32le"] = floats.T.astype("<f4").tobytes()
     for encoding, content in contents.items():
         for size in (1, 3, 7, 640, len(content)):
             cut = [content[first : first + size] for first in range(0, len(content), size)]
@@ -103,7 +105,7 @@ def test_a_header_between_samples_is_no_samples(files, name):
         decoder.push(files[name][5:640])
 
 
-@pytest.mark.parametrize("encoding", ["s16le", "f32le", "mulaw", "alaw"])
+@pytest.mark.parametrize("encoding", ["s16le", "s16be", "f32le", "mulaw", "alaw"])
 def test_audio_is_not_mistaken_for_a_file(encoding):
     """Silence, noise, a tone and all bytes, in pieces."""
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
@@ -115,7 +117,7 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
 
 def test_what_is_not_raw_audio_is_refused(tmp_path):
     for wrong, message in (
-        (lambda: RawAudio(b"", 8000, "s24le"), "`encoding` is s16le, f32le, mulaw, alaw, not 's24le'"),
+        (lambda: RawAudio(b"", 8000, "s24le"), "`encoding` is s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
         (lambda: RawAudio(b"", 8000, channels=0), "`channels` is at least 1"),
         (lambda: RawAudio(b"", 1), "1,000 to 1,000,000 Hz"),
         (lambda: list(RawAudio(b"RIFF1234WAVE", 8000).blocks()), "the header of an audio file"),
