@@ -51,7 +51,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
         needed = create_task(recipe).start
         if needed is not None and not (needed.path and Path(needed.path).is_file()):
-            problem = f"{needed.path} not found" if needed.path else f"none named (`{needed.key}`)"
+            problem = f"{needed.path} not found"
+            if not needed.path:
+                problem = f"none named (`{needed.key}`)"
             missing.append(Finding(needed.what, problem, needed.obtain.format(name)))
     return missing
 

@@ -182,7 +182,9 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
             row = replace(row, figures={**row.figures, metric: replace(row[metric], is_best=True)})
         marked.append(row)
     num_seeds = len(experiment.seeds)
-    over = f"the best and the mean of {num_seeds} seeds" if num_seeds > 1 else "one seed"
+    over = "one seed"
+    if num_seeds > 1:
+        over = f"the best and the mean of {num_seeds} seeds"
     caption = f"{measure.heading}, {over}"
     if experiment.leave_one_out:
         caption += ", each corpus scored by detectors trained without it"

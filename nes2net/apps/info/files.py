@@ -191,8 +191,9 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
     average = record.get("average")
     facts: dict[str, object] = {}
     if recipe is not None:
-        # The recipe in a saved copy of a detector lacks the seed.
-        run = f", seed {recipe.seed}, run {recipe.tag}" if "seed" in (provenance.recipe or {}) else ""
+        run = ""
+        if "seed" in (provenance.recipe or {}):  # the recipe in a saved copy of a detector lacks the seed
+            run = f", seed {recipe.seed}, run {recipe.tag}"
         facts = {"recipe": f"{recipe.name}{run}", "trained on": corpora_in_words(recipe)}
     facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
     # Describe an average of checkpoints, or the checkpoint of an epoch.
@@ -203,8 +204,9 @@ def _training_facts(provenance: Provenance) -> dict[str, object]:
                 averaged = unit + ", ".join(map(str, average[key]))
         facts["average"] = f"{average.get('mode', 'mean')} of {averaged}"
     if "epoch" in record:
-        total = f" of {recipe.train.epochs}" if recipe else ""
-        facts["epoch"] = f"{record['epoch']}{total}"
+        facts["epoch"] = str(record["epoch"])
+        if recipe is not None:
+            facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
@@ -274,7 +276,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         first = scored_by.num_samples
         frames = "" if scored_by.resolution_ms is None else f", in frames of {scored_by.resolution_ms:g} ms"
         scored = ("whole recordings" if first is None else f"the first {first} samples") + frames
-    operating_points = "" if kind == "fusion" else "all"
+    operating_points = "all" if kind == "calibration" else ""
     if calibration.llrs is None:
         operating_points = "cost:CMISS,CFA,PRIOR only: the ratios of its own trials are not kept"
     recordings: Facts = {"recordings": "not measured, so no recording is called 'cannot tell'"}

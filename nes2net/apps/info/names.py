@@ -151,8 +151,11 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    in_words = f" ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else ""
-    return f"{_title(effects, name)}{in_words}"
+    line = _title(effects, name)
+    if strengths:
+        strengths = f"{strengths} {condition.unit}".rstrip()
+        line += f" ({strengths})"
+    return line
 
 
 def architecture(config: Mapping[str, object]) -> str:
@@ -178,8 +181,9 @@ def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
         if config.get(role) is None:
             continue
         name, options = name_and_options(config, role)
-        declared_rows = all_option_rows(registry, name) if name in registry.names() else []
-        defaults = {row["option"]: row["default"] for row in declared_rows}
+        defaults = {}
+        if name in registry.names():
+            defaults = {row["option"]: row["default"] for row in all_option_rows(registry, name)}
         changed = [key for key, option in options.items() if key not in defaults or option != defaults[key]]
         name_columns = {"part": registry.kind, "name": name}
         for key in changed:
@@ -261,6 +265,9 @@ def condition_sheet(name: str) -> Sheet:
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
     keys = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
+    length = "stays"
+    if condition.time_moves:
+        length = "changes, or sounds move in time: not beside labels of segments"
     lacks = ""
     if not condition.needs:
         try:
@@ -273,7 +280,7 @@ def condition_sheet(name: str) -> Sheet:
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
         "not possible here": lacks,
-        "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
+        "length": length,
     }
     commands = [
         f"nes2net augment FILE --condition {strengths[0]}{flags} --plot --out DIR",
@@ -343,7 +350,9 @@ def card_tables(name: str) -> Tables:
 def published_facts(name: str) -> Facts:
     """Collect source, licences, scoring and training data of a published model."""
     model = PUBLISHED[name]
-    by_hand = {"its file": model.by_hand or "no program can fetch it"}
+    facts_of_file: Facts = {"its file": model.by_hand or "no program can fetch it"}
+    if model.file:
+        facts_of_file = weights_facts(Shelf(name, model.file))
     return {
         "source": model.source,
         "licence of the weights": model.licence,
@@ -352,7 +361,7 @@ def published_facts(name: str) -> Facts:
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
-        **(weights_facts(Shelf(name, model.file)) if model.file else by_hand),
+        **facts_of_file,
     }
 
 

@@ -127,7 +127,9 @@ def score_collection(
 
 def _stamps_of_model(model: Path) -> str:
     """Return a text that changes if a file of ``model`` changes; "" for a name on the hub."""
-    files = sorted(model.rglob("*")) if model.is_dir() else [model]
+    files = [model]
+    if model.is_dir():
+        files = sorted(model.rglob("*"))
     return " ".join(stamp(path) for path in files if path.is_file())
 
 

@@ -70,8 +70,9 @@ def scale(
         retry_errors=retry_errors,
     )
     num_read = record.shards - len(record.failures)
-    num_kept = record.kept_from_earlier_runs
-    from_earlier_runs = f", {num_kept} of them by earlier runs" if num_kept else ""
+    from_earlier_runs = ""
+    if record.kept_from_earlier_runs:
+        from_earlier_runs = f", {record.kept_from_earlier_runs} of them by earlier runs"
     scored = f"{record.scored:,} of {counted(record.total or 0, 'recording has a score', 'recordings have scores')}"
     say(f"{scored}, in {out}; {num_read:,} of {counted(record.shards, 'shard')}{from_earlier_runs}")
     if record.without_score:

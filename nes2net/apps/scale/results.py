@@ -195,7 +195,7 @@ class Results(Output[ShardScores]):
                 path.unlink()
                 del self.finished[path]
 
-    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, int]:
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, ShardScores]]) -> dict[str, object]:
         results = [done for _, done in rows]
         total = sum(done.rows for done in results)
         return {"shards": len(self.shards), "total": total, "scored": sum(done.scored for done in results)}
