@@ -55,7 +55,7 @@ def average_checkpoints(
             (mode == "legacy", "the published code has no weights: use `mode=mean`"),
             (
                 len(weights) != len(paths) or min(weights) < 0 or not 0 < sum(weights) < math.inf,
-                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}",
+                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0 with a finite sum above 0; given: {list(weights)}",
             ),
         )
         shares = [weight / sum(weights) for weight in weights]

@@ -99,9 +99,10 @@ def test_impossible_weights_are_named(paths, middle):
     refused(paths, "3 checkpoints need 3 weights", weights=[1, middle, 1])
 
 
-@pytest.mark.parametrize("weights", [[1, 2], [0, 0, 0]])
+@pytest.mark.parametrize("weights", [[1, 2], [0, 0, 0], [1e308, 1e308, 1]])
 def test_wrong_numbers_of_weights_are_named(paths, weights):
-    refused(paths, "3 checkpoints need 3 weights", weights=weights)
+    message = "3 checkpoints need 3 weights"
+    refused(paths, message, weights=weights)
 
 
 WEIGHT = torch.tensor([1.0, 3.0])
