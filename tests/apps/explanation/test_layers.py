@@ -65,7 +65,7 @@ def test_layers_of_a_recording_are_weighed(small_model):
     np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
     sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
     np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
-    assert layers.strongest(1) == [int(np.argmax(sizes))]
+    assert layers.strongest()[0] == int(np.argmax(sizes))
     assert layers.shares.sum() == pytest.approx(1)
     detector = Detector.from_config(small_model).eval()
     assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
