@@ -109,9 +109,11 @@ def address_of(path: AnyPath) -> str:
 
 
 def store_of(address: str) -> tuple[Any, str]:
-    store, path = optional("fsspec.core", f"{address} needs fsspec", "remote").url_to_fs(
-        address, use_listings_cache=False
-    )
+    fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
+    try:
+        store, path = fsspec.url_to_fs(address, use_listings_cache=False)
+    except (ImportError, ValueError) as error:  # such as an unknown protocol
+        raise read_error(address, error) from error
     _stores[id(store)] = store
     return store, path
 

@@ -302,7 +302,7 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
         message = connection.recv(seconds)
     except TimeoutError:
         raise InputError(
-            f"nothing came for {seconds:g} s; send keepalive messages, or start the server with a longer --idle"
+            f"nothing came for {seconds:g} s; send keepalive messages, or set a longer `idle` at the server"
         ) from None
     except ConnectionClosed as error:
         raise Gone from error

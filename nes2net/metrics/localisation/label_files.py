@@ -17,8 +17,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, MissingLibrary, concerning, first_line, shown
+from nes2net.lib.errors import InputError, concerning, first_line, shown
 from nes2net.lib.files import AnyPath, write_text
+from nes2net.lib.installation import optional
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows, read_text
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
@@ -167,15 +168,12 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
         MissingLibrary: if praatio is not installed.
         InputError: if the file is missing or malformed, or has not one interval tier.
     """
-    try:
-        from praatio import textgrid  # start-up: optional
-        from praatio.utilities.errors import PraatioException
-    except ImportError as error:
-        raise MissingLibrary(f"{path}: TextGrids need praatio: pip install praatio") from error
+    textgrid = optional("praatio.textgrid", f"{path}: TextGrids need praatio", "textgrid")
+    errors = optional("praatio.utilities.errors", f"{path}: TextGrids need praatio", "textgrid")
     path = Path(path)
     try:
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False, reportingMode="silence")
-    except (PraatioException, OSError, ValueError, IndexError, KeyError, AttributeError) as error:
+    except (errors.PraatioException, OSError, ValueError, IndexError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)})") from error
     tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
     if len(tiers) != 1:

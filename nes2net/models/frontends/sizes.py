@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.lib.errors import InputError, shown
@@ -98,6 +99,15 @@ SHAPE = (
     "left_positions",
     "right_positions",
 )
+
+#: Front-end → its constructor, as in the registry, which imports this module.
+_CLASSES = {
+    "wav2vec2": "nes2net.models.frontends.ssl:wav2vec2",
+    "hubert": "nes2net.models.frontends.ssl:hubert",
+    "wavlm": "nes2net.models.frontends.ssl:wavlm",
+    "w2v_bert2": "nes2net.models.frontends.w2v_bert2:W2VBert2Frontend",
+    "whisper": "nes2net.models.frontends.whisper:WhisperFrontend",
+}
 
 _FAIRSEQ = "https://github.com/facebookresearch/fairseq/tree/main/examples"
 _W2V, _XLSR, _HUBERT, _MMS = (f"{_FAIRSEQ}/{name}" for name in ("wav2vec", "wav2vec/xlsr", "hubert", "mms"))
@@ -259,12 +269,10 @@ def __getattr__(name: str) -> Any:
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from nes2net.lib.options import Preset  # imported late, so that listing names needs no pydantic
-    from nes2net.models.registry import frontends  # imported late, because the registry imports this module
 
     size = SIZES[name]
-    return Preset(
-        frontends.get(size.frontend), summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training
-    )
+    constructor = resolve_name(_CLASSES[size.frontend])
+    return Preset(constructor, summary=f"{size.title}, read by {size.frontend}.", **size.options, **size.training)
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
