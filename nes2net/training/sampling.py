@@ -40,7 +40,7 @@ class Blocks:
     """The block of each item, such as a row group, and how many are drawn from at a time.
 
     >>> Blocks(np.array([0, 0, 1, 1, 2, 2]), 1).shuffled(np.arange(6), np.random.default_rng(0)).tolist()
-    [5, 4, 0, 1, 2, 3]
+    [2, 3, 4, 5, 1, 0]
     """
 
     of_item: NDArray

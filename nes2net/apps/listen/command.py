@@ -28,7 +28,7 @@ class Input:
     """The audio.
 
     Args:
-        encoding: s16le (if not given), s16be, f32le, mulaw or alaw
+        encoding: s16le (default), s16be, f32le, mulaw or alaw
         rate: needed for raw samples; 16000 for the microphone
         channels: number in raw samples, or of the microphone
         split: names of channels, each judged by itself: A,B
@@ -61,7 +61,7 @@ def listen(
     clients: Count = 4,
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = (),
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = (),
-    idle: Annotated[float | None, Flag("SECONDS"), UsedWith("serve")] = None,
+    idle: Annotated[float | None, Flag("S"), UsedWith("serve")] = None,
 ) -> None:
     """Score live audio while it arrives.
 
@@ -70,15 +70,15 @@ def listen(
         parec --raw --rate 8000 | nes2net listen - --rate 8000 --model detector.pth
 
     Args:
-        source: - (standard input), a pipe, microphone, a recording
+        source: - (standard input), pipe, microphone or recording
         json_: print one JSON object per line
 
     A server for WebSocket clients:
         serve: listen for clients in place of a source
         clients: most clients at once
         allow_name: a further name of this machine
-        allow_origin: a site whose pages may use this server, such as https://app.example.org
-        idle: seconds after which a client that sends nothing is disconnected; 30 if not given
+        allow_origin: a site whose pages may use this server
+        idle: seconds without a message that end a session (30)
     """
     with StopSignals() as stop:
         from nes2net.apps.listen.listening import LiveJudge

@@ -108,7 +108,11 @@ _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft is "),
     "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),
     "long frames often": ("frontend", {**_LPS, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
-    "a frame of all samples": ("frontend", _convolutions(*[[8, 4096, 4096]] * 16), "samples for a frame"),
+    "a frame of all samples": (
+        "frontend",
+        _convolutions(*[[8, 4096, 4096]] * 16),
+        "samples that conv_feature_layers read",
+    ),
     "heads that do not divide": ("frontend", {**_SSL, "encoder_attention_heads": 3}, "not divisible"),
 }
 _JSON = {
