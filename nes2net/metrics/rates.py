@@ -22,7 +22,7 @@ class Rates(NamedTuple):
     accuracy: float
     """Share of all trials with a right decision."""
     f1: float
-    """F1 of spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
+    """F1 of spoof, 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
     macro_f1: float
     """Mean F1 of spoof and bona fide, as in the AT-ADD challenge."""
 
