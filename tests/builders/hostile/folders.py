@@ -113,7 +113,7 @@ _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         _convolutions(*[[8, 4096, 4096]] * 16),
         "samples that conv_feature_layers read",
     ),
-    "heads that do not divide": ("frontend", {**_SSL, "encoder_attention_heads": 3}, "not divisible"),
+    "heads that do not divide": ("frontend", {**_SSL, "encoder_attention_heads": 3}, "cannot be divided"),
 }
 _JSON = {
     "nested 100,000 deep": ("[" * 100_000 + "]" * 100_000, "nested more than 100 deep"),
