@@ -411,7 +411,8 @@ CORPUS = GenericCorpus(
 
     Segments of partly spoofed recordings stand in an RTTM file beside the list or in the folder:
     <list>.rttm, train.rttm (dev.rttm, eval.rttm), or segments.rttm for all parts, with the ids of
-    the trials; or in label files of Audacity (NAME.labels.txt) or Praat (NAME.TextGrid) beside the recordings.
+    the trials; or in label files of Audacity (NAME.labels.txt) or Praat (NAME.TextGrid) beside the
+    recordings.
 
     By default, the id of a trial is the path of its recording from the root, without suffix. Spaces
     in an id become %20, because spaces separate the fields of score files.
