@@ -141,7 +141,7 @@ def test_explanations_hear_the_emphasised_recording(tmp_path):
 def test_an_onnx_file_says_the_emphasis(tmp_path):
     pytest.importorskip("onnx")
     detector, file = whole_detector("spectra_detector_ecapa", tmp_path)
-    export_onnx(detector, tmp_path / "d.onnx", num_samples=7000)
+    export_onnx(detector, tmp_path / "d.onnx")
     exported = OnnxDetector(tmp_path / "d.onnx")
     waveform = next(iter(file["cases"].values()))["waveform"].numpy()
     prepared = WaveformReader.of(exported, 7000).take(waveform, 16000).waveform
