@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from nes2net.lib.command_line import OneLineParser, add_debug
 from nes2net.lib.conditions import Condition, check_conditions
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import check_known, check_setting
 
 
 class Flag(NamedTuple):
@@ -223,9 +223,8 @@ class Ranged:
 def _check_range(key: str, value: Any, minimum: float, maximum: float) -> None:
     """Raise :class:`InputError` if a number, or one of a list, is out of range; None is allowed."""
     for number in value if isinstance(value, list) else [value]:
-        if number is not None and not minimum <= number <= maximum:
-            limits = f"at least {minimum:g}" if maximum == _LARGEST else f"from {minimum:g} to {maximum:g}"
-            raise InputError(f"`{key}` is {limits}, not {number}")
+        limits = f"at least {minimum:g}" if maximum == _LARGEST else f"from {minimum:g} to {maximum:g}"
+        check_setting(key, number, number is None or minimum <= number <= maximum, limits)
 
 
 def flags_of(settings: Any) -> list[str]:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
 from nes2net.lib.files import AnyPath, make_folder, remove_leftovers, replacing
+from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
 
 if sys.platform != "win32":
@@ -36,7 +37,6 @@ WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 NUM_THREADS = 16
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*:/")
-_HUB = "hub:"
 # A series in an address, such as {000..127}.
 _SERIES = re.compile(r"\{(\d{1,6})\.\.(\d{1,6})\}")
 # Names that stores use for the version of a file, or for the time of its last change.
@@ -90,14 +90,14 @@ def adopt(state: Remote) -> None:
 
 def is_remote(path: AnyPath) -> bool:
     text = os.fspath(path)
-    return _ADDRESS.match(text) is not None or text.startswith(_HUB)
+    return _ADDRESS.match(text) is not None or text.startswith(HUB_PREFIX)
 
 
 def address_of(path: AnyPath) -> str:
     """Write the address; raise :class:`InputError` if it holds credentials."""
     text = os.fspath(path)
-    if text.startswith(_HUB):
-        return f"hf://datasets/{text.removeprefix(_HUB)}"
+    if text.startswith(HUB_PREFIX):
+        return f"hf://datasets/{text.removeprefix(HUB_PREFIX)}"
     address = re.sub(r":/+", "://", text, count=1)
     parts = urlsplit(address)
     if parts.password is not None or parts.query:

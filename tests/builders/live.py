@@ -44,7 +44,7 @@ def serving(judge, clients=4, **settings):
 
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server(judge, ServerSettings(clients=clients, names=["lab.example"], **settings))
+        server = Server(judge, ServerSettings(clients=clients, allow_name=["lab.example"], **settings))
         thread = threading.Thread(target=server.serve, args=[listener])
         thread.start()
         try:

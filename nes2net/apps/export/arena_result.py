@@ -7,21 +7,23 @@ from typing import Any
 
 from nes2net.actions.evaluation import evaluate
 from nes2net.apps.export.arena import META, check_meta
-from nes2net.data.corpora.hub import PREFIX, download
+from nes2net.data.corpora.hub import download
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, sha256_of, write_text
+from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 from nes2net.models.checkpoints.published_file import COMMIT
-from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.score_file import read_scores, write_scores
 
 #: Folder of all results in the repository of a model on the hub.
 RESULTS = ".eval_results"
 #: The Arena takes the threshold for sets with only spoofed trials from this set.
 DEEP_VOICE = "hub:SpeechAntiSpoofingBenchmarks/DeepVoice"
+#: Measure → its name in the Arena, where it is in percent.
+_ARENA_NAMES = {"eer": "eer_percent", "one_minus_srr": "srr_complement"}
 _ARENA = "https://huggingface.co/spaces/SpeechAntiSpoofingBenchmarks/SpeechAntiSpoofingArena"
-_HUB_MODEL = "https://huggingface.co/"
 _COMMENT = "# Upload scores.txt first, then write the commit of that upload in place of COMMIT.\n"
 
 
@@ -33,7 +35,7 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
     """
     check_meta(folder)
     system = read_yaml_file(folder / META, None, str(folder / META))["system"]
-    if not corpus.startswith(PREFIX):
+    if not corpus.startswith(HUB_PREFIX):
         raise InputError(f"the Arena has sets of the hub, not {corpus}: use hub:OWNER/NAME")
     revision = download(corpus).name
     if not COMMIT.fullmatch(revision):
@@ -44,28 +46,27 @@ def write_arena_result(folder: Path, corpus: str, scores: Path, deep_voice: Path
             dev_scores=[str(deep_voice)], dev_keys=".", dev_corpus=DEEP_VOICE, dev_phase="eval"
         )
     result = evaluate(Labels(corpus, ".", "eval"), [scores], **settings)
-    if deep_voice is None:
-        measure, name = "eer", "eer_percent"
-    else:
-        measure, name = "one_minus_srr", "srr_complement"
+    measure = "eer" if deep_voice is None else "one_minus_srr"
     figure = result[measure].value
     if figure is None:
         raise InputError(f"{scores} has no {measure} on {corpus}: a set with only spoofed trials requires `deep_voice`")
     ids, values = read_scores(scores)
-    repository = corpus.removeprefix(PREFIX).partition("@")[0]
+    repository = corpus.removeprefix(HUB_PREFIX).partition("@")[0]
     result_folder = folder / RESULTS / repository
     make_folder(result_folder)
     score_file = result_folder / "scores.txt"
-    write_text(score_file, "".join(f"{trial} {value}\n" for trial, value in zip(ids, values)))
-    checkpoint = system["checkpoint"] if system["checkpoint"].startswith(_HUB_MODEL) else f"{_HUB_MODEL}OWNER/NAME"
-    about = {"name": system["name"], "slug": system["slug"]}
+    write_scores(score_file, ids, values)
+    checkpoint = system["checkpoint"]
+    if not checkpoint.startswith(HUB_PAGES):
+        checkpoint = f"{HUB_PAGES}OWNER/NAME"
+    identity = {"name": system["name"], "slug": system["slug"]}
     if "paper" in system:
-        about["paper"] = {"arxiv_id": system["paper"]["arxiv_id"]}
+        identity["paper"] = {"arxiv_id": system["paper"]["arxiv_id"]}
     content = {
         "schema_version": 1,
-        "system": about,
+        "system": identity,
         "dataset": {"id": repository, "revision": revision, "split": "test"},
-        "scores": {name: 100 * figure, "n_trials": len(ids), "n_skipped": 0},
+        "scores": {_ARENA_NAMES[measure]: 100 * figure, "n_trials": len(ids), "n_skipped": 0},
         "arena": {"url": _ARENA, "system_url": f"{_ARENA}?system={system['slug']}"},
         "artifact": {
             "scores_url": f"{checkpoint}/resolve/COMMIT/{score_file.relative_to(folder)}",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
-from nes2net.apps.listen.settings import Windows
+from nes2net.apps.listen.settings import ServerSettings, Windows
 from nes2net.lib.commands import Count, Flag, called
-from nes2net.lib.conditions import NotWith, UsedWith
+from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
@@ -19,7 +18,6 @@ from nes2net.lib.terminal import print_note, print_warnings, say
 
 if TYPE_CHECKING:
     from nes2net.apps.listen.listening import LiveJudge
-    from nes2net.apps.listen.settings import ServerSettings
     from nes2net.apps.listen.sources import Source
 
 
@@ -58,10 +56,7 @@ def listen(
     windows: Windows,
     json_: bool = False,
     serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
-    clients: Count = 4,
-    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = (),
-    allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = (),
-    idle: Annotated[float | None, Flag("S"), UsedWith("serve")] = None,
+    server: ServerSettings,
 ) -> None:
     """Score live audio while it arrives.
 
@@ -72,17 +67,10 @@ def listen(
     Args:
         source: - (standard input), pipe, microphone or recording
         json_: print one JSON object per line
-
-    A server for WebSocket clients:
-        serve: listen for clients in place of a source
-        clients: most clients at once
-        allow_name: a further name of this machine
-        allow_origin: a site whose pages may use this server
-        idle: seconds without a message that end a session (30)
+        serve: listen for WebSocket clients in place of a source
     """
     with StopSignals() as stop:
         from nes2net.apps.listen.listening import LiveJudge
-        from nes2net.apps.listen.settings import ServerSettings
         from nes2net.apps.listen.sources import open_source
         from nes2net.data.audio.waveform import SAMPLE_RATE
         from nes2net.scoring.calibrated import notes_on, usual_window
@@ -107,8 +95,7 @@ def listen(
                 print_note(note)
         # Serve clients, or listen to the source.
         if heard is None:
-            settings = ServerSettings(clients=clients, names=allow_name, origins=allow_origin, idle=idle)
-            _serve(judge, str(serve), settings, stop)
+            _serve(judge, str(serve), server, stop)
         else:
             _listen(judge, heard, json_, stop)
 
@@ -145,7 +132,7 @@ def _serve(judge: LiveJudge, address: str, settings: ServerSettings, stop: StopS
     host, port = address_to_serve(address)
     is_local = is_loopback(host)
     with listening_socket(host, range(port, port + 1)) as listener:
-        server = Server(judge, replace(settings, names=[*names_at(host), *settings.names]))
+        server = Server(judge, settings, names_at(host))
         stop.action = server.stop
         stop.check()
         url = address_of(listener, host, "ws")

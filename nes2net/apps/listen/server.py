@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
@@ -95,10 +95,10 @@ class Server:
         InputError: if the clients need more file descriptors than this process may have.
     """
 
-    def __init__(self, judge: LiveJudge, settings: ServerSettings) -> None:
+    def __init__(self, judge: LiveJudge, settings: ServerSettings, names: Iterable[str] = ()) -> None:
         most_clients = settings.clients
         self._idle = settings.idle
-        self._origins = {origin.lower().rstrip("/") for origin in settings.origins}
+        self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
         self._most_connections = most_connections(_FILES_EACH)
         if most_clients > self._most_connections:
             raise InputError(
@@ -108,7 +108,7 @@ class Server:
         self._judge = judge
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
-        self._names = {name.lower().rstrip(".") for name in settings.names}
+        self._names = {name.lower().rstrip(".") for name in (*names, *settings.allow_name)}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
         self._parked: dict[str, _Parked] = {}

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
-from nes2net.lib.commands import Flag, Ranged
+from nes2net.lib.commands import Count, Flag, Ranged
+from nes2net.lib.conditions import UsedWith
 
 #: What happens if windows arrive faster than they can be scored. ``"all"``: every window is scored, and the source
 #: waits. ``"latest"``: old windows are skipped.
@@ -40,13 +41,16 @@ class Windows(Ranged):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """Who may be served."""
+    """A server for WebSocket clients.
 
-    clients: int = 4
-    """Any further client gets the error "busy"."""
-    names: Sequence[str] = ()
-    """Names of this machine, besides ``localhost`` and IP addresses."""
-    origins: Sequence[str] = ()
-    """Sites whose pages may use the server."""
-    idle: float | None = None
-    """Seconds after which a client that sends nothing is disconnected; None for 30."""
+    Args:
+        clients: most clients at once
+        allow_name: a further name of this machine
+        allow_origin: a site whose pages may use this server
+        idle: seconds without a message that end a session (30)
+    """
+
+    clients: Count = 4
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = ()
+    allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
+    idle: Annotated[float | None, Flag("S"), UsedWith("serve")] = None

@@ -16,7 +16,8 @@ from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.remote import Unreachable, forget, list_folder, read_error, status_of, store_of
+from nes2net.lib.hub import HUB_PREFIX
+from nes2net.lib.remote import Unreachable, address_of, forget, list_folder, read_error, status_of, store_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -24,7 +25,6 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if the store of the file gives no facts about the file.
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # number of recordings in a shard of a list
-_HUB = "hub:"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 
@@ -70,8 +70,8 @@ def shards_of(source: str | Path) -> list[Shard]:
 
 
 def _shards_of_text(name: str) -> list[Shard]:
-    if name.startswith(_HUB):
-        name = f"hf://datasets/{name.removeprefix(_HUB)}"
+    if name.startswith(HUB_PREFIX):
+        name = address_of(name)
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)

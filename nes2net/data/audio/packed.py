@@ -202,10 +202,15 @@ def status_of(path: AnyPath) -> Status:
     """
     address = shard_of(path)
     file = address[0] if address else path
-    if is_remote(file):
-        remote_status = remote.status_of(address_of(file))
-        return Status(remote_status.size, crc32(remote_status.tag.encode()))
-    status = os.stat(file)
+    return _remote_status(file) if is_remote(file) else _local_status(os.stat(file))
+
+
+def _remote_status(shard: AnyPath) -> Status:
+    status = remote.status_of(address_of(shard))
+    return Status(status.size, crc32(status.tag.encode()))
+
+
+def _local_status(status: os.stat_result) -> Status:
     return Status(status.st_size, status.st_mtime_ns)
 
 
@@ -429,9 +434,13 @@ class _State:
 
     def opened(self, shard: Path) -> _Open:
         """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
-        if not is_remote(shard) and not stat.S_ISREG(os.stat(shard).st_mode):  # opening a pipe would wait for ever
-            raise InputError("the shard is not a regular file")
-        now = status_of(shard)
+        if is_remote(shard):
+            now = _remote_status(shard)
+        else:
+            status = os.stat(shard)
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+                raise InputError("the shard is not a regular file")
+            now = _local_status(status)
         name = os.path.abspath(shard)
         cache_entry = self.shards.get(name)
         if cache_entry is None or cache_entry[0] != now:

@@ -22,12 +22,11 @@ from nes2net.data.corpora.corpus import Corpus, Download
 from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown, told_as
 from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
-from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.hub import HUB_PREFIX, hub_errors
 from nes2net.lib.plain_data import read_json_as, validated_json
 from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
-_HUB = "hub:"
 _SETS = "https://huggingface.co/datasets/"
 # The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
 # server, number of the record, name of the file.
@@ -127,7 +126,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
         record = _INVENIO.fullmatch(download.url)
-        if download.url.startswith(_HUB):
+        if download.url.startswith(HUB_PREFIX):
             hub_sets.append(_plan_hub_set(download, only))
         elif record is not None:
             server, number, file_name = record.groups()
@@ -159,7 +158,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
 def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     from huggingface_hub import HfApi  # start-up
 
-    repository, _, revision = download.url.removeprefix(_HUB).partition("@")
+    repository, _, revision = download.url.removeprefix(HUB_PREFIX).partition("@")
     with _named_hub_errors(repository):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}

@@ -14,10 +14,7 @@ from pathlib import Path
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.errors import InputError, shown
-from nes2net.lib.hub_errors import hub_errors
-
-#: Prefix of the names of corpora that are data sets of the hub.
-PREFIX = "hub:"
+from nes2net.lib.hub import HUB_PREFIX, hub_errors
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 # Patterns of files to download (shards and their descriptions), and patterns of files to leave out.
@@ -36,7 +33,7 @@ def hub_corpus(name: str) -> Corpus:
             f"{shown(name)} is not a data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION"
         )
 
-    return replace(CORPUS, title=name.removeprefix(PREFIX), home=lambda: download(name))
+    return replace(CORPUS, title=name.removeprefix(HUB_PREFIX), home=lambda: download(name))
 
 
 @lru_cache(maxsize=64)

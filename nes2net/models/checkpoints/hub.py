@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import is_absent
-from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, hub_errors
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.classification import DETECTOR_FILE
 from nes2net.models.checkpoints.folder import HEAD
 from nes2net.models.checkpoints.huggingface import MODEL_FILES
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-_HUB = "https://huggingface.co/"
-_PREFIX = "hub:"
 #: Only these files of a repository are downloaded, with its card. Other files, such as the pickle
 #: ``training_args.bin``, are omitted.
 _MODEL_FOLDER = [HEAD, DETECTOR_FILE, *MODEL_FILES, "README.md"]
@@ -38,7 +37,7 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
     """
     from huggingface_hub import HfApi  # start-up
 
-    with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{_HUB}{name}"):
+    with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{HUB_PAGES}{name}"):
         api = HfApi(token=token)
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(
@@ -53,37 +52,41 @@ def download(name: str) -> Path:
     Raises:
         InputError: if the repository has several checkpoints, or cannot be downloaded.
     """
-    published = PublishedFile(f"{_PREFIX}{name.removeprefix(_PREFIX)}")
+    published = PublishedFile(f"{HUB_PREFIX}{name.removeprefix(HUB_PREFIX)}")
     hub = published.hub
     is_path = hub is None or bool(hub["file"]) or Path(name).suffix in _CHECKPOINT_SUFFIXES
-    if hub is None or (is_path and not name.startswith(_PREFIX)) or hub["repository"].startswith("."):
+    if hub is None or (is_path and not name.startswith(HUB_PREFIX)) or hub["repository"].startswith("."):
         raise InputError(f"checkpoint {name} not found")
     from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
     repository = hub["repository"]
     revision = hub["revision"]
+    file = hub["file"]
+    page = f"{HUB_PAGES}{repository}"
     failed = f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"
-    with hub_errors(failed, f"{_HUB}{repository}"):
-        if hub["file"]:
-            return Path(hf_hub_download(repository, hub["file"], revision=revision))
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
-        if not is_absent(folder / DETECTOR_FILE) or any(any(folder.glob(pattern)) for pattern in MODEL_FILES[-2:]):
-            return folder
-        sizes = _checkpoint_sizes(repository, revision)
-    if not sizes:
-        return folder  # reading it says what is missing
-    prefix = published.url
+    if not file:
+        with hub_errors(failed, page):
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=_MODEL_FOLDER))
+            if not is_absent(folder / DETECTOR_FILE) or any(any(folder.glob(pattern)) for pattern in MODEL_FILES[-2:]):
+                return folder
+            sizes = _checkpoint_sizes(repository, revision)
+        if not sizes:
+            return folder  # reading it says what is missing
+        file = _only_checkpoint(published.url, sizes)
+        print_note(f"{published.url}/{file} is the only checkpoint of {repository}")
+    with hub_errors(failed, page):
+        return Path(hf_hub_download(repository, file, revision=revision))
+
+
+def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:
     if len(sizes) > 1:
         listed_files = [f"{shown(file)} ({readable_size(size)})" for file, size in list(sizes.items())[:MAX_LISTED]]
         if len(sizes) > MAX_LISTED:
             listed_files.append(f"and {len(sizes) - MAX_LISTED} others")
         raise InputError(
-            f"{prefix} has {len(sizes)} checkpoints: {', '.join(listed_files)}: name one of them, such as {prefix}/{min(sizes)}"
+            f"{name} has {len(sizes)} checkpoints: {', '.join(listed_files)}: name one of them, such as {name}/{min(sizes)}"
         )
-    (file,) = sizes
-    print_note(f"{prefix}/{file} is the only checkpoint of {repository}")
-    with hub_errors(failed, f"{_HUB}{repository}"):
-        return Path(hf_hub_download(repository, file, revision=revision))
+    return next(iter(sizes))
 
 
 def _checkpoint_sizes(repository: str, revision: str | None) -> dict[str, int]:

@@ -18,7 +18,7 @@ from pydantic import RootModel
 
 from nes2net.lib.errors import InputError, Unfinished
 from nes2net.lib.files import is_absent, make_folder, sha256_of, write_text
-from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.hub import HUB_PAGES, hub_errors
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import print_note
 from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
@@ -163,7 +163,7 @@ class Shelf:
 
         repository = hub["repository"]
         revision = hub["revision"]
-        with hub_errors("the hub did not give it", f"https://huggingface.co/{repository}"):
+        with hub_errors("the hub did not give it", f"{HUB_PAGES}{repository}"):
             if hub["file"]:
                 return Path(hf_hub_download(repository, hub["file"], revision=revision))
             return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES)))

@@ -118,7 +118,7 @@ def test_a_client_that_sends_nothing_is_told_after_the_idle_time(judge):
 
 
 def test_pages_of_an_allowed_site_may_connect(judge):
-    with serving(judge(), origins=["https://App.example/"]) as (url, _):
+    with serving(judge(), allow_origin=["https://App.example/"]) as (url, _):
         with connect(url, origin="https://app.example") as client:
             say(client, **START)
             assert json.loads(client.recv())["event"] == "ready"

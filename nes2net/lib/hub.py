@@ -1,4 +1,4 @@
-"""Turn errors of the Hugging Face hub into messages that say what to do."""
+"""Names and pages of the Hugging Face hub, and its errors as messages that say what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nes2net.lib.errors import InputError, Unfinished, first_line
+
+#: Beginning of the name of a model or data set of the hub.
+HUB_PREFIX = "hub:"
+#: Address of the pages of models.
+HUB_PAGES = "https://huggingface.co/"
 
 
 @contextmanager
