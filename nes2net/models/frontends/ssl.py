@@ -348,7 +348,7 @@ def _check_combination(options: Options) -> None:
     hop = 1
     for channels, _, stride in layers:
         hop *= stride
-        check_at_most("channels / stride of conv_feature_layers", channels // hop, _MAX_NUMBERS)
+        check_at_most("channels / stride of conv_feature_layers", -(-channels // hop), _MAX_NUMBERS)  # rounded up
     check_hop_length(hop, _MIN_HOP)
     check_at_most("the number of samples that conv_feature_layers read", receptive_field(layers), _LONGEST_FRAME)
 
