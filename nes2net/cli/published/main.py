@@ -19,7 +19,6 @@ from nes2net.cli.published.lines import (
     print_parameters,
     say,
 )
-from nes2net.data.augment import RawBoostParameters
 from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_note
@@ -215,6 +214,8 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
 
+    from nes2net.data.augment import RawBoostParameters  # start-up: pydantic
+
     defaults = vars(RawBoostParameters())
     rawboost = parser.add_argument_group("parameters of RawBoost")
     for name, text in _RAWBOOST.items():
@@ -302,6 +303,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe of a training run from the flags; ``--set`` overrides all other flags."""
+    from nes2net.data.augment import RawBoostParameters  # start-up: pydantic
     from nes2net.training.recipes.reading import apply_overrides, name_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 

@@ -526,7 +526,7 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
         (["a", "--rows", tmp_path / "none.yaml"], "cannot be read"),
         (["a", "--rows", bad], "is not valid YAML"),
-        (["a", "--rows", text], "Input should be a valid dictionary"),
+        (["a", "--rows", text], "a mapping with notes, tests and tables is expected, found str"),
         (["a", "--rows", write_rows(tmp_path, ROW, ROW)], "two rows have one id"),
     ):
         assert main(["experiment", "reproduce", *map(str, arguments)]) == 2
