@@ -12,7 +12,7 @@ from demonstration import build, channel, layout, partial, recordings, splice, s
 
 from nes2net import InputError
 from nes2net.data.corpora import partialspoof
-from nes2net.metrics.localisation import frame_labels, pool_labels, read_rttm
+from nes2net.metrics.localisation import RESOLUTIONS, frame_labels, pool_labels, read_rttm
 
 SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)
 
@@ -118,7 +118,7 @@ def test_layout_is_that_of_partialspoof(built):
             np.testing.assert_array_equal(labels, fine[trial.id])
             assert (labels == 0).any() == (trial.label == "spoof")
             assert (labels == 1).any()
-        for resolution in partialspoof.RESOLUTIONS:
+        for resolution in RESOLUTIONS:
             for name, row in partialspoof.segment_labels(built, part, resolution).items():
                 np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))
     assert not speakers["eval"] & (speakers["train"] | speakers["dev"])
