@@ -463,8 +463,8 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
     detector = Detector.from_pretrained(average, device="cpu")
-    assert as_judgement("classes").fitted(detector).threshold is None
-    fitted = as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+    assert as_judgement("classes").fit_to(detector).threshold is None
+    fitted = as_judgement({"name": "classes", "known": str(known)}).fit_to(detector)
     assert fitted.threshold.scores == expected.scores
     assert fitted.options() == {"classes": list(TONES)[:3]}
     assert not main(
@@ -472,7 +472,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     )
     is_unknown = np.array(["_5000_" in id for id in table.ids])
     scores = decisions.known_scores(table.logits)
-    threshold = as_judgement({"name": "classes", "known": str(known)}).fitted(detector).threshold.threshold
+    threshold = as_judgement({"name": "classes", "known": str(known)}).fit_to(detector).threshold.threshold
     rejected = np.mean(scores[is_known] < threshold)
     accepted = np.mean(scores[is_unknown] >= threshold)
     errors = [(np.mean(scores[is_known] < t), np.mean(scores[is_unknown] >= t)) for t in scores]
@@ -487,10 +487,10 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
         known_classes(Labels("generic", known_only, "dev"), out, equal_errors=True, allow_partial=True)
     known.write_text(known.read_text().replace("A lower", "A"))
     with pytest.raises(InputError, match="this one knows A lower, B, middle, C=higher"):
-        as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+        as_judgement({"name": "classes", "known": str(known)}).fit_to(detector)
     known.write_text("{}")
     with pytest.raises(InputError, match="a file of known classes"):
-        as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
+        as_judgement({"name": "classes", "known": str(known)}).fit_to(detector)
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
@@ -548,7 +548,7 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
     with pytest.raises(InputError, match="without bona fide, so it has no score"):
         Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
     with pytest.raises(InputError, match="only tells bona fide from spoof"):
-        Classes().fitted(Detector.from_config(MODEL))
+        Classes().fit_to(Detector.from_config(MODEL))
 
 
 def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
