@@ -465,14 +465,14 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     expected = decisions.KnownThreshold.of_logits(table.logits[is_known])
     assert f"{expected.threshold:.4g}, at or above which lie 95 % of 36 trials" in capsys.readouterr().out
     detector = Detector.from_pretrained(average, device="cpu")
-    assert as_judgement("classes").fitted(detector).threshold is None
+    assert as_judgement("classes").fit_to(detector).threshold is None
     judgement = {"name": "classes", "known": str(known_file)}
-    fitted = as_judgement(judgement).fitted(detector)
+    fit_to = as_judgement(judgement).fit_to(detector)
     assert fitted.threshold.scores == expected.scores
     assert fitted.options() == {"classes": list(TONES)[:3]}
     assert not main([*calibration, "--equal-errors"])
     scores = decisions.known_scores(table.logits)
-    threshold = as_judgement(judgement).fitted(detector).threshold.threshold
+    threshold = as_judgement(judgement).fit_to(detector).threshold.threshold
     gaps = {t: abs(np.mean(scores[is_known] < t) - np.mean(scores[is_unknown] >= t)) for t in [threshold, *scores]}
     assert gaps[threshold] == min(gaps.values())
     printed = capsys.readouterr().out
@@ -487,7 +487,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     ):
         known_file.write_text(text)
         with pytest.raises(InputError, match=message):
-            as_judgement(judgement).fitted(detector)
+            as_judgement(judgement).fit_to(detector)
 
 
 def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
@@ -546,7 +546,7 @@ def test_detectors_without_bona_fide_have_no_score_and_detectors_of_spoofs_no_cl
     with pytest.raises(InputError, match="without bona fide, so it has no score"):
         Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
     with pytest.raises(InputError, match="only tells bona fide from spoof"):
-        Classes().fitted(Detector.from_config(MODEL))
+        Classes().fit_to(Detector.from_config(MODEL))
 
 
 def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nes2net import metrics
-from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
+from nes2net.evaluation.curves import RATES, det_range, reliability, thin_det
 from nes2net.scoring.decisions import Llrs
 
 
@@ -22,7 +22,7 @@ def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
     bonafide = rng.normal(2, 1, 20000)
     spoof = rng.normal(0, 1, 80000)
     misses, false_alarms, _ = metrics.det_curve(bonafide, spoof)
-    thin = thinned_det(bonafide, spoof)
+    thin = thin_det(bonafide, spoof)
     assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(misses.tolist(), false_alarms.tolist()))
     assert thin[0].size < 3000
     # The curve departs from the lines between kept points by less than a plot could show.

@@ -15,7 +15,7 @@ from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.lib.errors import MissingLibrary, concerning, settings_called, worded
+from nes2net.lib.errors import MissingLibrary, concerning, settings_called, with_flag_names
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe
@@ -114,9 +114,9 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
 )
 def test_settings_in_the_words_of_main_py(text, expected):
     with settings_called(legacy.build_parser().flags()):
-        message = worded(text)
+        message = with_flag_names(text)
     assert message == (expected or text.replace("`data.root`", "--database_path"))
-    assert worded(text) == text
+    assert with_flag_names(text) == text
 
 
 def test_every_key_of_a_recipe_has_a_name_in_main_py():

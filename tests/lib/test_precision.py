@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import PATIENCE
 
-from nes2net.lib.devices import check_precision, float32_products, float32_settings, named_precision
+from nes2net.lib.devices import check_precision, float32_products, float32_settings, parse_precision
 from nes2net.lib.errors import InputError
 
 CPU = torch.device("cpu")
@@ -70,10 +70,10 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
 
 def test_names_and_what_a_processor_does_not_compute(monkeypatch):
     """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
-    assert [named_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
+    assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):
         with pytest.raises(InputError, match="unknown dtype"):
-            named_precision(wrong)
+            parse_precision(wrong)
     gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")

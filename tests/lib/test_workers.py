@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from nes2net.lib import workers
 from nes2net.lib.errors import Unfinished
-from nes2net.lib.workers import Loader, stacked
+from nes2net.lib.workers import Loader, stack_shared
 from nes2net.training.interruption import StopRequests
 
 NUM_BATCHES = 12
@@ -38,7 +38,7 @@ class Numbers(Dataset):
 
 
 def collate(rows):
-    return stacked(rows), [len(row) for row in rows]
+    return stack_shared(rows), [len(row) for row in rows]
 
 
 def loader(dataset, num_workers=2, collate=collate):
@@ -154,7 +154,7 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
     batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
     if when == "starting":
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
         if when == "before":
             os.kill(os.getpid(), signal.SIGTERM)
         numbers(batches)

@@ -69,7 +69,7 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     judgement = Classes(("a b", "c"))
     write_record(
         tmp_path,
-        {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described(), "total": 3},
+        {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.describe(), "total": 3},
     )
     logits = [0.1, -2.5]
     rows = [row("u", np.float32(logits).tolist()), row("v", None)]

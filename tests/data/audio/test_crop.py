@@ -12,7 +12,7 @@ from nes2net.data.audio.waveform import (
     ASVSPOOF_SAMPLES,
     IN_THE_WILD_SAMPLES,
     head_crop,
-    padded,
+    pad,
     pieces,
     random_crop,
     random_tiled_crop,
@@ -103,6 +103,6 @@ def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
 
 def test_padded_keeps_what_there_is():
     waveform = np.arange(1, 6, dtype=np.float32)
-    np.testing.assert_array_equal(padded(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
-    np.testing.assert_array_equal(padded(waveform, 4), [1, 2, 3, 4])
-    assert padded(waveform, 7).dtype == np.float32
+    np.testing.assert_array_equal(pad(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
+    np.testing.assert_array_equal(pad(waveform, 4), [1, 2, 3, 4])
+    assert pad(waveform, 7).dtype == np.float32

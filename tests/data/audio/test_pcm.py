@@ -12,14 +12,14 @@ from builders.recordings import encode
 from builders.voices import voice
 
 from nes2net import InputError
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.pcm import PcmDecoder, RawAudio
 
 SAMPLES = np.round(0.1 * np.random.default_rng(0).standard_normal((2, 999)) * 32768).astype("<i2")
 
 
 def decoded(contents, encoding, channels=1):
-    return np.concatenate(list(pushed(contents, PcmDecoder(encoding, channels))), axis=1)
+    return np.concatenate(list(push_all(contents, PcmDecoder(encoding, channels))), axis=1)
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])

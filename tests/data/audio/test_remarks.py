@@ -6,7 +6,7 @@ import soxr
 from builders import voices
 from builders.unfit import LOUD, UNFIT
 
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.remarks import Channels, Listener, remark_of
 
 RATE = 16000
@@ -50,7 +50,7 @@ def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):
     assert remarks.unfit == ("" if remark in ("clipped: ", "telephone band: ") else remarks.text)
     listener = Listener()
     pieces = np.split(samples, [1, 2, 500, 9001])
-    assert list(map(id, pushed(pieces, listener))) == list(map(id, pieces))
+    assert list(map(id, push_all(pieces, listener))) == list(map(id, pieces))
     assert listener.remark(RATE) == remarks
 
 

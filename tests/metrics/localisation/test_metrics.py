@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
+from nes2net.metrics.localisation import ScoredUtterance, align, measure_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")
@@ -27,7 +27,7 @@ def utterances_of(case):
 
 def measured_eers(utterances, resolution, measured_at):
     """The row of the published table, by resolution."""
-    return {to: point_eer(*zip(*measured_frames(utterances, resolution, to))) for to in measured_at}
+    return {to: point_eer(*zip(*measure_frames(utterances, resolution, to))) for to in measured_at}
 
 
 @published
@@ -132,7 +132,7 @@ def test_what_has_no_error_rate():
     with pytest.raises(InputError, match="there are no frame scores"):
         range_eer([], 20)
     with pytest.raises(InputError, match="frames of 50 ms cannot be made of frames of 20 ms"):
-        measured_frames([utterance], 20, 50)
+        measure_frames([utterance], 20, 50)
     for scores, labels, message in [
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),
