@@ -467,7 +467,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     detector = Detector.from_pretrained(average, device="cpu")
     assert as_judgement("classes").fit_to(detector).threshold is None
     judgement = {"name": "classes", "known": str(known_file)}
-    fit_to = as_judgement(judgement).fit_to(detector)
+    fitted = as_judgement(judgement).fit_to(detector)
     assert fitted.threshold.scores == expected.scores
     assert fitted.options() == {"classes": list(TONES)[:3]}
     assert not main([*calibration, "--equal-errors"])
