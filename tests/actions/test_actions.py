@@ -118,11 +118,11 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
     detector = Detector.from_pretrained(model, "cpu")
-    part = Part(LA, corpus, "dev")
+    dev = Part(LA, corpus, "dev")
     with pytest.raises(InputError, match="frames are scored in whole utterances: remove `num_samples`"):
-        score_corpus(detector, part, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
+        score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
-    scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
+    scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)
     assert decisions is None
     assert scores.done == scores.total == 12
     warned = capsys.readouterr().err
@@ -131,9 +131,9 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     assert capsys.readouterr().err.startswith(warned)
     assert "too good: its epoch was selected on asvspoof2019_la" in warned
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
-    ours, theirs = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
-    differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
+    record, other_record = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
+    differing = {key for key in record | other_record if record.get(key) != other_record.get(key)}
     assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
-    assert ours["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
-    assert ours["published_model"]["name"] == "AASIST"
-    assert len(ours["seen"]) == 1
+    assert record["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
+    assert record["published_model"]["name"] == "AASIST"
+    assert len(record["seen"]) == 1

@@ -33,12 +33,12 @@ def test_demonstration(tmp_path):
     assert eers["eval"] >= 40
     by_synthesiser = {name: eer for name, eer in eers.items() if " A" in name}
     assert len(by_synthesiser) == 3 + 10 and min(by_synthesiser.values()) >= 38, by_synthesiser
-    for part, trials in cues.trials(corpus).items():
+    for split, trials in cues.trials(corpus).items():
         human = sum(trial.label == "bonafide" for trial in trials)
-        assert human >= (80 if part == "dev" else 115)
-        assert len(trials) - human >= (150 if part == "dev" else 280)
+        assert human >= (80 if split == "dev" else 115)
+        assert len(trials) - human >= (150 if split == "dev" else 280)
 
-    parts = {
+    trials_by_part = {
         "LA": asvspoof2021_la.CORPUS.trials(corpus),
         "DF": asvspoof2021_df.CORPUS.trials(corpus),
         "in_the_wild": in_the_wild.CORPUS.trials(corpus),
@@ -53,8 +53,8 @@ def test_demonstration(tmp_path):
         systems.append("whisper")
     assert ("going on without Whisper" in first.stdout) == ("whisper" not in systems)
     for name in systems:
-        for part, trials in parts.items():
-            assert read_scores(out / "scores" / f"{name}.{part}.txt")[0] == [t.id for t in trials]
+        for split, trials in trials_by_part.items():
+            assert read_scores(out / "scores" / f"{name}.{split}.txt")[0] == [t.id for t in trials]
 
     # one table: EER, interval and trials of the detectors on three parts, each better than chance
     lines = (out / "table.md").read_text().splitlines()
@@ -76,9 +76,11 @@ def test_demonstration(tmp_path):
     checkpoint = min(out.glob("models/demo_*_lfcc/*.pth"))  # the average, if there is one
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     for method, kinds in (("occlusion", ("time", "cells")), ("integrated_gradients", ("cells",))):
-        found = [explain(detector, trial.path, how=How(method, draws=10)) for trial in parts["LA"][::100]]
+        explanations = [
+            explain(detector, trial.path, how=How(method, draws=10)) for trial in trials_by_part["LA"][::100]
+        ]
         for kind in kinds:
-            checks = [check for one in found for check in one.checks if check.of == kind]
+            checks = [check for explanation in explanations for check in explanation.checks if check.of == kind]
             changes, random = ([getattr(c, name) for c in checks] for name in ("change", "mean_random_change"))
             assert len(checks) == 5 and sum(changes) > 1.5 * sum(random), (method, kind)
 

@@ -42,23 +42,23 @@ def variables_of(frontend, dtype="float32"):
     norms = {"layer_norm": "layer_norm"}
     for n in range(2):
         attention = f"encoder/layer_{n}/self_attention"
-        old = f"layers.{n}.self_attn"
+        tensor = f"layers.{n}.self_attn"
         no_bias = np.zeros(8, dtype)
-        weights = [tensors[f"{old}.{kind}_proj.weight"] for kind in "qkv"]
-        biases = [tensors[f"{old}.q_proj.bias"], no_bias, tensors[f"{old}.v_proj.bias"]]
+        weights = [tensors[f"{tensor}.{kind}_proj.weight"] for kind in "qkv"]
+        biases = [tensors[f"{tensor}.q_proj.bias"], no_bias, tensors[f"{tensor}.v_proj.bias"]]
         variables[f"{attention}/linear_0/weight"] = np.concatenate(weights)
         variables[f"{attention}/linear_0/bias"] = np.concatenate(biases)
-        plain[f"layer_{n}/self_attention/linear_1"] = f"{old}.out_proj"
+        plain[f"layer_{n}/self_attention/linear_1"] = f"{tensor}.out_proj"
         plain[f"layer_{n}/ffn/linear_0"] = f"layers.{n}.fc1"
         plain[f"layer_{n}/ffn/linear_1"] = f"layers.{n}.fc2"
-        norms[f"layer_{n}/self_attention/layer_norm"] = f"{old}_layer_norm"
+        norms[f"layer_{n}/self_attention/layer_norm"] = f"{tensor}_layer_norm"
         norms[f"layer_{n}/ffn/layer_norm"] = f"layers.{n}.final_layer_norm"
-    for new, old in plain.items():
-        variables[f"encoder/{new}/weight"] = tensors[f"{old}.weight"]
-        variables[f"encoder/{new}/bias"] = tensors[f"{old}.bias"]
-    for new, old in norms.items():
-        variables[f"encoder/{new}/gamma"] = tensors[f"{old}.weight"]
-        variables[f"encoder/{new}/beta"] = tensors[f"{old}.bias"]
+    for variable, tensor in plain.items():
+        variables[f"encoder/{variable}/weight"] = tensors[f"{tensor}.weight"]
+        variables[f"encoder/{variable}/bias"] = tensors[f"{tensor}.bias"]
+    for variable, tensor in norms.items():
+        variables[f"encoder/{variable}/gamma"] = tensors[f"{tensor}.weight"]
+        variables[f"encoder/{variable}/beta"] = tensors[f"{tensor}.bias"]
     return variables
 
 
