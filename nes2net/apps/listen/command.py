@@ -101,7 +101,7 @@ def listen(
 
 
 def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
-    from nes2net.apps.listen.listening import LONGEST_WAIT, Listening
+    from nes2net.apps.listen.listening import MAX_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.lib.files import json_text
 
@@ -121,7 +121,7 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
                 say(in_words(line))
     finally:
         listening.stop()
-        listening.wait(LONGEST_WAIT)
+        listening.wait(MAX_WAIT)
 
 
 def _serve(judge: LiveJudge, address: str, settings: ServerSettings, stop: StopSignals) -> None:
