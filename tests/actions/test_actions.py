@@ -46,13 +46,12 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
 
 
 def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral_detector, corpus, tmp_path, capsys):
-    """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
-    result = embed_recordings(
-        spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), settings=ScoringSettings(num_workers=0)
-    )
-    assert (result.done, result.what) == (4, f"embeddings of {np.load(tmp_path / 'e.npy').shape[1]} numbers")
+    out = tmp_path / "e.npy"
+    settings = ScoringSettings(num_workers=0)
+    result = embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
+    assert (result.done, result.what) == (4, f"embeddings of {np.load(out).shape[1]} numbers")
     record = json.loads((tmp_path / "e.npy.json").read_text())
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
@@ -116,7 +115,8 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
 def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
-    spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
+    model = tmp_path / "model.pth"
+    spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = Detector.from_pretrained(model, "cpu")
     dev = Part(LA, corpus, "dev")
     with pytest.raises(InputError, match="frames are scored in whole utterances: remove `num_samples`"):

@@ -433,9 +433,8 @@ def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_f
     score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
 
 
-def test_a_run_folder_without_a_history_is_refused(reproduce, tmp_path):
-    run_folder = tmp_path / "run"
-    run_folder.mkdir()
+def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
+    (run_folder / "history.json").unlink()
     status, _, error = reproduce(checkpoint=run_folder)
     assert status == 2
     assert "has no history.json, which training writes: name the epochs with --checkpoint" in error

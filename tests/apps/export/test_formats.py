@@ -47,7 +47,8 @@ def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
 
 def test_published_code_loads_a_pth_strictly(detector, tmp_path):
     """The published code calls torch.load, then load_state_dict with the published names."""
-    content = torch.load(export(detector, "pth", tmp_path / "out.pth"), weights_only=True)
+    path = export(detector, "pth", tmp_path / "out.pth")
+    content = torch.load(path, weights_only=True)
     assert all(isinstance(tensor, torch.Tensor) for tensor in content.values())
     assert {k.split(".")[0] for k in content} == {"ssl_model", "Nested_Res2Net_TDNN"}
     Detector.from_config(detector.config).load_state_dict(content, strict=True)
@@ -117,7 +118,8 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         {"class_numbers": {"a": [], "b": 0}},
     ):
         detector.save(tmp_path / "saved", **record)
-        out = export(Detector.from_pretrained(tmp_path / "saved", device="cpu"), "hf", tmp_path / "out")
+        saved = Detector.from_pretrained(tmp_path / "saved", device="cpu")
+        out = export(saved, "hf", tmp_path / "out")
         facts = json.loads((out / "config.json").read_text())
         assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
         assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
@@ -134,12 +136,15 @@ def test_the_pipeline_of_transformers_scores_an_exported_folder(tmp_path, kind, 
     backend = {"name": "mean_linear", "score_rule": "probability", "projection_dim": projection_dim}
     config = {**source.config, "aggregation": aggregation, "backend": backend}
     torch.manual_seed(0)
-    export(Detector.from_config(config).eval(), "hf", tmp_path / "out")
-    waveform = 0.1 * np.random.default_rng(0).standard_normal(16000, dtype=np.float32)
+    detector = Detector.from_config(config).eval()
+    export(detector, "hf", tmp_path / "out")
+    rng = np.random.default_rng(0)
+    waveform = 0.1 * rng.standard_normal(16000, dtype=np.float32)
     pipeline = transformers.pipeline("audio-classification", model=str(tmp_path / "out"), device="cpu")
     probabilities = {answer["label"]: answer["score"] for answer in pipeline(waveform, sampling_rate=16000)}
     assert probabilities.keys() == {"bonafide", "spoof"}
-    score = Detector.from_pretrained(tmp_path / "out", "cpu").score(waveform, 16000, num_samples=None)
+    exported = Detector.from_pretrained(tmp_path / "out", "cpu")
+    score = exported.score(waveform, 16000, num_samples=None)
     assert probabilities["bonafide"] == pytest.approx(score, abs=1e-6)
 
 

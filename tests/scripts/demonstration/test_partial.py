@@ -35,10 +35,8 @@ def test_without_synthesisers_copies_are_the_only_spoofs():
 
 def test_a_recording_is_cut_at_its_pauses():
     tone = np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
-    lengths = (0.5, 1.0, 0.1, 0.8)
-    stretches = splice.stretches(
-        np.concatenate([np.append(tone[: int(s * RATE)], np.zeros(RATE // 10)) for s in lengths])
-    )
+    pieces = [np.append(tone[: int(seconds * RATE)], np.zeros(RATE // 10)) for seconds in (0.5, 1.0, 0.1, 0.8)]
+    stretches = splice.stretches(np.concatenate(pieces))
     assert [len(x) / RATE for x in stretches] == pytest.approx([0.5, 1.0, 0.8], abs=0.03)
 
 
@@ -60,16 +58,10 @@ def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
         power = x[: min(len(x), len(y)) // 16 * 16].reshape(-1, 16).var(axis=1)
         return np.log(np.convolve(power, np.hanning(9), "same") + 1e-3 * power.mean())
 
-    energy_of_x = energy(x)
+    energy_of_x = energy(x)[20:-20]
     energy_of_y = energy(y)
-    return (
-        int(
-            np.argmax(
-                [np.corrcoef(energy_of_x[20:-20], np.roll(energy_of_y, -lag)[20:-20])[0, 1] for lag in range(-16, 17)]
-            )
-        )
-        - 16
-    )
+    lags = range(-16, 17)
+    return max(lags, key=lambda lag: np.corrcoef(energy_of_x, np.roll(energy_of_y, -lag)[20:-20])[0, 1])
 
 
 def test_labels_are_right_behind_the_channel():
@@ -155,7 +147,7 @@ def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
 def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
     """So a high EER means that there is no such difference."""
     rng = np.random.default_rng(0)
-    corpora = []
+    corpus = []
     for split in ("train", "eval"):
         for number in range(30):
             spoofed = bool(number % 2)
@@ -172,9 +164,8 @@ def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
                     x[start * channel.FRAME] = 0.6
             utterance = partial.Utterance(f"{split}{number}", split, pieces)
             layout.write_audio(partial.audio_path(tmp_path, utterance), x)
-            labelled = partial.Labelled(utterance, boundaries)
-            corpora.append(labelled)
-    partial.write_labels(tmp_path, corpora)
+            corpus.append(partial.Labelled(utterance, boundaries))
+    partial.write_labels(tmp_path, corpus)
     assert splice_cues.trivial_cue_eer(tmp_path)[kind] < 15
 
 
