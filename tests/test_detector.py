@@ -16,7 +16,7 @@ from nes2net.lib.devices import choose_device
 from nes2net.models.checkpoints.fairseq import to_transformers
 from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import save_state_dict
-from nes2net.models.loading import named_architecture, recognise
+from nes2net.models.loading import read_architecture, recognise
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS, PublishedModel
 
@@ -125,7 +125,7 @@ def test_the_shapes_tell_the_options_of_a_checkpoint(small_model, waveform, tmp_
     again = Detector.from_pretrained(tmp_path / "one.pth", device="cpu", config=small_model)
     assert again.score(waveform, 16000) == single.eval()(torch.from_numpy(waveform)[None]).item()
     assert "backend.num_logits=1" in capsys.readouterr().err
-    aasist = Detector.from_config(named_architecture("AASIST,backend.num_logits=1"))
+    aasist = Detector.from_config(read_architecture("AASIST,backend.num_logits=1"))
     torch.save(dict(aasist.state_dict()), tmp_path / "a.pth")
     assert Detector.from_pretrained(tmp_path / "a.pth", "cpu").backend.last_layer.out_features == 1
 

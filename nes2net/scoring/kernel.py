@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import QueuedCopy, float32_products
-from nes2net.lib.errors import BrokenPart, InputError, check_setting, counted
+from nes2net.lib.errors import BrokenPart, InputError, check_setting, pluralise
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
@@ -134,7 +134,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
     """Raise :class:`InputError` if ``scorer`` fuses scores of other systems."""
     if scorer.num_scores:
         raise InputError(
-            f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
+            f"this detector fuses the scores of {pluralise(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
             "a corpus, with `nes2net score … --system-scores FILE …`"
         )
 
@@ -414,7 +414,7 @@ def default_batch_size(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
+def choose_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
     """Choose a batch size: ``requested``, else ``usual``, else the device's; 1 if utterances affect each other.
 
     Raises:

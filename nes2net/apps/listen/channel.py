@@ -16,7 +16,7 @@ from nes2net.apps.listen.settings import Vad
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits, measure
@@ -223,7 +223,7 @@ class Channel:
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
+        summary |= {"filled": self.stream.filled, "remark": with_flag_names(self.stream.remark.text)}
         if self.evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}

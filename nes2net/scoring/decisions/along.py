@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
-from nes2net.lib.errors import check_setting, counted
+from nes2net.lib.errors import check_setting, pluralise
 from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -131,7 +131,7 @@ class DecisionAlong(Decision):
         """Phrases on the deciding windows, the part that stands out, and fake parts that would be missed."""
         number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
-            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+            f"decided along {100 * self.rests_on:.0f} % of it ({pluralise(self.windows, 'window')} of {self.window:.3g} s)"
             f"{number}, while the score is that of its first {self.window:.3g} s"
         ]
         if self.stretch is None or self.decision == CANNOT_TELL:
@@ -141,7 +141,7 @@ class DecisionAlong(Decision):
         if self.decision == "bonafide":
             if self.low_windows is not None and self.low_windows.num_windows:
                 low = self.low_windows
-                number = counted(low.num_windows, "window is", "windows are")
+                number = pluralise(low.num_windows, "window is", "windows are")
                 words.append(f"{number} low, about {low.expected:.0f} would be by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
@@ -210,12 +210,12 @@ class Cutoff:
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         words = (
-            f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
+            f"decided by the mean of {pluralise(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
             f"first {readable_duration(track.window, exact=True)}"
         )
         return replace(self(track.score, traits), score=score, mean=track.score, along=words)
 
-    def described(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe the basis of decisions in a line for people."""
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 

@@ -34,7 +34,8 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 @pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
 def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
     """It may replace its source, from which its tensors are mapped."""
-    loaded = Detector.from_pretrained(export(detector, to, tmp_path / name), device="cpu")
+    path = export(detector, to, tmp_path / name)
+    loaded = Detector.from_pretrained(path, device="cpu")
     assert loaded.config == detector.config
     assert list(loaded.state_dict()) == list(detector.state_dict()) or to == "hf"
     loaded = Detector.from_pretrained(export(loaded, to, tmp_path / name), device="cpu")

@@ -14,7 +14,7 @@ from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import backends, create_frontend, frontends
@@ -45,7 +45,7 @@ def quick():
     """Every recipe is read once, and parts are counted on few layers and frames."""
 
     def few_layers(name):
-        has_layers = "encoder_layers" in declared(frontends.get(name))
+        has_layers = "encoder_layers" in options_of(frontends.get(name))
         return create_frontend(name, **({"encoder_layers": 2} if has_layers else {}))
 
     with pytest.MonkeyPatch.context() as patch:

@@ -153,9 +153,9 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     monkeypatch.chdir(tmp_path)
     import ray
 
-    from nes2net.apps.scale.cluster import Resources, connected
+    from nes2net.apps.scale.cluster import Resources, connect
 
-    with connected(Resources(2)):
+    with connect(Resources(2)):
         assert main([*command, "--scores", "s.txt"]) == 1
         told = capsys.readouterr()
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out

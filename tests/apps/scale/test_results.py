@@ -66,7 +66,7 @@ def test_results_and_the_score_file_of_them(tmp_path):
 def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     judgement = Classes(("a b", "c"))
     run = {**RUN, **judgement.identity()}
-    write_record(tmp_path, {"run": run, "failures": {}, "judgement": judgement.described(), "total": 3})
+    write_record(tmp_path, {"run": run, "failures": {}, "judgement": judgement.describe(), "total": 3})
     logits = [0.1, -2.5]
     rows = [row("u", np.float32(logits).tolist()), row("v", None)]
     write_results(tmp_path, shard("x.tar"), RUN, rows, has_lists=True)
