@@ -8,6 +8,7 @@ from glob import glob
 from itertools import takewhile
 from pathlib import Path
 
+import pytest
 import soundfile
 
 from nes2net import InputError
@@ -296,3 +297,43 @@ def test_every_flag_key_and_measure_stands_in_the_manual():
         names += [measure.name for measure in tasks.get(name).measures]
     missing = {name for name in names if not re.search(rf"\b{name}\b", manual)}
     assert missing - KEYS_OF_INFO_ALONE == set()
+
+
+#: Set phrases that make a sentence hard to read at once: pronouns in place of nouns, clauses without a verb of their own.
+SET_PHRASES = re.compile(
+    r"\bwhat (?:is|are|was|the|it|they|one|an?)\b|\b(?:says|tells)\b|\w+ alone\b|\bof (?:its|their|your|his|her|our) own\b"
+    r"|\bby (?:itself|themselves)\b|\bof (?:yours|ours|theirs)\b|\b(?:that|those) of\b|\b(?:goes|going|went) (?:on|with)\b"
+    r"|\bhears?\b|\b(?:stands?|lies?|stood) (?:in|beside|above|below|at|behind)\b|, which\b|\bwhose\b"
+    r"|\b(?:is|are|was|were) no\b|\b(?:leaves?|left|leaving)\b[^.;]{0,30}\bout\b",
+    re.IGNORECASE,
+)
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'(\[*])")
+#: Pages with more of them, or with more long sentences. The list may only become shorter.
+NOT_YET_PLAIN = {
+    *("experiments", "extending", "install", "published", "python", "recipes", "releasing", "remote"),
+}
+
+
+def sentences(page: Path) -> list[str]:
+    """The sentences of running text, lists, headings and tables, without code, comments and addresses of links."""
+    running_text = re.sub(r"^```.*?^```$|<!--.*?-->", "", text(page), flags=re.MULTILINE | re.DOTALL)
+    running_text = re.sub(r"\]\([^)]*\)", "]", running_text)
+    page_sentences = []
+    for paragraph in re.split(r"\n\s*\n|\n\s*[-*|] ?|\n#+ ", running_text):
+        page_sentences += SENTENCE_END.split(" ".join(paragraph.split()))
+    return page_sentences
+
+
+@pytest.mark.parametrize("page", sorted(REPOSITORY.glob("docs/*.md")), ids=lambda page: page.stem)
+def test_the_manual_is_in_plain_english(page):
+    """At most 30 set phrases in 10,000 words, and 30 words in all but 4 % of the sentences."""
+    if page.stem in NOT_YET_PLAIN:
+        return
+    long_sentences = [sentence for sentence in sentences(page) if len(sentence.split()) > 30]
+    assert len(long_sentences) <= max(1, 0.04 * len(sentences(page))), long_sentences
+    running_text = " ".join(sentences(page))
+    phrases = []
+    for match in SET_PHRASES.finditer(running_text):
+        start = max(0, match.start() - 30)
+        phrases.append(running_text[start : match.end() + 30])
+    assert len(phrases) <= max(1, 0.003 * len(running_text.split())), phrases
