@@ -79,7 +79,7 @@ class PublishedModel:
         if self.num_samples is None:
             score_length = "whole utterances"
         elif self.num_samples == "corpus":
-            score_length = "the first samples, as many as go with the corpus"
+            score_length = "the first samples, as many as the corpus uses"
         elif self.crop == "head":
             score_length = f"the first {self.num_samples:,} samples, shorter utterances repeated"
         else:
@@ -308,7 +308,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
+            "its files lack the encoder, which is frozen: name that encoder's pre-training file as its `base`",
             "names and shapes are read from the code; no published file was at hand",
         ),
     )
