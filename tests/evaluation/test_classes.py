@@ -146,7 +146,7 @@ def test_scoring_without_the_judgement_is_refused_and_the_next_commands_have_it(
 ):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2
-    assert "take the --judgement classes" in capsys.readouterr().err
+    assert "use the --judgement classes" in capsys.readouterr().err
     (_, scoring, _) = after_training(run, recipe_of(tones, tmp_path))
     assert scoring[:2] == ["score", "generic"]
     assert "--judgement" in scoring
