@@ -46,7 +46,6 @@ GROUPS = {
     ],
     "Understand": ["plain", "explain", "trust", "different", "speed", "faithfulness", "deviations", "architecture"],
     "Reference": [
-        "recipes",
         "published",
         "reference/commands",
         "reference/recipe-keys",
