@@ -19,7 +19,7 @@ from nes2net.lib.options import PARTS, ModelConfig, name_and_options
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 from nes2net.models.published_results import published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, system_rows
+from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
 
 def page(text: str) -> str:
@@ -30,7 +30,7 @@ def page(text: str) -> str:
 def results() -> str:
     """Write the tables of published results, and their notes."""
     tables = published_tables()
-    numbers = numbered_notes(tables)
+    numbers = number_notes(tables)
     blocks = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
     for table in tables:
         blocks += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
