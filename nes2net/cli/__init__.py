@@ -4,7 +4,7 @@ In reading order: ``main`` lists the commands; every other file has one command.
 function: its flags are made from its signature, and its help is made from its docstring
 (``nes2net.lib.commands``).
 
-This district may import all other districts except the apps.
+This package may import all other packages except the apps.
 """
 
 import os

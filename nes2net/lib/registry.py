@@ -1,6 +1,6 @@
 """Tables of names: a :class:`Registry` finds parts, corpora, commands and others by name, also those of other packages.
 
-Each district has its tables in a module ``registry``; the command line and the recipes use the same
+Each package has its tables in a module ``registry``; the command line and the recipes use the same
 names. A name stands for ``"module:attribute"``, which is imported when first needed, so that
 listing names is fast. Installed packages add names by entry points (see docs/extending.md).
 """
