@@ -153,7 +153,7 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, end):
     assert refused > 60
 
 
-def test_a_wrong_checksum_over_right_samples(tmp_path):
+def test_a_wrong_checksum_over_intact_samples_is_noticed(tmp_path):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
     path = tmp_path / "damaged.flac"
     soundfile.write(path, SAMPLES, RATE)
