@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -268,24 +269,17 @@ def _start_or_split(
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
         rows = min(rows, most_rows)
-    on_gpu = scorer.device.type == "cuda"
-
-    def moved(x: Tensor) -> Tensor:
-        if on_gpu and x.device.type == "cpu" and not x.is_pinned():
-            x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
-        x = x.to(scorer.device, non_blocking=True)
-        missing = 0 if rows is None else rows - len(x)
-        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
+    move = partial(_move, device=scorer.device, rows=rows)
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = [scorer.device] if on_gpu else []
+                generator_devices = [scorer.device] if scorer.device.type == "cuda" else []
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
+            queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
 
             def finish() -> list[T | str]:
                 results: list[T | str] = [*results_of(queued.wait())]
@@ -315,6 +309,15 @@ def _start_or_split(
     half = -(-tried // 2)
     _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
     return start_parts(rows and half, half)
+
+
+def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
+    """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
+    if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
+        x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
+    x = x.to(device, non_blocking=True)
+    missing = 0 if rows is None else rows - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 # For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute

@@ -346,12 +346,12 @@ def _with_libsndfile(
     """
     if isinstance(path, ChannelOf):
         return None
-    with _check(path) as (path, header):
-        if is_chain(path):
+    with _check(path) as (recording, header):
+        if is_chain(recording):
             return None
         try:
-            with open_with_libsndfile(path) as file:
-                check_length(file, path, header)
+            with open_with_libsndfile(recording) as file:
+                check_length(file, recording, header)
                 return read(file, header)
         except InputError:
             raise

@@ -244,7 +244,6 @@ def decide_along(
         return decider.along(score, track, traits)
     assert track.speech is not None
     starts = track.times - track.window / 2
-    ends = track.times + track.window / 2
     has_speech = track.speech >= MIN_SPEECH
     hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
@@ -255,14 +254,8 @@ def decide_along(
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    # Add up the evidence of the windows with speech. If the recording is clipped, its ratios are multiplied by a factor
-    # below 1.
-    evidence = Evidence(decider, track.window, half_life=math.inf)
     factor = factor_of(traits)
-    running = []
-    for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = factor * speech if speech >= MIN_SPEECH else 0.0
-        running.append(evidence.add(end, window_score, weight))
+    running = _add_evidence(decider, track, track.speech, factor)
     mean = running[-1].mean
     threshold = decider.llr_threshold
     if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
@@ -305,6 +298,16 @@ def decide_along(
         reason = "if half of a recording of this length were fake, this detector would mostly miss it"
         return replace(along, decision=CANNOT_TELL, reason=reason)
     return along
+
+
+def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
+    """Add up the evidence of the windows with speech; ``factor`` is below 1 for a clipped recording."""
+    evidence = Evidence(decider, track.window, half_life=math.inf)
+    ends = track.times + track.window / 2
+    running = []
+    for end, score, share in zip(ends.tolist(), track.scores.tolist(), speech.tolist()):
+        running.append(evidence.add(end, score, factor * share if share >= MIN_SPEECH else 0.0))
+    return running
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:

@@ -9,7 +9,7 @@ from nes2net.apps.scale.cluster import Resources, connect
 
 
 @pytest.mark.parametrize(
-    "wanted, available, device, expected",
+    "resources, available, device, expected",
     [
         (Resources(), {"CPU": 9}, "auto", Resources(8, 1, 0)),
         (Resources(cpus_per_actor=4), {"CPU": 9}, "cpu", Resources(2, 4, 0)),
@@ -20,8 +20,8 @@ from nes2net.apps.scale.cluster import Resources, connect
         (Resources(3, gpus_per_actor=0), {"CPU": 9, "GPU": 2}, "auto", Resources(3, 1, 0)),
     ],
 )
-def test_resources_are_resolved_to_actors_that_fit(wanted, available, device, expected):
-    assert wanted.resolve(available, device) == expected
+def test_resources_are_resolved_to_actors_that_fit(resources, available, device, expected):
+    assert resources.resolve(available, device) == expected
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 
 
