@@ -102,13 +102,16 @@ def test_ctrsvdd_against_the_published_program(case):
 
 def test_asvspoof5_against_the_published_program(case, tmp_path):
     published = case.results["asvspoof5_t1"]["values"]
-    rows = case.table("asv5_cm_key.tsv")[1:]
-    protocol = (f"E_{n % 30} {id} F C0{n % 5} 1 x AC1 A{17 + n % 3} {label} -" for n, (id, label) in enumerate(rows))
-    key = write(tmp_path / "ASVspoof5.eval.track_1.tsv", "".join(f"{line}\n" for line in protocol))
-    scores = "".join(f"{row[0]} {row[1]}\n" for row in case.table("asv5_cm_score.tsv")[1:])
+    lines = []
+    for n, (id, label) in enumerate(case.table("asv5_cm_key.tsv")[1:]):
+        lines.append(f"E_{n % 30} {id} F C0{n % 5} 1 x AC1 A{17 + n % 3} {label} -")
+    key = write(tmp_path / "ASVspoof5.eval.track_1.tsv", "\n".join(lines))
+    scores = "\n".join(" ".join(row) for row in case.table("asv5_cm_score.tsv")[1:])
     result = evaluate_systems("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=5)
-    for name, measure in (("eer", "eer"), ("minDCF", "min_dcf"), ("cllr", "cllr"), ("actDCF", "act_dcf")):
-        assert result[measure].value == exactly(published[name])
+    assert result["eer"].value == exactly(published["eer"])
+    assert result["min_dcf"].value == exactly(published["minDCF"])
+    assert result["cllr"].value == exactly(published["cllr"])
+    assert result["act_dcf"].value == exactly(published["actDCF"])
     assert f"{result['act_dcf'].value:.5f}" in result.text()
     assert len(result.rows("by codec")) == 5
     assert len(result.rows("by attack and codec")) == 15
@@ -136,11 +139,14 @@ def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpu
     assert result["eer"].value == metrics.compute_eer([3, 1], [2], "sklearn")[0]
     assert result["min_dcf"].value == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
     assert result.header["min_dcf_costs"] == "mine, one in four"
-    rows = [
-        (row.labels["part"], *(row[name].value for name in ("num_bonafide", "num_spoof", "eer", "min_dcf")))
-        for row in result.rows("official table")
-    ]
-    assert rows == [("all of them", 2, 2, 0.5, None), ("c alone", 2, 1, 0.25, 0.125)]
+    first, second = result.rows("official table")
+    assert first.labels["part"] == "all of them"
+    assert counts(first) == (2, 2)
+    assert first["eer"].value == 0.5
+    assert first["min_dcf"].value is None
+    assert second.labels["part"] == "c alone"
+    assert counts(second) == (2, 1)
+    assert second["min_dcf"].value == 0.125
 
 
 def la_key(folder, rows):
@@ -278,19 +284,21 @@ def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
 
 
 def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
-    for num_speakers, over in ((9, "18 trials"), (10, "10 speakers")):
-        rows = [(f"s{n}", f"u{n}{kind[0]}", "none", kind) for n in range(num_speakers) for kind in ("bonafide", "A07")]
-        scores = "".join(f"{id} {int(who[1:]) % 3 + ('b' in id)}\n" for who, id, *_ in rows)
-        key = la_key(tmp_path, rows)
-        result = evaluate_systems("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
-        assert f"bootstrap over {over}" in result.text()
-    rows = "".join(f"{n}.wav,{n or ''},{('bona-fide', 'spoof')[n % 2]}\n" for n in range(12))  # one is not known
-    write(tmp_path / "meta.csv", f"file,speaker,label\n{rows}")
-    scores = write(tmp_path / "s.txt", "".join(f"{n} {n}\n" for n in range(12)))
-    result = evaluate_systems("in_the_wild", scores, tmp_path, num_resamples=5)
-    facts = result.header["systems"][0]
-    assert facts["interval_over"] == "trials"
-    assert facts["num_groups"] == 12
+    for num_speakers, unit in ((9, "18 trials"), (10, "10 speakers")):
+        rows = []
+        scores = {}
+        for number in range(num_speakers):
+            rows += [f"real{number},real,s{number}", f"fake{number},fake,s{number}"]
+            scores[f"real{number}"] = number % 3 + 1
+            scores[f"fake{number}"] = number % 3
+        result = of_list(tmp_path, rows, scores, columns="path,label,speaker")
+        assert f"bootstrap over {unit}" in result.text()
+
+
+def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
+    rows = [f"{number},{('real', 'fake')[number % 2]},{number or ''}" for number in range(12)]
+    scores = {str(number): number for number in range(12)}
+    assert "bootstrap over 12 trials" in of_list(tmp_path, rows, scores, columns="path,label,speaker").text()
 
 
 def test_speakers_and_attacks_are_drawn_to_compare_systems(tmp_path):

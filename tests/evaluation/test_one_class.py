@@ -25,11 +25,17 @@ def case(tmp_path_factory):
     sets = {"dev": ["real", "fake"] * 40, "spoof": ["fake"] * 90, "bonafide": ["real"] * 30}
     sets["both"] = ["real", "fake", "fake"] * 20
     for name, labels in sets.items():
-        rows = [f"{name}{n},{label},{f'A{n % 3}' * (label == 'fake')}\n" for n, label in enumerate(labels)]
-        write(folder / f"{name}.csv", "path,label,attack\n" + "".join(rows))
-        for system, noise in (("one", 1.0), ("two", 2.0)):
-            scores = [2 * (label == "real") + noise * rng.normal() for label in labels]
-            write(folder / f"{system}.{name}.txt", "".join(f"{name}{n} {score}\n" for n, score in enumerate(scores)))
+        rows = ["path,label,attack"]
+        scores = {"one": [], "two": []}
+        for number, label in enumerate(labels):
+            attack = f"A{number % 3}" if label == "fake" else ""
+            rows.append(f"{name}{number},{label},{attack}")
+            mean = 2 * (label == "real")
+            scores["one"].append(f"{name}{number} {mean + rng.normal()}")
+            scores["two"].append(f"{name}{number} {mean + 2 * rng.normal()}")
+        write(folder / f"{name}.csv", "\n".join(rows))
+        for system, lines in scores.items():
+            write(folder / f"{system}.{name}.txt", "\n".join(lines))
     return folder
 
 

@@ -265,9 +265,12 @@ def scores_with_record(path, scores, **changes):
 
 def test_two_score_files_of_one_detector_are_compared(tmp_path):
     """By the order of their scores, and by what their records differ in; files of other detectors by the order alone."""
-    labels = "".join(f"u{n},{'real' if n % 2 else 'fake'}\n" for n in range(40))
-    key = write(tmp_path / "key.csv", f"path,label\n{labels}")
-    scores = {f"u{n}": n * 7 % 40 + 10 * (n % 2) for n in range(40)}
+    rows = ["path,label"]
+    scores = {}
+    for number in range(40):
+        rows.append(f"u{number},{('fake', 'real')[number % 2]}")
+        scores[f"u{number}"] = number * 7 % 40 + 10 * (number % 2)
+    key = write(tmp_path / "key.csv", "\n".join(rows))
     first = scores_with_record(tmp_path / "float32.txt", scores)
     rounded = {id: score // 8 for id, score in scores.items()}
     settings = {"dtype": "bfloat16", "num_samples": None, "trials": "c" * 64}

@@ -67,8 +67,9 @@ def test_each_column_of_the_keys_is_a_field_of_the_trial(tmp_path):
     spoof = {"label": "spoof", "speaker": "TEF1", "codec": "mp3m4a", "source": "vcc2020", "phase": "progress"}
     spoof |= {"vocoder": "neural_vocoder_autoregressive", "gender": "FF", "language": "E"}
     spoof |= {"attack": "Task1-team20", "task": "Task1", "team": "team20"}
-    trials = [Trial(f"DF_E_{n}", trim="notrim", **facts) for n, facts in ((1, bonafide), (2, spoof))]
-    assert asvspoof2021_df.CORPUS.keys(write(file, KEY_DF)) == trials
+    first, second = asvspoof2021_df.CORPUS.keys(write(file, KEY_DF))
+    assert first == Trial("DF_E_1", trim="notrim", **bonafide)
+    assert second == Trial("DF_E_2", trim="notrim", **spoof)
 
 
 ASV_KEY = (
