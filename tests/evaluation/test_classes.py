@@ -148,7 +148,7 @@ def test_scoring_without_the_judgement_is_refused_and_the_next_commands_have_it(
 ):
     command = ["score", "generic", str(tones), "--model", str(checkpoint), "--out", str(tmp_path / "scores.txt")]
     assert main(command) == 2
-    assert "take the --judgement classes" in capsys.readouterr().err
+    assert "use the --judgement classes" in capsys.readouterr().err
     (_, scoring, _) = after_training(run, recipe_of(tones, tmp_path))
     assert scoring[:2] == ["score", "generic"]
     assert "--judgement" in scoring
@@ -158,7 +158,7 @@ def test_development_trials_of_unknown_classes_are_listed_and_left_out(tones, tm
     task = create_task(recipe_of(tones, tmp_path))
     assert len(task.trials("train")) == 36
     assert len(task.trials("dev")) == 36
-    assert "12 trials of dev left out, whose vocoder is not one of training: D (12)" in capsys.readouterr().err
+    assert "12 trials of dev omitted, because their vocoder is not one of training: D (12)" in capsys.readouterr().err
 
 
 def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
@@ -429,7 +429,7 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
 
 def test_text_json_and_page_of_classes_have_the_figures(result, tmp_path):
     text = result.text()
-    assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials left out" in text
+    assert "36 trials of 3 known classes of 3, 12 of 1 unknown one; 12 bona fide trials omitted" in text
     assert "C=higher" in text
     assert "FPR95 %" in text
     Pages(html=tmp_path / "page.html", json=tmp_path / "page.json").write(result)

@@ -92,7 +92,7 @@ def test_ctrsvdd_against_the_published_program(case):
             assert sum(counts(row)) == values["n"]
         assert subset_result["num_expected"].value == values["n"]
     text = result.text()
-    assert "left out by definition: attack A14\n" in text
+    assert "excluded by definition: attack A14\n" in text
     assert "minDCF with the costs of CtrSVDD, ½ FRR + ½ FAR." in text
     assert "actDCF with the costs of ASVspoof 5, track 1." in text
     assert f"{result['min_dcf'].value:.5f}" in text
@@ -173,7 +173,7 @@ def test_the_text_of_a_result(tmp_path):
     for notice in result.notices:
         assert notice in text
     for number in (2, 3):  # by attack and by codec, by attack and codec
-        assert f"{number} rows of fewer than 20 trials of a class left out, which the JSON holds." in text
+        assert f"{number} rows of fewer than 20 trials of a class omitted; the JSON has them." in text
     write(scores, "a 2\nb 0\nc 1\nd -1\n")
     with pytest.raises(InputError, match=r"scores\.txt: .*1 of 5 trials without a score: e"):
         evaluate_systems("asvspoof2021_la", scores, key)
@@ -214,7 +214,7 @@ def test_further_columns_of_several_values_are_tabulated(tmp_path):
     assert result["num_spoof"].value == 1
 
 
-# Trials left out by definition
+# Trials excluded by definition
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     assert counts(without) == (4, 3)
     assert without["eer"].value == 0
     assert without["num_expected"].value == 7
-    assert "left out by definition: attack A14" in without.text()
+    assert "excluded by definition: attack A14" in without.text()
     assert "PARTIAL" not in without.text()
     assert without.to_dict()["excluded"] == exclude
     assert la(exclude={"codec": ["gsm"]})["num_spoof"].value == 3

@@ -170,7 +170,7 @@ def test_ctrsvdd_has_its_official_table_and_an_infinite_threshold_is_null(tmp_pa
     scores = "".join(f"u{n} 1\n" for n in range(120))
     report = evaluated("ctrsvdd", write(tmp_path / "test.txt", key), write(tmp_path / "s.txt", scores))
     page = Page(html_page(report))
-    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "left out by definition: attack A14", "inf"):
+    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "excluded by definition: attack A14", "inf"):
         assert words in page.text
     assert " inf " in report.text()
     cells = {"all without A14 and acesinger", "source m4singer (with A14)", f"{report['min_dcf'].value:.4f}"}

@@ -39,10 +39,11 @@ def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settin
     assert torch.get_float32_matmul_precision() == program_precision
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
-    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
-        with float32_products(precision):
+    for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(other_precision):
             assert torch.get_float32_matmul_precision() == matmul
-            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+            assert torch.backends.cudnn.allow_tf32 == (other_precision == "tf32")
+            assert torch.backends.cuda.matmul.allow_tf32 == (other_precision == "tf32")
 
 
 def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():

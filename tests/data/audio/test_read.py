@@ -81,7 +81,7 @@ SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
 
 
 def test_bad_files_are_named(tmp_path, monkeypatch):
-    """Also where FFmpeg would play other files that these name, or take the name of a file for a protocol."""
+    """Also where FFmpeg would play other files that these name, or use the name of a file for a protocol."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("good.flac", noise(9000), 16000)
     soundfile.write("nothing.wav", np.zeros(0), 16000)

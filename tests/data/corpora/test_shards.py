@@ -158,7 +158,7 @@ def test_shards_that_cannot_be_read(tmp_path):
         refused(path, f"shard {path} cannot be read .*cut off or damaged")
         assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
     refused(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
-    refused(path, "leave out `protocols`", protocols=tmp_path)
+    refused(path, "remove `protocols`", protocols=tmp_path)
     for split in ("test", "train"):
         shards.write_parquet(tmp_path / "two" / f"{split}-0.parquet", table)
     refused(tmp_path / "two", "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")
