@@ -454,18 +454,19 @@ class Detector(Network):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if there is no embedding ``of`` or hidden state
-                ``layer``.
+            InputError: as :meth:`score`; or if the detector has no embedding called ``of``, or no
+                hidden state ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
-            (row,) = start_rows(
+            finish = start_rows(
                 self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
-            )()
-        if isinstance(row, str):
-            raise InputError(row)
-        return row
+            )
+            (embedding_or_reason,) = finish()
+        if isinstance(embedding_or_reason, str):
+            raise InputError(embedding_or_reason)
+        return embedding_or_reason
 
     def score_files(
         self,

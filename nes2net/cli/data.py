@@ -275,10 +275,10 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
     A field of more than 40 values gets only their number, and its smallest and largest counts.
     """
-    text = _numbers_text(counts)
+    text = _describe_counts(counts)
     if official is not None and counts.trials:
         is_official = not counts.differences(official)
-        text += " (the official numbers)" if is_official else f" (officially {_numbers_text(official)})"
+        text += " (the official numbers)" if is_official else f" (officially {_describe_counts(official)})"
     lines = _fact_lines("trials", text)
     for name, values in counts.by.items():
         text = ", ".join(f"{value} {number:,}" for value, number in values.items())
@@ -290,7 +290,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     return lines
 
 
-def _numbers_text(counts: Counts) -> str:
+def _describe_counts(counts: Counts) -> str:
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof

@@ -203,7 +203,7 @@ def breakdown(
             shared_names.append(name)
     bonafide = _group_positions(table, bonafide_positions, shared_names)
     spoof = _group_positions(table, np.flatnonzero(~matched_trials.is_bonafide), names)
-    drawn = _Drawn.of(table)
+    drawn = _ResamplingUnits.of(table)
     # A spoofed trial that lacks a field is in no row.
     rows = []
     for values, spoof_of_group in spoof.items():
@@ -248,7 +248,7 @@ def _group_positions(table: TrialTable, positions: NDArray, names: Sequence[str]
     return groups
 
 
-class _Drawn(NamedTuple):
+class _ResamplingUnits(NamedTuple):
     """Speakers and attacks of N trials, as numbers, for the bootstrap."""
 
     is_bonafide: NDArray
@@ -259,16 +259,16 @@ class _Drawn(NamedTuple):
     """(N,); −1 for a trial without an attack."""
 
     @classmethod
-    def of(cls, trials: Sequence[Trial]) -> _Drawn:
+    def of(cls, trials: Sequence[Trial]) -> _ResamplingUnits:
         table = TrialTable.of(trials)
         label, speaker, attack = map(table.column, ("label", "speaker", "attack"))
         return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
 
-    def at(self, positions: NDArray) -> _Drawn:
-        return _Drawn(*(numbers[positions] for numbers in self))
+    def at(self, positions: NDArray) -> _ResamplingUnits:
+        return _ResamplingUnits(*(numbers[positions] for numbers in self))
 
     def groups(self, unit: Unit) -> Groups:
-        """Collect the groups to draw; see :func:`groups_of`."""
+        """Collect the speakers and attacks that the bootstrap draws as wholes; empty if it draws trials."""
         groups: Groups = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _MIN_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
@@ -292,7 +292,7 @@ def groups_of(trials: Sequence[Trial], unit: Unit = "auto") -> Groups:
     is empty, and trials are drawn; ``both`` first falls back to ``speakers``. ``auto`` means
     ``speakers``.
     """
-    return _Drawn.of(trials).groups(unit)
+    return _ResamplingUnits.of(trials).groups(unit)
 
 
 class DrawnGroups(NamedTuple):
@@ -306,7 +306,7 @@ class DrawnGroups(NamedTuple):
     @classmethod
     def of(cls, trials: Sequence[Trial], unit: Unit = "auto") -> DrawnGroups:
         """Say what a bootstrap over ``trials`` draws; see :func:`groups_of`."""
-        drawn = _Drawn.of(trials)
+        drawn = _ResamplingUnits.of(trials)
         groups = drawn.groups(unit)
         attacks = np.unique(drawn.attacks[~drawn.is_bonafide]).size if "spoof_attacks" in groups else 0
         if "bonafide_groups" in groups:

@@ -28,7 +28,7 @@ _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 _MAX_DIFFERENCES = 5
 
 
-class Judged(NamedTuple):
+class MatchedPhase(NamedTuple):
     """The scored trials of a phase, with and without the excluded trials."""
 
     matched: Matched
@@ -108,7 +108,7 @@ class Key:
         """Differences from the official trials in words; None if not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
-    def match(self, scores: ScoreFile, *, allow_partial: bool = False) -> Judged:
+    def match(self, scores: ScoreFile, *, allow_partial: bool = False) -> MatchedPhase:
         """Match the phase with ``scores``, then omit the excluded trials.
 
         Raises:
@@ -116,10 +116,11 @@ class Key:
         """
         complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
         if not self.excluded:
-            return Judged(complete, complete)
+            return MatchedPhase(matched=complete, complete=complete)
         if not self.evaluated_trials:
             raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
-        return Judged(complete.where(self._keeps, self.trials, len(self.evaluated_trials)), complete)
+        matched = complete.where(self._keeps, self.trials, len(self.evaluated_trials))
+        return MatchedPhase(matched, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
         """Describe the file of the phase's labels for the list of inputs, as ``kind``."""

@@ -355,5 +355,7 @@ def unlabelled_scores(files: Sequence[ScoreFile], *, allow_partial: bool = False
             by_file.append(match(trials, *scores_of(file), allow_partial=allow_partial).by_id)
     common_ids = [trial.id for trial in trials if all(trial.id in scores for scores in by_file)]
     if not common_ids:
-        raise InputError(f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them")
+        raise InputError(
+            f"{', '.join(str(file.path) for file in files)}: no trial has a score in all of them; give score files of the same trials"
+        )
     return common_ids, _stack_scores(by_file, common_ids)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
 from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_of
-from nes2net.evaluation.key import Judged, Key
+from nes2net.evaluation.key import Key, MatchedPhase
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, pluralise
@@ -72,7 +72,7 @@ class SystemFigures:
 
 def evaluate_scores(
     key: Key,
-    judged: Judged,
+    judged: MatchedPhase,
     scores_path: Path,
     name: str,
     *,
@@ -160,7 +160,7 @@ def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:
     yield from matched_trials.doubts
 
 
-def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
+def _official_rows(key: Key, judged: MatchedPhase, name: str) -> Iterator[Row]:
     """Rows of the official table, with the excluded trials; none if there is no such table."""
     if key.definition.official_table is None:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nes2net.evaluation.tables import MAX_LINES, Figure, Measure, Row, Table, words
@@ -71,6 +71,13 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     return Cell(text, figure.is_best, details, heat)
 
 
+def _details(row: Row, measures: Sequence[Measure]) -> Iterator[str]:
+    for measure in measures:
+        value = row[measure.name].value
+        if value is not None:
+            yield f"{measure.heading} {measure.write(value)}"
+
+
 def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     """Give each value of ``table.across`` a column, with figures of the first measure.
 
@@ -89,8 +96,10 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     common: list[Measure] = []
     differing: list[Measure] = []
     for measure in details_of:
-        is_common = all(len({row[measure.name].value for row in group.values()}) == 1 for group in groups.values())
-        (common if is_common else differing).append(measure)
+        if all(len({row[measure.name].value for row in group.values()}) == 1 for group in groups.values()):
+            common.append(measure)
+        else:
+            differing.append(measure)
     rows = []
     for values, group in groups.items():
         cells = list(map(Cell, values))
@@ -98,11 +107,7 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
             cell = Cell("–")
             if column in group:
                 cell = _cell(table, main, group[column][main.name])
-                details = list(cell.details)
-                for measure in differing:
-                    if (value := group[column][measure.name].value) is not None:
-                        details.append(f"{measure.heading} {measure.write(value)}")
-                cell = cell._replace(details=tuple(details))
+                cell = cell._replace(details=(*cell.details, *_details(group[column], differing)))
             cells.append(cell)
         first = next(iter(group.values()))
         rows.append([*cells, *(_cell(table, measure, first[measure.name]) for measure in common)])

@@ -59,7 +59,9 @@ def limit_size(owner: str) -> Iterator[None]:
             return
         modules += 1
         if modules > MAX_MODULES:
-            raise InputError(f"{owner} has more than {MAX_MODULES:,} modules: give smaller options")
+            raise InputError(
+                f"{owner} has more than {MAX_MODULES:,} modules: use smaller options, such as fewer layers"
+            )
 
     hooks = [
         register_module_parameter_registration_hook(count_tensor),

@@ -175,18 +175,20 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
     blocks = _Blocks(bonafide, spoof, cells, order)
 
     def evaluate(weights: NDArray, rejected: NDArray) -> float:
-        """Arguments: counts (C,), and a row of :meth:`_Blocks.rejected`, 2×(K+1)."""
+        """Compute the EER of one resample from its counts (C,) and its row of :meth:`_Blocks.count_rejected`, 2×(K+1)."""
         num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof at each trial. Multiplied by
         # num_bonafide · num_spoof, rises are integers, and FRR reaches FAR when they add up to this product.
         rises = np.array((num_spoof, num_bonafide))
-        to_climb = num_bonafide * num_spoof
-        block = int(np.searchsorted(rises @ rejected, to_climb)) - 1  # the block in which FRR reaches FAR
+        target_rise = num_bonafide * num_spoof
+        block = int(np.searchsorted(rises @ rejected, target_rise)) - 1  # the block in which FRR reaches FAR
         trials = blocks.block(block)
         is_bonafide = blocks.is_bonafide[trials]
         copies = blocks.counts(weights, trials) * np.stack((is_bonafide, ~is_bonafide))  # 2×T
         after = rejected[:, block, None] + copies.cumsum(axis=1)
-        crossing = int(np.searchsorted(rises @ after, to_climb))  # index of the trial whose copies make FRR reach FAR
+        crossing = int(
+            np.searchsorted(rises @ after, target_rise)
+        )  # index of the trial whose copies make FRR reach FAR
         tied = copies[:, crossing]
         steps = count_rejected_in_tie(after[:, crossing] - tied, tied)
         if method == "interpolated":

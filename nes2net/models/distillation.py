@@ -80,7 +80,8 @@ class TeacherStudent(Frontend):
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
-            raise InputError("teacher and student must both have weights, or neither: give both front-ends of one kind")
+            owner = "student" if teacher_weight is None else "teacher"
+            raise InputError(f"only the front-end of the {owner} has weights: use front-ends of one kind for both")
         for fact in ("out_dim", "hop_length", "min_samples", "used_samples", "pre_emphasis"):
             of_teacher = getattr(teacher_frontend, fact)
             of_student = getattr(student_frontend, fact)

@@ -75,7 +75,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         logits.resize((len(ids), len(names)), refcheck=False)
         logits[-len(lines) :] = _parse_logits(path, number, lines, len(names))
     if not ids:
-        raise InputError(f"{path}: has no rows")
+        raise InputError(f"{path}: has no rows; expected a row of logits for each utterance: score again")
     return ClassTable(names, ids, logits)
 
 

@@ -48,12 +48,12 @@ _MAX_WORKERS = 8
 _SEED = 0
 
 
-def measure_file(path: AnyRecording, num_samples: int | None, longest: int | None = None) -> Traits:
+def measure_file(path: AnyRecording, num_samples: int | None, max_used_samples: int | None = None) -> Traits:
     """Measure the scored part of a file.
 
     Args:
         num_samples: leading samples that are scored; None for all, of any length.
-        longest: leading samples that can affect scores; None for all.
+        max_used_samples: leading samples that can affect scores; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -65,8 +65,8 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
         traits = measure_blocks(listener.push(head))
-    remark = listener.remark(trained_on=0)
-    judged = judged_share(length, num_samples, longest)
+    remark = listener.remark(trained_on=0)  # no recording is too short for training
+    judged = judged_share(length, num_samples, max_used_samples)
     return traits._replace(judged=judged, unfit=remark.unfit, clipping=remark.clipping)
 
 
@@ -213,9 +213,9 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _measure_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
+def _measure_item(num_samples: int | None, max_used_samples: int | None, channel: int | None, item: Item) -> Traits:
     recording = item.path if channel is None else ChannelOf(item.path, channel)
-    return measure_file(recording, num_samples, longest)
+    return measure_file(recording, num_samples, max_used_samples)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def read_score_table(path: str | Path) -> ScoreTable:
             control characters, or a score that is not a number; the message states file and line.
     """
     path = Path(path)
-    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advice)
+    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, LABELS, _advise_column)
     ids: list[str] = []
     numbers: list[str] = []
     lines: list[int] = []
@@ -116,7 +116,8 @@ def read_score_table(path: str | Path) -> ScoreTable:
     return ScoreTable(ids, np.array(list(map(float, numbers))), labels)
 
 
-def _advice(header: Sequence[str]) -> str:
+def _advise_column(header: Sequence[str]) -> str:
+    """Suggest the column that holds scores, by the words for a class in its name."""
     label_of: dict[str, str] = {}
     for word, label in LABELS.items():
         label_of.update(dict.fromkeys([name for name in header if word in name], label))

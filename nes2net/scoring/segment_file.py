@@ -148,5 +148,5 @@ def _parse_row(path: Path, number: int, line: str) -> tuple[str, str, float] | N
         bonafide, spoof = (parse_float(text, path, number) for text in row[2:4])
         return row[0], row[1], bonafide - spoof
     raise InputError(
-        f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {short_repr(line.strip())}"
+        f"{path}, line {number}: expected 3 to 5 fields ({_FIELDS}), found {len(row)}: {short_repr(line.strip())}"
     )

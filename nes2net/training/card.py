@@ -170,7 +170,10 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
             not card_file.checkpoint,
             f"{folder} has no model card that training wrote: name the folder of a run with `card`",
         ),
-        (not rows, "a model card takes EERs of scores of recordings, which this result does not have"),
+        (
+            not rows,
+            "a model card states EERs of recordings, which this result does not have: evaluate a score file of recordings",
+        ),
     )
     figures = list(card_file.figures)
     for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):

@@ -21,7 +21,7 @@ from nes2net.lib.devices import check_precision, choose_device
 from nes2net.lib.errors import InputError, refuse
 
 #: Name of a precision in a recipe → name in scoring.
-IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
+SCORING_PRECISIONS = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
 #: other processes wait while the main process saves. On a disk that writes 1 MB/s, saving 4 GB takes over an hour. If a
 #: process dies, torchrun ends the other processes.
@@ -84,7 +84,7 @@ def check_supports(key: str, precision: str, device: torch.device) -> None:
     """Raise :class:`InputError` if ``device`` lacks the ``precision`` that ``key`` of a recipe names."""
     if precision in ("fp16", "tf32") and device.type != "cuda":
         raise InputError(f"`{key}={precision}` needs CUDA, not {device.type}: use bf16 or fp32")
-    check_precision(IN_SCORING[precision], device, f"`{key}=fp16` or `{key}=fp32`")
+    check_precision(SCORING_PRECISIONS[precision], device, f"`{key}=fp16` or `{key}=fp32`")
 
 
 def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:

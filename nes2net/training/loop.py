@@ -19,7 +19,7 @@ from nes2net.lib.devices import QueuedCopy, float32_products
 from nes2net.lib.errors import InputError
 from nes2net.training.card import with_last_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader, Part
-from nes2net.training.distributed import IN_SCORING, plan_step, write_once
+from nes2net.training.distributed import SCORING_PRECISIONS, plan_step, write_once
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.measures import Figures
@@ -75,7 +75,7 @@ class Trainer:
         """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
-            with self.stop.defer(), float32_products(IN_SCORING[self.recipe.train.precision]):
+            with self.stop.defer(), float32_products(SCORING_PRECISIONS[self.recipe.train.precision]):
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):

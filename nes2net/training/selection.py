@@ -288,7 +288,10 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
 
 def _best_of_run(folder: Path, rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Rank by the recipe in ``folder``; without a recipe, print a note if the choice depends on it."""
+    """Choose the epochs with the lowest ``by``; the recipe's ``validation.ties`` decides between equal ones.
+
+    Without a recipe in ``folder``, later epochs are preferred; a note is printed if this matters.
+    """
     path = folder / RECIPE_FILE
     if not is_absent(path):
         return _epochs_with_lowest(rows, count, by, load_recipe(path).validation.ties)

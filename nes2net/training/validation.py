@@ -23,7 +23,7 @@ from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.kernel import depends_on_batch, scoring_mode
 from nes2net.training.dataset import BatchLoader, Part, TrainingSet, collate
-from nes2net.training.distributed import IN_SCORING, check_supports, gather_values
+from nes2net.training.distributed import SCORING_PRECISIONS, check_supports, gather_values
 from nes2net.training.half_weights import half_weights
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Figures, Validated
@@ -176,7 +176,7 @@ class Validator:
     @contextmanager
     def _in_precision(self) -> Iterator[None]:
         detector = self.objective.detector
-        precision = IN_SCORING[self.precision]
+        precision = SCORING_PRECISIONS[self.precision]
         with ExitStack() as stack:
             if self.mode == "train":
                 stack.enter_context(float32_products(precision))

@@ -348,7 +348,7 @@ eval wav/AA02/eval/x_1.wav spoof folder=wav/ attack=AA02
         _lists("{0}.txt", "{1}_1_0_0.wav\n", _LIBRISEVOC_SPLITS),
         malformed=[
             ("test.txt", "../87_1_0_1.wav\n", "line 2: '../87_1_0_1.wav' cannot be an utterance id"),
-            ("test.txt", "87_1_0_0.wav\n", "7 utterances in it more than once"),
+            ("test.txt", "87_1_0_0.wav\n", "7 utterances more than once"),
         ],
     ),
     "habla": Miniature(

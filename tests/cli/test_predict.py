@@ -461,7 +461,7 @@ def test_errors_are_one_line(refused, speech_folder, calibrations, monkeypatch):
         ("--threshold nan", ["--threshold is a number, not nan"]),
         ("speech --plot a.png", ["there are 4 files: name a folder"]),
         ("empty", ["there are no audio files in empty"]),
-        ("--calibration {}/other.json", [OTHER, "000000000000 in bfloat16", "another detector or another precision"]),
+        ("--calibration {}/other.json", [OTHER, "000000000000 (bfloat16)", "(float32)"]),
         ("--calibration {}/frames.json", ["was learned from scores of frames of 20 ms, not of recordings"]),
         (
             "--calibration {}/known.json --threshold 0 --plot a.png",

@@ -59,10 +59,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(corpus_part: Part) -> list[Finding]:
-    """List a missing protocol and missing recordings.
+    """List what is missing of a part of a corpus: its protocol, its recordings, its folder, or the corpus.
 
-    An unknown corpus or unnamed folder counts, too, but not a corpus on the Hugging Face hub, which
-    is downloaded when needed.
+    Nothing is missing of a corpus on the Hugging Face hub, which is downloaded when needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -75,6 +74,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     root = Path(corpus_part.root)
     check = CorpusCheck(corpus, root)
     name = f"{corpus.title} {corpus_part.split}"
+    # This adds what it does not find to the findings of ``check``.
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
     # Without a protocol, audio files are the only sign that the folder holds the corpus.
     if split.protocol is None and split.audio == root and not any(map(is_recording, os.listdir(root))):

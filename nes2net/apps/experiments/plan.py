@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from nes2net.apps.experiments.description import Average, Experiment
 from nes2net.apps.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import Budget, json_text, path_below
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -137,7 +137,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
                 runs.append(Run(name, point, seed, recipe_from_dict(values), sets))
     if len({run.folder for run in runs}) < len(runs):
-        raise InputError("two runs of the grid would share a folder: name each value only once")
+        raise InputError("two runs of the grid would write the same folder: list each value of the grid only once")
     return Plan(experiment, out, runs)
 
 
@@ -149,24 +149,30 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
             if a set belongs to two left-out corpora or to no left-out corpus.
     """
     if not experiment.leave_one_out:
-        return {None: frozenset(tested.title for tested in experiment.evaluate)}
-    trained = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
-    if len(trained) < 2:
-        raise InputError(f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(trained)}")
+        return {None: frozenset(evaluation_set.title for evaluation_set in experiment.evaluate)}
+    training_corpora = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
+    if len(training_corpora) < 2:
+        raise InputError(
+            f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(training_corpora)}"
+        )
     sets_of: dict[str | None, frozenset[str]] = {}
-    for corpus in trained:
-        sets = [tested.title for tested in experiment.evaluate if tested.title == corpus.called]
+    for corpus in training_corpora:
+        # A set belongs to the corpus whose alias is its title; without such a set, the name of the corpus decides.
+        sets = [evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.title == corpus.called]
         if not sets:
-            sets = [tested.title for tested in experiment.evaluate if tested.corpus == corpus.name]
+            sets = [
+                evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.corpus == corpus.name
+            ]
         if not sets:
             raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
         sets_of[corpus.called] = frozenset(sets)
     num_corpora = Counter(itertools.chain.from_iterable(sets_of.values()))
-    for tested in experiment.evaluate:
-        if num_corpora[tested.title] != 1:
+    for evaluation_set in experiment.evaluate:
+        number = num_corpora[evaluation_set.title]
+        if number != 1:
             raise InputError(
-                f"evaluate's set {tested.title} is of {num_corpora[tested.title]} of the corpora that leave_one_out leaves "
-                "out in turn, not of one: name the set by the alias of its corpus"
+                f"evaluation set {evaluation_set.title} belongs to {pluralise(number, 'corpus', 'corpora')} of those that "
+                "leave_one_out omits in turn, not to exactly one: name the set by the alias of its corpus"
             )
     return sets_of
 

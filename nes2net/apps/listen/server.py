@@ -265,7 +265,7 @@ def _blocks(
     is_muted = False  # whether keepalive messages came after the last audio, and no gap was stated
     while not isinstance(message := _receive(connection, idle), _Stop):
         if isinstance(message, _Start):
-            raise InputError("this session was started already")
+            raise InputError("this session was started already: send `start` only once")
         if isinstance(message, _Gap):
             decoder.finish()
             gap += message.seconds

@@ -145,6 +145,7 @@ def _without_calibration(judged: Judged[float], model: str) -> Answer:
 
 
 def _basis_words(judged: Judged[float]) -> str:
+    """Say which share of the recording the decision is based on, and which number decided."""
     if along := judged.along:
         windows = pluralise(along.windows, "window")
         window = readable_duration(along.window, exact=True)

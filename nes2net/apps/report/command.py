@@ -45,7 +45,7 @@ def report(
         batch_size: windows at once (8, or 64 on a GPU)
     """
     from nes2net.apps.report.examination import AudioFile, examine
-    from nes2net.apps.report.page import Making, html_page
+    from nes2net.apps.report.page import ReportProvenance, html_page
     from nes2net.apps.report.pdf import weasyprint, write_pdf
     from nes2net.lib.files import Unchanged, check_writable, json_text, write_output
 
@@ -77,14 +77,14 @@ def report(
     ]
     for flag, path in paths.items():
         words += [flag, _without_folders(path)]
-    making = Making(
+    provenance = ReportProvenance(
         _without_folders(model),
         printable_name(shlex.join(["nes2net", *words])),
         decider.calibration.sha256 if decider else "",
         datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
-    page = html_page(examination, making) if html is not None else ""
-    paper = html_page(examination, making, for_paper=True) if pdf is not None else ""
+    page = html_page(examination, provenance) if html is not None else ""
+    paper = html_page(examination, provenance, for_paper=True) if pdf is not None else ""
     recording.check()
     if html is not None:
         write_output(html, page)

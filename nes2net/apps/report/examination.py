@@ -46,7 +46,7 @@ class AudioFile(NamedTuple):
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> AudioFile:
-        """Decode the whole file, to know whether it is damaged.
+        """Collect the facts about an audio file; all of it is decoded, because damage may be anywhere.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.

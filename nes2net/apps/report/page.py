@@ -34,7 +34,7 @@ _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG th
 
 
 @dataclass(frozen=True)
-class Making:
+class ReportProvenance:
     model: str
     """As on the command line."""
     command: str
@@ -44,7 +44,7 @@ class Making:
     date: str
 
 
-def html_page(examination: Examination, making: Making, *, for_paper: bool = False) -> str:
+def html_page(examination: Examination, provenance: ReportProvenance, *, for_paper: bool = False) -> str:
     """Write a report as an HTML page, ``for_paper`` without the player of the recording."""
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
@@ -61,7 +61,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     ).render(
         style=Markup(style),  # the style is part of this package, so it needs no escaping
         name=examination.file.path.name,
-        answer=answer_of(examination.judged, making.model),
+        answer=answer_of(examination.judged, provenance.model),
         along=examination.judged.along,
         stretch=stretch_of(examination.judged),
         errors=examination.decider.errors if examination.decider else (),
@@ -72,7 +72,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
         for_paper=for_paper,
         listed=stretches[:_MAX_LISTED],
         num_unlisted=max(0, len(stretches) - _MAX_LISTED),
-        making=making,
+        provenance=provenance,
         versions={**versions(), "torch": version("torch")},
     )
     return printable(page)

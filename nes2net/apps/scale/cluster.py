@@ -53,9 +53,7 @@ class Resources(Ranged):
         if gpus_per_actor is None:
             gpus_per_actor = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
         if gpus_per_actor > gpus:
-            raise InputError(
-                f"an actor is to have {gpus_per_actor:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none"
-            )
+            raise InputError(f"an actor requires {gpus_per_actor:g} GPUs, but Ray finds {gpus:g}: use `device=cpu`")
         if gpus_per_actor:
             cpus_per_actor: float = 0
             num_fitting = gpus // gpus_per_actor

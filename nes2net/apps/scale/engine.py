@@ -6,6 +6,7 @@ detector.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -137,7 +138,10 @@ class Scoring:
         self.facts = facts
         self.scorer = facts.model.load()
         if self.scorer.fingerprint() != facts.run["model"]:
-            raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
+            raise InputError(
+                f"{facts.model.name} on {socket.gethostname()} has the fingerprint {self.scorer.fingerprint()}, not "
+                f"{facts.run['model']}: copy the same file to all machines"
+            )
 
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         facts = self.facts

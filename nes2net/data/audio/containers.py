@@ -37,7 +37,7 @@ def cut_off(announced: int, present: int, unit: str) -> str:
 def riff_fault(file: BinaryIO) -> str | None:
     """Return the fault of a WAV (also RF64, BW64), AIFF or AVI file that was cut off.
 
-    None also for one from a pipe that states no length, and other formats.
+    Other formats, and files from a pipe that state no length, return None.
     """
     file.seek(0)
     start = file.read(12)

@@ -75,19 +75,19 @@ def check_whole(path: Fetched) -> FlacHeader | None:
         header = None if kind in RIFF_FORMATS else read_flac_header(file)
         if header is not None:
             header = header._replace(exceeded=exceeds_length(file, header))
-        if fault := _fault(file, kind, header):
+        if fault := _find_damage(file, kind, header):
             raise InputError(fault)
     return header
 
 
-def _fault(file: BinaryIO, kind: bytes, header: FlacHeader | None) -> str | None:
+def _find_damage(file: BinaryIO, kind: bytes, header: FlacHeader | None) -> str | None:
     if kind in RIFF_FORMATS:
         return riff_fault(file)
-    if kind != b"fLaC":  # each of these functions finds nothing in a file of another format than its own
+    if kind != b"fLaC":  # each check returns None for a file of another format
         for fault_of in (ogg_fault, matroska_fault, mp4_fault, tag_fault, chunk_fault):
             if fault := fault_of(file):
                 return fault
-    # A file without a FLAC header may consist of MPEG or ADTS frames.
+    # A file that is not FLAC and states no length may consist of MPEG or ADTS frames.
     if header is None:
         return None if states_length(file) else frame_fault(file)
     if header.first_frame_rate not in (None, header.sample_rate):

@@ -271,19 +271,20 @@ def check_corpus(
         check.has_min_tdcf = _check_asv_scores(check, paths_tried)
     if not is_selection:
         with suppress(InputError):  # a folder cannot be listed
-            check.unread += _unread(check, folders)
+            check.unread += _unused_content(check, folders)
     return check
 
 
-def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
+def _unused_content(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
+    """Yield folders of recordings, and label files at the root, that no split uses."""
     read_folders = set(map(os.path.abspath, folders))
     read_files = [*(split_check.protocol for split_check in check.splits), check.key and check.key.path]
     for folder, _, names in walk(check.root):
         num_recordings = sum(_is_trial(name, check.corpus) for name in names)
-        below = os.path.relpath(folder, check.root)
+        relative_folder = os.path.relpath(folder, check.root)
         if num_recordings and os.path.abspath(folder) not in read_folders:
-            yield f"{below} ({pluralise(num_recordings, 'recording')})"
-        if below == ".":
+            yield f"{relative_folder} ({pluralise(num_recordings, 'recording')})"
+        if relative_folder == ".":
             yield from (name for name in names if _LABELS.match(name) and check.root / name not in read_files)
 
 

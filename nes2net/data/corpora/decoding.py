@@ -88,7 +88,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     if workers is None:
         workers = usable_processors()
     if workers < 0:
-        raise InputError(f"{workers} processes cannot decode; give 0 (this one) or more")
+        raise InputError(f"the number of workers is {workers}: use 0 (this process) or more")
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
     decoding = Decoding()

@@ -223,12 +223,12 @@ def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         for trial in trials:
             if trial.id == repeated_ids[0] and trial.path:
                 paths[str(trial.path)] = None
-        remedy = ""
+        remedy = "; remove the repeated lines"
         if len(paths) > 1:
             first, second, *_ = paths
             shared = short_repr(repeated_ids[0])
             remedy = f"; {first} and {second} share the id {shared}: rename one, or give each its own in a column id"
-        times = f"{pluralise(len(repeated_ids), 'utterance')} in it more than once"
+        times = f"lists {pluralise(len(repeated_ids), 'utterance')} more than once"
         raise InputError(f"{path}: {times}: {join_names(repeated_ids)}{remedy}")
     return _with_found_suffixes(trials)
 

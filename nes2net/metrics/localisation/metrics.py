@@ -142,7 +142,7 @@ def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Fra
         score_rows.append(score_row)
         label_rows.append(label_row)
     if not score_rows:
-        raise InputError("there are no utterances, so there is no error rate")
+        raise InputError("error rates need at least one utterance, not none")
     joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known, short_repr
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
@@ -118,7 +118,10 @@ def segments_of_frames(
     if classes.ndim == 2:
         classes = classes.argmax(axis=1)
     if classes.ndim != 1 or (classes.dtype != bool and not np.isin(classes, np.arange(len(labels))).all()):
-        raise InputError(f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)})")
+        raise InputError(
+            f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)}), not {short_repr(frames)} "
+            f"of shape {np.shape(frames)}"
+        )
     edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []

@@ -86,8 +86,12 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     [Segment(label='spoof', start=0.02, end=0.06, score=-0.25)]
     """
     row = np.asarray(scores, np.float64)
-    if row.ndim != 1 or not np.isfinite(row).all():
-        raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
+    if row.ndim != 1:
+        raise InputError(f"scores of frames are a row (T,), not of shape {row.shape}")
+    if not np.isfinite(row).all():
+        raise InputError(
+            f"{np.count_nonzero(~np.isfinite(row))} of {len(row)} scores of frames are not finite: score again"
+        )
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
     # Inside a stretch, the last begin up to this frame is later than the last end.

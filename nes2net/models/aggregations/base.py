@@ -45,7 +45,7 @@ class Aggregation(nn.Module, ABC):
         if num_layers < self.min_layers:
             raise InputError(
                 f"this aggregation needs at least {self.min_layers} hidden states, and the front-end gives {num_layers}: "
-                "take a front-end with more layers, or another aggregation"
+                "use a front-end with more layers, or another aggregation"
             )
         self.num_layers = num_layers
         self.feature_dim = feature_dim

@@ -162,8 +162,9 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(BatchNorm(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
+        """Convolve each split together with all earlier results: B×C/scale×1×T for each split but the last."""
         outputs = []
-        columns = splits[-1]
+        columns = splits[-1]  # N·B×C/scale×1×T, N = 1; each step adds a column
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
             columns = bn(self.activation(conv(torch.cat([columns, split]))))  # N·B×C/scale×1×T
             by_column = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T

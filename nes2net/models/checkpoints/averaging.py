@@ -93,7 +93,9 @@ def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> Ordere
     if unsuitable := [
         f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
     ]:
-        raise InputError(f"{path} cannot be averaged: {join_names(unsuitable, 3)} are neither weights nor counters")
+        raise InputError(
+            f"{path} cannot be averaged: {join_names(unsuitable, 3)} are neither weights nor counters; omit this checkpoint"
+        )
     if first_checkpoint is not None:
         check_fit(state, first_checkpoint, f"{path} (averaged with others)", exact_types=True)
         digest = _base_digest(state)

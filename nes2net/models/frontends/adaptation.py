@@ -103,7 +103,9 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     for name in options:
         if name != "kind" and name not in KINDS[kind]:
             kinds = " and ".join(kind for kind, names in KINDS.items() if name in names)
-            raise InputError(f"{owner} of kind {kind} has no option '{name}': it is of {kinds}")
+            raise InputError(
+                f"{owner} of kind {kind} has no option '{name}', which only works with {kinds}: remove it, or change `kind`"
+            )
     return Adaptation(**options)
 
 

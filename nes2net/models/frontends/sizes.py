@@ -303,9 +303,9 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: AnyP
     # Models such as xlsr_53 and xlsr_300m have equal networks: only the name of the file tells them apart.
     if not differences and same_named and name not in same_named:
         raise InputError(
-            f"{path} is by its name {SIZES[same_named[0]].title} ({same_named[0]}), not {size.title} ({name}), which has the same "
-            f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
-            f"`model.frontend={same_named[0]}`"
+            f"the file name {path} indicates {SIZES[same_named[0]].title}, but the front-end is {size.title}, whose "
+            f"weights have the same shapes: use `model.frontend={same_named[0]}`, or name the pre-training file of {name} "
+            f"with `ssl_checkpoint` ({obtain(name)})"
         )
     # A checkpoint of another size or type is an error.
     if model_type and model_type != size.model_type:

@@ -183,17 +183,17 @@ class LinearCalibration:
                 frames, the reverse, or of frames of another length.
         """
         if not math.isclose(self.resolution_ms or 0, scored_by.resolution_ms or 0):
-            remedy = "remove `resolution_ms`"
+            unit_remedy = "remove `resolution_ms`"
             if scored_by.resolution_ms is None:
-                remedy = (
+                unit_remedy = (
                     "make one from a score file of recordings, or look for fake stretches with `nes2net predict "
                     "--judgement frames`"
                 )
             elif self.resolution_ms is None:
-                remedy = "make one from a score file that `nes2net score … --segments` wrote"
+                unit_remedy = "make one from a score file that `nes2net score … --segments` wrote"
             raise InputError(
                 f"the calibration was learned from scores of {_scored_unit(self.resolution_ms)}, not of "
-                f"{_scored_unit(scored_by.resolution_ms)}: {remedy}"
+                f"{_scored_unit(scored_by.resolution_ms)}: {unit_remedy}"
             )
         if self.scored_by is None:
             return [
@@ -210,8 +210,8 @@ class LinearCalibration:
         if fingerprint != scored_by.fingerprint:
             raise InputError(
                 f"the calibration does not belong to this detector: it was learned from scores of {fingerprint[:12]} "
-                f"in {precision}, but this is {scored_by.fingerprint[:12]} in {scored_by.precision}, another detector or "
-                f"another precision: {remedy}, or calibrate the scores of this one"
+                f"({precision}), this is {scored_by.fingerprint[:12]} ({scored_by.precision}): {remedy}, or calibrate the "
+                "scores of this one"
             )
         if precision != scored_by.precision:
             return [
@@ -351,7 +351,8 @@ def fit(
     spoof = _score_matrix(spoof, "spoof ")
     if bonafide.shape[1] != spoof.shape[1]:
         raise InputError(
-            f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
+            f"bona fide scores are of {pluralise(bonafide.shape[1], 'system')}, spoof scores of {spoof.shape[1]}: give "
+            "scores of the same systems for both classes"
         )
     if systems is not None:
         names = tuple(systems)

@@ -134,7 +134,9 @@ class Reference:
                 f"a reference has a class for each embedding, and at least one: {self.embeddings.shape}, {self.classes.shape}"
             )
         if self.logits is not None and len(self.logits) != len(self.embeddings):
-            raise InputError(f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits")
+            raise InputError(
+                f"a reference of {len(self.embeddings)} embeddings has {len(self.logits)} rows of logits instead of one each"
+            )
 
     def scores(
         self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None

@@ -191,8 +191,8 @@ class _CosineLoss(_MeanOverClasses):
         super().__init__(num_classes)
         head = head or CosineHead(feature_dim, num_classes)
         self.centers = head.centers
-        self.logit_scale = head.scale
-        self.scale = scale
+        self.logit_scale = head.scale  # of the head's logits, for scoring
+        self.scale = scale  # γ of this loss
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Compute the scaled cosines B×K, without the margin."""
@@ -419,8 +419,8 @@ class Prototypes(_MeanOverClasses):
         head = head or PrototypeHead(feature_dim, 2)
         self.bonafide = head.bonafide
         self.spoof = head.spoof
-        self.logit_scale = head.scale
-        self.scale = scale
+        self.logit_scale = head.scale  # of the head's logits, for scoring
+        self.scale = scale  # γ of this loss
         self.margin = margin
         self.collapse_penalty = collapse_penalty
         self.separation_penalty = separation_penalty

@@ -316,6 +316,7 @@ class DataConfig(Section):
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
+    """Convert the keys of a recipe with a single corpus: one entry, or two if it validates on another corpus."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]
@@ -324,7 +325,8 @@ def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
     dev_folders = {"root": short_form["dev_root"] or root, "protocols": dev_protocols}
     trains = {"name": name, "root": root, "protocols": protocols, "train_split": short_form["train_split"]}
     labels = {key: short_form[key] for key in ("dev_split", "dev_keys", "dev_phase")}
-    if trains == {**trains, "name": dev_name, **dev_folders}:
+    is_same_corpus = {"name": name, "root": root, "protocols": protocols} == {"name": dev_name, **dev_folders}
+    if is_same_corpus:
         return [CorpusConfig(**trains, **labels)]
     alias = alias_of(dev_name)
     if alias == alias_of(name):

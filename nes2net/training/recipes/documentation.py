@@ -23,7 +23,7 @@ from nes2net.training.recipes.section import Section, suggest_key
 SCHEMA = PACKAGED / "recipe.schema.json"
 #: Facts in the schema of a key; the JSON schema for editors leaves these facts out. The last three facts are additions
 #: of nes2net, which the standard of JSON schemas does not know.
-_LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
+_OMITTED_FACTS = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
 class Key(NamedTuple):
@@ -149,12 +149,15 @@ def _schemas_of_keys(kind: type[Section]) -> JsonSchemaValue:
 
 
 def _schema_for_editors(facts: JsonSchemaValue) -> JsonSchemaValue:
-    """A text key also accepts numbers and booleans: YAML reads ``date: 0520`` as a number."""
-    plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
+    """Convert pydantic's schema of a key for editors.
+
+    A text key also accepts numbers and booleans, because YAML reads ``date: 0520`` as a number.
+    """
+    plain = {name: value for name, value in facts.items() if name not in _OMITTED_FACTS}
     if "$ref" in plain.get("items", {}):  # a list of mappings
-        kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))
-        required = [name for name, field in kind.model_fields.items() if field.is_required()]
-        plain["items"] = {**_mapping_schema(_schemas_of_keys(kind)), "required": required}
+        item_model = next(model for model in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{model.__name__}"))
+        required = [name for name, field in item_model.model_fields.items() if field.is_required()]
+        plain["items"] = {**_mapping_schema(_schemas_of_keys(item_model)), "required": required}
     if "anyOf" in plain:
         plain["anyOf"] = [_schema_for_editors(option) for option in plain["anyOf"]]
     if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():

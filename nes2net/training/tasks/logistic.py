@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.models.backends.base import LogitLayer
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
@@ -88,7 +88,8 @@ class LogisticTrainer(Trainer):
             embedded_trials = [trial for trial in trials if trial.id in rows]
             self.targets = np.array([trial.target for trial in embedded_trials])
             if len(set(self.targets.tolist())) < 2:
-                raise InputError("all training files of a class are unusable: mend the files named above")
+                classes = join_names(sorted({str(trial.label) for trial in embedded_trials})) or "no class"
+                raise InputError(f"only training files of {classes} are usable: mend the files named above")
             self.embeddings: NDArray = np.stack([rows[trial.id] for trial in embedded_trials])
         super().fit()
 

@@ -64,7 +64,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     with_2021 = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     for changes, evaluated, message in (
         (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
-        (twice, sets, "set wild is of 2 of the corpora that leave_one_out leaves out in turn, not of one"),
+        (twice, sets, "set wild belongs to 2 corpora of those that leave_one_out omits in turn, not to exactly one"),
         (overrides, with_2021, "set asvspoof2021_la is of 0 of the corpora"),
     ):
         with pytest.raises(InputError, match=message):
@@ -77,7 +77,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
         ({"overrides": {"train.epoch": 3}}, "unknown key 'train.epoch' in the recipe"),
         ({"recipe": "none"}, "recipe none is neither a YAML file nor"),
         ({"leave_one_out": True}, "leave_one_out needs at least two corpora in `data.corpora` that train, not 1"),
-        ({"grid": {"date": [1, "1"]}}, "two runs of the grid would share a folder"),
+        ({"grid": {"date": [1, "1"]}}, "two runs of the grid would write the same folder"),
     ],
 )
 def test_what_cannot_be_planned(tmp_path, changes, message):

@@ -71,7 +71,7 @@ MALFORMED = {
         ("1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
         ("1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
         ("1 a\\b - - spoof\n", "cannot be an utterance id"),
-        ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance in it more than once: a"),
+        ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance more than once: a"),
         ("\n\n", "holds no trials"),
         (LABELS, "line 1: expected 5 fields"),  # not taken for labels alone
     ],

@@ -116,7 +116,7 @@ def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
         (
             "path,label\na.wav,spoof\na.flac,spoof\n",
-            "1 utterance in it more than once: a; .*a.wav and .*a.flac share the id 'a'",
+            "1 utterance more than once: a; .*a.wav and .*a.flac share the id 'a'",
         ),
         ("path,label\na.wav,1\n", "line 2: unknown label '1'; .* numbers do not say which class is bona fide"),
         ("path,label\n$ROOT/a.wav,real\n", r"line 2: '\$ROOT/a.wav' begins with a variable, which is not replaced"),

@@ -117,7 +117,7 @@ WRONG_TABLES = [
     (arena_rows("ab", notes=["{}", "{"]), "row 1: the notes are not JSON"),
     (arena_rows("ab", split=["test", "later"]), "row 1: unknown split 'later'"),
     ({"label": [0]}, "expected a column 'audio'.*found 'label'"),
-    (arena_rows("aa"), "1 utterance in it more than once: a; .*x.parquet/0 and .*x.parquet/1 share the id 'a'"),
+    (arena_rows("aa"), "1 utterance more than once: a; .*x.parquet/0 and .*x.parquet/1 share the id 'a'"),
     (arena_rows("ab", [None, None]), "no trial has a label"),
     (arena_rows(""), "holds no trials"),
 ]

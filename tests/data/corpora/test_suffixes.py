@@ -40,7 +40,7 @@ def test_labels_name_recordings_by_a_suffix_in_another_case(tmp_path):
 def test_recordings_that_differ_in_the_case_of_the_suffix_are_refused_without_a_list(tmp_path):
     write(tmp_path / "1.wav")
     write(tmp_path / "1.WAV")
-    with pytest.raises(InputError, match=r"1 utterance in it more than once: 1; .* share the id '1': rename one"):
+    with pytest.raises(InputError, match=r"1 utterance more than once: 1; .* share the id '1': rename one"):
         in_the_wild.CORPUS.trials(tmp_path)
 
 

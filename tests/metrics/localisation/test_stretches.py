@@ -66,5 +66,5 @@ def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
         with pytest.raises(InputError, match=message):
             StretchRule.of(**{"score_rule": "logit", **options})
     for scores in ([math.nan], [[1.0]]):
-        with pytest.raises(InputError, match="a row of finite numbers"):
+        with pytest.raises(InputError, match="scores of frames are"):
             fake_stretches(scores, 20, 1.0, StretchRule(0.0, 0.0))

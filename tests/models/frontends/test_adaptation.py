@@ -144,7 +144,7 @@ def test_lora_is_the_papers():
         ({"kind": "lore"}, "kind is one of lora, dora, adapter, prompt, bitfit, not 'lore'; did you mean 'lora'?"),
         ({"kind": "lora", "rank": 0}, "rank is a whole number from 1 to 4096, not 0"),
         ({"kind": "lora", "targets": "heads"}, "targets is attention, feed_forward, all or a list of names"),
-        ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank': it is of lora and dora"),
+        ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank', which only works with lora and dora"),
         ({"kind": "lora", "rank": 33}, "rank is at most the smaller size of a layer to adapt, 32, not 33"),
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],

@@ -112,7 +112,7 @@ def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypat
     # A file of equal options by its name alone.
     monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=small_wav2vec2))
     (tmp_path / "wav2vec2.pt").rename(tmp_path / "xlsr_53_56k.pt")
-    message = r"is by its name XLSR-53 \(xlsr_53\), not MMS 300M .*`ssl_checkpoint` \(base_300m\.pt from .*\)"
+    message = r"indicates XLSR-53, but the front-end is MMS 300M.*`ssl_checkpoint` \(base_300m\.pt from .*\)"
     with pytest.raises(InputError, match=message):
         create_frontend("mms_300m", tmp_path / "xlsr_53_56k.pt")
     for name in ("xlsr_53", "wav2vec2"):

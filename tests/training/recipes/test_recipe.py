@@ -14,7 +14,7 @@ from nes2net.data.augment.rawboost import ALGORITHMS
 from nes2net.data.augment.specmix import Specmix
 from nes2net.data.registry import corpora
 from nes2net.training.augmentation import training_effects
-from nes2net.training.distributed import IN_SCORING
+from nes2net.training.distributed import SCORING_PRECISIONS
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.documentation import all_keys
@@ -353,7 +353,7 @@ def test_the_choices_are_those_that_training_has():
     """Recipes stand below the rooms that use them, so they name the choices themselves."""
     known = {key.name: key for key in all_keys()}
     assert (known["augment.algo"].schema["minimum"], known["augment.algo"].schema["maximum"]) == (0, ALGORITHMS[-1])
-    assert known["train.precision"].schema["enum"] == list(IN_SCORING)
+    assert known["train.precision"].schema["enum"] == list(SCORING_PRECISIONS)
     assert known["data.corpus"].schema["default"] in corpora.names()
     assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))
 
