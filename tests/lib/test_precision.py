@@ -39,8 +39,8 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, precision):
     assert torch.get_float32_matmul_precision() == precision
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
-    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
-        with float32_products(precision):
+    for name, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(name):
             assert torch.get_float32_matmul_precision() == matmul
             assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
 
