@@ -124,7 +124,7 @@ def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
     assert_near(logits(merged), logits(detector), 1e-6)
     assert merged.base is None
     assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
-    with input_error(r"merged.pth holds all tensors of its detector: leave `base` out"):
+    with input_error(r"merged.pth holds all tensors of its detector: remove `base`"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
 
@@ -201,5 +201,5 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     assert torch.equal(logits(trained), plain)
     assert trained.fingerprint() == fingerprint
     assert_close(plain, expected, atol=0.3, rtol=0.1)
-    with input_error("int8 does not compute adapters: take bfloat16 or float32"):
+    with input_error("int8 does not compute adapters: use bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")
