@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from secrets import token_urlsafe
 from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.apps.listen.channel import Channel, Line
+from nes2net.apps.listen.channel import Channel, Line, Tally
 from nes2net.apps.listen.settings import Keep, Windows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -63,7 +64,15 @@ class LiveJudge(Windows):
         super().__post_init__()
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
-    def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
+    def session(
+        self,
+        rate: float,
+        encoding: str,
+        names: Sequence[str],
+        is_live: bool,
+        keep: Keep,
+        earlier: Sequence[Tally] = (),
+    ) -> Session:
         """Make a channel for each name, and the first line.
 
         Args:
@@ -71,17 +80,18 @@ class LiveJudge(Windows):
             names: a single name for the mean of all channels.
             is_live: whether the audio arrives as it is spoken.
             keep: used if :attr:`keep` of the judge is None.
+            earlier: tallies of these channels before a restart.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.Detector.stream`.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream` and :class:`Channel`.
         """
         channels = []
-        for name in names:
+        for name, tally in zip_longest(names, earlier):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
             if self.decider is not None:
                 evidence = Evidence(self.decider, stream.window, latch=self.latch)
-            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
+            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
         ready = {
             "event": "ready",
             "model": self.model,
@@ -130,6 +140,10 @@ class Listening:
     def stop(self) -> None:
         """Stop reading; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
         self._is_stopped = True
+
+    def tallies(self) -> list[Tally]:
+        with self._changed:
+            return [channel.tally() for channel in self._channels]
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the reading thread, if any, has ended and changes no channel any more."""

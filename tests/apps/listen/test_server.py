@@ -495,10 +495,10 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(made, small, call)
         assert process.stderr.read() == "more than 16 connections: those that ask for nothing are closed\n"
 
 
-def test_more_clients_than_descriptors_are_refused(judge, monkeypatch):
+def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
     with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
-        server_module.Server(judge(), server_module.ServerSettings(clients=33))
+        server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):
