@@ -44,7 +44,17 @@ GROUPS = {
         "experiments",
         "checkpoints",
     ],
-    "Understand": ["plain", "explain", "trust", "different", "speed", "faithfulness", "deviations", "architecture"],
+    "Understand": [
+        "plain",
+        "glossary",
+        "explain",
+        "trust",
+        "different",
+        "speed",
+        "faithfulness",
+        "deviations",
+        "architecture",
+    ],
     "Reference": [
         "recipes",
         "published",

@@ -15,7 +15,7 @@ from nes2net import Detector, InputError, create_frontend
 from nes2net.models import registry
 
 LABELS = torch.tensor([0, 1, 1])
-LEAST_FRAMES = 24
+MIN_FRAMES = 24
 OF_WAVEFORMS = {"raw_aasist", "raw_aasist_l"}
 #: Number of hidden states → back-ends that read more.
 OF_MORE_STATES = {1: {"asp_cosine", "attm_lstm", "ensemble", "mfa", "one_class_distillation"}, 2: {"attm_lstm"}}
@@ -24,7 +24,7 @@ OF_MORE_STATES = {1: {"asp_cosine", "attm_lstm", "ensemble", "mfa", "one_class_d
 def logits_of(detector: Detector) -> Tensor:
     """Logits of three utterances of a length that the detector takes."""
     backend = detector.backend
-    frames = backend.fixed_frames or max(backend.min_frames, LEAST_FRAMES)
+    frames = backend.fixed_frames or max(backend.min_frames, MIN_FRAMES)
     samples = detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
     waveforms = 0.1 * torch.randn(3, samples, generator=torch.Generator().manual_seed(0))
     logits = detector(waveforms, torch.zeros(3, detector.num_scores) if detector.num_scores else None)

@@ -14,7 +14,7 @@ from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phas
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
-from nes2net.evaluation.matching import LARGEST, check_classes, match
+from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
 from nes2net.lib.errors import InputError, concerning, counted, listed, shown
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
@@ -113,7 +113,7 @@ def labelled_frames(
     utterance_scores = []
     for frame_scores in scores.values():
         highest = frame_scores.max()
-        utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
+        utterance_scores.append(float(frame_scores.min() if highest <= MAX_SCORE else highest))
     with concerning(f"{file.path}:"):
         matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
     ids = list(matched_trials.by_id)

@@ -37,7 +37,7 @@ from nes2net.scoring.judgement import ScoreFile, scores_of
 from nes2net.scoring.score_file import ScoreTable
 
 #: Largest absolute value of a score; sums of millions are still finite.
-LARGEST = 1e300
+MAX_SCORE = 1e300
 
 
 @dataclass(frozen=True)
@@ -214,9 +214,9 @@ def match(
         )
     finite = score_of_trial[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
-    if abs(finite[largest]) > LARGEST:
+    if abs(finite[largest]) > MAX_SCORE:
         raise InputError(
-            f"the score of {evaluated[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
+            f"the score of {evaluated[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{MAX_SCORE:g}"
         )
     return Matched(evaluated, finite, num_expected, mismatch)
 

@@ -22,7 +22,7 @@ from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record, record_path
 
-_LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
+_MAX_VALUE_LENGTH = 40  # of a fact of a record in notes; longer values are digests and the like
 
 
 class Origin(NamedTuple):
@@ -103,7 +103,7 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
     differences = []
     for name in differing_names(*both_facts):
         values = [str(facts.get(name, "none")) for facts in both_facts]
-        is_short = max(map(len, values)) <= _LONGEST_VALUE
+        is_short = max(map(len, values)) <= _MAX_VALUE_LENGTH
         differences.append(f"{name} ({values[0]}, {values[1]})" if is_short else name)
     return differences
 

@@ -114,8 +114,8 @@ def concerning(subject: str) -> Iterator[None]:
         raise
 
 
-_LONGEST_MESSAGE = 1000  # largest number of characters of a message
-_LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
+_MAX_MESSAGE_LENGTH = 1000  # largest number of characters of a message
+_MAX_NAME_LENGTH = 100  # largest number of characters of an unknown name that are compared with known names
 _MAX_NAMED = 10  # largest number of known names that a message lists
 
 
@@ -135,8 +135,8 @@ def visible(text: str) -> str:
 
 
 def _cut_middle(text: str) -> str:
-    half = _LONGEST_MESSAGE // 2
-    if len(text) <= _LONGEST_MESSAGE:
+    half = _MAX_MESSAGE_LENGTH // 2
+    if len(text) <= _MAX_MESSAGE_LENGTH:
         return text
     return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
@@ -200,7 +200,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
     known_names = list(known_names)
-    word = word[:_LONGEST_NAME]
+    word = word[:_MAX_NAME_LENGTH]
     close = [name for name in known_names if name.casefold() == word.casefold()]
     close = close or difflib.get_close_matches(word, known_names, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
@@ -227,7 +227,7 @@ def did_you_mean(
     names = known_names
     ending = ""
     if len(known_names) > _MAX_NAMED:
-        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MAX_NAMED, cutoff=0)
+        near = difflib.get_close_matches(name[:_MAX_NAME_LENGTH], known_names, n=_MAX_NAMED, cutoff=0)
         names = sorted(near) if meant else known_names[:_MAX_NAMED]
         command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
@@ -306,11 +306,11 @@ def shown(value: Any, levels: int = 4) -> str:
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"<a number of {value.bit_length()} bits>"
     if isinstance(value, (str, bytes)):
-        value = value[:_LONGEST_NAME]  # the ``repr`` of bytes may be several times as long as the bytes
+        value = value[:_MAX_NAME_LENGTH]  # the ``repr`` of bytes may be several times as long as the bytes
     elif value is not None and not isinstance(value, (int, float, date, time, PurePath)):
         return f"<{type(value).__name__}>"
     text = repr(value)
-    return text if len(text) <= _LONGEST_NAME else f"{text[:48]}...{text[-49:]}"
+    return text if len(text) <= _MAX_NAME_LENGTH else f"{text[:48]}...{text[-49:]}"
 
 
 def first_line(error: BaseException) -> str:

@@ -24,9 +24,11 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MAX_REDIRECTS = 10
-MAX_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
-_LEAST_BETWEEN = 100_000  # bytes
-_SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
+MAX_TRIES = (
+    6  # the client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES bytes each
+)
+_MIN_PROGRESS_BYTES = 100_000  # bytes
+_SLOWEST = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -248,7 +250,7 @@ class HttpFiles:
                     out.write(chunk)
                     now = time.monotonic()
                     if now - interval_began > _SLOWEST:
-                        if done - bytes_at_interval < _LEAST_BETWEEN:
+                        if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
                             raise _Busy(
                                 f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
                                 None,
@@ -316,7 +318,7 @@ class HttpFiles:
             except httpx.UnsupportedProtocol as error:
                 raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
-                tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
+                tries = tries + 1 if bytes_so_far() < before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
                     repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"

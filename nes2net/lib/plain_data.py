@@ -13,10 +13,10 @@ from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.text_files import decoded
 
-MOST_BYTES = 1_000_000  # largest size of a configuration file
-MOST_VALUES = 100_000  # largest number of values in a configuration file
-MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
-LONGEST_NUMBER = 64  # largest number of bits of a whole number
+MAX_BYTES = 1_000_000  # largest size of a configuration file
+MAX_VALUES = 100_000  # largest number of values in a configuration file
+MAX_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
+MAX_NUMBER_BITS = 64  # largest number of bits of a whole number
 _MAX_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
@@ -35,7 +35,7 @@ Value = Annotated[FiniteFloat, Field(ge=-1e40, le=1e40)]
 NotNegative = Annotated[Value, Field(ge=0)]
 
 
-def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
+def read_small_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read UTF-8 text; raise :class:`InputError` as :func:`nes2net.lib.files.read_bounded`, or if it is not text."""
     content = read_bounded(path, max_bytes, "give the path of a text file")
     return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
@@ -148,9 +148,9 @@ def check_plain(
     value: Any,
     name: str,
     *,
-    values: int = MOST_VALUES,
-    characters: int = MOST_BYTES,
-    depth: int = MOST_DEPTH,
+    values: int = MAX_VALUES,
+    characters: int = MAX_BYTES,
+    depth: int = MAX_DEPTH,
     also: tuple[type, ...] = (),
 ) -> None:
     """Check that ``value`` is plain data, and that its written form would not be too long.
@@ -190,7 +190,7 @@ def check_plain(
             pending += [(item_part, level + 1) for item_part in item]
         elif isinstance(item, str):
             budget.take("text", bytes=len(item))
-        elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
+        elif isinstance(item, int) and item.bit_length() > MAX_NUMBER_BITS:
             raise InputError(f"{name} has the number {shown(item)}: numbers of at most 64 bits are expected")
         elif item is not None and not isinstance(item, (int, float, *also)):
             raise InputError(f"{name} has a value of type {type(item).__name__}: plain data is expected")

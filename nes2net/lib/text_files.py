@@ -16,11 +16,11 @@ from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
-MOST_BYTES = 256 << 20
-MOST_LINES = 5_000_000
+MAX_BYTES = 256 << 20
+MAX_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
 MAX_TABLE_BYTES = 4 << 30
-_LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
+_MAX_LINE_LENGTH = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
 # First bytes of a file that is not text → kind of the file.
 _KINDS = {
@@ -76,23 +76,23 @@ def read_text(path: Path) -> str:
 
 def decoded_text(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
-    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
+    content = read_bounded(path, MAX_BYTES, "give the path of a text file")
     if path.suffix == ".gz":
         content = _unzipped(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
-    if content.count(b"\n") > MOST_LINES:
-        raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
+    if content.count(b"\n") > MAX_LINES:
+        raise InputError(f"{path}: has more than {MAX_LINES:,} lines; split it")
     return decoded(path, content)
 
 
 def _unzipped(path: Path, content: bytes) -> bytes:
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
     try:
-        text = decompressor.decompress(content, MOST_BYTES + 1)
+        text = decompressor.decompress(content, MAX_BYTES + 1)
     except zlib.error as error:
         raise InputError(f"{path}: not a gzip file ({error})") from error
     refuse(
-        (len(text) > MOST_BYTES, f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it"),
+        (len(text) > MAX_BYTES, f"{path}: has more than {MAX_BYTES:,} bytes when decompressed; split it"),
         (
             not decompressor.eof or decompressor.unused_data,
             f"{path}: is cut off, or has several gzip members; compress it again",
@@ -209,7 +209,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         elif row:
             raise InputError(
                 f"{path}, line {number}: expected {counted(num_fields, 'field')} ({fields}), "
-                f"found {len(line[:_LONGEST_LINE].split())}: {shown(line[:_LONGEST_LINE].strip())}"
+                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {shown(line[:_MAX_LINE_LENGTH].strip())}"
             )
 
 

@@ -34,7 +34,7 @@ _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder t
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
 # An archive with more than _MEMBERS_ALWAYS_ALLOWED members must have this number of bytes for each member.
 _BYTES_OF_MEMBER = 256
-_LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
+_MAX_HEADER_BYTES = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -154,7 +154,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     source: Any = opened.fileobj
     end = 0
     while True:
-        source.left = _LONGEST_HEADER
+        source.left = _MAX_HEADER_BYTES
         entry = opened.next()
         source.left = None
         if entry is None:
@@ -174,18 +174,18 @@ class _TarSource:
         self._name = name
         self.seek = file.seek
         self.tell = file.tell
-        self.left: int | None = _LONGEST_HEADER
+        self.left: int | None = _MAX_HEADER_BYTES
 
     def read(self, size: int = -1) -> bytes:
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
-        self.left -= size if size >= 0 else _LONGEST_HEADER
+        self.left -= size if size >= 0 else _MAX_HEADER_BYTES
         content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
-                f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
+                f"{self._name}: the header of a member has more than {_MAX_HEADER_BYTES:,} bytes, or numbers of 100 digits: "
                 "it is damaged or hostile"
             )
         return content

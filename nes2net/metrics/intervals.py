@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
 #: Limits of a group of resamples that are evaluated together: resamples, and counts of cells.
-_MOST_TOGETHER = 50
-_MOST_WEIGHTS = 1 << 22
+_MAX_CHUNK = 50
+_MAX_WEIGHTS = 1 << 22
 # Largest draw that is cached, for bootstraps repeated with one seed, as in a breakdown.
-_MOST_KEPT = 1024
+_MAX_CACHED = 1024
 
 #: (low, high).
 Interval: TypeAlias = tuple[float, float]
@@ -344,7 +344,7 @@ def _figures(
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
-    num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
+    num_together = int(np.clip(_MAX_WEIGHTS // cells.size, 1, _MAX_CHUNK))
 
     def resample(start: int) -> NDArray:
         """(resamples, columns), beginning with resample ``start``."""
@@ -465,7 +465,7 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
 
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
     """Draw each of ``sizes`` in turn and return the last counts, cached: do not change them."""
-    draw = _cached_counts if max(sizes) <= _MOST_KEPT else _cached_counts.__wrapped__
+    draw = _cached_counts if max(sizes) <= _MAX_CACHED else _cached_counts.__wrapped__
     return draw(seed, index, sizes)
 
 

@@ -40,11 +40,11 @@ from nes2net.metrics.eer import (
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# Few trials have fewer blocks, of about _FEWEST_IN_BLOCK trials.
-_MOST_BLOCKS = 256
-_FEWEST_IN_BLOCK = 64
+# Few trials have fewer blocks, of about _MIN_BLOCK_SIZE trials.
+_MAX_BLOCKS = 256
+_MIN_BLOCK_SIZE = 64
 # Entries of the table for each class (32 MB), and for each trial; beyond them, counting each resample is quicker.
-_LARGEST_TABLE = 1 << 22
+_MAX_TABLE_SIZE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
 
@@ -125,13 +125,13 @@ class _Blocks:
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
-        num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
+        num_blocks = int(np.clip(index.size // _MIN_BLOCK_SIZE, 1, _MAX_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
         # For each class: the indices (M,) of its cells, and their numbers of trials in each block, M×K.
         self._tables: list[tuple[NDArray, NDArray]] = []
-        if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
+        if cells.size * num_blocks <= min(_MAX_TABLE_SIZE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
             for of_class in (self.is_bonafide, ~self.is_bonafide):
                 numbers = np.bincount(entries[of_class], minlength=cells.size * num_blocks)

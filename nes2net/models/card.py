@@ -33,7 +33,7 @@ CARD = "README.md"
 #: Name of a file in a run folder. This file says which checkpoint the card describes, and holds the
 #: figures of all checkpoints.
 CARD_FILE = "card.json"
-_LARGEST = 4 << 20  # largest size of a card file in bytes
+_MAX_BYTES = 4 << 20  # largest size of a card file in bytes
 
 #: Line of a card below which the user may write. The user's text is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
@@ -143,7 +143,7 @@ class CardFile(BaseModel):
         path = folder / CARD_FILE
         if is_absent(path):
             return cls()
-        return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
+        return read_json_as(cls, path, _MAX_BYTES, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
         write_text(

@@ -36,9 +36,9 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
+_MAX_SAMPLES = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
 _ALIGNMENT = 2**16  # a file of weights may have this many bytes more than its tensors, because ONNX aligns tensors
-_LARGEST_CONSTANT = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
+_MAX_CONSTANT_BYTES = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
@@ -107,7 +107,7 @@ class OnnxDetector:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
-            str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
+            str(max(_MAX_CONSTANT_BYTES, sum(file.stat().st_size for file in self._files))),
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
         with expecting("an ONNX file", self.path, "copy it again or export it anew"):
@@ -274,9 +274,9 @@ class _Description(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     config: ModelDescription
-    min_samples: int = Field(ge=1, le=_LONGEST)
-    max_samples: int | None = Field(ge=1, le=_LONGEST)
-    used_samples: int | None = Field(default=None, ge=1, le=_LONGEST)
+    min_samples: int = Field(ge=1, le=_MAX_SAMPLES)
+    max_samples: int | None = Field(ge=1, le=_MAX_SAMPLES)
+    used_samples: int | None = Field(default=None, ge=1, le=_MAX_SAMPLES)
     pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None

@@ -26,7 +26,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
 _OFFSET = 128  # number added to int8 activations, because the fast products read unsigned numbers
-_LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
+_MAX_ACTIVATION = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Names of the linear layers that are quantised one by one in the transformer layers of Whisper and
@@ -46,13 +46,13 @@ class Rows(NamedTuple):
 def quantised_rows(x: Tensor) -> Rows:
     """Quantise each row of ``x`` …×K, bfloat16 or float32; the largest magnitude of a row becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
-        factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
+        factor = _MAX_ACTIVATION / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
     # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
     # magnitudes, and PyTorch finds the largest integer several times as fast as the largest magnitude.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
-    factor = _LARGEST / largest.clamp_min_(_TINY)
+    factor = _MAX_ACTIVATION / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
     return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit, which adds 128
 

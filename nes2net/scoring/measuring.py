@@ -42,9 +42,9 @@ from nes2net.scoring.waveforms import Recording, judged_share
 
 #: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
 #: in 10,000.
-MOST_MEASURED = 10_000
+MAX_MEASURED = 10_000
 _BATCH = 8
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 _SEED = 0
 
 
@@ -70,7 +70,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     return traits._replace(judged=judged, unfit=remark.unfit, clipping=remark.clipping)
 
 
-def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
+def drawn(trials: Sequence[Trial], max_trials: int = MAX_MEASURED) -> list[Trial]:
     """Draw at most ``max_trials`` in order, the same in every run."""
     if len(trials) <= max_trials:
         return list(trials)
@@ -151,7 +151,7 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
             recordings failed.
     """
-    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
+    workers = min(_MAX_WORKERS, usable_processors()) if num_workers is None else num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)

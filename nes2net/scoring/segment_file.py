@@ -23,9 +23,9 @@ from nes2net.scoring.score_file import CONTROL
 
 #: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
 #: million frames of 20 ms, in a file of some 400 MB.
-MOST_FRAMES = 200_000_000
-MOST_UTTERANCES = 1_000_000
-_LONGEST_LINE = 4096
+MAX_FRAMES = 200_000_000
+MAX_UTTERANCES = 1_000_000
+_MAX_LINE_LENGTH = 4096
 _BLOCK = 1 << 22  # bytes
 _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof [label]"
 
@@ -55,7 +55,7 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
         InputError: if the file cannot be read; if a line has a wrong number of
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
-            exceeds :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`, or the limits of
+            exceeds :data:`MAX_FRAMES` or :data:`MAX_UTTERANCES`, or the limits of
             :func:`~nes2net.lib.text_files.text_blocks`.
     """
     path = Path(path)
@@ -111,8 +111,8 @@ class _Reader:
             self.keep()
             if name in self.scores:
                 raise InputError(f"{self.path}, line {line}: more frames of {shown(name)}, whose lines ended before")
-            if len(self.scores) == MOST_UTTERANCES:
-                raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
+            if len(self.scores) == MAX_UTTERANCES:
+                raise InputError(f"{self.path}: has more than {MAX_UTTERANCES:,} utterances; split it")
             self.id = name
             self.frame_scores = array("d")
         expected = len(self.frame_scores)
@@ -125,8 +125,8 @@ class _Reader:
             )
         self.frame_scores.extend(scores)
         self.num_frames += len(frames)
-        if self.num_frames > MOST_FRAMES:
-            raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
+        if self.num_frames > MAX_FRAMES:
+            raise InputError(f"{self.path}: has more than {MAX_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
         """Store the current utterance, after its last line."""
@@ -135,8 +135,8 @@ class _Reader:
 
 
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    if len(line) > _LONGEST_LINE:
-        raise InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
+    if len(line) > _MAX_LINE_LENGTH:
+        raise InputError(f"{path}, line {number}: has more than {_MAX_LINE_LENGTH:,} characters; expected {_FIELDS}")
     row = line.split()
     if not row:
         return None

@@ -24,7 +24,7 @@ from nes2net.scoring.score_length import length_of_training
 
 #: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
 #: pieces.
-LONGEST_FILLED = 0.1
+MAX_FILLED = 0.1
 
 
 class Along(NamedTuple):
@@ -90,7 +90,7 @@ class HeldSamples:
         """Add the next samples (N,)."""
         self._blocks.append(block)
         self.end += len(block)
-        if len(self._blocks) > _MOST_BLOCKS:
+        if len(self._blocks) > _MAX_BLOCKS:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
@@ -107,7 +107,7 @@ class HeldSamples:
             self.first = first
 
 
-_MOST_BLOCKS = 64  # if more blocks are held, they are joined to one array
+_MAX_BLOCKS = 64  # if more blocks are held, they are joined to one array
 
 
 class SlidingWindows:
@@ -364,7 +364,7 @@ class Stream:
             self.piece_start = time
             return
         missing = round((time - self.now) * self._rate)
-        most_filled = round(LONGEST_FILLED * self._rate)
+        most_filled = round(MAX_FILLED * self._rate)
         if missing < -most_filled:
             raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
         if missing > most_filled:

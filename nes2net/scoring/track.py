@@ -41,7 +41,7 @@ LONG_RECORDING = 120.0
 #: Smallest span of the score axis of a plot if the scores are logits. On an axis with a smaller span, noise would look
 #: like a large change of the score. The median scores of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for
 #: SLS on In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
-LEAST_SPAN = 4.0
+MIN_SPAN = 4.0
 
 
 _NO_REMARK = Remark()
@@ -135,13 +135,13 @@ def score_track(
 
 
 def least_span(score_rule: str) -> float:
-    """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
-    return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
+    """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`MIN_SPAN`."""
+    return 1.0 if score_rule in ("probability", "cosine") else MIN_SPAN
 
 
 #: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
 #: utterances, and all utterances of PartialSpoof are shorter than 30 s.
-LONGEST_PIECE = 30.0
+MAX_PIECE_SECONDS = 30.0
 #: Approximate time in seconds between the starts of neighbouring windows if the frames of a longer recording are
 #: scored. A window is twice as long as this time.
 WINDOW_STEP = 10.0
@@ -336,7 +336,7 @@ class Grid(NamedTuple):
         # With the factor 2, half a step is a whole number of frames.
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
-        longest = round(LONGEST_PIECE * SAMPLE_RATE)
+        longest = round(MAX_PIECE_SECONDS * SAMPLE_RATE)
         # Make the windows shorter if the detector reads less audio at once.
         if most_samples is not None:
             step = min(step, most_samples // 2 // unit * unit)

@@ -31,7 +31,7 @@ from nes2net.training.recipes.validation import Ties, ValidationConfig
 RECIPE_FILE = "recipe.yaml"
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
+_MAX_BYTES = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
 #: Numbers of checkpoints in the published averages.
@@ -73,7 +73,7 @@ def read_history(path: Path) -> list[Row]:
         InputError: if the file is not a history.
     """
     remedy = "move it away, and name epochs to average with `ids`"
-    history = read_json_as(_History, path, _LARGEST, "a history that training wrote", remedy)
+    history = read_json_as(_History, path, _MAX_BYTES, "a history that training wrote", remedy)
     return history.model_dump(exclude_unset=True)
 
 

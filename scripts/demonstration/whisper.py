@@ -27,7 +27,7 @@ from nes2net.models.checkpoints.folder import WEIGHTS, clear, write_tensors
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 
-_LARGEST_FILE = 1 << 32  # bytes; large-v3 in float16 has 3.1 GB
+_MAX_FILE = 1 << 32  # bytes; large-v3 in float16 has 3.1 GB
 _VERSIONS = (4, 5, 6)  # of the format; older files state the size of an item instead of its type
 #: CTranslate2's number of a type → the type. bfloat16 has number 5, which NumPy does not know.
 _TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
@@ -82,7 +82,7 @@ def read_variables(path: Path) -> dict[str, NDArray]:
     Raises:
         InputError: if the file is damaged or too large, or holds another model.
     """
-    reader = Reader(read_bounded(path, _LARGEST_FILE, "name the model.bin of a Whisper model"))
+    reader = Reader(read_bounded(path, _MAX_FILE, "name the model.bin of a Whisper model"))
     variables = {}
     try:
         version = reader.number(4)

@@ -70,7 +70,7 @@ def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypa
     if name == "export to onnx":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
-        monkeypatch.setattr("nes2net.apps.export.onnx.LARGEST_FILE", 1000)  # its weights are in a second file
+        monkeypatch.setattr("nes2net.apps.export.onnx.MAX_FILE_BYTES", 1000)  # its weights are in a second file
     before = files(folder)
     status, out, err = command(COMMANDS[name])
     named = {Path(word.rstrip(".,;:")) for word in (out + err).split()}

@@ -95,7 +95,7 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 100.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert long.resolution_ms == resolution
     assert len(whole) >= recording.size // (16 * resolution)
@@ -103,7 +103,7 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
 
 
 def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     frontend = {**small_model["frontend"], "pre_emphasis": 0.97}
     detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
@@ -119,7 +119,7 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
 
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
     """The frames of this detector see all of their window, here of 2 s."""
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     recording = recording[: 5 * 16000 + 123]
     torch.manual_seed(0)

@@ -52,7 +52,7 @@ INT8_TOLERANCE = 0.1
 _MIN_FEATURES = 64
 #: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
 #: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
-LARGEST_FILE = 2**31 - 2**26
+MAX_FILE_BYTES = 2**31 - 2**26
 
 
 #: Score rule → formula by which an ONNX file computes `scores`.
@@ -141,7 +141,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
         "quantize": None,
         "config": detector.config,
         "training": _training_facts(detector.provenance),
-        "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
+        "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
     }
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
@@ -262,7 +262,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
     size = 0
     for tensor in model.graph.initializer:
         size += tensor.ByteSize() // (4 if tensor.name in weights else 1)
-    external_file = f"{path.name}.data" if size > LARGEST_FILE else None
+    external_file = f"{path.name}.data" if size > MAX_FILE_BYTES else None
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)

@@ -106,7 +106,7 @@ def _judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -
 
 
 def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
-    from nes2net.apps.listen.listening import LONGEST_WAIT, Listening
+    from nes2net.apps.listen.listening import MAX_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.lib.files import json_text
 
@@ -126,7 +126,7 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
                 say(in_words(line))
     finally:
         listening.stop()
-        listening.wait(LONGEST_WAIT)
+        listening.wait(MAX_WAIT)
 
 
 def _serve(

@@ -21,7 +21,7 @@ from nes2net.lib.repeated_logs import OncePerMinute
 _LOGGER = logging.getLogger("nes2net.apps.listen.saved_calls")
 _LOGGER.addFilter(OncePerMinute())
 #: Seconds within which a call may continue from its saved state.
-LONGEST_KEPT = 600.0
+MAX_AGE = 600.0
 _REMEDY = "name a folder of yours with --state"
 _MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
 _MAX_FILES = 1000
@@ -99,7 +99,7 @@ class SavedCalls:
 
     def tidy(self) -> None:
         """Remove old files, and the oldest of too many."""
-        oldest = time.time() - LONGEST_KEPT
+        oldest = time.time() - MAX_AGE
         with suppress(OSError):  # another thread was faster
             files = sorted(self._folder.glob(f"call-{'[0-9a-f]' * 64}.json"), key=os.path.getmtime, reverse=True)
             for number, path in enumerate(files):

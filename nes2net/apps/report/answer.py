@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nes2net.lib.errors import counted, worded
 from nes2net.lib.times import clock, plain_duration, readable_duration
-from nes2net.scoring.decisions.along import LEAST_SPEECH, LowWindows, Stretch
+from nes2net.scoring.decisions.along import MIN_SPEECH, LowWindows, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.judged import Judged
 
@@ -91,7 +91,7 @@ def decided_windows(judged: Judged[float]) -> NDArray:
     """Return (K,) booleans: windows with enough speech; none if the recording is unfit."""
     track = judged.track
     assert track is not None and track.speech is not None
-    return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
+    return (track.speech >= MIN_SPEECH) & (not track.remark.unfit)
 
 
 def percent(share: float) -> str:

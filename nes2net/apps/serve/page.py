@@ -23,7 +23,7 @@ from nes2net.lib.text_files import as_cell
 #: The box on the page for recordings whose channels are to be scored one by one.
 EACH_CHANNEL = "score each channel by itself"
 #: Largest number of channels of a file that are scored one by one.
-MOST_CHANNELS = 100
+MAX_CHANNELS = 100
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 _FIGURES = 4  # decimal places of the waveform, whose full scale is 1
 #: Plain data that the page gets as a line of JSON.
@@ -75,7 +75,7 @@ def _answers(
     channel = None
     try:
         with upload.stored(desk) as source:
-            for channel in range(MOST_CHANNELS) if each_channel else [None]:
+            for channel in range(MAX_CHANNELS) if each_channel else [None]:
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
                 scored = desk.score(source, name, look=True, channel=channel, progress=progress, check=check)

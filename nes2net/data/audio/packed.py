@@ -47,7 +47,7 @@ _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
 # Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 _TAR_BLOCK = 512  # bytes
 _TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
@@ -266,8 +266,8 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 
 def check_size(size: int) -> None:
     """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
-    if size > MOST_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MOST_BYTES)} are accepted")
+    if size > MAX_BYTES:
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are accepted")
 
 
 class _Table:

@@ -34,7 +34,7 @@ _HEADER = re.compile(
     rb"|E\xdf\xa3.{1,50}?(?:webm|matroska)|typ(?:iso|mp4|M4A|qt  |dash|3gp))",
     re.DOTALL,
 )
-_LONGEST_HEADER = 64  # bytes
+_MAX_HEADER_BYTES = 64  # bytes
 _BEGINNING = 8192  # bytes, in which four MPEG frames fit
 
 
@@ -98,7 +98,7 @@ class PcmDecoder:
                 f"raw audio has the header of an audio file ({kind}): give the file itself, or its samples without headers"
             )
         self._is_beginning &= len(recent) < _BEGINNING
-        self._recent = recent if self._is_beginning else recent[-_LONGEST_HEADER:]
+        self._recent = recent if self._is_beginning else recent[-_MAX_HEADER_BYTES:]
 
     def push(self, content: bytes) -> list[np.ndarray]:
         """Return one block (channels, N) float32 of all complete samples."""

@@ -49,7 +49,7 @@ from nes2net.lib.files import check_arrived
 # If only a part of a recording is needed, decoding goes on until this many samples, counted over all channels, were
 # searched for damage: two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
+_MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
 _T = TypeVar("_T")
 
@@ -149,7 +149,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         num_frames = min((last_step - first_step) * step_in_file, file.frames - position)
         if num_frames <= 0:
             return np.zeros(0, np.float32)
-        if num_frames * file.channels > _MOST_VALUES:
+        if num_frames * file.channels > _MAX_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
         if len(samples) != num_frames:
@@ -182,7 +182,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
             num_frames += max(1000, file.samplerate // 10)  # most samples that soxr holds back
-        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
+        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MAX_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
         if len(samples) < num_frames:

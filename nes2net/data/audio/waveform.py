@@ -123,7 +123,7 @@ ASVSPOOF_SAMPLES = 64600
 IN_THE_WILD_SAMPLES = 64000
 #: A short recording is filled up to at most this many samples, ten minutes. A model or recipe of unknown origin may ask
 #: for a longer recording, which would fill the memory.
-LONGEST_CUT = 600 * 16000
+MAX_CROP_SAMPLES = 600 * 16000
 #: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]
 
@@ -201,8 +201,10 @@ def head_crop(
         raise InputError(f"{utterance} has no samples: nothing to crop or repeat")
     if length >= num_samples:
         return waveform[:num_samples]
-    if num_samples > LONGEST_CUT:
-        raise InputError(f"{utterance} would be filled up to {num_samples:,} samples; at most {LONGEST_CUT:,} are made")
+    if num_samples > MAX_CROP_SAMPLES:
+        raise InputError(
+            f"{utterance} would be filled up to {num_samples:,} samples; at most {MAX_CROP_SAMPLES:,} are made"
+        )
     if padding == "zeros":
         return padded(waveform, num_samples)
     return np.tile(waveform, -(-num_samples // length))[:num_samples]

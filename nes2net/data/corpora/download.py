@@ -31,9 +31,9 @@ _SETS = "https://huggingface.co/datasets/"
 # The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
 # server, number of the record, name of the file.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
-_LONGEST_LISTING = 20_000_000  # bytes
-_LONGEST_RECORD = 50_000_000  # bytes
-_LONGEST_LICENCE = 100  # characters
+_MAX_LISTING_BYTES = 20_000_000  # bytes
+_MAX_RECORD_BYTES = 50_000_000  # bytes
+_MAX_LICENCE_LENGTH = 100  # characters
 _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digits of its digest
 
 
@@ -164,7 +164,7 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
     licence = download.licence
     if not licence and info.card_data:
-        licence = str(info.card_data.get("license") or "")[:_LONGEST_LICENCE]
+        licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
     return PlannedHubSet(repository, info.sha, sizes, licence, only)
 
 
@@ -172,13 +172,13 @@ def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
     page = f"{server}/records/{number}"
-    content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
+    content = client.read(f"{server}/api/records/{number}", _MAX_LISTING_BYTES)
     with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
         record = validated_json(_InvenioRecord, content)
     licence = download.licence
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
-        licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
+        licence = str(stated_licence.get("id", ""))[:_MAX_LICENCE_LENGTH]
     # Plan each wanted file, with the digests from the server or from the corpus.
     planned = []
     for file in record.files:
@@ -237,7 +237,7 @@ def fetch_all(
         record = _Record()
         remedy = "remove it, and run the same command again"
         if not is_absent(folder / RECORD):
-            record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
+            record = read_json_as(_Record, folder / RECORD, _MAX_RECORD_BYTES, "the record of a download", remedy)
         needed = _needed_bytes(plan, folder, record, unpacking)
         free = shutil.disk_usage(folder).free
         if needed > free:

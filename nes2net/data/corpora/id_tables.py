@@ -33,7 +33,7 @@ LABELS = {
 #: because there are as many in ``a.wav;0,5``.
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
 _WHITE_SPACE = "white space"
-_MOST_COLUMNS = 100  # a first line with more words that are no names of columns is no header
+_MAX_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
 def column_name(name: str) -> str:
@@ -118,7 +118,7 @@ def read_id_table(
     is_named = id_column is not None or value_column is not None
     found = f"{shown(line.strip())} (separated by {separator})"
     if (not has_value and is_named) or (
-        2 < len(fields) <= _MOST_COLUMNS and (value_column is not None or not has_value)
+        2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
     ):
         if value_column is None:
             raise InputError(

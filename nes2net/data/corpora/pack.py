@@ -36,7 +36,7 @@ SHARD_BYTES = 500_000_000
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
 # This file in the output folder holds the names of the planned shards, each with a digest of its trials.
 _PLAN = "pack.json"
-_LARGEST_PLAN = 1 << 24  # bytes
+_MAX_PLAN_BYTES = 1 << 24  # bytes
 #: Bytes of audio in a row group, which programs read as a whole. Training in random order is faster with small row
 #: groups; from elsewhere, each group is a request.
 GROUP_BYTES = 4_000_000
@@ -133,7 +133,7 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
         if out.is_dir() and any(out.iterdir()):
             raise InputError(f"{out} is not empty: name another folder")
         write_text(file, plan)
-    elif read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
+    elif read_bounded(file, _MAX_PLAN_BYTES).decode("utf-8", "replace") != plan:
         raise InputError(
             f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
             "name another folder, or remove this one"

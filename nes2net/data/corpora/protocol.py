@@ -22,8 +22,8 @@ WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 # Largest number of characters in a row of a CSV file; a row has several lines if its fields contain line breaks.
-_LONGEST_ROW = 1 << 20
-_MOST_COLUMNS = 200
+_MAX_ROW_LENGTH = 1 << 20
+_MAX_COLUMNS = 200
 
 
 _Meaning = TypeVar("_Meaning")
@@ -87,8 +87,8 @@ class _CsvLines:
     def __iter__(self) -> Iterator[str]:
         for line in self.text.split("\n"):
             self.row_length += len(line)
-            if self.row_length > _LONGEST_ROW:
-                raise csv.Error(f"it has more than {_LONGEST_ROW:,} characters")
+            if self.row_length > _MAX_ROW_LENGTH:
+                raise csv.Error(f"it has more than {_MAX_ROW_LENGTH:,} characters")
             yield f"{line}\n"
 
 
@@ -111,9 +111,9 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             if row and not header:
                 header = row
                 check_columns([name.strip().lower() for name in header if name.strip()], f"{path}, line {line}")
-                if len(header) > _MOST_COLUMNS:
+                if len(header) > _MAX_COLUMNS:
                     raise InputError(
-                        f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
+                        f"{path}, line {line}: {len(header)} columns, more than {_MAX_COLUMNS}; remove some"
                     )
             # Check that each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):

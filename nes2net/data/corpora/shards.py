@@ -35,7 +35,7 @@ _NOTES = "notes"
 _SAME = {"speaker_id": "speaker"}  # name of a column → field of a trial
 # Columns and entries that are neither copied to a field nor kept in ``extra``.
 _READ_APART = {*IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
-_LONGEST_NOTES = 1 << 20  # characters or bytes
+_MAX_NOTES_LENGTH = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
@@ -289,8 +289,8 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     if text in (None, ""):
         return {}
     with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
-        if len(text) > _LONGEST_NOTES:
-            raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
+        if len(text) > _MAX_NOTES_LENGTH:
+            raise ValueError(f"more than {_MAX_NOTES_LENGTH:,} characters")
         notes = parsed_json(text, f"{row_name}: the notes")
     if not isinstance(notes, dict):
         raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
@@ -332,10 +332,10 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
     """Raise InputError if a member is larger than 1 MiB, or not UTF-8."""
-    if member.size > _LONGEST_NOTES:
+    if member.size > _MAX_NOTES_LENGTH:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
-            f"at most {readable_size(_LONGEST_NOTES)} are read"
+            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read"
         )
     file.seek(member.offset)
     try:

@@ -26,7 +26,7 @@ from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, 
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _NUM_FIELDS = (8, 9, 10)  # the confidence and the look-ahead time at the end may be missing
-_LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
+_MAX_SECONDS = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
 def read_rttm(path: AnyPath) -> SegmentsByUtterance:
@@ -121,8 +121,8 @@ def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
         InputError: if ``number`` is not a number, is negative or is more than 115 days.
     """
     value = checked_float(number, path, line, name)
-    if not 0 <= value <= _LONGEST or not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: a {name} is 0 to {_LONGEST:.0f} s, not {shown(number)}")
+    if not 0 <= value <= _MAX_SECONDS or not math.isfinite(value):
+        raise InputError(f"{path}, line {line}: a {name} is 0 to {_MAX_SECONDS:.0f} s, not {shown(number)}")
     return value
 
 

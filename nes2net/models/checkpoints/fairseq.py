@@ -78,7 +78,7 @@ _DEFAULTS = {
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MAX_CONVOLUTIONS = 64
-_LONGEST_EXPRESSION = 2000  # characters
+_MAX_EXPRESSION_LENGTH = 2000  # characters
 
 #: Rules that translate names of tensors. A rule is a pattern for the old name and a template for the new name.
 _Rules = list[tuple[re.Pattern, str]]
@@ -323,7 +323,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
 
     # Compute the value of ``text``, and check that it is a list of layers with three numbers each.
     try:
-        if len(text) > _LONGEST_EXPRESSION:
+        if len(text) > _MAX_EXPRESSION_LENGTH:
             raise ValueError
         layers = value(ast.parse(text, mode="eval").body)
         sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]

@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError, readable_size, refuse, shown
 from nes2net.lib.files import Budget
 
-_LARGEST_FILE = 2**31 - 1  # number of bytes; protobuf allows no larger message
+_MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
-_LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
-_LONGEST_DOMAIN = 1000  # bytes
+_MAX_METADATA_BYTES = 2**20  # largest number of bytes of all texts in the metadata together
+_MAX_DOMAIN_BYTES = 1000  # bytes
 _MAX_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
 _MANY = 2**63  # stands for every larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
@@ -66,7 +66,7 @@ def read_onnx(path: Path) -> OnnxContent:
     """
     size = path.stat().st_size
     refuse(
-        (size > _LARGEST_FILE, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
+        (size > _MAX_FILE_BYTES, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
         (not size, f"{path} is not an ONNX file: it is empty"),
     )
     try:
@@ -97,7 +97,7 @@ class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
-        self.budget = Budget(str(path), _LARGEST_METADATA, _MAX_NUMBERS)
+        self.budget = Budget(str(path), _MAX_METADATA_BYTES, _MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
@@ -114,7 +114,7 @@ class _Reader:
                 key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
             elif kind_of_field == "domain":
-                domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
+                domain = self.content[value[0] : min(value[1], value[0] + _MAX_DOMAIN_BYTES)]
                 if domain not in (b"", b"ai.onnx"):
                     raise foreign_error(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif kind_of_field == "TensorProto":

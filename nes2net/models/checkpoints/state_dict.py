@@ -31,7 +31,7 @@ from nes2net.models.checkpoints.unpickling import Record, plain
 
 _METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MAX_TENSORS = 50_000
-_LONGEST_NAME = 1000  # characters
+_MAX_NAME_LENGTH = 1000  # characters
 
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
@@ -139,7 +139,7 @@ def _is_state_dict(value: Any) -> bool:
         return False
     if not all(isinstance(tensor, Tensor) for tensor in value.values()):
         return False
-    return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
+    return all(isinstance(name, str) and len(name) <= _MAX_NAME_LENGTH for name in value)
 
 
 def only_state_dict_in(content: Any) -> StateDict | None:

@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 # has a stretch with as much evidence against bona fide.
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
-LEAST_SPEECH = 0.25
+MIN_SPEECH = 0.25
 # A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
 # Largest number of windows of a simulated recording. A recording with more windows counts as several recordings of this
 # length.
-_MOST_WINDOWS = 1000
+_MAX_WINDOWS = 1000
 _BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
-_MOST_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
+_MAX_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
 _SEED = 0
 
 
@@ -245,7 +245,7 @@ def decide_along(
     assert track.speech is not None
     starts = track.times - track.window / 2
     ends = track.times + track.window / 2
-    has_speech = track.speech >= LEAST_SPEECH
+    has_speech = track.speech >= MIN_SPEECH
     hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
     # First decide by the mean score alone. The decider also compares the recording with the calibration's recordings.
@@ -261,7 +261,7 @@ def decide_along(
     factor = factor_of(traits)
     running = []
     for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = factor * speech if speech >= LEAST_SPEECH else 0.0
+        weight = factor * speech if speech >= MIN_SPEECH else 0.0
         running.append(evidence.add(end, window_score, weight))
     mean = running[-1].mean
     threshold = decider.llr_threshold
@@ -370,14 +370,14 @@ class _Chance(NamedTuple):
         # high sum could look rare only because the calibration has few trials.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
-        count = min(num_windows, _MOST_WINDOWS)
+        count = min(num_windows, _MAX_WINDOWS)
         rng = np.random.default_rng(_SEED)
         shape = (count, _SIMULATIONS)
         # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
-        lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
+        lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int))
         found = []
         # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
         # stands out.

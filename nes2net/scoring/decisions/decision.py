@@ -160,7 +160,7 @@ ABSTAIN = 0.01
 # its file does not hold their lengths, the longest one is taken to last two minutes, the longest recording that
 # `predict` scores in one piece. Both numbers are assumptions.
 _TIMES_LONGER = 1.5
-_LONGEST = 120.0
+_MAX_SECONDS = 120.0
 
 
 def factor_of(traits: Traits | None) -> float:
@@ -401,7 +401,7 @@ class Decider:
             return ""
         population = self.calibration.population
         durations = population.durations if population else None
-        shortest, longest = durations or (0.0, _LONGEST)
+        shortest, longest = durations or (0.0, _MAX_SECONDS)
         if traits.duration <= _TIMES_LONGER * longest:
             return ""
         lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"

@@ -29,8 +29,8 @@ REFERENCE_SCORES: tuple[ReferenceScore, ...] = get_args(ReferenceScore)
 _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
-MOST_SCORES = 1000
-_LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of `nes2net calibrate classes`
+MAX_SCORES = 1000
+_MAX_FILE_BYTES = 1 << 20  # largest size in bytes of a file of `nes2net calibrate classes`
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
@@ -273,7 +273,7 @@ class KnownThreshold(BaseModel):
     """The score to which the threshold applies."""
     scores: Annotated[
         tuple[Annotated[FiniteFloat, Strict()], ...],
-        Field(min_length=1, max_length=MOST_SCORES),
+        Field(min_length=1, max_length=MAX_SCORES),
         AfterValidator(lambda scores: tuple(sorted(scores))),
     ]
     """Ascending scores of development trials of known classes."""
@@ -285,8 +285,8 @@ class KnownThreshold(BaseModel):
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
         """Learn from ``logits`` N×K of known classes; keep at most 1,000 quantiles."""
         scores = np.sort(known_scores(logits, kind))
-        if len(scores) > MOST_SCORES:
-            scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
+        if len(scores) > MAX_SCORES:
+            scores = scores[np.linspace(0, len(scores) - 1, MAX_SCORES).round().astype(int)]
         return cls(classes=tuple(classes), kind=kind, scores=tuple(scores.tolist()))
 
     @property
@@ -324,7 +324,7 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
         InputError: if it is not such a file, or has other classes.
     """
     remedy = "give a file of `nes2net calibrate classes`"
-    known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
+    known = read_json_as(KnownThreshold, Path(path), _MAX_FILE_BYTES, "a file of known classes", remedy)
     if known.classes != tuple(classes):
         raise InputError(
             f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"

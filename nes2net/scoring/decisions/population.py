@@ -30,7 +30,7 @@ SCALARS = ("duration", "level", "bandwidth")
 #: The level of digital silence in dB.
 SILENCE = -120.0
 #: Smallest number of recordings from which a population can be learned.
-FEWEST = 10
+MIN_REFERENCE = 10
 
 # The level is the 95th percentile of the RMS of frames of 20 ms.
 _LEVEL_FRAME = 320  # samples
@@ -50,17 +50,17 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
 # of the bandwidth.
-_LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
+_MIN_SPREADS = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
 _FOLDS = 5
 _SEED = 0
-_MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
-_MOST_RECORDINGS = 1_000_000
+_MAX_DIRECTIONS = 32
+_MIN_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
+_MAX_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding
-_LARGEST = 1e12  # largest absolute value of a number in an embedding
+_MAX_EMBEDDING = 1e12  # largest absolute value of a number in an embedding
 
 
 class Traits(NamedTuple):
@@ -236,7 +236,7 @@ _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
 _Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
-_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS), AfterValidator(np.sort)]
+_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MAX_RECORDINGS), AfterValidator(np.sort)]
 _Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda bounds: Spread(*bounds))]
 _LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda bounds: Spread(*bounds))]
 
@@ -260,11 +260,11 @@ class EmbeddingModel:
     ]
     """(1 or 2, E): the mean of each class with recordings."""
     directions: Annotated[
-        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_rows_as_array)])
+        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MAX_DIRECTIONS), AfterValidator(_rows_as_array)])
     ]
     """(R, E), orthonormal: the principal directions."""
     variances: Annotated[
-        NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS), AfterValidator(np.array)])
+        NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MAX_DIRECTIONS), AfterValidator(np.array)])
     ]
     """(R,): variances along them."""
     residual: _Variance
@@ -289,7 +289,7 @@ class EmbeddingModel:
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
-        rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
+        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
         if rank and total > 0:
@@ -344,7 +344,7 @@ class Population:
         durations: shortest and longest scored part in seconds; None if the file lacks them.
     """
 
-    num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
+    num_recordings: Annotated[int, Field(ge=1, le=_MAX_RECORDINGS)]
     usual: Annotated[dict[str, Spread], as_saved(_Ranges)]
     distances: Annotated[NDArray, as_saved(_Distances)]
     embeddings: EmbeddingModel | None = None
@@ -368,13 +368,13 @@ class Population:
         the same recordings.
 
         Raises:
-            InputError: if there are fewer than :data:`FEWEST` recordings, or an embedding is not
+            InputError: if there are fewer than :data:`MIN_REFERENCE` recordings, or an embedding is not
                 finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
-        if len(traits) < FEWEST:
+        if len(traits) < MIN_REFERENCE:
             raise InputError(
-                f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
+                f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
             )
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
@@ -390,7 +390,7 @@ class Population:
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(rounded(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
-        if not np.abs(embeddings).max() < _LARGEST:
+        if not np.abs(embeddings).max() < _MAX_EMBEDDING:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
         from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
@@ -449,11 +449,11 @@ class Population:
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
-            edges[name] = Spread(min(low, middle - _LEAST[name]), middle, max(high, middle + _LEAST[name]))
+            edges[name] = Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
         edges["duration"] = Spread(*map(math.exp, edges["duration"]))
         if self.usual_embedding is not None:
             _, middle, high = self.usual_embedding
-            edges["embedding"] = Spread(0.0, middle, max(high, (1 + _LEAST_SPREAD) * middle))
+            edges["embedding"] = Spread(0.0, middle, max(high, (1 + _MIN_SPREAD) * middle))
         return edges
 
     def usual_ranges(self) -> dict[str, str]:
@@ -478,13 +478,13 @@ def _spreads(values: NDArray) -> dict[str, Spread]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
-    return np.stack([usual[name].distance(row, _LEAST[name]) for name, row in zip(SCALARS, values)])
+    return np.stack([usual[name].distance(row, _MIN_SPREADS[name]) for name, row in zip(SCALARS, values)])
 
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
     return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
-        _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
+        _MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 
 

@@ -232,7 +232,7 @@ def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
 @pytest.mark.slow
 def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     """Of a spectrum whose n_fft is not a power of two, where the graph keeps its accuracy."""
-    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(onnx_engine, "MAX_FILE_BYTES", 1000)
     monkeypatch.setitem(FRONTENDS, "lfcc", {"n_fft": 500})
     lfcc = create("lfcc", "asp_mlp")
     path = export_onnx(lfcc, tmp_path / "large.onnx")
@@ -462,7 +462,7 @@ def test_int8_products_are_those_of_the_transformer(int8_file):
 def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
     detector = create("wav2vec2_small", "asp_mlp")
     size = sum(tensor.nbytes for tensor in detector.state_dict().values())
-    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else size - 1)
+    monkeypatch.setattr(onnx_engine, "MAX_FILE_BYTES", 1000 if beside else size - 1)
     exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
     waveforms = noise(2, 16_000)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]

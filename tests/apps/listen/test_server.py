@@ -313,7 +313,7 @@ def start_before(seconds, client, monkeypatch):
     """Start a session, and from then on let the server wait only so long for a message."""
     say(client, **START)
     assert json.loads(client.recv())["event"] == "ready"
-    monkeypatch.setattr(server_module, "LONGEST_SILENCE", seconds)
+    monkeypatch.setattr(server_module, "MAX_SILENCE", seconds)
     say(client, event="gap", seconds=1)  # ends the wait that began before
 
 
@@ -515,7 +515,7 @@ def never_reads(url, until):
 
 
 def test_who_never_reads_is_cut(serve, monkeypatch):
-    monkeypatch.setattr(server_module, "LONGEST_SEND", 0.5)
+    monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 0.5)
     assert never_reads(serve(), threading.Event())
 
 
@@ -538,7 +538,7 @@ def sends_garbage(url, until):
 
 
 def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkeypatch):
-    monkeypatch.setattr(server_module, "LONGEST_SEND", 3.0)
+    monkeypatch.setattr(server_module, "MAX_SEND_SECONDS", 3.0)
     url = serve(clients=8)  # clients that are gone count until the server has noticed
     until = threading.Event()
     others = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, vanishes, sends_garbage)]

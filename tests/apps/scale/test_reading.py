@@ -76,6 +76,6 @@ def test_bytes_of_a_url_within_limits(monkeypatch):
     assert (fetch("memory://a.flac").content, fetch("memory://a.flac").suffix) == (b"abcd", ".flac")
     with pytest.raises(InputError, match="memory://b.flac cannot be read"):
         fetch("memory://b.flac")
-    monkeypatch.setattr("nes2net.data.audio.packed.MOST_BYTES", 3)
+    monkeypatch.setattr("nes2net.data.audio.packed.MAX_BYTES", 3)
     with pytest.raises(InputError, match="4 bytes; at most 3 bytes"):
         fetch("memory://a.flac")

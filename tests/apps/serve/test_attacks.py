@@ -165,7 +165,7 @@ def test_slow_bodies(serving, monkeypatch):
 
 def test_slow_frames(ports, monkeypatch):
     """A frame that comes a byte at a time is no message."""
-    monkeypatch.setattr(listen_server, "LONGEST_SILENCE", 1.0)
+    monkeypatch.setattr(listen_server, "MAX_SILENCE", 1.0)
     slow = frame(bytes(1000), 0x82, 1000)
     assert close_code(ports["listen"], frame(OF_LISTEN), *(slow[n : n + 1] for n in range(60)), pause=0.05) in (
         1008,

@@ -202,7 +202,7 @@ def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
     cache = AudioCache(tmp_path)
     path = audio / "16bit.wav"
     for longest in (8999, 9000):  # the files have 9,000 samples
-        monkeypatch.setattr(cache_module, "_LONGEST", longest)
+        monkeypatch.setattr(cache_module, "_MAX_SAMPLES", longest)
         assert same_bits(cache.load(path), load_audio(path))
         assert same_bits(cache.load(path, 100), load_head(path, 100))
         assert cache.entry(path).exists() == (longest == 9000)

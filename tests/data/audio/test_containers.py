@@ -151,7 +151,7 @@ def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_forma
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
     with monkeypatch.context() as patch:
-        patch.setattr(containers, "_MOST_ENTRIES", 30000)
+        patch.setattr(containers, "_MAX_ENTRIES", 30000)
         assert found(mp4_fault, path) is None
         assert len(read_every_way(path)) == 40000
     content = bytearray(path.read_bytes())
