@@ -37,13 +37,13 @@ _MAX_TIMES = 1000  # computing times and lags are kept for at most this many win
 
 
 class Tally(StrictModel):
-    """What a channel has come to, as plain data: all that later evidence and the summary depend on."""
+    """What later evidence and the summary of a channel depend on, as plain data."""
 
     num_scored: Natural = 0
     num_skipped: Natural = 0
     num_failed: Natural = 0
     num_weighed: Natural = 0
-    """Number of windows that were added to the evidence."""
+    """Windows that were added to the evidence."""
     num_speaking: Natural = 0
     num_alarms: Natural = 0
     lowest: Scored | None = None
@@ -69,10 +69,7 @@ class Channel:
         evidence: adds up the evidence by a calibration, if any.
         is_live: whether the audio arrives as it is spoken; only then, its lag is measured.
         vad: the rule for windows with little speech.
-        earlier: tally of the same channel before a restart; its time and evidence continue.
-
-    Raises:
-        InputError: if :meth:`tally` cannot have returned ``earlier``.
+        earlier: tally before a restart, whose time continues.
     """
 
     name: str
@@ -85,13 +82,8 @@ class Channel:
     earlier: Tally | None = None
 
     def __post_init__(self) -> None:
-        self._tally = Tally()
-        if self.earlier is not None:
-            self._tally = self.earlier.model_copy()
-            self.stream.piece_start = self.earlier.now
-            if (new := self.evidence) is not None:
-                state = self.earlier.evidence or {}
-                self.evidence = Evidence.from_state(state, new.decider, new.window, latch=new.latch)
+        self._tally = (self.earlier or Tally()).model_copy()
+        self.stream.piece_start = self._tally.now
         self._embedding: NDArray | None = None  # embedding of the latest embedded window
         self._embedded_until = 0.0  # end of this window
         self._began: float | None = None  # reading of the monotonic clock when the stream began
@@ -252,7 +244,7 @@ class Channel:
         self.stream.end()
 
     def tally(self) -> Tally:
-        """Return the tally up to the latest window. A thread must hold a lock, as for :meth:`take`."""
+        """Return the tally up to the latest window; requires the lock of :meth:`take`."""
         evidence = None if self.evidence is None else self.evidence.state()
         return self._tally.model_copy(update={"now": self.stream.now, "evidence": evidence})
 

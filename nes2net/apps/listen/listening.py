@@ -83,14 +83,15 @@ class LiveJudge(Windows):
             earlier: tallies of these channels before a restart.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.Detector.stream` and :class:`Channel`.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if ``earlier`` is damaged.
         """
         channels = []
         for name, tally in zip_longest(names, earlier):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
             if self.decider is not None:
-                evidence = Evidence(self.decider, stream.window, latch=self.latch)
+                state = (tally and tally.evidence) or {}
+                evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
             channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
         ready = {
             "event": "ready",

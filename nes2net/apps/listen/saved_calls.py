@@ -28,24 +28,23 @@ _MAX_FILES = 1000
 
 
 class Parked(NamedTuple):
-    """A session kept after its connection was lost, so that the client can resume it."""
+    """A session that a client may resume."""
 
     session: Session
     since: float
-    """Reading of the monotonic clock when the connection was lost, or the state was saved."""
+    """Reading of the monotonic clock when the connection was lost or the state saved."""
 
 
 class _SavedCall(StrictModel):
     basis: str
-    """Digest of everything that evidence depends on, besides the audio."""
+    """Digest of what evidence depends on besides audio."""
     channels: list[Tally]
 
 
 class SavedCalls:
-    """The states of calls in a folder: a small file per call, which is replaced as a whole.
+    """The states of calls in a folder: a small file per call, replaced atomically.
 
-    A file holds times, counts and evidence. It holds no audio, no embedding and no key of a
-    session: its name is a digest of the key.
+    A file holds neither audio nor embeddings, and its name is a digest of the session's key.
 
     Raises:
         InputError: if the folder cannot be written to.
@@ -70,13 +69,10 @@ class SavedCalls:
             _LOGGER.warning("the state of a call could not be saved: %s", error)
 
     def restored(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
-        """Return the session of ``key`` as it was saved.
-
-        None if no state is saved, or if it is damaged, too old, or that of another detector,
-        calibration, setting or kind of audio.
+        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
 
         Args:
-            begin: begins a session with the tallies of its channels.
+            begin: begins a session with earlier tallies.
         """
         self.tidy()
         path = self._path(key)

@@ -125,7 +125,7 @@ class Server:
 
     @contextmanager
     def accepting(self, listener: Listener) -> Iterator[None]:
-        """Accept connections at ``listener`` in this context; clients are refused before :meth:`serve`."""
+        """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
         listener.most = min(self._most_connections, self._most_clients + _MAX_STRANGERS)
@@ -159,7 +159,7 @@ class Server:
         self._judge = judge
 
     def serve(self) -> None:
-        """Wait until :meth:`stop` is called, and then until each client has its last lines."""
+        """Wait for :meth:`stop`, then for the last lines of each client."""
         while not self._is_stopped:
             time.sleep(_LOOK)
         # Stop all sessions, also those that begin meanwhile, and wait until their last lines are sent.
@@ -177,10 +177,7 @@ class Server:
             return [listening for listening, _ in self._running.values()]
 
     def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer a request that begins no call, or refuse it; None accepts a client.
-
-        Requests from another site's page, or to another machine, are refused.
-        """
+        """Answer or refuse a request, such as from another site's page; None accepts a client."""
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)

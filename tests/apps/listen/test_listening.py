@@ -105,8 +105,8 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     assert lines[-1]["real_time_factor"] > 0.4
 
 
-def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, call):
-    calibration = load(made / "spoof.json")
+def test_evidence_is_that_of_python_and_alarms_alternate(judge, model_folder, small, call):
+    calibration = load(model_folder / "spoof.json")
     lines = heard(judge(calibration), [Block(call[:1])])
     scores = [line for line in lines if line["event"] == "score"]
     evidence = Evidence(Decider(calibration), WINDOW)
@@ -124,10 +124,10 @@ def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, cal
 
 
 @pytest.mark.parametrize("kind", ["bonafide", "spoof"])
-def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
+def test_hold_music_raises_neither_trust_nor_alarm(judge, model_folder, call, kind):
     """The mean stays as it was; a caller who has not spoken yet has none."""
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None]
-    judge = judge(load(made / f"{kind}.json"), window=2.0)
+    music = soundfile.read(model_folder / "music.wav", dtype="float32")[0][None]
+    judge = judge(load(model_folder / f"{kind}.json"), window=2.0)
     before = heard(judge, [Block(call[:1])])[-1]
     lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
     of_music = [line for line in lines if line["event"] == "score" and line["start"] >= 3.2]
@@ -141,10 +141,10 @@ def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
     assert not {"alarm", "clear"} & {line["event"] for line in alone}
 
 
-def test_what_counts_as_speech_changes_no_score(judge, made, call):
+def test_what_counts_as_speech_changes_no_score(judge, model_folder, call):
     """Windows without speech are weighed, skipped, or as others."""
-    calibration = load(made / "spoof.json")
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    calibration = load(model_folder / "spoof.json")
+    music = soundfile.read(model_folder / "music.wav", dtype="float32")[0][None, :48000]
     samples = np.concatenate([call[:1], music, call[1:]], axis=1)
     lines = {vad: heard(judge(calibration, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
     scores = {vad: [line for line in of_vad if line["event"] == "score"] for vad, of_vad in lines.items()}
@@ -166,12 +166,12 @@ def test_what_counts_as_speech_changes_no_score(judge, made, call):
     assert ends["skip"]["alarm_share"] == ends["weigh"]["alarm_share"]
 
 
-def test_lines_have_the_keys_of_the_manual(judge, made, call, monkeypatch, small):
+def test_lines_have_the_keys_of_the_manual(judge, model_folder, call, monkeypatch, small):
     """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
     page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", page, re.MULTILINE)
     keys = {event: set(re.findall(r"`(\w+)`", row)) for events, row in rows for event in re.findall(r"\w+", events)}
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    music = soundfile.read(model_folder / "music.wav", dtype="float32")[0][None, :48000]
     scores = small.scores
     calls = []
 
@@ -181,7 +181,7 @@ def test_lines_have_the_keys_of_the_manual(judge, made, call, monkeypatch, small
 
     monkeypatch.setattr(small, "scores", fail_once)
     blocks = [Block(call[:1]), Block(music), Block(call[:1], 9.0)]
-    calibrated = judge(load(made / "spoof.json"))
+    calibrated = judge(load(model_folder / "spoof.json"))
     session = calibrated.session(16000, "s16le", ["mix"], True, "all")
     assert set(session.ready) <= {"event", *keys["ready"]}
     lines = list(Listening(session, blocks).lines())
@@ -234,9 +234,9 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
     assert lines[-1]["windows"] == 2
 
 
-def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, made, small, call):
+def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, model_folder, small, call):
     """Also with the evidence, and with a window that was complete and not told."""
-    calibration = load(made / "spoof.json")
+    calibration = load(model_folder / "spoof.json")
     before, behind = np.split(call[:1], [20000], axis=1)
     whole = heard(judge(calibration), [Block(before), Block(behind, 3.5)])
 
@@ -270,10 +270,10 @@ def test_stop_ends_a_source_that_waits(judge, small, call):
     assert windows(list(listening.lines())) == expected(small, call[0])
 
 
-def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
+def test_memory_does_not_grow_and_no_thread_is_left(model_folder, small, call):
     """After five minutes as after one, with all that is said of a window."""
     before = set(threading.enumerate())
-    judge = judge_of(small, Decider(load(made / "spoof.json")), hop=1.0)
+    judge = judge_of(small, Decider(load(model_folder / "spoof.json")), hop=1.0)
     session = judge.session(16000, "s16le", ["mix"], True, "all")
     (channel,) = session.channels
     block = np.tile(call[:1], 2)[:, :32000]

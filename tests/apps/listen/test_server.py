@@ -1,7 +1,6 @@
 """WebSocket clients: each gets the lines of its audio, whatever the others do."""
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -9,16 +8,17 @@ import sys
 import threading
 import time
 import zlib
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, wait
-from builders.live import HOP, WINDOW, expected, serving, windows
+from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
 
+from builders.websocket_calls import START, call_of, rest, say, server_process
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
@@ -29,27 +29,6 @@ from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Listener
-
-START = {"event": "start", "rate": 16000, "encoding": "f32le"}
-
-
-def say(client, **message):
-    client.send(json.dumps(message))
-
-
-def rest(client):
-    """All lines until the server closes."""
-    return [json.loads(line) for line in client]
-
-
-def call_of(url, content, step=640, **start):
-    """The lines that a well-behaved client gets."""
-    with connect(url, compression=None) as client:
-        say(client, **{**START, **start})
-        for first in range(0, len(content), step):
-            client.send(content[first : first + step])
-        say(client, event="stop")
-        return rest(client)
 
 
 def lines_until_lost(url, call):
@@ -331,19 +310,6 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def server_process(made, before=()):
-    """A server in a process of its own; gives the process and its address."""
-    options = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
-    words = [*before, sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", made / "small.pth", *options]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(list(map(str, words)), **output) as process:
-        try:
-            yield process, re.search(r"ws://[\d.:]+", process.stdout.readline()).group()
-        finally:
-            process.kill()
-
-
 CLIENT = """
 import sys, time
 from websockets.sync.client import connect
@@ -355,9 +321,9 @@ with connect(sys.argv[1]) as client:
 """
 
 
-def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(made, small, call, tmp_path):
+def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(model_folder, small, call, tmp_path):
     (tmp_path / "before").write_bytes(call[0, :20000].tobytes())
-    with server_process(made) as (server, url):
+    with server_process(model_folder) as (server, url):
         words = [sys.executable, "-c", CLIENT, url, json.dumps(START), str(tmp_path / "before")]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
             lines = [json.loads(client.stdout.readline()) for _ in range(5)]
@@ -376,7 +342,7 @@ def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(made, small, 
             server.kill()
             assert rest_or_closed(client) == []
             assert client.close_code == 1006
-    with server_process(made) as (_, url):
+    with server_process(model_folder) as (_, url):
         again = call_of(url, call[0].tobytes(), session=session)
         assert not again[0]["resumed"]
         assert again[0]["session"] != session
@@ -482,9 +448,9 @@ def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monke
 
 
 @pytest.mark.slow
-def test_a_server_with_few_descriptors_is_not_deaf_afterwards(made, small, call):
+def test_a_server_with_few_descriptors_is_not_deaf_afterwards(model_folder, small, call):
     limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
-    with server_process(made, limited) as (process, url), ExitStack() as strangers:
+    with server_process(model_folder, before=limited) as (process, url), ExitStack() as strangers:
         for _ in range(300):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
         assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
@@ -556,14 +522,16 @@ def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkey
     assert not any(other.is_alive() for other in others)
 
 
-def test_an_address_that_cannot_be_served_is_one_line(refused, made):
+def test_an_address_that_cannot_be_served_is_one_line(refused, model_folder):
     for words in ("here", "1:2:x", "70000"):
         refused(
-            ["listen", "--serve", words, "--model", made / "small.pth"],
+            ["listen", "--serve", words, "--model", model_folder / "small.pth"],
             f"--serve is a port, or HOST:PORT, not '{words}'",
         )
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused(
-            ["listen", "--serve", port, "--model", made / "small.pth"], f"port {port} of 127.0.0.1", "another --serve"
+            ["listen", "--serve", port, "--model", model_folder / "small.pth"],
+            f"port {port} of 127.0.0.1",
+            "another --serve",
         )
