@@ -41,9 +41,9 @@ def step(detector: Detector) -> None:
     assert all(p.grad.isfinite().all() for p in trained)
     before = [p.detach().clone() for p in trained]
     torch.optim.Adam(trained, lr=1e-3).step()
-    moved = {id(p) for p, old in zip(trained, before) if not torch.equal(p, old)}
-    for part in (detector.frontend, detector.backend):
-        assert moved & {id(p) for p in part.parameters()} or not any(p.requires_grad for p in part.parameters())
+    moved = {id(p) for p, initial in zip(trained, before) if not torch.equal(p, initial)}
+    for module in (detector.frontend, detector.backend):
+        assert moved & {id(p) for p in module.parameters()} or not any(p.requires_grad for p in module.parameters())
     assert all(p.isfinite().all() for p in trained)
 
 
@@ -56,12 +56,12 @@ def test_every_back_end_trains_and_scores(name):
     refused = set()
     for number, backend in enumerate(registry.backends.names()):
         aggregation = aggregations[number % len(aggregations)]
-        parts = {
+        model = {
             "aggregation": {"name": aggregation, **small_options(AGGREGATIONS, aggregation)},
             "backend": {"name": backend, **small_options(BACKENDS, backend)},
         }
         try:
-            detector = Detector.with_frontend(frontend, parts).train()
+            detector = Detector.with_frontend(frontend, model).train()
         except InputError as error:
             assert re.search(r"feature_dim is|reads \d hidden states", str(error))
             refused.add(backend)
@@ -70,8 +70,8 @@ def test_every_back_end_trains_and_scores(name):
         with torch.inference_mode():
             scores = detector.backend.scores(logits_of(detector.eval()))
         assert scores.shape == LABELS.shape and scores.isfinite().all(), backend
-    others = OF_WAVEFORMS | OF_MORE_STATES.get(frontend.num_layers, set())
-    assert refused == ({*registry.backends.names()} - OF_WAVEFORMS if name == "waveform" else others)
+    incompatible = OF_WAVEFORMS | OF_MORE_STATES.get(frontend.num_layers, set())
+    assert refused == ({*registry.backends.names()} - OF_WAVEFORMS if name == "waveform" else incompatible)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
-from nes2net.lib.errors import listed
+from nes2net.lib.errors import join_names
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
@@ -250,7 +250,7 @@ def training_in_words(provenance: Provenance) -> str:
                 trials = provenance.trials_of("train", used.name, used.train_split)
                 splits.append(_split_in_words(f"{_corpus_title(used.name, used.root)} {used.train_split}", trials))
     if splits:
-        return f"{_detector_name(provenance)}, trained on {listed(splits, 5)}{facts}"
+        return f"{_detector_name(provenance)}, trained on {join_names(splits, 5)}{facts}"
     if provenance.published:
         return f"{_detector_name(provenance)}, whose training data are not stated{facts}"
     return ""

@@ -46,7 +46,7 @@ _MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum: 
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 
 
-def called(
+def command_facts(
     *,
     about: str = "",
     resumes: bool = True,
@@ -230,7 +230,7 @@ def _check_range(key: str, value: Any, minimum: float, maximum: float) -> None:
 def flags_of(settings: Any) -> list[str]:
     """Write the fields of a dataclass of flags that differ from their defaults as words of a command."""
     words = []
-    for key, value in given(settings).items():
+    for key, value in non_defaults(settings).items():
         words.append(f"--{_flag_of(key).replace('_', '-')}")
         if value is not True:
             words.append(str(value))
@@ -241,7 +241,7 @@ def _flag_of(key: str) -> str:
     return _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
 
 
-def given(settings: Any) -> dict[str, Any]:
+def non_defaults(settings: Any) -> dict[str, Any]:
     """Collect the fields of the dataclass ``settings`` that differ from their defaults."""
     changed = {}
     for field in fields(settings):

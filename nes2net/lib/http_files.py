@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, shown
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, short_repr
 from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
@@ -169,7 +169,7 @@ class HttpFiles:
         # ETag or modification time of the file when the download began; empty if unknown.
         validators = {}
         with suppress(InputError, ValueError, AttributeError):
-            state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
+            state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
@@ -194,7 +194,7 @@ class HttpFiles:
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(f"asked for the bytes from {start:,}, the server sends {shown(sent)}")
+                raise InputError(f"asked for the bytes from {start:,}, the server sends {short_repr(sent)}")
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -303,7 +303,7 @@ class HttpFiles:
             finally:
                 answer.close()
             if target.scheme not in {"https", address.scheme}:
-                raise InputError(f"the server redirects to {shown(str(target))}, which is not HTTPS: refused")
+                raise InputError(f"the server redirects to {short_repr(str(target))}, which is not HTTPS: refused")
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times")
 

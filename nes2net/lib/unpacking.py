@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
-from nes2net.lib.errors import InputError, Unfinished, counted, shown, told_as
+from nes2net.lib.errors import InputError, Unfinished, as_input_error, pluralise, short_repr
 from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import enough_memory
@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         Unfinished: if the disk is full.
     """
     count = 0
-    with told_as(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
+    with as_input_error(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
         size = archive.stat().st_size
     budget = Budget(
         str(archive),
@@ -83,7 +83,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     too_large = f"{archive}: needs more memory than there is; unpack it by hand if you trust it"
     # A damaged archive can cause errors of any class.
     with (
-        told_as(problem, Exception, remedy="remove it and run the same command again"),
+        as_input_error(problem, Exception, remedy="remove it and run the same command again"),
         enough_memory(lambda: too_large),
     ):
         with open(archive, "rb") as file:
@@ -98,7 +98,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                     count += 1
                     if not (target.is_file() and target.stat().st_size == member.size):
                         _write(member, target, archive)
-                    display.facts = [counted(count, "file")]
+                    display.facts = [pluralise(count, "file")]
                     display.update(max(0, file.tell() // _MB - display.done))
     return count
 
@@ -200,7 +200,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
+    return InputError(f"{archive}: {short_repr(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:

@@ -31,10 +31,10 @@ from nes2net.metrics.dcf import (
 )
 from nes2net.metrics.eer import (
     compute_eer,
-    interpolated_crossing,
+    count_rejected_in_tie,
+    interpolate_crossing,
     last_of_ties,
     nearest_rates,
-    rejected_one_by_one,
     sorting_index,
 )
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
@@ -139,7 +139,7 @@ class _Blocks:
                 occupied = np.flatnonzero(table.any(axis=1))
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
-    def rejected(self, weights: NDArray) -> NDArray:
+    def count_rejected(self, weights: NDArray) -> NDArray:
         """Count the trials of each class before each block in R resamples, and in all: R×2×(K+1).
 
         Bona fide comes first; ``weights`` (R, C) says how often each cell was drawn.
@@ -188,12 +188,12 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         after = rejected[:, block, None] + copies.cumsum(axis=1)
         crossing = int(np.searchsorted(rises @ after, to_climb))  # index of the trial whose copies make FRR reach FAR
         tied = copies[:, crossing]
-        steps = rejected_one_by_one(after[:, crossing] - tied, tied)
+        steps = count_rejected_in_tie(after[:, crossing] - tied, tied)
         if method == "interpolated":
-            return interpolated_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
+            return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
         return nearest_rates(steps, (num_bonafide, num_spoof))[0]
 
-    return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
+    return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights))))
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
@@ -215,7 +215,7 @@ def _quick_minimum(
 
     def evaluate(weights: NDArray) -> NDArray:
         """(R, C) → (R,)."""
-        rejected = blocks.rejected(weights)
+        rejected = blocks.count_rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]

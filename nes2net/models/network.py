@@ -25,11 +25,11 @@ from nes2net.lib.devices import (
     PRECISIONS,
     at_least_float32,
     check_precision,
-    named_precision,
+    parse_precision,
     without_autocast,
 )
-from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import Input, ModelConfig, Options, declared, fitted, name_and_options
+from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options, options_of
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -117,7 +117,7 @@ class Network(nn.Module):
         if name in backends.names():
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
-            options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
+            options = fit_options(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
@@ -134,7 +134,7 @@ class Network(nn.Module):
         name = self.backend.config["name"]
         options = dict(self.backend.config)
         if name in backends.names():
-            options = {key: option.default for key, option in declared(backends.get(name)).items()} | options
+            options = {key: option.default for key, option in options_of(backends.get(name)).items()} | options
         texts = []
         for key, value in options.items():
             if isinstance(value, tuple):
@@ -198,7 +198,7 @@ class Network(nn.Module):
         if precision == "fastest":
             name = fastest_precision(self, self.device)
         else:
-            name = named_precision(precision)
+            name = parse_precision(precision)
         check_precision(name, self.device)
         if name != "int8":
             if self.precision == "int8":
@@ -252,7 +252,7 @@ class Network(nn.Module):
 
         Args:
             scores: for a detector that fuses scores, B×``num_scores`` of other systems, normalised
-                as in training (:func:`nes2net.scoring.system_scores.normalised`).
+                as in training (:func:`nes2net.scoring.system_scores.normalise`).
 
         Raises:
             InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
@@ -358,7 +358,7 @@ class Network(nn.Module):
         """Raise :class:`InputError` unless the last class is bona fide, without which there is no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
-                f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
+                f"this detector has the classes {join_names(self.classes, 5)}, without bona fide, so it has no score: take the "
                 "`judgement` classes"
             )
 

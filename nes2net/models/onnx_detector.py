@@ -12,12 +12,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import named_device
-from nes2net.lib.errors import InputError, MissingLibrary, counted, expecting, first_line, refuse, shown
+from nes2net.lib.devices import parse_device
+from nes2net.lib.errors import InputError, MissingLibrary, expecting, first_line, pluralise, refuse, short_repr
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
-from nes2net.lib.plain_data import validated_json
+from nes2net.lib.plain_data import validate_json
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import ScoreRule
 from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
@@ -91,7 +91,7 @@ class OnnxDetector:
         self.precision: str = description.quantize or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
-            if device != "auto" and named_device(device).type == "cuda":
+            if device != "auto" and parse_device(device).type == "cuda":
                 raise InputError(
                     f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
                     "`quantize`"
@@ -126,7 +126,7 @@ class OnnxDetector:
         except UnicodeDecodeError:
             raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
-            raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+            raise foreign_error(self.path, f"inputs and outputs are {short_repr(signature)}, expected {_INTERFACE}")
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.description = description.model_dump()
         self.config: dict[str, Any] = self.description["config"]
@@ -180,7 +180,7 @@ class OnnxDetector:
         """
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
-            limit = accepted_lengths(self.min_samples, self.max_samples)
+            limit = describe_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
@@ -202,7 +202,7 @@ class OnnxDetector:
                 expected_shape = (len(batch),)
             if shape != expected_shape:
                 raise InputError(
-                    f"{self.path} computed {output} of shape {shape} for {counted(len(batch), 'waveform')}: export it anew"
+                    f"{self.path} computed {output} of shape {shape} for {pluralise(len(batch), 'waveform')}: export it anew"
                 )
         return torch.from_numpy(np.concatenate(computed))
 
@@ -216,10 +216,10 @@ def require(*modules: str) -> None:
             raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
 
 
-def accepted_lengths(shortest: int, longest: int | None) -> str:
+def describe_lengths(shortest: int, longest: int | None) -> str:
     """Say which lengths in samples a detector takes; ``longest`` is None for no limit.
 
-    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    >>> describe_lengths(400, None), describe_lengths(400, 64_000), describe_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
     """
     if shortest == longest:
@@ -244,7 +244,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     """
     if device == "auto":
         device = "cuda" if _CUDA in available else "cpu"
-    chosen_device = named_device(device)
+    chosen_device = parse_device(device)
     if chosen_device.type == "cpu":
         return [_CPU]
     if chosen_device.type != "cuda" or _CUDA not in available:
@@ -296,7 +296,7 @@ def _read_description(path: Path) -> _Description:
     if METADATA not in content.metadata:
         raise foreign_error(path, f"its metadata {METADATA} are missing")
     try:
-        description = validated_json(_Description, content.metadata[METADATA].encode())
+        description = validate_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
     # If the weights are in another file, this file must lie beside the ONNX file, and the description must contain its
@@ -304,7 +304,7 @@ def _read_description(path: Path) -> _Description:
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
-            f"{path} has weights in {shown(undeclared[0])}, but declares {shown(declared)} as their file, "
+            f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(declared)} as their file, "
             "so they are not part of its identity: export it anew"
         )
     if declared is not None:

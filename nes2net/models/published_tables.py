@@ -21,7 +21,7 @@ LEGEND = {
 }
 
 
-def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
+def number_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
     """Number the notes of the results from 1, in order of first use: text → number."""
     notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
     return {note: number for number, note in enumerate(notes, start=1)}

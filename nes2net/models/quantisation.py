@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     """Scale of each row: …×1, in the type of x."""
 
 
-def quantised_rows(x: Tensor) -> Rows:
+def quantise_rows(x: Tensor) -> Rows:
     """Quantise each row of ``x`` …×K, bfloat16 or float32; the largest magnitude of a row becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _MAX_ACTIVATION / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
@@ -90,7 +90,7 @@ class Int8Linear(nn.Module):
         return self
 
     def forward(self, rows: Rows) -> Tensor:
-        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantised_rows`."""
+        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantise_rows`."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -201,7 +201,7 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(quantised_rows(x))
+        return super().forward(quantise_rows(x))
 
 
 class Int8FeedForward(nn.Module):
@@ -217,8 +217,8 @@ class Int8FeedForward(nn.Module):
         return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
-        return self.output_dense(quantised_rows(activations))
+        activations = self.intermediate_act_fn(self.intermediate_dense(quantise_rows(x)))
+        return self.output_dense(quantise_rows(activations))
 
 
 class Int8Attention(nn.Module):
@@ -235,10 +235,10 @@ class Int8Attention(nn.Module):
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
+        qkv = self.qkv_proj(quantise_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)
-        return self.out_proj(quantised_rows(out.transpose(1, 2).flatten(2)))
+        return self.out_proj(quantise_rows(out.transpose(1, 2).flatten(2)))
 
 
 class Int8RelativeAttention(Int8Attention):

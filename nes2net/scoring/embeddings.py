@@ -65,7 +65,7 @@ class Embeddings(Judgement[NDArray]):
         if self.of != "frontend" and self.layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement; raise :class:`InputError` for an exported detector."""
         if not isinstance(scorer, Network):
             raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")

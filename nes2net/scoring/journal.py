@@ -23,7 +23,7 @@ from nes2net.data.audio.packed import status_of
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 
 # Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
 # scores of 20-ms frames has 4 million bytes.
@@ -135,10 +135,10 @@ class KeptRows(Generic[T]):
     """Reads the value of a trial in :attr:`stamps` from the disk."""
 
 
-def _parsed_line(line: bytes) -> list[Any]:
+def _parse_line(line: bytes) -> list[Any]:
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
-    return parsed_json(line, "a line")
+    return parse_json(line, "a line")
 
 
 def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
@@ -152,7 +152,7 @@ def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
             line = file.readline(_MAX_LINE_BYTES)
         if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
             try:
-                return Claim(path, run, _parsed_line(line))
+                return Claim(path, run, _parse_line(line))
             except ValueError:
                 return Claim(path, run, None)
     return Claim(out, run, run)
@@ -166,7 +166,7 @@ def open_journals(
 
     Args:
         from_json: raises ValueError or TypeError if data are damaged.
-        without: as for :meth:`nes2net.scoring.output.Output.opened`.
+        without: as for :meth:`nes2net.scoring.output.Output.open_kept`.
     """
     starts: dict[str, tuple[BinaryIO, int]] = {}
     stamps = {}
@@ -178,7 +178,7 @@ def open_journals(
             start = file.tell()
             while line := file.readline(_MAX_LINE_BYTES):
                 try:
-                    id, *fields = _parsed_line(line)
+                    id, *fields = _parse_line(line)
                     if len(fields) == 2 and (str(id), str(fields[1])) not in without:
                         from_json(fields[0])
                         starts[str(id)] = file, start
@@ -192,7 +192,7 @@ def open_journals(
         def value(id: str) -> T:
             file, start = starts[id]
             file.seek(start)
-            return from_json(_parsed_line(file.readline(_MAX_LINE_BYTES))[1])
+            return from_json(_parse_line(file.readline(_MAX_LINE_BYTES))[1])
 
         failures = {id: reason for id, reason in failures.items() if id not in stamps}
         yield KeptRows(stamps, failures, value)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent, read_bounded, sha256_of
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
@@ -167,7 +167,7 @@ def record_of(path: Path) -> Record | None:
         return None
     content = read_bounded(record_path(path), _MAX_RECORD_BYTES)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
-        record = validated_json(Record, content)
+        record = validate_json(Record, content)
         if record.sha256 is None or record.sha256 == sha256_of(path):
             return record
     return None

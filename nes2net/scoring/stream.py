@@ -16,10 +16,10 @@ import torch
 
 from nes2net.data.audio.blocks import BlocksAt16k
 from nes2net.data.audio.remarks import Channels, Listener, Remark
-from nes2net.data.audio.sources import checked_rate, samples_of
+from nes2net.data.audio.sources import parse_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, pre_emphasised
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, choose_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
 #: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
@@ -35,7 +35,7 @@ class Along(NamedTuple):
     hop: float | None = None
     """From one start to the next; None for half a window up to two minutes, beyond for a whole one."""
 
-    def suited(self, duration: float) -> tuple[float, float]:
+    def fit_to_duration(self, duration: float) -> tuple[float, float]:
         """Return window and hop for ``duration`` seconds; :attr:`window` must be set."""
         assert self.window is not None
         usual_hop = self.window / 2 if duration <= 120 else self.window
@@ -236,12 +236,12 @@ class Stream:
             scorer.check_score()
         self._scorer = scorer
         self._score = score or partial(score_or_raise, scorer)
-        self._rate = checked_rate(sample_rate)
+        self._rate = parse_rate(sample_rate)
         check_rate(self._rate, "the stream")
         self._trained_on = length_of_training(scorer.provenance)
         seconds = self._trained_on / SAMPLE_RATE if window is None else window
         self._length, self._hop = window_samples(scorer, seconds, hop)
-        self._batching: Batches[TimedWindow] = Batches(chosen_batch_size(scorer, batch_size))
+        self._batching: Batches[TimedWindow] = Batches(choose_batch_size(scorer, batch_size))
         self._progress = progress
         self.filled = 0.0
         """Seconds of short holes that were filled with zeros."""

@@ -17,7 +17,7 @@ from nes2net.apps.info.names import architecture
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
+from nes2net.models.published_tables import LEGEND, number_notes, reproduction_rows, system_rows
 
 
 def page(text: str) -> str:
@@ -28,7 +28,7 @@ def page(text: str) -> str:
 def results() -> str:
     """Write the tables of published results, their notes, and how each is measured again."""
     tables = published_tables()
-    numbers = numbered_notes(tables)
+    numbers = number_notes(tables)
     blocks = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
     for table in tables:
         blocks += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames, Scores
@@ -62,7 +62,7 @@ def recording():
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
     whole = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
-    found = list(pushed(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
+    found = list(push_all(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
     if len(whole) <= longest:
         assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
     else:

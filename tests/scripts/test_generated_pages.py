@@ -83,8 +83,8 @@ def test_every_number_of_a_note_leads_to_a_note():
     text = stored("published").partition("\n## Published figures\n")[2].partition("\n## ")[0]
     numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
     rows = [line.rsplit("|", 2)[1] for line in text.partition("### Notes")[0].splitlines() if line.startswith("| ")]
-    named = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
-    assert named == numbers != set()
+    years = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
+    assert years == numbers != set()
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, first_line, told_as
+from nes2net.lib.errors import InputError, as_input_error, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -208,7 +208,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     with torch.inference_mode():
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
-        with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
+        with _silence(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
             has_fixed_length = description["min_samples"] == description["max_samples"]
             dynamic = {0: "batch"} if has_fixed_length else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
@@ -267,7 +267,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     problem = f"{path.name} was not written: onnxruntime cannot quantise this detector"
-    with told_as(problem, Exception), _silenced():  # onnxruntime raises exceptions of many types
+    with as_input_error(problem, Exception), _silence():  # onnxruntime raises exceptions of many types
         quantize_dynamic(
             model,
             path,
@@ -289,7 +289,7 @@ def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> i
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nes2net.lib.sheet import Facts, Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
+from nes2net.models.published_tables import LEGEND, number_notes, reproduction_rows, system_rows
 
 _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
 
@@ -60,7 +60,7 @@ def result_sheet(id: str) -> Sheet:
 
 def published_sheet() -> Sheet:
     tables = published_tables()
-    numbers = numbered_notes(tables)
+    numbers = number_notes(tables)
     rows: dict[str, Sequence[Facts]] = {table.title: system_rows(table, numbers) for table in tables}
     rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
     ways = []

@@ -17,7 +17,7 @@ from nes2net.apps.listen.settings import Vad
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.plain_data import Natural, Seconds, StrictModel
 from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
@@ -253,7 +253,7 @@ class Channel:
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": tally.num_scored, "skipped": tally.num_skipped, "failed": tally.num_failed}
         summary["lowest"] = tally.lowest and tally.lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
+        summary |= {"filled": self.stream.filled, "remark": with_flag_names(self.stream.remark.text)}
         if self.evidence is not None:
             alarm_share = tally.num_alarms / max(1, tally.num_weighed)
             summary |= {"probability": None, "mean": None, **tally.last, "alarm_share": alarm_share}

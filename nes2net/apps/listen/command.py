@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import ServerSettings, Windows
-from nes2net.lib.commands import Count, Flag, called
+from nes2net.lib.commands import Count, Flag, command_facts
 from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
@@ -42,7 +42,7 @@ class Input:
     speed: float = 1.0
 
 
-@called(
+@command_facts(
     about="Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated. The scores "
     "are the same as with nes2net predict --track.",
     resumes=False,

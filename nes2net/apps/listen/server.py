@@ -29,7 +29,7 @@ from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
-from nes2net.lib.plain_data import StrictModel, validated_json
+from nes2net.lib.plain_data import StrictModel, validate_json
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.service_health import Status, health_of
 from nes2net.lib.this_process import most_open_files
@@ -358,7 +358,7 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
     if len(message) > _MAX_TEXT:
         raise InputError(f"a message of text has at most {_MAX_TEXT} characters")
     try:
-        return validated_json(_Text, message.encode()).root
+        return validate_json(_Text, message.encode()).root
     except ValueError as error:
         raise InputError(f"a message is not understood: {error}") from error
 

@@ -15,7 +15,7 @@ from nes2net.apps.scale.libraries import library
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.remote import Unreachable, address_of, forget, list_folder, read_error, status_of, store_of
 from nes2net.lib.text_files import read_text
@@ -63,7 +63,7 @@ def shards_of(source: str | Path) -> list[Shard]:
     shards = _shards_of_text(str(source))
     if not shards:
         raise InputError(
-            f"{shown(str(source))} has no recordings: "
+            f"{short_repr(str(source))} has no recordings: "
             f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
         )
     return sorted(shards, key=lambda shard: shard.address)
@@ -122,7 +122,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             continue
         if len(fields) > 2 or not all(fields):
             raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}"
             )
         address = fields[-1]
         if not is_url(address):

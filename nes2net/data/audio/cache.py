@@ -18,7 +18,7 @@ import torch
 
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 from nes2net.lib.terminal import say
 
@@ -52,7 +52,7 @@ class AudioCache:
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
-        with told_as(
+        with as_input_error(
             f"cache folder {folder} cannot be made", OSError, remedy="name a folder of yours with `data.cache`"
         ):
             make_folder(self.folder)

@@ -23,7 +23,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 
 #: Name and version of the rule by which speech is found; a change of the rule changes the version.
 SPEECH_RULE = "envelope or pitch moves, version 2"
@@ -91,7 +91,7 @@ class SpeechFrames:
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
             needed = _FRAME + (missing - 1) * _HOP
-            self._measure(padded(self._unmeasured, max(needed, len(self._unmeasured))))
+            self._measure(pad(self._unmeasured, max(needed, len(self._unmeasured))))
         return ()
 
     def finished(self) -> SpeechFrames:

@@ -362,7 +362,7 @@ class ArrowMessages:
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
         """Read ``columns`` of a record batch; dictionary types hold indices."""
-        return _validated(self._ipc.read_record_batch(message, self._index_schema), columns)
+        return _validate(self._ipc.read_record_batch(message, self._index_schema), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield ``columns`` of each record batch; dictionary types hold indices."""
@@ -374,10 +374,10 @@ class ArrowMessages:
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
         for batch in self._ipc.open_stream(self._source, options=options):
-            yield _validated(batch, columns)
+            yield _validate(batch, columns)
 
 
-def _validated(batch: Any, columns: Sequence[str]) -> Any:
+def _validate(batch: Any, columns: Sequence[str]) -> Any:
     batch = batch.select(columns)
     # Without this check, pyarrow would read at an offset outside of the data, and the process might crash.
     batch.validate(full=True)

@@ -146,10 +146,10 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
     return cut
 
 
-def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+def pad(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     """Cut ``waveform`` to ``num_samples``, or append zeros.
 
-    >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
+    >>> pad(np.array([1, 2, 3]), 5), pad(np.array([1, 2, 3]), 2)
     (array([1, 2, 3, 0, 0]), array([1, 2]))
     """
     return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
@@ -206,7 +206,7 @@ def head_crop(
             f"{utterance} would be filled up to {num_samples:,} samples; at most {MAX_CROP_SAMPLES:,} are made"
         )
     if padding == "zeros":
-        return padded(waveform, num_samples)
+        return pad(waveform, num_samples)
     return np.tile(waveform, -(-num_samples // length))[:num_samples]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.lib.errors import InputError, expecting, shown
+from nes2net.lib.errors import InputError, expecting, short_repr
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.lib.text_files import MAX_BYTES
@@ -101,7 +101,7 @@ class _DataType:
     def numpy(self) -> np.dtype:
         """Convert numbers, truth values or text; raise ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
-            raise ValueError(f"it holds an array of {shown(self.name)}")
+            raise ValueError(f"it holds an array of {short_repr(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
             raise ValueError("a data type has an unknown byte order")
         return np.dtype(f"{self.byte_order}{self.name}")
@@ -130,7 +130,7 @@ class _Array:
         if not is_shape or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
-            raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")
+            raise ValueError(f"an array of shape {short_repr(self.shape)} has {len(self.data)} bytes")
         order: Literal["F", "C"] = "F" if self.fortran else "C"
         return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 

@@ -22,9 +22,9 @@ from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed, readable_size, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, is_stream
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.remote import NUM_THREADS, address_of, folder_of, is_remote, list_folder, list_series
 from nes2net.lib.this_process import enough_memory
 
@@ -83,7 +83,7 @@ def shards_below(root: AnyPath) -> list[Shard]:
         )
     if not shards:
         raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
-    return _checked(shards, root)
+    return _check(shards, root)
 
 
 def _remote_shards(root: Path) -> list[Shard]:
@@ -98,10 +98,10 @@ def _remote_shards(root: Path) -> list[Shard]:
     shards = []
     for path in map(Path, addresses):
         shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(folder).as_posix()))))
-    return _checked(shards, folder)
+    return _check(shards, folder)
 
 
-def _checked(shards: list[Shard], root: Path) -> list[Shard]:
+def _check(shards: list[Shard], root: Path) -> list[Shard]:
     kinds = {shard.path.suffix.lower() for shard in shards}
     if len(kinds) > 1:
         raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
@@ -121,8 +121,8 @@ def _check_complete(root: Path, names: Collection[str]) -> None:
         missing = [shard for shard in series if shard not in names]
         if missing:
             raise InputError(
-                f"{root}: {len(missing):,} of {counted(len(series), 'shard is', 'shards are')} missing: "
-                f"{listed(missing, 3)}; copy or download them"
+                f"{root}: {len(missing):,} of {pluralise(len(series), 'shard is', 'shards are')} missing: "
+                f"{join_names(missing, 3)}; copy or download them"
             )
 
 
@@ -164,7 +164,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         number = table.schema.get_field_index(name)
         if number >= 0 and name not in columns:
             raise InputError(
-                f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(number).type))}; expected "
+                f"shard {shard.path}: the column {name!r} is of type {short_repr(str(table.schema.field(number).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
     label_of = _class_labels(table, shard.path) or _label_of
@@ -176,7 +176,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
 def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] | None:
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        content = parsed_json(metadata, f"the metadata of shard {path}")
+        content = parse_json(metadata, f"the metadata of shard {path}")
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
@@ -188,9 +188,9 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     labels = {number: words.get(name.strip().lower()) for number, name in enumerate(names)}
     if None in labels.values():
         raise InputError(
-            f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+            f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}"
         )
-    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({shown(', '.join(names))})")
+    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({short_repr(', '.join(names))})")
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
@@ -226,7 +226,9 @@ def _label_of(
             return _NUMBERED[int(word)]
     if not isinstance(value, (bool, str)) and value in by_number:
         return by_number[int(value)]
-    raise InputError(f"{row_name}: the label is {shown(str(value))}; expected {expected} or one of {', '.join(LABELS)}")
+    raise InputError(
+        f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}"
+    )
 
 
 def _trial_of_row(
@@ -273,7 +275,9 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
         return None
     split = SPLIT_WORDS.get(str(words[0]).strip().lower())
     if split is None:
-        raise InputError(f"{row_name}: unknown split {shown(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}")
+        raise InputError(
+            f"{row_name}: unknown split {short_repr(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}"
+        )
     return split
 
 
@@ -288,12 +292,12 @@ def _as_text(value: Any) -> str:
 def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     if text in (None, ""):
         return {}
-    with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
+    with as_input_error(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=short_repr(str(text))):
         if len(text) > _MAX_NOTES_LENGTH:
             raise ValueError(f"more than {_MAX_NOTES_LENGTH:,} characters")
-        notes = parsed_json(text, f"{row_name}: the notes")
+        notes = parse_json(text, f"{row_name}: the notes")
     if not isinstance(notes, dict):
-        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
+        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {short_repr(str(text))}")
     return notes
 
 
@@ -308,7 +312,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
-            raise InputError(f"shard {shard.path}: {shown(member.name)} is in it more than once")
+            raise InputError(f"shard {shard.path}: {short_repr(member.name)} is in it more than once")
         sample[suffix] = member
     # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
     with closing(open_shard(shard.path)) as file:
@@ -316,7 +320,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             sample_name = f"shard {shard.path}, {key}"
             recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
             if len(recordings) > 1:
-                raise InputError(f"{sample_name} has more than one recording: {listed(recordings)}")
+                raise InputError(f"{sample_name} has more than one recording: {join_names(recordings)}")
             if not recordings:
                 continue
             text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
@@ -348,7 +352,7 @@ def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
 class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
-    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
@@ -390,7 +394,7 @@ class ShardCorpus(UserCorpus):
                 split_trials += shard_trials
             else:
                 split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
-        files.checked_trials(trials, path)
+        files.check_trials(trials, path)
         return split_trials or files.select_phase(trials, split)
 
 
@@ -400,7 +404,7 @@ def _read_shard(shard: Shard, root: Path) -> list[Trial]:
     remedy = "it is cut off or damaged, copy or download it again"
     too_large = f"shard {shard.path} needs more memory than there is"
     # Reading a damaged shard can raise any error.
-    with told_as(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
+    with as_input_error(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
         return list(read(shard, root))
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, state_dict_of
@@ -330,5 +330,5 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         sound = []
     if not all(sound) or not 0 < len(sound) <= _MAX_CONVOLUTIONS:
-        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}")
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {short_repr(text)}")
     return layers  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size, refuse, shown
+from nes2net.lib.errors import InputError, readable_size, refuse, short_repr
 from nes2net.lib.files import Budget
 
 _MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
@@ -116,7 +116,9 @@ class _Reader:
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _MAX_DOMAIN_BYTES)]
                 if domain not in (b"", b"ai.onnx"):
-                    raise foreign_error(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
+                    raise foreign_error(
+                        self.path, f"it holds operators of {short_repr(domain.decode(errors='replace'))}"
+                    )
             elif kind_of_field == "TensorProto":
                 self.check_tensor(value)
             else:
@@ -136,7 +138,7 @@ class _Reader:
             elif number == 13 and isinstance(value, tuple):
                 key, text = self.read_entry(value)
                 if key in outside:
-                    raise _Damaged(f"two entries {shown(key)} for external data")
+                    raise _Damaged(f"two entries {short_repr(key)} for external data")
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
@@ -147,7 +149,7 @@ class _Reader:
                 raise _Damaged("external data without location, offset and length")
             for key in ("offset", "length"):
                 if not re.fullmatch("[0-9]{1,18}", outside[key]):
-                    raise _Damaged(f"external data at {shown(outside[key])}")
+                    raise _Damaged(f"external data at {short_repr(outside[key])}")
             name = outside["location"]
             num_bytes = int(outside["length"])
             self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import Budget
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.lib.plain_data import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_BITS, MAX_VALUES
@@ -173,7 +173,7 @@ class TensorUnpickler(GuardedUnpickler):
             raise Refused(f"it asks for {full_name[:120]}")
         if full_name not in self.records:
             if len(full_name) > MAX_CLASS_NAME_LENGTH or not full_name.isprintable():
-                raise ValueError(f"{shown(full_name)} is not the name of a class")
+                raise ValueError(f"{short_repr(full_name)} is not the name of a class")
             if len(self.records) == MAX_CLASSES:
                 raise ValueError(f"it names more than {MAX_CLASSES:,} classes")
             self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
@@ -325,7 +325,7 @@ def plain(value: Any, owner: str) -> Any:
         if isinstance(value, dict):
             copied = {}
             for key, item in value.items():
-                name = key if isinstance(key, str) else shown(key)
+                name = key if isinstance(key, str) else short_repr(key)
                 copied[copy(name, level)] = copy(item, level + 1)
             return copied
         if isinstance(value, (list, tuple)):
@@ -334,7 +334,7 @@ def plain(value: Any, owner: str) -> Any:
             return value
         if isinstance(value, int) and value.bit_length() <= MAX_NUMBER_BITS:
             return value
-        return shown(value)
+        return short_repr(value)
 
     return copy(value, 0)
 

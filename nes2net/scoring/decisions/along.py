@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
-from nes2net.lib.errors import check_setting, counted
+from nes2net.lib.errors import check_setting, pluralise
 from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -131,7 +131,7 @@ class DecisionAlong(Decision):
         """Phrases on the deciding windows, the part that stands out, and fake parts that would be missed."""
         number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
-            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+            f"decided along {100 * self.rests_on:.0f} % of it ({pluralise(self.windows, 'window')} of {self.window:.3g} s)"
             f"{number}, while the score is that of its first {self.window:.3g} s"
         ]
         if self.stretch is None or self.decision == CANNOT_TELL:
@@ -141,7 +141,7 @@ class DecisionAlong(Decision):
         if self.decision == "bonafide":
             if self.low_windows is not None and self.low_windows.num_windows:
                 low = self.low_windows
-                number = counted(low.num_windows, "window is", "windows are")
+                number = pluralise(low.num_windows, "window is", "windows are")
                 words.append(f"{number} low, about {low.expected:.0f} would be by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
@@ -210,12 +210,12 @@ class Cutoff:
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         words = (
-            f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
+            f"decided by the mean of {pluralise(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
             f"first {readable_duration(track.window, exact=True)}"
         )
         return replace(self(track.score, traits), score=score, mean=track.score, along=words)
 
-    def described(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe the basis of decisions in a line for people."""
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
@@ -244,7 +244,6 @@ def decide_along(
         return decider.along(score, track, traits)
     assert track.speech is not None
     starts = track.times - track.window / 2
-    ends = track.times + track.window / 2
     has_speech = track.speech >= MIN_SPEECH
     hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
@@ -255,14 +254,8 @@ def decide_along(
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    # Add up the evidence of the windows with speech. If the recording is clipped, its ratios are multiplied by a factor
-    # below 1.
-    evidence = Evidence(decider, track.window, half_life=math.inf)
     factor = factor_of(traits)
-    running = []
-    for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = factor * speech if speech >= MIN_SPEECH else 0.0
-        running.append(evidence.add(end, window_score, weight))
+    running = _add_evidence(decider, track, track.speech, factor)
     mean = running[-1].mean
     threshold = decider.llr_threshold
     if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
@@ -305,6 +298,16 @@ def decide_along(
         reason = "if half of a recording of this length were fake, this detector would mostly miss it"
         return replace(along, decision=CANNOT_TELL, reason=reason)
     return along
+
+
+def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
+    """Add up the evidence of the windows with speech; ``factor`` is below 1 for a clipped recording."""
+    evidence = Evidence(decider, track.window, half_life=math.inf)
+    ends = track.times + track.window / 2
+    running = []
+    for end, score, share in zip(ends.tolist(), track.scores.tolist(), speech.tolist()):
+        running.append(evidence.add(end, score, factor * share if share >= MIN_SPEECH else 0.0))
+    return running
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:

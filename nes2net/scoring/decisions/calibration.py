@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
-from nes2net.lib.errors import InputError, check_setting, counted
+from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
@@ -32,7 +32,7 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
-from nes2net.scoring.decisions.population import Population, as_saved, rounded
+from nes2net.scoring.decisions.population import Population, as_saved, round_values
 
 _MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
@@ -105,7 +105,7 @@ class LinearCalibration:
     or for scores without a record. ``population`` has the traits of the recordings, if measured.
     ``resamples`` (R, 2) has a slope and a shift for each bootstrap resample of the trials, whose
     calibration gives the ratio slope · llr + shift; None for a fusion, and without
-    :func:`resampled`. ``sha256`` is the digest of the loaded file.
+    :func:`add_resamples`. ``sha256`` is the digest of the loaded file.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MAX_SYSTEMS)]
@@ -156,7 +156,7 @@ class LinearCalibration:
         scores = _score_matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
-                f"this calibration needs scores of {counted(len(self.weights), 'system')} ({', '.join(self.systems)}), "
+                f"this calibration needs scores of {pluralise(len(self.weights), 'system')} ({', '.join(self.systems)}), "
                 f"got {scores.shape[1]}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
@@ -361,8 +361,8 @@ def fit(
     check_setting("l2", l2, 0 <= l2 < math.inf, "at least 0")
     if len(names) != spoof.shape[1]:
         raise InputError(
-            f"{counted(spoof.shape[1], 'system has', 'systems have')} scores, but "
-            f"{counted(len(names), 'name is', 'names are')} given"
+            f"{pluralise(spoof.shape[1], 'system has', 'systems have')} scores, but "
+            f"{pluralise(len(names), 'name is', 'names are')} given"
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
@@ -395,7 +395,7 @@ def fit(
     return replace(calibration, llrs=Llrs(*llrs))
 
 
-def resampled(calibration: LinearCalibration) -> LinearCalibration:
+def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
     """Add :attr:`LinearCalibration.resamples` to a ``calibration`` of one system by :func:`fit`.
 
     Trials are drawn with replacement within each class, the same in every run. Of 10,000 trials of
@@ -410,7 +410,7 @@ def resampled(calibration: LinearCalibration) -> LinearCalibration:
         with suppress(InputError):  # the drawn trials are all alike, or separated although there is no penalty
             refitted = fit(*draws, prior=calibration.prior, l2=calibration.l2)
             resamples.append((refitted.weights[0], refitted.offset))
-    return replace(calibration, resamples=rounded(np.array(resamples)))
+    return replace(calibration, resamples=round_values(np.array(resamples)))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

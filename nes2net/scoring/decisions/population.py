@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, GetPydanticSchema
 from typing_extensions import TypedDict
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")
@@ -209,7 +209,7 @@ class Spread(NamedTuple):
     @classmethod
     def of(cls, values: NDArray) -> Spread:
         """Find the quantiles 2.5 %, 50 % and 97.5 % of ``values`` (N,), rounded as in a file."""
-        return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
+        return cls(*map(_round_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Compute distances (N,) from the median: 1 at both edges, which count as at least
@@ -308,10 +308,13 @@ class EmbeddingModel:
         residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
-    def rounded(self) -> EmbeddingModel:
+    def round(self) -> EmbeddingModel:
         """Round to 6 significant digits, as in a file."""
         return EmbeddingModel(
-            rounded(self.means), rounded(self.directions), rounded(self.variances), _rounded_number(self.residual)
+            round_values(self.means),
+            round_values(self.directions),
+            round_values(self.variances),
+            _round_number(self.residual),
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
@@ -374,7 +377,7 @@ class Population:
         classes = np.asarray(is_bonafide, dtype=bool)
         if len(traits) < MIN_REFERENCE:
             raise InputError(
-                f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
+                f"{pluralise(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
             )
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
@@ -385,10 +388,10 @@ class Population:
             scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
         usual = _spreads(values)
         seconds = [recording.duration for recording in traits]
-        durations = _rounded_number(min(seconds)), _rounded_number(max(seconds))
+        durations = _round_number(min(seconds)), _round_number(max(seconds))
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
-            return cls(len(traits), usual, np.sort(rounded(scalar)), durations=durations)
+            return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _MAX_EMBEDDING:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -399,8 +402,10 @@ class Population:
             )
         spread = Spread.of(from_mean)
         both = np.maximum(scalar, _embedding_distance(spread, from_mean))
-        model = EmbeddingModel.fit(embeddings, classes).rounded()
-        return cls(len(traits), usual, np.sort(rounded(scalar)), model, spread, np.sort(rounded(both)), durations)
+        model = EmbeddingModel.fit(embeddings, classes).round()
+        return cls(
+            len(traits), usual, np.sort(round_values(scalar)), model, spread, np.sort(round_values(both)), durations
+        )
 
     @property
     def has_embeddings(self) -> bool:
@@ -433,7 +438,7 @@ class Population:
         trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
         # saved distance.
-        at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(distance_of_trait[trait])))
+        at_least = len(distances) - int(np.searchsorted(distances, _round_number(distance_of_trait[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
             factor, unit = SHOWN[trait]
@@ -488,10 +493,10 @@ def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     )
 
 
-def _rounded_number(value: float) -> float:
+def _round_number(value: float) -> float:
     """Round to 6 significant digits, so that loaded numbers equal the saved ones."""
     return float(f"{value:.6g}")
 
 
-def rounded(values: NDArray) -> NDArray:
-    return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)
+def round_values(values: NDArray) -> NDArray:
+    return np.array([_round_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

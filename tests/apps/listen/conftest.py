@@ -16,9 +16,9 @@ from nes2net.scoring.decisions import Decider, LinearCalibration
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory) -> Path:
+def listen_folder(tmp_path_factory) -> Path:
     """A detector, a call of two speakers, hold music, and calibrations: the call is bona fide, or spoof."""
-    folder = tmp_path_factory.mktemp("model")
+    folder = tmp_path_factory.mktemp("made")
     call = np.stack([0.5 * voice(seconds=3), 0.5 * voice(seed=1, seconds=3)])
     soundfile.write(folder / "call.wav", call.T, 16000)
     soundfile.write(folder / "music.wav", sounds()["music: strings"], 16000)
@@ -27,14 +27,14 @@ def model_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(model_folder) -> Detector:
-    return Detector.from_pretrained(model_folder / "small.pth", device="cpu")
+def small(listen_folder) -> Detector:
+    return Detector.from_pretrained(listen_folder / "small.pth", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def call(model_folder) -> np.ndarray:
+def call(listen_folder) -> np.ndarray:
     """(2, N) at 16 kHz."""
-    return soundfile.read(model_folder / "call.wav", dtype="float32", always_2d=True)[0].T
+    return soundfile.read(listen_folder / "call.wav", dtype="float32", always_2d=True)[0].T
 
 
 @pytest.fixture

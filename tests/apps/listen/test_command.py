@@ -27,7 +27,7 @@ OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
 
 
 @pytest.fixture
-def listen(command, model_folder, tmp_path):
+def listen(command, listen_folder, tmp_path):
     """A function that listens to bytes in a named pipe, which come in odd pieces; gives the lines."""
 
     def run(content: bytes, *words):
@@ -40,7 +40,7 @@ def listen(command, model_folder, tmp_path):
                     file.write(content[first : first + 3333])
 
         threading.Thread(target=write).start()
-        status, out, err = command(["listen", pipe, "--model", model_folder / "small.pth", *OPTIONS, "--json", *words])
+        status, out, err = command(["listen", pipe, "--model", listen_folder / "small.pth", *OPTIONS, "--json", *words])
         assert status == 0, err
         return [json.loads(line) for line in out.splitlines()]
 
@@ -80,11 +80,11 @@ def test_channels_without_names_are_their_mean(listen, small, call, tmp_path):
     assert "2 channels differ" in lines[-1]["remark"]
 
 
-def test_a_recording_in_words(command, model_folder, small, call):
+def test_a_recording_in_words(command, listen_folder, small, call):
     """As fast as it is computed; the lines are those of Python, and the alarm is said."""
-    words = ["listen", model_folder / "call.wav", "--model", model_folder / "small.pth", *OPTIONS, "--speed", "inf"]
+    words = ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--speed", "inf"]
     status, out, _ = command(
-        [*words, "--split", "agent,caller", "--calibration", model_folder / "spoof.json", "--latch"]
+        [*words, "--split", "agent,caller", "--calibration", listen_folder / "spoof.json", "--latch"]
     )
     lines = out.splitlines()
     assert status == 0
@@ -102,9 +102,9 @@ def test_a_recording_in_words(command, model_folder, small, call):
     assert "probability" not in out.splitlines()[1]
 
 
-def test_a_recording_in_real_time(command, model_folder, tmp_path, call):
+def test_a_recording_in_real_time(command, listen_folder, tmp_path, call):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
-    words = ["listen", tmp_path / "short.wav", "--model", model_folder / "small.pth", *OPTIONS, "--json"]
+    words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)
     lags = [line["lag"] for line in map(json.loads, out.splitlines()) if line["event"] == "score"]
     assert len(lags) == 3
@@ -112,7 +112,7 @@ def test_a_recording_in_real_time(command, model_folder, tmp_path, call):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_last_lines(model_folder, small, call, number):
+def test_a_signal_ends_it_with_the_last_lines(listen_folder, small, call, number):
     """A line comes while the pipe is open, before more is read."""
     words = [
         "listen",
@@ -122,7 +122,7 @@ def test_a_signal_ends_it_with_the_last_lines(model_folder, small, call, number)
         "--encoding",
         "f32le",
         "--model",
-        model_folder / "small.pth",
+        listen_folder / "small.pth",
         *OPTIONS,
         "--json",
     ]
@@ -152,7 +152,7 @@ class SendsCtrlC:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_while_it_starts_is_not_lost(command, model_folder, monkeypatch):
+def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch):
     usual_window = calibrated.usual_window
 
     def interrupted(*arguments):
@@ -161,13 +161,13 @@ def test_ctrl_c_while_it_starts_is_not_lost(command, model_folder, monkeypatch):
 
     monkeypatch.setattr(calibrated, "usual_window", interrupted)
     status, out, _ = command(
-        ["listen", model_folder / "call.wav", "--model", model_folder / "small.pth", "--speed", "inf"]
+        ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"]
     )
     assert status == 130
     assert out == ""
 
 
-def test_who_reads_its_lines_may_end_before_it(model_folder, call):
+def test_who_reads_its_lines_may_end_before_it(listen_folder, call):
     words = [
         "listen",
         "-",
@@ -176,7 +176,7 @@ def test_who_reads_its_lines_may_end_before_it(model_folder, call):
         "--encoding",
         "f32le",
         "--model",
-        model_folder / "small.pth",
+        listen_folder / "small.pth",
         *OPTIONS,
         "--json",
     ]
@@ -195,9 +195,9 @@ def test_who_reads_its_lines_may_end_before_it(model_folder, call):
     assert process.wait(PATIENCE) == 1
 
 
-def test_wrong_input_is_one_line(refused, model_folder, tmp_path, call):
-    wav = model_folder / "call.wav"
-    model = ["--model", model_folder / "small.pth"]
+def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
+    wav = listen_folder / "call.wav"
+    model = ["--model", listen_folder / "small.pth"]
     (tmp_path / "nothing.pcm").touch()
     for words, message in (
         ([], "name one source"),
@@ -259,8 +259,8 @@ def test_the_microphone(monkeypatch):
     assert blocks[2].time >= 0.4
 
 
-def test_without_its_libraries_it_says_what_to_install(refused, model_folder, monkeypatch):
+def test_without_its_libraries_it_says_what_to_install(refused, listen_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    refused(["listen", "microphone", "--model", model_folder / "small.pth"], how_to_install("listen"))
+    refused(["listen", "microphone", "--model", listen_folder / "small.pth"], how_to_install("listen"))
     monkeypatch.setitem(sys.modules, "websockets", None)
-    refused(["listen", "--serve", "7861", "--model", model_folder / "small.pth"], how_to_install("listen"))
+    refused(["listen", "--serve", "7861", "--model", listen_folder / "small.pth"], how_to_install("listen"))

@@ -24,12 +24,12 @@ LATER = 1600  # further samples that no window holds before the restart
 
 
 @pytest.fixture
-def restart(judge, model_folder, tmp_path):
+def restart(judge, listen_folder, tmp_path):
     """A function that begins a server of a saved folder, beside those that ran before; gives its address."""
     with ExitStack() as servers:
 
         def start(calibration="spoof.json", **settings):
-            live_judge = judge(load(model_folder / calibration), keep="all", **settings)
+            live_judge = judge(load(listen_folder / calibration), keep="all", **settings)
             return servers.enter_context(serving(live_judge, state=str(tmp_path / "state")))[0]
 
         yield start
@@ -68,13 +68,13 @@ def state_files(tmp_path):
     return sorted((tmp_path / "state").iterdir())
 
 
-def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(model_folder, call, tmp_path):
-    options = ["--calibration", model_folder / "spoof.json", "--state", tmp_path / "state"]
-    with server_process(model_folder, *options) as (server, url), connect(url) as client:
+def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_folder, call, tmp_path):
+    options = ["--calibration", listen_folder / "spoof.json", "--state", tmp_path / "state"]
+    with server_process(listen_folder, *options) as (server, url), connect(url) as client:
         first_lines = begun(client, call)
         server.send_signal(signal.SIGKILL)
         server.wait()
-    with server_process(model_folder, *options) as (_, url):
+    with server_process(listen_folder, *options) as (_, url):
         resumed_lines = call_of(url, call[0, FIRST:].tobytes(), session=first_lines[0]["session"])
         (gap,) = [line for line in resumed_lines if line["event"] == "gap"]
         uninterrupted_lines = uninterrupted(url, call, gap["end"] - gap["start"])
@@ -97,8 +97,8 @@ def test_an_alarm_lasts_over_a_restart_and_is_not_told_again(restart, call):
     assert resumed_lines[-1]["alarm"]
 
 
-def test_a_call_continues_after_an_orderly_stop(judge, model_folder, call, tmp_path):
-    live_judge = judge(load(model_folder / "spoof.json"), keep="all")
+def test_a_call_continues_after_an_orderly_stop(judge, listen_folder, call, tmp_path):
+    live_judge = judge(load(listen_folder / "spoof.json"), keep="all")
     with serving(live_judge, state=str(tmp_path / "state")) as (url, server), connect(url) as client:
         first_lines = begun(client, call)
         server.stop()
