@@ -1,4 +1,4 @@
-"""Health and metrics of a server: what its operators' programs ask at ``/health`` and ``/metrics``."""
+"""Health and metrics of a server: the answers of ``/health`` and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def health_of(status: Status, model: str) -> tuple[int, Health]:
 
 
 class Metrics:
-    """Counts of a server and of its process for Prometheus; subclasses add counts to :attr:`registry`."""
+    """Counts for Prometheus; subclasses add counts to :attr:`registry`."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
