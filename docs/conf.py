@@ -56,7 +56,6 @@ GROUPS = {
         "architecture",
     ],
     "Reference": [
-        "recipes",
         "published",
         "reference/commands",
         "reference/recipe-keys",

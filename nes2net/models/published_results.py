@@ -85,6 +85,11 @@ class PublishedRow:
         return [self.model] if isinstance(self.model, str) else self.model or []
 
     @property
+    def remarks(self) -> list[str]:
+        """The notes, and what a reproduction assumes or why there is none."""
+        return [*self.notes, self.here] if self.here else self.notes
+
+    @property
     def obtain(self) -> str:
         """Where to get the checkpoint, in words."""
         if self.checkpoint is None:

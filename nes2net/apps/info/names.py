@@ -358,6 +358,7 @@ def published_facts(name: str) -> Facts:
         "licence of the weights": model.licence,
         "licence of the code": model.code_licence,
         "its authors score": model.scored,
+        "as stated in": model.scored_in or "no public source",
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
