@@ -39,10 +39,10 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, precision):
     assert torch.get_float32_matmul_precision() == precision
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
-    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
-        with float32_products(precision):
+    for products, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(products):
             assert torch.get_float32_matmul_precision() == matmul
-            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (products == "tf32")
 
 
 def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
