@@ -304,6 +304,7 @@ SET_PHRASES = re.compile(
     r"\bwhat (?:is|are|was|the|it|they|one|an?)\b|\b(?:says|tells)\b|\w+ alone\b|\bof (?:its|their|your|his|her|our) own\b"
     r"|\bby (?:itself|themselves)\b|\bof (?:yours|ours|theirs)\b|\b(?:that|those) of\b|\b(?:goes|going|went) (?:on|with)\b"
     r"|\bhears?\b|\b(?:stands?|lies?|stood) (?:in|beside|above|below|at|behind)\b|, which\b|\bwhose\b"
+    r"|(?-i:(?<=[.!?] )(?:So (?:do|is|are|were|was|does)|Both|Neither|Those|Of (?:these|those|the|all))\b)"
     r"|\b(?:is|are|was|were) no\b|\b(?:leaves?|left|leaving)\b[^.;]{0,30}\bout\b",
     re.IGNORECASE,
 )
