@@ -245,7 +245,7 @@ class Channel:
 
     def tally(self) -> Tally:
         """Return the tally up to the latest window; requires the lock of :meth:`take`."""
-        evidence = None if self.evidence is None else self.evidence.state()
+        evidence = self.evidence and self.evidence.state()
         return self._tally.model_copy(update={"now": self.stream.now, "evidence": evidence})
 
     def summary(self) -> Line:

@@ -185,8 +185,12 @@ class Server:
             check_site(headers, self._names, self._origins)
         except Refused as refusal:
             return connection.respond(refusal.status, f"{refusal}\n")
-        state: Status = "loading" if self._judge is None else "ready"
-        status, health = health_of("stopping" if self._is_stopped else state, self._model)
+        state: Status = "ready"
+        if self._is_stopped:
+            state = "stopping"
+        elif self._judge is None:
+            state = "loading"
+        status, health = health_of(state, self._model)
         content_type = "application/json"
         if request.path == "/metrics":
             response = connection.respond(200, self._metrics.text().decode())
