@@ -191,9 +191,7 @@ class Detector(Network):
         # pre-training file.
         if not self.frontend.adapted:
             if base is None or not base.exists():
-                message = (
-                    f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
-                )
+                message = f"{checkpoint} lacks the front-end, which was frozen: name its pre-training file with `base`"
                 if base is not None:
                     message += f"; {base} was not found"
                 raise InputError(message)
@@ -245,7 +243,7 @@ class Detector(Network):
         is_empty = self.device.type == "meta"
         partial = bool(self.names_left_out(state_dict))
         if base is not None and not partial:
-            raise InputError(f"{checkpoint.source} holds all tensors of its detector: leave `base` out")
+            raise InputError(f"{checkpoint.source} holds all tensors of its detector: remove `base`")
         check_fit(state_dict, self.expected_tensors(state_dict), checkpoint.source)
         if partial:
             self.load_base(checkpoint.base, checkpoint.path, base, remedy)

@@ -89,7 +89,7 @@ class Architecture:
 
     Args:
         config: model, recipe (,PART.OPTION=VALUE), bonafide=NAME
-        base: the weights that an adapted checkpoint leaves out
+        base: the weights that an adapted checkpoint lacks
     """
 
     config: Annotated[str | None, Flag("NAME|FILE")] = None

@@ -102,7 +102,7 @@ def fit(
         root: measure the recordings of the corpus in this folder
         model: the detector of the scores, to embed recordings
         config: published model or recipe, if not recorded
-        base: the weights that an adapted checkpoint leaves out
+        base: the weights that an adapted checkpoint lacks
         device: auto, cpu, cuda or cuda:N
         num_workers: workers, which read audio
 

@@ -127,7 +127,7 @@ def breakdown_tables(
         notes = []
         if num_hidden:
             few = f"fewer than {MIN_TRIALS} trials of a class"
-            notes.append(f"{pluralise(num_hidden, 'row')} of {few} left out, which the JSON holds.")
+            notes.append(f"{pluralise(num_hidden, 'row')} of {few} omitted; the JSON has them.")
         if mark_best:
             rows = with_best(rows, "system")
         tables.append(

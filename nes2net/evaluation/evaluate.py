@@ -237,7 +237,7 @@ def _first_lines(
         for system, headline in zip(systems, headlines):
             yield f"{start}: {system.name}: {headline}, {draws}"
     if header["excluded"]:
-        yield f"left out by definition: {describe_excluded(header['excluded'])}"
+        yield f"excluded by definition: {describe_excluded(header['excluded'])}"
     for transfer in transfers:
         yield f"threshold of {transfer.system}: {transfer.threshold_in_words}"
         for judged in transfer.one_class:

@@ -190,7 +190,7 @@ def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     if trials.unknown.names:
         line += f", {len(trials.unknown.numbers):,} of {pluralise(len(trials.unknown.names), 'unknown one')}"
     if trials.num_left_out:
-        line += f"; {trials.num_left_out:,} bona fide trials left out, since bona fide is no class of the detector"
+        line += f"; {trials.num_left_out:,} bona fide trials omitted, because the detector has no class bona fide"
     return (
         f"{line}; 95 % intervals: bootstrap of trials within each class and of unknown classes, {num_resamples} draws"
     )

@@ -240,9 +240,7 @@ def check_scores(scores: ArrayLike, name: str) -> NDArray:
         raise InputError(f"there are no {name} scores; an error rate needs at least one trial of each class")
     num_nan = np.isnan(scores).sum()
     if num_nan:
-        raise InputError(
-            f"{num_nan} of {scores.size} {name} scores are NaN; leave these trials out or score them again"
-        )
+        raise InputError(f"{num_nan} of {scores.size} {name} scores are NaN; remove these trials or score them again")
     return scores
 
 

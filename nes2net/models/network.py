@@ -88,7 +88,7 @@ class Network(nn.Module):
         if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
             raise InputError(
                 f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
-                f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
+                f"'{frontend.config['name']}' gives {frontend.num_layers}: use a back-end that reads the last one, such as "
                 "`model.backend=nes2net_x`, or a front-end with more layers"
             )
         self.layers: Layers = "last"
@@ -264,9 +264,7 @@ class Network(nn.Module):
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:
-            raise InputError(
-                f"back-end '{self.backend.config['name']}' takes no scores of other systems: leave them out"
-            )
+            raise InputError(f"back-end '{self.backend.config['name']}' takes no scores of other systems: remove them")
         return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
@@ -335,7 +333,7 @@ class Network(nn.Module):
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
         # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
-            raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
+            raise InputError(f"`layer` names a hidden state of the front-end: remove it for {of}")
         features = self.features(self.hidden_states(waveform))
         if of == "backend":
             return self.backend.embed(features)
@@ -358,7 +356,7 @@ class Network(nn.Module):
         """Raise :class:`InputError` unless the last class is bona fide, without which there is no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
-                f"this detector has the classes {join_names(self.classes, 5)}, without bona fide, so it has no score: take the "
+                f"this detector has the classes {join_names(self.classes, 5)}, without bona fide, so it has no score: use the "
                 "`judgement` classes"
             )
 

@@ -93,7 +93,7 @@ class OnnxDetector:
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
             if device != "auto" and parse_device(device).type == "cuda":
                 raise InputError(
-                    f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
+                    f"{path} is quantised to int8, which computes on the CPU only: use `device=cpu`, or export without "
                     "`quantize`"
                 )
             if device == "auto":
@@ -110,13 +110,13 @@ class OnnxDetector:
             str(max(_MAX_CONSTANT_BYTES, sum(file.stat().st_size for file in self._files))),
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
-        with expecting("an ONNX file", self.path, "copy it again or export it anew"):
+        with expecting("an ONNX file", self.path, "copy or export it again"):
             self.session: InferenceSession = onnxruntime.InferenceSession(
                 str(self.path), options, providers=used_providers
             )
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
-                "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
+                "onnxruntime could not start CUDA, because its libraries do not fit: use `device=cpu`, or mend onnxruntime-gpu"
             )
         try:
             signature = [
@@ -170,7 +170,7 @@ class OnnxDetector:
 
     def compile(self, **_: Any) -> None:
         """Raise :class:`InputError`: onnxruntime optimises the graph."""
-        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
+        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: remove `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
         """Compute ``"logits"`` B×n or ``"scores"`` (B,).
@@ -194,7 +194,7 @@ class OnnxDetector:
                 if is_out_of_memory(error):
                     raise
                 raise InputError(
-                    f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
+                    f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it again"
                 ) from error
             shape = computed[-1].shape
             expected_shape = len(batch), *shape[1:2]  # logits have the shape B×n, for any n
@@ -202,7 +202,7 @@ class OnnxDetector:
                 expected_shape = (len(batch),)
             if shape != expected_shape:
                 raise InputError(
-                    f"{self.path} computed {output} of shape {shape} for {pluralise(len(batch), 'waveform')}: export it anew"
+                    f"{self.path} computed {output} of shape {shape} for {pluralise(len(batch), 'waveform')}: export it again"
                 )
         return torch.from_numpy(np.concatenate(computed))
 
@@ -248,7 +248,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     if chosen_device.type == "cpu":
         return [_CPU]
     if chosen_device.type != "cuda" or _CUDA not in available:
-        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or take `device=cpu`")
+        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or use `device=cpu`")
     return [
         (_CUDA, {"device_id": chosen_device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}),
         _CPU,
@@ -305,7 +305,7 @@ def _read_description(path: Path) -> _Description:
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
             f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(declared)} as their file, "
-            "so they are not part of its identity: export it anew"
+            "so they are not part of its identity: export it again"
         )
     if declared is not None:
         beside = path.parent / declared
@@ -317,6 +317,6 @@ def _read_description(path: Path) -> _Description:
         num_bytes = beside.stat().st_size
         if not size <= num_bytes <= size + _ALIGNMENT:
             raise InputError(
-                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export again"
             )
     return description

@@ -79,7 +79,7 @@ class PublishedModel:
         if self.num_samples is None:
             score_length = "whole utterances"
         elif self.num_samples == "corpus":
-            score_length = "the first samples, as many as go with the corpus"
+            score_length = "the first samples, as many as the corpus uses"
         elif self.crop == "head":
             score_length = f"the first {self.num_samples:,} samples, shorter utterances repeated"
         else:

@@ -306,9 +306,9 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 def _reason_against_int8(model: nn.Module) -> str | None:
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
-        return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
+        return "int8 is for the engine transformers, not for fairseq: remove `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
-        return "int8 does not compute adapters: take bfloat16 or float32"
+        return "int8 does not compute adapters: use bfloat16 or float32"
     return None
 
 
@@ -347,5 +347,5 @@ def quantise(model: nn.Module) -> nn.Module:
                 plain.bias = child.bias
                 setattr(module, name, plain)
     if not any(isinstance(module, Int8Linear) for module in model.modules()):
-        raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
+        raise InputError("this detector has no transformer layers to quantise to int8: use bfloat16 or float32")
     return model.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

@@ -109,12 +109,10 @@ def judge_trials(
     judgement = judgement.fit_to(scorer)
     if settings.compile and num_samples is None:
         raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
+            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
         )
     if legacy and not judgement.is_score:
-        raise InputError(
-            "only one score of each recording was published from train mode: leave out `legacy_train_mode`"
-        )
+        raise InputError("only one score of each recording was published from train mode: remove `legacy_train_mode`")
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)

@@ -176,7 +176,7 @@ def run_over(
         # Find the rows of earlier runs; if the file is complete, nothing is left to do.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
-        if processes.rank == 0 and earlier.begin_anew:
+        if processes.rank == 0 and earlier.starts_again:
             output.forget(out)
         processes.wait()
         if result.already_complete:
@@ -240,7 +240,7 @@ class _EarlierWork(NamedTuple):
     """Id → reason, from an interrupted run."""
     replaced: set[tuple[str, str]]
     """(id, stamp) of journal rows whose audio was replaced later."""
-    begin_anew: bool
+    starts_again: bool
     """Remove the journals, from which this run cannot resume."""
     out: Path | None = None
     """A finished file that lacks rows, if any."""
@@ -277,7 +277,7 @@ def _find_earlier_work(
     stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
-            remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
+            remedy = f"pass `overwrite=True` to have its {output.what} made again, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             claim = Claim(out, run, record and record.run, bool(record and not record.failures))
             claim.check(remedy)
@@ -299,7 +299,7 @@ def _find_earlier_work(
     # run was started to overwrite this file.
     claim = output.claim(out, run)
     if result.already_complete:
-        return nothing._replace(begin_anew=claim.is_same)
+        return nothing._replace(starts_again=claim.is_same)
     finished = None if stamps is None else out
     if not claim.is_same and overwrite:
         return nothing._replace(audio=stamps or {}, out=finished)

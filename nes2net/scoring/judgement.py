@@ -82,7 +82,7 @@ class Judgement(Output[T]):
             InputError: as :meth:`fit_to`, or if ``decider`` cannot decide on it.
         """
         if decider is not None and not self.of_recordings:
-            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
+            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: remove them")
         return self.fit_to(scorer)
 
     def score_of_value(self, value: T) -> float | None:

@@ -92,13 +92,13 @@ class Judge(Generic[T]):
         if along != Along() or self.settings.track:
             if not self._is_scored:
                 raise InputError(
-                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: leave them out"
+                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: remove them"
                 )
             window_samples(detector, *self._windows.fit_to_duration(0))  # raises an error for wrong numbers
         self._measurer = Measurer.of(detector, decider) if decider is not None and self._is_scored else None
         score_length = ScoreLength(None)
         if self.judgement.of_whole and self.settings.num_samples not in ("auto", None):
-            raise InputError(f"{self.judgement.name} are judged in whole recordings: leave out `num_samples`")
+            raise InputError(f"{self.judgement.name} are judged in whole recordings: remove `num_samples`")
         if not self.judgement.of_whole:
             score_length = choose_num_samples(self._calibrated, detector.provenance, self.settings.num_samples)
         #: Number of leading samples that are judged; None for all.

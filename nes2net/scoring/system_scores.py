@@ -131,7 +131,7 @@ def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[st
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
     if not num_scores:
-        raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
+        raise InputError("this detector takes no scores of other systems: remove `system_scores`")
     if len(paths) != num_scores:
         raise InputError(
             f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "

@@ -263,7 +263,7 @@ def choose_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     """
     if not scores_segments(scorer):
         raise InputError(
-            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take a checkpoint "
+            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: use a checkpoint "
             "that was trained on segments, or score along the time with `score_track`"
         )
     if resolution_ms is None:

@@ -166,8 +166,8 @@ class Monitor:
         """Report unused utterances of an epoch; once in a run, advise how to wait less for data."""
         if self.unused:
             self.say(
-                f"{pluralise(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
-                "of a step another process could read none of its files, which the lines above name",
+                f"{pluralise(self.unused, 'readable utterance was', 'readable utterances were')} skipped, because another "
+                "process could not read any file of its share of the batch (see above)",
                 remark=True,
             )
             self.unused = 0

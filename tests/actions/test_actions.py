@@ -56,7 +56,7 @@ def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
-    with pytest.raises(InputError, match="leave it out with `of` backend"):
+    with pytest.raises(InputError, match="remove it with `of` backend"):
         Embeddings("backend", 1)
 
 

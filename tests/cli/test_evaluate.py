@@ -32,7 +32,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0
-    assert "left out by definition: attack A08, codec gsm" in out
+    assert "excluded by definition: attack A08, codec gsm" in out
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
     refused(f"{good} --json good.txt", "is one of the files that are read")
     refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")

@@ -43,7 +43,7 @@ def bench(
     Args:
         files: audio to score; generated if not given
         architecture: published model or recipe with random weights, instead of --model; wav2vec2_Nes2Net_X if not given
-        base: file of the weights that an adapted checkpoint leaves out
+        base: file of the weights that an adapted checkpoint lacks
         frontend: another front-end for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
         dtype: precision; auto: the checkpoint's

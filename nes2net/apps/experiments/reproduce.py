@@ -120,7 +120,7 @@ def _average_words(count: int, mode: Any = "mean") -> str:
     if count == 1:
         return "a single epoch"
     if mode == "legacy":
-        return f"{count} checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+        return f"{count} checkpoints averaged as the published code does, without the first, with the second twice (deviation 1)"
     return f"the true mean of {count} checkpoints"
 
 

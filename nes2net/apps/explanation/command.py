@@ -55,7 +55,7 @@ def explain(
         batch_size: changed versions scored at once
 
     Which part; at most 30 s are explained at once:
-        start: seconds to leave out at the beginning
+        start: seconds to skip at the beginning
         duration: seconds to explain; all if not given
     """
     from nes2net.apps.explanation.explain import explain as explained

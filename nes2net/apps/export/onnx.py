@@ -170,7 +170,7 @@ def _can_quantise(frontend: nn.Module) -> bool:
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
     name = detector.frontend.config["name"]
-    return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+    return InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
@@ -319,7 +319,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     remedy = "try another version of torch, onnxscript or onnxruntime"
     if exported.precision == "int8":  # skip the shortest waveform, because it magnifies rounding errors
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
-        remedy = "this detector needs float32, so leave out `quantize`"
+        remedy = "this detector needs float32, so remove `quantize`"
     largest_difference = 0.0
     largest_logit = 0.0
     for batch, samples, tolerance in sizes:

@@ -458,7 +458,7 @@ def corpus_sheet(name: str) -> Sheet:
         "EER rule": f"{corpus.eer_method}: {METHODS[corpus.eer_method]}",
         "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
-        "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
+        "excluded": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
         "licence": corpus.licence,
         "source": corpus.source,

@@ -51,7 +51,7 @@ def result_sheet(id: str) -> Sheet:
         "paper": row.paper,
         "notes": row.notes,
         "protocol": _PROTOCOLS.get(row.protocol) or f"the first {row.samples:,} samples",
-        "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
+        "excluded": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
         "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
         "checkpoint": row.obtain,
     }

@@ -100,7 +100,7 @@ def open_source(
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
     # Play a recording.
     if channels != 1:
-        raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
+        raise InputError("a recording states its channels: remove `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     is_live = speed == 1

@@ -232,7 +232,7 @@ def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str
     if left_out:
         trials = join_names([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
         notes.append(
-            f"PARTIAL: {pluralise(len(left_out), 'trial is', 'trials are')} left out, because some condition has no score "
+            f"PARTIAL: {pluralise(len(left_out), 'trial is', 'trials are')} omitted, because some condition has no score "
             f"of them: {trials}"
         )
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]

@@ -15,7 +15,7 @@ from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 from nes2net.lib.installation import optional
 
-_LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or leave the condition out")
+_LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or remove the condition")
 
 # Assumptions: the rooms are small to large living rooms, and speaker and microphone are at least half a metre from a
 # wall.

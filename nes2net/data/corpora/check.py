@@ -62,7 +62,7 @@ class SplitCheck:
         if unlabelled:
             return f"no: {unlabelled:,} of {pluralise(self.counts.trials, 'trial')} have no label"
         if reason:
-            return f"in part: {reason}, and are left out"
+            return f"in part: {reason}, and are skipped"
         return "yes"
 
     @property

@@ -30,7 +30,7 @@ CORPUS = FolderCorpus(
     counts_from="what benchmarks report",
     obtain={
         "audio": "the zip archives of https://huggingface.co/datasets/isjwdu/DFADD, unpacked into one folder",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     licence="MIT (the card of the Arena's copy); VCTK is CC BY 4.0",
     source="https://arxiv.org/abs/2409.08731",

@@ -197,7 +197,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
             ids += [packed.trial.id for packed in split_recordings if not is_recording(f"x{packed.suffix}")]
         if ids:
             raise InputError(
-                f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {join_names(ids, 3)}; take "
+                f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {join_names(ids, 3)}; use "
                 "`format=parquet`"
             )
     return recordings
@@ -234,7 +234,7 @@ def _read_content(packed: _Packed) -> bytes:
         with open_recording(path) as file:
             content = file.read()
     if len(content) != packed.size:
-        raise InputError(f"audio file {path} changed while it was packed: begin anew when it is complete")
+        raise InputError(f"audio file {path} changed while it was packed: start again when it is complete")
     return content
 
 

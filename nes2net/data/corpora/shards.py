@@ -165,7 +165,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         if number >= 0 and name not in columns:
             raise InputError(
                 f"shard {shard.path}: the column {name!r} is of type {short_repr(str(table.schema.field(number).type))}; expected "
-                "words or whole numbers: write it anew, or rename it"
+                "words or whole numbers: write it again, or rename it"
             )
     label_of = _class_labels(table, shard.path) or _label_of
     for number, values in enumerate(_read_rows(table, columns, budget)):
@@ -367,7 +367,7 @@ class ShardCorpus(UserCorpus):
             InputError: if ``protocols`` is given; also the errors of :func:`shards_below`.
         """
         if protocols is not None:
-            raise InputError("shards hold the labels of their recordings: leave out `protocols`")
+            raise InputError("shards hold the labels of their recordings: remove `protocols`")
         root = self.place(root)
         shards_below(root)
         return root

@@ -44,7 +44,7 @@ CORPUS = FolderCorpus(
     obtain={
         "audio": "generated_audio.zip from https://zenodo.org/records/5642694; LJSpeech-1.1 from "
         "https://keithito.com/LJ-Speech-Dataset/; JSUT 1.1 from https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(
         Download(

@@ -269,7 +269,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         if any(meaning not in (None, expected) for meaning, expected in zip(meanings, stated)):
             raise InputError(
                 f"{folder / CONFIG_FILE}: the classes are called {join_names(labels)}, which contradicts that {bonafide} is bona "
-                "fide: leave out `config`"
+                "fide: remove `config`"
             )
         meanings = stated
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]

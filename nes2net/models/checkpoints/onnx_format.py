@@ -77,9 +77,7 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
-        ) from None
+        raise InputError(f"{path} is not an ONNX file or is damaged ({error}): copy or export it again") from None
 
 
 def foreign_error(path: Path, why: str) -> InputError:

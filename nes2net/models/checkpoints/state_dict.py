@@ -84,7 +84,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     if len(state_dicts) > 1:
         keys = [".".join(map(short_repr, keys)) for keys in state_dicts]
         raise InputError(
-            f"{path} holds several state dicts, {join_names(keys, 5)}: save one of them alone with torch.save"
+            f"{path} holds several state dicts, {join_names(keys, 5)}: save only one of them with torch.save"
         )
     if state_dicts:
         (content,) = state_dicts.values()
@@ -298,7 +298,7 @@ def check_fit(state_dict: StateDict, expected: StateDict, path: str, *, exact_ty
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
     if names := not_finite(state_dict):
         raise InputError(
-            f"{path} has NaN or infinite numbers in {join_names(names, 5)}, so that no score would be a number: take "
+            f"{path} has NaN or infinite numbers in {join_names(names, 5)}, so that no score would be a number: use "
             "another checkpoint, such as an earlier epoch, or download it again"
         )
 

@@ -356,7 +356,7 @@ def check_pretrained(name: str) -> None:
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
             f"refusing to train {SIZES[name].title} from random weights: name its pre-training file with "
-            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or take a small "
+            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or use a small "
             "front-end: `model.frontend=wav2vec2_small`"
         )
 

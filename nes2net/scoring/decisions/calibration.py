@@ -368,7 +368,7 @@ def fit(
     # Refuse systems whose scores cannot be scaled.
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
-        raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
+        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
     with np.errstate(over="ignore", invalid="ignore"):
         centre = scores.mean(0)
         scale = scores.std(0)
@@ -376,7 +376,7 @@ def fit(
     if not usable.all():
         raise InputError(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
-            "calibrate; scale or shift them, or leave this system out"
+            "calibrate; scale or shift them, or remove this system"
         )
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
@@ -387,7 +387,7 @@ def fit(
             "take more or harder trials, or `l2` > 0"
         )
     if problem:
-        raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
+        raise InputError(f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`")
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
         if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
@@ -522,5 +522,5 @@ def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
         raise InputError(f"there are no {kind}scores; calibration needs trials of both classes")
     bad = int((~np.isfinite(scores)).sum())
     if bad:
-        raise InputError(f"{bad} of {scores.size} {kind}scores are NaN or infinite; leave these trials out")
+        raise InputError(f"{bad} of {scores.size} {kind}scores are NaN or infinite; remove these trials")
     return scores

@@ -97,7 +97,7 @@ class OperatingPoint:
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
-                "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
+                "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
             # Find the two neighbouring ratios between which the rates differ least; the threshold lies midway between
@@ -120,7 +120,7 @@ class OperatingPoint:
         num_trials = len(class_llrs)
         if num_trials * self.rate < 1:
             raise InputError(
-                f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
+                f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: use a rate of at "
                 f"least {round_up(100 / num_trials)} %, or more trials"
             )
         allowed = int(num_trials * self.rate * (1 + 1e-12))
@@ -441,7 +441,7 @@ class Decider:
         least_p = round_up(1 / (population.num_recordings + 1))
         return (
             f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so none "
-            f"is called 'cannot tell' for being unlike them: take a share of at least {least_p}, or a calibration on more "
+            f"is called 'cannot tell' for being unlike them: use a share of at least {least_p}, or a calibration on more "
             "recordings"
         )
 

@@ -91,8 +91,8 @@ def check_logits(logits: ArrayLike) -> NDArray:
         raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
     if not np.isfinite(z).all():
         raise InputError(
-            f"logits of {pluralise(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: leave these "
-            "trials out or score them again"
+            f"logits of {pluralise(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: remove these "
+            "trials, or score them again"
         )
     return z
 
@@ -196,7 +196,7 @@ class Reference:
         x = _check_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
-                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: take "
+                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: use "
                 "both from the same detector, as embeddings `of` its backend"
             )
         return x

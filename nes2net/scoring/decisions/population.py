@@ -394,7 +394,7 @@ class Population:
             return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _MAX_EMBEDDING:
-            raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
+            raise InputError("an embedding holds a number that is not finite, or above 10¹²: remove that recording")
         from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
             from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
@@ -430,7 +430,7 @@ class Population:
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
                 raise InputError(
                     f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
-                    f"of shape {traits.embedding.shape}: take the detector of the calibration"
+                    f"of shape {traits.embedding.shape}: use the detector of the calibration"
                 )
             distance = self.embeddings.distance_of(traits.embedding)
             distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)

@@ -123,9 +123,8 @@ class SourceTracing(Task):
         if other_names:
             reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"
             described = [f"{name} ({size})" for name, size in sorted(other_names.items())]
-            print_note(
-                f"{pluralise(sum(other_names.values()), 'trial')} of {part} left out, whose {self.field} {reason}: {join_names(described)}"
-            )
+            omitted = f"{pluralise(sum(other_names.values()), 'trial')} of {part} omitted"
+            print_note(f"{omitted}, because their {self.field} {reason}: {join_names(described)}")
         kept_trials = [trial for trial, name in zip(trials, names) if name in self.numbers]
         if not kept_trials:
             raise InputError(

@@ -411,7 +411,7 @@ def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_
     # Averaged as the published code does, if the row says so.
     status, out, _ = reproduce(out="legacy", average=2, average_mode="legacy", **tiny_recipe)
     assert status == 0
-    assert "2 checkpoints averaged as the published code does, the first left out and the second twice" in out
+    assert "2 checkpoints averaged as the published code does, without the first, with the second twice" in out
     score_of(average.with_stem(f"{average.stem}_legacy"), "legacy")
 
 
@@ -441,7 +441,7 @@ def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
 
 
 AS_PUBLISHED = (
-    "3 checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+    "3 checkpoints averaged as the published code does, without the first, with the second twice (deviation 1)"
 )
 AVERAGED = {"average": 3, "average_mode": "legacy"}
 

@@ -180,7 +180,7 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
     settings = ScoringSettings(num_samples=8000, legacy_train_mode=True)
     with pytest.raises(InputError, match="eval mode"):
         judge_trials(exported, trials, tmp_path / "s", Scores(), settings=settings)
-    with pytest.raises(InputError, match="makes no embeddings: take the checkpoint"):
+    with pytest.raises(InputError, match="makes no embeddings: use the checkpoint"):
         judge_trials(exported, trials, tmp_path / "e.npy", Embeddings())
 
 
@@ -314,8 +314,8 @@ def test_the_advised_calibration_of_an_exported_detector_decides(export_folder, 
 
 def test_what_an_exported_detector_cannot_do_is_refused(export_folder, refused):
     for words, message in (
-        ("--judgement frames", "('nes2net_x') scores recordings, not their segments: take a checkpoint"),
-        ("--judgement embeddings", "makes no embeddings: take the checkpoint"),
+        ("--judgement frames", "('nes2net_x') scores recordings, not their segments: use a checkpoint"),
+        ("--judgement embeddings", "makes no embeddings: use the checkpoint"),
         ("--architecture AASIST", "holds its architecture and weights: remove --architecture and --base"),
         ("--dtype bfloat16", "detector.onnx computes in float32, not in bfloat16: remove --dtype"),
         ("--device tpu9", "unknown device 'tpu9'"),
@@ -463,7 +463,7 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
 
 def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
-    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: leave out `quantize`"):
+    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: remove `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 
 
@@ -474,11 +474,11 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
     for exported, to, method, message in (
         (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
-        (speech, "onnx", "int8", "this detector needs float32, so leave out `quantize`"),
+        (speech, "onnx", "int8", "this detector needs float32, so remove `quantize`"),
     ):
         with pytest.raises(InputError, match=message):
             export(exported, to, out.with_suffix(f".{to}"), quantize=method)
-    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: take `device=cpu`"):
+    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: use `device=cpu`"):
         OnnxDetector(int8_file, device="cuda")
     assert not list(tmp_path.iterdir())
 

@@ -96,7 +96,7 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
     [
         ([], [1.0], {}, "there are no bona fide scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
-        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
+        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; remove this system"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
