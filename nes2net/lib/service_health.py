@@ -26,11 +26,7 @@ class Health(TypedDict):
 
 
 def health_of(status: Status, model: str) -> tuple[int, Health]:
-    """Return the HTTP status and the answer of ``/health``.
-
-    >>> health_of("loading", "CKPT.pth")
-    (503, {'status': 'loading', 'model': 'CKPT.pth'})
-    """
+    """Return the HTTP status and the answer of ``/health``."""
     return 200 if status == "ready" else 503, Health(status=status, model=printable(model))
 
 
@@ -46,10 +42,8 @@ class Metrics:
         )
 
     def describe(self, model: str, precision: str, device: object) -> None:
-        """Set the labels of ``nes2net_info``."""
         facts = {"model": printable(model), "version": __version__, "precision": precision, "device": str(device)}
         self._facts.info(facts)
 
     def text(self) -> bytes:
-        """Write all counts in the text format of Prometheus."""
         return generate_latest(self.registry)

@@ -42,19 +42,15 @@ class Tally(StrictModel):
     num_scored: Natural = 0
     num_skipped: Natural = 0
     num_failed: Natural = 0
-    num_weighed: Natural = 0
-    """Windows that were added to the evidence."""
+    num_weighed: Natural = 0  # windows that were added to the evidence
     num_speaking: Natural = 0
     num_alarms: Natural = 0
     lowest: Scored | None = None
+    # State of the evidence, as in the line about the latest window.
     last: dict[str, FiniteFloat | bool | None] = Field(default_factory=dict)
-    """State of the evidence, as in the line about the latest window."""
-    judged_until: Seconds = 0.0
-    """End of the latest window in the stream."""
-    now: Seconds = 0.0
-    """Seconds of the stream that have arrived."""
-    evidence: dict[str, object] | None = None
-    """:meth:`Evidence.state`; None without a calibration."""
+    judged_until: Seconds = 0.0  # end of the latest window in the stream
+    now: Seconds = 0.0  # end of the stream so far
+    evidence: dict[str, object] | None = None  # of Evidence.state
 
 
 @dataclass
@@ -160,11 +156,7 @@ class Channel:
         return lines
 
     def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Return whether ``line`` got a score instead of an ``error``.
-
-        Raises:
-            InputError: if this is the tenth window in a row that cannot be scored.
-        """
+        """Return whether ``line`` got a score; raise InputError at the tenth failure in a row."""
         try:
             (scored,) = self.stream.score([item])
         except InputError as error:
@@ -244,7 +236,7 @@ class Channel:
         self.stream.end()
 
     def tally(self) -> Tally:
-        """Return the tally up to the latest window; requires the lock of :meth:`take`."""
+        """Requires the lock of :meth:`take`."""
         evidence = self.evidence and self.evidence.state()
         return self._tally.model_copy(update={"now": self.stream.now, "evidence": evidence})
 

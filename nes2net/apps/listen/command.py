@@ -89,7 +89,6 @@ def listen(
 
 
 def _judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
-    """Load the detector and the calibration."""
     from nes2net.apps.listen.listening import LiveJudge
     from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.scoring.calibrated import notes_on, usual_window
@@ -132,7 +131,6 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
 def _serve(
     load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
 ) -> None:
-    """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
 

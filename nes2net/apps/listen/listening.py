@@ -178,11 +178,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Longest queue first, until reading has ended and no window waits.
-
-        Raises:
-            Gone: if the connection to the source is lost.
-        """
+        """Longest queue first, until nothing waits; raise :class:`Gone` if the connection is lost."""
         while True:
             with self._changed:
                 while not (self._is_read or self._is_stopped or any(channel.queue for channel in self._channels)):
@@ -197,7 +193,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Runs in a thread, so an error is stored for :meth:`lines` to raise."""
+        """Store an error for :meth:`lines` to raise."""
         try:
             for block in self._blocks:
                 step = max(1, round(self._rate))

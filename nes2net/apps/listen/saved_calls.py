@@ -31,24 +31,16 @@ class Parked(NamedTuple):
     """A session that a client may resume."""
 
     session: Session
-    since: float
-    """Reading of the monotonic clock when the connection was lost or the state saved."""
+    since: float  # reading of the monotonic clock when the connection was lost or the state saved
 
 
 class _SavedCall(StrictModel):
-    basis: str
-    """Digest of what evidence depends on besides audio."""
+    basis: str  # digest of what evidence depends on besides audio
     channels: list[Tally]
 
 
 class SavedCalls:
-    """The states of calls in a folder: a small file per call, replaced atomically.
-
-    A file holds neither audio nor embeddings, and its name is a digest of the session's key.
-
-    Raises:
-        InputError: if the folder cannot be written to.
-    """
+    """A small file per call, without audio and embeddings, named by a digest of the session's key."""
 
     def __init__(self, folder: Path, judge: LiveJudge) -> None:
         with writing(folder, _REMEDY):
@@ -60,7 +52,6 @@ class SavedCalls:
         self.tidy()
 
     def save(self, session: Session, tallies: list[Tally]) -> None:
-        """Replace the state of a call; a failure is only logged."""
         state = _SavedCall(basis=self._basis(session), channels=tallies)
         try:
             with replacing(self._path(session.ready["session"])) as temporary:
@@ -69,11 +60,7 @@ class SavedCalls:
             _LOGGER.warning("the state of a call could not be saved: %s", error)
 
     def restored(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
-        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings.
-
-        Args:
-            begin: begins a session with earlier tallies.
-        """
+        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings."""
         self.tidy()
         path = self._path(key)
         if not path.exists():

@@ -177,7 +177,7 @@ class Server:
             return [listening for listening, _ in self._running.values()]
 
     def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer or refuse a request, such as from another site's page; None accepts a client."""
+        """Answer or refuse a request; None accepts a client."""
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)
@@ -237,12 +237,7 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Keep the session in ``_parked`` if its connection is lost.
-
-        Raises:
-            InputError: if a message of the client is unexpected, or if the audio cannot be scored.
-            Gone, ConnectionClosed: if the connection is lost.
-        """
+        """Keep the session in ``_parked`` if its connection is lost."""
         start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
@@ -277,11 +272,7 @@ class Server:
                 self._saved_calls.remove(token)
 
     def _take_parked(self, start: _Start, names: list[str]) -> Parked | None:
-        """Remove and return the session to resume, if it is kept; cut its connection if it still runs.
-
-        Raises:
-            InputError: if the kept session has another rate, another encoding or other channels.
-        """
+        """Remove and return the session to resume, if kept; cut its connection if it still runs."""
         token = start.session or ""
         _, lost_connection = self._running.get(token, (None, None))
         if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
@@ -304,12 +295,7 @@ class Server:
 def _blocks(
     connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: Parked | None
 ) -> Iterator[Block]:
-    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports.
-
-    Raises:
-        Gone: if the connection is lost.
-        InputError: if a message of the client is unexpected, or if no message comes for too long.
-    """
+    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports."""
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
     last_audio = time.monotonic()
@@ -342,12 +328,7 @@ def _blocks(
 
 
 def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
-    """Receive bytes of audio, or a text, and parse it.
-
-    Raises:
-        Gone: if the connection is lost.
-        InputError: if the text is too long or malformed, or if no message comes for too long.
-    """
+    """Raise :class:`Gone` if the connection is lost, InputError if the message is unexpected or late."""
     seconds = MAX_SILENCE if idle is None else idle
     try:
         message = connection.recv(seconds)
