@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from threading import Semaphore
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
-from nes2net.lib.files import AnyPath, make_folder, remove_leftovers, replacing
+from nes2net.lib.files import AnyPath, locked, make_folder
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
-
-if sys.platform != "win32":
-    import fcntl
 
 T = TypeVar("T")
 
@@ -77,6 +74,29 @@ _remote = Remote()
 # close connections, for which asyncio shares an epoll with the parent.
 _stores: dict[int, Any] = {}
 _uncounted = {"bytes": CACHE_BYTES}  # bytes written since the folder was last measured
+
+
+# One for each request. A fork waits until it has them all, because the new process would not have the threads that
+# answer requests, but the locks that these threads hold.
+_requests = Semaphore(NUM_THREADS)
+
+
+def _await_requests() -> None:
+    for _ in range(NUM_THREADS):
+        _requests.acquire()
+
+
+def _begin_requests() -> None:
+    global _requests
+    _requests = Semaphore(NUM_THREADS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_await_requests,
+        after_in_parent=lambda: _requests.release(NUM_THREADS),
+        after_in_child=_begin_requests,
+    )
 
 
 def remote() -> Remote:
@@ -147,7 +167,8 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
     """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
     for wait in (*WAITS, None):
         try:
-            return ask()
+            with _requests:
+                return ask()
         except (InputError, Unfinished):
             raise
         except Exception as error:  # fsspec's file systems raise errors of many types
@@ -225,9 +246,8 @@ def _expanded(address: str) -> list[str]:
     if series is None:
         return [address]
     first, last = series.groups()
-    before = address[: series.start()]
-    after = address[series.end() :]
-    return [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
+    numbers = range(int(first), int(last) + 1)
+    return [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
 
 
 def folder_of(address: str) -> str:
@@ -276,44 +296,26 @@ def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     """Return a ``part`` of a file from the folder, or else from ``read``, called by one process at a time."""
     if not _remote.cache_bytes:
         return read()
-    key = sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
-    folder = cache_folder()
-    with suppress(OSError):
-        make_folder(folder / "locks")
-    content = _read_entry(folder / key)
-    if content is not None:
-        return content
+    path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
     with ExitStack() as stack:
-        with suppress(OSError):  # without locks, several processes may read the same part
-            lock = stack.enter_context(open(folder / "locks" / key[:2], "wb"))
-            if sys.platform != "win32":
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                stack.callback(
-                    fcntl.flock, lock, fcntl.LOCK_UN
-                )  # a process that was forked meanwhile has the file open
-        content = _read_entry(folder / key)
-        if content is None:
-            content = read()
-            # A full or read-only disk is no error: the part is read again when it is needed again.
-            with suppress(OSError, InputError):
-                _make_room(folder, len(content))
-                with replacing(folder / key) as temporary:
-                    temporary.write_bytes(content + _checksum(content))
-    return content
-
-
-def _read_entry(path: Path) -> bytes | None:
-    try:
-        entry = path.read_bytes()
-        os.utime(path)
-    except OSError:
-        return None
-    content = entry[:-4]
-    return content if _checksum(content) == entry[-4:] else None
-
-
-def _checksum(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(4, "little")
+        entry = None
+        content = b""
+        with suppress(OSError):  # the folder cannot be used
+            make_folder(path.parent)
+            entry = stack.enter_context(open(path, "a+b", buffering=0))
+            stack.enter_context(locked(entry.fileno()))
+            entry.seek(0)
+            content = entry.read()
+            os.utime(path)  # as the part that was used last
+        if content and zlib.crc32(content[:-4]).to_bytes(4, "little") == content[-4:]:
+            return content[:-4]
+        content = read()
+        if entry is not None:
+            with suppress(OSError):  # a full disk is no error: the part is read again when it is needed again
+                _make_room(path.parent, len(content))
+                entry.truncate(0)
+                entry.write(content + zlib.crc32(content).to_bytes(4, "little"))
+        return content
 
 
 def _make_room(folder: Path, size: int) -> None:
@@ -322,20 +324,16 @@ def _make_room(folder: Path, size: int) -> None:
     if _uncounted["bytes"] < _remote.cache_bytes // 64:
         return
     _uncounted["bytes"] = 0
-    remove_leftovers(folder)
     entries = []
     for entry in os.scandir(folder):
         with suppress(OSError):  # another process has removed it
-            if entry.is_file():
-                status = entry.stat()
-                entries.append((status.st_mtime_ns, status.st_size, entry.path))
-    total = size + sum(entry_size for _, entry_size, _ in entries)
-    for _, entry_size, path in sorted(entries):
-        if total <= _remote.cache_bytes * 15 // 16:
-            return
-        with suppress(OSError):
-            os.unlink(path)
-        total -= entry_size
+            status = entry.stat()
+            entries.append((status.st_mtime_ns, status.st_size, entry.path))
+    for _, entry_size, path in sorted(entries, reverse=True):
+        size += entry_size
+        if size > _remote.cache_bytes * 15 // 16:
+            with suppress(OSError):
+                os.unlink(path)
 
 
 class RemoteFile:
@@ -348,11 +346,22 @@ class RemoteFile:
         self.size = status_of(address).size
         self.block_bytes = block_bytes
         self._position = 0
+        self._parts: list[tuple[int, bytes]] = []  # offset and content
         self._block = (-1, b"")  # number and content
 
+    def hold(self, extents: Iterable[tuple[int, int]]) -> None:
+        """Read the parts (offset, size), and keep them in memory until the next call."""
+        self._parts = []
+        for start, size in extents:
+            self.seek(start)
+            self._parts.append((start, self.read(size)))
+
     def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = (0, self._position, self.size)[whence] + offset
-        return self._position
+        position = (0, self._position, self.size)[whence] + offset
+        if position < 0:
+            raise OSError(f"{position} is before the start of the file")
+        self._position = position
+        return position
 
     def tell(self) -> int:
         return self._position
@@ -363,15 +372,18 @@ class RemoteFile:
     def read(self, size: int = -1) -> bytes:
         start = self._position
         rest = max(0, self.size - start)
-        size = rest if size < 0 else min(size, rest)
-        self._position += size
-        if size > self.block_bytes:
-            return fetch(self.address, start, size)
+        end = start + (rest if size < 0 else min(size, rest))
+        self._position = end
+        for part_start, part in self._parts:
+            if part_start <= start and end <= part_start + len(part):
+                return part[start - part_start : end - part_start]
+        if end - start > self.block_bytes:
+            return fetch(self.address, start, end - start)
         content = b""
-        while len(content) < size:
+        while start + len(content) < end:
             number, offset = divmod(start + len(content), self.block_bytes)
             if self._block[0] != number:
                 first = number * self.block_bytes
                 self._block = (number, fetch(self.address, first, min(self.block_bytes, self.size - first)))
-            content += self._block[1][offset : offset + size - len(content)]
+            content += self._block[1][offset : offset + end - start - len(content)]
         return content

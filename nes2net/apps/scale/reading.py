@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, TypeAlias, cast
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url
+from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
     Member,
@@ -27,7 +27,7 @@ from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
-from nes2net.lib.remote import RemoteFile, Unreachable
+from nes2net.lib.remote import RemoteFile, Unreachable, is_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
@@ -112,10 +112,10 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+        table = ParquetTable(file if is_remote(shard.address) else Path(shard.address), budget)
     else:
         arrow = library("pyarrow")
-        source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
+        source = arrow.PythonFile(file, "r") if is_remote(shard.address) else arrow.memory_map(shard.address)
         table = ArrowMessages(source, budget)
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
@@ -137,7 +137,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: if ``address`` cannot be opened, or is not a regular file.
     """
-    if not is_url(address):
+    if not is_remote(address):
         if not os.path.isfile(address):  # opening a pipe would wait for ever
             raise InputError(f"{address} not found, or not a regular file")
         with open(address, "rb") as file:
