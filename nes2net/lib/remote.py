@@ -9,7 +9,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -336,54 +336,8 @@ def _make_room(folder: Path, size: int) -> None:
                 os.unlink(path)
 
 
-class RemoteFile:
-    """A remote file, open for reading; up to ``block_bytes`` are read in blocks, of which the last stays in memory."""
+def open_remote(address: str, block_bytes: int) -> Any:
+    """Open a file as a :class:`nes2net.lib.remote_file.RemoteFile`."""
+    from nes2net.lib.remote_file import RemoteFile  # start-up
 
-    closed = False
-
-    def __init__(self, address: str, block_bytes: int) -> None:
-        self.address = address
-        self.size = status_of(address).size
-        self.block_bytes = block_bytes
-        self._position = 0
-        self._parts: list[tuple[int, bytes]] = []  # offset and content
-        self._block = (-1, b"")  # number and content
-
-    def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read the parts (offset, size), and keep them in memory until the next call."""
-        self._parts = []
-        for start, size in extents:
-            self.seek(start)
-            self._parts.append((start, self.read(size)))
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        position = (0, self._position, self.size)[whence] + offset
-        if position < 0:
-            raise OSError(f"{position} is before the start of the file")
-        self._position = position
-        return position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        self.closed = True
-
-    def read(self, size: int = -1) -> bytes:
-        start = self._position
-        rest = max(0, self.size - start)
-        end = start + (rest if size < 0 else min(size, rest))
-        self._position = end
-        for part_start, part in self._parts:
-            if part_start <= start and end <= part_start + len(part):
-                return part[start - part_start : end - part_start]
-        if end - start > self.block_bytes:
-            return fetch(self.address, start, end - start)
-        content = b""
-        while start + len(content) < end:
-            number, offset = divmod(start + len(content), self.block_bytes)
-            if self._block[0] != number:
-                first = number * self.block_bytes
-                self._block = (number, fetch(self.address, first, min(self.block_bytes, self.size - first)))
-            content += self._block[1][offset : offset + end - start - len(content)]
-        return content
+    return RemoteFile(address, block_bytes)

@@ -13,13 +13,13 @@ from nes2net import InputError
 from nes2net.lib import remote
 from nes2net.lib.remote import (
     ChangedFile,
-    RemoteFile,
     Unreachable,
     address_of,
     fetch,
     folder_of,
     is_remote,
     list_series,
+    open_remote,
     status_of,
 )
 
@@ -43,16 +43,32 @@ def gets(store):
 
 
 def test_a_file_object_reads_blocks_once(store):
-    file = RemoteFile(f"{store.address}/a.bin", 1000)
+    file = open_remote(f"{store.address}/a.bin", 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
     assert file.seek(-50, 2) == len(CONTENT) - 50
     assert file.read() == CONTENT[-50:]
-    assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239"]
     file.seek(10)
-    assert file.read(4000) == CONTENT[10:4010]
-    assert gets(store)[3:] == ["bytes=10-4009"]  # more than a block is one request
-    assert RemoteFile(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
+    assert file.read(2000) == CONTENT[10:2010]
+    assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239", "bytes=2000-2999"]
+    assert open_remote(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
     assert len(gets(store)) == 4  # from the folder
+    with pytest.raises(ValueError, match="before start"):
+        file.seek(-len(CONTENT) - 1, 2)
+
+
+def test_a_file_object_holds_parts(store):
+    """A large part comes by one request, a small one with its block."""
+    file = open_remote(f"{store.address}/a.bin", 1000)
+    file.hold([(10, 4000), (5100, 20), (5200, 30)])
+    assert gets(store) == ["bytes=10-4009", "bytes=5000-5999"]
+    file.seek(0)
+    file.read(1)  # another block
+    for start, size in ((5105, 5), (10, 4000), (4000, 10)):
+        file.seek(start)
+        assert file.read(size) == CONTENT[start : start + size]
+        assert file.tell() == start + size
+    assert gets(store)[2:] == ["bytes=0-999"]
+    assert file.read(1) == CONTENT[4010:4011]  # behind the part
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
 from nes2net.lib.errors import InputError, shown, told_as
 from nes2net.lib.hub import HUB_PREFIX
-from nes2net.lib.remote import RemoteFile, Unreachable, address_of, forget, is_remote, list_folder, status_of, store_of
+from nes2net.lib.remote import Unreachable, address_of, forget, is_remote, list_folder, open_remote, status_of, store_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -99,7 +99,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
         folder = name.rpartition("/")[0]
         forget(name)
         with told_as(f"{name} is not text in UTF-8", UnicodeDecodeError):
-            text = RemoteFile(name, _LIST_BYTES).read().decode()
+            text = open_remote(name, _LIST_BYTES).read().decode()
     else:
         folder = os.path.dirname(name)
         text = read_text(Path(name))

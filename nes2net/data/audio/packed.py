@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import stat
 import tarfile
 import threading
 from bisect import bisect_right
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -32,7 +31,7 @@ from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pya
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, concerning, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.remote import RemoteFile, address_of, is_remote
+from nes2net.lib.remote import address_of, is_remote, open_remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -202,15 +201,10 @@ def status_of(path: AnyPath) -> Status:
     """
     address = shard_of(path)
     file = address[0] if address else path
-    return _remote_status(file) if is_remote(file) else _local_status(os.stat(file))
-
-
-def _remote_status(shard: AnyPath) -> Status:
-    status = remote.status_of(address_of(shard))
-    return Status(status.size, crc32(status.tag.encode()))
-
-
-def _local_status(status: os.stat_result) -> Status:
+    if is_remote(file):
+        remote_status = remote.status_of(address_of(file))
+        return Status(remote_status.size, crc32(remote_status.tag.encode()))
+    status = os.stat(file)
     return Status(status.st_size, status.st_mtime_ns)
 
 
@@ -353,7 +347,7 @@ def tar_members(path: Path) -> list[Member]:
 
 def open_shard(path: Path) -> BinaryIO:
     if is_remote(path):
-        return cast(BinaryIO, RemoteFile(address_of(path), _TAR_BLOCK_BYTES))
+        return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
     return open(path, "rb")
 
 
@@ -434,13 +428,7 @@ class _State:
 
     def opened(self, shard: Path) -> _Open:
         """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
-        if is_remote(shard):
-            now = _remote_status(shard)
-        else:
-            status = os.stat(shard)
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                raise InputError("the shard is not a regular file")
-            now = _local_status(status)
+        now = status_of(shard)
         name = os.path.abspath(shard)
         cache_entry = self.shards.get(name)
         if cache_entry is None or cache_entry[0] != now:
@@ -496,10 +484,7 @@ def fetch_block(path: Path) -> None:
         return
     with _locked_shard(*address) as shard:
         extents = shard.extents(shard.block(address[1]))
-    file = RemoteFile(address_of(address[0]), shard.block_bytes)
-    for start, size in extents:
-        file.seek(start)
-        file.read(size)
+    open_remote(address_of(address[0]), shard.block_bytes).hold(extents)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, check_arrived
 from nes2net.lib.installation import optional
-from nes2net.lib.remote import RemoteFile, address_of, is_remote
+from nes2net.lib.remote import address_of, is_remote, open_remote
 
 #: Size in which the footer and small columns of a remote file are read.
 BLOCK_BYTES = 1 << 16
@@ -78,7 +78,7 @@ class ParquetTable:
         pyarrow.ArrowException, OSError: if the file is damaged.
     """
 
-    def __init__(self, source: Path | BinaryIO | RemoteFile, budget: Budget) -> None:
+    def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
         parquet = pyarrow_module("pyarrow.parquet", budget.name)
         self._reader = open(source, "rb") if isinstance(source, Path) else source
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
@@ -114,7 +114,7 @@ class ParquetTable:
             chunks = self._chunks(group, columns)
             for chunk in chunks:
                 budget.take("columns", bytes=chunk.total_compressed_size)
-            if isinstance(self._reader, RemoteFile):  # so that each chunk is read only once
+            if hasattr(self._reader, "hold"):  # each chunk of a remote file is read only once
                 self._reader.hold(map(self._extent, chunks))
             rows_at_once = _ROWS_AT_ONCE if chunks else 1
             for chunk in chunks:
@@ -172,7 +172,7 @@ class ParquetTable:
         return start, chunk.total_compressed_size
 
 
-def _thrift_struct(file: BinaryIO | RemoteFile) -> dict[int, Any]:
+def _thrift_struct(file: BinaryIO) -> dict[int, Any]:
     """Read a struct in Thrift's compact protocol: id of a field → value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
@@ -192,7 +192,7 @@ def _thrift_struct(file: BinaryIO | RemoteFile) -> dict[int, Any]:
     return fields
 
 
-def _varint(file: BinaryIO | RemoteFile) -> int:
+def _varint(file: BinaryIO) -> int:
     """Read 7 bits a byte, the lowest first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
@@ -203,7 +203,7 @@ def _varint(file: BinaryIO | RemoteFile) -> int:
     raise ValueError("the header of a page has a number of more than ten bytes")
 
 
-def _zigzag(file: BinaryIO | RemoteFile) -> int:
+def _zigzag(file: BinaryIO) -> int:
     """0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
@@ -247,7 +247,7 @@ def open_table(path: Path, budget: Budget) -> Table:
     if is_remote(path):
         if not is_parquet:
             raise InputError("only Parquet and tar shards can be read in parts from elsewhere, not Arrow: copy it here")
-        return ParquetTable(RemoteFile(address_of(path), BLOCK_BYTES), budget)
+        return ParquetTable(open_remote(address_of(path), BLOCK_BYTES), budget)
     check_arrived(path)
     return ParquetTable(path, budget) if is_parquet else ArrowTable(path, budget)
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from sys import getsizeof
 from typing import Any, BinaryIO
 
@@ -61,55 +61,53 @@ def shards_below(root: AnyPath) -> list[Shard]:
             shards than their names state.
     """
     root = Path(root)
+    address = str(root)
+    folder = root
     if is_remote(root):
-        return _remote_shards(root)
-    if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
-        return [Shard(root, _split_of(PurePosixPath(root.name)))]
-    # If ``root`` is a folder, find the shards in it.
+        address = address_of(root)
+        folder = Path(folder_of(address))
+        paths = _remote_paths(address)
+    elif root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
+        folder = root.parent
+        paths = [root]
+    else:
+        paths = _paths_below(root)
+    if not paths:
+        raise NotFound(f"{address}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
+    kinds = {path.suffix.lower() for path in paths}
+    if len(kinds) > 1:
+        raise InputError(f"{address} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
+    if paths != [root]:
+        _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
+    return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
+
+
+def _paths_below(root: Path) -> list[Path]:
     files.corpus_root(root)
-    shards: list[Shard] = []
+    paths: list[Path] = []
     compressed = None
     for folder, subfolders, names in walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if is_shard(name) and not is_stream(path):
-                shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
+                paths.append(path)
             elif _COMPRESSED.search(name):
                 compressed = path
-    if not shards and compressed:
+    if not paths and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
         )
-    if not shards:
-        raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
-    return _checked(shards, root)
+    return paths
 
 
-def _remote_shards(root: Path) -> list[Shard]:
-    address = address_of(root)
-    folder = Path(folder_of(address))
-    if root.suffix.lower() in SHARD_SUFFIXES and "*" not in address:
-        addresses = list_series(address)
-    else:
-        addresses = [name for name in list_folder(address) if is_shard(PurePosixPath(name).name)]
-    if not addresses:
-        raise NotFound(f"{address}: no shards; expected .parquet or .tar files in it or in its folders", [root])
-    shards = []
-    for path in map(Path, addresses):
-        shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(folder).as_posix()))))
-    return _checked(shards, folder)
+def _remote_paths(address: str) -> list[Path]:
+    if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
+        return list(map(Path, list_series(address)))
+    return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
 
 
-def _checked(shards: list[Shard], root: Path) -> list[Shard]:
-    kinds = {shard.path.suffix.lower() for shard in shards}
-    if len(kinds) > 1:
-        raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
-    _check_complete(root, {shard.path.relative_to(root).as_posix() for shard in shards})
-    return sorted(shards, key=lambda shard: shard.path.parts)
-
-
-def _check_complete(root: Path, names: Collection[str]) -> None:
+def _check_complete(root: str, names: Collection[str]) -> None:
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -135,7 +133,7 @@ def is_shard(name: str) -> bool:
     return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
 
 
-def _split_of(path: PurePosixPath) -> str | None:
+def _split_of(path: PurePath) -> str | None:
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
