@@ -2,6 +2,8 @@
 
 import multiprocessing
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -171,6 +173,36 @@ def test_processes_that_were_forked_do_not_disturb_their_parent(store):
     assert process.exitcode == 0
     signal.alarm(60)
     assert fetch(address, 20, 10) == CONTENT[20:30]
+    signal.alarm(0)
+
+
+def test_a_fork_waits_for_requests(store):
+    """A process that was forked in the middle of a request would get locks that nobody releases."""
+    address = f"{store.address}/a.bin"
+    status_of(address)
+    store.latency = 0.5
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(fetch, address, start, 10) for start in (0, 20)]
+        while len(gets(store)) < 2:
+            time.sleep(0.01)
+        asked = time.monotonic()
+        process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 40, 10))
+        process.start()
+        assert time.monotonic() - asked > 0.3
+        assert [answer.result(PATIENCE) for answer in answers] == [CONTENT[:10], CONTENT[20:30]]
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+
+
+def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
+    """As the list of the members of a tar file, which is made of many blocks."""
+    address = f"{store.address}/a.bin"
+
+    def read():
+        return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))
+
+    signal.alarm(60)
+    assert remote.kept(address, "all", read) == CONTENT
     signal.alarm(0)
 
 
