@@ -11,7 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -214,7 +214,12 @@ def forget(address: str) -> None:
 
 def list_series(address: str) -> list[str]:
     """List the files of a series in braces, with the errors of :func:`status_of`."""
-    addresses = _expanded(address)
+    addresses = [address]
+    series = _SERIES.search(address)
+    if series is not None:
+        first, last = series.groups()
+        numbers = range(int(first), int(last) + 1)
+        addresses = [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
     for single in addresses:
         forget(single)
     with ThreadPoolExecutor(NUM_THREADS) as threads:
@@ -239,15 +244,6 @@ def list_folder(address: str) -> list[str]:
         return sorted(names)
 
     return _persistently(address, ask, may_be_missing=True)
-
-
-def _expanded(address: str) -> list[str]:
-    series = _SERIES.search(address)
-    if series is None:
-        return [address]
-    first, last = series.groups()
-    numbers = range(int(first), int(last) + 1)
-    return [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
 
 
 def folder_of(address: str) -> str:
@@ -297,24 +293,22 @@ def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     if not _remote.cache_bytes:
         return read()
     path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
-    with ExitStack() as stack:
-        entry = None
-        content = b""
-        with suppress(OSError):  # the folder cannot be used
-            make_folder(path.parent)
-            entry = stack.enter_context(open(path, "a+b", buffering=0))
-            stack.enter_context(locked(entry.fileno()))
-            entry.seek(0)
-            content = entry.read()
-            os.utime(path)  # as the part that was used last
+    try:
+        make_folder(path.parent)
+        entry = open(path, "a+b", buffering=0)
+    except OSError:  # the folder cannot be used
+        return read()
+    with entry, locked(entry.fileno()):
+        entry.seek(0)
+        content = entry.read()
         if content and zlib.crc32(content[:-4]).to_bytes(4, "little") == content[-4:]:
+            os.utime(entry.fileno())  # as the part that was used last
             return content[:-4]
         content = read()
-        if entry is not None:
-            with suppress(OSError):  # a full disk is no error: the part is read again when it is needed again
-                _make_room(path.parent, len(content))
-                entry.truncate(0)
-                entry.write(content + zlib.crc32(content).to_bytes(4, "little"))
+        with suppress(OSError):  # a full disk is no error: the part is read again when it is needed again
+            _make_room(path.parent, len(content))
+            entry.truncate(0)
+            entry.write(content + zlib.crc32(content).to_bytes(4, "little"))
         return content
 
 

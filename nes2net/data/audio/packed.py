@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
@@ -420,23 +421,16 @@ class _Tar:
 _Open: TypeAlias = _Table | _Tar
 
 
+def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
+    """Open a shard; the further arguments distinguish a file that has changed, or that is in another working directory."""
+    return _KINDS[shard.suffix.lower()](shard)
+
+
 class _State:
     def __init__(self) -> None:
         self.turn = threading.RLock()
-        self.shards: OrderedDict[str, tuple[Status, _Open]] = OrderedDict()
+        self.open = lru_cache(64)(_open)
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
-
-    def opened(self, shard: Path) -> _Open:
-        """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
-        now = status_of(shard)
-        name = os.path.abspath(shard)
-        cache_entry = self.shards.get(name)
-        if cache_entry is None or cache_entry[0] != now:
-            self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))
-            while len(self.shards) > 64:
-                self.shards.popitem(last=False)
-        self.shards.move_to_end(name)
-        return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         # The key is ``key`` of a :class:`_Table`, and the index of the row group. At most 256 MiB are kept.
@@ -498,4 +492,4 @@ def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
         told_as("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
         enough_memory(lambda: "it needs more memory than there is"),
     ):
-        yield state.opened(shard)
+        yield state.open(shard, os.path.abspath(shard), status_of(shard))

@@ -76,7 +76,9 @@ def shards_below(root: AnyPath) -> list[Shard]:
         raise NotFound(f"{address}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
     kinds = {path.suffix.lower() for path in paths}
     if len(kinds) > 1:
-        raise InputError(f"{address} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
+        raise InputError(
+            f"{address} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one"
+        )
     if paths != [root]:
         _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
     return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
@@ -108,13 +110,8 @@ def _remote_paths(address: str) -> list[Path]:
 
 
 def _check_complete(root: str, names: Collection[str]) -> None:
-    for name in sorted(names):
-        match = _COUNTED.fullmatch(name)
-        if match is None:
-            continue
-        before, number, count, suffix = match.groups()
-        if int(number) != 0 and f"{before}00000-of-{count}{suffix}" in names:
-            continue  # the series is checked once, for its first shard
+    matches = filter(None, map(_COUNTED.fullmatch, names))
+    for before, count, suffix in sorted({match.group(1, 3, 4) for match in matches}):
         series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
         missing = [shard for shard in series if shard not in names]
         if missing:
@@ -378,10 +375,11 @@ class ShardCorpus(UserCorpus):
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
-        trials_of_shards: Iterable[list[Trial]] = map(partial(_read_shard, root=root), shards)
+        read = partial(_read_shard, root=root)
+        trials_of_shards: Iterable[list[Trial]] = map(read, shards)
         if is_remote(path):
             with ThreadPoolExecutor(NUM_THREADS) as threads:
-                trials_of_shards = list(threads.map(partial(_read_shard, root=root), shards))
+                trials_of_shards = list(threads.map(read, shards))
         for shard, shard_trials in zip(shards, trials_of_shards):
             trials += shard_trials
             if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
