@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from threading import Semaphore
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
 from nes2net.lib.files import AnyPath, locked, make_folder
@@ -49,11 +49,11 @@ class ChangedFile(InputError):
     """A file was replaced after it was listed."""
 
 
-class RemoteStatus(NamedTuple):
+class Status(NamedTuple):
     size: int
     """In bytes."""
-    tag: str
-    """ETag or time of the last change, if stated."""
+    tag: str | int
+    """ETag or time of the last change; empty if the store states neither."""
 
     def __str__(self) -> str:
         return f"{self.size}:{self.tag}"
@@ -66,7 +66,7 @@ class Remote:
     #: limit of the folder of parts; 0 keeps nothing
     cache_bytes: int = CACHE_BYTES
     #: address → status when the file was listed, which all later reading requires
-    statuses: dict[str, RemoteStatus] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
 
 
 _remote = Remote()
@@ -130,15 +130,12 @@ def address_of(path: AnyPath) -> str:
 
 def store_of(address: str) -> tuple[Any, str]:
     fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
-    try:
-        store, path = fsspec.url_to_fs(address, use_listings_cache=False)
-    except (ImportError, ValueError) as error:  # such as an unknown protocol
-        raise read_error(address, error) from error
+    store, path = fsspec.url_to_fs(address, use_listings_cache=False)
     _stores[id(store)] = store
     return store, path
 
 
-def read_error(address: str, error: Exception) -> InputError:
+def _read_error(address: str, error: Exception) -> InputError:
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({_reason(error)})")
@@ -173,7 +170,7 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
             raise
         except Exception as error:  # fsspec's file systems raise errors of many types
             if may_be_missing and _is_lasting(error):
-                raise read_error(address, error) from error
+                raise _read_error(address, error) from error
             if wait is None:
                 raise Unreachable(
                     f"{address} cannot be read at present ({_reason(error)}; tried {len(WAITS) + 1} times): check the "
@@ -183,20 +180,21 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
     raise AssertionError
 
 
-def _status_from(address: str, facts: Mapping[str, Any]) -> RemoteStatus:
+def _status_from(address: str, facts: Mapping[str, Any]) -> Status:
     size = facts.get("size")
     if not isinstance(size, int):
         raise InputError(f"{address}: the server does not state the size of the file, which shards require")
-    return RemoteStatus(size, str(next((facts[key] for key in _TAGS if facts.get(key)), "")))
+    tag = next((facts[key] for key in _TAGS if facts.get(key)), "")
+    return Status(size, quote(str(tag), safe='"+-:', errors="replace"))  # without spaces
 
 
-def _ask_status(address: str) -> RemoteStatus:
+def _ask_status(address: str) -> Status:
     store, path = store_of(address)
     store.invalidate_cache()
     return _status_from(address, store.info(path))
 
 
-def status_of(address: str) -> RemoteStatus:
+def status_of(address: str) -> Status:
     """Return the status when the file was listed.
 
     Raises:

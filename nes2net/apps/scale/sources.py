@@ -73,11 +73,12 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    store, path = store_of(address)
     if is_remote(name):
         files = list_folder(address)
+        store, path = store_of(address)
         path = store.unstrip_protocol(path)
     else:
+        store, path = store_of(address)
         files = store.glob(path) if "*" in path else store.find(path)
     folder = f"{path.rstrip('/')}/"
     shards = []

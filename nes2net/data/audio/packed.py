@@ -23,7 +23,6 @@ from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pya
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, concerning, readable_size, shown, told_as
 from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.remote import address_of, is_remote, open_remote
+from nes2net.lib.remote import Status, address_of, is_remote, open_remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -94,15 +93,6 @@ def all_channels(recording: AnyRecording) -> str | Fetched:
 
 def audio_error(recording: AnyRecording, problem: str) -> InputError:
     return InputError(problem, subject=f"audio file {recording}")
-
-
-class Status(NamedTuple):
-    """Size and modification time of a file, or of the shard that holds a recording."""
-
-    size: int
-    """In bytes."""
-    modified: int
-    """In nanoseconds since 1970; of a remote shard, a checksum of its tag."""
 
 
 class _InMemory(io.BytesIO):
@@ -194,7 +184,7 @@ def size_of(path: AnyPath) -> int:
 
 
 def status_of(path: AnyPath) -> Status:
-    """Read the size and the modification time of a file, or of the shard that holds a recording.
+    """Read the size and the modification time (in nanoseconds) of a file, or of the shard that holds a recording.
 
     Raises:
         OSError: if there is no such file.
@@ -203,8 +193,7 @@ def status_of(path: AnyPath) -> Status:
     address = shard_of(path)
     file = address[0] if address else path
     if is_remote(file):
-        remote_status = remote.status_of(address_of(file))
-        return Status(remote_status.size, crc32(remote_status.tag.encode()))
+        return remote.status_of(address_of(file))
     status = os.stat(file)
     return Status(status.st_size, status.st_mtime_ns)
 

@@ -246,7 +246,9 @@ def open_table(path: Path, budget: Budget) -> Table:
     is_parquet = path.suffix.lower() == ".parquet"
     if is_remote(path):
         if not is_parquet:
-            raise InputError("only Parquet and tar shards can be read in parts from elsewhere, not Arrow: copy it here")
+            raise InputError(
+                "a remote shard must be a Parquet or tar file, because Arrow files have no index: copy it here"
+            )
         return ParquetTable(open_remote(address_of(path), BLOCK_BYTES), budget)
     check_arrived(path)
     return ParquetTable(path, budget) if is_parquet else ArrowTable(path, budget)

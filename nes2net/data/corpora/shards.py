@@ -40,6 +40,7 @@ _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
+_LABELS = {**LABELS, "0": BONAFIDE, "1": SPOOF}
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -179,8 +180,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
-    words = {**LABELS, "0": BONAFIDE, "1": SPOOF}  # in the Arena, the classes are called "0" and "1"
-    labels = {number: words.get(name.strip().lower()) for number, name in enumerate(names)}
+    labels = {number: _LABELS.get(name.strip().lower()) for number, name in enumerate(names)}
     if None in labels.values():
         raise InputError(
             f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
@@ -213,14 +213,10 @@ def _label_of(
 ) -> str | None:
     if value in (None, ""):
         return None
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in LABELS:
-            return LABELS[word]
-        if word in ("0", "1"):
-            return _NUMBERED[int(word)]
-    if not isinstance(value, (bool, str)) and value in by_number:
-        return by_number[int(value)]
+    if isinstance(value, str) and value.strip().lower() in _LABELS:
+        return _LABELS[value.strip().lower()]
+    if not isinstance(value, bool) and value in by_number:
+        return by_number[value]
     raise InputError(f"{row_name}: the label is {shown(str(value))}; expected {expected} or one of {', '.join(LABELS)}")
 
 
@@ -234,7 +230,6 @@ def _trial_of_row(
 ) -> Trial:
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
-    merged.pop(_NOTES, None)
     # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
     label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
     ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
@@ -320,7 +315,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
                 values["label"] = texts["cls"].strip()
-            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # other texts are transcripts
+            elif values.get("label") is None and word in _LABELS:  # other texts are transcripts
                 values["label"] = word
             yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of, sample_name)
 
@@ -382,10 +377,8 @@ class ShardCorpus(UserCorpus):
                 trials_of_shards = list(threads.map(read, shards))
         for shard, shard_trials in zip(shards, trials_of_shards):
             trials += shard_trials
-            if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
-                split_trials += shard_trials
-            else:
-                split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
+            every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
+            split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
         files.checked_trials(trials, path)
         return split_trials or files.select_phase(trials, split)
 
