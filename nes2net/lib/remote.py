@@ -332,4 +332,4 @@ def open_remote(address: str, block_bytes: int) -> Any:
     """Open a file as a :class:`nes2net.lib.remote_file.RemoteFile`."""
     from nes2net.lib.remote_file import RemoteFile  # start-up
 
-    return RemoteFile(address, block_bytes)
+    return RemoteFile(address, status_of(address).size, block_bytes, fetch)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from fsspec.spec import AbstractBufferedFile
 
-from nes2net.lib.remote import fetch, status_of
-
 
 class RemoteFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
-    """A remote file, open for reading in blocks, of which the last stays in memory."""
+    """A remote file, open for reading in blocks, of which the last stays in memory.
 
-    def __init__(self, address: str, block_bytes: int) -> None:
-        size = status_of(address).size
+    Args:
+        fetch: function from address, offset and size in bytes to the content.
+    """
+
+    def __init__(self, address: str, size: int, block_bytes: int, fetch: Callable[[str, int, int], bytes]) -> None:
+        self.fetch = fetch
         options = {"maxblocks": 1}
         super().__init__(
             None, address, block_size=block_bytes, cache_type="blockcache", cache_options=options, size=size
@@ -25,16 +27,17 @@ class RemoteFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
         self._held = []
         for start, size in extents:
             self.seek(start)
-            part = fetch(self.path, start, size) if size > self.blocksize else super().read(size)
+            part = self.fetch(self.path, start, size) if size > self.blocksize else super().read(size)
             self._held.append((start, part))
 
     def read(self, size: int = -1) -> bytes:
         start = self.tell()
         for part_start, part in self._held:
-            if part_start <= start and 0 <= size <= part_start + len(part) - start:
+            offset = start - part_start
+            if offset >= 0 and 0 <= size <= len(part) - offset:
                 self.seek(size, 1)
-                return part[start - part_start :][:size]
+                return part[offset : offset + size]
         return super().read(size)  # type: ignore[no-any-return]
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return fetch(self.path, start, min(end, self.size) - start)
+        return self.fetch(self.path, start, min(end, self.size) - start)
