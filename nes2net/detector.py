@@ -22,7 +22,7 @@ from nes2net.data.audio.packed import AnyRecording
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import Padding
 from nes2net.evaluation.judgements import Frames, Scores
-from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
+from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, parse_precision
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
@@ -191,9 +191,7 @@ class Detector(Network):
         # pre-training file.
         if not self.frontend.adapted:
             if base is None or not base.exists():
-                message = (
-                    f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
-                )
+                message = f"{checkpoint} lacks the front-end, which was frozen: name its pre-training file with `base`"
                 if base is not None:
                     message += f"; {base} was not found"
                 raise InputError(message)
@@ -245,7 +243,7 @@ class Detector(Network):
         is_empty = self.device.type == "meta"
         partial = bool(self.names_left_out(state_dict))
         if base is not None and not partial:
-            raise InputError(f"{checkpoint.source} holds all tensors of its detector: leave `base` out")
+            raise InputError(f"{checkpoint.source} holds all tensors of its detector: remove `base`")
         check_fit(state_dict, self.expected_tensors(state_dict), checkpoint.source)
         if partial:
             self.load_base(checkpoint.base, checkpoint.path, base, remedy)
@@ -346,7 +344,7 @@ class Detector(Network):
             InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
                 is missing or has another digest than recorded.
         """
-        precision = named_precision(dtype) if dtype not in ("auto", "fastest") else None
+        precision = parse_precision(dtype) if dtype not in ("auto", "fastest") else None
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
@@ -367,7 +365,7 @@ class Detector(Network):
             return detector.to(target_device).set_precision(dtype).eval()
         if precision is None:
             types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
-            precision = named_precision(reduce(torch.promote_types, types))
+            precision = parse_precision(reduce(torch.promote_types, types))
         return detector.to(target_device, PRECISIONS[precision]).set_precision(precision).eval()
 
     def score(

@@ -62,39 +62,35 @@ def tests_of(module: Path) -> list[Path]:
     return own_files + [path for path in test_files() if path not in own_files and pattern.search(text(path))]
 
 
+def tests_of_importers(module: Path) -> list[Path]:
+    """List the test files with the names of modules that import ``module``; of data, those of the modules beside it."""
+    modules = sorted((REPOSITORY / "nes2net").rglob("*.py"))
+    if module.suffix != ".py":
+        importers = [path for path in modules if path.parent in (module.parent, module.parent.parent)]
+    else:
+        pattern = names(module.relative_to(REPOSITORY))
+        importers = [path for path in modules if path != module and pattern.search(text(path))]
+    return [test_file for path in importers for test_file in own_tests(path)]
+
+
 def concerned(changed: list[str]) -> list[Path]:
     """List the test files that a change of the files ``changed`` concerns; paths are relative to the repository."""
-    concerned_files: dict[Path, None] = {}
-    modules = sorted((REPOSITORY / "nes2net").rglob("*.py"))
-    for file in changed:
-        path = REPOSITORY / file
-        top, *_ = Path(file).parts
-        if file.endswith((".md", ".ipynb")) or top == "docs":
-            concerned_files |= dict.fromkeys(REPOSITORY / name for name in DOCUMENTS)
+    files: dict[Path, None] = {}
+    for name in changed:
+        path = REPOSITORY / name
+        top, *_ = Path(name).parts
+        if path.suffix in (".md", ".ipynb") or top == "docs":
+            files |= dict.fromkeys(REPOSITORY / name for name in DOCUMENTS)
         elif top == "nes2net":
-            concerned_files |= dict.fromkeys(REPOSITORY / name for name in ALWAYS)
-            if path.suffix != ".py":  # data of the modules beside it
-                beside = [module for module in modules if module.parent in (path.parent, path.parent.parent)]
-                concerned_files |= dict.fromkeys(test_file for module in beside for test_file in own_tests(module))
-                continue
-            pattern = names(Path(file))
-            importing_modules = [module for module in modules if module != path and pattern.search(text(module))]
-            concerned_files |= dict.fromkeys(tests_of(path))
-            concerned_files |= dict.fromkeys(
-                test_file for module in importing_modules for test_file in own_tests(module)
+            files |= dict.fromkeys(
+                [*(REPOSITORY / name for name in ALWAYS), *tests_of(path), *tests_of_importers(path)]
             )
-        elif top == "tests" and path.name.startswith("test_"):
-            concerned_files[path] = None
-        elif top == "tests" and "builders" in path.parts:
-            word = re.compile(rf"\b{path.parent.name if path.stem == '__init__' else path.stem}\b")
-            concerned_files |= dict.fromkeys(test_file for test_file in test_files() if word.search(text(test_file)))
-        elif top == "scripts":
-            concerned_files |= dict.fromkeys(
-                test_file
-                for test_file in test_files()
-                if Path(file).stem in text(test_file) and test_file.parent.name == "scripts"
-            )
-    return [path for path in concerned_files if path.exists()]
+        elif path in test_files():
+            files[path] = None
+        elif "builders" in path.parts or top == "scripts":
+            word = re.compile(rf"\b{path.stem}\b")
+            files |= dict.fromkeys(test_file for test_file in test_files() if word.search(text(test_file)))
+    return [path for path in files if path.exists()]
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 #: Tests of many minutes, the longest first.
-LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/demonstration/test_partial.py::test_trivial_cues")
+SLOWEST = ("scripts/test_demo.py::test_demonstration", "scripts/demonstration/test_partial.py::test_trivial_cues")
 
 
 def omit_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     omit_passed(config, items)
 
     def place(item: pytest.Item) -> int:
-        return next((place for place, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
+        return next((place for place, name in enumerate(SLOWEST) if name in item.nodeid), len(SLOWEST))
 
     items.sort(key=place)
 

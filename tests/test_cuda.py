@@ -113,9 +113,9 @@ def test_autocast_does_not_change_spectra(name, precision):
     x = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((16000,), 1e-5)])[None].cuda()
     frontend = create_frontend(name)
     with torch.autocast("cuda", precision):
-        (found,) = frontend(x)
-    assert torch.equal(found, frontend(x)[0])
-    assert found.isfinite().all()
+        (hidden_state,) = frontend(x)
+    assert torch.equal(hidden_state, frontend(x)[0])
+    assert hidden_state.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
     )
     assert not result.failures
     expected = read(tmp_path / "cpu.txt")
-    found = read(tmp_path / "found.txt")
-    assert list(found) == list(expected)
-    assert len(set(found.values())) == len(found)
-    assert found == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
+    scores = read(tmp_path / "found.txt")
+    assert list(scores) == list(expected)
+    assert len(set(scores.values())) == len(scores)
+    assert scores == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
 
 
 @needs_cuda
@@ -234,10 +234,10 @@ def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, 
     def run(name):
         return recipe(model=model_with_dropout, train=options, output=str(tmp_path / name), logs=str(tmp_path / name))
 
-    whole = train(run("whole"), device)
+    uninterrupted = train(run("whole"), device)
     torn = stop(run("torn"), 1, 1, device)
     assert train(run("torn"), device) == torn
-    assert_same_run(torn, whole)
+    assert_same_run(torn, uninterrupted)
     assert (state_of(torn)["scaler"] is None) == (precision != "fp16")
     loaded = Detector.from_pretrained(next(torn.glob("epoch_*.pth")), device="cpu")
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
@@ -254,12 +254,12 @@ def test_a_cuda_graph_computes_the_same_scores(name):
         expected = detector.scores(x), detector.scores(y)
         replayed = Replayed(detector.scores, max_shapes=1)
         for _ in range(2):
-            found = replayed(x), replayed(y)  # both, before either is looked at
-            for a, b in zip(found, expected):
+            outputs = replayed(x), replayed(y)  # both, before either is looked at
+            for a, b in zip(outputs, expected):
                 torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1
-        other = waveforms(3).cuda()
-        torch.testing.assert_close(replayed(other), detector.scores(other), rtol=1e-5, atol=1e-6)
+        longer = waveforms(3).cuda()
+        torch.testing.assert_close(replayed(longer), detector.scores(longer), rtol=1e-5, atol=1e-6)
         assert len(replayed._recorded) == 1  # no more than `most`
 
 

@@ -26,7 +26,7 @@ from nes2net.evaluation import matching, segments, verification
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.lib.files import Unchanged
-from nes2net.lib.text_files import read_text, recorded_digests
+from nes2net.lib.text_files import read_text, record_digests
 from nes2net.metrics.localisation import Segment, write_rttm
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.scoring.decisions import calibration as decisions
@@ -88,7 +88,7 @@ def test_what_is_no_file_has_no_digest(tmp_path):
 
 def test_a_text_that_is_read_twice_is_the_same(tmp_path):
     path = write(tmp_path / "a.txt", "a 0.5\n")
-    with recorded_digests() as digests:
+    with record_digests() as digests:
         read_text(path)
         read_text(path)
         assert digests == {path: sha256(path)}

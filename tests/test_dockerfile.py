@@ -26,17 +26,17 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
     assert dict(stages[target])["USER"] == "1000"  # not root
     copied = set()
     for name, argument in instructions:
-        *sources, place = [word for word in argument.split() if not word.startswith("--")]
+        *sources, target = [word for word in argument.split() if not word.startswith("--")]
         if name == "COPY" and "--from" not in argument:
             for source in sources:
                 assert (REPOSITORY / source).exists(), source
                 assert source == "." or not dockerfile.ignored(Path(source), patterns), source
-            copied |= {Path(place, Path(source).name).as_posix() for source in sources}
+            copied |= {Path(target, Path(source).name).as_posix() for source in sources}
         called = re.findall(r"scripts/[\w/]+\.sh", argument) if name == "RUN" else []
         assert set(called) <= copied
         for path in called:
-            for inner in re.findall(r"scripts/([\w/]+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
-                assert (REPOSITORY / "scripts" / inner).is_file()
+            for called in re.findall(r"scripts/([\w/]+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
+                assert (REPOSITORY / "scripts" / called).is_file()
     assert "pyproject.toml" in copied
 
 

@@ -17,7 +17,9 @@ def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
     waveform = 0.1 * torch.randn(1, 64600)
     with torch.inference_mode():
         expected = frontend.model(waveform).last_hidden_state
-    kept = {k: v for k, v in frontend.state_dict().items() if k.startswith(("model.quantizer", "model.mask_emb"))}
+    pretraining = {
+        k: v for k, v in frontend.state_dict().items() if k.startswith(("model.quantizer", "model.mask_emb"))
+    }
     del frontend
 
     identity = identify(tmp_path / "xlsr2_300m.pt")
@@ -26,8 +28,8 @@ def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
     assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace"} <= set(identity.records)
     read = create_frontend("xlsr_300m", tmp_path / "xlsr2_300m.pt").eval()
     with torch.inference_mode():
-        found = read(waveform)[-1]
-    assert found.shape == (1, 201, 1024)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    assert len(kept) == 4
-    assert all(torch.equal(read.state_dict()[k], v) for k, v in kept.items())
+        hidden_state = read(waveform)[-1]
+    assert hidden_state.shape == (1, 201, 1024)
+    torch.testing.assert_close(hidden_state, expected, atol=1e-5, rtol=0)
+    assert len(pretraining) == 4
+    assert all(torch.equal(read.state_dict()[k], v) for k, v in pretraining.items())

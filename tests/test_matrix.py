@@ -15,7 +15,7 @@ from nes2net import Detector, InputError, create_frontend
 from nes2net.models import registry
 
 LABELS = torch.tensor([0, 1, 1])
-LEAST_FRAMES = 24
+MIN_FRAMES = 24
 OF_WAVEFORMS = {"raw_aasist", "raw_aasist_l"}
 #: Number of hidden states → back-ends that read more.
 OF_MORE_STATES = {1: {"asp_cosine", "attm_lstm", "ensemble", "mfa", "one_class_distillation"}, 2: {"attm_lstm"}}
@@ -24,7 +24,7 @@ OF_MORE_STATES = {1: {"asp_cosine", "attm_lstm", "ensemble", "mfa", "one_class_d
 def logits_of(detector: Detector) -> Tensor:
     """Logits of three utterances of a length that the detector takes."""
     backend = detector.backend
-    frames = backend.fixed_frames or max(backend.min_frames, LEAST_FRAMES)
+    frames = backend.fixed_frames or max(backend.min_frames, MIN_FRAMES)
     samples = detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
     waveforms = 0.1 * torch.randn(3, samples, generator=torch.Generator().manual_seed(0))
     logits = detector(waveforms, torch.zeros(3, detector.num_scores) if detector.num_scores else None)
@@ -41,9 +41,9 @@ def step(detector: Detector) -> None:
     assert all(p.grad.isfinite().all() for p in trained)
     before = [p.detach().clone() for p in trained]
     torch.optim.Adam(trained, lr=1e-3).step()
-    moved = {id(p) for p, old in zip(trained, before) if not torch.equal(p, old)}
-    for part in (detector.frontend, detector.backend):
-        assert moved & {id(p) for p in part.parameters()} or not any(p.requires_grad for p in part.parameters())
+    moved = {id(p) for p, initial in zip(trained, before) if not torch.equal(p, initial)}
+    for module in (detector.frontend, detector.backend):
+        assert moved & {id(p) for p in module.parameters()} or not any(p.requires_grad for p in module.parameters())
     assert all(p.isfinite().all() for p in trained)
 
 
@@ -56,12 +56,12 @@ def test_every_back_end_trains_and_scores(name):
     refused = set()
     for number, backend in enumerate(registry.backends.names()):
         aggregation = aggregations[number % len(aggregations)]
-        parts = {
+        model = {
             "aggregation": {"name": aggregation, **small_options(AGGREGATIONS, aggregation)},
             "backend": {"name": backend, **small_options(BACKENDS, backend)},
         }
         try:
-            detector = Detector.with_frontend(frontend, parts).train()
+            detector = Detector.with_frontend(frontend, model).train()
         except InputError as error:
             assert re.search(r"feature_dim is|reads \d hidden states", str(error))
             refused.add(backend)
@@ -70,8 +70,8 @@ def test_every_back_end_trains_and_scores(name):
         with torch.inference_mode():
             scores = detector.backend.scores(logits_of(detector.eval()))
         assert scores.shape == LABELS.shape and scores.isfinite().all(), backend
-    others = OF_WAVEFORMS | OF_MORE_STATES.get(frontend.num_layers, set())
-    assert refused == ({*registry.backends.names()} - OF_WAVEFORMS if name == "waveform" else others)
+    incompatible = OF_WAVEFORMS | OF_MORE_STATES.get(frontend.num_layers, set())
+    assert refused == ({*registry.backends.names()} - OF_WAVEFORMS if name == "waveform" else incompatible)
 
 
 @pytest.mark.parametrize(

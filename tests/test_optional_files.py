@@ -17,7 +17,7 @@ from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import first_file
 from nes2net.data.registry import corpora
 from nes2net.lib.files import is_absent
-from nes2net.lib.text_files import decoded_text
+from nes2net.lib.text_files import read_text_with_line_ends
 from nes2net.models.card import CardFile
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import record_of
@@ -66,7 +66,7 @@ def read_frames(folder):
 
 def read_protocol(folder):
     write(folder / "b.csv", "")
-    return decoded_text(first_file([folder / "a.csv", folder / "b.csv"], what="list", remedy="write it"))
+    return read_text_with_line_ends(first_file([folder / "a.csv", folder / "b.csv"], what="list", remedy="write it"))
 
 
 def describe(folder):

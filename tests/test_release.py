@@ -34,6 +34,6 @@ def test_the_files_that_others_read_are_in_their_format(schema, files):
 def test_workflows_run_what_is_there():
     """A release is tried when it is tagged, and a script that is gone would end it then."""
     steps = "".join(path.read_text() for path in (REPOSITORY / ".github" / "workflows").glob("*.yml"))
-    named = set(re.findall(r"\bbash (\S+)", steps))
-    assert {".ci/run", "scripts/test.sh"} <= named
-    assert [name for name in named if not (REPOSITORY / name).is_file()] == []
+    scripts = set(re.findall(r"\bbash (\S+)", steps))
+    assert {".ci/run", "scripts/test.sh"} <= scripts
+    assert [name for name in scripts if not (REPOSITORY / name).is_file()] == []

@@ -44,9 +44,15 @@ def test_every_requirement_is_pinned_within_its_bounds(python):
         pin = Requirement(line)
         if pin.marker is None or pin.marker.evaluate(environment):
             assert pin.name not in pins, f"{pin.name} has two versions"
-            (pins[pin.name],) = (part.version for part in pin.specifier)
+            (pins[pin.name],) = (clause.version for clause in pin.specifier)
     extras = PROJECT.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    named = [*in_pyproject("dependencies"), *re.findall(r'"(.+?)"', extras), *in_pyproject("requires"), "pip", "cython"]
-    assert len(named) > 60
-    for required in map(Requirement, named):
+    requirements = [
+        *in_pyproject("dependencies"),
+        *re.findall(r'"(.+?)"', extras),
+        *in_pyproject("requires"),
+        "pip",
+        "cython",
+    ]
+    assert len(requirements) > 60
+    for required in map(Requirement, requirements):
         assert required.specifier.contains(pins[canonicalize_name(required.name)]), required

@@ -15,7 +15,7 @@ WAITS = {"aggregation moe": 1, "a scored batch": 1}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def results(tmp_path_factory):
     """What each check found: waits by place, or an error."""
     file = tmp_path_factory.mktemp("simulated") / "found.json"
     path = os.pathsep.join(map(str, (REPOSITORY, TESTS, SCRIPTS, SCRIPTS / "benchmarks")))
@@ -24,13 +24,13 @@ def found(tmp_path_factory):
     return json.loads(file.read_text())
 
 
-def test_logits_losses_and_gradients_are_those_of_the_cpu_and_faults_are_refused(found):
-    assert not {name: row["error"] for name, row in found.items() if "error" in row}
-    assert len(found) > 60
+def test_logits_losses_and_gradients_are_those_of_the_cpu_and_faults_are_refused(results):
+    assert not {name: row["error"] for name, row in results.items() if "error" in row}
+    assert len(results) > 60
 
 
-def test_nothing_waits_for_the_device_but_what_has_to(found):
-    steps = dict.fromkeys([name for name in found if name.startswith("whole step")], 1)
-    waits = {name: sum(row["waits"].values()) for name, row in found.items()}
+def test_nothing_waits_for_the_device_but_what_has_to(results):
+    steps = dict.fromkeys([name for name in results if name.startswith("whole step")], 1)
+    waits = {name: sum(row["waits"].values()) for name, row in results.items()}
     assert {name: number for name, number in waits.items() if number} == {**WAITS, **steps}
     assert len(steps) > 15

@@ -42,6 +42,6 @@ def test_a_users_script_passes_mypy_strict(tmp_path):
     command = [sys.executable, "-m", "mypy", *options, "script.py"]
     done = subprocess.run(command, cwd=tmp_path, env={"MYPYPATH": str(REPOSITORY)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE)
+    revealed = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE)
     expected = re.findall(r"reveal_type.*  # (.*)", SCRIPT)
-    assert [kind.split("[")[0] for kind in found] == [kind.split("[")[0] for kind in expected]
+    assert [kind.split("[")[0] for kind in revealed] == [kind.split("[")[0] for kind in expected]

@@ -27,18 +27,18 @@ from nes2net.evaluation.key import Labels
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.devices import own_device
-from nes2net.lib.errors import InputError, concerning, counted, listed
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.corpus import ScoringSettings
 from nes2net.scoring.decisions.calibration import (
     LinearCalibration,
     ScoredBy,
+    add_resamples,
     few_trials,
     figures,
     fit,
     how_sure,
-    resampled,
     separates,
 )
 from nes2net.scoring.decisions.decision import CAUSES_OF_INVERSION
@@ -46,7 +46,7 @@ from nes2net.scoring.decisions.population import Population
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.kernel import Scorer
-from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
+from nes2net.scoring.measuring import draw_trials, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
 from nes2net.scoring.score_length import RequestedSamples, samples_to_calibrate
 
@@ -134,8 +134,8 @@ def calibrate(
     files = list(map(ScoreFile.of, scores))
     judgement = evaluable(files[0])
     settings = {} if resolution_ms is None else {"resolution_ms": resolution_ms}
-    judgement.check_settings(judgement.labelled, settings, files[0].path)
-    labelled = judgement.labelled(labels, files, allow_partial=allow_partial, **settings)
+    judgement.check_settings(judgement.read_labelled, settings, files[0].path)
+    labelled = judgement.read_labelled(labels, files, allow_partial=allow_partial, **settings)
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [file.sha256 for file in files]
@@ -146,7 +146,7 @@ def calibrate(
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names([file.path for file in files]))
     if len(files) == 1:
-        calibration = resampled(calibration)
+        calibration = add_resamples(calibration)
     # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
@@ -169,7 +169,7 @@ def calibrate(
     population: Population | None = None
     failed: list[str] = []
     if recordings:
-        population, failed = _measured_population(labels, recordings, labelled.trials, scored_by, files[0].path)
+        population, failed = _measure_population(labels, recordings, labelled.trials, scored_by, files[0].path)
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
@@ -228,8 +228,8 @@ def calibrate_recordings(
     shared_paths = {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}
     # A recording in both folders would have two labels.
     if shared_paths:
-        recordings_are = counted(len(shared_paths), "recording is", "recordings are")
-        names = listed(sorted(map(str, shared_paths)))
+        recordings_are = pluralise(len(shared_paths), "recording is", "recordings are")
+        names = join_names(sorted(map(str, shared_paths)))
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
@@ -267,7 +267,7 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
-def _measured_population(
+def _measure_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
     """Measure the recordings of the ``scored`` trials.
@@ -291,8 +291,8 @@ def _measured_population(
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     if missing := [id for id in is_bonafide if id not in with_audio]:
         raise InputError(
-            f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
-            f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
+            f"{recordings.root}: has no recordings of {len(missing):,} of the {pluralise(len(is_bonafide), 'trial')} of these "
+            f"scores: {join_names(missing)}; name the folder of {labels.corpus} with `root`"
         )
     # Load the detector, if ``recordings.model`` names a detector, and check that this detector made the scores.
     detector: Scorer | None = None
@@ -319,7 +319,7 @@ def _measured_population(
     # Measure only the scored part of each recording.
     num_samples = scored_by.num_samples if scored_by else None
     traits, failures = measure_trials(
-        drawn([with_audio[id] for id in is_bonafide]),
+        draw_trials([with_audio[id] for id in is_bonafide]),
         recordings.kept,
         num_samples,
         scorer=detector,
@@ -380,7 +380,7 @@ def apply_calibration(
     """
     if len(scores) != len(calibration.weights):
         raise InputError(
-            f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
+            f"the calibration needs scores of {pluralise(len(calibration.weights), 'system')} "
             f"({', '.join(calibration.systems)}), but {len(scores)} score files are given"
         )
     key = labels.read({}) if labels else None

@@ -22,7 +22,7 @@ from nes2net.data.audio.files import with_folders_listed
 from nes2net.data.audio.remarks import Remark
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -115,7 +115,7 @@ class Drift:
     def too_few(self) -> str:
         """Warns if a test has too few recordings to find drift; else empty."""
         number = len(self.recordings)
-        start = f"{counted(number, 'recording is', 'recordings are')} too few to show drift"
+        start = f"{pluralise(number, 'recording is', 'recordings are')} too few to show drift"
         if number < self.num_needed:
             return (
                 f"{start} at `alpha` {self.alpha:g}: give at least {self.num_needed}, which show it if they are all "
@@ -167,7 +167,7 @@ class Drift:
         cannot_tell = sum(recording.decision == CANNOT_TELL for recording in self.recordings)
         lines = [
             *(verdict or ["too few to tell" if self.too_few else "no drift was found"]),
-            f"{counted(number, 'recording')}, compared by {counted(len(self.comparisons), 'test')}, which find drift in at "
+            f"{pluralise(number, 'recording')}, compared by {pluralise(len(self.comparisons), 'test')}, which find drift in at "
             f"most {100 * self.alpha:g} % of cases without any",
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
@@ -269,11 +269,11 @@ def measure_drift(
             recordings.append(recording)
     if not recordings:
         raise InputError(
-            f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
+            f"none of {pluralise(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
         )
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons = compare(all_usual, values, alpha)
-    return Drift(recordings, comparisons, failures, alpha, by, decider.described()[2:], judge.doubts)
+    return Drift(recordings, comparisons, failures, alpha, by, decider.describe()[2:], judge.doubts)
 
 
 def _compare(answer: Judged[float] | Failed, calibration: LinearCalibration) -> NewRecording | str:

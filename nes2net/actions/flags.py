@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Count, File, Flag, FromZero, given
+from nes2net.lib.commands import Count, File, Flag, FromZero, non_defaults
 from nes2net.lib.conditions import UsedWith
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.terminal import print_note, say
 from nes2net.lib.this_process import is_first
 
@@ -45,7 +45,7 @@ OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
 
 
-def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
+def locate_part(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
     """Find the part ``split`` of a corpus.
 
     Args:
@@ -89,7 +89,7 @@ class Architecture:
 
     Args:
         config: model, recipe (,PART.OPTION=VALUE), bonafide=NAME
-        base: the weights that an adapted checkpoint leaves out
+        base: the weights that an adapted checkpoint lacks
     """
 
     config: Annotated[str | None, Flag("NAME|FILE")] = None
@@ -154,9 +154,9 @@ class Length:
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
-        self.asked()  # raises the error now, before a large model is read
+        self.requested_samples()  # raises the error now, before a large model is read
 
-    def asked(self) -> CorpusSamples:
+    def requested_samples(self) -> CorpusSamples:
         """Read the flag as a number of samples, ``"4sec"``, None for all, or ``"auto"`` if not given.
 
         Raises:
@@ -174,12 +174,12 @@ class Length:
         return number
 
     def of_files(self) -> RequestedSamples:
-        """Read the flag as :meth:`asked`, but ``4sec`` as 64,600 samples."""
+        """Read the flag as :meth:`requested_samples`, but ``4sec`` as 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
-        return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
+        return ASVSPOOF_SAMPLES if (requested := self.requested_samples()) == "4sec" else requested
 
-    def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
+    def choose_num_samples(self, of_corpus: int, provenance: Provenance) -> int | None:
         """Choose how many samples to score, by the flag or the detector; None for all; print the reason.
 
         Args:
@@ -187,7 +187,7 @@ class Length:
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
-        score_length = samples_to_score(provenance, self.asked(), of_corpus)
+        score_length = samples_to_score(provenance, self.requested_samples(), of_corpus)
         print_note(score_length.words and f"{score_length.words}; --samples chooses another part")
         return score_length.num_samples
 
@@ -235,7 +235,7 @@ class Deciding:
         from nes2net.scoring.decisions.calibration import load  # start-up
         from nes2net.scoring.decisions.decision import Decider, OperatingPoint  # start-up
 
-        settings = given(self)
+        settings = non_defaults(self)
         if self.calibration is None:
             return None
         if self.operating_point is not None:
@@ -261,9 +261,9 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     say(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
     if not result.failures:
         return 0
-    names = listed(list(result.failures))
+    names = join_names(list(result.failures))
     say(
-        f"{counted(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
+        f"{pluralise(len(result.failures), 'file')} failed: {names}; {result.record_path} says why for each",
         file=sys.stderr,
     )
     return INCOMPLETE

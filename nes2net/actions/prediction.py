@@ -18,7 +18,7 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import count_channels, count_samples
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.evaluation.origin import training_in_words
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.files import AnyPath
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, say
@@ -159,14 +159,14 @@ def _said(judge: Judge[Any], answer: Judged[Any] | Failed) -> Judged[Any] | Fail
     if answer.samples is not None and answer.samples != judge.num_samples:
         seconds = answer.samples / SAMPLE_RATE
         say(
-            f"{name}: the detector reads only the first {seconds:g} s; {worded('`score_track`')} scores all of it",
+            f"{name}: the detector reads only the first {seconds:g} s; {with_flag_names('`score_track`')} scores all of it",
             file=sys.stderr,
         )
     elif answer.is_mean and answer.track is not None:
         say(
             f"{name} lasts {readable_duration(answer.duration, exact=True)}: its score is the mean over windows of "
             f"{answer.track.window:.3g} s, one every {answer.hop:.3g} s; "
-            + worded("`num_samples=N` scores only the beginning, `num_samples=None` all of it in one piece"),
+            + with_flag_names("`num_samples=N` scores only the beginning, `num_samples=None` all of it in one piece"),
             file=sys.stderr,
         )
     return answer

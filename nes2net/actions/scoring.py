@@ -25,7 +25,7 @@ from nes2net.scoring.engine import Finished
 from nes2net.scoring.judgement import Judgement, ScoreFile, as_judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import CorpusSamples, samples_to_score
-from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
+from nes2net.scoring.system_scores import Ranges, check_fusion, describe_systems, ranges_of, with_system_scores
 
 
 class CorpusScores(NamedTuple):
@@ -90,7 +90,7 @@ def score_corpus(
         if num_samples not in ("auto", None):
             raise InputError(f"{judgement.name} are scored in whole utterances: remove `num_samples`")
         num_samples = None
-    judgement = judgement.fitted(scorer)
+    judgement = judgement.fit_to(scorer)
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -100,7 +100,7 @@ def score_corpus(
         files = list(map(ScoreFile.of, system_scores))
         ranges = _score_ranges(score_range, scorer)
         trials = with_system_scores(trials, files, ranges)
-        record["system_scores"] = described(files, ranges)
+        record["system_scores"] = describe_systems(files, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     score_length = samples_to_score(scorer.provenance, num_samples, corpus.test_samples)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.commands import Count, Flag, Folder, FromZero, command_facts
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import replacing
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -41,7 +41,7 @@ class Effects:
     fir_probability: float = 0.5
 
 
-@called(
+@command_facts(
     names={
         **{f"augment.{key}": f"--{key}" for key in ("algo", "speed", "musan", "rir", "fir")},
         "augment.noise_probability": "--noise-probability",
@@ -141,7 +141,9 @@ def augment(
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():
-        with told_as(f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"):
+        with as_input_error(
+            f"{to} cannot be written", OSError, RuntimeError, remedy="choose another folder with --out"
+        ):
             with replacing(to, durable=True) as temporary:
                 write(temporary)
     if np.array_equal(before, after):

@@ -9,13 +9,13 @@ from typing import Annotated, Literal
 
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.lib.command_line import WRONG_INPUT
-from nes2net.lib.commands import File, Flag, called
+from nes2net.lib.commands import File, Flag, command_facts
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say
 
 
-@called(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})
+@command_facts(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})
 def average(
     checkpoints: Sequence[str],
     *,

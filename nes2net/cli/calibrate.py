@@ -20,9 +20,9 @@ from nes2net.actions.flags import (
 )
 from nes2net.cli.next_commands import print_next
 from nes2net.lib.command_line import FOUND, INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, command_facts
 from nes2net.lib.conditions import UsedWith
-from nes2net.lib.errors import InputError, counted, listed, worded
+from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.terminal import print_note, print_warnings, printable, say, say_written, table_line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EvaluationFlags:
     allow_partial: bool = False
 
 
-@called(names={"protocols": "--keys"})  # messages call this setting --keys
+@command_facts(names={"protocols": "--keys"})  # messages call this setting --keys
 def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],
@@ -102,7 +102,7 @@ def fit(
         root: measure the recordings of the corpus in this folder
         model: the detector of the scores, to embed recordings
         config: published model or recipe, if not recorded
-        base: the weights that an adapted checkpoint leaves out
+        base: the weights that an adapted checkpoint lacks
         device: auto, cpu, cuda or cuda:N
         num_workers: workers, which read audio
 
@@ -164,7 +164,7 @@ def fit(
     _print_figures(rows, warnings, out, save)
 
 
-@called(names={"root": "--eval-keys", "protocols": "--eval-keys"})
+@command_facts(names={"root": "--eval-keys", "protocols": "--eval-keys"})
 def apply(
     parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: EvaluationFlags
 ) -> None:
@@ -198,7 +198,7 @@ def apply(
     _print_figures(applied.rows, [applied.warning], out)
 
 
-@called(
+@command_facts(
     about="Take recordings like the recordings to judge later: 73 of each class bound an error rate to 5 %, and "
     "381 bound it to 1 %. The list and the scores of the recordings are kept beside the calibration. The "
     "same command resumes an interrupted run. Exit status 1 means that a file could not be scored.",
@@ -262,7 +262,7 @@ def recordings(
     return status
 
 
-@called(names={"protocols": "--keys"})
+@command_facts(names={"protocols": "--keys"})
 def classes(
     corpus: CorpusName,
     dev_logits: str,
@@ -306,19 +306,19 @@ def classes(
     print_note(trials.labels.in_words(trials.system))
     print_warnings(trials.doubts)
     write_output(save, known.model_dump_json(exclude_none=True) + "\n")
-    num_known = counted(len(trials.known.numbers), "trial")
+    num_known = pluralise(len(trials.known.numbers), "trial")
     reached = f"at or above which lie 95 % of {num_known}"
     if equal_errors:
         reached = f"where the errors are equal on {num_known} of known classes and {len(trials.unknown.numbers)} of unknown ones"
     say(
-        f"none of the {counted(len(known.classes), 'class', 'classes')} is named below a {score} of "
+        f"none of the {pluralise(len(known.classes), 'class', 'classes')} is named below a {score} of "
         f"{known.threshold:.4g}, {reached}"
     )
     say_written(save)
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])
 
 
-@called(
+@command_facts(
     about="The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 "
     "means that a file could not be compared, or that the recordings are too few to show drift. Exit "
     "status 0 means that no drift was found.",
@@ -373,11 +373,11 @@ def drift(
     )
     result = outcome.result
     report = json_text(result.to_dict(), indent=1, ensure_ascii=False)
-    print(report if json_ else printable(worded(result.text())))
-    print_warnings(map(worded, result.warnings))
+    print(report if json_ else printable(with_flag_names(result.text())))
+    print_warnings(map(with_flag_names, result.warnings))
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
-        say(f"{counted(len(failures), 'file')} failed: {worded(listed(failures))}", file=sys.stderr)
+        say(f"{pluralise(len(failures), 'file')} failed: {with_flag_names(join_names(failures))}", file=sys.stderr)
     if save:
         write_output(save, report + "\n")
         say_written(save, beside_data=True)
@@ -391,7 +391,7 @@ def drift(
     return INCOMPLETE if outcome.failures or outcome.too_few else 0
 
 
-@called(subcommands=(recordings, fit, apply, drift, classes))
+@command_facts(subcommands=(recordings, fit, apply, drift, classes))
 def calibrate() -> None:
     """Turn scores into log-likelihood ratios; the scores of several systems are fused.
 
@@ -407,8 +407,8 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     if calibrated.separated:
         say("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if calibrated.failed:
-        recordings = counted(len(calibrated.failed), "recording")
-        say(f"{recordings} failed: {listed(calibrated.failed)}", file=sys.stderr)
+        recordings = pluralise(len(calibrated.failed), "recording")
+        say(f"{recordings} failed: {join_names(calibrated.failed)}", file=sys.stderr)
     if len(saved) != 1:
         return
     scored_by = calibrated.calibration.scored_by

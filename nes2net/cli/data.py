@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.actions.flags import CorpusName, located
+from nes2net.actions.flags import CorpusName, locate_part
 from nes2net.data.registry import corpora
 from nes2net.lib.command_line import INCOMPLETE, Listed
-from nes2net.lib.commands import Flag, Folder, called
-from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
+from nes2net.lib.commands import Flag, Folder, command_facts
+from nes2net.lib.errors import InputError, join_names, pluralise, readable_size, with_flag_names
 from nes2net.lib.findings import listing
-from nes2net.lib.terminal import printable, say, text_table, wrapped
+from nes2net.lib.terminal import printable, say, text_table, wrap_text
 
 if TYPE_CHECKING:
     from nes2net.data.corpora.check import CorpusCheck
@@ -76,7 +76,7 @@ def download(
                 digests = ", ".join(name.upper() for name in file.remote.digests) or "none published"
                 cells.append([file.name, size, digests, file.what])
             for hub_set in plan.hub_sets:
-                num_files = counted(len(hub_set.files), "file")
+                num_files = pluralise(len(hub_set.files), "file")
                 cells.append([f"hub:{hub_set.repository}", readable_size(hub_set.size), "by the hub", num_files])
             table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
             lines += ["", *(f"  {line}" for line in table)]
@@ -97,7 +97,7 @@ def download(
                 raise InputError("nothing was fetched: pass `accept_licence=True` if you accept the licence above")
         fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
     check = check_corpus(definition, folder)
-    print(printable(f"\n{worded(_check_text(check))}"))
+    print(printable(f"\n{with_flag_names(_check_text(check))}"))
     return 0 if check.complete else INCOMPLETE
 
 
@@ -130,7 +130,7 @@ def check(
 
     check = check_corpus(
         corpora.get(corpus),
-        located(corpus, root).root,
+        locate_part(corpus, root).root,
         protocols=protocols,
         keys=keys,
         splits=split,
@@ -138,11 +138,11 @@ def check(
         decode=audio,
         workers=num_workers,
     )
-    print(printable(worded(_check_text(check))))
+    print(printable(with_flag_names(_check_text(check))))
     return 0 if check.complete else INCOMPLETE
 
 
-@called(
+@command_facts(
     about="The bytes of the audio files are copied as they are. Commands such as `nes2net score shards OUT` "
     "read the shards."
 )
@@ -175,7 +175,7 @@ def pack(
     """
     from nes2net.data.corpora.pack import pack as packed
 
-    trials_of_splits = _trials_by_split(located(corpus, root, protocols=protocols), split, keys)
+    trials_of_splits = _trials_by_split(locate_part(corpus, root, protocols=protocols), split, keys)
     result = packed(
         trials_of_splits,
         out,
@@ -187,13 +187,13 @@ def pack(
     for name, trials in trials_of_splits.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
-        say(f"{name}: {counted(len(trials), 'recording')}{without}")
+        say(f"{name}: {pluralise(len(trials), 'recording')}{without}")
     before = f", {result.there_before} of which were there" if result.there_before else ""
-    shards = counted(len(result.shards), "shard")
+    shards = pluralise(len(result.shards), "shard")
     say(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}")
 
 
-@called(subcommands=(download, check, pack))
+@command_facts(subcommands=(download, check, pack))
 def data() -> None:
     """Fetch, check and pack the recordings of a corpus.
 
@@ -223,10 +223,10 @@ def _check_text(check: CorpusCheck) -> str:
         if split.audio is not None and split.counts.trials:
             text = f"{len(split.present):,} of {split.counts.trials:,} are there"
             if split.missing:
-                text += f"; {len(split.missing):,} missing: {listed(split.missing)}"
+                text += f"; {len(split.missing):,} missing: {join_names(split.missing)}"
             lines += _fact_lines("files", text)
         if split.extra:
-            text = f"{len(split.extra):,} in the folder are in no protocol: {listed(split.extra)}"
+            text = f"{len(split.extra):,} in the folder are in no protocol: {join_names(split.extra)}"
             lines += _fact_lines("extra files", text)
         if split.decoding is not None:
             lines += _decoding_lines(split.decoding)
@@ -241,7 +241,7 @@ def _check_text(check: CorpusCheck) -> str:
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
     if check.unread:
-        lines += ["", "What is there and was not read", *wrapped(listed(sorted(check.unread)), "  ", "  ")]
+        lines += ["", "What is there and was not read", *wrap_text(join_names(sorted(check.unread)), "  ", "  ")]
     if check.complete:
         return "\n".join([*lines, "", "Nothing is missing."])
     return "\n".join([*lines, "", "What is missing or wrong", *listing(check.findings)])
@@ -249,7 +249,7 @@ def _check_text(check: CorpusCheck) -> str:
 
 def _decoding_lines(decoding: Decoding) -> list[str]:
     num_readable = decoding.files - len(decoding.unreadable)
-    lines = _fact_lines("decoded", f"{num_readable:,} of {counted(decoding.files, 'file')}")
+    lines = _fact_lines("decoded", f"{num_readable:,} of {pluralise(decoding.files, 'file')}")
     if num_readable:
         shortest, shortest_name = decoding.shortest
         longest, longest_name = decoding.longest
@@ -257,16 +257,16 @@ def _decoding_lines(decoding: Decoding) -> list[str]:
         lines += _fact_lines("duration", f"{text} to {longest:.2f} s ({longest_name})")
         rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
         if decoding.other_rate:
-            rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
+            rates.append(f"resampled to 16,000 Hz when read: {join_names(decoding.other_rate)}")
         lines += _fact_lines("sample rate", "; ".join(rates))
         if set(decoding.channels) != {1}:
             text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
             lines += _fact_lines("channels", f"{text} (read as their mean)")
     if names := decoding.second_decoder:
-        text = f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
+        text = f"{pluralise(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {join_names(names)}"
         lines += _fact_lines("FFmpeg", text)
     if names := list(decoding.unreadable):
-        lines += _fact_lines("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
+        lines += _fact_lines("unreadable", f"{pluralise(len(names), 'file')}: {join_names(names)}")
     return lines
 
 
@@ -283,7 +283,9 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     for name, values in counts.by.items():
         text = ", ".join(f"{value} {number:,}" for value, number in values.items())
         if len(values) > _MAX_VALUES:
-            text = f"{counted(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
+            text = (
+                f"{pluralise(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
+            )
         lines += _fact_lines(name, text)
     return lines
 
@@ -298,7 +300,7 @@ def _numbers_text(counts: Counts) -> str:
 
 def _fact_lines(name: str, text: str) -> list[str]:
     """No lines without a text."""
-    return wrapped(text, f"  {name.ljust(12)} ", " " * 15) if text else []
+    return wrap_text(text, f"  {name.ljust(12)} ", " " * 15) if text else []
 
 
 def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, located, report_finished
-from nes2net.lib.commands import File, Flag, Folder, called
+from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, locate_part, report_finished
+from nes2net.lib.commands import File, Flag, Folder, command_facts
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 
 
-@called(
+@command_facts(
     about="A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has "
     "columns. The same command resumes an interrupted run. Exit status 1 means that files failed."
 )
@@ -72,7 +72,7 @@ def embed(
     if corpus is None:
         trials = trials_of_files(files or ())
     else:
-        located_part = located(corpus, root, split, protocols)
+        located_part = locate_part(corpus, root, split, protocols)
         trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
         source = {"corpus": {"name": corpus, "root": str(located_part.root), "split": split}}
     if (model is None) == (frontend is None):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName
 from nes2net.data.registry import corpora
-from nes2net.lib.commands import File, Flag, Folder, called, given
+from nes2net.lib.commands import File, Flag, Folder, command_facts, non_defaults
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
@@ -94,7 +94,7 @@ class JudgementFlags:
         Raises:
             InputError: if a value of ``exclude`` is not of the form FIELD=VALUE.
         """
-        settings = given(self)
+        settings = non_defaults(self)
         if self.exclude is not None:
             values_by_field: dict[str, list[str]] = {}
             for pair in self.exclude:
@@ -109,7 +109,7 @@ class JudgementFlags:
 
 
 # Messages call these settings by these flags.
-@called(names={"root": "--keys", "protocols": "--keys", "threshold_source": "--threshold-from"})
+@command_facts(names={"root": "--keys", "protocols": "--keys", "threshold_source": "--threshold-from"})
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],

@@ -14,11 +14,11 @@ from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, called, given
+from nes2net.lib.commands import Count, Flag, Folder, command_facts, non_defaults
 from nes2net.lib.conditions import NotWith, UsedWith
-from nes2net.lib.errors import InputError, counted, readable_size, worded
+from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.lib.terminal import printable_name, say, table_line, written_said_last
+from nes2net.lib.terminal import defer_written_lines, printable_name, say, table_line
 from nes2net.lib.text_files import as_cell
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Stretches:
     out: Annotated[Folder | None, UsedWith("labels")] = None
 
 
-@called(
+@command_facts(
     about="A higher score means more bona fide. With a calibration, a decision is made on the whole recording. "
     "Exit status 1 means that a file could not be scored.",
     resumes=False,
@@ -116,7 +116,7 @@ def predict(
     if model is None:
         raise InputError(_no_detector_message())
     chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
-    for flag in given(stretches):
+    for flag in non_defaults(stretches):
         if not chosen_judgement.has_frames:
             raise InputError(f"--{flag} is for fake stretches: add --judgement frames, or remove it")
     chosen_channel = _parse_channel(channel)
@@ -168,10 +168,10 @@ def predict(
         table = DictWriter(sys.stdout, COLUMNS, restval="", lineterminator="\n")
         table.writeheader()
     elif not json_:
-        say(*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
+        say(*(f"# {with_flag_names(note)}" for note in predictions.notes), table_line(["file", *columns], widths))
     # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     failed = 0
-    with written_said_last(), beside.writer(scorer, decider) as write:
+    with defer_written_lines(), beside.writer(scorer, decider) as write:
         for answer in ProgressDisplay(
             predictions.rows, title="scoring", unit="file", total=predictions.count, shown=not sys.stdout.isatty()
         ):
@@ -186,9 +186,9 @@ def predict(
                 print(*_table_lines(answer, columns, widths, along.track), sep="\n", flush=True)
         if not json_ and not csv:
             advice = _how_to_get_a_probability(model) if chosen_judgement.is_score and decider is None else []
-            say(*(f"# {worded(sentence)}" for sentence in predictions.meaning), *advice)
+            say(*(f"# {with_flag_names(sentence)}" for sentence in predictions.meaning), *advice)
     if failed:
-        say(f"{failed:,} of {counted(predictions.count, 'file')} could not be scored", file=sys.stderr)
+        say(f"{failed:,} of {pluralise(predictions.count, 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 

@@ -13,16 +13,16 @@ from nes2net.actions.flags import (
     Loading,
     OnError,
     ScorerName,
-    located,
+    locate_part,
     report_finished,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.lib.commands import File, Flag, Folder, FromZero, called
+from nes2net.lib.commands import File, Flag, Folder, FromZero, command_facts
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.terminal import say
 
 
-@called(
+@command_facts(
     about="The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. "
     "Exit status 1 means that files failed.",
     names={"resolution_ms": "--segments"},
@@ -96,7 +96,7 @@ def score(
         described = read_value(judgement, None, "`judgement`")
     chosen_judgement = as_judgement(described)
     decider = deciding.decider()
-    located_part = located(corpus, root, split, protocols)
+    located_part = locate_part(corpus, root, split, protocols)
     # Read the trials before the detector, so that an error in the trials is found before a large model is loaded.
     trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
     detector = loading.scorer(model)
@@ -106,7 +106,7 @@ def score(
         out,
         checkpoint=model,
         trials=trials,
-        num_samples=length.asked(),
+        num_samples=length.requested_samples(),
         judgement=chosen_judgement,
         system_scores=system_scores,
         score_range=score_range,
@@ -127,7 +127,7 @@ def score(
     )
     status = report_finished(scores)
     if decider and decisions:
-        say(*decider.described())
+        say(*decider.describe())
         counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
         state = "complete already" if decisions.already_complete else "written"
         say(f"decisions: {counts}, {state} in {decisions.path}")

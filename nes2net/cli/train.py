@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from nes2net.cli.next_commands import after_training, print_next
-from nes2net.lib.commands import Flag, called
+from nes2net.lib.commands import Flag, command_facts
 
 
-@called(
+@command_facts(
     about="One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net train RECIPE "
     "key=value …, or accelerate launch -m nes2net train …; train.batch_size counts the utterances of all "
     "processes together. The same command resumes an interrupted run (exit status 75 after SIGTERM or on "

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.contracts import PartCheck, blame_part
 from nes2net.lib.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ class CorpusRegistry(Registry["Corpus"]):
         super().check(name, registered)
         for method in ("trials", "read_protocol", "read_keys"):
             if method not in vars(registered):
-                listing = partial(_checked_trials, self.subject(name), method, getattr(registered, method))
+                listing = partial(_check_trials, self.subject(name), method, getattr(registered, method))
                 object.__setattr__(registered, method, listing)  # a corpus is a frozen dataclass
 
 
-def _checked_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    with raised_by(subject, method):
+def _check_trials(subject: str, method: str, listing: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    with blame_part(subject, method):
         trials = list(listing(*args, **options))
         labels = {trial.label: trial.id for trial in trials}
     for label, id in labels.items():

@@ -38,7 +38,7 @@ from nes2net.evaluation.tables import (
     words,
 )
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.terminal import text_table
 from nes2net.metrics.intervals import Groups
 
@@ -63,7 +63,7 @@ _MAX_INTERVALS = 500
 _MIN_SPEAKERS = 10
 _ENOUGH_SPEAKERS = 15
 _MIN_ATTACKS = 5
-#: What the bootstrap draws. ``both``: speakers and attacks; ``auto``: see :func:`resolved_unit`.
+#: What the bootstrap draws. ``both``: speakers and attacks; ``auto``: see :func:`resolve_unit`.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
@@ -127,7 +127,7 @@ def breakdown_tables(
         notes = []
         if num_hidden:
             few = f"fewer than {MIN_TRIALS} trials of a class"
-            notes.append(f"{counted(num_hidden, 'row')} of {few} left out, which the JSON holds.")
+            notes.append(f"{pluralise(num_hidden, 'row')} of {few} omitted; the JSON has them.")
         if mark_best:
             rows = with_best(rows, "system")
         tables.append(
@@ -325,7 +325,7 @@ class DrawnGroups(NamedTuple):
         ]
 
 
-def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
+def resolve_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     """Choose what the bootstrap draws: for ``auto``, ``both`` with several systems, else ``speakers``.
 
     Raises:

@@ -19,7 +19,7 @@ from nes2net.data.corpora.trial import Trial, class_name
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.origin import recorded_part
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import SUFFIXES, Embeddings
@@ -63,7 +63,7 @@ def examples_of(
     if not examples:
         raise InputError(
             f"{file.path}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
-            f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
+            f"({join_names(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
         )
     return examples
 
@@ -85,7 +85,7 @@ def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArr
     missing = [trial.id for trial in trials if trial.id not in rows]
     if missing:
         raise InputError(
-            f"no embedding of {counted(len(missing), 'evaluated trial')} ({listed(missing)}): embed these trials too, and "
+            f"no embedding of {pluralise(len(missing), 'evaluated trial')} ({join_names(missing)}): embed these trials too, and "
             "give that file as well"
         )
     return np.stack([rows[trial.id] for trial in trials])
@@ -138,7 +138,7 @@ def reference_scores(
                 training[example.trial.id] = example
     if not training:
         raise InputError(
-            f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({listed(names)}): give "
+            f"{', '.join(str(file.path) for file in files)}: no training trial is of a known class ({join_names(names)}): give "
             "embeddings of the training set"
         )
     x = embeddings_of(evaluated, trials)

@@ -24,7 +24,7 @@ from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import Matched, match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, concerning, listed
+from nes2net.lib.errors import InputError, concerning, join_names
 from nes2net.lib.files import is_absent
 from nes2net.metrics.classes import pair_counts
 from nes2net.scoring.class_file import ClassTable
@@ -101,7 +101,7 @@ class ClassLabels(NamedTuple):
 
     def in_words(self, system: str) -> str:
         """Say how the trials of ``system`` get their classes."""
-        aliases = listed([f"{value} counts as {name}" for value, name in self.aliases.items()])
+        aliases = join_names([f"{value} counts as {name}" for value, name in self.aliases.items()])
         return f"{system}: the class of a trial is its {self.field}, {self.source}; {aliases or 'no aliases'}"
 
     def doubt(self, trials: Sequence[Trial]) -> str:
@@ -183,7 +183,7 @@ def class_trials(
     ignored = set() if bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
     known_columns = set(map(column_name, table.names))
-    misspelt = listed([name for name in unknown_names if column_name(name) in known_columns])
+    misspelt = join_names([name for name in unknown_names if column_name(name) in known_columns])
     doubts = [labels.doubt(trials)]
     if misspelt:
         doubts.append(
@@ -215,8 +215,8 @@ def class_trials(
     known, unknown = groups
     if not len(known.numbers):
         raise InputError(
-            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {labels.field}; the key has "
-            f"{listed(unknown_names)}: give the corpus and phase that the detector was trained for, or another "
+            f"{path}: no trial of the key has one of the classes {join_names(table.names)} as {labels.field}; the key has "
+            f"{join_names(unknown_names)}: give the corpus and phase that the detector was trained for, or another "
             f"`class_field`{'; '.join(['', *filter(None, doubts)])}"
         )
     return ClassTrials(

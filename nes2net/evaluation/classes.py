@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Evaluator, Rows
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import ScoreFile
@@ -39,9 +39,9 @@ class Classes(Rows):
         classes: names of the classes; empty to take the classes of the detector.
         known: file of `nes2net calibrate classes` with the threshold that tells known from unknown
             classes; None to take the threshold in the checkpoint.
-        threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
+        threshold: the threshold from the file or the checkpoint, filled in by :meth:`fit_to`; None if
             there is no threshold.
-        worth: how often the detector is wrong, in words, filled in by :meth:`fitted`.
+        worth: how often the detector is wrong, in words, filled in by :meth:`fit_to`.
     """
 
     classes: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class Classes(Rows):
         """The classes, one logit each."""
         return self.classes
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement with the classes of ``scorer``, and its threshold, if any.
 
         Raises:
@@ -146,7 +146,7 @@ class Classes(Rows):
 
     def meaning(self, scorer: Scorer) -> list[str]:
         """Explain the known classes, and without a threshold, why others are not recognised."""
-        lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
+        lines = [f"the detector knows {join_names(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if BONAFIDE not in self.classes:
             lines.append("real speech gets the name of a class, too: ask a detector of fakes first, with `detector`")
         if self.threshold is None:

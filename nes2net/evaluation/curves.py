@@ -25,7 +25,7 @@ RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.
 _STEPS = 1000
 
 
-def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
+def thin_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
     """Thin :func:`nes2net.metrics.det_curve` to what a plot can show: FRR (N,), FAR (N,)."""
     rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
     lowest, highest = ndtri([RATES[0], RATES[-1]])

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
-from nes2net.evaluation.curves import thinned_det
+from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolve_unit
+from nes2net.evaluation.curves import thin_det
 from nes2net.evaluation.key import Key, Labels, describe_excluded, score_input, unofficial_note
 from nes2net.evaluation.matching import check_classes, system_names
 from nes2net.evaluation.origin import differences_of_one_detector, read_origin
@@ -52,7 +52,7 @@ from nes2net.evaluation.transfer import (
     read_set,
 )
 from nes2net.evaluation.transfer_tables import transfer_tables
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Resampling
@@ -142,7 +142,7 @@ def evaluate_systems(
             further_sets.append(read_set(further_set, "further", None, allow_partial=allow_partial))
     # Score files of one class are judged later, at the thresholds from other trials.
     one_class = threshold_source is not None and key.only_label is not None
-    unit = resolved_unit(draw, key.evaluated_trials, len(files))
+    unit = resolve_unit(draw, key.evaluated_trials, len(files))
     names = system_names([file.path for file in files], names)
     matched_files = [key.match(file, allow_partial=allow_partial) for file in files]
     origins = [read_origin(file, corpus, phase) for file in files]
@@ -237,7 +237,7 @@ def _first_lines(
         for system, headline in zip(systems, headlines):
             yield f"{start}: {system.name}: {headline}, {draws}"
     if header["excluded"]:
-        yield f"left out by definition: {describe_excluded(header['excluded'])}"
+        yield f"excluded by definition: {describe_excluded(header['excluded'])}"
     for transfer in transfers:
         yield f"threshold of {transfer.system}: {transfer.threshold_in_words}"
         for judged in transfer.one_class:
@@ -278,7 +278,7 @@ def _differences(
         both_scores = both_scores[:, rows]
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
-        num_common = counted(len(common), "common trial")
+        num_common = pluralise(len(common), "common trial")
         check_classes(is_bonafide, f"{first.name} and {second.name} cannot be compared: they have {num_common}")
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
@@ -384,6 +384,6 @@ def _draw(systems: Sequence[SystemFigures], path: str | Path) -> None:
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, object]:
     curves = {}
     for system in systems:
-        misses, false_alarms = thinned_det(system.matched.bonafide, system.matched.spoof)
+        misses, false_alarms = thin_det(system.matched.bonafide, system.matched.spoof)
         curves[system.name] = {"frr": misses.tolist(), "far": false_alarms.tolist()}
     return {"det": curves}

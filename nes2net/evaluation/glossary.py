@@ -74,7 +74,7 @@ GLOSSARY = (
     ),
     Term(
         "95 % interval",
-        "If trials or speakers were drawn anew, 95 of 100 such intervals would hold the figure of the whole "
+        "If trials or speakers were drawn again, 95 of 100 such intervals would hold the figure of the whole "
         "population. It comes from a bootstrap, which draws them with replacement. An error rate has Wilson’s "
         "interval, for the number of trials whose variation equals the draws’, so that it also holds for few errors.",
         f"{_BOOTSTRAP}; over speakers: Ferrer and Riera, 2023; error rates: Franco et al., JSSAM 7, 2019",

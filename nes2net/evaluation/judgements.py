@@ -83,7 +83,9 @@ class Evaluable(Judgement[T]):
         fit.
         """
 
-    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
+    def read_labelled(
+        self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False
+    ) -> LabelledScores:
         """Read scores of both classes from which a calibration is learned; subclasses may add keywords.
 
         Args:
@@ -150,7 +152,9 @@ class OfRecordings(InLines[T]):
 
         return evaluate_systems
 
-    def labelled(self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False) -> LabelledScores:
+    def read_labelled(
+        self, labels: Labels, files: Sequence[ScoreFile], *, allow_partial: bool = False
+    ) -> LabelledScores:
         key = labels.read({})
         labelled = labelled_trials(key.trials, files, labels.phase, allow_partial=allow_partial)
         return LabelledScores(*labelled, "trials", {"key_sha256": key.digest})
@@ -169,7 +173,7 @@ class Scores(OfRecordings[float]):
     what = "scores"
     is_score = of_batch = True
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Check that ``scorer`` gives scores, and return this judgement.
 
         Raises:
@@ -239,7 +243,7 @@ class Rows(OfRecordings[NDArray]):
     columns: ClassVar[Sequence[str]]
     """One name for each number of a row."""
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement; check one of another package on two recordings, once per detector.
 
         Raises:
@@ -274,7 +278,7 @@ class Rows(OfRecordings[NDArray]):
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
-            with judgements.guarded(self.name, "compute"):
+            with judgements.guard(self.name, "compute"):
                 computed = self.compute(scorer, waveforms)
             shape = (len(waveforms), len(self.columns))
             why = " (a row for each recording and a column for each of 'columns')"
@@ -283,9 +287,9 @@ class Rows(OfRecordings[NDArray]):
 
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
-    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
         """Return the fitted judgement; raise InputError if ``decider`` is given, but :meth:`score_of` makes no scores."""
-        judgement = super().decided_by(scorer, decider)
+        judgement = super().decide_by(scorer, decider)
         if decider is not None:
             judgement.score_of(np.zeros((1, len(judgement.columns)), np.float32))
         return judgement
@@ -363,17 +367,17 @@ class Frames(InLines[NDArray]):
     what = "scores of frames"
     of_whole = of_batch = has_frames = True
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement; fill in the shortest frames of ``scorer`` if it has no length.
 
         Raises:
             InputError: if it does not score frames of the given length.
         """
-        from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
+        from nes2net.scoring.track import choose_resolution  # quick start-up: reading files needs no torch
 
-        return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
+        return replace(self, resolution_ms=choose_resolution(scorer, self.resolution_ms))
 
-    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
         """Return this judgement with its rule for fake stretches, at the threshold of ``decider``.
 
         Raises:
@@ -397,7 +401,7 @@ class Frames(InLines[NDArray]):
                     f"the operating point {decider.point.name} is at no score of this calibration: use another "
                     "`operating_point`"
                 )
-        judgement = replace(self, resolution_ms=resolution_ms).fitted(scorer)
+        judgement = replace(self, resolution_ms=resolution_ms).fit_to(scorer)
         # Only detectors that were trained on segments have a default threshold for scores of frames.
         if threshold is None and not scorer.trained_on_segments:
             raise InputError(
@@ -466,7 +470,7 @@ class Frames(InLines[NDArray]):
 
         return evaluate_segments
 
-    def labelled(
+    def read_labelled(
         self,
         labels: Labels,
         files: Sequence[ScoreFile],
@@ -490,13 +494,13 @@ class Frames(InLines[NDArray]):
 
     @property
     def _resolution(self) -> float:
-        """In ms, chosen by :meth:`fitted`."""
-        assert self.resolution_ms is not None, "fitted() chooses it"
+        """In ms, chosen by :meth:`fit_to`."""
+        assert self.resolution_ms is not None, "fit_to() chooses it"
         return self.resolution_ms
 
     @property
     def _rule(self) -> StretchRule:
-        assert self.threshold is not None and self.hysteresis is not None, "decided_by() chooses them"
+        assert self.threshold is not None and self.hysteresis is not None, "decide_by() chooses them"
         return StretchRule(self.threshold, self.hysteresis, self.min_duration)
 
     def options(self) -> dict[str, object]:

@@ -19,7 +19,7 @@ from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, check_known
 from nes2net.lib.files import AnyPath
-from nes2net.lib.text_files import recorded_digests
+from nes2net.lib.text_files import record_digests
 from nes2net.scoring.judgement import ScoreFile
 
 # Most of these identify a single trial, so they exclude none.
@@ -185,7 +185,7 @@ class Labels:
                 field or value does not occur.
         """
         definition = corpora.get(self.corpus)
-        with recorded_digests() as digests:
+        with record_digests() as digests:
             trials = definition.keys(self.keys)
         definition.check_phase(self.phase, trials)
         table = TrialTable(trials)

@@ -14,11 +14,11 @@ from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phas
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.evaluation.key import Key, Labels
-from nes2net.evaluation.matching import LARGEST, check_classes, match
-from nes2net.lib.errors import InputError, concerning, counted, listed, shown
+from nes2net.evaluation.matching import MAX_SCORE, check_classes, match
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.metrics.localisation.frames import RESOLUTIONS
-from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
+from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measure_joined_frames
 from nes2net.metrics.localisation.segments import SegmentsByUtterance, segments_of_frames
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import read_whole_record, record_path
@@ -113,15 +113,15 @@ def labelled_frames(
     utterance_scores = []
     for frame_scores in scores.values():
         highest = frame_scores.max()
-        utterance_scores.append(float(frame_scores.min() if highest <= LARGEST else highest))
+        utterance_scores.append(float(frame_scores.min() if highest <= MAX_SCORE else highest))
     with concerning(f"{file.path}:"):
         matched_trials = match(key.trials, list(scores), utterance_scores, key.phase, allow_partial=allow_partial)
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
     segments_by_id = _read_segments(key)
     utterances, left_out = _join_segments(key, ids, scores, resolution, segments_by_id, allow_partial)
-    frames = joined_measured_frames(utterances, resolution, resolution)
-    check_classes(frames.labels == 1, f"{file.path}: {counted(len(frames.labels), 'frame')} of {resolution} ms")
+    frames = measure_joined_frames(utterances, resolution, resolution)
+    check_classes(frames.labels == 1, f"{file.path}: {pluralise(len(frames.labels), 'frame')} of {resolution} ms")
     num_expected = matched_trials.num_expected
     mismatch = "; ".join(filter(None, (matched_trials.mismatch.describe(num_expected), left_out)))
     truth = f"labels of {LABELS_MS} ms" if segments_by_id is None else RTTM
@@ -135,7 +135,7 @@ def _recorded_resolution(file: ScoreFile) -> float | None:
         record = read_whole_record(path)
     resolution_ms = record and record.facts.get("resolution_ms")
     if resolution_ms is not None and not (isinstance(resolution_ms, (int, float)) and 0 < resolution_ms < 1e6):
-        raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {shown(resolution_ms)}")
+        raise InputError(f"{path}: resolution_ms is a number of ms above 0, not {short_repr(resolution_ms)}")
     return resolution_ms
 
 
@@ -183,10 +183,10 @@ def _join_segments(
         utterances.append(ScoredUtterance(frame_scores, segments, duration, labels[id], id))
     problems = []
     if unlabelled:
-        problems.append(f"{len(unlabelled)} without labels of segments: {listed(unlabelled)}")
+        problems.append(f"{len(unlabelled)} without labels of segments: {join_names(unlabelled)}")
     if mismatched:
         problem = f"with another number of frames than {resolution} ms give"
-        problems.append(f"{len(mismatched)} {problem}: {listed(mismatched)}")
+        problems.append(f"{len(mismatched)} {problem}: {join_names(mismatched)}")
     if problems and not allow_partial:
         raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
     if not utterances:

@@ -31,13 +31,13 @@ from nes2net import metrics
 from nes2net.data.corpora.id_tables import LABELS, possible_ids
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, concerning, counted, listed
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.judgement import ScoreFile, scores_of
 from nes2net.scoring.score_file import ScoreTable
 
 #: Largest absolute value of a score; sums of millions are still finite.
-LARGEST = 1e300
+MAX_SCORE = 1e300
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Mismatch:
     def describe(self, num_trials: int) -> str:
         """Write all mismatches in one line, with up to ten ids each; ``num_trials`` are in the phase."""
         kinds = (
-            (f"{len(self.missing):,} of {counted(num_trials, 'trial')} without a score", self.missing),
+            (f"{len(self.missing):,} of {pluralise(num_trials, 'trial')} without a score", self.missing),
             (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
             (f"{len(self.unknown):,} scored but not in the key", self.unknown),
             (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
@@ -70,7 +70,7 @@ class Mismatch:
         problems = []
         for problem, ids in kinds:
             if ids:
-                problems.append(f"{problem}: {listed(ids)}")
+                problems.append(f"{problem}: {join_names(ids)}")
         return "; ".join(problems)
 
 
@@ -202,21 +202,20 @@ def match(
         first_expected = trials[int(is_expected.argmax())]
         reason = _why_nothing_fits(first_expected, ids, mismatch, has_scores=bool(has_score.any()))
         raise InputError(
-            f"none of the {counted(num_expected, 'trial')} of the key has a score: {mismatch.describe(num_expected)}; {reason}"
+            f"none of the {pluralise(num_expected, 'trial')} of the key has a score: {mismatch.describe(num_expected)}; {reason}"
         )
     if mismatch and not allow_partial:
         problems = mismatch.describe(num_expected)
         raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
     unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
-        raise InputError(
-            f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
-        )
+        without_label = f"{pluralise(len(unlabelled), 'trial has', 'trials have')} no label in the key"
+        raise InputError(f"{without_label}: {join_names(unlabelled)}; give a key with labels")
     finite = score_of_trial[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
-    if abs(finite[largest]) > LARGEST:
+    if abs(finite[largest]) > MAX_SCORE:
         raise InputError(
-            f"the score of {evaluated[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
+            f"the score of {evaluated[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{MAX_SCORE:g}"
         )
     return Matched(evaluated, finite, num_expected, mismatch)
 
@@ -277,7 +276,7 @@ def _contradiction(trials: Sequence[Trial], table: ScoreTable) -> str:
         return ""
     return (
         f"the score file's own labels contradict the key for {len(contradicted_ids):,} of "
-        f"{counted(len(trials), 'trial')}, and the key decides: {listed(contradicted_ids)}"
+        f"{pluralise(len(trials), 'trial')}, and the key decides: {join_names(contradicted_ids)}"
     )
 
 
@@ -293,7 +292,7 @@ def system_names(paths: Sequence[str | Path], chosen_names: Sequence[str] = ()) 
     if chosen_names:
         if len(chosen_names) != len(paths) or len(set(chosen_names)) < len(chosen_names):
             raise InputError(
-                f"`names` has a name of its own for each of {len(paths)} files, not {listed(chosen_names)}"
+                f"`names` has a name of its own for each of {len(paths)} files, not {join_names(chosen_names)}"
             )
         return list(chosen_names)
     stems = Counter(Path(path).stem for path in paths)
@@ -330,7 +329,7 @@ def labelled_trials(
         by_file.append(matched_trials.by_id)
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    check_classes(is_bonafide, f"phase {phase} has {counted(len(common), 'trial')} with scores")
+    check_classes(is_bonafide, f"phase {phase} has {pluralise(len(common), 'trial')} with scores")
     scores = _stack_scores(by_file, [trial.id for trial in common])
     return common, scores[is_bonafide], scores[~is_bonafide]
 

@@ -17,7 +17,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.breakdown import grouping_fields, label_of
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measure, Row
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import pluralise
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
@@ -45,7 +45,7 @@ class OneClass:
     @property
     def headline(self) -> str:
         """Say how many trials of which class the set has."""
-        num_trials = counted(int(self.row.value("num_trials")), "trial")
+        num_trials = pluralise(int(self.row.value("num_trials")), "trial")
         return f"{self.name}: {num_trials}, all {WORDS[self.label]}, so there is no EER"
 
 

@@ -16,13 +16,13 @@ from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.data.corpora.trial import Part
 from nes2net.data.registry import corpora
 from nes2net.lib.claims import differing_names
-from nes2net.lib.errors import listed
+from nes2net.lib.errors import join_names
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.scoring.decisions.calibration import ScoredBy
 from nes2net.scoring.judgement import ScoreFile
 from nes2net.scoring.record import Record, record_path
 
-_LONGEST_VALUE = 40  # of a fact of a record in notes; longer values are digests and the like
+_MAX_VALUE_LENGTH = 40  # of a fact of a record in notes; longer values are digests and the like
 
 
 class Origin(NamedTuple):
@@ -103,7 +103,7 @@ def differences_of_one_detector(first: Record | None, second: Record | None) -> 
     differences = []
     for name in differing_names(*both_facts):
         values = [str(facts.get(name, "none")) for facts in both_facts]
-        is_short = max(map(len, values)) <= _LONGEST_VALUE
+        is_short = max(map(len, values)) <= _MAX_VALUE_LENGTH
         differences.append(f"{name} ({values[0]}, {values[1]})" if is_short else name)
     return differences
 
@@ -250,7 +250,7 @@ def training_in_words(provenance: Provenance) -> str:
                 trials = provenance.trials_of("train", used.name, used.train_split)
                 splits.append(_split_in_words(f"{_corpus_title(used.name, used.root)} {used.train_split}", trials))
     if splits:
-        return f"{_detector_name(provenance)}, trained on {listed(splits, 5)}{facts}"
+        return f"{_detector_name(provenance)}, trained on {join_names(splits, 5)}{facts}"
     if provenance.published:
         return f"{_detector_name(provenance)}, whose training data are not stated{facts}"
     return ""

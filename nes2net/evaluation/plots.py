@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
+from nes2net.evaluation.curves import RATES, det_range, reliability, thin_det
 from nes2net.evaluation.labelled_frames import Example
 from nes2net.evaluation.result import Plot
 from nes2net.evaluation.system import SystemFigures
@@ -160,7 +160,7 @@ def _det_svg(systems: Sequence[SystemFigures]) -> Markup:
 
 
 def _draw_det(axes: Axes, systems: Sequence[SystemFigures]) -> None:
-    curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
+    curves = [thin_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     eers = [system.row.value("eer") for system in systems]
     low, high = det_range(curves, eers)
     limits = (float(ndtri(low)), float(ndtri(high)))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.evaluation.tables import Figure
-from nes2net.metrics.eer import interpolated_crossing
+from nes2net.metrics.eer import interpolate_crossing
 from nes2net.metrics.intervals import check_draws
 
 _AT_ONCE = 4_000_000  # largest number of counts that are in memory at once
@@ -170,7 +170,7 @@ def _eer(known_counts: NDArray, unknown_counts: NDArray) -> NDArray:
     rates = []
     for rows in zip(known_counts, unknown_counts):
         steps = [np.append(0, row.cumsum()) for row in rows]
-        rates.append(interpolated_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
+        rates.append(interpolate_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
     return np.array(rates)
 
 

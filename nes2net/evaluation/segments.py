@@ -22,7 +22,7 @@ from nes2net.evaluation.labelled_frames import RTTM, Example, LabelledFrames, la
 from nes2net.evaluation.origin import read_origin
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.tables import EER, NUM_BONAFIDE, NUM_SPOOF, THRESHOLD, Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.metrics.localisation.frames import RESOLUTIONS
@@ -31,11 +31,11 @@ from nes2net.metrics.localisation.metrics import (
     Frames,
     ScoredUtterance,
     TimedFrames,
-    joined_measured_frames,
+    measure_joined_frames,
     point_eer_of,
     range_eer_of,
-    sorted_frames,
-    timed_frames,
+    sort_frames,
+    time_frames,
 )
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.scoring.judgement import ScoreFile
@@ -114,7 +114,7 @@ def evaluate_segments(
     notes = list(filter(None, [unofficial_note(labelled.key)]))
     num_utterances = len(labelled.utterances)
     if labelled.left_out:
-        expected = counted(labelled.num_expected, "utterance")
+        expected = pluralise(labelled.num_expected, "utterance")
         notes.append(f"PARTIAL: rests on {num_utterances:,} of {expected}; {labelled.left_out}")
     if any(row["eer"].value is None for row in rates):
         notes.append("a row without an EER has frames, or utterances, of one class only")
@@ -135,7 +135,7 @@ def evaluate_segments(
             "sources": {file.path.stem: origin.facts},
         },
         [
-            f"{corpus}, phase {phase}: {counted(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
+            f"{corpus}, phase {phase}: {pluralise(num_utterances, 'utterance')} in frames of {labelled.resolution_ms:g} ms; "
             f"{seconds[0]:.1f} s bona fide, {seconds[1]:.1f} s spoof ({labelled.truth})",
             f"95 % intervals: bootstrap over utterances, {num_resamples} draws",
         ],
@@ -198,13 +198,13 @@ def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row
     rates = []
     for measured_at in RESOLUTIONS:
         if measured_at == resolution:
-            rates.append(_point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws))
+            rates.append(_point_rate(f"{resolution} ms", OWN, sort_frames(labelled.frames), draws))
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
             # As published: frames shorter than the scored ones get labels from the list of segments, if any.
             by_segments = labelled.truth == RTTM
-            frames = sorted_frames(
-                joined_measured_frames(
+            frames = sort_frames(
+                measure_joined_frames(
                     utterances, resolution, measured_at, by_segments=by_segments, score_frames=labelled.frames
                 )
             )
@@ -214,8 +214,8 @@ def _rates(labelled: LabelledFrames, draws: Mapping[str, int]) -> tuple[list[Row
     scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
-    rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
-    time = timed_frames(utterances, resolution)
+    rates.append(_point_rate("utterances", "minimum of all", sort_frames(lowest), draws))
+    time = time_frames(utterances, resolution)
     range_based = range_eer_of(time)
     figures = {
         "eer": Figure(range_based.eer, range_interval_of(time, **draws)),

@@ -16,8 +16,8 @@ from nes2net.evaluation.breakdown import DrawnGroups, Unit, breakdowns, groups_o
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.tables import Figure, Measured, Row
-from nes2net.lib.errors import InputError, counted
-from nes2net.lib.text_files import recorded_digests
+from nes2net.lib.errors import InputError, pluralise
+from nes2net.lib.text_files import record_digests
 from nes2net.metrics.intervals import Resampling
 
 #: Draws for a row of a breakdown; few, because there are many rows. The ends of a rate's interval vary from seed to
@@ -65,7 +65,7 @@ class SystemFigures:
     def headline(self) -> str:
         """Say how many trials were evaluated, and what the bootstrap drew."""
         return (
-            f"{counted(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
+            f"{pluralise(self.num_trials, 'trial')} ({self.matched.bonafide.size:,} bona fide, {self.matched.spoof.size:,} "
             f"spoof); 95 % intervals: bootstrap over {self.facts['num_groups']:,} {self.facts['interval_over']}"
         )
 
@@ -94,7 +94,7 @@ def evaluate_scores(
     spoof = matched_trials.spoof
     check_classes(
         matched_trials.is_bonafide,
-        f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}",
+        f"{scores_path}: {pluralise(len(matched_trials.trials), 'trial')}",
         "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`",
     )
     metric_functions: dict[str, Callable[..., Any]] = {
@@ -103,7 +103,7 @@ def evaluate_scores(
         "act_dcf": metrics.compute_act_dcf,
         "cllr": metrics.compute_cllr,
     }
-    with recorded_digests() as digests:
+    with record_digests() as digests:
         min_tdcf = _MinTdcf.of(key, bonafide, spoof)
     if min_tdcf.metric is not None:
         metric_functions["min_tdcf"] = min_tdcf.metric
@@ -147,7 +147,7 @@ def _partial_note(matched_trials: Matched) -> str:
     if num_trials == matched_trials.num_expected and not left_out:
         return ""
     basis = "all" if num_trials == matched_trials.num_expected else f"{num_trials:,} of"
-    return f"PARTIAL: rests on {basis} {counted(matched_trials.num_expected, 'trial')}; {left_out}"
+    return f"PARTIAL: rests on {basis} {pluralise(matched_trials.num_expected, 'trial')}; {left_out}"
 
 
 def _doubt_notes(matched_trials: Matched, eer: Figure) -> Iterator[str]:

@@ -24,7 +24,7 @@ from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rul
 from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import MIN_TRIALS, NUM_TRIALS, Figure, Measure, Row, Table, words
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
@@ -184,13 +184,13 @@ def evaluate_classes(
 
 def _first_line(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     line = (
-        f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
-        f"{counted(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
+        f"{key.corpus}, phase {canonical_phase(key.phase)}: {pluralise(len(trials.known.numbers), 'trial')} of "
+        f"{pluralise(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
     )
     if trials.unknown.names:
-        line += f", {len(trials.unknown.numbers):,} of {counted(len(trials.unknown.names), 'unknown one')}"
+        line += f", {len(trials.unknown.numbers):,} of {pluralise(len(trials.unknown.names), 'unknown one')}"
     if trials.num_left_out:
-        line += f"; {trials.num_left_out:,} bona fide trials left out, since bona fide is no class of the detector"
+        line += f"; {trials.num_left_out:,} bona fide trials omitted, because the detector has no class bona fide"
     return (
         f"{line}; 95 % intervals: bootstrap of trials within each class and of unknown classes, {num_resamples} draws"
     )
@@ -217,7 +217,10 @@ def _tables(
         is_long = len(rows) > _MAX_PRINTED * len(of_systems)
         return Table(name, caption, measures, rows, section, notes, hidden, readers="paper" if is_long else "all")
 
-    rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, metric_names)) for trials in systems]
+    rows = [
+        Row({"system": trials.system}, compute_closed_figures(trials.known, resamples, metric_names))
+        for trials in systems
+    ]
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
@@ -268,7 +271,9 @@ def _tables(
         )
 
 
-def closed_figures(group: ClassGroup, resamples: Resamples, metric_names: Collection[str] = ()) -> dict[str, Figure]:
+def compute_closed_figures(
+    group: ClassGroup, resamples: Resamples, metric_names: Collection[str] = ()
+) -> dict[str, Figure]:
     """Compute how often the detector finds a known class.
 
     ``top_3`` needs more than three classes; the one-against-rest EER must be among ``metric_names``.
@@ -368,7 +373,7 @@ def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Ite
     for number in np.unique(numbers[numbers >= 0]).tolist():
         group = trials.known.where(numbers == number)
         if len(group.numbers) >= MIN_TRIALS:
-            figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.numbers))}
+            figures = {**compute_closed_figures(group, few_resamples), "num_trials": Figure(len(group.numbers))}
             yield Row({label_of(name): values[number]}, figures)
 
 

@@ -23,7 +23,7 @@ from nes2net.evaluation.tables import words
 from nes2net.lib.pictures import Rectangle
 
 _MAX_NUMBERED = 12  # with more classes than this, the cells have colours but no numbers
-_LEAST_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty
+_MIN_SHARE = 0.005  # a cell with a smaller share of its row than this stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together; the JSON holds the numbers.{}"
@@ -66,7 +66,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     is_wide = num_columns > _MAX_NUMBERED
     width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
     figure, axes = figure_of(width, 1.4 + 0.26 * min(num_rows, 80))
-    for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):
+    for row, column in zip(*np.nonzero(rows >= _MIN_SHARE)):
         share = float(rows[row, column])
         axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.9 * share**0.7, linewidth=0))
         if not is_wide:

@@ -30,7 +30,7 @@ from nes2net.evaluation.matching import Matched, check_classes
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, Row, points
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.metrics.intervals import Draws
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
@@ -200,7 +200,7 @@ def choose_thresholds(
     if sorted(num_files) != [0, num_systems]:
         raise InputError(
             f"{num_files[0]} files in `threshold_from` and {num_files[1]} in `calibration` for "
-            f"{counted(num_systems, 'system')}: give one of them, with a file for each system, in their order"
+            f"{pluralise(num_systems, 'system')}: give one of them, with a file for each system, in their order"
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` requires a single system, but {num_systems} are evaluated: evaluate one at a time")
@@ -208,7 +208,7 @@ def choose_thresholds(
     for path in source.dev_scores:
         dev_files = SetFiles(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase)
         development = read_set(dev_files, "development", {}, allow_partial=allow_partial)
-        check_classes(development.matched.is_bonafide, f"{path}: {counted(len(development.matched.trials), 'trial')}")
+        check_classes(development.matched.is_bonafide, f"{path}: {pluralise(len(development.matched.trials), 'trial')}")
         bonafide = development.matched.bonafide
         spoof = development.matched.spoof
         calibration = replace(
@@ -396,7 +396,7 @@ def _warnings(
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
-        shared = f"{num_shared:,} of the {counted(len(scored.matched.trials), 'trial')} of {scored.name}"
+        shared = f"{num_shared:,} of the {pluralise(len(scored.matched.trials), 'trial')} of {scored.name}"
         is_own_list = corpora.get(scored.corpus).user_defined
         if num_shared and is_own_list and development.key_sha256 != scored.key_sha256:
             yield (

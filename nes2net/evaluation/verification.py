@@ -18,7 +18,7 @@ from nes2net.evaluation.key import Key, Labels, score_input, unofficial_note
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.intervals import Resampling
 from nes2net.scoring.decisions.known import verification_scores
@@ -80,7 +80,7 @@ def evaluate_embeddings(
     """
     if len(reference) != len(files):
         raise InputError(
-            f"{listed([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
+            f"{join_names([str(file.path) for file in files])}: embeddings are compared with those of enrolled trials: give `reference`, a "
             "file of these for each file of embeddings"
         )
     key = Labels(corpus, keys_path, phase).read()
@@ -105,7 +105,7 @@ def evaluate_embeddings(
             figures = _figures(scores, is_target, ~is_target, draws)
             rows_of_models.append(Row({"system": system, "enrolled model": model}, figures))
         if pairs.num_left_out:
-            warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
+            warnings.append(f"PARTIAL: {system}: {pluralise(pairs.num_left_out, 'trial')} without an embedding")
         warnings.append(class_labels[system].doubt(key.evaluated_trials))
         inputs.append(score_input(file.path, file.sha256, "embeddings"))
         inputs.append(score_input(enrolled.path, enrolled.sha256, "enrolled embeddings"))
@@ -113,8 +113,8 @@ def evaluate_embeddings(
     hidden = () if len(files) > 1 else ("system",)
     title = f"{key.title}: same class or not"
     extent = (
-        f"{corpus}, phase {canonical_phase(phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
-        f"{counted(len(pairs.models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
+        f"{corpus}, phase {canonical_phase(phase)}: {pluralise(len(pairs.scores), 'spoofed trial')} against "
+        f"{pluralise(len(pairs.models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
         f"{num_resamples} draws"
     )
     notes = [

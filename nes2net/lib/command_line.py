@@ -21,8 +21,8 @@ from nes2net.lib.errors import (
     nearest,
     one_line,
     settings_called,
-    shown,
-    worded,
+    short_repr,
+    with_flag_names,
 )
 from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import leave_out_current_folder
@@ -207,10 +207,10 @@ def run(
         except InputError as error:
             if args.debug:
                 raise
-            _print_error(f"{parser.prog}: error: {worded(str(error))}")
+            _print_error(f"{parser.prog}: error: {with_flag_names(str(error))}")
             return WRONG_INPUT
         except Unfinished as error:
-            _print_error(f"{parser.prog}: {one_line(worded(str(error)))}")
+            _print_error(f"{parser.prog}: {one_line(with_flag_names(str(error)))}")
             return TEMPORARY
         except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
             _discard_closed_output()
@@ -238,7 +238,7 @@ def _print_error(text: str) -> None:
 def _path_problem(error: OSError) -> str:
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
-    return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
+    return f"{short_repr(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
 
 
 def _open_closed_streams() -> None:

@@ -40,13 +40,13 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", minimum=1)]
 FromZero = Annotated[int, Flag("N", minimum=0)]
-_LARGEST = sys.float_info.max  # largest number of a flag without a maximum: infinity is not allowed
+_MAX_NUMBER = sys.float_info.max  # largest number of a flag without a maximum: infinity is not allowed
 #: Name of a parameter → name of its flag, if the two differ. Other flags have the name of the parameter, without
 #: ``num_`` at its beginning and ``_`` at its end, and with ``-`` for ``_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 
 
-def called(
+def command_facts(
     *,
     about: str = "",
     resumes: bool = True,
@@ -144,7 +144,7 @@ def _add_arguments(
         parser.conditions += [(key, condition) for condition in conditions]
         options = _argparse_options(hint)
         if "minimum" in options:
-            parser.ranges[key] = options.pop("minimum"), options.pop("maximum", _LARGEST)
+            parser.ranges[key] = options.pop("minimum"), options.pop("maximum", _MAX_NUMBER)
         flag = _flag_of(key)
         has_default = parameter.default is not parameter.empty
         if has_default:
@@ -215,7 +215,7 @@ class Ranged:
             options = _argparse_options(hint)
             value = getattr(self, key)
             if "minimum" in options:
-                _check_range(key, value, options["minimum"], options.get("maximum", _LARGEST))
+                _check_range(key, value, options["minimum"], options.get("maximum", _MAX_NUMBER))
             if "choices" in options and value is not None:
                 check_known([value], options["choices"], f"there is no `{key}`")
 
@@ -223,14 +223,14 @@ class Ranged:
 def _check_range(key: str, value: Any, minimum: float, maximum: float) -> None:
     """Raise :class:`InputError` if a number, or one of a list, is out of range; None is allowed."""
     for number in value if isinstance(value, list) else [value]:
-        limits = f"at least {minimum:g}" if maximum == _LARGEST else f"from {minimum:g} to {maximum:g}"
+        limits = f"at least {minimum:g}" if maximum == _MAX_NUMBER else f"from {minimum:g} to {maximum:g}"
         check_setting(key, number, number is None or minimum <= number <= maximum, limits)
 
 
 def flags_of(settings: Any) -> list[str]:
     """Write the fields of a dataclass of flags that differ from their defaults as words of a command."""
     words = []
-    for key, value in given(settings).items():
+    for key, value in non_defaults(settings).items():
         words.append(f"--{_flag_of(key).replace('_', '-')}")
         if value is not True:
             words.append(str(value))
@@ -241,7 +241,7 @@ def _flag_of(key: str) -> str:
     return _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
 
 
-def given(settings: Any) -> dict[str, Any]:
+def non_defaults(settings: Any) -> dict[str, Any]:
     """Collect the fields of the dataclass ``settings`` that differ from their defaults."""
     changed = {}
     for field in fields(settings):

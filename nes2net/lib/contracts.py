@@ -9,7 +9,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from nes2net.lib.errors import BrokenPart, InputError, first_line, shown
+from nes2net.lib.errors import BrokenPart, InputError, first_line, short_repr
 from nes2net.lib.this_process import is_out_of_memory
 
 
@@ -22,10 +22,10 @@ class PartCheck:
     def that(self, fits: bool, opening: str, value: Any, expected: str) -> None:
         """Raise :class:`BrokenPart` unless ``fits``; ``opening`` begins the sentence about ``value``."""
         if not fits:
-            raise BrokenPart(f"{self.subject}: {opening} {described(value)}; expected {expected}")
+            raise BrokenPart(f"{self.subject}: {opening} {describe_value(value)}; expected {expected}")
 
     def call(self, part: Any, method: str, *arguments: Any, **options: Any) -> Any:
-        with raised_by(self.subject, method, InputError):
+        with blame_part(self.subject, method, InputError):
             return getattr(part, method)(*arguments, **options)
 
     def shape(self, method: str, value: Any, shape: Sequence[int | None] = (), why: str = "") -> None:
@@ -43,7 +43,7 @@ class PartCheck:
 
 
 @contextmanager
-def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
+def blame_part(subject: str, method: str, *errors: type[Exception]) -> Iterator[None]:
     """Turn errors in the code of a part into :class:`BrokenPart`; an InputError only if in ``errors``."""
     try:
         yield
@@ -60,14 +60,14 @@ def raised_by(subject: str, method: str, *errors: type[Exception]) -> Iterator[N
         raise BrokenPart(f"{subject}: {problem}{places[-1]}") from error
 
 
-def described(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Describe a value for a message.
 
     >>> import torch
-    >>> described(torch.zeros(2, 3)), described(int), described(None)
+    >>> describe_value(torch.zeros(2, 3)), describe_value(int), describe_value(None)
     ('a tensor (2, 3) of float32', 'int', 'None')
     """
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         words = "an array" if type(value).__name__ == "ndarray" else "a tensor"
         return f"{words} {tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
-    return getattr(value, "__name__", "") or shown(value)
+    return getattr(value, "__name__", "") or short_repr(value)

@@ -24,7 +24,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch_device = named_device(device)
+    torch_device = parse_device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
     if torch.backends.mps.is_available():
@@ -38,7 +38,7 @@ def choose_device(device: str = "auto") -> torch.device:
     return torch_device
 
 
-def named_device(device: str) -> torch.device:
+def parse_device(device: str) -> torch.device:
     """Convert a name to a PyTorch device, which this machine need not have; raise :class:`InputError` if it is unknown."""
     try:
         return torch.device(device)
@@ -106,10 +106,10 @@ PRECISIONS = {
 }
 
 
-def named_precision(precision: str | torch.dtype) -> str:
+def parse_precision(precision: str | torch.dtype) -> str:
     """Return the name of a precision or of a type of PyTorch; raise :class:`InputError` if unknown.
 
-    >>> named_precision(torch.bfloat16), named_precision("tf32")
+    >>> parse_precision(torch.bfloat16), parse_precision("tf32")
     ('bfloat16', 'tf32')
     """
     name = str(precision).removeprefix("torch.")

@@ -20,7 +20,7 @@ class Explained(Exception):
 
     The message is one line of limited length, without control characters, because it may quote a
     file. Settings stand in backticks: "pass `overwrite=True`"; the command line replaces them by
-    its flags (:func:`worded`).
+    its flags (:func:`with_flag_names`).
 
     Args:
         problem: what is wrong. Without ``remedy``, it also says what to do.
@@ -40,9 +40,9 @@ class Explained(Exception):
 
     def reword(self) -> None:
         """Replace the settings in the message by the names of the present :func:`settings_called`."""
-        self.subject = worded(self.subject)
-        self.problem = worded(self.problem)
-        self.remedy = worded(self.remedy)
+        self.subject = with_flag_names(self.subject)
+        self.problem = with_flag_names(self.problem)
+        self.remedy = with_flag_names(self.remedy)
 
     @property
     def reason(self) -> str:
@@ -81,7 +81,7 @@ def refuse(*rules: tuple[object, str]) -> None:
 
 
 @contextmanager
-def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
+def as_input_error(problem: str, *errors: type[Exception], remedy: str = "") -> Iterator[None]:
     """Within this context, turn ``errors`` into an :class:`InputError`: ``problem (reason); remedy``.
 
     An :class:`Explained` error is raised unchanged.
@@ -97,7 +97,7 @@ def told_as(problem: str, *errors: type[Exception], remedy: str = "") -> Iterato
 
 def expecting(kind: str, path: str | PurePath, remedy: str) -> AbstractContextManager[None]:
     """Make a context for reading ``path`` as a ``kind`` of file, in which every error becomes an :class:`InputError`."""
-    return told_as(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
+    return as_input_error(f"{path} is not {kind} or is damaged", Exception, remedy=remedy)
 
 
 class Unfinished(Explained):
@@ -114,8 +114,8 @@ def concerning(subject: str) -> Iterator[None]:
         raise
 
 
-_LONGEST_MESSAGE = 1000  # largest number of characters of a message
-_LONGEST_NAME = 100  # largest number of characters of an unknown name that are compared with known names
+_MAX_MESSAGE_LENGTH = 1000  # largest number of characters of a message
+_MAX_NAME_LENGTH = 100  # largest number of characters of an unknown name that are compared with known names
 _MAX_NAMED = 10  # largest number of known names that a message lists
 
 
@@ -135,8 +135,8 @@ def visible(text: str) -> str:
 
 
 def _cut_middle(text: str) -> str:
-    half = _LONGEST_MESSAGE // 2
-    if len(text) <= _LONGEST_MESSAGE:
+    half = _MAX_MESSAGE_LENGTH // 2
+    if len(text) <= _MAX_MESSAGE_LENGTH:
         return text
     return f"{text[: half - 1]} … {text[-half + 2 :]}"
 
@@ -147,7 +147,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within this context, :func:`worded` replaces settings by ``flags``: name of a setting → its flag."""
+    """Within this context, :func:`with_flag_names` replaces settings by ``flags``: name of a setting → its flag."""
     token = _flags.set(flags)
     try:
         yield
@@ -155,7 +155,7 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
         _flags.reset(token)
 
 
-def worded(text: str) -> str:
+def with_flag_names(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag stays; one that is mapped to a key of a recipe becomes this key in
@@ -163,8 +163,8 @@ def worded(text: str) -> str:
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
-    ...     print(worded("pass `overwrite=True`, `data.root=…` or `data.crop=random`"))
-    ...     print(worded("take `model.frontend=lps`, not `model.backend`"))
+    ...     print(with_flag_names("pass `overwrite=True`, `data.root=…` or `data.crop=random`"))
+    ...     print(with_flag_names("take `model.frontend=lps`, not `model.backend`"))
     pass --overwrite, --root … or --set data.crop=random
     take --frontend lps, not `model.backend`
     """
@@ -200,7 +200,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
     known_names = list(known_names)
-    word = word[:_LONGEST_NAME]
+    word = word[:_MAX_NAME_LENGTH]
     close = [name for name in known_names if name.casefold() == word.casefold()]
     close = close or difflib.get_close_matches(word, known_names, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
@@ -227,7 +227,7 @@ def did_you_mean(
     names = known_names
     ending = ""
     if len(known_names) > _MAX_NAMED:
-        near = difflib.get_close_matches(name[:_LONGEST_NAME], known_names, n=_MAX_NAMED, cutoff=0)
+        near = difflib.get_close_matches(name[:_MAX_NAME_LENGTH], known_names, n=_MAX_NAMED, cutoff=0)
         names = sorted(near) if meant else known_names[:_MAX_NAMED]
         command_advice = f"; `{command}` lists them" if command else ""
         ending = f", … ({len(known_names)} in all{command_advice})"
@@ -252,13 +252,13 @@ def check_setting(name: str, value: object, fits: bool, expected: str) -> None:
     >>> check_setting("batch_size", 8, 8 >= 1, "at least 1")
     """
     if not fits:
-        raise InputError(f"`{name}` is {expected}, not {shown(value)}")
+        raise InputError(f"`{name}` is {expected}, not {short_repr(value)}")
 
 
-def listed(names: Sequence[str], limit: int = 10) -> str:
+def join_names(names: Sequence[str], limit: int = 10) -> str:
     """Join up to ``limit`` of ``names`` with commas; if there are more, also state how many.
 
-    >>> listed(["a", "b", "c"], limit=2)
+    >>> join_names(["a", "b", "c"], limit=2)
     'a, b, … (3 in all)'
     """
     if len(names) <= limit:
@@ -266,10 +266,10 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
-def counted(number: int, singular: str, plural: str | None = None) -> str:
+def pluralise(number: int, singular: str, plural: str | None = None) -> str:
     """Write ``number`` and a noun, in the plural unless ``number`` is 1.
 
-    >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
+    >>> pluralise(1, "epoch"), pluralise(2, "epoch"), pluralise(4000, "process is", "processes are")
     ('1 epoch', '2 epochs', '4,000 processes are')
     """
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
@@ -280,13 +280,13 @@ _MAX_SHOWN = 6  # largest number of items of a container that are written out
 _BRACKETS = {list: "[]", tuple: "()", dict: "{}", set: "{}", frozenset: "{}", deque: "[]"}
 
 
-def shown(value: Any, levels: int = 4) -> str:
+def short_repr(value: Any, levels: int = 4) -> str:
     """Write a short ``repr`` of a wrong ``value``, for a message.
 
     It is quick even for a huge value, and calls no method of an unknown class: an unknown object is
     shown by its class. Values inside more than ``levels`` containers are omitted.
 
-    >>> shown({"max": (1,)}), len(shown("x" * 10**6)), shown(10**5000)
+    >>> short_repr({"max": (1,)}), len(short_repr("x" * 10**6)), short_repr(10**5000)
     ("{'max': (1,)}", 100, '<a number of 16610 bits>')
     """
     for kind, brackets in _BRACKETS.items():
@@ -297,7 +297,7 @@ def shown(value: Any, levels: int = 4) -> str:
             texts = []
             for item in first_items:
                 pair_or_item = item if kind is dict else [item]
-                texts.append(": ".join(shown(part, levels - 1) for part in pair_or_item))
+                texts.append(": ".join(short_repr(part, levels - 1) for part in pair_or_item))
             if len(texts) < kind.__len__(value):
                 texts.append("...")
             elif kind is tuple and len(texts) == 1:
@@ -306,11 +306,11 @@ def shown(value: Any, levels: int = 4) -> str:
     if isinstance(value, int) and value.bit_length() > _MAX_BITS:
         return f"<a number of {value.bit_length()} bits>"
     if isinstance(value, (str, bytes)):
-        value = value[:_LONGEST_NAME]  # the ``repr`` of bytes may be several times as long as the bytes
+        value = value[:_MAX_NAME_LENGTH]  # the ``repr`` of bytes may be several times as long as the bytes
     elif value is not None and not isinstance(value, (int, float, date, time, PurePath)):
         return f"<{type(value).__name__}>"
     text = repr(value)
-    return text if len(text) <= _LONGEST_NAME else f"{text[:48]}...{text[-49:]}"
+    return text if len(text) <= _MAX_NAME_LENGTH else f"{text[:48]}...{text[-49:]}"
 
 
 def first_line(error: BaseException) -> str:
@@ -321,7 +321,7 @@ def first_line(error: BaseException) -> str:
     """
     # The argument of an error may be any object, such as the missing key of a KeyError.
     is_object = len(error.args) == 1 and not isinstance(error.args[0], str)
-    text = shown(error.args[0]) if is_object else str(error)
+    text = short_repr(error.args[0]) if is_object else str(error)
     return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 

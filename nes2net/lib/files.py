@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any, TypeAlias
 
-from nes2net.lib.errors import InputError, concerning, readable_size, refuse, told_as
+from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, refuse
 
 if sys.platform != "win32":
     import fcntl
@@ -278,7 +278,7 @@ def no_empty_folders(*paths: AnyPath) -> Iterator[None]:
 
 def writing(path: AnyPath, remedy: str = "name a file in a folder of yours") -> AbstractContextManager[None]:
     """Make a context in which an :class:`OSError` becomes an :class:`InputError` with ``path`` and ``remedy``."""
-    return told_as(f"{path}: cannot be written", OSError, remedy=remedy)
+    return as_input_error(f"{path}: cannot be written", OSError, remedy=remedy)
 
 
 def check_no_device(path: AnyPath) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nes2net.lib.terminal import wrapped
+from nes2net.lib.terminal import wrap_text
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ def listing(findings: Iterable[Finding]) -> list[str]:
     """List ``findings`` for a terminal, each after a dash."""
     lines = []
     for finding in findings:
-        lines += wrapped(str(finding), "  - ", "    ")
+        lines += wrap_text(str(finding), "  - ", "    ")
     return lines

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nes2net.lib.files import Budget
-from nes2net.lib.plain_data import LONGEST_NUMBER
+from nes2net.lib.plain_data import MAX_NUMBER_BITS
 
 # The standard library has two unpicklers. Use the unpickler that is written in Python: in the
 # unpickler that is written in C, a huge memo index would use much memory. The declared type is Any,
@@ -24,7 +24,7 @@ _Unpickler: Any = pickle._Unpickler
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could
 #: choose numbers whose hashes collide, so that dictionaries become slow.
 MAX_NUMBERS_AS_KEYS = 100_000
-_LONGEST_LINE = 1 << 24  # largest number of bytes of a line
+_MAX_LINE_BYTES = 1 << 24  # largest number of bytes of a line
 
 #: Instructions that make an object, or keep an object in the memo.
 _MAKING = frozenset(
@@ -95,7 +95,7 @@ class GuardedUnpickler(_Unpickler):
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
             is_number = isinstance(key, (int, float, type(None)))
-            if not is_number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
+            if not is_number or (isinstance(key, int) and key.bit_length() > MAX_NUMBER_BITS):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
         if self.numbers > MAX_NUMBERS_AS_KEYS:
@@ -188,7 +188,7 @@ class _Bounded:
 
     def readline(self) -> bytes:
         """Read a line; raise ValueError above 16 MiB."""
-        line = self.stream.readline(_LONGEST_LINE)
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")
+        line = self.stream.readline(_MAX_LINE_BYTES)
+        if len(line) == _MAX_LINE_BYTES:
+            raise ValueError(f"it has a line of more than {_MAX_LINE_BYTES:,} bytes")
         return line

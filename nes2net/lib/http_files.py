@@ -16,17 +16,19 @@ from typing import Any
 
 import httpx
 
-from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, shown
+from nes2net.lib.errors import InputError, Unfinished, concerning, readable_size, refuse, short_repr
 from nes2net.lib.files import make_folder, never_linked, read_bounded, write_text
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MAX_REDIRECTS = 10
-MAX_TRIES = 6  # the client gives up after this number of requests in a row with fewer than _LEAST_BETWEEN bytes each
-_LEAST_BETWEEN = 100_000  # bytes
-_SLOWEST = 300.0  # seconds in which at least _LEAST_BETWEEN bytes must arrive: about 300 bytes/s
+MAX_TRIES = (
+    6  # the client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES bytes each
+)
+_MIN_PROGRESS_BYTES = 100_000  # bytes
+_SLOWEST = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
 
 
@@ -167,7 +169,7 @@ class HttpFiles:
         # ETag or modification time of the file when the download began; empty if unknown.
         validators = {}
         with suppress(InputError, ValueError, AttributeError):
-            state = parsed_json(read_bounded(_state_of(partial_path), 10_000), "the state")
+            state = parse_json(read_bounded(_state_of(partial_path), 10_000), "the state")
             if state.pop("url") == file.url:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
@@ -192,7 +194,7 @@ class HttpFiles:
             if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
-                raise InputError(f"asked for the bytes from {start:,}, the server sends {shown(sent)}")
+                raise InputError(f"asked for the bytes from {start:,}, the server sends {short_repr(sent)}")
             length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
@@ -248,7 +250,7 @@ class HttpFiles:
                     out.write(chunk)
                     now = time.monotonic()
                     if now - interval_began > _SLOWEST:
-                        if done - bytes_at_interval < _LEAST_BETWEEN:
+                        if done - bytes_at_interval < _MIN_PROGRESS_BYTES:
                             raise _Busy(
                                 f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
                                 None,
@@ -301,7 +303,7 @@ class HttpFiles:
             finally:
                 answer.close()
             if target.scheme not in {"https", address.scheme}:
-                raise InputError(f"the server redirects to {shown(str(target))}, which is not HTTPS: refused")
+                raise InputError(f"the server redirects to {short_repr(str(target))}, which is not HTTPS: refused")
             address = target
         raise InputError(f"the server redirects more than {_MAX_REDIRECTS} times")
 
@@ -316,7 +318,7 @@ class HttpFiles:
             except httpx.UnsupportedProtocol as error:
                 raise InputError("not an address of HTTP or HTTPS", subject=f"{url}:") from error
             except (httpx.TransportError, _Busy) as error:
-                tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
+                tries = tries + 1 if bytes_so_far() < before + _MIN_PROGRESS_BYTES else 1
                 if tries >= self.most_tries:
                     repeated = f", {tries} times" if tries > 1 else ""
                     problem = f"{str(error) or type(error).__name__}{repeated}"

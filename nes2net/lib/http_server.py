@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.this_process import most_open_files
 
@@ -77,7 +77,7 @@ def is_address(name: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``; raise :class:`InputError` if it has no address."""
-    with told_as(f"`host` {host} has no address here", OSError):
+    with as_input_error(f"`host` {host} has no address here", OSError):
         addresses = socket.getaddrinfo(host, None)
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 

@@ -23,7 +23,7 @@ MAX_MODULES = 3_000
 
 
 @contextmanager
-def limited_size(owner: str) -> Iterator[None]:
+def limit_size(owner: str) -> Iterator[None]:
     """Within this context, refuse to build a network with too many weights or modules.
 
     A few options can describe a network that takes hours to build or fills the memory. Building
@@ -33,7 +33,7 @@ def limited_size(owner: str) -> Iterator[None]:
         InputError: if the network has more than 5·10^9 weights or 3,000 modules, or does not fit
             into memory.
 
-    >>> with limited_size("this"):
+    >>> with limit_size("this"):
     ...     _ = nn.Linear(10**5, 10**5, device="meta")
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: give smaller options

@@ -29,7 +29,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import InputError, check_known, nearest, shown
+from nes2net.lib.errors import InputError, check_known, nearest, short_repr
 from nes2net.lib.plain_data import StrictModel
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class Preset(partial):
 
 
 @cache
-def declared(factory: Callable[..., Any]) -> dict[str, Option]:
+def options_of(factory: Callable[..., Any]) -> dict[str, Option]:
     """List the options that ``factory``, a class, function or ``partial``, declares by annotations of plain data."""
     function = factory
     while isinstance(function, partial):
@@ -225,17 +225,17 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
     return options
 
 
-def fitted(factory: Callable[..., Any], options: Options, inputs: Input) -> dict[str, Any]:
+def fit_options(factory: Callable[..., Any], options: Options, inputs: Input) -> dict[str, Any]:
     """Copy ``options``, and add those with a rule (:class:`Follows`) whose defaults do not fit ``inputs``.
 
     Without ``feature_dim`` in the result, use ``inputs.dim``. If an option is wrong, nothing is
     added; :func:`check_options` reports it.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
-    >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
+    >>> fit_options(part, {}, Input(128, 4, 251)), fit_options(part, {"layers": 2}, Input(128, 4, 251))
     ({'layers': 4}, {'layers': 2})
     """
-    declared_options = declared(factory)
+    declared_options = options_of(factory)
     fit = dict(options)
     values = {name: option.default for name, option in declared_options.items()} | {"feature_dim": inputs.dim} | fit
     if all(declared_options[name].fits(value) for name, value in fit.items() if name in declared_options):
@@ -261,12 +261,12 @@ def check_options(factory: Callable[..., Any], options: Options, owner: str) -> 
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: part: scale is a whole number from 1 to 65536, not 0
     """
-    declared_options = declared(factory)
+    declared_options = options_of(factory)
     for name, value in options.items():
         if name in declared_options and not declared_options[name].fits(value):
             option = declared_options[name]
             meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
-            raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
+            raise InputError(f"{owner}: {name} is {option.takes}, not {short_repr(value)}{meant}")
 
 
 def check_at_most(option: str, value: int, limit: int, limit_name: str = "") -> None:
@@ -320,15 +320,15 @@ def check_model(model: Any) -> Model:
     {'backend': {'name': 'aasist'}}
     """
     if not isinstance(model, dict):
-        raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
-    check_known((key if isinstance(key, str) else shown(key) for key in model), PARTS, "a model has no part")
+        raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {short_repr(model)}")
+    check_known((key if isinstance(key, str) else short_repr(key) for key in model), PARTS, "a model has no part")
     options_of_roles = {}
     for role, value in model.items():
         options = {"name": value} if isinstance(value, str) else value
         if not isinstance(options, dict) or not isinstance(options.get("name"), str):
-            raise InputError(f"the model's {role} has no name: write '{role}: {{name: …}}', not {shown(value)}")
+            raise InputError(f"the model's {role} has no name: write '{role}: {{name: …}}', not {short_repr(value)}")
         if wrong := [key for key in options if not isinstance(key, str)]:
-            raise InputError(f"the model's {role} has an option {shown(wrong[0])}: its name is text")
+            raise InputError(f"the model's {role} has an option {short_repr(wrong[0])}: its name is text")
         options_of_roles[role] = options
     return options_of_roles
 

@@ -35,7 +35,7 @@ def is_large(module: nn.Module) -> bool:
 
 
 @contextmanager
-def undisturbed(device: torch.device | None = None) -> Iterator[None]:
+def preserve_random_state(device: torch.device | None = None) -> Iterator[None]:
     """Compute without gradients; restore the random generators, also of ``device``, at the end."""
     numpy_state = np.random.get_state()
     python_state = random.getstate()
@@ -55,7 +55,7 @@ def check_part(subject: str, part: Any, check_length: Callable[..., None], *fact
     """
     if isinstance(part, nn.Module) and is_skipped(subject, part):
         return
-    with undisturbed():
+    with preserve_random_state():
         check = PartCheck(subject)
         part_copy = check.call(copy, "deepcopy", part)
         if isinstance(part_copy, nn.Module):

@@ -9,14 +9,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from nes2net.lib.errors import InputError, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.files import Budget, read_bounded
-from nes2net.lib.text_files import decoded
+from nes2net.lib.text_files import decode_text
 
-MOST_BYTES = 1_000_000  # largest size of a configuration file
-MOST_VALUES = 100_000  # largest number of values in a configuration file
-MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
-LONGEST_NUMBER = 64  # largest number of bits of a whole number
+MAX_BYTES = 1_000_000  # largest size of a configuration file
+MAX_VALUES = 100_000  # largest number of values in a configuration file
+MAX_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
+MAX_NUMBER_BITS = 64  # largest number of bits of a whole number
 _MAX_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 
@@ -35,23 +35,23 @@ Value = Annotated[FiniteFloat, Field(ge=-1e40, le=1e40)]
 NotNegative = Annotated[Value, Field(ge=0)]
 
 
-def read_small_text(path: Path, max_bytes: int = MOST_BYTES) -> str:
+def read_small_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """Read UTF-8 text; raise :class:`InputError` as :func:`nes2net.lib.files.read_bounded`, or if it is not text."""
     content = read_bounded(path, max_bytes, "give the path of a text file")
-    return decoded(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
+    return decode_text(path, content, "{} is not a text file: {}").replace("\r\n", "\n")
 
 
 def read_json(path: Path) -> dict[str, object]:
     """Read a small JSON file; raise :class:`InputError` if it is not a mapping that :func:`check_plain` accepts."""
-    with told_as(f"{path} is damaged: it is not valid JSON", ValueError):
-        content = parsed_json(read_small_text(path), str(path), unique_keys=True)
+    with as_input_error(f"{path} is damaged: it is not valid JSON", ValueError):
+        content = parse_json(read_small_text(path), str(path), unique_keys=True)
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: a mapping is expected")
     check_plain(content, str(path))
     return content
 
 
-def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
+def parse_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
     """Parse JSON after :func:`check_json`; raise ValueError if it is invalid or, with ``unique_keys``, repeats a key."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     check_json(content, name)
@@ -110,11 +110,11 @@ class StrictModel(BaseModel):
 def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: str, remedy: str) -> _Model:
     """Read a JSON file, the ``kind`` of which messages name, into ``model``; raise :class:`InputError` if that fails."""
     content = read_bounded(path, max_bytes, remedy)
-    with told_as(f"{path}: not {kind}", ValueError, remedy=remedy):
-        return validated_json(model, content)
+    with as_input_error(f"{path}: not {kind}", ValueError, remedy=remedy):
+        return validate_json(model, content)
 
 
-def validated_json(model: type[_Model], content: bytes) -> _Model:
+def validate_json(model: type[_Model], content: bytes) -> _Model:
     """Read JSON into ``model`` after :func:`check_json`; raise ValueError with the first problem."""
     try:
         check_json(content, "it")
@@ -132,7 +132,7 @@ def first_problem(error: ValidationError) -> str:
     if problem["type"] == "value_error":  # this error comes from a validator of a model; its message is complete
         text = str(problem["ctx"]["error"])
     else:
-        text = f"{problem['msg']}, not {shown(problem['input'])}"
+        text = f"{problem['msg']}, not {short_repr(problem['input'])}"
     return f"{key_path}: {text}" if key_path else text
 
 
@@ -140,7 +140,7 @@ def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the key {shown(twice)} stands there twice")
+        raise ValueError(f"the key {short_repr(twice)} stands there twice")
     return content
 
 
@@ -148,9 +148,9 @@ def check_plain(
     value: Any,
     name: str,
     *,
-    values: int = MOST_VALUES,
-    characters: int = MOST_BYTES,
-    depth: int = MOST_DEPTH,
+    values: int = MAX_VALUES,
+    characters: int = MAX_BYTES,
+    depth: int = MAX_DEPTH,
     also: tuple[type, ...] = (),
 ) -> None:
     """Check that ``value`` is plain data, and that its written form would not be too long.
@@ -190,7 +190,7 @@ def check_plain(
             pending += [(item_part, level + 1) for item_part in item]
         elif isinstance(item, str):
             budget.take("text", bytes=len(item))
-        elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
-            raise InputError(f"{name} has the number {shown(item)}: numbers of at most 64 bits are expected")
+        elif isinstance(item, int) and item.bit_length() > MAX_NUMBER_BITS:
+            raise InputError(f"{name} has the number {short_repr(item)}: numbers of at most 64 bits are expected")
         elif item is not None and not isinstance(item, (int, float, *also)):
             raise InputError(f"{name} has a value of type {type(item).__name__}: plain data is expected")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from nes2net.lib.errors import told_as
+from nes2net.lib.errors import as_input_error
 from nes2net.lib.this_process import process_count
 
 _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if one process dies, torchrun ends the others
@@ -57,7 +57,7 @@ ALONE = Processes()
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def join_processes() -> Iterator[Processes]:
     """Within this context, connect the processes of ``torchrun`` over TCP (gloo).
 
     If training has connected them, a new group is made, because training's time-out is too short
@@ -79,7 +79,7 @@ def joined() -> Iterator[Processes]:
 
 
 def _explain_lost_contact() -> AbstractContextManager[None]:
-    return told_as(
+    return as_input_error(
         "the processes of torchrun lost contact, most likely because one of them ended; its own message says why",
         RuntimeError,
         remedy="the same command resumes from the work done",

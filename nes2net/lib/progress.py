@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from tqdm import tqdm
 
-from nes2net.lib.errors import InputError, counted, worded
-from nes2net.lib.errors import shown as quoted
+from nes2net.lib.errors import InputError, pluralise, with_flag_names
+from nes2net.lib.errors import short_repr as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
@@ -126,8 +126,8 @@ class ProgressDisplay(Generic[T]):
             if self._advice is not None and self._seconds and self.total and steps:
                 expected = (now - self._begun) / steps * self.total
                 if expected > _FIRST:
-                    work = f"{self.title}: about {readable_duration(expected)} for {counted(self.total, self.unit)}"
-                    self._write("; ".join(filter(None, [work, worded(self._advice)])))
+                    work = f"{self.title}: about {readable_duration(expected)} for {pluralise(self.total, self.unit)}"
+                    self._write("; ".join(filter(None, [work, with_flag_names(self._advice)])))
         if not self.bar.disable:
             seconds_left = self.seconds_left()
             time_left = [] if seconds_left is None else [f"{readable_duration(seconds_left)} left"]

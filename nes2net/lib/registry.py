@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pkgutil import resolve_name
 from typing import Any, Generic, Literal, TypeVar
 
-from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.contracts import PartCheck, blame_part
 from nes2net.lib.errors import InputError, check_known, one_line, refuse
 from nes2net.lib.source_text import spec_of
 from nes2net.lib.terminal import print_note
@@ -92,11 +92,11 @@ class Registry(Generic[T]):
         package = self.package_of(name)
         return f"{self.kind} '{name}' (package {package})" if package else f"{self.kind} '{name}'"
 
-    def guarded(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
+    def guard(self, name: str, method: str = "its constructor") -> AbstractContextManager[None]:
         """Make a context in which an error in another package's code becomes one line."""
-        return nullcontext() if name in self._built_in else raised_by(self.subject(name), method)
+        return nullcontext() if name in self._built_in else blame_part(self.subject(name), method)
 
-    def checked(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
+    def check_part(self, name: str, part: T, check_length: Callable[..., None], *facts: Any) -> T:
         """Return ``part``, after checking what it computes if it belongs to another package."""
         if name not in self._built_in:
             from nes2net.lib.part_checks import check_part  # imported late, because it imports torch
@@ -176,7 +176,7 @@ class Registry(Generic[T]):
             is_free = is_free or argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
             check.that(is_free, "its constructor has no default for", argument.name, "one, because it is an option")
 
-    def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
+    def import_factory(self, name: str, options: Mapping[str, Any]) -> Any:
         """Import the factory ``name`` after checking ``options``, also those that nes2net sets.
 
         Raises:
@@ -193,11 +193,11 @@ class Registry(Generic[T]):
         return factory
 
     def create(self, name: str, **options: Any) -> T:
-        """Build the part ``name`` by :meth:`checked_factory`; raise :class:`InputError` also if it is too large."""
-        from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
+        """Build the part ``name`` by :meth:`import_factory`; raise :class:`InputError` also if it is too large."""
+        from nes2net.lib.module_size import limit_size  # imported late, so that listing names needs no torch
 
-        factory = self.checked_factory(name, options)
-        with limited_size(f"{self.kind} '{name}'"), self.guarded(name):
+        factory = self.import_factory(name, options)
+        with limit_size(f"{self.kind} '{name}'"), self.guard(name):
             return factory(**options)
 
 

@@ -266,17 +266,17 @@ def fetch(address: str, start: int, size: int) -> bytes:
         content = store.cat_file(path, start=start, end=start + size)
         now = _ask_status(address)  # asked after reading, so that the bytes are of this file
         if now != listed:
-            raise ChangedFile(f"{address} {changed_words(str(listed), str(now))}")
+            raise ChangedFile(f"{address} {change_message(str(listed), str(now))}")
         if len(content) == listed.size != size:
             raise InputError(f"{address}: the server sends the whole file instead of a range, which shards require")
         if len(content) != size:
             raise OSError(f"{len(content):,} bytes arrived instead of {size:,}")
         return content
 
-    return kept(address, f"{start}\0{size}", lambda: _persistently(address, ask))
+    return read_cached(address, f"{start}\0{size}", lambda: _persistently(address, ask))
 
 
-def changed_words(before: str, now: str) -> str:
+def change_message(before: str, now: str) -> str:
     return f"has changed since it was listed (size and tag {before} then, {now} now): bring the file back, or begin a new run"
 
 
@@ -286,7 +286,7 @@ def cache_folder() -> Path:
     return Path(constants.HF_ASSETS_CACHE) / "nes2net" / "shards"
 
 
-def kept(address: str, part: str, read: Callable[[], bytes]) -> bytes:
+def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     """Return a ``part`` of a file from the folder, or else from ``read``, called by one process at a time."""
     if not _remote.cache_bytes:
         return read()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TypeAlias
 
-from nes2net.lib.terminal import printable, printable_name, table_line, wrapped
+from nes2net.lib.terminal import printable, printable_name, table_line, wrap_text
 
 #: Heading → text, number, or a list of texts.
 Facts: TypeAlias = Mapping[str, object]
@@ -52,12 +52,14 @@ class Sheet:
         """Write the description for a terminal, wrapped at 100 columns."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
-        lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
+        lines = wrap_text(printable_name(self.title), "", "  ", WIDTH)
         for heading, value in facts.items():
             items = value if isinstance(value, list) else [value]
             for number, item in enumerate(items):
                 start = "" if number else printable_name(heading)
-                lines += wrapped(printable_name(shown(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH)
+                lines += wrap_text(
+                    printable_name(format_value(item)), f"  {start:<{width}}  ", " " * (width + 4), WIDTH
+                )
         if self.notes:
             lines += ["", *map(printable_name, self.notes.splitlines())]
         for heading, rows in self.tables.items():
@@ -118,7 +120,7 @@ def _column_widths(cells: Sequence[Sequence[str]]) -> list[int]:
 def _cell_text(column: str, value: object) -> str:
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
-    return printable_name(shown(value))
+    return printable_name(format_value(value))
 
 
 def as_json(data: object) -> str:
@@ -126,10 +128,10 @@ def as_json(data: object) -> str:
     return printable(json.dumps(data, indent=1, ensure_ascii=False, default=str))
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
 
-    >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
+    >>> [format_value(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']
     """
     if value is None:
@@ -141,7 +143,7 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(str(item) if isinstance(item, int) else shown(item) for item in value)}]"
+        return f"[{', '.join(str(item) if isinstance(item, int) else format_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {format_value(item)}" for key, item in value.items())
     return str(value)

@@ -34,8 +34,8 @@ def _breakable(name: str) -> Markup:
 @cache
 def markdown_templates(package: str) -> Environment:
     """Make the environment for Markdown templates in ``package``; the filter ``safe`` leaves text unescaped."""
-    return page_templates(package).overlay(autoescape=False, finalize=_escaped)
+    return page_templates(package).overlay(autoescape=False, finalize=_escape)
 
 
-def _escaped(value: object) -> str:
+def _escape(value: object) -> str:
     return str(value) if isinstance(value, Markup) else markdown_text(str(value))

@@ -11,16 +11,16 @@ from contextvars import ContextVar
 from typing import TextIO
 from unicodedata import category
 
-from nes2net.lib.errors import InputError, shown, visible, worded
+from nes2net.lib.errors import InputError, short_repr, visible, with_flag_names
 from nes2net.lib.this_process import is_first
 
 _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def print_note(text: str) -> None:
-    """Print a note on standard error, unless empty, with settings :func:`worded`; only the first process does."""
+    """Print a note on standard error, unless empty, with settings :func:`with_flag_names`; only the first process does."""
     if text and is_first():
-        say(f"note: {worded(text)}", file=sys.stderr)
+        say(f"note: {with_flag_names(text)}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
@@ -67,7 +67,7 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     return [table_line(row, widths, align) for row in rows]
 
 
-def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
+def wrap_text(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
     """Wrap ``text`` after ``first`` and ``continuation``, but break no long word, so that a path can be copied."""
     lines = textwrap.wrap(
         text,
@@ -115,7 +115,7 @@ def check_one_line(names: Iterable[str], owner: str) -> None:
     for name in names:
         if printable_name(name).strip() != name:
             raise InputError(
-                f"{owner} has the name {shown(name)}: remove tabs, line breaks, control characters, and spaces at its ends"
+                f"{owner} has the name {short_repr(name)}: remove tabs, line breaks, control characters, and spaces at its ends"
             )
 
 
@@ -132,7 +132,7 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Print that ``path`` was written, at once or at the end of :func:`written_said_last`.
+    """Print that ``path`` was written, at once or at the end of :func:`defer_written_lines`.
 
     With ``beside_data`` on standard output, print on standard error.
 
@@ -149,7 +149,7 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
 
 
 @contextmanager
-def written_said_last() -> Iterator[None]:
+def defer_written_lines() -> Iterator[None]:
     """Hold back the lines of :func:`say_written` until this context ends, for example after a table."""
     lines: list[tuple[str, TextIO]] = []
     token = _deferred_lines.set(lines)

@@ -11,16 +11,16 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, counted, refuse, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, pluralise, refuse, short_repr
 from nes2net.lib.files import changed_error, check_arrived, read_bounded
 
 #: Limits of a list or a score file. The largest published files have 681,000 lines (ASVspoof 5) and 54 MB (ASVspoof
 #: 2021 DF).
-MOST_BYTES = 256 << 20
-MOST_LINES = 5_000_000
+MAX_BYTES = 256 << 20
+MAX_LINES = 5_000_000
 #: Limit of a table of numbers, such as 10⁶ rows of 100 numbers.
 MAX_TABLE_BYTES = 4 << 30
-_LONGEST_LINE = 1 << 20  # largest number of characters of a wrong line that are examined for the message
+_MAX_LINE_LENGTH = 1 << 20  # largest number of characters of a wrong line that are examined for the message
 
 # First bytes of a file that is not text → kind of the file.
 _KINDS = {
@@ -46,7 +46,7 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 
 @contextmanager
-def recorded_digests() -> Iterator[dict[Path, str]]:
+def record_digests() -> Iterator[dict[Path, str]]:
     """Record the SHA-256 of each file that this module reads in this context: path → hexadecimal digest.
 
     Raises:
@@ -70,29 +70,29 @@ def _record_digest(path: Path, digest: str) -> None:
 
 def read_text(path: Path) -> str:
     """Read UTF-8 text, without byte-order mark and with ``\\n`` for line ends, or raise :class:`InputError`."""
-    text = decoded_text(path)
+    text = read_text_with_line_ends(path)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def decoded_text(path: Path) -> str:
+def read_text_with_line_ends(path: Path) -> str:
     """Read text as :func:`read_text`, but keep line ends."""
-    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
+    content = read_bounded(path, MAX_BYTES, "give the path of a text file")
     if path.suffix == ".gz":
-        content = _unzipped(path, content)
+        content = _unzip(path, content)
     _record_digest(path, hashlib.sha256(content).hexdigest())
-    if content.count(b"\n") > MOST_LINES:
-        raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
-    return decoded(path, content)
+    if content.count(b"\n") > MAX_LINES:
+        raise InputError(f"{path}: has more than {MAX_LINES:,} lines; split it")
+    return decode_text(path, content)
 
 
-def _unzipped(path: Path, content: bytes) -> bytes:
+def _unzip(path: Path, content: bytes) -> bytes:
     decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)  # 16: a gzip header is expected
     try:
-        text = decompressor.decompress(content, MOST_BYTES + 1)
+        text = decompressor.decompress(content, MAX_BYTES + 1)
     except zlib.error as error:
         raise InputError(f"{path}: not a gzip file ({error})") from error
     refuse(
-        (len(text) > MOST_BYTES, f"{path}: has more than {MOST_BYTES:,} bytes when decompressed; split it"),
+        (len(text) > MAX_BYTES, f"{path}: has more than {MAX_BYTES:,} bytes when decompressed; split it"),
         (
             not decompressor.eof or decompressor.unused_data,
             f"{path}: is cut off, or has several gzip members; compress it again",
@@ -101,7 +101,7 @@ def _unzipped(path: Path, content: bytes) -> bytes:
     return text
 
 
-def decoded(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:
+def decode_text(path: Path, content: bytes, message: str = "{}: not a text file ({})") -> str:
     """Decode the ``content`` of the text file ``path``: UTF-8, with or without a byte-order mark.
 
     Args:
@@ -140,14 +140,14 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     number = 1
     num_bytes = 0
     begun = b""  # the beginning of a line whose end has not been read yet
-    with told_as(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
+    with as_input_error(f"{path}: cannot be read", OSError, remedy="give the path of a table in text"):
         with open(path, "rb") as file:
             while block := file.read(size):
                 digest.update(block)
                 num_bytes += len(block)
                 ended, newline, begun = (begun + block).rpartition(b"\n")
                 if num_bytes > MAX_TABLE_BYTES or len(begun) > size:
-                    decoded(path, begun)  # a file that is not text gets the error that says so
+                    decode_text(path, begun)  # a file that is not text gets the error that says so
                     raise InputError(
                         f"{path}: has a line of more than {size:,} bytes, or more than {MAX_TABLE_BYTES >> 30} GB; split it"
                     )
@@ -161,7 +161,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
 
 
 def _lines_of(path: Path, content: bytes) -> list[str]:
-    return decoded(path, content).replace("\r\n", "\n").removesuffix("\r").split("\n")
+    return decode_text(path, content).replace("\r\n", "\n").removesuffix("\r").split("\n")
 
 
 def as_cell(value: Any) -> Any:
@@ -208,12 +208,12 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
             yield number, row
         elif row:
             raise InputError(
-                f"{path}, line {number}: expected {counted(num_fields, 'field')} ({fields}), "
-                f"found {len(line[:_LONGEST_LINE].split())}: {shown(line[:_LONGEST_LINE].strip())}"
+                f"{path}, line {number}: expected {pluralise(num_fields, 'field')} ({fields}), "
+                f"found {len(line[:_MAX_LINE_LENGTH].split())}: {short_repr(line[:_MAX_LINE_LENGTH].strip())}"
             )
 
 
-def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
+def parse_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
     """Read a float; unlike Python, accept only ASCII digits, without ``_`` between them.
 
     Raises:
@@ -226,7 +226,7 @@ def checked_float(number: str, path: Path, line: int, quantity: str = "score") -
         hint = ", with a decimal comma: write a point"
     elif are_floats([number.strip("\"'")]):
         hint = ": remove the quotation marks"
-    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}{hint}")
+    raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {short_repr(number)}{hint}")
 
 
 def are_floats(numbers: Sequence[str]) -> bool:

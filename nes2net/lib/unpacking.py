@@ -17,7 +17,7 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
-from nes2net.lib.errors import InputError, Unfinished, counted, shown, told_as
+from nes2net.lib.errors import InputError, Unfinished, as_input_error, pluralise, short_repr
 from nes2net.lib.files import Budget, check_arrived, make_folder, path_below, replacing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import enough_memory
@@ -34,7 +34,7 @@ _BLOCK = 4096  # number of bytes on the disk that even an empty file or folder t
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # number of files and folders that every archive may contain
 # An archive with more than _MEMBERS_ALWAYS_ALLOWED members must have this number of bytes for each member.
 _BYTES_OF_MEMBER = 256
-_LONGEST_HEADER = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
+_MAX_HEADER_BYTES = 1 << 16  # largest number of bytes of a member's header in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -69,7 +69,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         Unfinished: if the disk is full.
     """
     count = 0
-    with told_as(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
+    with as_input_error(f"{archive}: cannot be read", OSError, remedy="give the path of an archive"):
         size = archive.stat().st_size
     budget = Budget(
         str(archive),
@@ -83,7 +83,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     too_large = f"{archive}: needs more memory than there is; unpack it by hand if you trust it"
     # A damaged archive can cause errors of any class.
     with (
-        told_as(problem, Exception, remedy="remove it and run the same command again"),
+        as_input_error(problem, Exception, remedy="remove it and run the same command again"),
         enough_memory(lambda: too_large),
     ):
         with open(archive, "rb") as file:
@@ -98,7 +98,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                     count += 1
                     if not (target.is_file() and target.stat().st_size == member.size):
                         _write(member, target, archive)
-                    display.facts = [counted(count, "file")]
+                    display.facts = [pluralise(count, "file")]
                     display.update(max(0, file.tell() // _MB - display.done))
     return count
 
@@ -154,7 +154,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     source: Any = opened.fileobj
     end = 0
     while True:
-        source.left = _LONGEST_HEADER
+        source.left = _MAX_HEADER_BYTES
         entry = opened.next()
         source.left = None
         if entry is None:
@@ -174,18 +174,18 @@ class _TarSource:
         self._name = name
         self.seek = file.seek
         self.tell = file.tell
-        self.left: int | None = _LONGEST_HEADER
+        self.left: int | None = _MAX_HEADER_BYTES
 
     def read(self, size: int = -1) -> bytes:
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
-        self.left -= size if size >= 0 else _LONGEST_HEADER
+        self.left -= size if size >= 0 else _MAX_HEADER_BYTES
         content = self._file.read(size) if self.left >= 0 else b""
         # In some versions of Python, tarfile reads long numbers slowly: the time grows with the
         # square of a number's length.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
-                f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
+                f"{self._name}: the header of a member has more than {_MAX_HEADER_BYTES:,} bytes, or numbers of 100 digits: "
                 "it is damaged or hostile"
             )
         return content
@@ -200,7 +200,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
+    return InputError(f"{archive}: {short_repr(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
-from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, worded
+from nes2net.lib.errors import Explained, InputError, Unfinished, first_line, readable_size, with_flag_names
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
@@ -40,7 +40,7 @@ def usable_workers(num_workers: int) -> int:
     return max(0, min(num_workers, usable_processors()))
 
 
-def stacked(rows: Sequence[Tensor]) -> Tensor:
+def stack_shared(rows: Sequence[Tensor]) -> Tensor:
     """Stack ``rows`` as ``torch.stack`` does; in a worker, put the result into shared memory.
 
     If shared memory is full, the result goes through a pipe. PyTorch would move it to shared memory
@@ -81,7 +81,7 @@ class Loader(DataLoader[Any]):
 
     Args:
         batches: for each batch, the indices of its items in ``dataset``.
-        collate: makes a batch from a list of items; it must stack tensors by :func:`stacked`.
+        collate: makes a batch from a list of items; it must stack tensors by :func:`stack_shared`.
         num_workers: 0 to read in this process.
         setting: the setting for the number of workers, for messages.
 
@@ -154,7 +154,7 @@ class Loader(DataLoader[Any]):
             if _Piped.arrived and not Loader._told:
                 Loader._told = True
                 text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
-                tqdm.write(worded(text), file=sys.stderr)
+                tqdm.write(with_flag_names(text), file=sys.stderr)
             early = []
             yield batch
 

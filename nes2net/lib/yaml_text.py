@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import check_plain, read_small_text
 
@@ -191,7 +191,7 @@ def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # the key is a list or a mapping: PyYAML refuses such a key when it builds the data
             if key.value in seen_keys:
-                _refuse(f"the key {shown(key.value)} stands there twice", key)
+                _refuse(f"the key {short_repr(key.value)} stands there twice", key)
             seen_keys.add(key.value)
             _mark_text_and_check_keys(value, hint_of(hint, key.value))
 

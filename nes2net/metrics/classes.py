@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_known
-from nes2net.metrics.eer import checked_scores, compute_eer
+from nes2net.metrics.eer import check_scores, compute_eer
 
 Over = Literal["present", "union", "all"]
 """The classes over which :func:`macro_f1` takes the mean."""
@@ -41,8 +41,8 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
     [[1, 1], [0, 1]]
     """
-    rows = _checked_class_numbers(true, num_classes)
-    columns = _checked_class_numbers(predicted, num_classes)
+    rows = _check_class_numbers(true, num_classes)
+    columns = _check_class_numbers(predicted, num_classes)
     if len(rows) != len(columns):
         raise InputError(f"a confusion has a predicted class for each true one, not {len(columns)} for {len(rows)}")
     return pair_counts(rows, columns, num_classes, num_classes)
@@ -54,7 +54,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
     return counts.reshape(num_rows, num_columns)
 
 
-def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
+def _check_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -129,7 +129,7 @@ def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
     0.5
     """
     rows = np.asarray(posteriors, dtype=np.float64)
-    is_target = _checked_class_numbers(true, rows.shape[-1])[:, None] == np.arange(rows.shape[-1])
+    is_target = _check_class_numbers(true, rows.shape[-1])[:, None] == np.arange(rows.shape[-1])
     if rows.shape != is_target.shape:
         raise InputError(f"{len(is_target)} trials have posteriors trials × classes, not of shape {rows.shape}")
     return compute_eer(rows[is_target], rows[~is_target], "roc")[0]
@@ -147,8 +147,8 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
     >>> auroc([2.0, 1.0], [1.0, 0.0])
     0.875
     """
-    known = checked_scores(known, "known")
-    unknown = np.sort(checked_scores(unknown, "unknown"))
+    known = check_scores(known, "known")
+    unknown = np.sort(check_scores(unknown, "unknown"))
     below = np.searchsorted(unknown, known, side="left")
     not_above = np.searchsorted(unknown, known, side="right")
     return int((below + not_above).sum()) / (2 * known.size * unknown.size)
@@ -173,9 +173,9 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
     >>> fpr95([3.0, 2.0, 1.0], [2.5, 0.5])
     (0.5, 1.0)
     """
-    known = checked_scores(known, "known")
+    known = check_scores(known, "known")
     threshold = threshold_accepting_95(known)
-    return float(np.mean(checked_scores(unknown, "unknown") >= threshold)), threshold
+    return float(np.mean(check_scores(unknown, "unknown") >= threshold)), threshold
 
 
 def threshold_accepting_95(known: NDArray) -> float:

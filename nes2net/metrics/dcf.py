@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import check_known, check_setting
-from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_hull, roc_points, sorted_trials
+from nes2net.metrics.eer import check_classes, det_curve, last_of_ties, roc_hull, roc_points, sort_trials
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
 ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
@@ -77,7 +77,7 @@ def compute_act_dcf(
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
     threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
     frr = float(np.mean(bonafide < threshold))
     far = float(np.mean(spoof >= threshold))
@@ -98,7 +98,7 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> compute_cllr([0.0], [0.0])
     1.0
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
     bonafide_costs, spoof_costs = cllr_terms(bonafide, spoof)
     return float((np.mean(bonafide_costs) + np.mean(spoof_costs)) / 2)
 
@@ -113,8 +113,8 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = sorted_trials(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
+    scores, is_bonafide = sort_trials(bonafide, spoof)
     ends = last_of_ties(scores)
     num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # number of bona fide trials at each distinct score
     num_trials = np.diff(ends, prepend=-1)

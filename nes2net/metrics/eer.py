@@ -69,18 +69,18 @@ def compute_eer(
         nearest = np.argmin(np.abs(frr - far))
         return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
 
-    bonafide, spoof = checked_classes(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
     if method == "asvspoof":
-        scores, is_bonafide = sorted_trials(bonafide, spoof)
+        scores, is_bonafide = sort_trials(bonafide, spoof)
         return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
     if method != "interpolated":
         order = None
-    scores, is_bonafide = sorted_trials(bonafide, spoof, order)
+    scores, is_bonafide = sort_trials(bonafide, spoof, order)
     # Step i rejects the trials before i and accepts trial i.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
-        eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
+        eer, after, _ = interpolate_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
     # From here on, each run of equal scores is one step. Step N, after the last run, rejects all trials.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
@@ -89,7 +89,7 @@ def compute_eer(
     if method != "arena":
         rejected = np.column_stack((rejected, sizes))
     steps = roc_hull(*np.diff(rejected)) if method == "rocch" else np.arange(rejected.shape[1])
-    eer, after, share = interpolated_crossing(rejected[0, steps], rejected[1, steps], *sizes)
+    eer, after, share = interpolate_crossing(rejected[0, steps], rejected[1, steps], *sizes)
     # The threshold is the highest score, the score of a step, or between the scores of two steps.
     if steps[after] == starts.size:
         return eer, float(scores[-1])
@@ -124,7 +124,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     crossing = bisect_left(range(scores.size), True, key=frr_reaches_far)
     tied = np.array((bonafide[crossing], spoof[crossing]), dtype=np.int64)
     after = np.array((rejected_bonafide[crossing], rejected_spoof[crossing]))
-    eer, nearest = nearest_rates(rejected_one_by_one(after - tied, tied), sizes)
+    eer, nearest = nearest_rates(count_rejected_in_tie(after - tied, tied), sizes)
     if nearest:
         threshold = scores[crossing]
     elif crossing:
@@ -134,7 +134,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     return eer, float(threshold)
 
 
-def rejected_one_by_one(before: NDArray, tied: NDArray) -> NDArray:
+def count_rejected_in_tie(before: NDArray, tied: NDArray) -> NDArray:
     """Count rejected (bona fide, spoofed) trials, (2, n + 1), from ``before`` (2,) on, while n ``tied`` (2,) trials of
     one class are rejected.
     """
@@ -167,8 +167,8 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     >>> det_curve([1.0, 2.0], [0.0])[:2]
     (array([0. , 0. , 0.5, 1. ]), array([1., 0., 0., 0.]))
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = sorted_trials(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
+    scores, is_bonafide = sort_trials(bonafide, spoof)
     rejected_bonafide = np.concatenate(([0], np.cumsum(is_bonafide)))
     rejected_spoof = np.arange(scores.size + 1) - rejected_bonafide
     thresholds = np.concatenate(([scores[0] - 0.001], scores))
@@ -190,8 +190,8 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     >>> roc_points([1.0, 2.0], [0.0, 1.0])
     (array([1. , 0.5, 0. , 0. ]), array([0. , 0. , 0.5, 1. ]), array([inf,  2.,  1.,  0.]))
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = sorted_trials(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
+    scores, is_bonafide = sort_trials(bonafide, spoof)
     scores = scores[::-1]
     ends = last_of_ties(scores)
     accepted_bonafide = np.cumsum(is_bonafide[::-1])[ends]
@@ -227,7 +227,7 @@ def roc_hull(bonafide: NDArray, spoof: NDArray) -> NDArray:
     return isotonic_regression(bonafide / trials, weights=trials).blocks
 
 
-def checked_scores(scores: ArrayLike, name: str) -> NDArray:
+def check_scores(scores: ArrayLike, name: str) -> NDArray:
     """Convert ``scores`` to a float64 vector; ``name`` is for messages.
 
     Raises:
@@ -240,18 +240,16 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
         raise InputError(f"there are no {name} scores; an error rate needs at least one trial of each class")
     num_nan = np.isnan(scores).sum()
     if num_nan:
-        raise InputError(
-            f"{num_nan} of {scores.size} {name} scores are NaN; leave these trials out or score them again"
-        )
+        raise InputError(f"{num_nan} of {scores.size} {name} scores are NaN; remove these trials or score them again")
     return scores
 
 
-def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Check the scores of both classes by :func:`checked_scores`."""
-    return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+def check_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Check the scores of both classes by :func:`check_scores`."""
+    return check_scores(bonafide, "bona fide"), check_scores(spoof, "spoof")
 
 
-def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
+def sort_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
     """Return ascending scores, and whether each is bona fide (first of equal scores by default)."""
     index = sorting_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
@@ -272,7 +270,7 @@ def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
     return np.lexsort((order, scores))
 
 
-def interpolated_crossing(
+def interpolate_crossing(
     rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
 ) -> tuple[float, int, float]:
     """Find the neighbouring steps between which FRR reaches FAR, and interpolate linearly.

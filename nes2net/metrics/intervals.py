@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_setting, counted
-from nes2net.metrics.eer import checked_classes, compute_eer
+from nes2net.lib.errors import InputError, check_setting, pluralise
+from nes2net.metrics.eer import check_classes, compute_eer
 from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metric, single_trials
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 _ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
 
 #: Limits of a group of resamples that are evaluated together: resamples, and counts of cells.
-_MOST_TOGETHER = 50
-_MOST_WEIGHTS = 1 << 22
+_MAX_CHUNK = 50
+_MAX_WEIGHTS = 1 << 22
 # Largest draw that is cached, for bootstraps repeated with one seed, as in a breakdown.
-_MOST_KEPT = 1024
+_MAX_CACHED = 1024
 
 #: (low, high).
 Interval: TypeAlias = tuple[float, float]
@@ -211,7 +211,7 @@ def measure_and_resample(
     metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> tuple[list[Any], NDArray]:
     """Compute metrics on all trials, and :func:`bootstrap_values`; see there."""
-    system = checked_classes(bonafide, spoof)
+    system = check_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
 
 
@@ -248,7 +248,7 @@ def compare_systems(
     >>> result.difference < 0, result.p_value < 0.05
     (True, True)
     """
-    systems = [checked_classes(*scores) for scores in (first, second)]
+    systems = [check_classes(*scores) for scores in (first, second)]
     counts = [(bonafide.size, spoof.size) for bonafide, spoof in systems]
     if counts[0] != counts[1]:
         raise InputError(
@@ -344,7 +344,7 @@ def _figures(
     cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
-    num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
+    num_together = int(np.clip(_MAX_WEIGHTS // cells.size, 1, _MAX_CHUNK))
 
     def resample(start: int) -> NDArray:
         """(resamples, columns), beginning with resample ``start``."""
@@ -404,7 +404,7 @@ def _drawings(
                 f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
                 f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
             )
-        groups = _numbered(bonafide_groups, spoof_groups)
+        groups = _number_groups(bonafide_groups, spoof_groups)
     elif bonafide_groups is not None or spoof_groups is not None:
         raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
     attacks = None
@@ -415,7 +415,7 @@ def _drawings(
         if len(attacks) != num_spoof or num_attacks < 2:
             raise InputError(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
-                f"{counted(len(attacks), 'name')} of {counted(num_attacks, 'attack')}"
+                f"{pluralise(len(attacks), 'name')} of {pluralise(num_attacks, 'attack')}"
             )
     if groups is None and attacks is None:
 
@@ -458,14 +458,14 @@ def _drawings(
     return drawings
 
 
-def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
+def _number_groups(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
     number_of: dict[Any, int] = {}  # group → index of the group
     return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
 
 
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
     """Draw each of ``sizes`` in turn and return the last counts, cached: do not change them."""
-    draw = _cached_counts if max(sizes) <= _MOST_KEPT else _cached_counts.__wrapped__
+    draw = _cached_counts if max(sizes) <= _MAX_CACHED else _cached_counts.__wrapped__
     return draw(seed, index, sizes)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nes2net.metrics.eer import checked_classes
+from nes2net.metrics.eer import check_classes
 
 
 class Rates(NamedTuple):
@@ -36,7 +36,7 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
     >>> compute_rates([1.0, 2.0], [0.0, 1.0, -1.0, -1.0], 1.0)
     Rates(miss=0.0, false_alarm=0.25, hter=0.125, accuracy=0.8333333333333334, f1=0.8571428571428571, macro_f1=0.8285714285714285)
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
     missed = int(np.sum(bonafide < threshold))
     accepted = int(np.sum(spoof >= threshold))
     return rates_of_counts(missed, accepted, bonafide.size, spoof.size)

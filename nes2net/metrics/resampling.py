@@ -31,20 +31,20 @@ from nes2net.metrics.dcf import (
 )
 from nes2net.metrics.eer import (
     compute_eer,
-    interpolated_crossing,
+    count_rejected_in_tie,
+    interpolate_crossing,
     last_of_ties,
     nearest_rates,
-    rejected_one_by_one,
     sorting_index,
 )
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-# Few trials have fewer blocks, of about _FEWEST_IN_BLOCK trials.
-_MOST_BLOCKS = 256
-_FEWEST_IN_BLOCK = 64
+# Few trials have fewer blocks, of about _MIN_BLOCK_SIZE trials.
+_MAX_BLOCKS = 256
+_MIN_BLOCK_SIZE = 64
 # Entries of the table for each class (32 MB), and for each trial; beyond them, counting each resample is quicker.
-_LARGEST_TABLE = 1 << 22
+_MAX_TABLE_SIZE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
 
@@ -125,13 +125,13 @@ class _Blocks:
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
-        num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
+        num_blocks = int(np.clip(index.size // _MIN_BLOCK_SIZE, 1, _MAX_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
         # For each class: the indices (M,) of its cells, and their numbers of trials in each block, M×K.
         self._tables: list[tuple[NDArray, NDArray]] = []
-        if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
+        if cells.size * num_blocks <= min(_MAX_TABLE_SIZE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
             for of_class in (self.is_bonafide, ~self.is_bonafide):
                 numbers = np.bincount(entries[of_class], minlength=cells.size * num_blocks)
@@ -139,7 +139,7 @@ class _Blocks:
                 occupied = np.flatnonzero(table.any(axis=1))
                 self._tables.append((occupied, table[occupied].astype(np.float64)))
 
-    def rejected(self, weights: NDArray) -> NDArray:
+    def count_rejected(self, weights: NDArray) -> NDArray:
         """Count the trials of each class before each block in R resamples, and in all: R×2×(K+1).
 
         Bona fide comes first; ``weights`` (R, C) says how often each cell was drawn.
@@ -188,12 +188,12 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         after = rejected[:, block, None] + copies.cumsum(axis=1)
         crossing = int(np.searchsorted(rises @ after, to_climb))  # index of the trial whose copies make FRR reach FAR
         tied = copies[:, crossing]
-        steps = rejected_one_by_one(after[:, crossing] - tied, tied)
+        steps = count_rejected_in_tie(after[:, crossing] - tied, tied)
         if method == "interpolated":
-            return interpolated_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
+            return interpolate_crossing(steps[0], steps[1], num_bonafide, num_spoof)[0]
         return nearest_rates(steps, (num_bonafide, num_spoof))[0]
 
-    return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
+    return lambda weights: np.array(list(map(evaluate, weights, blocks.count_rejected(weights))))
 
 
 def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
@@ -215,7 +215,7 @@ def _quick_minimum(
 
     def evaluate(weights: NDArray) -> NDArray:
         """(R, C) → (R,)."""
-        rejected = blocks.rejected(weights)
+        rejected = blocks.count_rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import checked_scores, det_curve
+from nes2net.metrics.eer import check_scores, det_curve
 from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
 
@@ -40,7 +40,7 @@ def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> 
     (0.0, 1.0)
     """
     thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(
-        checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")
+        check_scores(target, "target"), check_scores(nontarget, "nontarget"), check_scores(spoof, "spoof")
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
@@ -83,9 +83,9 @@ def compute_t_eer(
     """
     cm_miss, cm_alarm, _ = det_curve(bonafide, spoof)
     _, *rates = _rates_at_thresholds(
-        checked_scores(asv_target, "ASV target"),
-        checked_scores(asv_nontarget, "ASV nontarget"),
-        checked_scores(asv_spoof, "ASV spoof"),
+        check_scores(asv_target, "ASV target"),
+        check_scores(asv_nontarget, "ASV nontarget"),
+        check_scores(asv_spoof, "ASV spoof"),
     )
     # Only miss rates below the mean false alarm rate are allowed. ``distances`` divides by ``spoof_alarm``, so it must
     # not be 0.

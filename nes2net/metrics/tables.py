@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import compute_min_dcf
-from nes2net.metrics.eer import checked_scores, compute_eer
+from nes2net.metrics.eer import check_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published cost on CtrSVDD, ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
@@ -55,7 +55,7 @@ def ctrsvdd_rows(
     Raises:
         InputError: if lengths differ, or a score is NaN.
     """
-    scores = checked_scores(scores, "CtrSVDD")
+    scores = check_scores(scores, "CtrSVDD")
     bonafide = np.asarray(is_bonafide, dtype=bool)
     source = np.array(sources, dtype=object)
     attack = np.array(attacks, dtype=object)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.lib.errors import InputError, check_setting, counted
-from nes2net.metrics.eer import checked_classes, checked_scores, compute_eer, det_curve
+from nes2net.lib.errors import InputError, check_setting, pluralise
+from nes2net.metrics.eer import check_classes, check_scores, compute_eer, det_curve
 
 # Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
 P_SPOOF = 0.05
@@ -96,9 +96,9 @@ def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -
     Raises:
         InputError: if a class has no scores or a score is NaN.
     """
-    target = checked_scores(target, "ASV target")
-    nontarget = checked_scores(nontarget, "ASV nontarget")
-    spoof = checked_scores(spoof, "ASV spoof")
+    target = check_scores(target, "ASV target")
+    nontarget = check_scores(nontarget, "ASV nontarget")
+    spoof = check_scores(spoof, "ASV spoof")
     _, threshold = compute_eer(target, nontarget)
     return AsvErrorRates(
         miss=float(np.mean(target < threshold)),
@@ -136,12 +136,12 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
         InputError: as :func:`compute_min_tdcf`, or if c0 + min(c1, c2) is 0: in the legacy form, if
             the ASV system accepts no spoofed trial.
     """
-    bonafide, spoof = checked_classes(bonafide, spoof)
+    bonafide, spoof = check_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
     num_infinite = (~np.isfinite(scores)).sum()
     if num_infinite:
         raise InputError(
-            f"{num_infinite:,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
+            f"{num_infinite:,} of {pluralise(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
         )
     if np.unique(scores).size < 3:
         raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")

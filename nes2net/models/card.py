@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Natural, Value, read_json_as, read_small_text
 from nes2net.lib.templates import markdown_templates
@@ -33,7 +33,7 @@ CARD = "README.md"
 #: Name of a file in a run folder. This file says which checkpoint the card describes, and holds the
 #: figures of all checkpoints.
 CARD_FILE = "card.json"
-_LARGEST = 4 << 20  # largest size of a card file in bytes
+_MAX_BYTES = 4 << 20  # largest size of a card file in bytes
 
 #: Line of a card below which the user may write. The user's text is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
@@ -143,7 +143,7 @@ class CardFile(BaseModel):
         path = folder / CARD_FILE
         if is_absent(path):
             return cls()
-        return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
+        return read_json_as(cls, path, _MAX_BYTES, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
         write_text(
@@ -355,7 +355,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
     # Name the generators of the training set. All other generators are new to the detector.
     attacks = _stated_values(provenance, "train", "attacks")
     if attacks:
-        sentence = f"Generators other than {listed(attacks, 20)}"
+        sentence = f"Generators other than {join_names(attacks, 20)}"
         if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
             sentence += " and those that some of its lists do not name"
         yield f"{sentence}, by their names in its lists."
@@ -369,7 +369,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
     # Name the languages of the training set, or say that they are not known.
     languages = _stated_values(provenance, "train", "languages")
     if languages:
-        yield f"Languages other than {listed(languages, 20)}."
+        yield f"Languages other than {join_names(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
     # Name the codecs of the training set. If codecs, noise or partly fake recordings were missing in training, say so.
@@ -379,7 +379,7 @@ def _unknown_speech(provenance: Provenance, figures: Sequence[SetFigure]) -> Ite
     if not codecs and "augment.conditions" not in keys:
         yield "Codecs and telephone lines: its lists name none, and the recipe adds none."
     elif codecs:
-        yield f"Codecs other than {listed(codecs, 20)}."
+        yield f"Codecs other than {join_names(codecs, 20)}."
     if not keys & {"augment.musan", "augment.rir"}:
         yield "Recorded noise and reverberation: the recipe adds none."
     if "segments.resolutions" not in keys:

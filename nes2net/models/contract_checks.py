@@ -8,7 +8,7 @@ from torch import nn
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.contracts import PartCheck
-from nes2net.lib.part_checks import is_large, undisturbed
+from nes2net.lib.part_checks import is_large, preserve_random_state
 from nes2net.models.backends.base import Backend
 
 
@@ -64,7 +64,7 @@ def check_computing(judgement: Any, scorer: Any) -> None:
     is_module = isinstance(scorer, nn.Module)
     if not is_module or is_large(scorer):
         return
-    with undisturbed(scorer.device):
+    with preserve_random_state(scorer.device):
         detector = copy.deepcopy(scorer).eval()
         noise = 0.1 * torch.randn(2, max(SAMPLE_RATE, 4 * detector.min_samples))
         judgement.start(detector, [noise])()

@@ -1,7 +1,7 @@
 """Read options of a detector from the shapes of its tensors.
 
 Names and shapes determine most options of a back-end: number of logits, pooling, groups, hidden
-sizes. ``fitted_config`` searches the declared options of the parts, without a rule for a particular
+sizes. ``fit_config`` searches the declared options of the parts, without a rule for a particular
 part. Each step changes the one option that leaves the fewest tensors different from the file's,
 until none differs or no change helps. Options without effect on shapes stay.
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import ModelConfig, declared, name_and_options
+from nes2net.lib.options import ModelConfig, name_and_options, options_of
 from nes2net.lib.registry import Registry
 from nes2net.lib.without_memory import without_memory
 from nes2net.models.checkpoints.published_names import select_frontend
@@ -30,7 +30,7 @@ _MAX_NUMBERS = 40  # largest number of counts, of sizes and of factors to try fo
 _MAX_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
 
-def fitted_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) -> ModelConfig | None:
+def fit_config(state_dict: StateDict, frontend: Frontend, model: ModelConfig) -> ModelConfig | None:
     """Change options of aggregation and back-end in ``model`` until they fit the shapes of ``state_dict``.
 
     None if no options fit within a limited number of tries, or the front-end or too many names do
@@ -117,12 +117,12 @@ def _without_numbers(name: str) -> str:
 
 
 def _candidates(model: Mapping[str, Any], tensors: StateDict, expected: StateDict) -> Iterator[ModelConfig]:
-    counts, sizes, factors = _suggested_numbers(tensors, expected)
+    counts, sizes, factors = _suggest_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)
         if name not in registry.names():
             continue
-        for key, option in declared(registry.get(name)).items():
+        for key, option in options_of(registry.get(name)).items():
             if key in _OF_FRONTEND:
                 continue
             value = options.get(key, option.default)
@@ -147,7 +147,7 @@ def _values_to_try(
                 yield [*value[:index], new_element, *value[index + 1 :]]
 
 
-def _suggested_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int], set[int], set[tuple[int, int]]]:
+def _suggest_numbers(tensors: StateDict, expected: StateDict) -> tuple[set[int], set[int], set[tuple[int, int]]]:
     """Find numbers that may be values of options: counts, sizes and factors, at most 40 each.
 
     A count is a possible length of a list of modules, a size the length of a dimension in

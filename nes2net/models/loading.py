@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, shown
+from nes2net.lib.errors import InputError, MissingLibrary, did_you_mean, first_line, nearest, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import ModelConfig, check_model, name_and_options
 from nes2net.lib.terminal import print_note
@@ -37,14 +37,14 @@ from nes2net.models.checkpoints.state_dict import (
     read_record,
     with_metadata,
 )
-from nes2net.models.fitting import changed_options, fitted_config, share_of_other_names
+from nes2net.models.fitting import changed_options, fit_config, share_of_other_names
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.network import Network
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
-from nes2net.models.weights_known import checked_record, holds_weights_of
+from nes2net.models.weights_known import holds_weights_of, record_without_weights
 
 _MAX_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wrapper`
 
@@ -66,7 +66,7 @@ class Checkpoint:
     @classmethod
     def of(cls, path: Path, state_dict: StateDict, record: Mapping[str, Any], source: str = "") -> Checkpoint:
         """Join the tensors and the record in ``path``; an empty ``source`` stands for ``path``."""
-        facts = checked_record(record, state_dict)
+        facts = record_without_weights(record, state_dict)
         config = facts.pop("model", None)
         base = facts.pop("base", None)
         return cls(path, source or str(path), state_dict, config, base, Provenance.read(facts))
@@ -108,7 +108,7 @@ def find_checkpoint(path_or_name: str | Path, config: Mapping[str, object] | str
     published_name = ""
     if isinstance(config, str):
         published_name = config.partition(",")[0]
-        config = named_architecture(config)
+        config = read_architecture(config)
     if checkpoint.config is not None:
         return replace(checkpoint, state_dict=unwrap_frontend(checkpoint.state_dict))
     # Find the architecture of a checkpoint of other code from the names and shapes of its tensors.
@@ -180,13 +180,13 @@ def fetch_published(name: str) -> Path:
     return Shelf(name, model.file, model.licence).take()
 
 
-def named_architecture(name: str) -> ModelConfig:
+def read_architecture(name: str) -> ModelConfig:
     """Return the architecture of a published model; ``,part.option=value`` after its name changes options.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
 
-    >>> named_architecture("AASIST,backend.num_logits=1")["backend"]
+    >>> read_architecture("AASIST,backend.num_logits=1")["backend"]
     {'name': 'raw_aasist', 'num_logits': 1}
     """
     name, *options = split_options(name)
@@ -199,8 +199,8 @@ def named_architecture(name: str) -> ModelConfig:
     for option in options:
         keys, equals, text = option.partition("=")
         if not equals:
-            raise InputError(f"option {shown(option)} of the architecture is not of the form part.option=value")
-        set_value(described, ["model", *keys.split(".")], text, None, f"option {shown(option)}: the value")
+            raise InputError(f"option {short_repr(option)} of the architecture is not of the form part.option=value")
+        set_value(described, ["model", *keys.split(".")], text, None, f"option {short_repr(option)}: the value")
     return described["model"]
 
 
@@ -221,7 +221,7 @@ def _with_fitting_options(
     with build_errors_as_input_errors(path):
         model = check_model(config)
         frontend = _meta_frontend(json.dumps(model["frontend"]))
-    fitted = fitted_config(state_dict, frontend, model)
+    fitted = fit_config(state_dict, frontend, model)
     if fitted is None:  # the caller then calls check_fit(), which raises an error with the differences
         return model
     if changes := changed_options(model, fitted):
@@ -371,7 +371,7 @@ def fitting_models(state_dict: StateDict, misfits: Mapping[str, Misfit]) -> dict
     fitted: dict[str, ModelConfig] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:
         config = PUBLISHED_MODELS[name]
-        with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
+        with_options = fit_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
         if with_options is not None:
             fitted[name] = with_options
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}

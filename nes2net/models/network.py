@@ -25,11 +25,11 @@ from nes2net.lib.devices import (
     PRECISIONS,
     at_least_float32,
     check_precision,
-    named_precision,
+    parse_precision,
     without_autocast,
 )
-from nes2net.lib.errors import InputError, listed
-from nes2net.lib.options import Input, ModelConfig, Options, declared, fitted, name_and_options
+from nes2net.lib.errors import InputError, join_names
+from nes2net.lib.options import Input, ModelConfig, Options, fit_options, name_and_options, options_of
 from nes2net.lib.terminal import printable_name
 from nes2net.models.aggregations.base import Aggregation
 from nes2net.models.backends.base import Backend, ScoreRule
@@ -88,7 +88,7 @@ class Network(nn.Module):
         if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
             raise InputError(
                 f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
-                f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
+                f"'{frontend.config['name']}' gives {frontend.num_layers}: use a back-end that reads the last one, such as "
                 "`model.backend=nes2net_x`, or a front-end with more layers"
             )
         self.layers: Layers = "last"
@@ -117,7 +117,7 @@ class Network(nn.Module):
         if name in backends.names():
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
-            options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
+            options = fit_options(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
@@ -134,7 +134,7 @@ class Network(nn.Module):
         name = self.backend.config["name"]
         options = dict(self.backend.config)
         if name in backends.names():
-            options = {key: option.default for key, option in declared(backends.get(name)).items()} | options
+            options = {key: option.default for key, option in options_of(backends.get(name)).items()} | options
         texts = []
         for key, value in options.items():
             if isinstance(value, tuple):
@@ -198,7 +198,7 @@ class Network(nn.Module):
         if precision == "fastest":
             name = fastest_precision(self, self.device)
         else:
-            name = named_precision(precision)
+            name = parse_precision(precision)
         check_precision(name, self.device)
         if name != "int8":
             if self.precision == "int8":
@@ -252,7 +252,7 @@ class Network(nn.Module):
 
         Args:
             scores: for a detector that fuses scores, B×``num_scores`` of other systems, normalised
-                as in training (:func:`nes2net.scoring.system_scores.normalised`).
+                as in training (:func:`nes2net.scoring.system_scores.normalise`).
 
         Raises:
             InputError: if a detector that fuses scores gets no scores, or any other detector gets scores.
@@ -264,9 +264,7 @@ class Network(nn.Module):
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:
-            raise InputError(
-                f"back-end '{self.backend.config['name']}' takes no scores of other systems: leave them out"
-            )
+            raise InputError(f"back-end '{self.backend.config['name']}' takes no scores of other systems: remove them")
         return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
@@ -335,7 +333,7 @@ class Network(nn.Module):
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
         # Compute the embedding from the input of the back-end, or of the back-end's last layer.
         if layer != "last":
-            raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
+            raise InputError(f"`layer` names a hidden state of the front-end: remove it for {of}")
         features = self.features(self.hidden_states(waveform))
         if of == "backend":
             return self.backend.embed(features)
@@ -358,7 +356,7 @@ class Network(nn.Module):
         """Raise :class:`InputError` unless the last class is bona fide, without which there is no score."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
-                f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
+                f"this detector has the classes {join_names(self.classes, 5)}, without bona fide, so it has no score: use the "
                 "`judgement` classes"
             )
 

@@ -12,12 +12,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from nes2net.lib.devices import named_device
-from nes2net.lib.errors import InputError, MissingLibrary, counted, expecting, first_line, refuse, shown
+from nes2net.lib.devices import parse_device
+from nes2net.lib.errors import InputError, MissingLibrary, expecting, first_line, pluralise, refuse, short_repr
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.options import ModelDescription
-from nes2net.lib.plain_data import validated_json
+from nes2net.lib.plain_data import validate_json
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import ScoreRule
 from nes2net.models.checkpoints.onnx_format import foreign_error, read_onnx
@@ -36,9 +36,9 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
+_MAX_SAMPLES = 16_000 * 3600  # upper limit of ``min_samples`` and ``max_samples``: an hour, in samples
 _ALIGNMENT = 2**16  # a file of weights may have this many bytes more than its tensors, because ONNX aligns tensors
-_LARGEST_CONSTANT = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
+_MAX_CONSTANT_BYTES = 2**28  # largest number of bytes of constants that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
@@ -91,9 +91,9 @@ class OnnxDetector:
         self.precision: str = description.quantize or "float32"
         if self.precision == "int8":
             # On a GPU, onnxruntime needs TensorRT for quantised graphs.
-            if device != "auto" and named_device(device).type == "cuda":
+            if device != "auto" and parse_device(device).type == "cuda":
                 raise InputError(
-                    f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
+                    f"{path} is quantised to int8, which computes on the CPU only: use `device=cpu`, or export without "
                     "`quantize`"
                 )
             if device == "auto":
@@ -107,16 +107,16 @@ class OnnxDetector:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry(
             "optimization.constant_folding_max_output_size_in_bytes",
-            str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
+            str(max(_MAX_CONSTANT_BYTES, sum(file.stat().st_size for file in self._files))),
         )
         used_providers = providers(device, onnxruntime.get_available_providers())
-        with expecting("an ONNX file", self.path, "copy it again or export it anew"):
+        with expecting("an ONNX file", self.path, "copy or export it again"):
             self.session: InferenceSession = onnxruntime.InferenceSession(
                 str(self.path), options, providers=used_providers
             )
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():
             raise InputError(
-                "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
+                "onnxruntime could not start CUDA, because its libraries do not fit: use `device=cpu`, or mend onnxruntime-gpu"
             )
         try:
             signature = [
@@ -126,7 +126,7 @@ class OnnxDetector:
         except UnicodeDecodeError:
             raise foreign_error(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
-            raise foreign_error(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+            raise foreign_error(self.path, f"inputs and outputs are {short_repr(signature)}, expected {_INTERFACE}")
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.description = description.model_dump()
         self.config: dict[str, Any] = self.description["config"]
@@ -170,7 +170,7 @@ class OnnxDetector:
 
     def compile(self, **_: Any) -> None:
         """Raise :class:`InputError`: onnxruntime optimises the graph."""
-        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
+        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: remove `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
         """Compute ``"logits"`` B×n or ``"scores"`` (B,).
@@ -180,7 +180,7 @@ class OnnxDetector:
         """
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
-            limit = accepted_lengths(self.min_samples, self.max_samples)
+            limit = describe_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
@@ -194,7 +194,7 @@ class OnnxDetector:
                 if is_out_of_memory(error):
                     raise
                 raise InputError(
-                    f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
+                    f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it again"
                 ) from error
             shape = computed[-1].shape
             expected_shape = len(batch), *shape[1:2]  # logits have the shape B×n, for any n
@@ -202,7 +202,7 @@ class OnnxDetector:
                 expected_shape = (len(batch),)
             if shape != expected_shape:
                 raise InputError(
-                    f"{self.path} computed {output} of shape {shape} for {counted(len(batch), 'waveform')}: export it anew"
+                    f"{self.path} computed {output} of shape {shape} for {pluralise(len(batch), 'waveform')}: export it again"
                 )
         return torch.from_numpy(np.concatenate(computed))
 
@@ -216,10 +216,10 @@ def require(*modules: str) -> None:
             raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
 
 
-def accepted_lengths(shortest: int, longest: int | None) -> str:
+def describe_lengths(shortest: int, longest: int | None) -> str:
     """Say which lengths in samples a detector takes; ``longest`` is None for no limit.
 
-    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    >>> describe_lengths(400, None), describe_lengths(400, 64_000), describe_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
     """
     if shortest == longest:
@@ -244,11 +244,11 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     """
     if device == "auto":
         device = "cuda" if _CUDA in available else "cpu"
-    chosen_device = named_device(device)
+    chosen_device = parse_device(device)
     if chosen_device.type == "cpu":
         return [_CPU]
     if chosen_device.type != "cuda" or _CUDA not in available:
-        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or take `device=cpu`")
+        raise InputError(f"this onnxruntime has no {chosen_device.type}: install onnxruntime-gpu, or use `device=cpu`")
     return [
         (_CUDA, {"device_id": chosen_device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}),
         _CPU,
@@ -274,9 +274,9 @@ class _Description(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     config: ModelDescription
-    min_samples: int = Field(ge=1, le=_LONGEST)
-    max_samples: int | None = Field(ge=1, le=_LONGEST)
-    used_samples: int | None = Field(default=None, ge=1, le=_LONGEST)
+    min_samples: int = Field(ge=1, le=_MAX_SAMPLES)
+    max_samples: int | None = Field(ge=1, le=_MAX_SAMPLES)
+    used_samples: int | None = Field(default=None, ge=1, le=_MAX_SAMPLES)
     pre_emphasis: float = Field(default=0.0, ge=0, lt=1)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None
@@ -296,7 +296,7 @@ def _read_description(path: Path) -> _Description:
     if METADATA not in content.metadata:
         raise foreign_error(path, f"its metadata {METADATA} are missing")
     try:
-        description = validated_json(_Description, content.metadata[METADATA].encode())
+        description = validate_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign_error(path, f"its metadata {METADATA}: {error}") from None
     # If the weights are in another file, this file must lie beside the ONNX file, and the description must contain its
@@ -304,8 +304,8 @@ def _read_description(path: Path) -> _Description:
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
-            f"{path} has weights in {shown(undeclared[0])}, but declares {shown(declared)} as their file, "
-            "so they are not part of its identity: export it anew"
+            f"{path} has weights in {short_repr(undeclared[0])}, but declares {short_repr(declared)} as their file, "
+            "so they are not part of its identity: export it again"
         )
     if declared is not None:
         beside = path.parent / declared
@@ -317,6 +317,6 @@ def _read_description(path: Path) -> _Description:
         num_bytes = beside.stat().st_size
         if not size <= num_bytes <= size + _ALIGNMENT:
             raise InputError(
-                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+                f"{beside} has {num_bytes:,} bytes, but {path} declares {size:,}: copy both again or export again"
             )
     return description

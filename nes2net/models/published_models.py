@@ -79,7 +79,7 @@ class PublishedModel:
         if self.num_samples is None:
             score_length = "whole utterances"
         elif self.num_samples == "corpus":
-            score_length = "the first samples, as many as go with the corpus"
+            score_length = "the first samples, as many as the corpus uses"
         elif self.crop == "head":
             score_length = f"the first {self.num_samples:,} samples, shorter utterances repeated"
         else:
@@ -204,11 +204,11 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
         file=PublishedFile(f"hub:nii-yamagishilab/{hub}-anti-deepfake/model.safetensors"),
         parameters=parameters,
         notes=(
-            "trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2, too; its "
-            "epoch is selected on the development sets of all its corpora that have one",
+            "also trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2; its "
+            "epoch is selected on all development sets of its corpora",
             "the variant -nda, trained without RawBoost, has the same names and shapes",
-            "a one-class head is loaded with the back-end's option head: one_class",
-            "EERs that its authors printed before October 2025 were computed wrongly, by their own account",
+            "a one-class head requires the back-end's option head: one_class",
+            "the authors state that EERs they printed before October 2025 were computed wrongly",
         ),
     )
 
@@ -220,8 +220,8 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
             "backend": {"name": "raptor", "score_rule": "probability"},
         },
         f"arXiv 2603.06164, hub Speech-Arena-2025/DF_Arena_{size}_V_1",
-        licence="non-commercial, of its own (see its card)",
-        code_licence="non-commercial, of its own (see its card)",
+        licence="non-commercial (see its card)",
+        code_licence="non-commercial (see its card)",
         trained_on=(
             "asvspoof2019_la",
             "asvspoof5",
@@ -264,8 +264,9 @@ def _spectra(
         file=PublishedFile(f"hub:{repository}@{revision}/model.safetensors", size, sha256),
         parameters=parameters,
         notes=(
-            "the training data are stated nowhere, so any corpus may be among them",
-            f"its card decides at a score of {threshold}; the card's example cuts at a random place",
+            "the training data are not published, so any corpus may be among them",
+            "its card's example crops at a random place",
+            f"its card uses the threshold {threshold}",
         ),
     )
 
@@ -285,11 +286,11 @@ def _deepfense(frontend: str, backend: Options) -> PublishedModel:
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "its release 0.2.2 ranks by the logit of bona fide alone (score_rule: logit), its repository by the "
-            "difference; the source does not say which of them gave the published figures",
-            "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
-            "trained it, which its file does not say",
-            "names and shapes are those of files that its release 0.2.2 writes; no published file was at hand",
+            "release 0.2.2 scores by the bona fide logit (score_rule: logit), the repository by the difference; the source "
+            "does not state which rule gave the published figures",
+            "the hub has a file for each of several corpora and seeds; only the first word of its name there names the "
+            "training corpus",
+            "names and shapes are from files that release 0.2.2 writes; no published file was available",
         ),
     )
 
@@ -308,8 +309,9 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
-            "names and shapes are read from the code; no published file was at hand",
+            "its files contain only the layer weights and the linear head; add --base with the pre-training file of the "
+            "frozen encoder",
+            "names and shapes are from the code; no published file was available",
         ),
     )
 
@@ -322,7 +324,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
-        notes=("its published scores of In-the-Wild are of whole utterances, made in train mode",),
+        notes=("its published scores on In-the-Wild are of whole utterances in train mode",),
     ),
     "Nes2Net-X": _trained_on_2019(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
@@ -331,8 +333,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF has one output: the published programs "
-            "have to be told so, and here its shapes tell it",
+            "the released checkpoint (1.65 % on ASVspoof 2021 DF) has one logit; nes2net reads this from the shapes, the "
+            "published programs require a flag",
         ),
     ),
     "wav2vec2_AASIST": _trained_on_2019(
@@ -367,7 +369,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         trained_on=("asvspoof2019_la:train",),
         until=2019,
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("its epoch is the one with the lowest training loss",),
+        notes=("its epoch has the lowest training loss",),
     ),
     "AASIST": _trained_on_2019(
         {"frontend": "waveform", "backend": "raw_aasist"},
@@ -413,7 +415,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_CROP,
         crop="random",
         scored_in="main1.py, data_utils.py",
-        notes=("trained on further corpora, which its code does not list",),
+        notes=("also trained on corpora that its code does not list",),
     ),
     "df_arena_500m": _df_arena(
         "xlsr_300m",
@@ -470,10 +472,9 @@ PUBLISHED: dict[str, PublishedModel] = {
         num_samples=_MAMBO_CROP,
         scored_in="eval_asv_txt.py",
         notes=(
-            "the best configuration of the paper; the others have other options of the back-end, and the mixers GDN and "
-            "Bi_add of its code are not built",
-            "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: bfloat16, "
-            "that batch size and the front-end's normalize: batch come near",
+            "the paper's best configuration; for the others, set options of the back-end",
+            "its authors score in bfloat16, in batches of 64 that are normalised as one block; --dtype bfloat16, "
+            "--batch-size 64 and the front-end's normalize: batch come close",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),

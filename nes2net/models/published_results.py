@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, refuse, told_as
-from nes2net.lib.options import Takes, check_options, declared
+from nes2net.lib.errors import InputError, as_input_error, check_known, refuse
+from nes2net.lib.options import Takes, check_options, options_of
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.text_files import read_text
 
@@ -83,6 +83,11 @@ class PublishedRow:
     def models(self) -> list[str]:
         """Published architectures of the figure; the recipe trains the first."""
         return [self.model] if isinstance(self.model, str) else self.model or []
+
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and what a reproduction assumes or why there is none."""
+        return [*self.notes, self.here] if self.here else self.notes
 
     @property
     def obtain(self) -> str:
@@ -192,7 +197,7 @@ class _File(StrictModel):
 
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
-    with told_as(f"{path} is not valid YAML", yaml.YAMLError):
+    with as_input_error(f"{path} is not valid YAML", yaml.YAMLError):
         content = yaml.safe_load(read_text(path))
     if not isinstance(content, dict):
         raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
@@ -222,14 +227,14 @@ def _read_tables(file: _File, path: Path) -> Iterator[PublishedTable]:
                 names = fields.get("notes")
                 if isinstance(names, list):
                     fields["notes"] = file.texts(names, where)
-                rows[test] = _checked_row(fields, where)
+                rows[test] = _check_row(fields, where)
             rows_of_systems.append(rows)
         notes = file.texts(table.notes, f"{path}, {table.title}")
         yield PublishedTable(table.title, table.about, table.columns, notes, rows_of_systems)
 
 
-def _checked_row(values: Mapping[str, object], where: str) -> PublishedRow:
-    options = declared(PublishedRow)
+def _check_row(values: Mapping[str, object], where: str) -> PublishedRow:
+    options = options_of(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}
     if lacking := [

@@ -26,7 +26,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
 _OFFSET = 128  # number added to int8 activations, because the fast products read unsigned numbers
-_LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
+_MAX_ACTIVATION = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Names of the linear layers that are quantised one by one in the transformer layers of Whisper and
@@ -43,16 +43,16 @@ class Rows(NamedTuple):
     """Scale of each row: …×1, in the type of x."""
 
 
-def quantised_rows(x: Tensor) -> Rows:
+def quantise_rows(x: Tensor) -> Rows:
     """Quantise each row of ``x`` …×K, bfloat16 or float32; the largest magnitude of a row becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
-        factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
+        factor = _MAX_ACTIVATION / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
     # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
     # magnitudes, and PyTorch finds the largest integer several times as fast as the largest magnitude.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
-    factor = _LARGEST / largest.clamp_min_(_TINY)
+    factor = _MAX_ACTIVATION / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
     return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit, which adds 128
 
@@ -90,7 +90,7 @@ class Int8Linear(nn.Module):
         return self
 
     def forward(self, rows: Rows) -> Tensor:
-        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantised_rows`."""
+        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantise_rows`."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -201,7 +201,7 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(quantised_rows(x))
+        return super().forward(quantise_rows(x))
 
 
 class Int8FeedForward(nn.Module):
@@ -217,8 +217,8 @@ class Int8FeedForward(nn.Module):
         return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
-        return self.output_dense(quantised_rows(activations))
+        activations = self.intermediate_act_fn(self.intermediate_dense(quantise_rows(x)))
+        return self.output_dense(quantise_rows(activations))
 
 
 class Int8Attention(nn.Module):
@@ -235,10 +235,10 @@ class Int8Attention(nn.Module):
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
+        qkv = self.qkv_proj(quantise_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)
-        return self.out_proj(quantised_rows(out.transpose(1, 2).flatten(2)))
+        return self.out_proj(quantise_rows(out.transpose(1, 2).flatten(2)))
 
 
 class Int8RelativeAttention(Int8Attention):
@@ -306,9 +306,9 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 
 def _reason_against_int8(model: nn.Module) -> str | None:
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
-        return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
+        return "int8 is for the engine transformers, not for fairseq: remove `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
-        return "int8 does not compute adapters: take bfloat16 or float32"
+        return "int8 does not compute adapters: use bfloat16 or float32"
     return None
 
 
@@ -347,5 +347,5 @@ def quantise(model: nn.Module) -> nn.Module:
                 plain.bias = child.bias
                 setattr(module, name, plain)
     if not any(isinstance(module, Int8Linear) for module in model.modules()):
-        raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
+        raise InputError("this detector has no transformer layers to quantise to int8: use bfloat16 or float32")
     return model.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

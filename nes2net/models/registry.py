@@ -152,7 +152,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
         check_size(name, frontend.model_type, frontend.config, checkpoint)
     else:
         raise InputError(f"front-end '{name}' uses no pre-training file: remove `ssl_checkpoint`")
-    frontends.checked(name, _configured(frontends, name, frontend, options), check_frontend)
+    frontends.check_part(name, _configure(frontends, name, frontend, options), check_frontend)
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -171,7 +171,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.contract_checks import check_aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return aggregations.checked(name, _configured(aggregations, name, aggregation, options), check_aggregation)
+    return aggregations.check_part(name, _configure(aggregations, name, aggregation, options), check_aggregation)
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -185,7 +185,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     Raises:
         InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
     """
-    from nes2net.lib.options import check_options, declared  # imported late, so that listing names needs no pydantic
+    from nes2net.lib.options import check_options, options_of  # imported late, so that listing names needs no pydantic
     from nes2net.models.backends.heads import GeneralOptions  # imported late, so that listing names needs no torch
     from nes2net.models.contract_checks import check_backend  # imported late, so that listing names needs no torch
 
@@ -193,15 +193,15 @@ def create_backend(name: str, **options: Any) -> Backend:
     # Separate the general options, which every back-end takes, from the options of the constructor. A general option
     # that is also a parameter of the constructor is passed to the constructor.
     general_options = {
-        key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
+        key: options[key] for key in options_of(GeneralOptions) if key in options and key not in parameters
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
-    _configured(backends, name, backend, options)
+    _configure(backends, name, backend, options)
     num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
-    backends.checked(name, backend, check_backend, num_logits)
+    backends.check_part(name, backend, check_backend, num_logits)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
     return backend
 
@@ -220,7 +220,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     from nes2net.models.backends.heads import Head  # imported late, so that listing names needs no torch
 
     name, options = name_and_options({"head": head}, "head", reserved=heads.given)
-    head_class = heads.checked_factory(name, options)
+    head_class = heads.import_factory(name, options)
     if issubclass(head_class, Head) and (num_logits < 2 or (head_class.compares_two and num_logits > 2)):
         number = "2" if head_class.compares_two else "at least 2"
         raise InputError(
@@ -229,7 +229,7 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     return head_class(in_features, num_logits, **options)
 
 
-def _configured(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
+def _configure(registry: Registry, name: str, part: Any, options: dict[str, Any]) -> Any:
     part_class = resolve_name(registry.base)
     if not isinstance(part, part_class):
         raise InputError(

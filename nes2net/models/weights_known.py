@@ -41,7 +41,7 @@ def holds_weights_of(name: str, state_dict: StateDict, path: Path, given_name: s
     return Shelf(name, model.file).holds(path)
 
 
-def checked_record(record: Mapping[str, Any], state_dict: StateDict) -> dict[str, Any]:
+def record_without_weights(record: Mapping[str, Any], state_dict: StateDict) -> dict[str, Any]:
     """Return ``record`` without the digest of the tensors.
 
     If the digest is not that of ``state_dict``, only the architecture is the published model's.

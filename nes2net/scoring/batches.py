@@ -28,7 +28,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, Unfinished, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors
-from nes2net.lib.workers import Loader, stacked
+from nes2net.lib.workers import Loader, stack_shared
 from nes2net.scoring.engine import BatchResult
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.judgement import Judgement
@@ -46,7 +46,7 @@ _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
 _NO_FILE = -1  # stands for the length of a trial without a readable file
 _SAMPLES_A_BYTE = 4  # samples assumed per byte of a file if its header states no length
-_ROWS = (8, 16, 32)  # numbers of rows to which a batch on a GPU is filled up, see :func:`filled_rows`
+_ROWS = (8, 16, 32)  # numbers of rows to which a batch on a GPU is filled up, see :func:`choose_num_rows`
 
 
 class Item(NamedTuple):
@@ -87,7 +87,7 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
         size = size * _GROWTH
 
 
-def _grouped_by_length(
+def _group_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window of trials, grouped by length: (window, [(length, indices of trials), …]).
@@ -166,7 +166,7 @@ class Plan:
         length_of = length_of if self.whole else None
         windows = _windows(len(trials), self.batch_size)
         unfinished = [window for window in windows if not all(trials[i].id in done for i in window)]
-        for window, groups in _grouped_by_length(unfinished, trials, length_of):
+        for window, groups in _group_by_length(unfinished, trials, length_of):
             batches = []
             for length, group in groups:
                 size = self.batch_size
@@ -191,7 +191,7 @@ class Plan:
             most_rows = max(1, self.most_samples // waveforms.shape[1])
         else:
             most_rows = self.batch_size
-        return filled_rows(device, len(waveforms), min(most_rows, self.batch_size))
+        return choose_num_rows(device, len(waveforms), min(most_rows, self.batch_size))
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
@@ -271,7 +271,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
     for _, trials in sorted(by_length.items()):
         ids, waveforms, file_stamps = zip(*trials)
-        groups.append(Group(list(ids), list(file_stamps), stacked(waveforms)))
+        groups.append(Group(list(ids), list(file_stamps), stack_shared(waveforms)))
     return ReadBatch(groups, failures)
 
 
@@ -326,13 +326,13 @@ def default_workers(device: torch.device) -> int:
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
-def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
+def choose_num_rows(device: torch.device, count: int, most_rows: int) -> int:
     """Choose how many rows to compute for ``count`` waveforms; on a GPU, one of a few sizes.
 
     A GPU plans its convolutions anew for each number of rows, which takes longer than some extra
     rows.
 
-    >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
+    >>> [choose_num_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
     """
     if device.type != "cuda":

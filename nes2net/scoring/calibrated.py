@@ -20,7 +20,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
 from nes2net.lib.files import Unchanged, json_text, read_bounded, sha256_of, write_text
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.text_files import as_cell
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.decisions.calibration import LinearCalibration, ScoredBy
@@ -52,7 +52,7 @@ def check_belongs(
     )
 
 
-def calibrated_samples(
+def choose_num_samples(
     decider: Decider | None, provenance: Provenance, requested: RequestedSamples = "auto"
 ) -> ScoreLength:
     """Choose how many samples to score: as ``requested``, as for the calibration, or by :func:`samples_to_score`."""
@@ -88,7 +88,7 @@ def notes_on(
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the window in seconds: as scored for the calibration, else as long as a training crop."""
-    num_samples = decider and calibrated_samples(decider, scorer.provenance).num_samples
+    num_samples = decider and choose_num_samples(decider, scorer.provenance).num_samples
     return (num_samples or length_of_training(scorer.provenance)) / SAMPLE_RATE
 
 
@@ -144,7 +144,7 @@ def decide_trials(
     # The table of an earlier run is kept if it was made from the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
-            earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))
+            earlier = parse_json(read_bounded(record_path, 64 << 20), str(record_path))
             is_unchanged = earlier["decisions_sha256"] == sha256_of(path)
             if Claim(path, basis, {key: earlier[key] for key in basis}, is_unchanged).is_done:
                 numbers = {str(name): int(count) for name, count in earlier["counts"].items()}

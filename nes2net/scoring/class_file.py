@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import LABEL_COLUMNS, LABELS, column_name, first_line
-from nes2net.lib.errors import InputError, listed, shown
-from nes2net.lib.text_files import checked_float, text_blocks
+from nes2net.lib.errors import InputError, join_names, short_repr
+from nes2net.lib.text_files import parse_float, text_blocks
 from nes2net.scoring.score_file import SCORE_COLUMNS
 
 #: A caution for the user that is shown beside the names of classes.
@@ -73,7 +73,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         ids += ["%20".join(line.split("\t", 1)[0].split()) for line in lines]
         # One array grows in place, because joining a list of blocks would take twice the memory.
         logits.resize((len(ids), len(names)), refcheck=False)
-        logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
+        logits[-len(lines) :] = _parse_logits(path, number, lines, len(names))
     if not ids:
         raise InputError(f"{path}: has no rows")
     return ClassTable(names, ids, logits)
@@ -84,17 +84,17 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
     if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
         raise InputError(
             f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
-            f"them, found {shown(header)}"
+            f"them, found {short_repr(header)}"
         )
     if expected and [first, *names] != [_ID, *map(str.strip, expected)]:
         raise InputError(
-            f"{path}: has the columns {listed(names)}, and its record {listed(expected)}: give the file that was scored, "
+            f"{path}: has the columns {join_names(names)}, and its record {join_names(expected)}: give the file that was scored, "
             "unchanged"
         )
     return tuple(names)
 
 
-def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
+def _parse_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
     """Parse N ``lines``, from line ``first_number`` of the file, to logits N×K float32; raise
     InputError if one is malformed.
     """
@@ -107,8 +107,8 @@ def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_clas
         if len(cells) != num_classes:
             raise InputError(
                 f"{path}, line {line_number}: expected an utterance and {num_classes} numbers with tabs between them, found "
-                f"{shown(line)}"
+                f"{short_repr(line)}"
             )
         for cell in cells:
-            checked_float(cell, path, line_number, "value")
+            parse_float(cell, path, line_number, "value")
     raise InputError(f"{path}, line {first_number} and below: numbers cannot be read; write them as 1.5 or 1e-3")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from nes2net.data.audio.waveform import Padding
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
 from nes2net.lib.this_process import is_first
 from nes2net.models.registry import named_parts
@@ -106,15 +106,13 @@ def judge_trials(
         channel=settings.channel,
     )
     reader = judgement.reader(reader)
-    judgement = judgement.fitted(scorer)
+    judgement = judgement.fit_to(scorer)
     if settings.compile and num_samples is None:
         raise InputError(
-            "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
+            "a detector can be compiled only for waveforms of one length, as in '4sec': remove `compile=True`"
         )
     if legacy and not judgement.is_score:
-        raise InputError(
-            "only one score of each recording was published from train mode: leave out `legacy_train_mode`"
-        )
+        raise InputError("only one score of each recording was published from train mode: remove `legacy_train_mode`")
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
@@ -142,14 +140,14 @@ def judge_trials(
         system_scores = {trial.id: trial.system_scores for trial in trials}
     if batch_matters and is_first():
         tqdm.write(
-            f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "
+            f"the front-end normalises the batch as a whole, so a score depends on the {pluralise(batch_size, 'utterance')} "
             "of its batch: a front-end without `normalize: batch` avoids this",
             file=sys.stderr,
         )
     if settings.compile:
         scorer.compile(dynamic=False)
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
-    about = {**plain(about or {}), "judgement": judgement.described()}
+    about = {**plain(about or {}), "judgement": judgement.describe()}
     with scoring_mode(scorer, legacy):
         about |= circumstances(scorer, batch_size)
         if packages := packages_of([*named_parts(scorer.config), (judgements, judgement.name)]):

@@ -63,12 +63,12 @@ class Embeddings(Judgement[NDArray]):
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
             raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
         if self.of != "frontend" and self.layer != "last":
-            raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
+            raise InputError(f"`layer` names a hidden state of the front-end: remove it with `of` {self.of}")
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement; raise :class:`InputError` for an exported detector."""
         if not isinstance(scorer, Network):
-            raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")
+            raise InputError("this detector makes no embeddings: use the checkpoint that it was exported from")
         return self
 
     def start(

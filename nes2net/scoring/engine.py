@@ -25,9 +25,9 @@ from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, check_setting, counted, worded
+from nes2net.lib.errors import InputError, check_setting, pluralise, with_flag_names
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of, writing
-from nes2net.lib.processes import ALONE, Processes, joined
+from nes2net.lib.processes import ALONE, Processes, join_processes
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable
 from nes2net.scoring.journal import Row, journal_path
@@ -168,7 +168,7 @@ def run_over(
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
     with (
-        nullcontext(ALONE) if settings.alone else joined() as processes,
+        nullcontext(ALONE) if settings.alone else join_processes() as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
@@ -176,7 +176,7 @@ def run_over(
         # Find the rows of earlier runs; if the file is complete, nothing is left to do.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: process 0 changes journals only after all processes have read them
-        if processes.rank == 0 and earlier.begin_anew:
+        if processes.rank == 0 and earlier.starts_again:
             output.forget(out)
         processes.wait()
         if result.already_complete:
@@ -240,7 +240,7 @@ class _EarlierWork(NamedTuple):
     """Id → reason, from an interrupted run."""
     replaced: set[tuple[str, str]]
     """(id, stamp) of journal rows whose audio was replaced later."""
-    begin_anew: bool
+    starts_again: bool
     """Remove the journals, from which this run cannot resume."""
     out: Path | None = None
     """A finished file that lacks rows, if any."""
@@ -277,7 +277,7 @@ def _find_earlier_work(
     stamps = None  # id → stamp, for the rows of a finished file; None if the file cannot be used
     if out.exists() and overwrite is not True:
         try:
-            remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
+            remedy = f"pass `overwrite=True` to have its {output.what} made again, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             claim = Claim(out, run, record and record.run, bool(record and not record.failures))
             claim.check(remedy)
@@ -299,20 +299,20 @@ def _find_earlier_work(
     # run was started to overwrite this file.
     claim = output.claim(out, run)
     if result.already_complete:
-        return nothing._replace(begin_anew=claim.is_same)
+        return nothing._replace(starts_again=claim.is_same)
     finished = None if stamps is None else out
     if not claim.is_same and overwrite:
         return nothing._replace(audio=stamps or {}, out=finished)
     claim.check("pass `overwrite=True` or remove it")
     # Read the rows in journals, and do not use rows whose audio file was replaced.
-    with output.opened(out) as kept_rows:
+    with output.open_kept(out) as kept_rows:
         pass
     now = _stamps_by_id([trial for trial in trials if trial.id in kept_rows.stamps], output, processes)
     kept = {id: kept_rows.stamps[id] for id in now}
     replaced = {(id, audio) for id, audio in kept.items() if audio != now[id]}
     if replaced and processes.rank == 0:
         tqdm.write(
-            f"{len(replaced):,} of {counted(len(kept), 'file')} {output.done} earlier were replaced since (another size "
+            f"{len(replaced):,} of {pluralise(len(kept), 'file')} {output.done} earlier were replaced since (another size "
             f"or time of change): they are {output.done} again",
             file=sys.stderr,
         )
@@ -352,7 +352,7 @@ def _keep_results(
             if on_error == "raise":
                 raise InputError(f"{id}: {reason}")
             if report_failures:
-                tqdm.write(printable(worded(f"failed: {id}: {reason}")), file=sys.stderr)
+                tqdm.write(printable(with_flag_names(f"failed: {id}: {reason}")), file=sys.stderr)
         failures |= result.failures
         count = count + len(result.rows)
         num_samples = num_samples + result.num_samples
@@ -386,7 +386,7 @@ def _write_finished(
         InputError: if a file cannot be written; the journals keep the rows.
     """
     out = result.path
-    with output.opened(out, replaced) as kept_rows:
+    with output.open_kept(out, replaced) as kept_rows:
         used = [trial for trial in trials if trial.id in kept_rows.stamps]
         # A trial that did not fail may still have no row, because a journal was damaged meanwhile or the row is too
         # long. The reason for such a trial is ``lost``.
@@ -398,7 +398,7 @@ def _write_finished(
             output.forget(out)  # the journals hold only failures, and the next run must try these trials again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
-                f"not one of {counted(len(trials), output.unit)} could be {output.done}: {some}", result.failures
+                f"not one of {pluralise(len(trials), output.unit)} could be {output.done}: {some}", result.failures
             )
         audio = audio_digest(used, kept_rows.stamps)
         remedy = f"all {output.what} are kept in {journal_path(out)}: make room, and the same command resumes"

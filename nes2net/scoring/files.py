@@ -22,7 +22,7 @@ from nes2net.scoring.batches import default_workers
 from nes2net.scoring.decisions.population import Traits
 from nes2net.scoring.judged import Failed, Judged
 from nes2net.scoring.judgement import Judgement
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, scoring_mode
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, choose_batch_size, scoring_mode
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.waveforms import Recording, Source, WaveformReader
@@ -67,18 +67,18 @@ def judge_files(
         raise InputError(
             f"score_files takes several paths; for {sources} alone there is score(), or give [{str(sources)!r}]"
         )
-    batch_size = chosen_batch_size(scorer, batch_size)
+    batch_size = choose_batch_size(scorer, batch_size)
     if workers is None:
         workers = max(2, default_workers(scorer.computes_on))
     check_setting("workers", workers, workers >= 1, "at least 1")
     check_takes_audio_alone(scorer)
     reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
     trained_on = length_of_training(scorer.provenance)
-    batches = _Batches(scorer, judgement.fitted(scorer), reader, trained_on, batch_size, measurer)
-    return _judged_in_order(batches, iter(sources), workers)
+    batches = _Batches(scorer, judgement.fit_to(scorer), reader, trained_on, batch_size, measurer)
+    return _judge_in_order(batches, iter(sources), workers)
 
 
-def _judged_in_order(
+def _judge_in_order(
     batches: _Batches[T], sources: Iterator[AnyRecording | Source], workers: int
 ) -> Iterator[Judged[T] | Failed]:
     most_waiting = _AHEAD * batches.batch_size
@@ -170,7 +170,7 @@ class _Batches(Generic[T]):
         """Read and measure a file, in a thread."""
         recording = self.reader.read_source(source)
         remark = remark_of(recording.plain, recording.num_samples, recording.channels, self.trained_on)
-        traits = self.measurer.measured(recording, remark) if self.measurer else None
+        traits = self.measurer.measure(recording, remark) if self.measurer else None
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:

@@ -23,11 +23,11 @@ from nes2net.data.audio.packed import status_of
 from nes2net.lib.claims import Claim
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked, writing
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 
 # Largest number of bytes of a line in a journal; a longer line counts as damaged. The line for an hour of audio with
 # scores of 20-ms frames has 4 million bytes.
-_LONGEST_LINE = 1 << 26
+_MAX_LINE_BYTES = 1 << 26
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Journal(Generic[T]):
             # the file is closed.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # cut off an incomplete last line
-                start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
+                start = file.seek(max(0, os.path.getsize(path) - _MAX_LINE_BYTES))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
         if os.path.getsize(path) == 0:
             self._write(_header_line(run))
@@ -135,10 +135,10 @@ class KeptRows(Generic[T]):
     """Reads the value of a trial in :attr:`stamps` from the disk."""
 
 
-def _parsed_line(line: bytes) -> list[Any]:
+def _parse_line(line: bytes) -> list[Any]:
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
-    return parsed_json(line, "a line")
+    return parse_json(line, "a line")
 
 
 def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
@@ -149,10 +149,10 @@ def claim_journals(out: Path, run: Mapping[str, object]) -> Claim:
     header = _header_line(run)
     for path in journals(out):
         with open(path, "rb") as file:
-            line = file.readline(_LONGEST_LINE)
+            line = file.readline(_MAX_LINE_BYTES)
         if not header.startswith(line):  # a run that was killed while it wrote the header left its beginning
             try:
-                return Claim(path, run, _parsed_line(line))
+                return Claim(path, run, _parse_line(line))
             except ValueError:
                 return Claim(path, run, None)
     return Claim(out, run, run)
@@ -166,7 +166,7 @@ def open_journals(
 
     Args:
         from_json: raises ValueError or TypeError if data are damaged.
-        without: as for :meth:`nes2net.scoring.output.Output.opened`.
+        without: as for :meth:`nes2net.scoring.output.Output.open_kept`.
     """
     starts: dict[str, tuple[BinaryIO, int]] = {}
     stamps = {}
@@ -174,11 +174,11 @@ def open_journals(
     with ExitStack() as stack:
         for path in journals(out):
             file = stack.enter_context(open(path, "rb"))
-            file.readline(_LONGEST_LINE)  # the header
+            file.readline(_MAX_LINE_BYTES)  # the header
             start = file.tell()
-            while line := file.readline(_LONGEST_LINE):
+            while line := file.readline(_MAX_LINE_BYTES):
                 try:
-                    id, *fields = _parsed_line(line)
+                    id, *fields = _parse_line(line)
                     if len(fields) == 2 and (str(id), str(fields[1])) not in without:
                         from_json(fields[0])
                         starts[str(id)] = file, start
@@ -192,7 +192,7 @@ def open_journals(
         def value(id: str) -> T:
             file, start = starts[id]
             file.seek(start)
-            return from_json(_parsed_line(file.readline(_LONGEST_LINE))[1])
+            return from_json(_parse_line(file.readline(_MAX_LINE_BYTES))[1])
 
         failures = {id: reason for id, reason in failures.items() if id not in stamps}
         yield KeptRows(stamps, failures, value)

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from nes2net.data.audio.packed import AnyRecording, ChannelOf, all_channels
 from nes2net.data.audio.remarks import Remark
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision
@@ -38,7 +38,7 @@ class Failed:
     @property
     def words(self) -> str:
         """The reason."""
-        return worded(self.error.reason)
+        return with_flag_names(self.error.reason)
 
     def to_row(self) -> dict[str, Any]:
         """Return the file, and the reason as ``error``, for JSON."""
@@ -92,7 +92,7 @@ class Judged(Generic[T]):
     @property
     def remarks(self) -> str:
         """Remarks of judgement and recording in words."""
-        return worded("; ".join(filter(None, [str(self.told.get("remark", "")), self.remark.text])))
+        return with_flag_names("; ".join(filter(None, [str(self.told.get("remark", "")), self.remark.text])))
 
     @cached_property
     def frames(self) -> FrameScores | None:
@@ -164,18 +164,18 @@ class Judged(Generic[T]):
         value_words = self.judgement.in_words(self.told)
         if self.frames is not None:
             number = len(self.frames.stretches)
-            value_words = counted(number, "fake stretch", "fake stretches") if number else "no fake stretch"
+            value_words = pluralise(number, "fake stretch", "fake stretches") if number else "no fake stretch"
         words = [self._first_words, value_words, self.remarks]
         decision_words: list[str] = []
         if self.decision is not None:
-            reason = worded(self.decision.reason or "")
+            reason = with_flag_names(self.decision.reason or "")
             words.append("" if reason in self.remarks else reason)
             decision_words = self.decision.words
         words += decision_words
         if not decision_words and self.judged < _NEARLY_ALL:
             words.append(f"{100 * self.judged:.2g} % of it was judged")
         if self.track is not None and len(self.track) > 1:
-            windows = f"{counted(len(self.track), 'window')} of {self.track.window:.3g} s"
+            windows = f"{pluralise(len(self.track), 'window')} of {self.track.window:.3g} s"
             words.append(
                 f"the score is the mean of {windows}" if self.is_mean else f"{windows} were scored along it, too"
             )

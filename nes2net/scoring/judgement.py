@@ -67,7 +67,7 @@ class Judgement(Output[T]):
     """Several recordings share a batch under ``normalize: batch``, as published, and affect each
     other. If False, such a front-end judges one recording at a time."""
 
-    def fitted(self, scorer: Scorer) -> Self:
+    def fit_to(self, scorer: Scorer) -> Self:
         """Return this judgement with the options that depend on ``scorer``.
 
         Raises:
@@ -75,15 +75,15 @@ class Judgement(Output[T]):
         """
         return self
 
-    def decided_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
-        """Return this judgement as :meth:`fitted`, with changes by a calibration or threshold.
+    def decide_by(self, scorer: Scorer, decider: Decider | Cutoff | None) -> Self:
+        """Return this judgement as :meth:`fit_to`, with changes by a calibration or threshold.
 
         Raises:
-            InputError: as :meth:`fitted`, or if ``decider`` cannot decide on it.
+            InputError: as :meth:`fit_to`, or if ``decider`` cannot decide on it.
         """
         if decider is not None and not self.of_recordings:
-            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: leave them out")
-        return self.fitted(scorer)
+            raise InputError(f"`calibration` and `threshold` decide on scores, not on {self.name}: remove them")
+        return self.fit_to(scorer)
 
     def score_of_value(self, value: T) -> float | None:
         """Return the score, higher for bona fide; None if there is none."""
@@ -121,7 +121,7 @@ class Judgement(Output[T]):
         """Return name and options for the identity of a run, without nesting."""
         return {"judgement": self.name, **self.options()}
 
-    def described(self) -> dict[str, object]:
+    def describe(self) -> dict[str, object]:
         """Return name and options for a record, as :class:`ScoreFile` reads them."""
         return {"name": self.name, **self.options()}
 
@@ -170,10 +170,10 @@ def as_judgement(judgement: str | Mapping[str, object] | Judgement[Any]) -> Judg
     if isinstance(judgement, Judgement):
         return judgement
     name, options = name_and_options({"judgement": judgement}, "judgement", owner="`judgement`")
-    factory = judgements.checked_factory(name, options)
-    with judgements.guarded(name):
+    factory = judgements.import_factory(name, options)
+    with judgements.guard(name):
         built = factory(**options)
-    return judgements.checked(name, built, _check_judgement)  # type: ignore[no-any-return]
+    return judgements.check_part(name, built, _check_judgement)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

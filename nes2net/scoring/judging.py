@@ -18,7 +18,7 @@ from nes2net.data.audio.read import LongAudio
 from nes2net.data.audio.sources import Audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
-from nes2net.scoring.calibrated import calibrated_samples, notes_on, usual_window
+from nes2net.scoring.calibrated import choose_num_samples, notes_on, usual_window
 from nes2net.scoring.decisions.along import Cutoff, decide_along
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits
@@ -82,7 +82,7 @@ class Judge(Generic[T]):
         self.decider = decider
         self.settings = settings or JudgingSettings()
         self.watch = watch or (lambda source, duration, hop: nullcontext())
-        self.judgement: Judgement[T] = as_judgement(judgement).decided_by(detector, decider)
+        self.judgement: Judgement[T] = as_judgement(judgement).decide_by(detector, decider)
         self._calibrated = decider if isinstance(decider, Decider) else None
         resolution_ms = self.judgement.options().get("resolution_ms")
         self._resolution_ms = resolution_ms if isinstance(resolution_ms, (int, float)) else None
@@ -92,15 +92,15 @@ class Judge(Generic[T]):
         if along != Along() or self.settings.track:
             if not self._is_scored:
                 raise InputError(
-                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: leave them out"
+                    f"`track`, `window` and `hop` are for scores along a recording, not for {self.judgement.name}: remove them"
                 )
-            window_samples(detector, *self._windows.suited(0))  # raises an error for wrong numbers
+            window_samples(detector, *self._windows.fit_to_duration(0))  # raises an error for wrong numbers
         self._measurer = Measurer.of(detector, decider) if decider is not None and self._is_scored else None
         score_length = ScoreLength(None)
         if self.judgement.of_whole and self.settings.num_samples not in ("auto", None):
-            raise InputError(f"{self.judgement.name} are judged in whole recordings: leave out `num_samples`")
+            raise InputError(f"{self.judgement.name} are judged in whole recordings: remove `num_samples`")
         if not self.judgement.of_whole:
-            score_length = calibrated_samples(self._calibrated, detector.provenance, self.settings.num_samples)
+            score_length = choose_num_samples(self._calibrated, detector.provenance, self.settings.num_samples)
         #: Number of leading samples that are judged; None for all.
         self.num_samples = score_length.num_samples
         #: Sentences that say how much of each recording is judged.
@@ -114,9 +114,9 @@ class Judge(Generic[T]):
         if model := detector.provenance.published:
             self.facts |= {"published_model": model[0], "licence": model[1].licence}
         if isinstance(decider, Cutoff) and self._is_scored:
-            self.meaning += decider.described()
+            self.meaning += decider.describe()
         if self._calibrated is not None:
-            self.meaning += [_LLR, *self._calibrated.described()]
+            self.meaning += [_LLR, *self._calibrated.describe()]
             self.doubts = notes_on(
                 detector, self._calibrated, self.num_samples, self._resolution_ms, self.judgement.name
             )
@@ -131,7 +131,7 @@ class Judge(Generic[T]):
             return round(LONG_RECORDING * SAMPLE_RATE)
         return None
 
-    def watched(self, watch: Watch) -> Judge[T]:
+    def with_watch(self, watch: Watch) -> Judge[T]:
         """Copy with another ``watch``, for a single recording."""
         judge = copy(self)
         judge.watch = watch
@@ -153,7 +153,7 @@ class Judge(Generic[T]):
         for source, judged in zip(sources, judged_files):
             try:
                 if isinstance(judged, Judged):
-                    answer = self._decided(source, judged)
+                    answer = self._decide(source, judged)
                 elif isinstance(judged.error, LongAudio):
                     answer = self._judge_long(source, judged)
                 else:
@@ -167,7 +167,7 @@ class Judge(Generic[T]):
         """Judge one recording."""
         return next(self.answers([source]))
 
-    def _decided(self, source: Source, judged: Judged[T]) -> Judged[T]:
+    def _decide(self, source: Source, judged: Judged[T]) -> Judged[T]:
         if not self._is_scored:
             return judged
         score = self.judgement.score_of_value(judged.value)
@@ -176,7 +176,7 @@ class Judge(Generic[T]):
         track = None
         if windows is not None and self.decider is not None:
             track = self._score_along(source, judged.duration, windows)
-            traits = self._measured_along(source, track, judged)
+            traits = self._measure_along(source, track, judged)
             decision = decide_along(self.decider, score, track, traits)
             judged = replace(judged, remark=track.remark, decision=decision)
         elif self.decider is not None:
@@ -184,7 +184,7 @@ class Judge(Generic[T]):
         if not self.settings.track:
             return judged
         # If the decision already needed windows of the same length and hop, use their scores.
-        shown = self._windows.suited(judged.duration)
+        shown = self._windows.fit_to_duration(judged.duration)
         if track is None or windows != shown:
             track = self._score_along(source, judged.duration, shown)
         return replace(judged, track=track, hop=shown[1], shows_track=True)
@@ -194,11 +194,11 @@ class Judge(Generic[T]):
         if self.decider is None:
             return None
         if self._calibrated is None:
-            return self._windows.suited(judged.duration) if judged.judged < 1 else None
-        num_samples = calibrated_samples(self._calibrated, self.detector.provenance).num_samples
+            return self._windows.fit_to_duration(judged.duration) if judged.judged < 1 else None
+        num_samples = choose_num_samples(self._calibrated, self.detector.provenance).num_samples
         if num_samples is None or judged.duration <= num_samples / SAMPLE_RATE:
             return None
-        return Along(num_samples / SAMPLE_RATE).suited(judged.duration)
+        return Along(num_samples / SAMPLE_RATE).fit_to_duration(judged.duration)
 
     def _judge_long(self, source: Source, failed: Failed) -> Judged[Any]:
         duration = source.num_samples / SAMPLE_RATE
@@ -215,7 +215,7 @@ class Judge(Generic[T]):
                     channels=channels,
                 )
             return Judged(failed.recording, self.judgement, frames.scores, frames.duration, remark=frames.remark)
-        windows = self._windows.suited(duration)
+        windows = self._windows.fit_to_duration(duration)
         track = self._score_along(source, duration, windows)
         judged: Judged[Any] = Judged(
             failed.recording,
@@ -231,10 +231,10 @@ class Judge(Generic[T]):
         )
         if self.decider is None:
             return judged
-        traits = self._measured_along(source, track, None)
+        traits = self._measure_along(source, track, None)
         return replace(judged, traits=traits, decision=self.decider(track.score, traits))
 
-    def _measured_along(self, source: Source, track: Track, judged: Judged[T] | None) -> Traits:
+    def _measure_along(self, source: Source, track: Track, judged: Judged[T] | None) -> Traits:
         assert self._measurer is not None
         return self._measurer.along(source.blocks()[0], track, judged.traits if judged else None)
 

@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.lib.devices import QueuedCopy, float32_products
-from nes2net.lib.errors import BrokenPart, InputError, check_setting, counted
+from nes2net.lib.errors import BrokenPart, InputError, check_setting, pluralise
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
@@ -134,7 +135,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
     """Raise :class:`InputError` if ``scorer`` fuses scores of other systems."""
     if scorer.num_scores:
         raise InputError(
-            f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
+            f"this detector fuses the scores of {pluralise(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
             "a corpus, with `nes2net score … --system-scores FILE …`"
         )
 
@@ -268,24 +269,17 @@ def _start_or_split(
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
         rows = min(rows, most_rows)
-    on_gpu = scorer.device.type == "cuda"
-
-    def moved(x: Tensor) -> Tensor:
-        if on_gpu and x.device.type == "cpu" and not x.is_pinned():
-            x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
-        x = x.to(scorer.device, non_blocking=True)
-        missing = 0 if rows is None else rows - len(x)
-        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
+    move = partial(_move, device=scorer.device, rows=rows)
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
             if stream is not None:  # seed the random numbers by the name alone; restore the random state afterwards
-                generator_devices = [scorer.device] if on_gpu else []
+                generator_devices = [scorer.device] if scorer.device.type == "cuda" else []
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
             # Do not keep the moved inputs in a variable: if the batch must be split, they would take memory in addition
             # to the parts.
-            queued = QueuedCopy(compute(*map(moved, inputs))[:count].float())
+            queued = QueuedCopy(compute(*map(move, inputs))[:count].float())
 
             def finish() -> list[T | str]:
                 results: list[T | str] = [*results_of(queued.wait())]
@@ -315,6 +309,15 @@ def _start_or_split(
     half = -(-tried // 2)
     _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
     return start_parts(rows and half, half)
+
+
+def _move(x: Tensor, device: torch.device, rows: int | None) -> Tensor:
+    """Move ``x`` to ``device``, and repeat its last row until it has ``rows`` rows."""
+    if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
+        x = x.pin_memory()  # from pinned memory, the copy to the GPU runs in the background
+    x = x.to(device, non_blocking=True)
+    missing = 0 if rows is None else rows - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 # For each scorer that ran out of memory before: its device, its precision, and the largest number of samples to compute
@@ -414,7 +417,7 @@ def default_batch_size(device: torch.device) -> int:
     return 64 if device.type == "cuda" else 8
 
 
-def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
+def choose_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
     """Choose a batch size: ``requested``, else ``usual``, else the device's; 1 if utterances affect each other.
 
     Raises:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import load_head_and_length, stream_audio
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.files import json_text
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.processes import Processes
 from nes2net.lib.this_process import usable_processors
 from nes2net.lib.workers import Loader
@@ -42,9 +42,9 @@ from nes2net.scoring.waveforms import Recording, judged_share
 
 #: Largest number of recordings of a corpus that are measured. With 10,000 recordings, the smallest p-value is about 1
 #: in 10,000.
-MOST_MEASURED = 10_000
+MAX_MEASURED = 10_000
 _BATCH = 8
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 _SEED = 0
 
 
@@ -60,7 +60,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     """
     listener = Listener(Channels(num_samples))
     if num_samples is None:
-        traits = measure_blocks(pushed(stream_audio(path, listener.channels), listener))
+        traits = measure_blocks(push_all(stream_audio(path, listener.channels), listener))
         length = listener.num_samples
     else:
         head, length = load_head_and_length(path, num_samples, channels=listener.channels)
@@ -70,7 +70,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     return traits._replace(judged=judged, unfit=remark.unfit, clipping=remark.clipping)
 
 
-def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
+def draw_trials(trials: Sequence[Trial], max_trials: int = MAX_MEASURED) -> list[Trial]:
     """Draw at most ``max_trials`` in order, the same in every run."""
     if len(trials) <= max_trials:
         return list(trials)
@@ -97,7 +97,7 @@ class TraitsOutput(Output[Traits]):
         """Yield (id, traits) of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
-                id, *scalars = parsed_json(line, "a line")
+                id, *scalars = parse_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, object]:
@@ -151,7 +151,7 @@ def measure_trials(
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
             recordings failed.
     """
-    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
+    workers = min(_MAX_WORKERS, usable_processors()) if num_workers is None else num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output = TraitsOutput()
     out, embeddings = _files_beside(beside)
@@ -238,7 +238,7 @@ class Measurer:
             return cls(scorer, partial(scorer.embeddings, of="backend"))
         return cls(scorer, None)
 
-    def measured(self, recording: Recording, remark: Remark) -> Traits:
+    def measure(self, recording: Recording, remark: Remark) -> Traits:
         """Measure the scored part, except its embedding; ``remark`` says whether it is unfit or clipped."""
         traits = measure(recording.plain, recording.num_samples)  # leave out the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.scoring.journal import (
     Journal,
     KeptRows,
@@ -57,7 +57,7 @@ class Output(ABC, Generic[T]):
         known_ids: set[str] = set()
         for trial in trials:
             if trial.id in known_ids:
-                raise InputError(f"two trials have the id {shown(trial.id)}: name each trial once")
+                raise InputError(f"two trials have the id {short_repr(trial.id)}: name each trial once")
             known_ids.add(trial.id)
 
     def stamp(self, trial: Trial) -> str:
@@ -68,7 +68,7 @@ class Output(ABC, Generic[T]):
         """Compare ``run`` with the run whose rows are kept; equal without rows."""
         return claim_journals(out, run)
 
-    def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> AbstractContextManager[KeptRows[T]]:
+    def open_kept(self, out: Path, without: Container[tuple[str, str]] = ()) -> AbstractContextManager[KeptRows[T]]:
         """Open the kept rows, by default in journals.
 
         Args:

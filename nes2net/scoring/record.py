@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import is_absent, read_bounded, sha256_of
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.lib.this_process import processor_name
 from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
@@ -25,8 +25,8 @@ from nes2net.version import __version__
 if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
-_LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
+_MAX_HEAD_BYTES = 16 << 20  # bytes
+_MAX_RECORD_BYTES = 64 << 20  # largest size in bytes; a record may state a reason for each of many missing scores
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, object]:
@@ -139,7 +139,7 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
         return None
     # The record may take 16,000 bytes for each trial: 12,000 for a reason of 1,000 characters (JSON may write a
     # character in 12 bytes), and 4,000 for the id.
-    return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
+    return read_json_as(Record, path, _MAX_HEAD_BYTES + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
 def read_whole_record(path: Path) -> Record:
@@ -149,7 +149,7 @@ def read_whole_record(path: Path) -> Record:
         InputError: if the file is not a record.
     """
     remedy = "give the JSON that stands beside a score file"
-    return read_json_as(Record, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
+    return read_json_as(Record, path, _MAX_RECORD_BYTES, "a record of scores as `nes2net score` writes them", remedy)
 
 
 def record_path(path: Path) -> Path:
@@ -165,9 +165,9 @@ def record_of(path: Path) -> Record | None:
     """
     if is_absent(record_path(path)):
         return None
-    content = read_bounded(record_path(path), _LARGEST_WHOLE)
+    content = read_bounded(record_path(path), _MAX_RECORD_BYTES)
     with suppress(ValueError, OSError):  # such as InputError, if ``path`` is missing or the content is no record
-        record = validated_json(Record, content)
+        record = validate_json(Record, content)
         if record.sha256 is None or record.sha256 == sha256_of(path):
             return record
     return None

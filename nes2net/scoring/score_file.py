@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import LABELS, read_id_table
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import write_output
-from nes2net.lib.text_files import are_floats, checked_float, has_control
+from nes2net.lib.text_files import are_floats, has_control, parse_float
 
 #: Names that the column of scores may have in a file with a header; in a column with such a name, higher scores mean
 #: bona fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
@@ -109,8 +109,8 @@ def read_score_table(path: str | Path) -> ScoreTable:
         numbers = ["nan" if number.lower() in _MISSING else number for number in numbers]
         for line, id, number in zip(lines, ids, numbers):
             if has_control(id):
-                raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
-            checked_float(number, path, line)
+                raise InputError(f"{path}, line {line}: the id {short_repr(id)} cannot be used: {CONTROL}")
+            parse_float(number, path, line)
     if not _LABEL_WORDS.issuperset(labels):
         labels = []
     return ScoreTable(ids, np.array(list(map(float, numbers))), labels)
@@ -143,7 +143,7 @@ def check_ids(ids: Iterable[str]) -> None:
     for id in ids:
         if id in known_ids:
             raise InputError(
-                f"two trials have the id {shown(id)}, but a score file has one line per id: name each trial once"
+                f"two trials have the id {short_repr(id)}, but a score file has one line per id: name each trial once"
             )
         known_ids.add(id)
         words = id.split()
@@ -155,11 +155,11 @@ def check_ids(ids: Iterable[str]) -> None:
         if not words:
             fault = "it is empty; give the trial a name"
         elif words != [id]:
-            renamed = shown("%20".join(words))
+            renamed = short_repr("%20".join(words))
             fault = f"white space separates id and score there; rename the trial, for example to {renamed}"
         elif has_control(id):
             fault = CONTROL
         elif id.startswith("\ufeff"):
             fault = "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
         if fault:
-            raise InputError(f"a score file cannot hold the id {shown(id)}: {fault}")
+            raise InputError(f"a score file cannot hold the id {short_repr(id)}: {fault}")

@@ -16,7 +16,7 @@ CorpusSamples: TypeAlias = RequestedSamples | Literal["4sec"]
 #: number of samples of the corpus ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 # Two minutes in samples, longer than any real training crop. A recipe that states longer crops counts as damaged.
-_LONGEST = 120 * 16_000
+_MAX_SAMPLES = 120 * 16_000
 
 
 class ScoreLength(NamedTuple):
@@ -82,7 +82,9 @@ def samples_to_score(
         samples = data.get("num_samples", "corpus")
         if "num_samples" in data and data.get("crop") == "pieces":
             samples = None  # training cut each recording into pieces, and used all pieces
-        elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
+        elif samples is not None and (
+            type(samples) is not int or not 1 <= samples <= _MAX_SAMPLES or samples in _USUAL
+        ):
             samples = "corpus"  # a damaged or usual length in the recipe does not decide
 
     # If the usual number of samples is scored, leave the reason empty.

@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.corpora.id_tables import first_line
-from nes2net.lib.errors import InputError, shown
-from nes2net.lib.text_files import are_floats, checked_float, has_control, text_blocks
+from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.text_files import are_floats, has_control, parse_float, text_blocks
 from nes2net.scoring.score_file import CONTROL
 
 #: The largest numbers of frames and utterances in a file of frame scores. The evaluation part of PartialSpoof has 11
 #: million frames of 20 ms, in a file of some 400 MB.
-MOST_FRAMES = 200_000_000
-MOST_UTTERANCES = 1_000_000
-_LONGEST_LINE = 4096
+MAX_FRAMES = 200_000_000
+MAX_UTTERANCES = 1_000_000
+_MAX_LINE_LENGTH = 4096
 _BLOCK = 1 << 22  # bytes
 _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof [label]"
 
@@ -55,7 +55,7 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
         InputError: if the file cannot be read; if a line has a wrong number of
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
-            exceeds :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`, or the limits of
+            exceeds :data:`MAX_FRAMES` or :data:`MAX_UTTERANCES`, or the limits of
             :func:`~nes2net.lib.text_files.text_blocks`.
     """
     path = Path(path)
@@ -75,7 +75,7 @@ def read_segment_scores(path: str | Path) -> dict[str, NDArray]:
                 start = end
             continue
         for line_number, line in enumerate(block, number):
-            if row := _parsed_row(path, line_number, line):
+            if row := _parse_row(path, line_number, line):
                 name, frame, score = row
                 reader.add(line_number, name, [frame], [score])
     reader.keep()
@@ -107,12 +107,14 @@ class _Reader:
         """
         if name != self.id:
             if has_control(name):
-                raise InputError(f"{self.path}, line {line}: the id {shown(name)} cannot be used: {CONTROL}")
+                raise InputError(f"{self.path}, line {line}: the id {short_repr(name)} cannot be used: {CONTROL}")
             self.keep()
             if name in self.scores:
-                raise InputError(f"{self.path}, line {line}: more frames of {shown(name)}, whose lines ended before")
-            if len(self.scores) == MOST_UTTERANCES:
-                raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
+                raise InputError(
+                    f"{self.path}, line {line}: more frames of {short_repr(name)}, whose lines ended before"
+                )
+            if len(self.scores) == MAX_UTTERANCES:
+                raise InputError(f"{self.path}: has more than {MAX_UTTERANCES:,} utterances; split it")
             self.id = name
             self.frame_scores = array("d")
         expected = len(self.frame_scores)
@@ -120,13 +122,13 @@ class _Reader:
         if frames != expected_frames:
             wrong = next(index for index, frame in enumerate(frames) if frame != expected_frames[index])
             raise InputError(
-                f"{self.path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {shown(name)}, found "
-                f"{shown(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
+                f"{self.path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {short_repr(name)}, found "
+                f"{short_repr(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
             )
         self.frame_scores.extend(scores)
         self.num_frames += len(frames)
-        if self.num_frames > MOST_FRAMES:
-            raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
+        if self.num_frames > MAX_FRAMES:
+            raise InputError(f"{self.path}: has more than {MAX_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
         """Store the current utterance, after its last line."""
@@ -134,15 +136,17 @@ class _Reader:
             self.scores[self.id] = np.array(self.frame_scores)
 
 
-def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    if len(line) > _LONGEST_LINE:
-        raise InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
+def _parse_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
+    if len(line) > _MAX_LINE_LENGTH:
+        raise InputError(f"{path}, line {number}: has more than {_MAX_LINE_LENGTH:,} characters; expected {_FIELDS}")
     row = line.split()
     if not row:
         return None
     if len(row) == 3:
-        return row[0], row[1], checked_float(row[2], path, number)
+        return row[0], row[1], parse_float(row[2], path, number)
     if 4 <= len(row) <= 5:
-        bonafide, spoof = (checked_float(text, path, number) for text in row[2:4])
+        bonafide, spoof = (parse_float(text, path, number) for text in row[2:4])
         return row[0], row[1], bonafide - spoof
-    raise InputError(f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}")
+    raise InputError(
+        f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {short_repr(line.strip())}"
+    )

@@ -16,15 +16,15 @@ import torch
 
 from nes2net.data.audio.blocks import BlocksAt16k
 from nes2net.data.audio.remarks import Channels, Listener, Remark
-from nes2net.data.audio.sources import checked_rate, samples_of
+from nes2net.data.audio.sources import parse_rate, samples_of
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, pre_emphasised
 from nes2net.lib.errors import InputError, check_setting
-from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, choose_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
 #: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream into
 #: pieces.
-LONGEST_FILLED = 0.1
+MAX_FILLED = 0.1
 
 
 class Along(NamedTuple):
@@ -35,7 +35,7 @@ class Along(NamedTuple):
     hop: float | None = None
     """From one start to the next; None for half a window up to two minutes, beyond for a whole one."""
 
-    def suited(self, duration: float) -> tuple[float, float]:
+    def fit_to_duration(self, duration: float) -> tuple[float, float]:
         """Return window and hop for ``duration`` seconds; :attr:`window` must be set."""
         assert self.window is not None
         usual_hop = self.window / 2 if duration <= 120 else self.window
@@ -90,7 +90,7 @@ class HeldSamples:
         """Add the next samples (N,)."""
         self._blocks.append(block)
         self.end += len(block)
-        if len(self._blocks) > _MOST_BLOCKS:
+        if len(self._blocks) > _MAX_BLOCKS:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
@@ -107,7 +107,7 @@ class HeldSamples:
             self.first = first
 
 
-_MOST_BLOCKS = 64  # if more blocks are held, they are joined to one array
+_MAX_BLOCKS = 64  # if more blocks are held, they are joined to one array
 
 
 class SlidingWindows:
@@ -236,12 +236,12 @@ class Stream:
             scorer.check_score()
         self._scorer = scorer
         self._score = score or partial(score_or_raise, scorer)
-        self._rate = checked_rate(sample_rate)
+        self._rate = parse_rate(sample_rate)
         check_rate(self._rate, "the stream")
         self._trained_on = length_of_training(scorer.provenance)
         seconds = self._trained_on / SAMPLE_RATE if window is None else window
         self._length, self._hop = window_samples(scorer, seconds, hop)
-        self._batching: Batches[TimedWindow] = Batches(chosen_batch_size(scorer, batch_size))
+        self._batching: Batches[TimedWindow] = Batches(choose_batch_size(scorer, batch_size))
         self._progress = progress
         self.filled = 0.0
         """Seconds of short holes that were filled with zeros."""
@@ -364,7 +364,7 @@ class Stream:
             self.piece_start = time
             return
         missing = round((time - self.now) * self._rate)
-        most_filled = round(LONGEST_FILLED * self._rate)
+        most_filled = round(MAX_FILLED * self._rate)
         if missing < -most_filled:
             raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
         if missing > most_filled:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import ScoreFile, scores_of
@@ -27,10 +27,10 @@ Ranges = Sequence[Sequence[float]] | Literal["test"]
 """(lowest, highest) score of each system; or ``"test"`` for those of the scored trials."""
 
 
-def normalised(scores: NDArray, low: float, high: float) -> NDArray:
+def normalise(scores: NDArray, low: float, high: float) -> NDArray:
     """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))), which is 0.5 at ``low`` and 0.7311 at ``high``.
 
-    >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
+    >>> normalise(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
     [0.5, 0.7311]
     """
     with np.errstate(over="ignore"):  # a score far below the range becomes 0
@@ -61,7 +61,7 @@ def ranges_of(files: Sequence[AnyPath | ScoreFile]) -> list[list[float]]:
     return ranges
 
 
-def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
+def check_ranges(ranges: Any) -> list[tuple[float, float]]:
     """Check the ``ranges`` of a checkpoint.
 
     Raises:
@@ -92,34 +92,34 @@ def with_system_scores(trials: Sequence[Trial], files: Sequence[AnyPath | ScoreF
             unsuitable.
     """
     score_files = list(map(ScoreFile.of, files))
-    ranges = ranges_of(score_files) if ranges == "test" else checked_ranges(ranges)
+    ranges = ranges_of(score_files) if ranges == "test" else check_ranges(ranges)
     if len(ranges) != len(files):
         raise InputError(
             f"there are {len(files)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
             "system, in the order of training"
         )
-    columns = [_normalised_column(trials, file, *bounds) for file, bounds in zip(score_files, ranges)]
+    columns = [_normalise_column(trials, file, *bounds) for file, bounds in zip(score_files, ranges)]
     return [replace(trial, system_scores=row) for trial, row in zip(trials, zip(*columns))]
 
 
-def _normalised_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
+def _normalise_column(trials: Sequence[Trial], file: ScoreFile, low: float, high: float) -> list[float]:
     path = file.path
     ids, scores = scores_of(file)
-    normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
+    normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalise(scores, low, high), np.nan).tolist()))
     if len(normalised_scores) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)
         raise InputError(f"{path}: it has two scores of {twice}: keep one of them")
     if missing := [trial.id for trial in trials if trial.id not in normalised_scores]:
         raise InputError(
-            f"{path}: {len(missing):,} of {counted(len(trials), 'trial has', 'trials have')} no score in it: {listed(missing)}; the "
+            f"{path}: {len(missing):,} of {pluralise(len(trials), 'trial has', 'trials have')} no score in it: {join_names(missing)}; the "
             "detector needs a score of every system for each of them"
         )
     if unusable := [trial.id for trial in trials if not np.isfinite(normalised_scores[trial.id])]:
-        raise InputError(f"{path}: the score of {listed(unusable)} is not a finite number: score it again")
+        raise InputError(f"{path}: the score of {join_names(unusable)} is not a finite number: score it again")
     return [normalised_scores[trial.id] for trial in trials]
 
 
-def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:
+def describe_systems(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, object]]:
     """Describe each system for a record: file, SHA-256 and range, also for ``"test"``."""
     bounds = ranges_of(files) if ranges == "test" else ranges
     systems: list[dict[str, object]] = []
@@ -131,11 +131,11 @@ def described(files: Sequence[ScoreFile], ranges: Ranges) -> list[dict[str, obje
 def check_fusion(num_scores: int, paths: Sequence[AnyPath]) -> None:
     """Raise InputError unless ``paths`` has a file for each of ``num_scores`` ≥ 1 systems."""
     if not num_scores:
-        raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
+        raise InputError("this detector takes no scores of other systems: remove `system_scores`")
     if len(paths) != num_scores:
         raise InputError(
-            f"this detector fuses the scores of {counted(num_scores, 'other system')}, but "
-            f"{counted(len(paths), 'score file is', 'score files are')} given: name one for each, in the order "
+            f"this detector fuses the scores of {pluralise(num_scores, 'other system')}, but "
+            f"{pluralise(len(paths), 'score file is', 'score files are')} given: name one for each, in the order "
             "of training, with `system_scores`"
         )
 
@@ -145,7 +145,7 @@ def check_system_scores(trials: Sequence[Trial], count: int) -> None:
     numbers_of_scores = {len(trial.system_scores) for trial in trials}
     if count and numbers_of_scores == {0}:
         raise InputError(
-            f"this detector fuses the scores of {counted(count, 'other system')}: name {counted(count, 'score file')}, in "
+            f"this detector fuses the scores of {pluralise(count, 'other system')}: name {pluralise(count, 'score file')}, in "
             "the order of training, with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
         )
     if not numbers_of_scores <= {count}:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nes2net.data.audio.blocks import PreEmphasis, pushed
+from nes2net.data.audio.blocks import PreEmphasis, push_all
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import Audio, blocks_of
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.kernel import (
@@ -26,7 +26,7 @@ from nes2net.scoring.kernel import (
     SegmentScorer,
     all_values,
     check_takes_audio_alone,
-    chosen_batch_size,
+    choose_batch_size,
     default_batch_size,
     scores_segments,
     scoring_mode,
@@ -41,7 +41,7 @@ LONG_RECORDING = 120.0
 #: Smallest span of the score axis of a plot if the scores are logits. On an axis with a smaller span, noise would look
 #: like a large change of the score. The median scores of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for
 #: SLS on In-the-Wild, and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
-LEAST_SPAN = 4.0
+MIN_SPAN = 4.0
 
 
 _NO_REMARK = Remark()
@@ -123,8 +123,8 @@ def score_track(
         score=score,
     )
     frames = SpeechFrames()
-    blocks = pushed(blocks_of(audio, sample_rate, None if channels else compared), frames)
-    scored = list(pushed(blocks, stream))
+    blocks = push_all(blocks_of(audio, sample_rate, None if channels else compared), frames)
+    scored = list(push_all(blocks, stream))
     starts, ends, scores = zip(*scored)
     # Take the length of a window from the first window, which begins at 0 s. A recording that is shorter than a window
     # is itself the only window.
@@ -135,13 +135,13 @@ def score_track(
 
 
 def least_span(score_rule: str) -> float:
-    """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
-    return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
+    """Smallest span of a score axis: 1 for probabilities and cosines, else :data:`MIN_SPAN`."""
+    return 1.0 if score_rule in ("probability", "cosine") else MIN_SPAN
 
 
 #: Length in seconds up to which all frames of a recording are scored at once. Published networks score whole
 #: utterances, and all utterances of PartialSpoof are shorter than 30 s.
-LONGEST_PIECE = 30.0
+MAX_PIECE_SECONDS = 30.0
 #: Approximate time in seconds between the starts of neighbouring windows if the frames of a longer recording are
 #: scored. A window is twice as long as this time.
 WINDOW_STEP = 10.0
@@ -213,22 +213,22 @@ def frame_scores(
             cannot be read; or if a score is not finite.
     """
     check_takes_audio_alone(scorer)
-    resolution_ms = chosen_resolution(scorer, resolution_ms)
+    resolution_ms = choose_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
     grid = Grid.of(scorer)
     # By default, a batch of windows has as many samples as the device's default batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
-    batch_size = chosen_batch_size(scorer, batch_size, usual)
+    batch_size = choose_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)  # in samples
     step = grid.step // frame  # in frames
     listener = Listener(channels)
-    blocks = pushed(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
+    blocks = push_all(blocks_of(audio, sample_rate, None if channels else listener.channels), listener)
     emphasis = PreEmphasis(0.0 if is_emphasised else scorer.pre_emphasis)
-    windows = pushed(pushed(blocks, emphasis), FrameWindows(grid.longest, grid.step))
+    windows = push_all(push_all(blocks, emphasis), FrameWindows(grid.longest, grid.step))
     kept_scores: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):
-        for batch in pushed(windows, Batches(batch_size)):
+        for batch in push_all(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
             if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as in Detector.score()
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
@@ -255,7 +255,7 @@ def frame_scores(
     return FrameScores(np.concatenate(kept_scores)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
 
 
-def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
+def choose_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     """Choose the ms of a frame: ``resolution_ms``, else the shortest.
 
     Raises:
@@ -263,14 +263,14 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     """
     if not scores_segments(scorer):
         raise InputError(
-            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take a checkpoint "
+            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: use a checkpoint "
             "that was trained on segments, or score along the time with `score_track`"
         )
     if resolution_ms is None:
         return scorer.resolutions[0]
     chosen_ms = next((offered for offered in scorer.resolutions if math.isclose(offered, resolution_ms)), None)
     if chosen_ms is None:
-        offered = listed([f"{offered:g}" for offered in scorer.resolutions])
+        offered = join_names([f"{offered:g}" for offered in scorer.resolutions])
         raise InputError(
             f"this detector scores segments of {offered} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
         )
@@ -336,7 +336,7 @@ class Grid(NamedTuple):
         # With the factor 2, half a step is a whole number of frames.
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
-        longest = round(LONGEST_PIECE * SAMPLE_RATE)
+        longest = round(MAX_PIECE_SECONDS * SAMPLE_RATE)
         # Make the windows shorter if the detector reads less audio at once.
         if most_samples is not None:
             step = min(step, most_samples // 2 // unit * unit)

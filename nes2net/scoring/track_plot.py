@@ -27,7 +27,7 @@ from nes2net.lib.pictures import (
 from nes2net.lib.times import clock
 from nes2net.metrics.localisation.segments import Segment
 from nes2net.metrics.localisation.stretches import drawn_places
-from nes2net.scoring.track import LEAST_SPAN, Track
+from nes2net.scoring.track import MIN_SPAN, Track
 
 #: Colours of the two classes, the same as on the report page in light style.
 BONAFIDE = "#0f766e"
@@ -38,17 +38,17 @@ _WAVEFORM = "#6b7785"
 
 # Largest number of scores that are drawn as a line. A line through more scores would fill the picture, which is about
 # 1,280 pixels wide; a median and bands over columns of scores are then drawn instead.
-_MOST_POINTS = 640
+_MAX_POINTS = 640
 _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # largest number of columns in which the waveform is drawn; the picture is narrower
 
-# Possible distances in seconds between ticks of the time axis; the smallest distance that gives fewer than _MOST_TICKS
+# Possible distances in seconds between ticks of the time axis; the smallest distance that gives fewer than _MAX_TICKS
 # ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
-_MOST_TICKS = 13
-_LONGEST_NAME = 90  # names with more characters are shortened
+_MAX_TICKS = 13
+_MAX_NAME_LENGTH = 90  # names with more characters are shortened
 
 
 def plot_track(
@@ -61,7 +61,7 @@ def plot_track(
     scale: str = "score",
     stretches: Sequence[Segment] | None = None,
     shaded: str = "",
-    smallest_span: float = LEAST_SPAN,
+    smallest_span: float = MIN_SPAN,
     usual: tuple[float, float] | None = None,
 ) -> None:
     """Draw the scores of ``track`` above the waveform of a file.
@@ -77,7 +77,7 @@ def plot_track(
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    if len(track) > _MOST_POINTS:  # draw many scores as a median and bands
+    if len(track) > _MAX_POINTS:  # draw many scores as a median and bands
         times, quantiles = column_quantiles(track)
         for name, (lower, upper, opacity) in _BANDS.items():
             scores.fill_between(
@@ -152,7 +152,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 
 
 def score_limits(
-    scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
+    scores: np.ndarray, threshold: float | None = None, smallest_span: float = MIN_SPAN
 ) -> tuple[float, float]:
     """Choose the score axis: all scores, the threshold, and at least ``smallest_span``.
 
@@ -169,7 +169,7 @@ def score_limits(
 
 def name_time_axis(axes: Axes, duration: float) -> None:
     """Label round times: s below a minute, m:ss below an hour, h:mm:ss above."""
-    step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
+    step = next((step for step in _STEPS if duration / step < _MAX_TICKS), duration / _MAX_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     unit = "h:mm:ss"
     if duration < 60:
@@ -211,8 +211,8 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
 
 def drawable(name: str) -> str:
     """Shorten ``name``, and escape characters that the font lacks."""
-    if len(name) > _LONGEST_NAME:
-        half = _LONGEST_NAME // 2
+    if len(name) > _MAX_NAME_LENGTH:
+        half = _MAX_NAME_LENGTH // 2
         name = f"{name[:half]}…{name[-half:]}"
     font = get_font(findfont(FontProperties()))
     drawn_name = visible(name)

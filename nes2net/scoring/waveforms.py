@@ -210,14 +210,14 @@ class WaveformReader:
         """Make the input from a recording of ``num_samples``, or its first samples; ``name`` seeds a random start."""
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
-        plain = self._filled(waveform, name)
+        plain = self._fill(waveform, name)
         emphasised = plain
         if self.pre_emphasis:
-            emphasised = self._filled(pre_emphasised(waveform, self.pre_emphasis), name)
+            emphasised = self._fill(pre_emphasised(waveform, self.pre_emphasis), name)
         judged = judged_share(num_samples, self.num_samples, self.used.most)
         return Recording(emphasised, num_samples, judged, plain, channels)
 
-    def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
+    def _fill(self, waveform: np.ndarray, name: str) -> np.ndarray:
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)

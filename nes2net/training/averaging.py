@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device
-from nes2net.lib.errors import InputError, counted, refuse
+from nes2net.lib.errors import InputError, pluralise, refuse
 from nes2net.lib.files import Unchanged, sha256_of
 from nes2net.lib.options import Options
 from nes2net.lib.outputs import check_output_paths
@@ -87,7 +87,7 @@ def average_run(
         (ids is not None and last is not None, "`ids` and `last` both choose the epochs to average: give one of them"),
         (
             last is not None and not 0 < last <= len(saved),
-            f"{folder} has {counted(len(saved), 'epoch')} saved ({saved_ids}), not {last}",
+            f"{folder} has {pluralise(len(saved), 'epoch')} saved ({saved_ids}), not {last}",
         ),
         (not epochs, "no checkpoints to average: name epochs, or how many of the last ones"),
     )
@@ -159,7 +159,7 @@ def average_path(
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
     if len(name) > 230:  # a file name has at most 255 bytes, and the temporary file has a longer name
         raise InputError(
-            f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
+            f"the file name of an average of {pluralise(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
         )
     return folder / name

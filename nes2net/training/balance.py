@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.trial import Trial, extra_fields
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.training.recipes.data import DataConfig
 
 
@@ -223,7 +223,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
         stated_fields = [name for name in FIELDS if any(trial.get(name) is not None for trial in trials)]
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{listed(['class', *stated_fields, *extra_fields(trials)], 12)}"
+            f"{join_names(['class', *stated_fields, *extra_fields(trials)], 12)}"
         )
     if name not in ("attack", "speaker"):
         return values

@@ -19,7 +19,7 @@ from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.remote import is_remote
 from nes2net.training.augmentation import training_effects
@@ -108,7 +108,7 @@ def list_examples(
                 labels_of_pieces[piece.id] = frames[start // LABEL_SAMPLES : end]
     if {piece.target for piece in cut_pieces} != {trial.target for trial in trials}:
         raise InputError(
-            f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {counted(len(trials), 'file')} cannot "
+            f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {pluralise(len(trials), 'file')} cannot "
             f"be cut; the first of them: {errors[0]}"
         )
     if labels is not None:

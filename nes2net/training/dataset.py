@@ -23,13 +23,13 @@ from torch.utils.data import Dataset
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.packed import is_there, open_recording, size_of
 from nes2net.data.audio.read import load_audio, load_excerpt, load_head
-from nes2net.data.audio.waveform import head_crop, padded, pre_emphasised, random_crop, random_tiled_crop
+from nes2net.data.audio.waveform import head_crop, pad, pre_emphasised, random_crop, random_tiled_crop
 from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.contracts import described
+from nes2net.lib.contracts import describe_value
 from nes2net.lib.errors import InputError, concerning
 from nes2net.lib.remote import ChangedFile, Remote, Unreachable, adopt, remote
-from nes2net.lib.workers import Loader, stacked
+from nes2net.lib.workers import Loader, stack_shared
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, seed_of_stream
 
@@ -224,7 +224,7 @@ class TrainingSet(Dataset):
             raise
         if waveform.ndim != 1:  # a crop would repeat rows instead of samples
             raise InputError(
-                f"utterance '{trial.id}': the augmentation returned {described(waveform)}, not samples (N,)"
+                f"utterance '{trial.id}': the augmentation returned {describe_value(waveform)}, not samples (N,)"
             )
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
@@ -233,9 +233,9 @@ class TrainingSet(Dataset):
         # cropped in the same way.
         if num_samples is not None:
             if excerpt is not None:
-                waveform = padded(waveform, num_samples)
+                waveform = pad(waveform, num_samples)
                 if labels is not None:
-                    labels = padded(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
+                    labels = pad(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
             elif labels is not None and frame_labels is not None:
                 sample_indices = frame_labels.crop(labels, self.crop, num_samples, rng, trial.id)
                 waveform = waveform[sample_indices]
@@ -314,12 +314,14 @@ def collate(examples: list[Example]) -> Batch:
             own = example.carried.get(name)
             if not isinstance(own, Tensor) or own.shape != tensor.shape:
                 raise InputError(
-                    f"an example carries '{name}' as {described(own)}, and another one as {described(tensor)}; expected "
+                    f"an example carries '{name}' as {describe_value(own)}, and another one as {describe_value(tensor)}; expected "
                     "tensors of one shape"
                 )
-    targets = stacked([torch.tensor(example.target) for example in used])
-    carried = {name: stacked([example.carried[name] for example in used]) for name in used[0].carried}
-    return Batch(Part(stacked(waveforms), targets, carried), errors, lost, [example.trial_index for example in used])
+    targets = stack_shared([torch.tensor(example.target) for example in used])
+    carried = {name: stack_shared([example.carried[name] for example in used]) for name in used[0].carried}
+    return Batch(
+        Part(stack_shared(waveforms), targets, carried), errors, lost, [example.trial_index for example in used]
+    )
 
 
 class BatchLoader(Loader):

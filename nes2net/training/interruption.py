@@ -22,18 +22,18 @@ _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, 
 
 
 class StopRequests:
-    """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
+    """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`defer`.
 
     SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``,
     and a second Ctrl-C ends the run at once. Outside the main thread, nothing changes.
 
     To end several processes together, set ``agree`` to a function from this process's signal to the
-    signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`deferred`.
+    signal that ends all; 0 is none. Signals then only take effect at the end of :meth:`defer`.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
     ...     try:
-    ...         with stop.deferred():
+    ...         with stop.defer():
     ...             os.kill(os.getpid(), signal.SIGTERM)
     ...             print("the step is finished")
     ...     except Unfinished as error:
@@ -62,7 +62,7 @@ class StopRequests:
             signal.signal(number, handler)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
+    def defer(self) -> Iterator[None]:
         """Protect this context from signals; at its end, after :attr:`agree`, raise the exception for a signal."""
         self._deferred = True
         try:

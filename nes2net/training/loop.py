@@ -75,13 +75,13 @@ class Trainer:
         """Train, validate and save the remaining epochs; a signal takes effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
-            with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
+            with self.stop.defer(), float32_products(IN_SCORING[self.recipe.train.precision]):
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
                 self.validator.replays = self.replays_steps
                 values |= self.validator.run(epoch)
-            with self.stop.deferred():
+            with self.stop.defer():
                 self.end_epoch(epoch, values)
 
     @property

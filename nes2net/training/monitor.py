@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
+from nes2net.lib.errors import InputError, first_line, one_line, pluralise, with_flag_names
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.measures import Figures
@@ -45,7 +45,7 @@ T = TypeVar("T")
 class RunReporter(Protocol):
     """Prints the lines of a run for another program, in the main process."""
 
-    def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
+    def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print that training begins.
 
         Args:
@@ -120,7 +120,7 @@ class Monitor:
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:
-            self.run_log.write(one_line(f"ended by {type(error).__name__}: {worded(first_line(error))}"))
+            self.run_log.write(one_line(f"ended by {type(error).__name__}: {with_flag_names(first_line(error))}"))
         if self.tracker is not None:
             self.tracker.finish(finished=error is None)
         self.run_log.close()
@@ -150,9 +150,9 @@ class Monitor:
         """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
-            tqdm.write(worded(text), file=stream)
+            tqdm.write(with_flag_names(text), file=stream)
             stream.flush()  # without this, the text could stay in a buffer for hours
-            self.run_log.write(worded(text))
+            self.run_log.write(with_flag_names(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
         """Print each message about a failed file of this process once in a run."""
@@ -166,8 +166,8 @@ class Monitor:
         """Report unused utterances of an epoch; once in a run, advise how to wait less for data."""
         if self.unused:
             self.say(
-                f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
-                "of a step another process could read none of its files, which the lines above name",
+                f"{pluralise(self.unused, 'readable utterance was', 'readable utterances were')} skipped, because another "
+                "process could not read any file of its share of the batch (see above)",
                 remark=True,
             )
             self.unused = 0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 
@@ -107,7 +107,7 @@ def advice(
         return None
     most_workers = usable_processors() if most is None else most
     num_workers = min(num_workers, most_workers)  # the loader starts at most `most_workers` workers
-    workers = counted(num_workers, "worker")
+    workers = pluralise(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
         return f"{waiting}: try `data.num_workers={min(most_workers, 2 * num_workers or 1)}`"

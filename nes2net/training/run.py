@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, listed, worded
+from nes2net.lib.errors import InputError, join_names, pluralise, with_flag_names
 from nes2net.lib.files import path_below
 from nes2net.lib.options import PARTS
 from nes2net.lib.registry import PACKAGES_KEY, packages_of
@@ -181,7 +181,7 @@ class Run:
             if is_main:
                 monitor.report_failed_files([*training.errors, *development.errors])
             if is_main and self.reporter is not None:
-                self.reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
+                self.reporter.on_start(detector, checkpoint, len(train_trials), len(dev_trials))
             with enough_memory(lambda: out_of_memory_message(trainer)):
                 self.fit(trainer)
 
@@ -266,16 +266,18 @@ class Run:
         num_parameters = sum(p.numel() for p in trainer.objective.parameters())
         line = f"detector: {names}, {num_parameters:,} parameters"
         if own_tensors := trainer.objective.own_tensors():
-            line += f" with {listed([*own_tensors], 3)} of the objective"
+            line += f" with {join_names([*own_tensors], 3)} of the objective"
         if num_trained < num_parameters:
             line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
-            line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
+            line += f", {pluralise(accelerator.num_processes, 'process', 'processes')}"
         # Add notes about properties of the detector that the user may not expect.
         lines = [line]
         if detector.frontend.note:
-            lines.append(f"note: {worded(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}")
+            lines.append(
+                f"note: {with_flag_names(f'{detector.frontend.note}; `model.frontend.normalize` comes first')}"
+            )
         if detector.num_zeros:
             lines.append(
                 f"note: zeros fill up the hidden states of {detector.frontend.out_dim} numbers to the "
@@ -309,7 +311,7 @@ class Run:
         progress = trainer.state.progress
         monitor = trainer.monitor
         if selection.is_done:
-            monitor.say(f"{self.folder} is trained already, {counted(progress.epoch - 1, 'epoch')}")
+            monitor.say(f"{self.folder} is trained already, {pluralise(progress.epoch - 1, 'epoch')}")
         elif progress.step:
             monitor.say(f"resuming in epoch {progress.epoch}, step {progress.step}")
         elif progress.epoch > 1:

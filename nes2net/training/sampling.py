@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from nes2net.lib.errors import counted, refuse
+from nes2net.lib.errors import pluralise, refuse
 from nes2net.training.balance import Balance
 from nes2net.training.read_ahead import ReadAhead
 
@@ -155,7 +155,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             ),
             (
                 self.shuffle and not self.drop_last and 0 < size_of_last < world_size,
-                f"the last batch of an epoch has {counted(size_of_last, 'utterance')}, too few for {world_size} "
+                f"the last batch of an epoch has {pluralise(size_of_last, 'utterance')}, too few for {world_size} "
                 "processes: set `train.drop_last=true`, or change `train.batch_size` or the number of processes",
             ),
         )

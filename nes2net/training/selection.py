@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
 from nes2net.evaluation.breakdown import corpora_table
-from nes2net.lib.errors import InputError, check_known, counted, shown
+from nes2net.lib.errors import InputError, check_known, pluralise, short_repr
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.plain_data import Seconds, Value, read_json_as
 from nes2net.lib.terminal import print_note, text_table
@@ -31,7 +31,7 @@ from nes2net.training.recipes.validation import Ties, ValidationConfig
 RECIPE_FILE = "recipe.yaml"
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
+_MAX_BYTES = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
 #: Numbers of checkpoints in the published averages.
@@ -50,7 +50,7 @@ class HistoryRow(BaseModel):
     def _check_rates(self) -> HistoryRow:
         for key, value in self.__pydantic_extra__.items():
             if key.startswith("val_eer") and not 0 <= (value or 0) <= 1:
-                raise ValueError(f"{shown(key)} is {value}, and not from 0 to 1")
+                raise ValueError(f"{short_repr(key)} is {value}, and not from 0 to 1")
         return self
 
 
@@ -73,7 +73,7 @@ def read_history(path: Path) -> list[Row]:
         InputError: if the file is not a history.
     """
     remedy = "move it away, and name epochs to average with `ids`"
-    history = read_json_as(_History, path, _LARGEST, "a history that training wrote", remedy)
+    history = read_json_as(_History, path, _MAX_BYTES, "a history that training wrote", remedy)
     return history.model_dump(exclude_unset=True)
 
 
@@ -282,7 +282,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(
-            f"{folder} has checkpoints of {counted(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
+            f"{folder} has checkpoints of {pluralise(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
         )
     return _best_of_run(Path(folder), saved, count, by)
 

@@ -11,7 +11,7 @@ import torch
 
 from nes2net.detector import Detector
 from nes2net.lib.claims import differences_in_words
-from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.errors import InputError, refuse, short_repr
 from nes2net.lib.options import Model, Options, with_options
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
 from nes2net.lib.terminal import check_one_line, print_note
@@ -106,7 +106,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: ResumeContent | None, t
     if checkpoint.config is None:
         checkpoint = replace(checkpoint, state_dict=without_wrapper(checkpoint.state_dict, checkpoint.source, model))
     if recipe.ssl_checkpoint:
-        model = {**model, "frontend": {**_unadapted(_frontend_of(checkpoint)), **frontend}}
+        model = {**model, "frontend": {**_without_adapter(_frontend_of(checkpoint)), **frontend}}
     detector = _build_from_checkpoint(checkpoint, model, recipe.train.adapt)
     if checkpoint.config is not None:
         start = checkpoint.provenance.start()
@@ -175,7 +175,7 @@ def _check_saved_model(path: Path, saved: Mapping[str, Options], recipe: Recipe,
         frontend = _frontend_without_weights(recipe)
     except InputError as error:
         print_note(f"the options of the front-end are those in {path}, because its checkpoint is not there: {error}")
-        frontend = _unadapted(saved["frontend"])
+        frontend = _without_adapter(saved["frontend"])
     model = {**_stated_model(recipe, task), "frontend": dict(frontend)}
     with without_memory():
         expected = Detector.from_config(with_adaptation(model, recipe.train.adapt)).config
@@ -190,7 +190,7 @@ def _frontend_without_weights(recipe: Recipe) -> Options:
     if not recipe.ssl_checkpoint:
         return stated
     if recipe.train.init_from:
-        return {**_unadapted(_frontend_of(_read_start(recipe.train.init_from))), **stated}
+        return {**_without_adapter(_frontend_of(_read_start(recipe.train.init_from))), **stated}
     with without_memory():
         return create_frontend(stated.pop("name", ""), recipe.ssl_checkpoint, **stated).config
 
@@ -215,7 +215,7 @@ def _build_from_checkpoint(checkpoint: Checkpoint, model: Model, adapt: Options 
     if checkpoint_adapt is not None:  # continue to train the adapted weights
         checkpoint_adapt = check_adaptation(checkpoint_adapt, f"{path}: adapt").options
         if adapt is None or check_adaptation(adapt, "`train.adapt`").options != checkpoint_adapt:
-            options = ", ".join(f"{key}: {shown(value)}" for key, value in checkpoint_adapt.items())
+            options = ", ".join(f"{key}: {short_repr(value)}" for key, value in checkpoint_adapt.items())
             raise InputError(
                 f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"
             )
@@ -239,7 +239,7 @@ def _frontend_of(checkpoint: Checkpoint) -> Options:
     return frontend if isinstance(frontend, dict) else {}
 
 
-def _unadapted(frontend: Options) -> dict[str, Any]:
+def _without_adapter(frontend: Options) -> dict[str, Any]:
     return {key: value for key, value in frontend.items() if key != "adapt"}
 
 

@@ -16,9 +16,9 @@ from torch.utils._pytree import tree_map_only
 from nes2net.data.augment.legacy import LegacyStream
 from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.registry import PACKAGES_KEY
-from nes2net.lib.remote import ChangedFile, changed_words
+from nes2net.lib.remote import ChangedFile, change_message
 from nes2net.models.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.training.balance import Balance
 from nes2net.training.dataset import Examples, Tensors
@@ -121,7 +121,7 @@ def check_tensors(state: Tensors, expected: Tensors) -> None:
     infinite = [name for name, tensor in state.items() if not tensor.isfinite().all()]
     damaged = [name for name in infinite if expected[name].isfinite().all()]
     if damaged:
-        raise ValueError(f"not finite: {listed(damaged, 5)}")
+        raise ValueError(f"not finite: {join_names(damaged, 5)}")
 
 
 def check_saved(optimizer: Optimizer, objective: Objective) -> None:
@@ -136,7 +136,7 @@ def check_saved(optimizer: Optimizer, objective: Objective) -> None:
         freezes = ", and remove the weights that `train.adapt` freezes" if base_ids else ""
         raise InputError(
             f"{type(objective).__name__}.trained_parameters has tensors that {RESUME_FILE} does not hold, "
-            f"{listed(unsaved, 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
+            f"{join_names(unsaved, 5)}: make them parameters or submodules (nn.Parameter, nn.ModuleList){freezes}"
         )
 
 
@@ -219,7 +219,7 @@ class RunState:
         for address, status in content.get("shards", {}).items():
             status_now = self.shards.get(address, status)  # the shards may have moved
             if status_now != status:
-                raise ChangedFile(f"{address} {changed_words(status, status_now)}")
+                raise ChangedFile(f"{address} {change_message(status, status_now)}")
         self._check_extent(content)
         states: Mapping[str, object] = content
         for name, stateful in self.parts.items():
@@ -253,8 +253,8 @@ class RunState:
         too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances
         if too_far or any((stateful is None) != (states[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
-                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "
-                f"of {counted(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"
+                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {pluralise(epochs, 'epoch')} "
+                f"of {pluralise(steps, 'step')} (there epoch {progress.epoch}, step {progress.step}): {REMEDY}"
             )
 
     @property

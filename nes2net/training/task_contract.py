@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from nes2net.data.registry import corpora, effects
-from nes2net.lib.contracts import PartCheck, raised_by
+from nes2net.lib.contracts import PartCheck, blame_part
 from nes2net.lib.errors import BrokenPart, InputError
-from nes2net.lib.part_checks import is_skipped, undisturbed
+from nes2net.lib.part_checks import is_skipped, preserve_random_state
 from nes2net.lib.registry import Registry, packages_of
 from nes2net.training.dataset import Part, TrainingSet, collate
 from nes2net.training.measures import Validated
@@ -36,7 +36,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         return
     check = PartCheck(task.subject)
     device = objective.detector.device
-    with undisturbed(device):
+    with preserve_random_state(device):
         index_of_class: dict[Any, int] = {}
         for index, trial in enumerate(dataset.trials[:_MAX_TRIALS]):
             index_of_class.setdefault(check.call(task, "target", trial), index)
@@ -44,7 +44,7 @@ def check_task(task: Any, objective: Objective, dataset: TrainingSet) -> None:
         lengths = {0 if example.waveform is None else len(example.waveform) for example in examples}
         if len(lengths) > 1 or 0 in lengths:  # whole recordings, or a recording that cannot be read
             return
-        with raised_by(task.subject, "carries", InputError):
+        with blame_part(task.subject, "carries", InputError):
             batch = collate(examples)
         objective = check.call(copy, "deepcopy", objective).eval()
         carried = check.call(objective, "ready", batch.part.carried, lengths.pop())

@@ -10,7 +10,7 @@ from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, counted, refuse, settings_called
+from nes2net.lib.errors import InputError, pluralise, refuse, settings_called
 from nes2net.lib.remote import is_remote
 from nes2net.training.recipes.data import CorpusConfig, DataConfig, SetName
 
@@ -55,7 +55,9 @@ def read_trials(data: DataConfig, part: SetName, labels: tuple[str, ...] = (SPOO
         trials += _with_alias(corpus_trials, corpus_config.called, data.prefix_of(corpus_config, part))
     if {trial.label for trial in trials} != set(labels):
         needed = " and ".join(sorted(labels))
-        raise InputError(f"the {name} set needs {needed} trials, but its {counted(len(trials), 'trial')} lack a class")
+        raise InputError(
+            f"the {name} set needs {needed} trials, but its {pluralise(len(trials), 'trial')} lack a class"
+        )
     return trials
 
 

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from _harness import median_seconds
 from torch import Tensor
-from torch.autograd import DeviceType
-from torch.profiler import ProfilerActivity, profile
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
@@ -162,37 +160,6 @@ class Stage:
         """Make waveforms B×N of noise on the CPU."""
         shape = batch, self.num_samples if num_samples is None else num_samples
         return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-class Kernel(NamedTuple):
-    """A kernel of the GPU, or an operation of the CPU: all its calls together."""
-
-    name: str
-    milliseconds: float
-    calls: int
-
-
-def kernels(stage: Stage, run: Run, count: int = 1) -> list[Kernel]:
-    """Profile ``run``, and list its kernels, the one that takes longest first."""
-    stage.synchronise()
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if stage.cuda else [])]) as profiler:
-        run(count)
-        stage.synchronise()
-    kind = DeviceType.CUDA if stage.cuda else DeviceType.CPU  # an operation has the time of its kernels too
-    longest = []
-    for event in profiler.key_averages():
-        if event.device_type == kind:
-            microseconds = event.self_device_time_total if stage.cuda else event.self_cpu_time_total
-            longest.append(Kernel(event.key, microseconds / 1e3, event.count))
-    return sorted(longest, key=lambda kernel: kernel.milliseconds, reverse=True)
-
-
-def add_kernels(stage: Stage, section: str, longest: list[Kernel], count: int) -> None:
-    """Add a row for each of the first ``count`` kernels."""
-    total = sum(kernel.milliseconds for kernel in longest)
-    for kernel in longest[:count]:
-        row = {"ms": kernel.milliseconds, "share": kernel.milliseconds / total, "calls": kernel.calls}
-        stage.add(section, kernel.name[:80].replace("|", "/"), **row)
 
 
 def scoring(detector: Detector, waveforms: Tensor) -> Run:

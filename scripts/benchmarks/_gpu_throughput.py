@@ -1,4 +1,4 @@
-"""Throughput of the detector alone: every precision against the published way, compiled, as CUDA graph."""
+"""Throughput of the detector alone: every precision against the published way, and compiled."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from scoring import PUBLISHED_BATCH
 from torch import Tensor, nn
 
 from nes2net.detector import Detector
-from nes2net.lib.cuda_graph import Replayed
 from nes2net.lib.flops import count_flops
-from nes2net.scoring.kernel import scoring_mode
 
 SECTION = "throughput"
 REFERENCE = "published way"
@@ -34,10 +32,6 @@ def measure(stage: Stage) -> None:
         for batch in batches[:1] if stage.small else (64, 8, 1):
             label = f"{precision}, compiled"
             stage.attempt(SECTION, label, partial(compiled, stage, published, models, precision, batch, flops), 60)
-    if stage.cuda:
-        for batch in (1, 8, 64):
-            run = partial(as_graph, stage, published, models["bfloat16"], batch, flops)
-            stage.attempt(SECTION, "bfloat16, CUDA graph", run, 10)
 
 
 def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
@@ -85,21 +79,6 @@ def compiled(
     scoring(model, waveforms)(1)
     stage.synchronise()
     stage.add("compiling", f"{precision}, batch {batch}", seconds=time.perf_counter() - start)
-    runs = {precision: scoring(models[precision], waveforms), f"{precision}, compiled": scoring(model, waveforms)}
+    runs = {precision: scoring(models[precision], waveforms)}
+    runs[f"{precision}, compiled"] = scoring(model, waveforms)
     finish(stage, published, runs, batch, flops)
-
-
-def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, flops: int) -> None:
-    """Measure the forward pass as a CUDA graph, which has no time for launching kernels."""
-    waveforms = stage.noise(batch).to(stage.device)
-    replayed = Replayed(model.scores)
-    with scoring_mode(model), torch.inference_mode():
-        largest = (replayed(waveforms) - model.scores(waveforms)).abs().max().item()
-    stage.add("CUDA graph against plain", f"batch {batch}", largest=largest)
-
-    def run(count: int) -> None:
-        with scoring_mode(model), torch.inference_mode():
-            for _ in range(count):
-                replayed(waveforms)
-
-    finish(stage, published, {"bfloat16": scoring(model, waveforms), "bfloat16, CUDA graph": run}, batch, flops)

@@ -1,26 +1,22 @@
-"""Training steps of the project's trainer: precisions, batches, CUDA graphs, kernels, memory; and an epoch.
+"""Training steps of the project's trainer: precisions, batches, CUDA graphs, memory; and an epoch.
 
 The published step is measured with the settings of its program, `cudnn.deterministic`, and freely.
 """
 
 from __future__ import annotations
 
-import itertools
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, get_args
-from unittest import mock
 
 import torch
 from _epoch import ALGORITHM, EpochTrials, PublishedProgram, labelled, measure_trainer
-from _gpu import Run, Stage, add_kernels, configuration, kernels
+from _gpu import Run, Stage, configuration
 from _harness import recordings, repeated
-from _launches import count_step
 from _published import PublishedDetector, PublishedTraining
 
 from nes2net.lib.devices import float32_products
@@ -39,7 +35,6 @@ from nes2net.training.state import RunState
 from nes2net.training.tasks.task import create_task
 
 SECTION = "training step"
-PROFILE = "profile of a training step"
 EPOCH = "epoch"
 REFERENCE = "published way"
 FREE_REFERENCE = "published way, free"
@@ -60,7 +55,7 @@ def batch_size(stage: Stage) -> int:
 
 
 def measure(stage: Stage) -> None:
-    """Measure each kind of step against the published step; then look into some steps, and measure an epoch."""
+    """Measure each kind of step against the published step; then measure an epoch."""
     model = PublishedDetector(stage.load(stage.published(), "float32"))
     published = {}
     for name, deterministic in ((REFERENCE, True), (FREE_REFERENCE, False)):
@@ -69,7 +64,6 @@ def measure(stage: Stage) -> None:
         needs = 60 if "compiled" in name else 12
         stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
     del published, model
-    stage.attempt(PROFILE, PROFILE, partial(profiles, stage), 60)
     stage.attempt(EPOCH, EPOCH, partial(epochs, stage), 120)
 
 
@@ -83,7 +77,6 @@ def modes(stage: Stage) -> dict[str, dict[str, Any]]:
         kinds["tf32, no graph"] = {"precision": "tf32", "graph": "never"}
     for name in ("bf16", "fp32"):
         kinds[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
-    kinds["bf16, Adam for each tensor"] = {"precision": "bf16", "adam": {"fused": False, "foreach": False}}
     kinds["bf16, cuDNN times its algorithms"] = {"precision": "bf16", "deterministic": False}
     for factor in (2, 4, 8):
         batch = factor * batch_size(stage)
@@ -151,54 +144,6 @@ def steps_of(stage: Stage, trainer: Trainer, batch: int, deterministic: bool) ->
                 trainer.train_step([step_batch], 1, next(steps), False)
 
     return run
-
-
-def profiles(stage: Stage) -> None:
-    """Profile steps for each of two precisions, algorithms and batches."""
-    kinds = list(itertools.product(("bf16", "tf32"), (True, False), (1, 4)))
-    if not stage.cuda:
-        kinds = [("bf16", True, 1)]
-    for precision, deterministic, factor in kinds[:2] if stage.small else kinds:
-        batch = factor * batch_size(stage)
-        name = f"{precision}, {'deterministic' if deterministic else 'free'}, batch {batch}"
-        stage.attempt(PROFILE, name, partial(profile_steps, stage, name, precision, deterministic, batch), 8)
-
-
-def profile_steps(stage: Stage, name: str, precision: str, deterministic: bool, batch: int) -> None:
-    """Compare the time of a step with that of its kernels, and count what a step without a graph launches."""
-    with TemporaryDirectory() as folder:
-        trainer = make_trainer(stage, stage.published(), Path(folder), precision=precision, batch=batch)
-        run = steps_of(stage, trainer, batch, deterministic)
-        counts: dict[str, Any] = {}
-        if stage.cuda:
-            with mock.patch.object(trainer, "recorded_step", None):
-                run(1)
-                with as_in_a_run(trainer, deterministic), counted_waits() as num_waits:
-                    launches = count_step(trainer, [training_batch(stage, batch)], 1, num_waits)
-            counts["launches"] = launches.total(*launches.counts)
-            counts["casts"] = launches.casts("forward", "backward")
-            counts["waits"] = launches.waits.total()
-        run(WARM_STEPS)
-        seconds = stage.race(PROFILE, {name: run}, 0.5, 3)[name]
-        count = 1 if stage.small else 3
-        longest = kernels(stage, run, count)
-        milliseconds = sum(kernel.milliseconds for kernel in longest) / count
-        columns = {"ms": 1e3 * seconds, "ms of kernels": milliseconds, "kernels / wall": milliseconds / (1e3 * seconds)}
-        columns["kernels"] = sum(kernel.calls for kernel in longest) / count
-        stage.add(PROFILE, name, **columns, **counts)
-        add_kernels(stage, f"kernels of {count} training steps, {name}", longest, 10)
-
-
-@contextmanager
-def counted_waits() -> Iterator[Callable[[], int]]:
-    """Within this context, the function that is yielded counts the waits for the GPU so far, as PyTorch warns of them."""
-    with warnings.catch_warnings(record=True) as caught_warnings:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            yield lambda: sum("synchronizing" in str(warning.message) for warning in caught_warnings)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
 
 
 def epochs(stage: Stage) -> None:
@@ -275,7 +220,6 @@ def make_trainer(
     *,
     precision: str,
     batch: int,
-    adam: dict[str, Any] | None = None,
     model: dict[str, Any] | None = None,
     sections: Mapping[str, Any] | None = None,
     **train: Any,
@@ -284,7 +228,6 @@ def make_trainer(
 
     Args:
         folder: the run folder.
-        adam: options of a plain Adam that replaces the project's optimizer.
         model: architecture of the checkpoint; None for XLS-R 300M and Nes2Net-X.
         sections: further sections of a recipe.
         train: further keys of a recipe's section `train`.
@@ -298,8 +241,6 @@ def make_trainer(
     stop: Any = SimpleNamespace(requested=0)
     objective = TrainingRun(recipe, create_task(recipe), accelerator, folder, stop).objective(detector)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
-    if adam is not None:
-        optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
     selection = Selection(folder, recipe.train, recipe.validation, [])
     data = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
     state = RunState(recipe, data, objective, optimizer, selection, accelerator.scaler)

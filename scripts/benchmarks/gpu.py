@@ -1,4 +1,4 @@
-"""Goals on one H200: 1,500 utterances of 4 s a second in bfloat16, 10 times the published way; training steps 3 times as fast.
+"""Correctness and speed of scoring and training on a GPU, against the published way.
 
 Models are XLS-R 300M + Nes2Net-X with random weights; recordings are generated. Stages:
 
@@ -8,11 +8,11 @@ parity      XLS-R and WavLM in full size against the CPU in float32; batches aga
             against `judge_trials`; memory that is too small; more than 2³¹ elements
 step        a training step of the published recipe against the published computation on the CPU: loss, gradients
 resume      the same steps twice, and saved and loaded between
-throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph
+throughput  batches of 1 to 128 in every precision, and compiled
 files       decoding, `judge_trials` by precision, batch, readers, compiled
 train       the trainer against the published step, with its program's settings and freely: precisions, batches of
-            12 to 96, CUDA graphs, activation checkpointing, Adam, compiled; memory; profiles of steps; an epoch
-            with real files, extrapolated from a slice
+            12 to 96, CUDA graphs, activation checkpointing, compiled; memory; an epoch with real files,
+            extrapolated from a slice
 report      the tables of what is in --out
 ==========  ================================================================================================
 
@@ -24,7 +24,7 @@ medians.
 Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is
 measured. If a stage fails or runs out of time, its rows remain, and the other stages continue. At
 the end, results.json and tables.md are written. The exit status is 1 if something failed, or a
-row's "holds" is no; goals of speed do not count.
+row's "holds" is no.
 
     scripts/bench gpu                        # all: at most 25 minutes on an H200
     scripts/bench gpu correct                # env parity step resume: at most 7 minutes
@@ -39,14 +39,12 @@ import argparse
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import markdown_table
@@ -61,48 +59,11 @@ STAGES = {
     "files": 290,
     "train": 480,
 }
-BFLOAT16 = ("bfloat16", "bfloat16, compiled")
 GROUPS = {
     "all": [*STAGES],
     "correct": ["env", "parity", "step", "resume"],
     "speed": ["env", "throughput", "files", "train"],
 }
-
-
-class Goal(NamedTuple):
-    """A goal of speed: the largest number in ``column`` of the rows ``kinds`` of a section is at least ``limit``."""
-
-    title: str
-    section: str
-    kinds: tuple[str, ...]
-    column: str
-    limit: float
-
-
-GOALS = [
-    Goal("bfloat16, utterances of 4 s per second", "throughput", BFLOAT16, "utterances/s", 1500),
-    Goal("bfloat16 against the published way", "throughput", BFLOAT16, "× published", 10),
-    Goal(
-        "training step in bf16 against the published way", "training step", ("bf16", "bf16, compiled"), "× published", 3
-    ),
-    Goal("training in bf16 with the best batch", "training step", ("bf16", "bf16, batch"), "× published", 5),
-    Goal("epoch in bf16 against the published program", "epoch", ("bf16",), "× published", 3),
-]
-
-
-def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
-    """List the goals of speed: title, measured value, goal, and whether it is reached."""
-    for goal in GOALS:
-        speeds = []
-        for row in rows:
-            kind = re.sub(r"(?<=, batch) \d+$", "", row["what"])
-            if row["section"] == goal.section and kind in goal.kinds and goal.column in row:
-                speeds.append(row[goal.column])
-        measured = f"{max(speeds):,.1f}" if speeds else "–"
-        reached = "not measured"
-        if speeds:
-            reached = "yes" if max(speeds) >= goal.limit else "no"
-        yield [goal.title, measured, f"{goal.limit:,}", reached]
 
 
 def report(out: Path) -> bool:
@@ -117,14 +78,10 @@ def report(out: Path) -> bool:
     lines = []
     for section in dict.fromkeys(row["section"] for row in rows):
         section_rows = [row for row in rows if row["section"] == section]
-        columns: dict[str, None] = {}  # in the order of their first rows
-        for row in section_rows:
-            columns |= dict.fromkeys(row)
-        del columns["section"]
+        columns = [name for name in dict.fromkeys(chain(*section_rows)) if name != "section"]
         cells = [[shown(row.get(name, "")) for name in columns] for row in section_rows]
         head = ["" if name == "what" else name for name in columns]
         lines += [f"\n## {section}\n", markdown_table(head, cells)]
-    lines += ["\n## goals\n", markdown_table(["", "measured", "wanted", "reached"], goals(rows))]
     problems = [row for row in rows if "error" in row or row.get("holds") is False]
     for row in problems:
         lines.append(f"\nproblem: {row['section']}, {row['what']}: {row.get('error', 'does not hold')}")
@@ -155,10 +112,9 @@ def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
 def start_stage(name: str, work: str, limit: float, arguments: argparse.Namespace) -> str:
     """Run a stage in a process of its own for ``limit`` seconds; return what went wrong, or an empty text."""
     flags = ["--work", work, "--seconds", str(limit), "--out", str(arguments.out), "--device", arguments.device]
-    if arguments.small:
-        flags.append("--small")
     environment = {"PYTHONUNBUFFERED": "1"}
     if arguments.small:
+        flags.append("--small")
         environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, even for a tiny model
     if name in ("resume", "train"):
         # cuBLAS reads the variable at its first use, which may be in the published way.
@@ -201,9 +157,9 @@ def main() -> int:
     add("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     known_stages = [*GROUPS, *STAGES, "report"]
-    unknown_stages = sorted(set(arguments.stages) - set(known_stages))
-    if unknown_stages:
-        parser.error(f"no stage {', '.join(unknown_stages)}; there are {', '.join(known_stages)}")
+    for name in arguments.stages:
+        if name not in known_stages:
+            parser.error(f"no stage {name}; there are {', '.join(known_stages)}")
     if arguments.work:
         run_stage(arguments.stages[0], arguments)
         return 0
@@ -212,7 +168,7 @@ def main() -> int:
         chosen_stages |= set(GROUPS.get(name, [name]))
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.small or arguments.device == "cpu":
-        print("without meaning: figures of " + ("tiny models" if arguments.small else "a CPU"))
+        print("without meaning: figures of tiny models, or of a CPU")
     run_stages([name for name in STAGES if name in chosen_stages], arguments)
     holds = report(arguments.out)
     print(f"\nresults are in {arguments.out}")

@@ -31,7 +31,7 @@ import soundfile
 import torch
 from _harness import first_line, in_turn, thread_seconds
 
-from nes2net.apps.scale.cluster import Resources, connected
+from nes2net.apps.scale.cluster import Resources, connect
 from nes2net.apps.scale.collection import score_collection
 from nes2net.apps.scale.engine import Model
 from nes2net.apps.scale.results import to_score_file
@@ -153,7 +153,7 @@ def main() -> None:
         detector.set_precision(args.dtype)
         print(f"the detector alone, {args.dtype}: {of_detector(detector):.3f} processor seconds a recording")
         return
-    with tempfile.TemporaryDirectory() as name, connected(Resources(1)):
+    with tempfile.TemporaryDirectory() as name, connect(Resources(1)):
         folder = Path(name)
         trials = write_shards(folder / "set", args.shards, args.rows)
         figures = race(folder, config, args.dtype, trials, args.rounds)

@@ -13,8 +13,6 @@ product in the same precision. Files are real recordings of mixed length if NES2
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
     OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
-    OMP_NUM_THREADS=2 scripts/bench scoring --profile                # where the time of a batch goes
-    scripts/bench scoring --model CKPT --corpus DEMO                 # a trained detector: EER in every precision
     scripts/bench scoring --small                                    # tiny model, as a test; the figures mean nothing
 """
 
@@ -35,31 +33,17 @@ from _published import PublishedDetector
 from frontends import matrix_products, peaks_of
 from scipy.stats import spearmanr
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.data.corpora.trial import Trial
-from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.errors import InputError
 from nes2net.lib.flops import count_flops
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
-from nes2net.scoring.kernel import score_batch
 from nes2net.scoring.score_file import read_scores
 
 PUBLISHED_BATCH = 2
 PEAKS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
-# Part of the computation → its operators in PyTorch's profiler.
-OPERATORS = {
-    "matrix products": ("addmm", "mm", "qlinear_pointwise", "_linear_pointwise"),
-    "convolutions": ("mkldnn_convolution",),
-    "attention": ("bmm", "baddbmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
-    "GELU": ("gelu",),
-    "norms": ("native_layer_norm", "native_batch_norm", "_weight_norm_interface"),
-    "quantising": ("bitwise_and", "amax", "mul", "round_", "bitwise_xor_", "addcmul", "reciprocal", "clamp_min_"),
-}
 
 
 def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num_samples: int) -> None:
@@ -193,51 +177,8 @@ def difference(reference: Path, compared: Path) -> str:
     )
 
 
-def compare_trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
-    """Print the EERs of a trained detector on the demonstration corpus in every precision, and how scores change."""
-    device_of = dict.fromkeys(PEAKS, "cpu")
-    if torch.cuda.is_available():
-        device_of = {"float32": "cuda", "tf32": "cuda", "bfloat16": "cuda", "float16": "cuda", "int8": "cpu"}
-    for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
-        corpus = corpora.get(name)
-        keys = root / ("release_in_the_wild" if name == "in_the_wild" else "keys")
-        for precision, device in device_of.items():
-            label = f"{name:>16}  {precision:>8} on {device:4}"
-            out = folder / f"{name}_{precision}.txt"
-            try:
-                detector = Detector.from_pretrained(model, device, precision)
-            except InputError as error:  # such as int8 without a transformer
-                print(f"{label}  {error}")
-                continue
-            settings = {"num_samples": corpus.test_samples, "batch_size": batch_size}
-            quietly(partial(score_trials, detector, corpus.trials(root), out, **settings))
-            eer = evaluate_systems(name, out, keys, num_resamples=1)["eer"].value
-            change = "" if precision == "float32" else difference(folder / f"{name}_float32.txt", out)
-            print(f"{label}  EER {100 * eer:6.2f} %  {change}")
-
-
-def profile_by_part(arguments: argparse.Namespace) -> None:
-    """Print how many milliseconds of an utterance each part of the computation takes, in each precision."""
-    detector = Detector.from_config(configuration(arguments.small)).eval()
-    batch = arguments.batches[0]
-    waveforms = 0.1 * torch.randn(batch, 16000 if arguments.small else ASVSPOOF_SAMPLES)
-    kind_of = {operator: kind for kind, operators in OPERATORS.items() for operator in operators}
-    for precision in PEAKS:
-        model = in_precision(detector, precision)
-        score_batch(model, waveforms)  # to warm up
-        with profile(activities=[ProfilerActivity.CPU]) as profiled:
-            for _ in range(arguments.rounds):
-                score_batch(model, waveforms)
-        milliseconds = dict.fromkeys([*OPERATORS, "the rest"], 0.0)
-        for event in profiled.key_averages():
-            kind = kind_of.get(event.key.rpartition("::")[2], "the rest")
-            milliseconds[kind] += event.self_cpu_time_total / 1000 / arguments.rounds / batch
-        by_part = ", ".join(f"{kind} {time:.1f}" for kind, time in milliseconds.items())
-        print(f"{precision:>9}  {sum(milliseconds.values()):6.1f} ms an utterance: {by_part}", flush=True)
-
-
 def main() -> None:
-    """Run the measurement that the flags choose."""
+    """Measure scoring in a temporary folder."""
     parser = argparse.ArgumentParser(description=first_line(__doc__))
     parser.add_argument("--files", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=3)
@@ -245,23 +186,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes that read audio; chosen by judge_trials when not given")
     parser.add_argument("--compile", action="store_true", help="each precision compiled as well: minutes more")
     parser.add_argument("--small", action="store_true", help="tiny model and one second, to see that it runs")
-    parser.add_argument("--model", help="a trained checkpoint, for --corpus")
-    parser.add_argument("--corpus", type=Path, help="folder of the demonstration corpus, for --model")
-    parser.add_argument("--profile", action="store_true", help="only where the time of a batch goes")
     arguments = parser.parse_args()
-    if bool(arguments.model) != bool(arguments.corpus):
-        parser.error("--model requires --corpus, and --corpus --model")
     if arguments.files <= max(arguments.batches):
         parser.error(f"--files is more than one batch: {max(arguments.batches) + 1} or more")
     torch.manual_seed(0)
     print(versions())
     with tempfile.TemporaryDirectory() as temporary:
-        if arguments.profile:
-            profile_by_part(arguments)
-        elif arguments.model:
-            compare_trained(arguments.model, arguments.corpus, arguments.batches[0], Path(temporary))
-        else:
-            measure(arguments, Path(temporary))
+        measure(arguments, Path(temporary))
 
 
 if __name__ == "__main__":

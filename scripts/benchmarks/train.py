@@ -60,10 +60,8 @@ from nes2net.training.sampling import Blocks, EpochBatches
 BACKEND_BATCH = 12
 LATENCY = 0.02  # seconds that a request to an object store takes
 FRAMES = 201
-TINY = {
-    "encoder_layers": 2,
-    "encoder_ffn_embed_dim": 256,
-}  # as wide as XLS-R 300M, because the transcription of the back-end needs this width
+#: As wide as XLS-R 300M, because the transcription of the back-end needs this width.
+TINY = {"encoder_layers": 2, "encoder_ffn_embed_dim": 256}
 CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
 
 

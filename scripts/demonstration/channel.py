@@ -20,7 +20,7 @@ FRAME = RATE // 100  # 10 ms
 FADE = RATE // 200  # 5 ms
 BAND_HZ = (100.0, 7000.0)
 EDGE = RATE // 20  # 50 ms; cut off at both ends, where filters ring
-MOST_DELAY = 0.012  # seconds, of the random all-pass
+MAX_DELAY = 0.012  # seconds, of the random all-pass
 MAX_PAUSE_FRAMES = 10
 SILENCE_DB = 35.0
 
@@ -182,7 +182,7 @@ def dispersed(x: NDArray, rng: np.random.Generator) -> NDArray:
     than voices in a room.
     """
     knots = np.arange(0, RATE / 2 + 150, 150)
-    delays = rng.uniform(0, MOST_DELAY, len(knots))
+    delays = rng.uniform(0, MAX_DELAY, len(knots))
 
     def gain(grid: _Grid, _: NDArray) -> NDArray:
         delay = np.cumsum(np.interp(grid.frequencies, knots, delays))

@@ -14,8 +14,8 @@ from .plan import Sizes, round_robin
 from .recordings import Recording, read
 from .synthesis import EVALUATION_PARTS
 
-_SHORTEST = int(1.2 * channel.RATE)
-_LONGEST = int(5.5 * channel.RATE)
+_MIN_SAMPLES = int(1.2 * channel.RATE)
+_MAX_SAMPLES = int(5.5 * channel.RATE)
 _SPARE = 1.25  # prepared recordings for each clip, because some are too short without their pauses
 
 
@@ -34,8 +34,8 @@ def prepare(recording: Recording, work: Path, seed: int) -> int:
         x = channel.speech_only(read(recording.path, recording.start, recording.stop))
         rng = channel.generator(seed, "window", recording.key)
         share = rng.uniform(0.88, 0.97)
-        samples = min(int(len(x) * share), _LONGEST)
-        x = channel.window(x, samples, rng) if samples >= _SHORTEST else np.zeros(0)
+        samples = min(int(len(x) * share), _MAX_SAMPLES)
+        x = channel.window(x, samples, rng) if samples >= _MIN_SAMPLES else np.zeros(0)
         with replacing(path) as temporary, open(temporary, "wb") as file:
             np.save(file, x.astype(np.float32))
     return len(np.load(path, mmap_mode="r"))

@@ -15,12 +15,12 @@ from . import channel
 from .channel import EDGE, FRAME, RATE
 from .codecs import transmit
 
-SHORTEST = 25  # shortest and longest stretch, in frames
-LONGEST = 150
-_LEAST_PAUSE = 4  # a recording is cut where at least so many frames are quiet
+MIN_STRETCH = 25  # shortest and longest stretch, in frames
+MAX_STRETCH = 150
+_MIN_PAUSE = 4  # a recording is cut where at least so many frames are quiet
 _PAUSE = (2, 12)  # range of half a pause between two pieces, in frames
 _G722_DELAY = 22  # samples, of the filters of its two bands
-_DISPERSION_DELAY = int(RATE * channel.MOST_DELAY / 2)  # samples, the mean group delay
+_DISPERSION_DELAY = int(RATE * channel.MAX_DELAY / 2)  # samples, the mean group delay
 _DELAY = _G722_DELAY + _DISPERSION_DELAY
 
 
@@ -40,10 +40,10 @@ def _is_loud(x: NDArray, range_db: float) -> NDArray:
 def stretches(x: NDArray) -> list[NDArray]:
     """Cut speech at its pauses, and return the stretches of 0.25 to 1.5 s."""
     loud = np.flatnonzero(_is_loud(x, 20))
-    gaps = np.flatnonzero(np.diff(loud) > _LEAST_PAUSE)
+    gaps = np.flatnonzero(np.diff(loud) > _MIN_PAUSE)
     starts = loud[np.append(0, gaps + 1)]
     stops = loud[np.append(gaps, len(loud) - 1)] + 1
-    edges = [(start, stop) for start, stop in zip(starts, stops) if SHORTEST <= stop - start <= LONGEST]
+    edges = [(start, stop) for start, stop in zip(starts, stops) if MIN_STRETCH <= stop - start <= MAX_STRETCH]
     return [x[start * FRAME : stop * FRAME] for start, stop in edges]
 
 

@@ -84,7 +84,7 @@ METHODS = {
     "hibari": Method(
         "A11",
         "traditional_vocoder",
-        "hibari, a distilled Kokoro whose harmonic-plus-noise vocoder a network steers, voice heart",
+        "hibari, distilled from Kokoro, harmonic-plus-noise vocoder with a network, voice heart",
         unseen=True,
         languages=("en",),
     ),

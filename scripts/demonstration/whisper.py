@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import json_text, read_bounded, write_text
 from nes2net.models.checkpoints.folder import WEIGHTS, clear, write_tensors
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE
 from nes2net.models.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 
-_LARGEST_FILE = 1 << 32  # bytes; large-v3 in float16 has 3.1 GB
+_MAX_FILE = 1 << 32  # bytes; large-v3 in float16 has 3.1 GB
 _VERSIONS = (4, 5, 6)  # of the format; older files state the size of an item instead of its type
 #: CTranslate2's number of a type → the type. bfloat16 has number 5, which NumPy does not know.
 _TYPES = {0: np.dtype("<f4"), 1: np.dtype("i1"), 2: np.dtype("<i2"), 3: np.dtype("<i4"), 4: np.dtype("<f2")}
@@ -68,11 +68,11 @@ class Reader:
         shape = [self.number(4) for _ in range(self.number(1))]
         type_number = self.number(1)
         if type_number not in _TYPES:
-            raise ValueError(f"{shown(name)} has type {type_number}; float32 and float16 are read")
+            raise ValueError(f"{short_repr(name)} has type {type_number}; float32 and float16 are read")
         item_type = _TYPES[type_number]
         content = self.take(self.number(4))
         if math.prod(shape) * item_type.itemsize != len(content):
-            raise ValueError(f"{shown(name)} of shape {shape} has {len(content):,} bytes")
+            raise ValueError(f"{short_repr(name)} of shape {shape} has {len(content):,} bytes")
         return np.frombuffer(content, item_type).reshape(shape)
 
 
@@ -82,7 +82,7 @@ def read_variables(path: Path) -> dict[str, NDArray]:
     Raises:
         InputError: if the file is damaged or too large, or holds another model.
     """
-    reader = Reader(read_bounded(path, _LARGEST_FILE, "name the model.bin of a Whisper model"))
+    reader = Reader(read_bounded(path, _MAX_FILE, "name the model.bin of a Whisper model"))
     variables = {}
     try:
         version = reader.number(4)
@@ -90,7 +90,7 @@ def read_variables(path: Path) -> dict[str, NDArray]:
             raise ValueError(f"version {version} of the format; versions 4 to 6 are read")
         model = reader.text()
         if model != "WhisperSpec":
-            raise ValueError(f"a model of type {shown(model)}; WhisperSpec is read")
+            raise ValueError(f"a model of type {short_repr(model)}; WhisperSpec is read")
         reader.number(4)  # revision of the type
         for _ in range(reader.number(4)):
             name = reader.text()
@@ -121,7 +121,7 @@ def split_projections(variables: dict[str, NDArray]) -> dict[str, NDArray]:
             if kind == "weight":
                 tensors[f"{prefix}k_proj.weight"] = key
             elif key.any():
-                raise ValueError(f"the bias of the keys in {shown(name)} is not 0")
+                raise ValueError(f"the bias of the keys in {short_repr(name)} is not 0")
         elif general in _MODULES and kind in _NUMBERS:
             tensors[f"{_MODULES[general].replace('N', number)}.{_NUMBERS[kind]}"] = array
     return tensors
@@ -140,7 +140,7 @@ def encoder_of(variables: dict[str, NDArray], seconds: int, layers: int | None) 
     tensors = {"embed_positions.weight": positions, **split_projections(variables)}
     for name, array in tensors.items():
         if array.dtype.kind != "f":
-            raise ValueError(f"{shown(name)} is not float32 or float16")
+            raise ValueError(f"{short_repr(name)} is not float32 or float16")
     num_layers = sum(name.endswith("fc1.weight") for name in tensors)
     num_kept = num_layers if layers is None else layers
     if not 0 < num_kept <= num_layers:

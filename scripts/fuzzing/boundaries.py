@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -10,6 +11,7 @@ import threading
 import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,15 +20,13 @@ import numpy as np
 import soundfile
 import torch
 import yaml
-from builders import experiments, genuine_checkpoint, ogg, recordings, shards, tiny_corpus
+from builders import classification_folders, experiments, genuine_checkpoint, ogg, recordings, shards, tiny_corpus
 from builders.hostile import nes2net, onnx_files
 from tqdm import tqdm
 from transformers import (
     SeamlessM4TFeatureExtractor,
     Wav2Vec2BertConfig,
     Wav2Vec2BertModel,
-    Wav2Vec2Config,
-    Wav2Vec2ForSequenceClassification,
     Wav2Vec2Model,
     WhisperConfig,
     WhisperFeatureExtractor,
@@ -79,6 +79,23 @@ def attempt(boundary: str, name: str, folder: Path) -> Any:
         return BOUNDARIES[boundary].attempts[name](folder)
 
 
+def _info(folder: Path) -> str:
+    return nes2net("info", folder)
+
+
+def _info_of_file(folder: Path) -> str:
+    return nes2net("info", _only_file(folder))
+
+
+def _load_folder(folder: Path) -> list[float]:
+    return _score_noise(Detector.from_pretrained(folder, "cpu"))
+
+
+def _encode(name: str, folder: Path) -> float:
+    """Compute a silent second by a front-end from a folder."""
+    return create_frontend(name, folder)(torch.zeros(1, 8000))[-1].sum()
+
+
 def _only_file(folder: Path) -> Path:
     (path,) = (path for path in folder.iterdir() if path.name != FIXED)
     return path
@@ -110,25 +127,12 @@ def _make_folders(folder: Path) -> None:
 
 
 def _make_huggingface(folder: Path) -> None:
-    config = Wav2Vec2Config(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        conv_dim=(16, 16),
-        conv_kernel=(100, 8),
-        conv_stride=(32, 4),
-        num_conv_pos_embeddings=16,
-        num_conv_pos_embedding_groups=4,
-    )
-    torch.manual_seed(0)
-    Wav2Vec2Model(config).save_pretrained(folder / "wav2vec2")
-    config.id2label = {0: "fake", 1: "real"}
-    Wav2Vec2ForSequenceClassification(config).save_pretrained(folder / "classifier")
-    settings = '{"do_normalize": true, "sampling_rate": 16000}'
-    (folder / "wav2vec2" / "preprocessor_config.json").write_text(settings)
-    (folder / "classifier" / "preprocessor_config.json").write_text('{"do_normalize": false}')
-    (folder / "classifier" / "processor_config.json").write_text(f'{{"feature_extractor": {settings}}}')
+    """Write folders of a bare network, and of a classifier with the settings of its processor in two files."""
+    classification_folders.folder_of("Wav2Vec2", folder / "classifier", do_normalize=False, num_hidden_layers=1)
+    shutil.copytree(folder / "classifier", folder / "wav2vec2")
+    Wav2Vec2Model.from_pretrained(folder / "classifier").save_pretrained(folder / "wav2vec2")
+    settings = {"feature_extractor": {"do_normalize": True, "sampling_rate": 16000}}
+    (folder / "classifier" / "processor_config.json").write_text(json.dumps(settings))
 
 
 def _make_mel_encoders(folder: Path) -> None:
@@ -163,16 +167,10 @@ def _make_onnx(folder: Path) -> None:
 
 
 def _recipe(folder: Path) -> Recipe:
-    return recipe_from_dict(
-        {
-            "name": "tiny",
-            "output": str(folder / "models"),
-            "logs": str(folder / "logs"),
-            "model": _SMALL,
-            "data": {"corpus": "generic", "root": str(folder / FIXED), "num_workers": 0, "num_samples": 8000},
-            "train": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
-        }
-    )
+    data = {"corpus": "generic", "root": str(folder / FIXED), "num_workers": 0, "num_samples": 8000}
+    training = {"epochs": 2, "batch_size": 4, "lr": 1e-3}
+    folders = {"output": str(folder / "models"), "logs": str(folder / "logs")}
+    return recipe_from_dict({"name": "tiny", "model": _SMALL, "data": data, "train": training, **folders})
 
 
 def _make_resume_files(folder: Path) -> None:
@@ -230,8 +228,8 @@ def _make_archives(folder: Path) -> None:
     with zipfile.ZipFile(_new_path(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-    for mode, form in (("w", tarfile.GNU_FORMAT), ("w:gz", tarfile.PAX_FORMAT), ("w:xz", tarfile.PAX_FORMAT)):
-        suffix = f"tar{mode[1:].replace(':', '.')}"
+    for suffix, mode in (("tar", "w"), ("tar.gz", "w:gz"), ("tar.xz", "w:xz")):
+        form = tarfile.GNU_FORMAT if mode == "w" else tarfile.PAX_FORMAT
         with tarfile.open(_new_path(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
             for name, content in {**members, f"set/{'long' * 40}.txt": b"b spoof\n"}.items():
                 entry = tarfile.TarInfo(name)
@@ -297,28 +295,22 @@ def _score(folder: Path) -> str:
 def _make_audio(folder: Path) -> None:
     """Write audio in all formats, also chained streams and names that are not UTF-8."""
     tone = recordings.tone()[:8000]
-    for suffix, subtype in (
-        *(("wav", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
-        *(("flac", "PCM_16"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III")),
-        *(("aiff", "PCM_16"), ("au", "PCM_16"), ("caf", "PCM_16"), ("w64", "PCM_16"), ("rf64", "PCM_16")),
-    ):
+    formats = ["wav PCM_16", "wav PCM_24", "wav FLOAT", "wav ULAW", "wav IMA_ADPCM", "flac PCM_16", "ogg VORBIS"]
+    formats += ["ogg OPUS", "mp3 MPEG_LAYER_III", *(f"{name} PCM_16" for name in "aiff au caf w64 rf64".split())]
+    for suffix, subtype in map(str.split, formats):
         soundfile.write(_new_path(folder, f"{suffix}_{subtype}/a.{suffix}"), tone, 16000, subtype=subtype)
     for name in ("ogg_VORBIS", "ogg_OPUS", "flac_PCM_16"):
         link = _only_file(folder / name)
         _new_path(folder, f"{name}_chain/{link.name}").write_bytes(2 * link.read_bytes())
-        # bytes that are not UTF-8
-        _new_path(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
-            link.read_bytes()
-        )
+        not_utf_8 = os.fsdecode(b"caf\xe9")
+        _new_path(folder, f"{name}_name/{not_utf_8}{link.suffix}").write_bytes(link.read_bytes())
     for subtype in ("VORBIS", "OPUS"):  # of several pages
         soundfile.write(_new_path(folder, f"pages_{subtype}/a.ogg"), recordings.noise(64000), 16000, subtype=subtype)
     opus = _only_file(folder / "ogg_OPUS").read_bytes()
     _new_path(folder, "opus_later/a.opus").write_bytes(ogg.begun_later(opus, 480_000))
     recordings.encode(_new_path(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4, title=TITLE)
-    for suffix, codec in (
-        *(("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("mov", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")),
-        *(("wv", "wavpack"), ("tta", "tta")),
-    ):
+    formats = ["webm libopus", "mkv flac", "m4a aac", "mov aac", "avi pcm_s16le", "flv aac", "wv wavpack", "tta tta"]
+    for suffix, codec in map(str.split, formats):
         sample_format = {"aac": "fltp", "libopus": "flt", "wavpack": "s16p"}.get(codec, "s16")
         path = _new_path(folder, f"{suffix}/a.{suffix}")
         recordings.encode(path, tone, codec, sample_format, title=TITLE)
@@ -337,14 +329,9 @@ def _make_shards(folder: Path) -> None:
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
     content = tone.getvalue()
     notes = '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
-    rows = shards.table(
-        {
-            "path": [f"{name}.flac" for name in "abcd"],
-            "audio": [(content, f"{name}.flac") for name in "abcd"],
-            "label": [0, 1, 0, 1],
-            "notes": [notes % name for name in "abcd"],
-        }
-    )
+    columns = {"path": [f"{name}.flac" for name in "abcd"], "label": [0, 1, 0, 1]}
+    columns |= {"audio": [(content, path) for path in columns["path"]], "notes": [notes % name for name in "abcd"]}
+    rows = shards.table(columns)
     shards.write_parquet(_new_path(folder, "parquet/test-0.parquet"), rows)
     shards.write_arrow(_new_path(folder, "stream/data-0.arrow"), rows)
     shards.write_arrow(_new_path(folder, "file/data-0.arrow"), rows, stream=False)
@@ -387,6 +374,14 @@ def _read_rows(folder: Path) -> int:
     return sum(len(read.load_audio(shard / name)) for name in names if is_there(shard / name))
 
 
+def _merge(folder: Path) -> str:
+    return nes2net("export", folder / "lora.pth", "--to", "merged", "--out", folder / "merged.pth")
+
+
+def _train_without_data(folder: Path) -> str:
+    return nes2net("train", _only_file(folder), "data.root=nowhere", f"output={folder}/models")
+
+
 def _score_noise(detector: Any) -> list[float]:
     return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
 
@@ -411,10 +406,8 @@ BOUNDARIES = {
     "checkpoint": Boundary(
         _make_checkpoints,
         {
-            "info": lambda folder: nes2net("info", _only_file(folder)),
-            "load": lambda folder: _score_noise(
-                Detector.from_pretrained(_only_file(folder), config=_SMALL, device="cpu")
-            ),
+            "info": _info_of_file,
+            "load": lambda folder: _score_noise(Detector.from_pretrained(_only_file(folder), "cpu", config=_SMALL)),
             "front-end": lambda folder: create_frontend("wav2vec2", _only_file(folder)).config,
             "average": _average,
         },
@@ -425,26 +418,23 @@ BOUNDARIES = {
     ),
     "detector folder": Boundary(
         _make_folders,
-        {
-            "info": lambda folder: nes2net("info", folder),
-            "load": lambda folder: _score_noise(Detector.from_pretrained(folder, "cpu")),
-        },
+        {"info": _info, "load": _load_folder},
     ),
     "Hugging Face folder": Boundary(
         _make_huggingface,
         {
-            "info": lambda folder: nes2net("info", folder),
-            "front-end": lambda folder: create_frontend("wav2vec2", folder)(torch.zeros(1, 8000))[-1].sum(),
-            "load": lambda folder: _score_noise(Detector.from_pretrained(folder, "cpu")),
+            "info": _info,
+            "front-end": partial(_encode, "wav2vec2"),
+            "load": _load_folder,
         },
         {"wav2vec2": ("info", "front-end"), "classifier": ("info", "front-end", "load")},
     ),
     "mel encoder": Boundary(
         _make_mel_encoders,
         {
-            "info": lambda folder: nes2net("info", folder),
-            "whisper": lambda folder: create_frontend("whisper", folder)(torch.zeros(1, 8000))[-1].sum(),
-            "w2v_bert2": lambda folder: create_frontend("w2v_bert2", folder)(torch.zeros(1, 8000))[-1].sum(),
+            "info": _info,
+            "whisper": partial(_encode, "whisper"),
+            "w2v_bert2": partial(_encode, "w2v_bert2"),
         },
         {"whisper": ("info", "whisper"), "w2v_bert2": ("info", "w2v_bert2")},
     ),
@@ -453,9 +443,7 @@ BOUNDARIES = {
         {
             "info": lambda folder: nes2net("info", folder / "lora.pth"),
             "load": lambda folder: _score_noise(Detector.from_pretrained(folder / "lora.pth", "cpu")),
-            "merge": lambda folder: nes2net(
-                "export", folder / "lora.pth", "--to", "merged", "--out", folder / "merged.pth"
-            ),
+            "merge": _merge,
         },
     ),
     "ONNX file": Boundary(
@@ -477,9 +465,7 @@ BOUNDARIES = {
         _make_recipes,
         {
             "read": lambda folder: load_recipe(_only_file(folder)).tag,
-            "train": lambda folder: nes2net(
-                "train", _only_file(folder), "data.root=nowhere", f"output={folder}/models"
-            ),
+            "train": _train_without_data,
         },
     ),
     "experiment": Boundary(

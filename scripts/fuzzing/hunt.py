@@ -24,7 +24,7 @@ from fuzzing.watch import watch
 
 _ATTEMPTS_OF_A_WORKER = 200  # after so many attempts a new process starts, because libraries keep memory
 _LINKED = 0.05  # share of the inputs in which a link replaces a file
-_MOST_STORED = 3  # stored inputs of equal findings
+_MAX_STORED = 3  # stored inputs of equal findings
 
 
 class Finding(NamedTuple):
@@ -160,7 +160,7 @@ class Hunt:
         """Note a finding, and store its input unless equal findings have stored theirs."""
         self.findings.append(finding)
         equal_findings = [earlier for earlier in self.findings if _key(earlier) == _key(finding)]
-        if len(equal_findings) > _MOST_STORED:
+        if len(equal_findings) > _MAX_STORED:
             return
         self.stored.mkdir(exist_ok=True)
         folder = self.stored / f"{finding.boundary.replace(' ', '_')}-{finding.seed}-{finding.number}"

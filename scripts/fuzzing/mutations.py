@@ -98,11 +98,11 @@ def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
         changed = type(tree)(tree) if isinstance(tree, OrderedDict) else dict(tree)
         if isinstance(tree[key], dict | list | tuple) and rng.random() < 0.75:
             changed[key] = _mutate_tree(tree[key], rng, value)
-        elif (draw := rng.random()) < 0.7:
+        elif rng.random() < 0.7:
             changed[key] = value(rng)
-        elif draw < 0.8:
+        elif rng.random() < 0.33:
             del changed[key]
-        elif draw < 0.9:
+        elif rng.random() < 0.5:
             changed[rng.choice(("x", 1, "../x", "x" * 300, f"{key}.x", f"{key} "))] = changed.pop(key)
         else:
             changed[key] = changed[rng.choice(list(changed))]
@@ -122,9 +122,8 @@ def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
 
 
 def _mutate_json(content: bytes, rng: Random) -> bytes:
-    return json.dumps(_mutate_tree(json.loads(content), rng, _plain_value), ensure_ascii=rng.random() < 0.5).encode(
-        "utf-8", "surrogatepass"
-    )
+    tree = _mutate_tree(json.loads(content), rng, _plain_value)
+    return json.dumps(tree, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
 def _mutate_yaml(content: bytes, rng: Random) -> bytes:
@@ -135,9 +134,8 @@ def _mutate_yaml(content: bytes, rng: Random) -> bytes:
         bomb = "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(levels))
         text = f"a0: &a0 [1]\n{bomb}" + yaml.safe_dump(tree)
     if rng.random() < 0.1:
-        text += rng.choice(
-            ("? [a]\n: b\n", "x: !!python/object/apply:os.system [touch RAN]\n", "x: 2020-01-01\n", "<<: 1\n")
-        )
+        call = "x: !!python/object/apply:os.system [touch RAN]\n"
+        text += rng.choice(("? [a]\n: b\n", call, "x: 2020-01-01\n", "<<: 1\n"))
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -176,11 +174,8 @@ def _mutate_zip(content: bytes, rng: Random) -> bytes:
 def _mutate_safetensors(content: bytes, rng: Random) -> bytes:
     size = struct.unpack("<Q", content[:8])[0]
     header = _mutate_json(content[8 : 8 + size], rng)
-    return (
-        struct.pack("<Q", len(header) if rng.random() < 0.9 else rng.choice(_EDGES) % 2**64)
-        + header
-        + content[8 + size :]
-    )
+    stated_size = len(header) if rng.random() < 0.9 else rng.choice(_EDGES) % 2**64
+    return struct.pack("<Q", stated_size) + header + content[8 + size :]
 
 
 def _mutate_onnx(content: bytes, rng: Random) -> bytes:
@@ -194,11 +189,11 @@ def _mutate_onnx(content: bytes, rng: Random) -> bytes:
 
 def _mutate_message(message: Any, rng: Random) -> None:
     while True:
-        field = rng.choice(
-            message.DESCRIPTOR.fields if rng.random() < 0.2 else [f for f, _ in message.ListFields()] or [0]
-        )
-        if not field:
+        present_fields = [field for field, _ in message.ListFields()]
+        fields = message.DESCRIPTOR.fields if rng.random() < 0.2 else present_fields
+        if not fields:
             return
+        field = rng.choice(fields)
         value = getattr(message, field.name)
         several = hasattr(value, "append") or hasattr(value, "add")
         if field.message_type is None:
@@ -219,7 +214,8 @@ def _mutate_message(message: Any, rng: Random) -> None:
         if not several:
             message = value
             continue
-        if not value or (draw := rng.random()) < 0.15:
+        draw = rng.random()
+        if not value or draw < 0.15:
             value.add()
             return
         if draw < 0.3:

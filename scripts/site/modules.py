@@ -1,4 +1,4 @@
-"""The site's page of all files of the package: each district, and the first line of each of its files."""
+"""The site's page of all files of the package: each package, and the first line of each of its files."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ PAGE = """\
 # Files
 
 Every file of the package with the first line of its docstring.
-[Architecture](/architecture.md#districts) says what each district is for.
+[Architecture](/architecture.md#packages) describes each package.
 """
 
 
 def page() -> str:
-    """Write the page in Markdown: the modules at the top of the package first, then each district."""
+    """Write the page in Markdown: the modules at the top of the package first, then each package."""
     blocks = [PAGE, files(sorted(PACKAGE.glob("*.py")))]
-    for district in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
-        district_files = sorted(district.rglob("*.py"), key=lambda path: (path.parent, path.name))
-        blocks += [f"## {district.name}/", first_line(district / "__init__.py"), files(district_files)]
+    for package in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
+        package_files = sorted(package.rglob("*.py"), key=lambda path: (path.parent, path.name))
+        blocks += [f"## {package.name}/", first_line(package / "__init__.py"), files(package_files)]
     return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
 def files(paths: list[Path]) -> str:
-    """List modules with their first lines, without the ``__init__`` of a district, which stands above the list."""
+    """List modules with their first lines, without the ``__init__`` of a package, which comes above the list."""
     return "\n".join(
         f"- `{path.relative_to(PACKAGE)}`: {first_line(path)}" for path in paths if path.name != "__init__.py"
     )

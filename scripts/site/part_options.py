@@ -8,7 +8,7 @@ from typing import Any
 
 from nes2net.apps.info.part_options import PLURALS, option_rows, rows_of
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.lib.registry import Registry
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.backends.heads import GeneralOptions
@@ -86,7 +86,7 @@ def sizes(registry: Registry) -> dict[str, list[str]]:
     rows = {}
     for name, size in SIZES.items():
         if name != size.frontend:
-            defaults = declared(registry.get(size.frontend))
+            defaults = options_of(registry.get(size.frontend))
             own_defaults = {**size.options, **size.training}.items()
             changed = {key: value for key, value in own_defaults if value != defaults[key].default}
             options = ", ".join(f"{key} {json.dumps(value)}" for key, value in changed.items()) or "the defaults"

@@ -8,72 +8,108 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from marked import filled
 
-from nes2net.apps.info.names import architecture
+from nes2net.lib.options import PARTS, ModelConfig, name_and_options
 from nes2net.lib.terminal import markdown_table
-from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.models.published_models import PUBLISHED, PublishedModel
 from nes2net.models.published_results import published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
+from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
 
 def page(text: str) -> str:
     """Replace the tables in the page ``text`` by the current tables."""
-    return filled(text, {"results": results(), **detectors()})
+    return filled(text, {"results": results(), "families": families(), "architectures": architectures()})
 
 
 def results() -> str:
-    """Write the tables of published results, their notes, and how each is measured again."""
+    """Write the tables of published results, and their notes."""
     tables = published_tables()
-    numbers = numbered_notes(tables)
+    numbers = number_notes(tables)
     blocks = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
     for table in tables:
         blocks += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
-        blocks += [markdown(system_rows(table, numbers))] if table.systems else []
-    ways = []
-    for row in reproduction_rows(tables):
-        recipe = row["recipe"]
-        address = row["checkpoint or code"]
-        link = f"[{re.sub(r'^https://(github.com/)?', '', address)}]({address})" if address else ""
-        ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})
-    blocks += ["### Notes", "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())]
-    return "\n\n".join([*blocks, "### How they are measured again", markdown(ways)])
+        rows = [
+            {**row, "recipe": coded(row["recipe"]), "code": linked(row["code"])} for row in system_rows(table, numbers)
+        ]
+        blocks += [left_aligned(list(rows[0]), [list(row.values()) for row in rows])] if rows else []
+    notes = "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())
+    return "\n\n".join([*blocks, "### Notes", notes])
 
 
-def detectors() -> dict[str, str]:
-    """Write the tables of published detectors: name of a mark in the page → table."""
-    architectures = [
-        {
-            "detector": f"`{name}`",
-            "front-end + aggregation + back-end": f"`{architecture(PUBLISHED_MODELS[name])}`",
-            "scored as published": row.scored,
-            "as stated in": row.scored_in or "nothing public",
-        }
-        for name, row in PUBLISHED.items()
+def families() -> str:
+    """Write the table of scoring, licences and training data, in which detectors with equal facts share a row, and notes."""
+    rows: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    by_note = defaultdict(list)
+    for name, model in PUBLISHED.items():
+        facts = (
+            f"{score_length(model)}; {model.score_rule}",
+            f"**{model.licence}**" if model.non_commercial else model.licence,
+            model.code_licence,
+            ", ".join(model.trained_on) or "not known",
+            ", ".join(model.selected_on) or "not known",
+        )
+        publisher = re.split("[/,]", model.source)[0]  # a paper, a host, or an owner on the hub
+        row = rows.setdefault((publisher, *facts), {"names": [], "sources": []})
+        row["names"].append(name)
+        row["sources"] += model.source.split(", ")
+        for note in model.notes:
+            by_note[note].append(name)
+    head = ["detector", "scored", "licence of the weights", "of the code", "trained on", "epoch selected on", "source"]
+    cells = [
+        [in_words(row["names"]), *facts, ", ".join(dict.fromkeys(row["sources"]))] for (_, *facts), row in rows.items()
     ]
-    licences = [
-        {
-            "detector": f"`{name}`",
-            "licence of the weights": f"**{row.licence}**" if row.non_commercial else row.licence,
-            "of the code": row.code_licence,
-            "trained on": ", ".join(row.trained_on) or "not known",
-            "epoch selected on": ", ".join(row.selected_on) or "not known",
-            "source": row.source,
-        }
-        for name, row in PUBLISHED.items()
-    ]
-    by_note: dict[str, list[str]] = {}
-    for name, row in PUBLISHED.items():
-        for note in row.notes:
-            by_note.setdefault(note, []).append(f"`{name}`")
-    return {
-        "architectures": markdown(architectures),
-        "licences": markdown(licences),
-        "notes": "\n".join(f"- {', '.join(names)}: {note}." for note, names in by_note.items()),
-    }
+    notes = "\n".join(wrapped(f"- {in_words(names)}: {note}.", 2) for note, names in by_note.items())
+    return f"{left_aligned(head, cells)}\n\n{notes}"
+
+
+def architectures() -> str:
+    """Write the table of the parts of every published detector."""
+    return left_aligned(
+        ["detector", "front-end + aggregation + back-end"],
+        [[f"`{name}`", f"`{part_names(model.config)}`"] for name, model in PUBLISHED.items()],
+    )
+
+
+def part_names(config: ModelConfig) -> str:
+    """Write the names of the parts of a detector without their options."""
+    return " + ".join(name_and_options(config, role)[0] for role in PARTS if config.get(role) is not None)
+
+
+def score_length(model: PublishedModel) -> str:
+    """Write the score length of the authors in one or two words, which the page explains."""
+    if model.num_samples is None:
+        return "whole"
+    if model.num_samples == "corpus":
+        return "corpus"
+    return f"{model.num_samples:,}" if model.crop == "head" else f"{model.num_samples:,} {model.crop}"
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Write names of detectors; as ``prefix*`` if they are all detectors with a common prefix.
+
+    >>> in_words(["df_arena_500m", "df_arena_1b"]), in_words(["spectra_0", "spectra_aasist", "spectra_aasist3"])
+    ('`df_arena_500m`, `df_arena_1b`', '`spectra_*`')
+    """
+    prefix = "".join(first for first, *_ in takewhile(lambda letters: len({*letters}) == 1, zip(*names)))
+    if len(names) > 2 and prefix and list(names) == [name for name in PUBLISHED if name.startswith(prefix)]:
+        return f"`{prefix}*`"
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def coded(cell: str) -> str:
+    """Put a cell that is not empty in backticks."""
+    return cell if cell == "–" else f"`{cell}`"
+
+
+def linked(address: str) -> str:
+    """Make a link of an address, without the host GitHub in its text."""
+    return address if address == "–" else f"[{re.sub(r'^https://(github.com/)?', '', address)}]({address})"
 
 
 def wrapped(text: str, indent: int = 0) -> str:
@@ -81,9 +117,9 @@ def wrapped(text: str, indent: int = 0) -> str:
     return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
-def markdown(rows: Sequence[dict[str, str]]) -> str:
-    """Write rows, each a mapping of headings to cells, as a Markdown table."""
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]).replace("---:", "---")
+def left_aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table with all columns aligned to the left."""
+    return markdown_table(head, rows).replace("---:", "---")
 
 
 if __name__ == "__main__":

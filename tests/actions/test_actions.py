@@ -46,18 +46,17 @@ def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
 
 
 def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral_detector, corpus, tmp_path, capsys):
-    """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
-    result = embed_recordings(
-        spectral_detector, trials, tmp_path / "e.npy", Embeddings("backend"), settings=ScoringSettings(num_workers=0)
-    )
-    assert (result.done, result.what) == (4, f"embeddings of {np.load(tmp_path / 'e.npy').shape[1]} numbers")
+    out = tmp_path / "e.npy"
+    settings = ScoringSettings(num_workers=0)
+    result = embed_recordings(spectral_detector, trials, out, Embeddings("backend"), settings=settings)
+    assert (result.done, result.what) == (4, f"embeddings of {np.load(out).shape[1]} numbers")
     record = json.loads((tmp_path / "e.npy.json").read_text())
     assert record["run"]["num_samples"] == 9000
     assert record["run"]["embedding"] == "backend"
     assert "9,000" in capsys.readouterr().err
-    with pytest.raises(InputError, match="leave it out with `of` backend"):
+    with pytest.raises(InputError, match="remove it with `of` backend"):
         Embeddings("backend", 1)
 
 
@@ -116,13 +115,14 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
 def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
-    spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
+    model = tmp_path / "model.pth"
+    spectral_detector.save(model, recipe=recipe, published_model="AASIST")
     detector = Detector.from_pretrained(model, "cpu")
-    part = Part(LA, corpus, "dev")
+    dev = Part(LA, corpus, "dev")
     with pytest.raises(InputError, match="frames are scored in whole utterances: remove `num_samples`"):
-        score_corpus(detector, part, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
+        score_corpus(detector, dev, "a.txt", checkpoint=model, judgement=Frames(), num_samples="4sec")
     where = {"checkpoint": model, "num_samples": 8000, "settings": ScoringSettings(num_workers=0)}
-    scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
+    scores, decisions = score_corpus(detector, dev, tmp_path / "a.txt", **where)
     assert decisions is None
     assert scores.done == scores.total == 12
     warned = capsys.readouterr().err
@@ -131,9 +131,9 @@ def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, sp
     assert capsys.readouterr().err.startswith(warned)
     assert "too good: its epoch was selected on asvspoof2019_la" in warned
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
-    ours, theirs = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
-    differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
+    record, other_record = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
+    differing = {key for key in record | other_record if record.get(key) != other_record.get(key)}
     assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
-    assert ours["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
-    assert ours["published_model"]["name"] == "AASIST"
-    assert len(ours["seen"]) == 1
+    assert record["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
+    assert record["published_model"]["name"] == "AASIST"
+    assert len(record["seen"]) == 1

@@ -130,8 +130,8 @@ def test_days_and_weeks(detector, calibration, tmp_path):
 def test_the_same_recordings_give_the_same_result_and_picture(detector, calibration, tmp_path):
     folder = write_voices(tmp_path / "new", 50, 20)
     results = []
-    for number, batch_size in enumerate((8, 8)):
-        drift = measure_drift(detector, calibration, [folder], batch_size=batch_size)
+    for number in range(2):
+        drift = measure_drift(detector, calibration, [folder], batch_size=8)
         plot_drift(tmp_path / f"{number}.png", drift)
         results.append((json.dumps(drift.result.to_dict()), (tmp_path / f"{number}.png").read_bytes()))
     assert results[0] == results[1]
@@ -144,10 +144,7 @@ def test_the_same_recordings_give_the_same_result_and_picture(detector, calibrat
 def test_too_few_are_said_in_words(detector, calibration, tmp_path):
     folder = write_voices(tmp_path / "new", 60, 3, lambda x: 4 * x)
     drift = measure_drift(detector, calibration, [folder / "0.wav"])
-    assert drift.too_few == (
-        "1 recording is too few to show drift at `alpha` 0.01: give at least 2, which show it if they are all outside "
-        "of one range"
-    )
+    assert drift.too_few.startswith("1 recording is too few to show drift at `alpha` 0.01: give at least 2")
     strict = measure_drift(detector, calibration, [folder], alpha=1e-5)
     assert strict.num_needed > 3
     assert strict.result.warnings == [strict.too_few]

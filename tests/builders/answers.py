@@ -24,8 +24,8 @@ RATE = 16000
 #: Number of clips of each class.
 NUM_CLIPS = 24
 #: Seconds of the shortest and the longest clip.
-SHORTEST = 1.4
-LONGEST = 3.7
+MIN_SECONDS = 1.4
+MAX_SECONDS = 3.7
 
 
 def speech(seconds: float, fake: tuple[float, float] | None = None, seed: int = 0) -> np.ndarray:
@@ -54,7 +54,7 @@ def write_clips(folder: Path) -> None:
     hears_a_tone.detector().save(folder / "tone.pth")
     for name in ("real", "fake"):
         (folder / name).mkdir()
-    for number, seconds in enumerate(np.linspace(SHORTEST, LONGEST, NUM_CLIPS)):
+    for number, seconds in enumerate(np.linspace(MIN_SECONDS, MAX_SECONDS, NUM_CLIPS)):
         clips = {"real": speech(seconds, None, number), "fake": speech(seconds, (0.0, seconds), 100 + number)}
         for name, samples in clips.items():
             soundfile.write(folder / name / f"{number}.wav", samples, RATE)

@@ -24,7 +24,7 @@ def one_parser():
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
+def workdir(tmp_path, monkeypatch) -> Path:
     """The temporary folder, as the working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from builders import SHARED, shared_path
 from builders import golden_backends as gb
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.models.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.
@@ -82,7 +82,7 @@ def antideepfake_config(name: str) -> dict[str, Any]:
     """The configuration of a published detector on a tiny encoder; fairseq's defaults where its own says nothing."""
     file = read(name)
     model = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **file["config"]["model"]}
-    frontend = {key: value for key, value in model.items() if key in declared(frontends.get(model["_name"]))}
+    frontend = {key: value for key, value in model.items() if key in options_of(frontends.get(model["_name"]))}
     frontend["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
     if model["_name"] == "hubert":
         frontend["num_targets"] = len(file["state_dict"]["m_ssl.model.label_embs_concat"])

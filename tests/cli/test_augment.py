@@ -49,7 +49,7 @@ def test_the_waveform_is_that_of_training(trials, tmp_path, command):
         (f"--algo 3 --musan {musan} --noise-probability 1", [everywhere, RawBoost(3)], {}, 1),
         (f"{as_named} --musan {musan} --speech {musan}/speech --algo 2", [RawBoost(2), *conditions], {}, 1),
     ]
-    said = ""
+    outputs = ""
     for number, (words, effects, options, epoch) in enumerate(cases):
         index = number % len(trials)
         out = tmp_path / str(number)
@@ -57,8 +57,8 @@ def test_the_waveform_is_that_of_training(trials, tmp_path, command):
         assert status == 0, err
         training = TrainingSet(Examples(trials), effects=effects, **{"num_samples": None, "seed": 1234} | options)
         np.testing.assert_array_equal(written(out), training[epoch, index].waveform.numpy())
-        said += printed
-    assert "nothing was changed" in said  # probability 0.5: some epochs draw no noise
+        outputs += printed
+    assert "nothing was changed" in outputs  # probability 0.5: some epochs draw no noise
 
 
 def test_a_full_scale_sine_is_at_0_db():
@@ -85,9 +85,9 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_errors_are_one_line(here, refused):
+def test_errors_are_one_line(workdir, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
-    (here / "text.wav").write_text("no audio")
+    (workdir / "text.wav").write_text("no audio")
     for arguments, message in (
         ("none.wav --algo 4", "none.wav not found"),
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
@@ -98,4 +98,4 @@ def test_errors_are_one_line(here, refused):
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ):
         refused(f"augment --out o {arguments}", message)
-        assert not (here / "o").exists()
+        assert not (workdir / "o").exists()

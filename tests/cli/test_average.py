@@ -8,7 +8,8 @@ import pytest
 
 @pytest.fixture
 def folder(tmp_path):
-    (folder := tmp_path / "a run").mkdir()
+    folder = tmp_path / "a run"
+    folder.mkdir()
     figures = {"lr": 1e-3, "improved": False, "val_eer_wo_aug": 0.1}
     figures |= {"val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2}
     rows = [{"epoch": n, "loss": 1 / n, "val_loss_wo_aug": abs(n - 4.1), **figures} for n in range(1, 8)]
@@ -26,8 +27,8 @@ def test_a_run_folder_without_a_choice(folder, command):
     names = ["best 5", "last 5", "best 3", "last 3"]
     ends = [lines[head].index(name) + len(name) - 1 for name in names]
     rows = lines[head + 1 : head + 7]
-    chosen = [[int(line.split()[0]) for line in rows if len(line) > end and line[end] == "*"] for end in ends]
-    assert chosen == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
+    starred = [[int(line.split()[0]) for line in rows if len(line) > end and line[end] == "*"] for end in ends]
+    assert starred == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
     assert "10.000 (5.00–20.00)" in rows[0]
     assert "val_loss_wo_aug" in lines[head]
     commands = [shlex.split(line) for line in lines[head + 8 :]]

@@ -21,14 +21,14 @@ OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fi
 
 
 def test_a_whole_corpus_lacks_nothing(every_corpus, check):
-    for name, inner, expected in (
+    for name, subfolder, expected in (
         ("asvspoof2019_la", ".", OFFICIALLY),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
         ("in_the_wild", ".", "score eval yes evaluate eval yes"),
         ("ctrsvdd", "ctrsvdd", "attack A06 2 source acesinger 2, m4singer 2"),
         ("generic", "generic", "It names no parts (train, dev, eval)"),
     ):
-        status, text = check(name, every_corpus / inner, "--subset", "--audio", "--workers", "0")
+        status, text = check(name, every_corpus / subfolder, "--subset", "--audio", "--workers", "0")
         assert status == 0
         assert expected in text
         assert "files 4 of 4 are there decoded 4 of 4 files duration 0.0" in text
@@ -43,13 +43,13 @@ def test_missing_and_extra_files(every_corpus, tmp_path, check):
     shutil.rmtree(root / "ASVspoof2019_LA_eval")
     status, text = check("asvspoof2019_la", root, "--subset")
     assert status == 1
-    for said in (
+    for message in (
         "files 3 of 4 are there; 1 missing: LA_T_1000001.flac",
         "extra files 1 in the folder are in no protocol: other.flac",
         "train no: 1 of 4 files are missing validate yes score train in part",
         f"What is missing or wrong - audio of train: 1 of 4 files are missing in {flac}: LA_T_1000001.flac; get LA.zip from https",
     ):
-        assert said in text
+        assert message in text
     status, text = check("in_the_wild", every_corpus)  # a selection is not the official corpus
     assert status == 1
     assert "4 trials instead of 31,779" in text

@@ -35,4 +35,5 @@ def test_bash_offers_the_words_that_fit(tmp_path, command):
         program.append('_shtab_nes2net; echo "${COMPREPLY[*]}"')
     done = subprocess.run(["bash"], input="\n".join(program), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert {line: set(found.split()) for line, found in zip(lines, done.stdout.splitlines(), strict=True)} == lines
+    completions = [set(words.split()) for words in done.stdout.splitlines()]
+    assert dict(zip(lines, completions, strict=True)) == lines

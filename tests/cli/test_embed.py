@@ -70,7 +70,7 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2_small", **options, pretraining_heads=True)
     genuine_checkpoint.write(frontend, tmp_path / "ssl.pt")
-    (words, trials) = dev
+    words, trials = dev
     out = tmp_path / "e.npy"
     words += ("--frontend", "wav2vec2", "--ssl-checkpoint", tmp_path / "ssl.pt", "--layer", 1, "--out", out)
     assert embed(*words)[0] == 0

@@ -56,7 +56,7 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     assert "-h, --help show this help message and exit --" in text
     assert len([name for name in main.commands() if " " not in name]) <= 21
     actions = [(name, action) for name, command in commands.items() for action in command._actions]
-    hidden = [f"{name} {one.dest}" for name, one in actions if one.help == argparse.SUPPRESS]
+    hidden = [f"{name} {action.dest}" for name, action in actions if action.help == argparse.SUPPRESS]
     assert hidden == ["nes2net experiment run task"]
     score = commands["nes2net score"]
     groups = {group.title: [action.dest for action in group._group_actions] for group in score._action_groups}
@@ -69,10 +69,10 @@ def test_flags_with_several_values_are_parsed(parsers):
     main, _, _ = parsers
     thresholds = "--threshold-from c d"
     also = "--also generic s k --also generic t k dev"
-    found = main.parse_args(f"evaluate generic a b {thresholds} {also} --resamples 5 --exclude".split())
-    assert (found.scores, found.threshold_from, found.exclude) == (["a", "b"], ["c", "d"], [])
-    assert found.also == [["generic", "s", "k"], ["generic", "t", "k", "dev"]]
-    assert found.num_resamples == 5
-    found = main.parse_args("score generic --model m --out o --segments --overwrite".split())
-    assert (found.root, found.segments, found.overwrite, found.compile) == (None, 0.0, True, False)
+    parsed = main.parse_args(f"evaluate generic a b {thresholds} {also} --resamples 5 --exclude".split())
+    assert (parsed.scores, parsed.threshold_from, parsed.exclude) == (["a", "b"], ["c", "d"], [])
+    assert parsed.also == [["generic", "s", "k"], ["generic", "t", "k", "dev"]]
+    assert parsed.num_resamples == 5
+    parsed = main.parse_args("score generic --model m --out o --segments --overwrite".split())
+    assert (parsed.root, parsed.segments, parsed.overwrite, parsed.compile) == (None, 0.0, True, False)
     assert main.parse_args(["bench"]).files == []

@@ -32,7 +32,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0
-    assert "left out by definition: attack A08, codec gsm" in out
+    assert "excluded by definition: attack A08, codec gsm" in out
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
     refused(f"{good} --json good.txt", "is one of the files that are read")
     refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
@@ -51,10 +51,8 @@ def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
     refused(f"{good} --metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
     refused(f"{good} --draw attacks", "--draw attacks needs at least 10 speakers")
     (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
-    refused(
-        f"{good.replace('good.txt', 'frames.txt')} --draw speakers",
-        "--draw has no effect on scores of frames, which",
-    )
+    of_frames = good.replace("good.txt", "frames.txt")
+    refused(f"{of_frames} --draw speakers", "--draw has no effect on scores of frames, which")
 
 
 def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, refused):
@@ -64,9 +62,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, re
         contents = []
         for number in range(2):
             path = tmp_path / f"plot{number}.{suffix}"
-            status, _, err = command(f"{good} --plot {path}")
-            assert status == 0
-            assert f"wrote {path}" in err
+            assert f"wrote {path}" in command(f"{good} --plot {path}")[2]
             contents.append(path.read_bytes())
         assert contents[0].startswith(beginning)
         assert contents[0] == contents[1]
@@ -98,7 +94,6 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     assert status == 0
     assert "threshold of good: operating point fa:10% of generic all (30 bona fide, 60 spoof): " in out
     assert "generic, all (development)" in out
-    assert "asvspoof2021_la (2)" in out
     assert "warning: calibration made Cllr of asvspoof2021_la worse" in err
     rows = transferred(tmp_path / "r.json")
     assert rows[0]["false_alarm"]["value"] <= 0.1
@@ -121,16 +116,16 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
         refused(f"{good} {wrong}", message)
 
 
-def test_what_a_terminal_obeys_is_escaped(here, command):
+def test_what_a_terminal_obeys_is_escaped(workdir, command):
     rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m\n" for n in range(20)]
-    (here / "list.csv").write_text("path,label,attack\n" + "".join(rows))
-    (here / "scores.txt").write_text("".join(f"a{n} 1\nb{n} 0\nc{n} 2\n" for n in range(20)))
+    (workdir / "list.csv").write_text("path,label,attack\n" + "".join(rows))
+    (workdir / "scores.txt").write_text("".join(f"a{n} 1\nb{n} 0\nc{n} 2\n" for n in range(20)))
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json --html r.html"
     status, printed, _ = command(words)
     assert status == 0
     assert r"\u001b[2J" in printed
     assert r"A\u009b1m" in printed
     assert not {"\x1b", "\x9b"} & set(printed)
-    rows = json.loads((here / "r.json").read_text())["tables"][-1]["rows"]
+    rows = json.loads((workdir / "r.json").read_text())["tables"][-1]["rows"]
     assert [row["on"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]
-    assert not {"\x1b", "\x9b"} & set((here / "r.html").read_text())
+    assert not {"\x1b", "\x9b"} & set((workdir / "r.html").read_text())

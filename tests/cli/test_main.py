@@ -35,7 +35,7 @@ def test_help_by_task_and_overrides_between_options(command):
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-def test_errors_are_one_line(here, refused):
+def test_errors_are_one_line(workdir, refused):
     for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),
@@ -72,12 +72,13 @@ def test_a_command_of_another_package(command, monkeypatch):
     targets = {name: f"{__name__}:{name}" for name in ("hello", "untyped", "gone")}
     points = [EntryPoint(name, target, "nes2net.commands") for name, target in targets.items()]
     monkeypatch.setattr("nes2net.lib.registry.entry_points", lambda group: points)
-    own = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
-    commands = Registry("command", "commands", own, "types:FunctionType", registers="instance")
+    published = {name: target for group in command_line.COMMANDS.values() for name, target in group.items()}
+    commands = Registry("command", "commands", published, "types:FunctionType", registers="instance")
     monkeypatch.setattr(command_line, "commands", commands)
     monkeypatch.setattr(command_line, "build_parser", build_parser)
-    assert "of other packages:\n  gone\n" in (helped := command("--help")[1])
-    assert "Greet somebody" in helped
+    help_text = command("--help")[1]
+    assert "of other packages:\n  gone\n" in help_text
+    assert "Greet somebody" in help_text
     assert command("hello you --times 2")[:2] == (0, "hello you hello you \n")
     for words, message in (
         ("hello nobody", "error: --times says how often, but nobody is there"),

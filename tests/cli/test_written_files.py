@@ -34,22 +34,22 @@ COMMANDS = {
 
 
 @pytest.fixture
-def folder(corpus, here):
+def folder(corpus, workdir):
     """The working folder, with everything that the commands read."""
-    make_case(here)
+    make_case(workdir)
     shutil.copy(next(corpus.rglob("*.flac")), "clip.flac")
-    (here / "corpus").symlink_to(corpus)
+    (workdir / "corpus").symlink_to(corpus)
     recipe = {
         "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},
     }
-    (here / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (workdir / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     for name in ("a.pth", "b.pth"):
         torch.manual_seed(0)
         Detector.from_config(recipe["model"]).save(name)
-    return here
+    return workdir
 
 
 @pytest.fixture
@@ -61,7 +61,8 @@ def mode():
 
 
 def files(folder):
-    return {path for path in folder.rglob("*") if path.is_file() and not any(p.is_symlink() for p in path.parents)}
+    """The files in a folder; those of the corpus are behind a link, which rglob does not follow."""
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
@@ -70,23 +71,23 @@ def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypa
     if name == "export to onnx":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
-        monkeypatch.setattr("nes2net.apps.export.onnx.LARGEST_FILE", 1000)  # its weights are in a second file
+        monkeypatch.setattr("nes2net.apps.export.onnx.MAX_FILE_BYTES", 1000)  # its weights are in a second file
     before = files(folder)
     status, out, err = command(COMMANDS[name])
-    named = {Path(word.rstrip(".,;:")) for word in (out + err).split()}
-    named |= {Path("cache")} if name == "train" else set()  # which the recipe names
-    named |= {path.with_name(f"{path.name}.json") for path in named if path.suffix == ".txt"}  # records of score files
+    announced = {Path(word.rstrip(".,;:")) for word in (out + err).split()}
+    announced.add(Path("cache"))  # which the recipe names
+    announced |= {Path(f"{path}.json") for path in announced if path.suffix == ".txt"}  # records of score files
     written = {path.relative_to(folder) for path in files(folder) - before}
     assert status == 0
     assert written
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
-    assert [path for path in written if not {path, *list(path.parents)[:-1]} & named] == []
+    assert [path for path in written if not {path, *list(path.parents)[:-1]} & announced] == []
     if name == "predict":
         assert [json.loads(line)["file"] for line in out.splitlines()] == ["clip.flac"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes are those of POSIX systems")
-def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypatch, refused):
+def test_a_command_replaces_no_pipe_or_device(spectral_detector, workdir, monkeypatch, refused):
     """What must be a file is refused, before hours are spent on it."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
@@ -95,7 +96,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypat
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
     for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
         os.mkfifo(name)
-    before = {path: path.stat().st_ino for path in here.iterdir()}
+    before = {path: path.stat().st_ino for path in workdir.iterdir()}
     for words in (
         "average d.pth --out out",
         *(f"export d.pth --to {kind} --out out.{kind} --overwrite" for kind in ("pth", "onnx")),
@@ -104,4 +105,4 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypat
     ):
         error = refused(words)
         assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (words, error)
-    assert {path: path.stat().st_ino for path in here.iterdir()} == before
+    assert {path: path.stat().st_ino for path in workdir.iterdir()} == before

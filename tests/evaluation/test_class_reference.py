@@ -16,9 +16,9 @@ def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
     labels = tmp_path / "key.csv"
     labels.write_text("path,label,vocoder,split\na.wav,spoof,new,eval\n")
     file = tmp_path / "train.npy"
-    part = {"name": "generic", "root": str(corpus), "split": "train"}
-    (tmp_path / "train.npy.json").write_text(json.dumps({"run": {}, "failures": {}, "corpus": part}))
+    recorded_corpus = {"name": "generic", "root": str(corpus), "split": "train"}
+    (tmp_path / "train.npy.json").write_text(json.dumps({"run": {}, "failures": {}, "corpus": recorded_corpus}))
     rows = {id: np.full(2, number, dtype=np.float32) for number, id in enumerate(("b", "c", "a"))}
     examples = examples_of(rows, ScoreFile.of(file), Labels("generic", labels, "eval").read(), "vocoder", {})
-    found = [(example.trial.id, example.name, example.embedding.tolist()) for example in examples]
-    assert found == [("b", "other", [0, 0]), ("a", "new", [2, 2])]
+    labelled = [(example.trial.id, example.name, example.embedding.tolist()) for example in examples]
+    assert labelled == [("b", "other", [0, 0]), ("a", "new", [2, 2])]

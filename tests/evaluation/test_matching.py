@@ -18,18 +18,18 @@ KEY = [
 
 
 def test_match_keeps_the_order_of_the_score_file():
-    matched = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
-    assert [trial.id for trial in matched.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
-    assert (list(matched.bonafide), list(matched.spoof)) == ([2, 3], [1, 4])
-    assert matched.num_expected == 4
-    assert not matched.mismatch
+    matched_trials = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
+    assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
+    assert (list(matched_trials.bonafide), list(matched_trials.spoof)) == ([2, 3], [1, 4])
+    assert matched_trials.num_expected == 4
+    assert not matched_trials.mismatch
     with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
 
 def test_a_part_of_a_key_is_matched_by_its_own_positions():
-    part = TrialTable(KEY).take(np.array([2, 1]))
-    assert match(part, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
+    partial_key = TrialTable(KEY).take(np.array([2, 1]))
+    assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 
 
 def test_suffixes_are_accepted_and_repeated_rows_refused():
@@ -38,10 +38,10 @@ def test_suffixes_are_accepted_and_repeated_rows_refused():
     message = r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1 \("
     with pytest.raises(InputError, match=message):
         match(KEY, *rows, "eval")
-    matched = match(KEY, *rows, "eval", allow_partial=True)
-    assert matched.mismatch.repeated == ["b1"]
-    assert [trial.id for trial in matched.trials] == ["b1", "b2", "s1", "s2"]
-    assert list(matched.scores) == [1, 2, 3, 4]
+    matched_trials = match(KEY, *rows, "eval", allow_partial=True)
+    assert matched_trials.mismatch.repeated == ["b1"]
+    assert [trial.id for trial in matched_trials.trials] == ["b1", "b2", "s1", "s2"]
+    assert list(matched_trials.scores) == [1, 2, 3, 4]
 
 
 def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
@@ -53,10 +53,10 @@ def test_what_does_not_fit_is_named_and_the_rest_is_evaluated_if_allowed():
         "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
         "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (`allow_partial` evaluates the rest)"
     )
-    matched = match(KEY, [*ids, "s2"], [*scores, -1.0], "eval", allow_partial=True)
-    assert [trial.id for trial in matched.trials] == ["b1", "s2"]
-    assert matched.num_expected == 4
-    assert matched.mismatch.conflicting == ["b2"]
+    matched_trials = match(KEY, [*ids, "s2"], [*scores, -1.0], "eval", allow_partial=True)
+    assert [trial.id for trial in matched_trials.trials] == ["b1", "s2"]
+    assert matched_trials.num_expected == 4
+    assert matched_trials.mismatch.conflicting == ["b2"]
     with pytest.raises(InputError, match="none of the 4 trials of the key has a score"):
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 

@@ -34,16 +34,16 @@ def linear(encoded):
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
-def contrast(one, other):
+def contrast(first, second):
     """The contrast ratio of WCAG 2."""
-    dark, light = sorted(colour @ [0.2126, 0.7152, 0.0722] for colour in (one, other))
+    dark, light = sorted(colour @ [0.2126, 0.7152, 0.0722] for colour in (first, second))
     return (light + 0.05) / (dark + 0.05)
 
 
-def distance(one, other, vision):
+def distance(first, second, vision):
     """The distance of two colours in OKLab, which is about how different they are seen."""
-    seen = [TO_OKLAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISIONS[vision]) @ x, 0, 1)) for x in (one, other)]
-    return float(np.linalg.norm(seen[0] - seen[1]))
+    perceived = [TO_OKLAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISIONS[vision]) @ x, 0, 1)) for x in (first, second)]
+    return float(np.linalg.norm(perceived[0] - perceived[1]))
 
 
 THEMES = {theme: colours_of(theme) for theme in ("light", "dark")}
@@ -65,10 +65,10 @@ def test_text_and_lines_have_contrast(theme):
 @pytest.mark.parametrize("theme", THEMES)
 def test_systems_and_classes_differ_for_every_reader(theme, vision):
     colours = THEMES[theme]
-    for one, other in itertools.combinations(SERIES, 2):
-        assert distance(colours[one], colours[other], vision) > 0.09, (one, other)
-    for one, other in zip(SERIES[:4], SERIES[4:]):  # these have the same line
-        assert distance(colours[one], colours[other], vision) > 0.15, (one, other)
+    for first, second in itertools.combinations(SERIES, 2):
+        assert distance(colours[first], colours[second], vision) > 0.09, (first, second)
+    for first, second in zip(SERIES[:4], SERIES[4:]):  # these have the same line
+        assert distance(colours[first], colours[second], vision) > 0.15, (first, second)
     assert distance(colours["bonafide"], colours["spoof"], vision) > 0.11
     for series, name in itertools.product(SERIES, ("bonafide", "spoof")):
         smallest = 0.13 if vision == "normal" else 0.05

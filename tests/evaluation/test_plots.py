@@ -57,7 +57,7 @@ def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
     def labels(*systems):
         """The numbers at the ticks of the axes of each plot."""
         texts = histograms(report_of(folder, *systems))
-        return [[found.replace("−", "-") for found in re.findall(r">(−?[\d.]+)</text>", text)] for text in texts]
+        return [[number.replace("−", "-") for number in re.findall(r">(−?[\d.]+)</text>", text)] for text in texts]
 
     folder = make_case(tmp_path, num=600)
     rows = [line.split() for line in (folder / "good.txt").read_text().splitlines()]

@@ -49,7 +49,7 @@ def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:
     systems = {}
     for row in tables["systems"]:
         name = row.pop("on")["system"]
-        by_attack = [one for one in tables.get("by attack", ()) if one["on"]["system"] == name]
+        by_attack = [attack_row for attack_row in tables.get("by attack", ()) if attack_row["on"]["system"] == name]
         systems[name] = {measure: figure["value"] for measure, figure in row.items()} | {"by attack": by_attack}
     return systems
 

@@ -16,10 +16,6 @@ from nes2net.evaluation.writers import grid, latex, latex_text, markdown, text_l
 SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
 
-def table_of(result, name):
-    return next(table for table in result.tables if table.name == name)
-
-
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_first_of_several_processes_shows_the_progress(case, rank, monkeypatch, capsys):
     settings = {"RANK": f"{rank}", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
@@ -40,11 +36,11 @@ def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, t
     assert several.rows("differences")[0]["difference"].interval[1] > 0
     assert marks(several, "eer") == [False] * 3
     assert marks(several, "min_dcf") == [True, False, False]
-    found = report_of(case, "useless", "good")
-    assert found["difference"].interval[0] > 0
-    assert marks(found, "eer") == [False, True]
-    assert marks(found, "eer", "by attack") == [False, False, True, True]
-    assert not any(marks(found, "num_bonafide") + marks(found, "threshold"))
+    useless_and_good = report_of(case, "useless", "good")
+    assert useless_and_good["difference"].interval[0] > 0
+    assert marks(useless_and_good, "eer") == [False, True]
+    assert marks(useless_and_good, "eer", "by attack") == [False, False, True, True]
+    assert not any(marks(useless_and_good, "num_bonafide") + marks(useless_and_good, "threshold"))
     shutil.copy(case / "good.txt", tmp_path / "same.txt")
     for path, num_resamples in ((tmp_path / "same.txt", 50), (case / "useless.txt", 39)):
         result = evaluate_systems("asvspoof2021_la", [case / "good.txt", path], case, num_resamples=num_resamples)
@@ -90,17 +86,21 @@ def test_a_terminal_leaves_long_tables_to_the_page():
 
 
 def test_nothing_is_marked_for_one_system_or_other_trials(single, case, tmp_path):
-    part = write(tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7]))
-    paths = [part, case / "worse.txt"]
-    for report in (single, evaluate_systems("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2)):
-        rows = [row for table in report.tables for row in table.rows]
-        assert not any(figure.is_best for row in rows for figure in row.figures.values())
+    partial_scores = write(
+        tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7])
+    )
+    paths = [partial_scores, case / "worse.txt"]
+    partial_report = evaluate_systems("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2)
+    for report in (single, partial_report):
+        for row in itertools.chain(*(table.rows for table in report.tables)):
+            assert not any(figure.is_best for figure in row.figures.values())
 
 
 def test_the_result_gives_a_figure_by_its_name(several):
     assert several["eer"] == several.rows("systems")[0]["eer"]
     assert several["p_value"].value > 0
-    assert table_of(several, "by attack").row(system="worse", attack="A08")["num_spoof"].value > 0
+    by_attack = next(table for table in several.tables if table.name == "by attack")
+    assert by_attack.row(system="worse", attack="A08")["num_spoof"].value > 0
     with pytest.raises(KeyError, match="no figure 'macro_f1'"):
         several["macro_f1"]
 
@@ -123,8 +123,8 @@ def test_latex_escapes_what_it_would_obey(hostile):
     assert depths.min() == depths[-1] == 0
     assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
     assert "--" not in latex_text(SPECIALS)
-    for columns, inner in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
-        rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
+    for columns, tabular_body in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
+        rows = [line for line in tabular_body.splitlines() if line.endswith(r"\\")]
         assert len(rows) >= 2
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
 
@@ -132,16 +132,16 @@ def test_latex_escapes_what_it_would_obey(hostile):
 def test_markdown_is_rendered_as_the_tables(hostile):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(hostile.printed))
-    found = []
+    rendered_cells = []
     kinds = {child.type for token in tokens for child in token.children or []}
     for opened, inline in itertools.pairwise(tokens):
         if opened.type in ("th_open", "td_open"):
             text = "".join(child.content for child in inline.children if child.type == "text")
-            found.append((text, any(child.type == "strong_open" for child in inline.children)))
+            rendered_cells.append((text, any(child.type == "strong_open" for child in inline.children)))
     expected = []
     for table in hostile.printed:
         layout = grid(table)
         expected += [(text, False) for text in layout.head]
         expected += [(cell.text_with_details, cell.is_best) for row in layout.rows for cell in row]
-    assert found == expected
+    assert rendered_cells == expected
     assert kinds == {"text", "strong_open", "strong_close"}

@@ -25,7 +25,6 @@ from nes2net.evaluation.transfer import (
     read_set,
 )
 from nes2net.lib.errors import InputError
-from nes2net.metrics import compute_cllr
 from nes2net.scoring.decisions import OperatingPoint, calibration, load
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
@@ -61,10 +60,10 @@ def transfer_of(case, name, num_resamples=2, **settings):
     """The sets of :func:`report_of` as they are judged."""
     where = settings.pop("where", None) or source(case, name, **settings)
     (threshold,) = choose_thresholds(where, "asvspoof2021_la", 1)
-    further = [read_set(files, "further", None) for files in where.further]
+    further_sets = [read_set(files, "further", None) for files in where.further]
     keys = str(case / "trial_metadata.txt")
     tested = read_set(SetFiles("asvspoof2021_la", str(case / f"{name}.txt"), keys), "scores", None)
-    return judge_sets(name, threshold, [tested, *further], num_resamples=num_resamples)
+    return judge_sets(name, threshold, [tested, *further_sets], num_resamples=num_resamples)
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +81,27 @@ def classes(path, is_bonafide):
     return tuple(np.array([float(s) for id, s in lines if is_bonafide(id) == kind]) for kind in (True, False))
 
 
+def figures_at(threshold, *llrs):
+    """The figures of log-likelihood ratios of both classes at a threshold, by the metrics."""
+    rates = metrics.compute_rates(*llrs, threshold)
+    eer = metrics.compute_eer(*llrs)[0]
+    cllr = metrics.compute_cllr(*llrs)
+    min_cllr = metrics.compute_min_cllr(*llrs)
+    return rates._asdict() | {
+        "eer": eer,
+        "hter_lost": rates.hter - eer,
+        "cllr": cllr,
+        "min_cllr": min_cllr,
+        "calibration_loss": cllr - min_cllr,
+        "act_dcf": metrics.compute_act_dcf(*llrs),
+    }
+
+
 def test_figures_are_those_of_the_metrics(case, report, transfer):
     """Of the raw scores, calibrated here; tests/metrics compares the metrics with scikit-learn and formulas."""
     development, test = transfer.sets
-    assert (development.is_development, test.is_development) == (True, False)
+    assert development.is_development
+    assert not test.is_development
     assert (development.name, test.name) == ("generic, all", "asvspoof2021_la")
     (weight,), offset = transfer.decider.calibration.weights, transfer.decider.calibration.offset
     theta = -math.log(0.95 * 1 / (0.05 * 10))
@@ -93,15 +109,9 @@ def test_figures_are_those_of_the_metrics(case, report, transfer):
     of_dev = classes(case / "good.dev.txt", lambda id: int(id[1:]) % 5 <= 1)
     of_test = classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0)
     for row, scores in ((development, of_dev), (test, of_test)):
-        llrs = [weight * of_class + offset for of_class in scores]
-        rates = metrics.compute_rates(*llrs, theta)
-        eer = metrics.compute_eer(*scores)[0]
-        cllr = compute_cllr(*llrs)
-        least = metrics.compute_min_cllr(*llrs)
-        cost = metrics.compute_act_dcf(*llrs)
-        expected = {**rates._asdict(), "eer": eer, "hter_lost": rates.hter - eer, "act_dcf": cost, "own_cost": cost}
-        expected |= {"cllr": cllr, "min_cllr": least, "calibration_loss": cllr - least}
-        expected["raw_cllr"] = compute_cllr(*scores)
+        llrs = [weight * class_scores + offset for class_scores in scores]
+        expected = figures_at(theta, *llrs)
+        expected |= {"own_cost": expected["act_dcf"], "raw_cllr": metrics.compute_cllr(*scores)}
         assert {name: row.row.value(name) for name in expected} == pytest.approx(expected, abs=1e-12)
     assert test.row.value("eer") == report["eer"].value
 
@@ -119,51 +129,45 @@ def test_figures_are_shown_by_name(report):
 def test_intervals_are_those_of_plain_resampling(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row = transfer.sets[1]
-    theta = transfer.decider.llr_threshold
-    facts = transfer.facts()["sets"]
-    assert (facts[1]["interval_over"], facts[1]["num_groups"], facts[0]["interval_over"]) == ("speakers", 24, "trials")
+    development_facts, facts = transfer.facts()["sets"]
+    assert development_facts["interval_over"] == "trials"
+    assert (facts["interval_over"], facts["num_groups"]) == ("speakers", 24)
     keys = str(case / "trial_metadata.txt")
     tested = read_set(SetFiles("asvspoof2021_la", str(case / "good.txt"), keys), "scores", None)
     trials = sorted(tested.matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
     num_bonafide = row.llrs.bonafide.size
     num_spoof = row.llrs.spoof.size
-    llrs = np.concatenate(row.llrs)
-    names = list(dict.fromkeys(t.speaker for t in trials))
-    figures = ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")
+    speakers = list(dict.fromkeys(trial.speaker for trial in trials))
     draws = []
     for number in range(40):
-        picked = [names[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
-        times = [picked.count(trial.speaker) for trial in trials]
-        drawn = np.split(np.repeat(llrs, times), [sum(times[:num_bonafide])])
-        rates = metrics.compute_rates(*drawn, theta)
-        eer = metrics.compute_eer(*drawn)[0]
-        cllr = compute_cllr(*drawn)
-        least = metrics.compute_min_cllr(*drawn)
-        cost = metrics.compute_act_dcf(*drawn)
-        draws.append((rates.hter, rates.hter - eer, cllr, least, cllr - least, cost, rates.f1, eer))
-    of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
-    trials_behind = {"hter": of_both, "eer": of_both, "f1": 2 * num_spoof}
-    for name, values in zip(figures, np.transpose(draws)):
-        low, high = np.quantile(values, [0.025, 0.975])
-        if name in trials_behind:
-            low, high = metrics.rate_interval(row.row.value(name), values, trials_behind[name])
-        assert row.row[name].interval == pytest.approx((low, high), abs=1e-12), name
+        drawn_speakers = [speakers[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
+        times = [drawn_speakers.count(trial.speaker) for trial in trials]
+        drawn = np.split(np.repeat(np.concatenate(row.llrs), times), [sum(times[:num_bonafide])])
+        draws.append(figures_at(transfer.decider.llr_threshold, *drawn))
+    num_of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
+    num_trials = {"hter": num_of_both, "eer": num_of_both, "f1": 2 * num_spoof}
+    for name in ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer"):
+        values = np.array([figures[name] for figures in draws])
+        expected = np.quantile(values, [0.025, 0.975])
+        if name in num_trials:
+            expected = metrics.rate_interval(row.row.value(name), values, num_trials[name])
+        assert row.row[name].interval == pytest.approx(expected, abs=1e-12), name
 
 
 def test_a_saved_calibration_gives_the_same_figures(case, transfer, tmp_path):
     path = tmp_path / "calibration.json"
-    first = transfer
-    replace(first.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
+    replace(transfer.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
     where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
-    again = report_of(case, "good", where=where, num_resamples=40)
-    (own, test), (kept, again_test) = first.sets, transfer_of(case, "good", where=where, num_resamples=40).sets
-    assert again_test == test
-    assert own.row.value("raw_cllr") > 0
-    assert kept.row["raw_cllr"].value is None
+    development, test = transfer.sets
+    saved_development, saved_test = transfer_of(case, "good", where=where, num_resamples=40).sets
+    assert saved_test == test
+    assert development.row.value("raw_cllr") > 0
+    assert saved_development.row["raw_cllr"].value is None
     for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
-        assert own.row.value(name) == pytest.approx(kept.row.value(name), abs=1e-12)
-    assert "calibration" in {entry["kind"] for entry in again.header["inputs"]}
-    replace(load(path), llrs=None).save(path)  # an old file: no development row, and only a cost can be a point
+        assert development.row.value(name) == pytest.approx(saved_development.row.value(name), abs=1e-12)
+    inputs = report_of(case, "good", where=where).header["inputs"]
+    assert "calibration" in {entry["kind"] for entry in inputs}
+    replace(load(path), llrs=None).save(path)  # without ratios: no development row, and only a cost can be a point
     assert [judged.is_development for judged in transfer_of(case, "good", where=where).sets] == [False]
     with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
         report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
@@ -173,12 +177,12 @@ def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
     good, worse = report_of(case, "good", "worse").header["transfers"]
     assert (good["system"], worse["system"]) == ("good", "worse")
     assert good["basis"]["llr_threshold"] != worse["basis"]["llr_threshold"]
-    further = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
-    rows = report_of(case, "good", further=[further]).rows("rates")
+    further_set = SetFiles("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
+    rows = report_of(case, "good", further=[further_set]).rows("rates")
     names = ["generic, all (development)", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
     assert [row.labels["set"] for row in rows] == names
     with pytest.raises(InputError, match="`also` requires a single system, but 2"):
-        report_of(case, "good", "worse", further=[further])
+        report_of(case, "good", "worse", further=[further_set])
 
 
 def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
@@ -206,17 +210,17 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
     ):
         for name, facts in (("good.dev.txt", run), ("good.txt", run | changes)):
             write(folder / f"{name}.json", json.dumps({"run": facts, "failures": {}}))
-        found = [line for line in report_of(folder, "good").warnings if "made Cllr" not in line]
-        assert len(found) == bool(message)
-        assert all(message in line for line in found)
+        warnings = [line for line in report_of(folder, "good").warnings if "made Cllr" not in line]
+        assert len(warnings) == bool(message)
+        assert all(message in line for line in warnings)
 
 
 def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case, tmp_path):
     def of(where):
         return transfer_of(case, "good", where=where)
 
-    same = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
-    table = of(ThresholdSource(dev_scores=[str(case / "good.txt")], **same))
+    same_trials = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
+    table = of(ThresholdSource(dev_scores=[str(case / "good.txt")], **same_trials))
     assert "240 of the 240 trials of asvspoof2021_la are development trials" in table.warnings[0]
     path = tmp_path / "calibration.json"
     table.decider.calibration.save(path)
@@ -229,17 +233,17 @@ def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case,
 
 def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
-    found = transfer_of(case, "good")  # at the operating point eer
-    (line,), (development, row) = found.warnings, found.sets
+    transfer = transfer_of(case, "good")  # at the operating point eer
+    (warning,) = transfer.warnings
+    development, row = transfer.sets
     assert development.row.value("hter_lost") == pytest.approx(0, abs=1e-12)
     assert "own_cost" not in row.row.figures
     assert row.row.value("hter") > row.row.value("eer")
-    assert row.row.value("eer_llr") < found.decider.llr_threshold
+    assert row.row.value("eer_llr") < transfer.decider.llr_threshold
     assert metrics.compute_rates(*row.llrs, row.row.value("eer_llr")).hter == pytest.approx(row.row.value("eer"))
-    worse = f"made Cllr of asvspoof2021_la worse: {row.row.value('raw_cllr'):.2f} bits"
     assert row.row.value("cllr") > row.row.value("raw_cllr")
-    assert worse in line
-    assert f"{row.row.value('cllr'):.2f}" in line
+    assert f"made Cllr of asvspoof2021_la worse: {row.row.value('raw_cllr'):.2f} bits" in warning
+    assert f"{row.row.value('cllr'):.2f}" in warning
     assert "bits are lost by calibration, not by discrimination" in losses_in_words(row)
     good = replace(row, row=replace(row.row, figures=row.row.figures | {"calibration_loss": Figure(0.001)}))
     assert "nearly all of it is lost by discrimination" in losses_in_words(good)
@@ -268,41 +272,32 @@ def test_text_page_and_paper_tables_have_every_figure(report, transfer):
     tables = {table["name"]: table["rows"] for table in data["tables"]}
     assert tables["rates"][1]["hter"] == {"value": row.row.value("hter"), "interval": list(row.row["hter"].interval)}
     assert data["transfers"][0]["basis"]["num_bonafide"] == 60
-    assert sum(one["on"]["set"] == "asvspoof2021_la" for one in tables["reliability"]) == 10
+    assert sum(reliability_row["on"]["set"] == "asvspoof2021_la" for reliability_row in tables["reliability"]) == 10
+
+
+def list_with_scores(folder, name, ids):
+    """Scores of these trials, and a list of them, of which every other one is bona fide."""
+    rows = [f"{id}.wav,{('bonafide', 'spoof')[number % 2]}\n" for number, id in enumerate(ids)]
+    scores = [f"{id} {number % 7 - number % 2}\n" for number, id in enumerate(ids)]
+    key = write(folder / f"{name}.csv", "path,label\n" + "".join(rows))
+    return write(folder / f"{name}.txt", "".join(scores)), key
 
 
 def test_only_the_calibrations_own_list_is_told_as_trials_it_was_learned_on(tmp_path):
-    rng = np.random.default_rng(5)
-    for name in ("one", "other"):
-        rows = [(f"{name}{n}", ("bonafide", "spoof")[n % 2]) for n in range(60)]
-        write(tmp_path / f"{name}.csv", "path,label\n" + "".join(f"{id}.wav,{label}\n" for id, label in rows))
-        scores = "".join(f"{id} {(label == 'bonafide') + rng.normal()}\n" for id, label in rows)
-        write(tmp_path / f"{name}.txt", scores)
-    labels = Labels("generic", tmp_path / "one.csv", "all")
-    calibrate(labels, [tmp_path / "one.txt"]).calibration.save(tmp_path / "c.json")
-    own_source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
-    told = {}
-    for name in ("one", "other"):
-        report = evaluate_systems(
-            "generic",
-            [tmp_path / f"{name}.txt"],
-            tmp_path / f"{name}.csv",
-            num_resamples=5,
-            threshold_source=own_source,
-        )
-        told[name] = any("learned on trials of" in line for line in report.warnings)
-    assert told == {"one": True, "other": False}
+    files = {name: list_with_scores(tmp_path, name, [f"{name}{n}" for n in range(60)]) for name in ("own", "other")}
+    scores, key = files["own"]
+    calibrate(Labels("generic", key, "all"), [scores]).calibration.save(tmp_path / "c.json")
+    source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
+    for name, (scores, key) in files.items():
+        report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
+        assert any("learned on trials of" in line for line in report.warnings) == (name == "own")
 
 
 @pytest.mark.parametrize("same_list, expected", [(True, "are development trials"), (False, "have ids of development")])
 def test_equal_ids_in_two_own_lists_need_not_be_the_same_recordings(tmp_path, same_list, expected):
-    for name, extra in (("dev", ""), ("test", "" if same_list else "new.wav,spoof\n")):
-        rows = "".join(f"{n}.wav,{('bonafide', 'spoof')[n % 2]}\n" for n in range(60))
-        write(tmp_path / f"{name}.csv", f"path,label\n{rows}{extra}")
-        ids = [str(n) for n in range(60)] + ["new"] * bool(extra)
-        write(tmp_path / f"{name}.txt", "".join(f"{id} {place % 2 + place % 7}\n" for place, id in enumerate(ids)))
-    source = ThresholdSource([str(tmp_path / "dev.txt")], str(tmp_path / "dev.csv"), dev_phase="all")
-    report = evaluate_systems(
-        "generic", [tmp_path / "test.txt"], tmp_path / "test.csv", num_resamples=5, threshold_source=source
-    )
+    ids = [str(number) for number in range(60)]
+    dev_scores, dev_key = list_with_scores(tmp_path, "dev", ids)
+    scores, key = list_with_scores(tmp_path, "test", ids if same_list else [*ids, "new"])
+    source = ThresholdSource([str(dev_scores)], str(dev_key), dev_phase="all")
+    report = evaluate_systems("generic", [scores], key, num_resamples=5, threshold_source=source)
     assert any(expected in line for line in report.warnings)

@@ -17,14 +17,14 @@ def test_a_part_shares_the_numbers_of_its_key():
     assert key.column("attack").numbers.tolist() == [1, 0, -1]
     assert key.column("attack").values == ["A07", "A08"]
     assert key.column("room").numbers.tolist() == [0, -1, -1]
-    part = key.take(np.array([2, 0]))
-    assert part == [trials[2], trials[0]]
-    assert part.rows.tolist() == [2, 0]
-    assert part.position_of == {"c": 0, "a": 1}
-    assert part.column("attack").numbers.tolist() == [-1, 1]
-    assert part.take(np.array([1])).rows.tolist() == [0]  # positions in the key
-    assert part.column("attack").where("A08").tolist() == [False, True]
-    assert not part.column("attack").where("A19").any()
-    assert part.column("attack").count(np.ones(2, bool)) == 1
+    partial_key = key.take(np.array([2, 0]))
+    assert partial_key == [trials[2], trials[0]]
+    assert partial_key.rows.tolist() == [2, 0]
+    assert partial_key.position_of == {"c": 0, "a": 1}
+    assert partial_key.column("attack").numbers.tolist() == [-1, 1]
+    assert partial_key.take(np.array([1])).rows.tolist() == [0]  # positions in the key
+    assert partial_key.column("attack").where("A08").tolist() == [False, True]
+    assert not partial_key.column("attack").where("A19").any()
+    assert partial_key.column("attack").count(np.ones(2, bool)) == 1
     assert key.is_in_phase("eval").tolist() == [True, False, True]
     assert key.is_in_phase(None).all()

@@ -117,9 +117,9 @@ def undo_box_muller(x: np.ndarray) -> np.ndarray:
     return np.concatenate([1 - np.exp(-(x[:8] ** 2 + x[8:] ** 2) / 2), np.arctan2(x[8:], x[:8]) / (2 * np.pi) % 1])
 
 
-def ulps(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+def ulps(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Distances in units in the last place."""
-    return np.ravel(values).view(np.int32).astype(np.int64) - np.ravel(others).view(np.int32)
+    return np.ravel(values).view(np.int32).astype(np.int64) - np.ravel(reference).view(np.int32)
 
 
 class Packer:

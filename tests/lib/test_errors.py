@@ -15,7 +15,7 @@ from nes2net.cli.main import build_parser, main
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.lib.errors import MissingLibrary, concerning, settings_called, worded
+from nes2net.lib.errors import MissingLibrary, concerning, settings_called, with_flag_names
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.recipes.data import CorpusConfig
 from nes2net.training.recipes.recipe import Recipe
@@ -36,9 +36,9 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
-    alone |= {part for node in joined for part in node.values}
+    alone |= {value for node in joined for value in node.values}
     for node in joined:
-        yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        yield node.lineno, "".join(value.value if isinstance(value, ast.Constant) else "{}" for value in node.values)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
             yield node.lineno, node.value
@@ -56,19 +56,21 @@ def messages(texts) -> list[tuple[str, str]]:
     """Place and text of what the library says; the command line and the pages speak for themselves."""
     pages = ("part_options.py", "published_tables.py", "space.py", "command.py")
     of_commands = ("cli/", "apps/serve/", "lib/http_server.py", "apps/report/", "actions/flags.py", "lib/command")
-    ours = [one for one in texts if not one[0].startswith(of_commands) and not one[0].endswith(pages)]
-    return [(f"{name}, line {line}", text) for name, line, text in ours]
+    library_texts = [text for text in texts if not text[0].startswith(of_commands) and not text[0].endswith(pages)]
+    return [(f"{name}, line {line}", text) for name, line, text in library_texts]
 
 
 def test_the_library_names_no_flags(messages):
-    assert [place for place, text in messages if FLAG.search(COMMAND.sub("", text))] == []
+    assert [location for location, text in messages if FLAG.search(COMMAND.sub("", text))] == []
 
 
 def test_every_setting_in_a_message_exists(messages):
     """Each name in backticks is a flag of a program or a key of recipes."""
     commands = build_parser().commands().values()
-    known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
-    known |= {
+    existing_names = {
+        name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()
+    }
+    existing_names |= {
         "on_error",
         "time",
         "encoding",
@@ -77,15 +79,15 @@ def test_every_setting_in_a_message_exists(messages):
         "clear_probability",
         "half_life",
     }  # arguments of Python
-    known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
+    existing_names |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
-        (place, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
-        for place, text in messages
+        (location, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
+        for location, text in messages
         for name in SETTING.findall(text)
     }
     assert len(used) > 60
-    assert {(place, name) for place, name in used if name not in known} == set()
+    assert {(location, name) for location, name in used if name not in existing_names} == set()
 
 
 def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
@@ -95,8 +97,8 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared))
     assert {"ray", "fastapi", "pyroomacoustics"} <= of_extras
     by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
-    found = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
-    assert {name for name, text in found if by_hand.search(text)} == {"lib/installation.py"}
+    install_hints = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
+    assert {name for name, text in install_hints if by_hand.search(text)} == {"lib/installation.py"}
 
 
 @pytest.mark.parametrize(
@@ -112,9 +114,9 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
 )
 def test_settings_in_the_words_of_main_py(text, expected):
     with settings_called(legacy.build_parser().flags()):
-        said = worded(text)
-    assert said == (expected or text.replace("`data.root`", "--database_path"))
-    assert worded(text) == text
+        message = with_flag_names(text)
+    assert message == (expected or text.replace("`data.root`", "--database_path"))
+    assert with_flag_names(text) == text
 
 
 def test_every_key_of_a_recipe_has_a_name_in_main_py():
@@ -125,7 +127,7 @@ def test_every_key_of_a_recipe_has_a_name_in_main_py():
 
 
 @pytest.fixture
-def said(tmp_path, monkeypatch, capsys):
+def error_of(tmp_path, monkeypatch, capsys):
     """A function that returns the error of a program, which ends with status 2, in a folder with a recipe and a list."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "recipe.yaml", "name: tiny\n")
@@ -134,8 +136,8 @@ def said(tmp_path, monkeypatch, capsys):
 
     def run(words):
         program = legacy.main if words.startswith("--") else main
-        named = "--model_name wav2vec2_Nes2Net_X " if words.startswith("--") else ""
-        assert program(f"{named}{words}".split()) == 2
+        model_flag = "--model_name wav2vec2_Nes2Net_X " if words.startswith("--") else ""
+        assert program(f"{model_flag}{words}".split()) == 2
         return capsys.readouterr().err
 
     return run
@@ -163,11 +165,11 @@ NO_FOLDER = "error: where is the corpus? name its folder with "
         ("evaluate generic scores.txt --keys list.csv", "without a score: b (--allow-partial evaluates the rest)\n"),
     ],
 )
-def test_settings_in_messages_become_flags(said, words, message):
-    assert message in said(words)
+def test_settings_in_messages_become_flags(error_of, words, message):
+    assert message in error_of(words)
 
 
-def test_settings_in_messages_of_python(said):
+def test_settings_in_messages_of_python(error_of):
     with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
         evaluate_systems("generic", "scores.txt", "list.csv")
 

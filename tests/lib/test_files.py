@@ -85,17 +85,17 @@ def test_where_a_file_can_be_written_is_known_before(tmp_path):
 @pytest.mark.parametrize("special, linked", [(device, False), (pipe, True), (bound_socket, False)])
 def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked):
     monkeypatch.chdir(tmp_path)  # the name of a socket is short
-    place = special(Path("special"))
+    device = special(Path("special"))
     path = tmp_path / "link" if linked else tmp_path / "special"
     if linked:
         path.symlink_to("special")
-    before = os.stat(place)
+    before = os.stat(device)
     for write in (lambda path: write_text(path, "[]"), files.check_no_device, check_writable):
         with pytest.raises(InputError, match="is a device or a pipe, which cannot hold this output; name a file"):
             write(path)
     with pytest.raises(InputError, match="is a device"), replacing(path, durable=True):
         raise AssertionError("nothing is written")
-    assert os.path.samestat(before, os.stat(place))
+    assert os.path.samestat(before, os.stat(device))
     assert os.path.islink(path) == linked
     assert set(os.listdir(tmp_path)) <= {"special", "link"}
 
@@ -133,12 +133,12 @@ def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
     assert (tmp_path / "link").read_text() == "newer"
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_no_link_is_followed(tmp_path, monkeypatch, there):
+@pytest.mark.parametrize("exists", [True, False])
+def test_no_link_is_followed(tmp_path, monkeypatch, exists):
     """Whether it leads to a file or to none: a lock, a log and a temporary file change nothing elsewhere."""
     elsewhere = tmp_path / "elsewhere"
     link = tmp_path / "link"
-    if there:
+    if exists:
         elsewhere.write_text("old")
     link.symlink_to(elsewhere)
     for mode in ("ab", "wb"):
@@ -154,8 +154,8 @@ def test_no_link_is_followed(tmp_path, monkeypatch, there):
     write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new"
     assert os.path.islink(tmp_path / ".a.guessed.tmp")
-    assert elsewhere.exists() == there
-    assert not there or elsewhere.read_text() == "old"
+    assert elsewhere.exists() == exists
+    assert not exists or elsewhere.read_text() == "old"
 
 
 def write_a_file(path):
@@ -184,16 +184,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(
             os.kill(os.getpid(), signal.SIGKILL)
         os.waitpid(child, 0)
     link.symlink_to("a")
-    others = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
-    assert len(others) == 2
+    other_files = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
+    assert len(other_files) == 2
     assert len(os.listdir(tmp_path)) == 3
     living = write(target)
     next(living)
-    (own,) = set(tmp_path.iterdir()) - others
+    (own_file,) = set(tmp_path.iterdir()) - other_files
     list(write(target))
-    assert own.exists()
+    assert own_file.exists()
     list(living)
-    assert {path for path in tmp_path.iterdir() if path != target} == others
+    assert {path for path in tmp_path.iterdir() if path != target} == other_files
     remove_leftovers(tmp_path)
     assert {path for path in tmp_path.iterdir() if path != target} == {link}
 

@@ -53,8 +53,8 @@ def only_file(folder):
 
 def test_a_whole_file_is_fetched_and_checked(fetch, tmp_path):
     for size, digests in ((len(CONTENT), {"md5": MD5.upper()}), (None, {})):
-        found = fetch(size, **digests)
-        assert found == ({"md5": MD5} if digests else {"sha256": hashlib.sha256(CONTENT).hexdigest()})
+        digests_received = fetch(size, **digests)
+        assert digests_received == ({"md5": MD5} if digests else {"sha256": hashlib.sha256(CONTENT).hexdigest()})
         assert only_file(tmp_path) == ("a.bin", CONTENT)
 
 
@@ -88,12 +88,12 @@ def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(client, "sleep", interrupt)
         fetch(len(CONTENT))
-    there = (tmp_path / "a.bin.part").stat().st_size
-    assert 1_000_000 < there < len(CONTENT)
+    num_received = (tmp_path / "a.bin.part").stat().st_size
+    assert 1_000_000 < num_received < len(CONTENT)
     assert not (tmp_path / "a.bin").exists()
     fetch(len(CONTENT))
     assert only_file(tmp_path) == ("a.bin", CONTENT)
-    assert ranges(server) == [None, f"bytes={there}-"]
+    assert ranges(server) == [None, f"bytes={num_received}-"]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after)
 
 def test_all_had_come_already(server, fetch, tmp_path):
     """An interruption after the last byte: 416 with the size, or no request at all. More than all cannot be."""
-    for size, there in ((None, CONTENT), (len(CONTENT), CONTENT), (None, bytes(4_000_000))):
-        (tmp_path / "a.bin.part").write_bytes(there)
+    for size, partial_content in ((None, CONTENT), (len(CONTENT), CONTENT), (None, bytes(4_000_000))):
+        (tmp_path / "a.bin.part").write_bytes(partial_content)
         fetch(size, md5=MD5)
         assert only_file(tmp_path) == ("a.bin", CONTENT)
     assert ranges(server) == [f"bytes={len(CONTENT)}-", "bytes=4000000-", None]

@@ -15,10 +15,10 @@ from nes2net.lib.http_server import Listener, address_of, is_loopback, listening
 
 
 def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
-    own = socket.gethostname()
+    hostname = socket.gethostname()
     assert names_at("127.0.0.1") == names_at("::1") == []
-    assert names_at("0.0.0.0")[:2] == names_at("192.168.1.7")[:2] == [own, f"{own}.local"]
-    assert names_at("lab.example")[:2] == ["lab.example", own]
+    assert names_at("0.0.0.0")[:2] == names_at("192.168.1.7")[:2] == [hostname, f"{hostname}.local"]
+    assert names_at("lab.example")[:2] == ["lab.example", hostname]
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert is_loopback("localhost")
@@ -26,8 +26,8 @@ def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
 
 
 def test_the_first_free_port_is_taken():
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as busy_socket:
+        port = busy_socket.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port} of 127.0.0.1 is not free \("):
             listening_socket("127.0.0.1", range(port, port + 1))
         with listening_socket("127.0.0.1", range(port, port + 20)) as listener:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import check_model, check_options, declared
+from nes2net.lib.options import check_model, check_options, options_of
 
 
 class Declared:
@@ -31,9 +31,9 @@ def test_a_class_and_its_partials_are_checked(factory):
 
 
 def test_what_is_not_declared_is_not_checked():
-    assert list(declared(Declared)) == ["size", "pair"]
+    assert list(options_of(Declared)) == ["size", "pair"]
     check_options(Declared, {"undeclared": object()}, "part")
-    assert declared(unresolved) == {}
+    assert options_of(unresolved) == {}
     check_options(unresolved, {"size": "large"}, "part")
 
 

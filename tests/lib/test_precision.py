@@ -6,7 +6,7 @@ import pytest
 import torch
 from builders import PATIENCE
 
-from nes2net.lib.devices import check_precision, float32_products, float32_settings, named_precision
+from nes2net.lib.devices import check_precision, float32_products, float32_settings, parse_precision
 from nes2net.lib.errors import InputError
 
 CPU = torch.device("cpu")
@@ -24,25 +24,26 @@ def settings():
         torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "none"
 
 
-@pytest.mark.parametrize("given", ["medium", "high"])
-def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_the_whole_mantissa_is_kept_and_settings_return(settings, precision):
     """On processors with bfloat16 products a program may have allowed them for float32."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
-    torch.set_float32_matmul_precision(given)
+    torch.set_float32_matmul_precision(precision)
     rounded = x @ x
     before = float32_settings()
     with pytest.raises(InputError), float32_products():
         assert torch.equal(x @ x, exact)
         raise InputError("enough")
     assert float32_settings() == before
-    assert torch.get_float32_matmul_precision() == given
+    assert torch.get_float32_matmul_precision() == precision
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
-    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
-        with float32_products(precision):
+    for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(other_precision):
             assert torch.get_float32_matmul_precision() == matmul
-            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+            assert torch.backends.cudnn.allow_tf32 == (other_precision == "tf32")
+            assert torch.backends.cuda.matmul.allow_tf32 == (other_precision == "tf32")
 
 
 def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
@@ -70,10 +71,10 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
 
 def test_names_and_what_a_processor_does_not_compute(monkeypatch):
     """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
-    assert [named_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
+    assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):
         with pytest.raises(InputError, match="unknown dtype"):
-            named_precision(wrong)
+            parse_precision(wrong)
     gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")

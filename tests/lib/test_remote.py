@@ -202,7 +202,7 @@ def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
         return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))
 
     signal.alarm(60)
-    assert remote.kept(address, "all", read) == CONTENT
+    assert remote.read_cached(address, "all", read) == CONTENT
     signal.alarm(0)
 
 

@@ -63,18 +63,18 @@ GROWS = r"refused to save .*{}, .*no archive of recordings grows like that"
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize(
-    "files, said",
+    "files, message",
     [
         *(({name: b"2"}, "is a path that leads out of the folder: refused") for name in LEADING_OUT),
         ({str(n): bytes(3_000_000) for n in range(3)}, GROWS.format("of members")),
         ({str(n): b"" for n in range(200)}, GROWS.format("101 members")),
     ],
 )
-def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, files, said, monkeypatch):
+def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, files, message, monkeypatch):
     monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
     monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
     archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         unpack(archive, tmp_path / "out", "unpacking")
     assert set(content_of(tmp_path)) <= {"a.archive", "out/ok", *(f"out/{name}" for name in files if name.isdigit())}
 
@@ -94,10 +94,10 @@ def test_a_zip_whose_members_overlap_is_refused(tmp_path):
     """One member of 100 MB of zeros, named a thousand times in the directory."""
     path = make_zip(tmp_path / "a.zip", {"a": bytes(100_000_000)})
     content = path.read_bytes()
-    at = content.rindex(b"PK\1\2")
-    directory = content[at : content.index(b"PK\5\6")] * 1000
-    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), at, 0)
-    path.write_bytes(content[:at] + directory + last)
+    directory_offset = content.rindex(b"PK\1\2")
+    directory = content[directory_offset : content.index(b"PK\5\6")] * 1000
+    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), directory_offset, 0)
+    path.write_bytes(content[:directory_offset] + directory + last)
     with pytest.raises(InputError, match=r"1\.\d GB of members"):
         unpack(path, tmp_path / "out", "unpacking")
 
@@ -117,7 +117,7 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
 
 
 @pytest.mark.parametrize(
-    "parts, said",
+    "entries, message",
     [
         (long_name(70_000), TOO_LONG),  # of gigabytes, which would be read
         # Some versions of Python take a time for them that is quadratic in their number.
@@ -128,10 +128,10 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
         ([header("a/b"), header("a")], "a file stands where a folder is needed, or the other way round"),
     ],
 )
-def test_tar_files_made_to_do_harm(tmp_path, parts, said):
+def test_tar_files_made_to_do_harm(tmp_path, entries, message):
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
-        file.writelines([*parts, bytes(1024)])
-    with pytest.raises(InputError, match=said):
+        file.writelines([*entries, bytes(1024)])
+    with pytest.raises(InputError, match=message):
         unpack(tmp_path / "a.tar.gz", tmp_path / "out", "unpacking")
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from nes2net.lib import workers
 from nes2net.lib.errors import Unfinished
-from nes2net.lib.workers import Loader, stacked
+from nes2net.lib.workers import Loader, stack_shared
 from nes2net.training.interruption import StopRequests
 
 NUM_BATCHES = 12
@@ -38,7 +38,7 @@ class Numbers(Dataset):
 
 
 def collate(rows):
-    return stacked(rows), [len(row) for row in rows]
+    return stack_shared(rows), [len(row) for row in rows]
 
 
 def loader(dataset, num_workers=2, collate=collate):
@@ -106,29 +106,29 @@ assert not left, left
 def test_with_little_shared_memory_the_batches_are_the_same():
     """The batches are the same, and no file is left."""
     process = with_shm("512k", SMALL)
-    said = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 0, said
-    (warning,) = [line for line in said.splitlines() if "warning: " in line]
+    stderr = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, stderr
+    (warning,) = [line for line in stderr.splitlines() if "warning: " in line]
     assert "warning: shared memory is full" in warning
     assert "lower `num_workers` (now 2)" in warning
     assert "--shm-size" in warning
-    assert "Exception ignored" not in said
+    assert "Exception ignored" not in stderr
 
 
 @pytest.mark.slow
 def test_hardly_any_shared_memory():
     """No process can be started."""
-    said = with_shm("8k", "numbers(loader(Numbers()))").communicate(timeout=PATIENCE)[1]
-    (error,) = [line for line in said.splitlines() if "Error: " in line]
+    stderr = with_shm("8k", "numbers(loader(Numbers()))").communicate(timeout=PATIENCE)[1]
+    (error,) = [line for line in stderr.splitlines() if "Error: " in line]
     assert "InputError: the workers cannot be started ([Errno 28] No space left" in error
     assert "--shm-size" in error
-    assert "Exception ignored" not in said
+    assert "Exception ignored" not in stderr
 
 
-@pytest.mark.parametrize("at", [0, 9])
-def test_a_reader_that_is_killed(at):
+@pytest.mark.parametrize("number", [0, 9])
+def test_a_reader_that_is_killed(number):
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
-        numbers(loader(Numbers(at, kill)))
+        numbers(loader(Numbers(number, kill)))
 
 
 @pytest.mark.parametrize("when", ["in a step", "between two passes"])
@@ -154,7 +154,7 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
     batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
     if when == "starting":
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.defer():
         if when == "before":
             os.kill(os.getpid(), signal.SIGTERM)
         numbers(batches)

@@ -50,25 +50,27 @@ def test_the_rule_of_add_2023_and_that_of_at_add():
 
 @pytest.mark.parametrize("case", TIES, ids=lambda case: case["name"])
 def test_tied_scores_of_known_and_unknown(case):
-    known = np.array(case["known"])
-    unknown = np.array(case["unknown"])
+    known_scores = np.array(case["known"])
+    unknown_scores = np.array(case["unknown"])
     expected = case["expected"]
-    assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
-    assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
-    assert metrics.fpr95(-unknown, -known)[0] == exactly(expected["fpr95_unknown_positive"])
+    assert metrics.auroc(known_scores, unknown_scores) == exactly(expected["auroc"])
+    assert metrics.fpr95(known_scores, unknown_scores) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
+    assert metrics.fpr95(-unknown_scores, -known_scores)[0] == exactly(expected["fpr95_unknown_positive"])
     for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
-        assert metrics.compute_eer(known, unknown, method)[0] == exactly(expected["eer"][method])
+        assert metrics.compute_eer(known_scores, unknown_scores, method)[0] == exactly(expected["eer"][method])
 
 
 @given(tied_scores, tied_scores)
-def test_known_against_unknown_is_that_of_scikit_learn_and_symmetric(known, unknown):
+def test_known_against_unknown_is_that_of_scikit_learn_and_symmetric(known_scores, unknown_scores):
     from sklearn.metrics import roc_auc_score
 
-    known = np.array(known)
-    unknown = np.array(unknown)
-    labels = np.repeat([1, 0], [known.size, unknown.size])
-    assert metrics.auroc(known, unknown) == pytest.approx(roc_auc_score(labels, np.append(known, unknown)), abs=1e-12)
-    eer, negated = (metrics.compute_eer(sign * known, sign * unknown, "roc")[0] for sign in (1, -1))
+    known_scores = np.array(known_scores)
+    unknown_scores = np.array(unknown_scores)
+    labels = np.repeat([1, 0], [known_scores.size, unknown_scores.size])
+    assert metrics.auroc(known_scores, unknown_scores) == pytest.approx(
+        roc_auc_score(labels, np.append(known_scores, unknown_scores)), abs=1e-12
+    )
+    eer, negated = (metrics.compute_eer(sign * known_scores, sign * unknown_scores, "roc")[0] for sign in (1, -1))
     assert eer + negated == pytest.approx(1, abs=1e-12)
 
 

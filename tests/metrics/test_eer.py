@@ -24,9 +24,9 @@ def eer_by_definition(bonafide, spoof):
     for score, _, is_bonafide in trials:
         rejected[is_bonafide] += 1
         frr = rejected[True] / len(bonafide)
-        far = (len(spoof) - rejected[False]) / len(spoof)
-        if abs(frr - far) < best[0]:
-            best = (abs(frr - far), (frr + far) / 2, score)
+        false_alarm_rate = (len(spoof) - rejected[False]) / len(spoof)
+        if abs(frr - false_alarm_rate) < best[0]:
+            best = (abs(frr - false_alarm_rate), (frr + false_alarm_rate) / 2, score)
     return best[1], best[2]
 
 
@@ -40,12 +40,12 @@ def test_asvspoof_rule_is_its_definition(bonafide, spoof):
 def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     from sklearn.metrics import roc_curve
 
-    frr, far, thresholds = metrics.roc_points(bonafide, spoof)
+    misses, false_alarms, thresholds = metrics.roc_points(bonafide, spoof)
     labels = [1] * len(bonafide) + [0] * len(spoof)
-    fpr, tpr, at = roc_curve(labels, bonafide + spoof)
-    np.testing.assert_allclose(1 - frr, tpr, atol=1e-15)
-    np.testing.assert_allclose(far, fpr, atol=1e-15)
-    np.testing.assert_array_equal(thresholds, at)
+    fpr, tpr, expected_thresholds = roc_curve(labels, bonafide + spoof)
+    np.testing.assert_allclose(1 - misses, tpr, atol=1e-15)
+    np.testing.assert_allclose(false_alarms, fpr, atol=1e-15)
+    np.testing.assert_array_equal(thresholds, expected_thresholds)
 
 
 @pytest.mark.parametrize("method, eer", [("asvspoof", 1), ("interpolated", 1), ("arena", 0.5), ("sklearn", 0.5)])
@@ -85,15 +85,15 @@ def eer_of_the_arena(bonafide, spoof):
     steps = sorted({*bonafide, *spoof})
     lower = sorted(spoof)
     upper = sorted(bonafide)
-    far = [(len(lower) - bisect_left(lower, step)) / len(lower) for step in steps]
-    frr = [bisect_left(upper, step) / len(upper) for step in steps]
+    false_alarms = [(len(lower) - bisect_left(lower, step)) / len(lower) for step in steps]
+    misses = [bisect_left(upper, step) / len(upper) for step in steps]
     for i, j in zip(range(len(steps)), range(1, len(steps))):
-        gaps = far[i] - frr[i], far[j] - frr[j]
+        gaps = false_alarms[i] - misses[i], false_alarms[j] - misses[j]
         if np.sign(gaps[0]) != np.sign(gaps[1]):
             share = gaps[0] / (gaps[0] - gaps[1])
-            return frr[i] + share * (frr[j] - frr[i]), steps[i] + share * (steps[j] - steps[i])
-    nearest = min(range(len(steps)), key=lambda i: abs(far[i] - frr[i]))
-    return (far[nearest] + frr[nearest]) / 2, steps[nearest]
+            return misses[i] + share * (misses[j] - misses[i]), steps[i] + share * (steps[j] - steps[i])
+    nearest = min(range(len(steps)), key=lambda i: abs(false_alarms[i] - misses[i]))
+    return (false_alarms[nearest] + misses[nearest]) / 2, steps[nearest]
 
 
 TIES = {
@@ -110,11 +110,11 @@ def test_the_rule_of_the_arena_is_that_of_its_client(ties):
     for _ in range(250):
         shift = rng.uniform(-1, 3)
         sizes = rng.integers(1, 80, 2)
-        classes = [TIES[ties](rng.normal(at, 1, size)) for at, size in zip((shift, 0), sizes)]
-        found = metrics.compute_eer(*classes, "arena")
-        assert found == pytest.approx(eer_of_the_arena(*classes), abs=1e-12)
+        classes = [TIES[ties](rng.normal(mean, 1, size)) for mean, size in zip((shift, 0), sizes)]
+        result = metrics.compute_eer(*classes, "arena")
+        assert result == pytest.approx(eer_of_the_arena(*classes), abs=1e-12)
         if ties == "none":
-            assert found[0] == pytest.approx(metrics.compute_eer(*classes, "interpolated")[0], abs=1e-12)
+            assert result[0] == pytest.approx(metrics.compute_eer(*classes, "interpolated")[0], abs=1e-12)
 
 
 def test_the_rule_of_the_arena_on_real_scores(shared):
@@ -127,6 +127,6 @@ def test_the_rule_of_the_arena_on_real_scores(shared):
     exact = np.array([score for score, _ in rows])
     is_bonafide = np.array([label for _, label in rows])
     for scores in (exact, np.round(exact, 6)):
-        found = metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide], "arena")
-        assert found == pytest.approx(eer_of_the_arena(scores[is_bonafide], scores[~is_bonafide]), abs=1e-12)
-    assert round(100 * found[0], 2) == 7.46
+        result = metrics.compute_eer(scores[is_bonafide], scores[~is_bonafide], "arena")
+        assert result == pytest.approx(eer_of_the_arena(scores[is_bonafide], scores[~is_bonafide]), abs=1e-12)
+    assert round(100 * result[0], 2) == 7.46

@@ -34,7 +34,10 @@ def drawn(distance, num_bonafide=200, num_spoof=300, seed=0):
     """Scores of two classes that lie ``distance`` apart, and speakers of them by name of their argument."""
     rng = np.random.default_rng(seed)
     classes = rng.normal(distance, 1, num_bonafide), rng.normal(0, 1, num_spoof)
-    speakers = {f"{kind}_groups": rng.integers(0, 30, len(of)) for kind, of in zip(("bonafide", "spoof"), classes)}
+    speakers = {
+        f"{kind}_groups": rng.integers(0, 30, len(class_scores))
+        for kind, class_scores in zip(("bonafide", "spoof"), classes)
+    }
     return *classes, speakers
 
 
@@ -82,8 +85,8 @@ def test_wilson_is_that_of_scipy(hits, number, confidence):
     from scipy.stats import binomtest
 
     expected = binomtest(hits, number).proportion_ci(confidence, "wilson")
-    found = metrics.wilson_interval(hits / number, number, confidence)
-    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+    interval = metrics.wilson_interval(hits / number, number, confidence)
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("unit", ["trials", "speakers", "attacks", "both"])
@@ -96,7 +99,7 @@ def test_quick_metric_on_many_trials(name, unit):
     if unit in ("attacks", "both"):
         groups = {**groups, "spoof_attacks": [f"A{number % 7}" for number in range(300)]}
     draws = functools.partial(metrics.bootstrap_values, num_resamples=30, **groups)
-    quick, slow = (draws([one], *classes) for one in (metric, plain(metric)))
+    quick, slow = (draws([rule], *classes) for rule in (metric, plain(metric)))
     assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
     low, high = metrics.bootstrap_interval(metric, *classes, num_resamples=30)
     assert low < plain(metric)(*classes) < high
@@ -107,11 +110,13 @@ def test_threads_change_nothing(clustered):
     bonafide, spoof, speakers = drawn(2, 3000, 18000)  # fewer than 20,000 trials are left to one thread
     options = {"num_resamples": 9, **(speakers if clustered else {})}
     rule = metrics.compute_eer
-    found, *others = (metrics.bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None))
+    single_thread, *threaded = (
+        metrics.bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None)
+    )
     draws = metrics.bootstrap_values([plain(rule)], bonafide, spoof, **options)[:, 0]
     expected = metrics.rate_interval(rule(bonafide, spoof)[0], draws, 4 / (1 / 3000 + 1 / 18000))
-    assert found == pytest.approx(expected, abs=1e-13)
-    assert others == [found, found]
+    assert single_thread == pytest.approx(expected, abs=1e-13)
+    assert threaded == [single_thread, single_thread]
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
@@ -166,8 +171,8 @@ def test_the_draws_of_a_metric_do_not_depend_on_the_metrics_beside_it():
 
 def test_speakers_and_attacks_cover_the_truth_of_new_ones():
     """20 speakers × 8 attacks with effects of their own."""
-    held = [crossed_effects.coverage(40, seed) for seed in range(50)]
-    covered = {unit: np.sum([repeat[unit] for repeat in held], axis=0) for unit in held[0]}
+    repeats = [crossed_effects.coverage(40, seed) for seed in range(50)]
+    covered = {unit: np.sum([repeat[unit] for repeat in repeats], axis=0) for unit in repeats[0]}
     assert (covered["both"] >= 45).all()
     assert (covered["trials"] <= 42).all()
 
@@ -189,8 +194,8 @@ def test_intervals_of_few_errors_are_at_least_binomial():
 
 def test_a_draw_that_lacks_a_class_is_repeated():
     groups = {"bonafide_groups": ["a", "a"], "spoof_groups": ["b"]}
-    found = metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, **groups)
-    assert found == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
+    interval = metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, **groups)
+    assert interval == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
 
 
 def test_bad_settings_and_scores():
@@ -234,8 +239,10 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
     assert result.p_value < 0.05
     low, high = result.interval
     assert low < result.difference < high < 0
-    alone, other = (metrics.bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems)
-    assert alone[1] > other[0]  # the two intervals overlap
+    first_interval, second_interval = (
+        metrics.bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems
+    )
+    assert first_interval[1] > second_interval[0]  # the two intervals overlap
     mirrored = metrics.compare_systems(metric, second, first, num_resamples=120)
     assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
     assert mirrored.p_value == result.p_value
@@ -243,8 +250,8 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
 
 def test_p_values_are_never_0(two_systems):
     """They are never 0, and resamples without a difference count half on each side."""
-    for other in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
-        result = metrics.compare_systems(metrics.compute_eer, two_systems[0], other, num_resamples=20)
+    for second in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
+        result = metrics.compare_systems(metrics.compute_eer, two_systems[0], second, num_resamples=20)
         assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
@@ -260,7 +267,9 @@ def test_speakers_are_drawn_for_both_systems(two_systems):
     """Their trials are alike in all but the noise of the second system."""
     groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
     rule = metrics.compute_eer
-    clustered, alone = (metrics.compare_systems(rule, *two_systems, num_resamples=50, **of) for of in (groups, {}))
+    clustered, alone = (
+        metrics.compare_systems(rule, *two_systems, num_resamples=50, **draw_groups) for draw_groups in (groups, {})
+    )
     assert clustered.difference == alone.difference
     assert clustered.interval != alone.interval
     assert clustered.interval[0] < clustered.difference < clustered.interval[1]

@@ -50,8 +50,8 @@ def test_eer_det_curve_and_min_tdcf_of_2021_la(case):
             assert metrics.compute_min_tdcf(bonafide, spoof, *asv, version=version) == exactly(result["min_tDCF"])
             curve = metrics.tdcf_curve(bonafide, spoof, metrics.tandem_weights(rates, version))
             assert curve.sum() == pytest.approx(result["tDCF_curve_sum" if version == 2021 else "curve_sum"], rel=1e-12)
-            at = result["tDCF_argmin_threshold" if version == 2021 else "argmin_threshold"]
-            assert curves[2][np.argmin(curve)] == exactly(at)
+            best_threshold = result["tDCF_argmin_threshold" if version == 2021 else "argmin_threshold"]
+            assert curves[2][np.argmin(curve)] == exactly(best_threshold)
             if version == 2021:
                 assert metrics.compute_min_tdcf(-bonafide, -spoof, *asv) == exactly(result["min_tDCF_negated"])
                 assert metrics.compute_eer(-bonafide, -spoof)[0] == exactly(result["eer_negated"])
@@ -103,7 +103,7 @@ def test_asvspoof5_track_1(case):
     values = result["values"]
     scores = {id: float(score) for id, score in case.table("asv5_cm_score.tsv")[1:]}
     key = case.table("asv5_cm_key.tsv")[1:]
-    bonafide, spoof = ([scores[id] for id, label in key if label == wanted] for wanted in ("bonafide", "spoof"))
+    bonafide, spoof = ([scores[id] for id, label in key if label == class_name] for class_name in ("bonafide", "spoof"))
     assert metrics.compute_min_dcf(bonafide, spoof) == values["minDCF"]
     assert metrics.compute_act_dcf(bonafide, spoof) == values["actDCF"]
     assert metrics.compute_cllr(bonafide, spoof) == exactly(values["cllr"])
@@ -111,8 +111,8 @@ def test_asvspoof5_track_1(case):
     eer, threshold = metrics.compute_eer(bonafide, spoof)
     assert eer == exactly(values["eer"])
     assert threshold == to_the_last_place(values["eer_threshold"])
-    frr, far, thresholds = metrics.det_curve(bonafide, spoof)
-    best = thresholds[np.argmin(metrics.dcf.dcf(frr, far, 0.05, 1, 10, normalize=True))]
+    misses, false_alarms, thresholds = metrics.det_curve(bonafide, spoof)
+    best = thresholds[np.argmin(metrics.dcf.dcf(misses, false_alarms, 0.05, 1, 10, normalize=True))]
     assert best == to_the_last_place(values["minDCF_threshold"])
     assert metrics.dcf.act_dcf_threshold(0.05, 1, 10) == to_the_last_place(values["actDCF_threshold"])
 
@@ -121,7 +121,7 @@ def test_asvspoof5_track_1(case):
 def test_asvspoof5_branch_of_the_training_code(case):
     values = case.results["asvspoof5_branch_eval"]["values"]
     rows = case.table("asv5branch_scores.txt")
-    bonafide, spoof = ([float(row[2]) for row in rows if row[3] == wanted] for wanted in ("bonafide", "spoof"))
+    bonafide, spoof = ([float(row[2]) for row in rows if row[3] == class_name] for class_name in ("bonafide", "spoof"))
     min_dcf = metrics.compute_min_dcf(bonafide, spoof)
     (eer, _) = metrics.compute_eer(bonafide, spoof)
     cllr = metrics.compute_cllr(bonafide, spoof)
@@ -139,9 +139,10 @@ def test_asvspoof5_track_2(case):
     values = result["values"]
     key = {(row[0], row[1]): row[2:] for row in case.table("asv5_sasv_key.tsv")[1:]}
     rows = [(*key[row[0], row[1]], *map(float, row[2:])) for row in case.table("asv5_sasv_score.tsv")[1:]]
-    cm = [[row[2] for row in rows if row[0] == wanted] for wanted in ("bonafide", "spoof")]
+    cm = [[row[2] for row in rows if row[0] == class_name] for class_name in ("bonafide", "spoof")]
     asv, tandem = (
-        [[row[i] for row in rows if row[1] == wanted] for wanted in ("target", "nontarget", "spoof")] for i in (3, 4)
+        [[row[i] for row in rows if row[1] == class_name] for class_name in ("target", "nontarget", "spoof")]
+        for i in (3, 4)
     )
     a_dcf, threshold = metrics.compute_a_dcf(*tandem)
     assert a_dcf == exactly(values["a_dcf"])
@@ -165,7 +166,9 @@ def test_2019_figures_of_the_training_code(case):
     bonafide = [float(row[3]) for row in rows if row[2] == "bonafide"]
     spoof = {f"A{n:02}": [float(row[3]) for row in rows if row[1] == f"A{n:02}"] for n in range(7, 20)}
     asv_rows = case.table("clova2019_asv.txt")
-    asv = [[float(row[2]) for row in asv_rows if row[1] == wanted] for wanted in ("target", "nontarget", "spoof")]
+    asv = [
+        [float(row[2]) for row in asv_rows if row[1] == class_name] for class_name in ("target", "nontarget", "spoof")
+    ]
     pooled = [score for scores in spoof.values() for score in scores]
     assert len(bonafide) + len(pooled) == len(rows)
     eer = metrics.compute_eer(bonafide, pooled)[0]

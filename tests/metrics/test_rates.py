@@ -18,15 +18,15 @@ scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-    found = metrics.compute_rates(bonafide, spoof, threshold)
+    rates = metrics.compute_rates(bonafide, spoof, threshold)
     is_spoof = np.repeat([0, 1], [len(bonafide), len(spoof)])
     called = [int(score < threshold) for score in bonafide + spoof]
-    assert found.accuracy == pytest.approx(accuracy_score(is_spoof, called), abs=1e-12)
-    assert 1 - found.hter == pytest.approx(balanced_accuracy_score(is_spoof, called), abs=1e-12)
-    assert found.f1 == pytest.approx(f1_score(is_spoof, called, zero_division=0), abs=1e-12)
+    assert rates.accuracy == pytest.approx(accuracy_score(is_spoof, called), abs=1e-12)
+    assert 1 - rates.hter == pytest.approx(balanced_accuracy_score(is_spoof, called), abs=1e-12)
+    assert rates.f1 == pytest.approx(f1_score(is_spoof, called, zero_division=0), abs=1e-12)
     macro = f1_score(is_spoof, called, average="macro", labels=[0, 1], zero_division=0)
-    assert found.macro_f1 == pytest.approx(macro, abs=1e-12)
-    assert found.hter == (found.miss + found.false_alarm) / 2
+    assert rates.macro_f1 == pytest.approx(macro, abs=1e-12)
+    assert rates.hter == (rates.miss + rates.false_alarm) / 2
 
 
 def test_draws_are_those_of_plain_resampling():
@@ -35,16 +35,16 @@ def test_draws_are_those_of_plain_resampling():
     classes = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60))
     drawn = []
     rule = functools.partial(metrics.compute_rates, threshold=0.1)
-    found = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
+    bootstrap = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
     for number in range(50):
         generator = np.random.default_rng([3, number])
         drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
-    np.testing.assert_allclose(found, drawn, atol=1e-12)
+    np.testing.assert_allclose(bootstrap, drawn, atol=1e-12)
     rates = rule(*classes)
     numbers = num_trials_by_rate(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}
     assert numbers == pytest.approx(expected)
-    for name, column in zip(rates._fields, found.T):
+    for name, column in zip(rates._fields, bootstrap.T):
         low, high = metrics.rate_interval(getattr(rates, name), column, numbers[name])
         assert low < getattr(rates, name) < high
 

@@ -23,7 +23,7 @@ from nes2net import Detector, create_aggregation, create_backend, create_fronten
 from nes2net.data.augment import Sources
 from nes2net.data.augment.conditions import check_effect, create_condition
 from nes2net.data.registry import effects
-from nes2net.lib.options import Input, declared, fitted
+from nes2net.lib.options import Input, fit_options, options_of
 from nes2net.lib.part_checks import check_part
 from nes2net.models import registry
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
@@ -275,9 +275,9 @@ def test_built_in_aggregations(name):
 @pytest.mark.parametrize("name", BACKENDS)
 def test_built_in_back_ends(name):
     size = 1 if name.startswith("raw_") else 32
-    options = fitted(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
+    options = fit_options(registry.backends.get(name), BACKENDS[name], Input(size, 3, 251))
     backend = create_backend(name, **{"feature_dim": size, **options})
-    num_logits = len(backend.classes) if "num_logits" in declared(registry.backends.get(name)) else None
+    num_logits = len(backend.classes) if "num_logits" in options_of(registry.backends.get(name)) else None
     checked_time(backend, check_backend, num_logits)
 
 

@@ -257,7 +257,7 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
         assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
     loaded.save(tmp_path / "own.pth")
     assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
-    with pytest.raises(InputError, match="leaves out the front-end, which was frozen: name its pre-training file with"):
+    with pytest.raises(InputError, match="lacks the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
     with pytest.raises(InputError, match="holds all tensors of its detector"):
         Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=known, base=base)

@@ -13,7 +13,7 @@ from builders.files import write
 from nes2net.lib.errors import InputError
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows, published_tables
-from nes2net.models.published_tables import numbered_notes, system_rows
+from nes2net.models.published_tables import number_notes, system_rows
 from nes2net.models.registry import backends
 from nes2net.training.recipes.reading import packaged_recipes
 
@@ -25,7 +25,7 @@ PAPER = (golden.FOLDER / "comparison_tables.txt").read_text(encoding="utf-8")
 
 def test_the_first_table_is_that_of_the_paper():
     tables = published_tables()
-    rows = [list(row.values())[:7] for row in system_rows(tables[0], numbered_notes(tables))]
+    rows = [list(row.values())[:7] for row in system_rows(tables[0], number_notes(tables))]
     assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
     ctrsvdd, asvspoof5, partialspoof = tables[1:4]
     cells = ["2.53 (2.55)", "2.22 (2.27)", "2.48 (2.51)", "2.20 (2.24)", "2.28 (2.69)", "2.02 (2.37)"]

@@ -12,14 +12,15 @@ def printed(capsys, *arguments):
 def test_every_row_of_every_table_is_printed(capsys):
     text = printed(capsys)
     assert max(map(len, text.splitlines())) <= 100
-    tables = text.partition("\nASVspoof 2021 and In-the-Wild\n")[2].partition("\nnotes\n")[0]
+    tables = text.partition("\nASVspoof 2021 and In-the-Wild\n")[2].partition("\nrecipes and code\n")[0]
     words = " ".join(tables.split())
     for row in published_rows():
         assert (row.label or row.system).split()[0] in tables
         assert row.cell.split(",")[0] in words
     (moe,) = [line.split() for line in tables.splitlines() if line.startswith("  MoE ")]
-    assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "R", "C", "4,", "6"]
-    notes = " ".join(text.partition("\nnotes\n")[2].split())
-    assert " 6 The authors' own published score file gives 12.48 (12.483084) on In-the-Wild, not 9.17." in notes
-    assert "FTDKD Only reported. Nothing but the title is known here." in notes
-    assert "MoE recipe asvspoof2019_moe_aasist; checkpoint or code https://github.com/" in notes
+    assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "7,", "12"]
+    sources = " ".join(text.partition("\nrecipes and code\n")[2].split())
+    assert "MoE recipe asvspoof2019_moe_aasist; code https://github.com/" in sources
+    assert "FTDKD only reported" in sources
+    assert " 8 Only the title of FTDKD's paper is known here." in sources
+    assert " 12 MoE: the authors' own score file gives 12.48 on In-the-Wild, not 9.17." in sources

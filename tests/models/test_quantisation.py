@@ -19,7 +19,7 @@ from nes2net.models.quantisation import (
     onednn_product,
     plain_product,
     quantise,
-    quantised_rows,
+    quantise_rows,
 )
 
 SMALL = {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
@@ -101,7 +101,7 @@ def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsy
 def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatch):
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
-    rows = quantised_rows(x)
+    rows = quantise_rows(x)
     assert rows.values.dtype == torch.uint8
     assert rows.scale.dtype == dtype
     back = (rows.values.double() - 128) * rows.scale.double()
@@ -113,13 +113,13 @@ def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatc
 
 
 def test_a_row_of_zeros_stays_zero_and_a_row_of_nan_does_not_look_like_a_number():
-    rows = quantised_rows(torch.zeros(2, 8, dtype=torch.bfloat16))
+    rows = quantise_rows(torch.zeros(2, 8, dtype=torch.bfloat16))
     assert (rows.values == 128).all()
     assert rows.scale.isfinite().all()
     linear = Int8Linear(nn.Linear(8, 3))
     x = torch.randn(2, 8)
     x[0, 3] = torch.nan
-    out = linear(quantised_rows(x))
+    out = linear(quantise_rows(x))
     assert out[0].isnan().all()
     assert out[1].isfinite().all()
 
@@ -151,7 +151,7 @@ def test_products_are_those_of_integers(prepare, shape, out):
 def test_layers_side_by_side_are_the_layers():
     linears = [nn.Linear(40, 8), nn.Linear(40, 5, bias=False)]
     x = torch.randn(2, 9, 40)
-    together = Int8Linear(*linears)(quantised_rows(x))
+    together = Int8Linear(*linears)(quantise_rows(x))
     apart = torch.cat([linear(x) for linear in linears], -1)
     assert (together - apart).square().mean().sqrt() < 0.02 * apart.std()
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from nes2net import InputError, create_backend, create_frontend
-from nes2net.lib.options import check_options, declared
+from nes2net.lib.options import check_options, options_of
 from nes2net.lib.registry import Registry
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.registry import backends, frontends, takes_checkpoint
@@ -28,7 +28,7 @@ WRONG = ["x" * 300, [], {}, "1", -1, 10**9, 10**5000, math.nan, math.inf, 1e300,
 def test_every_option_is_declared(registry):
     for name in registry._built_in:
         factory = registry.get(name)
-        undeclared = inspect.signature(factory).parameters.keys() - declared(factory).keys()
+        undeclared = inspect.signature(factory).parameters.keys() - options_of(factory).keys()
         assert not undeclared, f"{name}: {undeclared}"
 
 
@@ -36,7 +36,7 @@ def test_every_option_is_declared(registry):
 def test_defaults_pass_and_wrong_values_are_named(registry, name):
     factory = registry.get(name)
     kind = registry.kind
-    for option, declaration in declared(factory).items():
+    for option, declaration in options_of(factory).items():
         if option in ("checkpoint", "return"):
             continue
         check_options(factory, {option: declaration.default}, "default")

@@ -12,7 +12,7 @@ import soundfile
 import torch
 from builders import hears_a_tone, loud_is_fake, slow
 from builders.all_kinds import NAMES, NUM_FAST, write
-from builders.answers import ENTRANCES, LONGEST, SHORTEST, by_telephone, listened, predicted, speech, write_clips
+from builders.answers import ENTRANCES, MAX_SECONDS, MIN_SECONDS, by_telephone, listened, predicted, speech, write_clips
 from builders.live import heard
 
 from nes2net import Detector
@@ -66,7 +66,7 @@ def test_a_calibration_is_of_windows_unless_whole_clips_are_asked_for(clips_fold
     of_whole_clips = load(clips_folder / "whole.json")
     assert of_windows.scored_by.num_samples == 64600
     assert of_whole_clips.scored_by.num_samples is None
-    assert of_whole_clips.population.durations == pytest.approx((SHORTEST, LONGEST), abs=0.01)
+    assert of_whole_clips.population.durations == pytest.approx((MIN_SECONDS, MAX_SECONDS), abs=0.01)
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)

@@ -20,7 +20,7 @@ from nes2net.lib.errors import Unfinished
 from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
-from nes2net.scoring.batches import Plan, filled_rows, header_length, read_batches
+from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
@@ -288,7 +288,7 @@ def test_what_suits_a_device(monkeypatch):
         monkeypatch.setattr(batching, "usable_processors", lambda n=processors: n)
         assert [batching.default_workers(device) for device in devices] == [1, readers, readers]
     # Each number of rows costs a GPU plans of convolutions; what nobody needs takes no more memory than a whole batch.
-    assert {filled_rows(gpu, count, 64) for count in range(1, 65)} == {8, 16, 32, 64}
-    assert {filled_rows(second, count, 20) for count in range(1, 21)} == {8, 16, 20}
-    assert [filled_rows(gpu, count, 3) for count in (1, 2, 3)] == [3, 3, 3]
-    assert [filled_rows(cpu, count, 64) for count in (1, 5, 64)] == [1, 5, 64]
+    assert {choose_num_rows(gpu, count, 64) for count in range(1, 65)} == {8, 16, 32, 64}
+    assert {choose_num_rows(second, count, 20) for count in range(1, 21)} == {8, 16, 20}
+    assert [choose_num_rows(gpu, count, 3) for count in (1, 2, 3)] == [3, 3, 3]
+    assert [choose_num_rows(cpu, count, 64) for count in (1, 5, 64)] == [1, 5, 64]

@@ -15,7 +15,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.models.provenance import Provenance
-from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
+from nes2net.scoring.calibrated import check_belongs, choose_num_samples, decide_trials
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions import (
     CANNOT_TELL,
@@ -166,7 +166,7 @@ def test_how_much_is_scored():
     published = Provenance("df_arena_1b")
     seconds = replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
-    assert calibrated_samples(None, published).num_samples == 64600
-    assert calibrated_samples(None, Provenance()) == calibrated_samples(whole, published) == (None, "")  # as calibrated
-    assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
-    assert calibrated_samples(Decider(seconds), published) == (16000, "for the calibration")
+    assert choose_num_samples(None, published).num_samples == 64600
+    assert choose_num_samples(None, Provenance()) == choose_num_samples(whole, published) == (None, "")  # as calibrated
+    assert choose_num_samples(Decider(FITTED), published).num_samples == 64600
+    assert choose_num_samples(Decider(seconds), published) == (16000, "for the calibration")

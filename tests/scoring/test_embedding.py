@@ -80,7 +80,7 @@ def test_embeddings_of_one_batch(detector):
     for of, layer, message in (
         ("frontend", 3, "hidden states 0 to 2"),
         ("frontend", "first", "'last', 'all' or a number, not 'first'"),
-        ("backend", 1, "leave it out for backend"),
+        ("backend", 1, "remove it for backend"),
     ):
         with pytest.raises(InputError, match=message):
             detector.embeddings(waveform, of, layer)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Frames, Scores
@@ -62,7 +62,7 @@ def recording():
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
     whole = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
-    found = list(pushed(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
+    found = list(push_all(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
     if len(whole) <= longest:
         assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
     else:
@@ -95,7 +95,7 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 100.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
     whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert long.resolution_ms == resolution
     assert len(whole) >= recording.size // (16 * resolution)
@@ -103,7 +103,7 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
 
 
 def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     frontend = {**small_model["frontend"], "pre_emphasis": 0.97}
     detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
@@ -119,7 +119,7 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
 
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
     """The frames of this detector see all of their window, here of 2 s."""
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 3.0)
     monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
     recording = recording[: 5 * 16000 + 123]
     torch.manual_seed(0)

@@ -38,7 +38,7 @@ def test_names_and_reasons_are_read_back(tmp_path):
         journal.add({}, {"plain": "gone"})
 
     def kept():
-        with output.opened(out) as found:
+        with output.open_kept(out) as found:
             return {id: Row(found.value(id), audio) for id, audio in found.stamps.items()}, found.failures
 
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
@@ -56,7 +56,7 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
     """Opening a pipe would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
-        Scores().opened(tmp_path / "s").__enter__()
+        Scores().open_kept(tmp_path / "s").__enter__()
 
 
 @pytest.mark.parametrize("there", [True, False])

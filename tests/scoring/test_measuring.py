@@ -8,7 +8,7 @@ from builders.voices import voice
 from nes2net.data.corpora.trial import Trial
 from nes2net.scoring import engine
 from nes2net.scoring.decisions.population import measure
-from nes2net.scoring.measuring import drawn, measure_file, measure_trials
+from nes2net.scoring.measuring import draw_trials, measure_file, measure_trials
 
 
 def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
@@ -32,7 +32,7 @@ def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
 
 def test_one_of_several_processes_measures_without_the_others(tmp_path, monkeypatch):
     """As the first process of torchrun does for decisions, while the others go on."""
-    monkeypatch.setattr(engine, "joined", lambda: pytest.fail("it waits for the others"))
+    monkeypatch.setattr(engine, "join_processes", lambda: pytest.fail("it waits for the others"))
     soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
     traits, failures = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)
     assert list(traits) == ["a"]
@@ -41,8 +41,8 @@ def test_one_of_several_processes_measures_without_the_others(tmp_path, monkeypa
 
 def test_at_most_so_many_are_drawn_always_the_same():
     trials = [Trial(str(number)) for number in range(500)]
-    assert drawn(trials) == trials
-    some = drawn(trials, 50)
+    assert draw_trials(trials) == trials
+    some = draw_trials(trials, 50)
     assert len({trial.id for trial in some}) == 50
-    assert some == drawn(trials, 50)
+    assert some == draw_trials(trials, 50)
     assert some == sorted(some, key=lambda trial: int(trial.id))

@@ -38,7 +38,7 @@ def test_what_is_no_file_of_frames(tmp_path):
 
 @pytest.mark.parametrize(
     "module, limit, largest",
-    [(segment_file, "MOST_FRAMES", 3), (segment_file, "MOST_UTTERANCES", 3), (text_files, "MAX_TABLE_BYTES", 18)],
+    [(segment_file, "MAX_FRAMES", 3), (segment_file, "MAX_UTTERANCES", 3), (text_files, "MAX_TABLE_BYTES", 18)],
 )
 def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, module, limit, largest):
     path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import InputError, decisions
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.scoring.stream import SlidingWindows
 
 WINDOW = 0.25
@@ -40,7 +40,7 @@ def test_windows_do_not_depend_on_the_pieces_pushed(lengths, length, hop):
     """For any pieces there is a window every hop, and the last one ends with the recording."""
     end = sum(lengths)
     whole = np.arange(end, dtype=np.float32)
-    windows = list(pushed(np.split(whole, np.cumsum(lengths)[:-1]), SlidingWindows(length, hop)))
+    windows = list(push_all(np.split(whole, np.cumsum(lengths)[:-1]), SlidingWindows(length, hop)))
     starts = list(range(0, end - length + 1, hop)) or [0]
     starts += [end - length] if starts[-1] + length < end else []
     assert [window.start for window in windows] == starts
@@ -69,7 +69,7 @@ def test_at_most_two_windows_and_a_block_are_held():
     for hop, starts in ((500, range(0, 196_001, 500)), (150_000, (0, 150_000, 196_000))):
         made = []
         found = []
-        for start, samples, _ in pushed(blocks(), SlidingWindows(4000, hop)):
+        for start, samples, _ in push_all(blocks(), SlidingWindows(4000, hop)):
             assert (samples.size if samples.base is None else samples.base.size) <= 2 * 4000 + 1000
             np.testing.assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
             found.append(start)

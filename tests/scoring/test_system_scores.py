@@ -14,7 +14,7 @@ from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import read_scores, write_scores
-from nes2net.scoring.system_scores import normalised, ranges_of, with_system_scores
+from nes2net.scoring.system_scores import normalise, ranges_of, with_system_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 TRIALS = [Trial("a"), Trial("b")]
@@ -26,7 +26,7 @@ def test_normalisation_is_the_published():
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
         high = system["maximum_of_the_file"]
-        found = normalised(np.asarray(system["raw"], np.float64), low, high)
+        found = normalise(np.asarray(system["raw"], np.float64), low, high)
         assert np.abs(found - np.asarray(system["normalised_published"])).max() <= 2.3e-16, name
 
 
@@ -46,7 +46,7 @@ def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tm
     assert second.system_scores == pytest.approx((0.5, 0.5))
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
     assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
-    assert normalised(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]  # far outside of the range
+    assert normalise(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]  # far outside of the range
 
 
 def test_files_and_ranges_that_do_not_fit_are_named(tmp_path):

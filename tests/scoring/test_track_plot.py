@@ -58,7 +58,7 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise():
     for scores, threshold in (([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)):
         low, high = track_plot.score_limits(np.array(scores, np.float32), threshold)
         shown = scores if threshold is None else [*scores, threshold]
-        assert high - low >= track_plot.LEAST_SPAN * 0.999
+        assert high - low >= track_plot.MIN_SPAN * 0.999
         assert low < min(shown)
         assert max(shown) < high
         assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)

@@ -17,6 +17,6 @@ from changed_tests import REPOSITORY, concerned
     ],
 )
 def test_what_a_change_concerns(changed, among, not_among):
-    found = {str(path.relative_to(REPOSITORY)) for path in concerned([changed])}
-    assert among in found
-    assert not_among not in found
+    test_files = {str(path.relative_to(REPOSITORY)) for path in concerned([changed])}
+    assert among in test_files
+    assert not_among not in test_files

@@ -26,19 +26,19 @@ def test_demonstration(tmp_path):
     out = tmp_path / "demo"
     corpus = out / "corpus"
 
-    # no trivial cue separates the classes
+    # no trivial cue separates the classes; in percent
     eers = cues.trivial_cue_eer(corpus)
-    # percent
     assert eers["dev"] >= 40
     assert eers["eval"] >= 40
     by_synthesiser = {name: eer for name, eer in eers.items() if " A" in name}
-    assert len(by_synthesiser) == 3 + 10 and min(by_synthesiser.values()) >= 38, by_synthesiser
-    for part, trials in cues.trials(corpus).items():
+    assert len(by_synthesiser) == 3 + 10
+    assert min(by_synthesiser.values()) >= 38, by_synthesiser
+    for split, trials in cues.trials(corpus).items():
         human = sum(trial.label == "bonafide" for trial in trials)
-        assert human >= (80 if part == "dev" else 115)
-        assert len(trials) - human >= (150 if part == "dev" else 280)
+        assert human >= (80 if split == "dev" else 115)
+        assert len(trials) - human >= (150 if split == "dev" else 280)
 
-    parts = {
+    trials_by_part = {
         "LA": asvspoof2021_la.CORPUS.trials(corpus),
         "DF": asvspoof2021_df.CORPUS.trials(corpus),
         "in_the_wild": in_the_wild.CORPUS.trials(corpus),
@@ -53,8 +53,8 @@ def test_demonstration(tmp_path):
         systems.append("whisper")
     assert ("going on without Whisper" in first.stdout) == ("whisper" not in systems)
     for name in systems:
-        for part, trials in parts.items():
-            assert read_scores(out / "scores" / f"{name}.{part}.txt")[0] == [t.id for t in trials]
+        for split, trials in trials_by_part.items():
+            assert read_scores(out / "scores" / f"{name}.{split}.txt")[0] == [t.id for t in trials]
 
     # one table: EER, interval and trials of the detectors on three parts, each better than chance
     lines = (out / "table.md").read_text().splitlines()
@@ -62,7 +62,9 @@ def test_demonstration(tmp_path):
     cells = [cell for row in rows for cell in re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)]
     assert len(rows) == len(systems)
     assert len(cells) == 3 * len(systems)
-    assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
+    for eer, low, high in (map(float, cell) for cell in cells):
+        assert 0 < eer < 45
+        assert low <= eer <= high
 
     # the same parts at the threshold of the development part: no error rate of 0 or 100 %, and a page
     table = first.stdout.partition("Error rates at a threshold that was chosen on other trials")[2]
@@ -76,11 +78,14 @@ def test_demonstration(tmp_path):
     checkpoint = min(out.glob("models/demo_*_lfcc/*.pth"))  # the average, if there is one
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     for method, kinds in (("occlusion", ("time", "cells")), ("integrated_gradients", ("cells",))):
-        found = [explain(detector, trial.path, how=How(method, draws=10)) for trial in parts["LA"][::100]]
+        checks = []
+        for trial in trials_by_part["LA"][::100]:
+            checks += explain(detector, trial.path, how=How(method, draws=10)).checks
         for kind in kinds:
-            checks = [check for one in found for check in one.checks if check.of == kind]
-            changes, random = ([getattr(c, name) for c in checks] for name in ("change", "mean_random_change"))
-            assert len(checks) == 5 and sum(changes) > 1.5 * sum(random), (method, kind)
+            changes = [(check.change, check.mean_random_change) for check in checks if check.of == kind]
+            assert len(changes) == 5
+            change, random_change = map(sum, zip(*changes))
+            assert change > 1.5 * random_change, (method, kind)
 
     # a second run makes nothing again
     files = [p for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix not in (".md", ".html")]

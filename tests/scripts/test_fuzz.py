@@ -32,9 +32,9 @@ def hunt(tmp_path_factory):
 def test_every_boundary_is_attacked(hunt):
     folder, status, lines = hunt
     assert lines[0].split() == ["boundary", "tried", "accepted", "refused", "findings"]
-    made = sorted(folder.name for folder in (folder / "examples").iterdir())
-    rows = {line[:22].strip(): [int(number) for number in line[22:].split()] for line in lines[1 : 1 + len(made)]}
-    assert sorted(rows) == made
+    examples = sorted(folder.name for folder in (folder / "examples").iterdir())
+    rows = {line[:22].strip(): [int(number) for number in line[22:].split()] for line in lines[1 : 1 + len(examples)]}
+    assert sorted(rows) == examples
     for tried, accepted, refused, findings in rows.values():
         assert tried == accepted + refused + findings > 0
     assert status == (folder / "findings").exists() == any(findings for *_, findings in rows.values())
@@ -44,9 +44,9 @@ def test_every_boundary_is_attacked(hunt):
 @pytest.mark.parametrize("boundary", boundaries.BOUNDARIES)
 def test_good_examples_are_accepted(hunt, boundary, tmp_path):
     """Otherwise an attempt finds nothing behind its own mistake."""
-    known = boundaries.BOUNDARIES[boundary]
+    target = boundaries.BOUNDARIES[boundary]
     for example in sorted((hunt[0] / "examples" / boundary).iterdir()):
-        for attempt in known.only.get(example.name) or known.attempts:
+        for attempt in target.only.get(example.name) or target.attempts:
             folder = tmp_path / attempt / example.name
             shutil.copytree(example, folder, ignore=shutil.ignore_patterns(FIXED))
             if (example / FIXED).exists():
@@ -64,14 +64,13 @@ def test_planted_faults_are_found(tmp_path):
     hunt.close()
     assert {finding.kind for finding in hunt.findings} == {"exception", "outside", "death", "memory"}
     texts = " ".join(finding.text for finding in hunt.findings)
-    assert "os.system" in texts
-    assert "open for writing" in texts
-    assert "KeyError" in texts
+    for text in ("os.system", "open for writing", "KeyError"):
+        assert text in texts
     assert hunt.refused["planted"] + len(hunt.findings) + hunt.accepted["planted"] == hunt.tried["planted"] == 40
-    kept = sorted((tmp_path / "findings").iterdir())
-    about = json.loads((kept[0] / "finding.json").read_text())
+    finding_folders = sorted((tmp_path / "findings").iterdir())
+    finding = json.loads((finding_folders[0] / "finding.json").read_text())
     again = Hunt(tmp_path / "again", 0, planted_faults.BOUNDARIES, planted_faults.attempt)  # repeats its inputs
     again.close()
-    repeated = again.input("planted", about["number"])[3].joinpath("data.bin").read_bytes()
-    assert (kept[0] / "example" / "data.bin").read_bytes() == repeated != planted_faults.GOOD
-    assert any(f"--seed 0 --repeat 'planted' {about['number']}" in line for line in hunt.table())
+    repeated = again.input("planted", finding["number"])[3].joinpath("data.bin").read_bytes()
+    assert (finding_folders[0] / "example" / "data.bin").read_bytes() == repeated != planted_faults.GOOD
+    assert any(f"--seed 0 --repeat 'planted' {finding['number']}" in line for line in hunt.table())

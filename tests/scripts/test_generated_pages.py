@@ -5,6 +5,7 @@ If a stored one is not up to date: `python scripts/site/NAME.py docs/PAGE.md`.
 
 import re
 import sys
+from fnmatch import fnmatch
 
 import pytest
 from conftest import REPOSITORY
@@ -15,6 +16,7 @@ from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED
 from nes2net.models.registry import aggregations, backends, frontends
 from nes2net.training.recipes.documentation import all_keys
+from nes2net.training.recipes.reading import packaged_recipes
 from nes2net.training.registry import losses, tasks
 
 
@@ -73,20 +75,34 @@ def test_the_table_of_corpora_is_up_to_date_and_complete():
 def test_the_page_of_published_detectors_is_up_to_date_and_complete():
     page = stored("published")
     assert made("published", page) == page
+    table = page.partition("<!-- families: ")[2].partition("\n- ")[0]
+    lines_by_name = {}
+    for line in re.findall("^[|] `.*", table, re.MULTILINE):
+        for name in re.findall("`(.*?)`", line.split(" | ")[0]):
+            lines_by_name[name] = line
+    families = [name for name in lines_by_name if name.endswith("*")]
+    assert "antideepfake_*" in families
     for name, row in PUBLISHED.items():
-        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` | ") and row.source in line]
-        assert all(data in line for data in row.trained_on)
+        (family,) = [family for family in [*families, name] if fnmatch(name, family) and family in lines_by_name]
+        line = lines_by_name[family]
+        assert all(words in line for words in (*row.trained_on, *row.source.split(", "), row.code_licence))
         assert (f"**{row.licence}**" in line) == row.non_commercial
+        assert f"| `{name}` | `{row.frontend}" in page
 
 
 def test_every_number_of_a_note_leads_to_a_note():
     text = stored("published").partition("\n## Published figures\n")[2].partition("\n## ")[0]
     numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
-    rows = [line.rsplit("|", 2)[1] for line in text.partition("### Notes")[0].splitlines() if line.startswith("| ")]
-    named = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
+    cells = [line.rsplit("|", 2)[1] for line in text.partition("### Notes")[0].splitlines() if line.startswith("| ")]
+    named = {int(number) for cell in cells for number in re.findall(r"\b\d+\b", cell)}
     assert named == numbers != set()
 
 
 @pytest.mark.slow
-def test_the_page_of_recipes_is_up_to_date():
-    assert made("recipes") == stored("recipes")
+def test_the_table_of_recipes_is_up_to_date_and_complete():
+    page = stored("published")
+    assert made("recipes", page) == page
+    table = page.partition("<!-- recipes: ")[2].partition("<!-- end of recipes -->")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [
+        name.removesuffix(".yaml") for name in packaged_recipes()
+    ]

@@ -20,13 +20,11 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
     problems = re.findall("^problem: .*", done.stdout, re.MULTILINE)
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]
     assert "without meaning" in done.stdout
-    assert "## goals" in (tmp_path / "tables.md").read_text()
     rows = json.loads((tmp_path / "results.json").read_text())
     assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
     assert {"environment", "ceilings"} <= {row["section"] for row in rows}
     assert all(row["TFLOP/s"] > 0 for row in rows if row["section"] == "ceilings" and "product" in row["what"])
     assert not [row for row in rows if "note" in row]
-    assert all(reached != "not measured" for *_, reached in benchmark.goals(rows))
     holds = {row["section"] for row in rows if row.get("holds")}
     assert {"full size against the CPU", "one score", "steps"} <= holds
 
@@ -44,14 +42,6 @@ def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert "| float32 | 1e-07 | yes |" in lines
     assert {"problem: steps, fp32: does not hold", "problem: stages, files: stopped after 9 s"} <= {*lines}
-
-
-def test_the_goal_of_training_takes_the_best_batch(benchmark):
-    speeds = {"bf16": 2.0, "bf16, batch 48": 6.0, "bf16, batch 48, no graph": 7.0, "tf32": 9.0}
-    rows = [{"section": "training step", "what": kind, "× published": speed} for kind, speed in speeds.items()]
-    measured = {title: value for title, value, *_ in benchmark.goals(rows)}
-    assert measured["training in bf16 with the best batch"] == "6.0"
-    assert measured["training step in bf16 against the published way"] == "2.0"
 
 
 def test_an_epoch_is_extrapolated_from_the_end_of_a_slice(benchmark, monkeypatch):

@@ -25,8 +25,8 @@ def mutants():
 
 def test_faults_of_a_module_are_planted_and_found_again(mutants, tmp_path):
     path = write(tmp_path / "nes2net" / "clip.py", SOURCE)
-    places = mutants.sites("nes2net/clip.py", tmp_path)
-    assert {(mutant.before, mutant.after) for mutant, _ in places} == {
+    sites = mutants.sites("nes2net/clip.py", tmp_path)
+    assert {(mutant.before, mutant.after) for mutant, _ in sites} == {
         ("3", "4"),
         ("-1.0", "1.0"),
         ("x is None", "x is not None"),
@@ -39,22 +39,22 @@ def test_faults_of_a_module_are_planted_and_found_again(mutants, tmp_path):
         (RETURNED, RETURNED.replace("*", "/")),
         ("x * 2", "x * 3"),
     }
-    for mutant, _ in places:
+    for mutant, _ in sites:
         write(path, "import math\n\n" + SOURCE)  # other lines have moved
-        held = mutants.plant(mutant, tmp_path)
-        assert mutant.after in path.read_text() != held.decode() == "import math\n\n" + SOURCE
+        original = mutants.plant(mutant, tmp_path)
+        assert mutant.after in path.read_text() != original.decode() == "import math\n\n" + SOURCE
     assert mutants.plant(mutant, write(path, "").parents[1]) is None
 
 
 def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
-    mutant, at = mutants.sites("nes2net/metrics/eer.py")[0]
-    line = (mutants.REPOSITORY / mutant.file).read_bytes().count(b"\n", 0, at) + 1
-    own = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"]
-    others = ["tests/metrics/test_d.py::test_e"]
+    mutant, offset = mutants.sites("nes2net/metrics/eer.py")[0]
+    line = (mutants.REPOSITORY / mutant.file).read_bytes().count(b"\n", 0, offset) + 1
+    module_and_test = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"]
+    further_tests = ["tests/metrics/test_d.py::test_e"]
     shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
-    ran = ["", f"{others[0]}|run", f"{shared}::test_g|setup"]
+    ran = ["", f"{further_tests[0]}|run", f"{shared}::test_g|setup"]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
-    assert mutants.tests_of(mutant) == [*own, shared, *others]
+    assert mutants.tests_of(mutant) == [*module_and_test, shared, *further_tests]
 
 
 def test_the_table_in_the_manual_is_that_of_the_list(mutants):

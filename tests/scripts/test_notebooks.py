@@ -16,9 +16,9 @@ def kinds(book):
     return [[output.output_type for output in cell.outputs] for cell in book.cells if cell.cell_type == "code"]
 
 
-def joined(found):
+def joined(cells):
     """Without repetitions: what is printed may come in pieces."""
-    return [[kind for number, kind in enumerate(cell) if kind not in cell[:number]] for cell in found]
+    return [[kind for number, kind in enumerate(cell) if kind not in cell[:number]] for cell in cells]
 
 
 @pytest.fixture(scope="module")

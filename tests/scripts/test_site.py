@@ -54,17 +54,17 @@ def pages(site):
 
 
 def inside(address: str) -> bool:
-    parts = urlsplit(address)
-    return not parts.scheme and not parts.netloc
+    address_parts = urlsplit(address)
+    return not address_parts.scheme and not address_parts.netloc
 
 
 def test_links_and_anchors_lead_somewhere(pages):
     broken = []
     for path, page in pages.items():
         for address in filter(inside, [*page.links, *page.loaded]):
-            parts = urlsplit(address)
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            anchor = unquote(parts.fragment)
+            address_parts = urlsplit(address)
+            target = (path.parent / unquote(address_parts.path)).resolve() if address_parts.path else path
+            anchor = unquote(address_parts.fragment)
             if not target.is_file() or (anchor and target in pages and anchor not in pages[target].anchors):
                 broken.append(f"{path.name}: {address}")
     assert broken == []
@@ -84,7 +84,8 @@ def test_docstrings_are_written_out(pages):
     for path, page in pages.items():
         if path.parent.name == "api":
             assert not re.search(r":(class|func|meth|data|mod|attr):", page.text), path.name
-            assert ".. auto" not in page.text and "Args:" not in page.text, path.name
+            assert ".. auto" not in page.text, path.name
+            assert "Args:" not in page.text, path.name
 
 
 def test_the_public_contract_is_there(pages):
@@ -124,10 +125,10 @@ def test_search_works_in_pages_opened_from_a_folder(site, pages):
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         page = browser.new_page()
         page.set_default_timeout(1000 * PATIENCE)
-        asked = []
-        page.on("request", lambda request: asked.append(request.url))
+        requested = []
+        page.on("request", lambda request: requested.append(request.url))
         page.goto(f"{(site / 'search.html').as_uri()}?q=calibration")
         page.locator("#search-results").get_by_role("link", name="Calibration and decisions").first.click()
         page.wait_for_url("**/decisions.html*")
         browser.close()
-    assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
+    assert [address for address in requested if not address.startswith(("file:", "data:"))] == []

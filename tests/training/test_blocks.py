@@ -14,7 +14,7 @@ from builders.shards import table, write_parquet
 
 from nes2net import InputError
 from nes2net.data.audio import packed as packed_shards
-from nes2net.data.audio.packed import blocks_of, fetched
+from nes2net.data.audio.packed import blocks_of, fetch
 from nes2net.data.corpora import shards as shards_corpus
 from nes2net.lib import remote
 from nes2net.lib.errors import Unfinished
@@ -247,7 +247,7 @@ def test_a_million_rows_are_read_in_constant_memory(tmp_path, monkeypatch):
     after_a_tenth = 0
     for step, batch in enumerate(EpochBatches(len(paths), 1000, seed=0, shuffle=True, blocks=blocks)):
         for _, index in batch:
-            fetched(paths[index])
+            fetch(paths[index])
         if step == 100:
             after_a_tenth = resident_bytes()
     growth = resident_bytes() - after_a_tenth

@@ -20,7 +20,7 @@ from nes2net.data.audio.read import SAMPLE_RATE, load_audio
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.flops import count_flops
 from nes2net.lib.processes import ALONE
 from nes2net.lib.progress import ProgressDisplay
@@ -170,7 +170,7 @@ def environment(detector: Detector) -> list[str]:
         f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",
         f"{platform.system()} {platform.release()}, {processor_name()}, "
-        f"{counted(usable_processors(), 'processor')}, {counted(torch.get_num_threads(), 'thread')}",
+        f"{pluralise(usable_processors(), 'processor')}, {pluralise(torch.get_num_threads(), 'thread')}",
     ]
     if detector.device.type == "cuda":
         lines.append(

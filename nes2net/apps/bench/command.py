@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from nes2net.actions.flags import ModelName, Precision
-from nes2net.lib.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.commands import Count, File, Flag, FromZero, command_facts
 from nes2net.lib.conditions import NotWith
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
 
-@called(
+@command_facts(
     about="The output is a Markdown table of medians, below the versions and the hardware. For a detector of "
     "full size, a round takes a minute or more on a CPU.",
     resumes=False,
@@ -43,7 +43,7 @@ def bench(
     Args:
         files: audio to score; generated if not given
         architecture: published model or recipe with random weights, instead of --model; wav2vec2_Nes2Net_X if not given
-        base: file of the weights that an adapted checkpoint leaves out
+        base: file of the weights that an adapted checkpoint lacks
         frontend: another front-end for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
         dtype: precision; auto: the checkpoint's
@@ -62,7 +62,7 @@ def bench(
     from nes2net.detector import Detector
     from nes2net.lib.devices import choose_device
     from nes2net.lib.terminal import print_note
-    from nes2net.models.loading import named_architecture
+    from nes2net.models.loading import read_architecture
     from nes2net.models.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 
@@ -71,7 +71,7 @@ def bench(
     else:
         torch_device = choose_device(device)
         described = architecture_in(architecture or _DEFAULT)
-        config = dict(named_architecture(described) if isinstance(described, str) else described)
+        config = dict(read_architecture(described) if isinstance(described, str) else described)
         if frontend:
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
@@ -97,5 +97,5 @@ def bench(
         measured, product = measure(detector, paths, num_samples, sizes, rounds, num_workers)
     kind = "files" if files else "generated FLAC files"
     utterances = f"{len(paths)} {kind}, utterances of {num_samples:,} samples"
-    lines = [*environment(detector), f"- {utterances}, medians of {counted(rounds, 'round')} by turns", ""]
+    lines = [*environment(detector), f"- {utterances}, medians of {pluralise(rounds, 'round')} by turns", ""]
     print("\n".join([*lines, *speed_table(measured, product, detector)]))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
-from nes2net.lib.commands import Count, Flag, Folder, called, flags_of
+from nes2net.lib.commands import Count, Flag, Folder, command_facts, flags_of
 from nes2net.lib.conditions import NotWith
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import InputError, with_flag_names
 from nes2net.lib.findings import listing
 from nes2net.lib.terminal import printable, say_written, text_table
 from nes2net.lib.this_process import process_count
@@ -27,7 +27,7 @@ _File = Annotated[Path, Flag("FILE")]
 _Folder = Annotated[Path, Flag("DIR")]
 
 
-@called(
+@command_facts(
     about="Finished work is not repeated: the same command resumes after an interruption, a failure, or a "
     "change of the file. Exit status 1 means that figures are missing.",
     names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"},
@@ -68,7 +68,7 @@ def run(
     """
     from nes2net.apps.experiments.description import load_experiment
     from nes2net.apps.experiments.experiment import missing_for, work_table
-    from nes2net.apps.experiments.jobs import unfinished
+    from nes2net.apps.experiments.jobs import select_unfinished
     from nes2net.apps.experiments.plan import plan_experiment
     from nes2net.apps.experiments.running import do_here, do_in_processes
     from nes2net.lib.files import exclusive_lock, path_below
@@ -81,16 +81,16 @@ def run(
     if task:  # another process started this process to do a single task
         return _do_task(task, plan, machine)
     # Say what is missing and what is left to do.
-    unfinished_jobs = unfinished(plan.jobs)
+    unfinished_jobs = select_unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]
     if missing:
         lines = [f"missing, {len(missing)} in all:", *listing(missing)]
     if dry_run:
-        print(printable(worded("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
+        print(printable(with_flag_names("\n".join([*lines, "", *work_table(plan, unfinished_jobs)]))))
         return INCOMPLETE if missing else 0
     if missing:
-        print(printable(worded("\n".join(lines))), file=sys.stderr)
+        print(printable(with_flag_names("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
     # Do the work: on a cluster, in this process, or in several processes.
@@ -122,7 +122,7 @@ def run(
         return _write_and_print_tables(plan, failures)
 
 
-@called(
+@command_facts(
     about="Exit status 1 means that there is no verdict, because the trials, the architecture, the checkpoint "
     "or the speaker-verification system differ from the published ones. Without a checkpoint, one "
     "training serves all results of a recipe; it is in the folder training beside the folders of the "
@@ -188,7 +188,7 @@ def reproduce(
         heading = f"missing, {len(missing)} in all:"
         if can_continue:
             heading = "warning: the result will be partial, missing are"
-        print(worded("\n".join([heading, *listing(missing)])), file=sys.stderr)
+        print(with_flag_names("\n".join([heading, *listing(missing)])), file=sys.stderr)
         if not can_continue:
             return WRONG_INPUT
     from nes2net.apps.experiments.reproduce import reproduce as reproduced
@@ -200,7 +200,7 @@ def reproduce(
     return INCOMPLETE if result.conditions.differences else 0
 
 
-@called(subcommands=(run, reproduce))
+@command_facts(subcommands=(run, reproduce))
 def experiment() -> None:
     """Train, score and evaluate in one go; measure a published result again.
 
@@ -239,7 +239,7 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     Raises:
         InputError: if there is no such task, or if a task that must be done first is not done.
     """
-    from nes2net.apps.experiments.jobs import unfinished
+    from nes2net.apps.experiments.jobs import select_unfinished
     from nes2net.apps.experiments.running import do_here
     from nes2net.apps.experiments.slurm import TABLE
     from nes2net.lib.errors import check_known
@@ -249,14 +249,14 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     tasks = {task.name: task for task in plan.tasks}
     check_known([name], tasks, "the experiment has no task")
     task = tasks[name]
-    if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
+    if task.needs is not None and (before := select_unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
     return _print_failures(do_here(task.jobs, machine, plan.out / "logs"))
 
 
 def _print_failures(failures: list[Failure]) -> int:
     for failure in failures:
-        print(printable(worded(str(failure))), file=sys.stderr)
+        print(printable(with_flag_names(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
 
 

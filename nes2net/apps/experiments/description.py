@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from nes2net.data.audio.waveform import LONGEST_CUT
-from nes2net.data.corpora.protocol import repeated
+from nes2net.data.audio.waveform import MAX_CROP_SAMPLES
+from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.registry import corpora
-from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
+from nes2net.lib.errors import InputError, check_known, did_you_mean, short_repr
 from nes2net.lib.files import Budget, has_no_file, json_text
-from nes2net.lib.plain_data import MOST_BYTES, first_problem
+from nes2net.lib.plain_data import MAX_BYTES, first_problem
 from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
 
 PACKAGED = Path(__file__).parent / "packaged"
@@ -114,7 +114,7 @@ class EvaluationSet(_Section):
     """Phase of the challenge whose labels are used, such as `progress`; the split if not given."""
     protocol: Literal["4sec", "full"] | None = None
     """Whether the first 4 s or whole utterances are scored; if not given, as many samples as in training."""
-    samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
+    samples: Annotated[int, Field(ge=1, le=MAX_CROP_SAMPLES)] | None = None
     """Number of leading samples to score; not allowed with `protocol: full`, which scores whole
     utterances. If neither is given, as many samples as in training, or the corpus's usual number if
     training took about 4 s."""
@@ -214,7 +214,7 @@ class Experiment(_Section):
             **{f"value of the grid's {key}": list(map(json_text, values)) for key, values in self.grid.items()},
         }
         for kind, names in names_by_kind.items():
-            if named_twice := repeated(names):
+            if named_twice := find_repeated(names):
                 raise ValueError(f"the {kind} {named_twice[0]} is named twice: choose another name, or remove one")
         for key in (*self.overrides, *self.grid):
             if key in ("seed", "output", "logs") or (key == "data.corpora" and key in self.grid and self.leave_one_out):
@@ -256,7 +256,7 @@ def load_experiment(
     # Read the file, and replace each ${NAME} by its value.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
-        raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
+        raise InputError(f"experiment {path} is a mapping of keys, not {short_repr(values)}")
     declared = values.pop("places", {})
     defaults = declared if isinstance(declared, dict) else {}  # if `places` is no mapping, model_validate raises
     mentions = _VARIABLE.findall(str(list(values.values())))
@@ -270,7 +270,7 @@ def load_experiment(
             "the section places of the file, which an environment variable then overrides"
         )
     num_bytes = sum(len(value_of[variable]) for variable in mentions)
-    Budget(f"experiment {path}", MOST_BYTES, 0).take("values of places", bytes=num_bytes)
+    Budget(f"experiment {path}", MAX_BYTES, 0).take("values of places", bytes=num_bytes)
     values = {**_fill_places(values, value_of), "places": declared}
     for section, texts, hints in (("overrides", overrides, None), ("slurm", slurm, SlurmSettings)):
         settings = {}
@@ -298,7 +298,7 @@ def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InputError(f"{subject} is of the form NAME=VALUE, not {shown(text)}")
+            raise InputError(f"{subject} is of the form NAME=VALUE, not {short_repr(text)}")
         pairs[name] = value
     return pairs
 

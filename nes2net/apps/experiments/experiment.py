@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes2net.apps.experiments.jobs import Job, unfinished
+from nes2net.apps.experiments.jobs import Job, select_unfinished
 from nes2net.apps.experiments.missing import Search
 from nes2net.apps.experiments.plan import Plan
 from nes2net.apps.experiments.result import SystemOnSet, comparability_notes, experiment_result
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import write_text
 from nes2net.lib.findings import Finding
 from nes2net.lib.terminal import text_table
@@ -41,7 +41,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     for job in plan.jobs:
         rows.append([job.name, "to do" if job in unfinished_jobs else "done"])
     num_done = len(plan.jobs) - len(unfinished_jobs)
-    text = f"{counted(len(plan.jobs), 'job')}, {num_done} done, {len(unfinished_jobs)} to do"
+    text = f"{pluralise(len(plan.jobs), 'job')}, {num_done} done, {len(unfinished_jobs)} to do"
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
@@ -52,7 +52,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
         InputError: if no figure is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
-    unfinished_jobs = unfinished(plan.jobs)
+    unfinished_jobs = select_unfinished(plan.jobs)
     measurements = []
     incomplete = []
     for system, by_set in plan.evaluations().items():
@@ -62,7 +62,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
             measured = [report.measured for report in reports if report is not None]
             measurements.append(SystemOnSet(system.title, tested.title, measured, len(jobs)))
             if len(measured) < len(jobs):
-                expected = counted(len(jobs), "seed is", "seeds are")
+                expected = pluralise(len(jobs), "seed is", "seeds are")
                 incomplete.append(f"{system.title} on {tested.title}: {len(measured):,} of {expected} measured")
     if not any(on_set.measured for on_set in measurements):
         raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")

@@ -26,7 +26,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import is_absent, make_folder, path_below, sha256_of
 from nes2net.lib.findings import Finding
 from nes2net.lib.plain_data import read_json_as
@@ -184,7 +184,7 @@ class ScoreJob(Job):
         )
         if result.failures and not tested.allow_partial:
             raise InputError(
-                f"{len(result.failures):,} of {counted(result.total, 'recording')} of {tested.title} failed, see "
+                f"{len(result.failures):,} of {pluralise(result.total, 'recording')} of {tested.title} failed, see "
                 f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
             )
         # The scores must be newer than the checkpoints, even if nothing had to be scored.
@@ -333,7 +333,7 @@ class EvaluateJob(Job):
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
-def unfinished(jobs: Iterable[Job]) -> list[Job]:
+def select_unfinished(jobs: Iterable[Job]) -> list[Job]:
     """Select jobs that are not done, need such a job, or whose check raises an error.
 
     Each job must come after the job that it needs.

@@ -21,7 +21,7 @@ from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import Pages
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.files import path_below
 from nes2net.lib.options import PARTS, Options
 from nes2net.models.provenance import Provenance
@@ -68,7 +68,7 @@ def compare_conditions(row: PublishedRow, config: Options, evaluation: Result, k
     if corpus.labelled_counts(phase) is None:
         conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
-        text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
+        text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {join_names(differences)}"
         conditions.differences.append(text)
     differences_by_model = {}
     for name, architecture in published_architectures(row).items():
@@ -79,7 +79,7 @@ def compare_conditions(row: PublishedRow, config: Options, evaluation: Result, k
         conditions.unchecked.append("the architecture: the row names no model")
     elif all(differences_by_model.values()):
         name, differences = min(differences_by_model.items(), key=lambda item: len(item[1]))
-        conditions.differences.append(f"the architecture differs from {name}: {listed(differences)}")
+        conditions.differences.append(f"the architecture differs from {name}: {join_names(differences)}")
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -120,7 +120,7 @@ def _average_words(count: int, mode: Any = "mean") -> str:
     if count == 1:
         return "a single epoch"
     if mode == "legacy":
-        return f"{count} checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+        return f"{count} checkpoints averaged as the published code does, without the first, with the second twice (deviation 1)"
     return f"the true mean of {count} checkpoints"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from nes2net.apps.experiments.description import Experiment
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
-from nes2net.lib.errors import listed
+from nes2net.lib.errors import join_names
 from nes2net.lib.plain_data import Natural, NotNegative
 
 #: Name of a metric → its column in tables.
@@ -160,7 +160,7 @@ def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
         for measured in on_set.measured:
             for notice in measured.notices:
                 systems_by_notice.setdefault(f"{on_set.set}: {notice}", {})[on_set.system] = None
-    return [f"{notice} (of {listed(list(systems))})" for notice, systems in systems_by_notice.items()]
+    return [f"{notice} (of {join_names(list(systems))})" for notice, systems in systems_by_notice.items()]
 
 
 def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], metric: str) -> Table:

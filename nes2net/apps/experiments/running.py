@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes2net.apps.experiments.jobs import Job, unfinished
+from nes2net.apps.experiments.jobs import Job, select_unfinished
 from nes2net.apps.experiments.plan import Task
 from nes2net.apps.experiments.settings import Machine
 from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
@@ -50,7 +50,7 @@ def do_here(jobs: Sequence[Job], machine: Machine, logs: Path) -> list[Failure]:
         KeyboardInterrupt: if Ctrl-C was pressed. Finished work is kept.
     """
     failures: dict[Job, Failure] = {}
-    unfinished_jobs = unfinished(jobs)
+    unfinished_jobs = select_unfinished(jobs)
     with StopRequests():
         for number, job in enumerate(unfinished_jobs, 1):
             if job.needs in failures:
@@ -119,7 +119,7 @@ def do_in_processes(
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.deferred():  # handle signals only after the process is in `running`
+                        with stop.defer():  # handle signals only after the process is in `running`
                             log = logs / f"{task.name}.log"
                             running[task.name] = _start_process(command(task.name), log, environment), slot
                 for name, (process, slot) in list(running.items()):

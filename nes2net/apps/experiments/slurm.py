@@ -15,7 +15,7 @@ from typing import Any
 
 from nes2net.apps.experiments.description import SlurmSettings
 from nes2net.apps.experiments.plan import Task
-from nes2net.lib.errors import told_as
+from nes2net.lib.errors import as_input_error
 from nes2net.lib.files import is_absent, json_text, write_text
 from nes2net.lib.installation import optional
 from nes2net.lib.plain_data import StrictModel, read_json_as
@@ -123,7 +123,7 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     remedy = "is this a machine of the cluster?"
-    with told_as(
+    with as_input_error(
         "the jobs cannot be submitted", RuntimeError, submitit.core.utils.FailedJobError, OSError, remedy=remedy
     ):
         # Submit the trainings, and then the tasks that need a training; a training precedes the tasks that need it.

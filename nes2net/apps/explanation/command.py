@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.apps.explanation.settings import TITLES, How
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Flag, Folder, called
-from nes2net.lib.errors import InputError, counted, worded
+from nes2net.lib.commands import Flag, Folder, command_facts
+from nes2net.lib.errors import InputError, pluralise, with_flag_names
 from nes2net.lib.files import json_text, replacing, write_text, writing
 from nes2net.lib.outputs import check_output_paths, output_names
 from nes2net.lib.progress import ProgressDisplay
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nes2net.apps.explanation.relevance import Relevance
 
 
-@called(
+@command_facts(
     about="A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can "
     "be trusted: removing the most relevant tenth must change the score more than removing a random "
     "tenth. Exit status 1 means that a file could not be explained.",
@@ -55,7 +55,7 @@ def explain(
         batch_size: changed versions scored at once
 
     Which part; at most 30 s are explained at once:
-        start: seconds to leave out at the beginning
+        start: seconds to skip at the beginning
         duration: seconds to explain; all if not given
     """
     from nes2net.apps.explanation.explain import explain as explained
@@ -93,7 +93,7 @@ def explain(
             if len(paths) == 1:
                 raise
             num_failed += 1
-            why = worded(error.reason)
+            why = with_flag_names(error.reason)
             if json_:
                 print(json_text({"file": str(path), "error": why}), flush=True)
             else:
@@ -116,7 +116,7 @@ def explain(
             for written in (drawing, data):
                 say_written(written, beside_data=True)
     if num_failed:
-        say(f"{num_failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
+        say(f"{num_failed:,} of {pluralise(len(paths), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if num_failed else 0
 
 

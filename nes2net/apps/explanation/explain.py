@@ -24,7 +24,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 
 #: Longest part of a recording that is explained at once, in seconds.
-LONGEST = 30.0
+MAX_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,13 @@ def explain(
 def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Return (N,) at 16 kHz; without ``samples``, at most :data:`LONGEST` seconds."""
+    """Return (N,) at 16 kHz; without ``samples``, at most :data:`MAX_SECONDS` seconds."""
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):
         raise InputError(f"`duration` is more than 0 s, not {duration}")
     first = round(start * SAMPLE_RATE)
-    longest = round(LONGEST * SAMPLE_RATE)
+    longest = round(MAX_SECONDS * SAMPLE_RATE)
     length = longest + 1  # read one sample more than allowed, to notice a part that is too long
     if samples is not None:
         length = min(length, samples)
@@ -180,7 +180,7 @@ def _read_part(
         raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
     if len(waveform) > longest:
         raise InputError(
-            f"{name} is longer than {LONGEST:g} s, the most that is explained at once: choose a part of it with "
+            f"{name} is longer than {MAX_SECONDS:g} s, the most that is explained at once: choose a part of it with "
             "`start` and `duration`"
         )
     return waveform

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.apps.explanation.relevance import LEAST_SHARE, Relevance
+from nes2net.apps.explanation.relevance import MIN_SHARE, Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Number of time bins in a window that is removed. A window begins at every bin. By default a bin lasts 0.1 s.
@@ -53,7 +53,7 @@ def occlude(
     num_small = (large_blocks[:, None] & blocks).any((2, 3)).sum(1)
     cells = np.tensordot(subject.changes(grid, large_blocks, score) / num_small, large_blocks.astype(float), 1)
     sizes = np.abs(cells)
-    is_relevant = (blocks & (sizes >= LEAST_SHARE * sizes.max())).any((1, 2))  # (K,)
+    is_relevant = (blocks & (sizes >= MIN_SHARE * sizes.max())).any((1, 2))  # (K,)
     coarse = Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
     after_coarse_pass(coarse, int((~is_relevant).sum()))
     relevant_blocks = blocks[is_relevant]

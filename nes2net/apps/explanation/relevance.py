@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: A stretch or a band is listed if its relevance is at least this fraction of the largest relevance.
-LEAST_SHARE = 0.25
+MIN_SHARE = 0.25
 
 
 class Part(NamedTuple):
@@ -57,9 +57,9 @@ class Relevance:
         return {name: values.tolist() for name, values in vars(self).items() if name != "additive"}
 
     def _strongest_parts(self, edges: NDArray, values: NDArray, *, join_neighbours: bool) -> list[Part]:
-        """Omit bins below :data:`LEAST_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
+        """Omit bins below :data:`MIN_SHARE`; ``edges`` is (n+1,), and ``values`` (n,)."""
         sizes = np.abs(values)
-        threshold = LEAST_SHARE * sizes.max(initial=0.0)
+        threshold = MIN_SHARE * sizes.max(initial=0.0)
         signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
         cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
         stretches = []

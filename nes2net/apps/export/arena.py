@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError
 from nes2net.apps.export.settings import Arena
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import make_folder, path_below, write_text
 from nes2net.lib.plain_data import StrictModel, first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
@@ -109,7 +109,7 @@ class ArenaModel:
             raise InputError("the detector is not loaded: call load() before score_batch()")
         if len(audios) != len(srs):
             raise InputError(
-                f"{counted(len(audios), 'recording')} with {counted(len(srs), 'sample rate')}: give one rate for each"
+                f"{pluralise(len(audios), 'recording')} with {pluralise(len(srs), 'sample rate')}: give one rate for each"
             )
         reader = WaveformReader.of(detector, self.num_samples)
         return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])

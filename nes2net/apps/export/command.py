@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, ModelName
 from nes2net.apps.export.settings import Arena
-from nes2net.lib.commands import File, Flag, called
+from nes2net.lib.commands import File, Flag, command_facts
 from nes2net.lib.conditions import UsedWith
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import say, say_written
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nes2net.detector import Detector
 
 
-@called(
+@command_facts(
     about="An adapted detector is first merged with its base weights.",
     resumes=False,
 )
@@ -92,7 +92,7 @@ def _write_arena(detector: Detector, folder: Path, arena: Arena, hub_name: str |
     from nes2net.apps.export.arena import ADAPTER, META, lacking, write_arena
     from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 
-    num_samples = arena.chosen(ASVSPOOF_SAMPLES, detector.provenance)
+    num_samples = arena.choose_num_samples(ASVSPOOF_SAMPLES, detector.provenance)
     system = write_arena(detector, folder, arena, num_samples, hub_name)
     say_written(folder / ADAPTER)
     say_written(folder / META)

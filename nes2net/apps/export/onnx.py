@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, first_line, told_as
+from nes2net.lib.errors import InputError, as_input_error, first_line
 from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.models.backends.base import NATURE, ScoreRule
 from nes2net.models.onnx_detector import EXPORT_PACKAGES, METADATA, OnnxDetector, require
@@ -52,7 +52,7 @@ INT8_TOLERANCE = 0.1
 _MIN_FEATURES = 64
 #: Largest number of bytes of weights inside the ONNX file; if there are more, the weights are written to a second file.
 #: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
-LARGEST_FILE = 2**31 - 2**26
+MAX_FILE_BYTES = 2**31 - 2**26
 
 
 #: Score rule → formula by which an ONNX file computes `scores`.
@@ -141,7 +141,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
         "quantize": None,
         "config": detector.config,
         "training": _training_facts(detector.provenance),
-        "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
+        "external_data": f"{path.name}.data" if size > MAX_FILE_BYTES else None,
     }
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
@@ -170,7 +170,7 @@ def _can_quantise(frontend: nn.Module) -> bool:
 
 def _nothing_to_quantise_error(detector: Detector) -> InputError:
     name = detector.frontend.config["name"]
-    return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+    return InputError(f"the front-end '{name}' has no linear layers to quantise: remove `quantize`")
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
@@ -208,7 +208,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     with torch.inference_mode():
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
-        with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
+        with _silence(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
             has_fixed_length = description["min_samples"] == description["max_samples"]
             dynamic = {0: "batch"} if has_fixed_length else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
@@ -262,12 +262,12 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
     size = 0
     for tensor in model.graph.initializer:
         size += tensor.ByteSize() // (4 if tensor.name in weights else 1)
-    external_file = f"{path.name}.data" if size > LARGEST_FILE else None
+    external_file = f"{path.name}.data" if size > MAX_FILE_BYTES else None
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     problem = f"{path.name} was not written: onnxruntime cannot quantise this detector"
-    with told_as(problem, Exception), _silenced():  # onnxruntime raises exceptions of many types
+    with as_input_error(problem, Exception), _silence():  # onnxruntime raises exceptions of many types
         quantize_dynamic(
             model,
             path,
@@ -289,7 +289,7 @@ def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> i
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -319,7 +319,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     remedy = "try another version of torch, onnxscript or onnxruntime"
     if exported.precision == "int8":  # skip the shortest waveform, because it magnifies rounding errors
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
-        remedy = "this detector needs float32, so leave out `quantize`"
+        remedy = "this detector needs float32, so remove `quantize`"
     largest_difference = 0.0
     largest_logit = 0.0
     for batch, samples, tolerance in sizes:

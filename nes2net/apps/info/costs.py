@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import pluralise
 from nes2net.lib.flops import count_flops
 from nes2net.lib.options import name_and_options
 from nes2net.lib.registry import Registry
@@ -95,7 +95,7 @@ def _frontend_costs(frontend: Frontend) -> Costs:
     hop = 1e3 * frontend.hop_length / SAMPLE_RATE
     width = 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [
-        f"{counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
+        f"{pluralise(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
     ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
@@ -116,7 +116,7 @@ def _costs(
         sees = "it sees the whole utterance"
         if width := module.receptive_field:
             sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
-        notes.append(f"{sees}; it needs at least {counted(module.min_frames, 'frame')}")
+        notes.append(f"{sees}; it needs at least {pluralise(module.min_frames, 'frame')}")
         if module.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
         notes += [*_frozen_note(module), f"layers: {', '.join(_layers(module))}"]

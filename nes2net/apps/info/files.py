@@ -24,10 +24,10 @@ from nes2net.apps.info.names import (
 from nes2net.apps.info.results import lines_about
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import Unchanged, is_absent, sha256_of
 from nes2net.lib.options import name_and_options
-from nes2net.lib.sheet import Facts, Sheet, Tables, shown
+from nes2net.lib.sheet import Facts, Sheet, Tables, format_value
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
 from nes2net.models.loading import build_errors_as_input_errors
@@ -140,11 +140,11 @@ def _detector_sheet(identity: Identity) -> Sheet:
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
-        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
-        adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
+        options = [f"{key} {format_value(value)}" for key, value in adapt.items() if key != "kind"]
+        adaptation["adapted"] = ", ".join([format_value(adapt.get("kind")), *options])
     if isinstance(base := identity.base, dict):
-        digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
-        adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
+        digest = f"SHA-256 of its tensors {format_value(base.get('digest'))}"
+        adaptation["base"] = f"{format_value(base.get('file'))}, {digest}; not in this file"
     checksum = sha256_of(weights) if weights.is_file() else ""
     facts: Facts = {
         "model": model,
@@ -324,11 +324,11 @@ def _record_facts(path: Path) -> Facts:
         "published detector": model.get("name"),
         "licence of its weights": model.get("licence"),
         "warning": [str(line) for line in warnings] if isinstance(warnings, list) else [],
-        "utterances": "whole" if samples is None else f"the first {shown(samples)} samples",
+        "utterances": "whole" if samples is None else f"the first {format_value(samples)} samples",
         "precision": record.run.get("dtype"),
         "device": record.facts.get("device_name") or record.facts.get("device"),
         "versions": ", ".join(f"{name} {version}" for name, version in record.mapping("versions").items()),
-        "without a score": counted(len(record.failures), "file") if record.failures else "",
+        "without a score": pluralise(len(record.failures), "file") if record.failures else "",
         "detector": f"{record.run.get('model')} (SHA-256 of architecture and weights)",
     }
 

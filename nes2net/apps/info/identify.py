@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.errors import InputError, join_names, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import check_plain
 from nes2net.lib.registry import PACKAGES_KEY, check_installed
@@ -25,7 +25,7 @@ from nes2net.models.checkpoints.published_names import unwrap_frontend
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
     compare,
-    named_type,
+    dtype_name,
     not_finite,
     read_record,
     state_dict_of,
@@ -42,7 +42,7 @@ from nes2net.models.loading import (
     recognise,
     without_wrapper,
 )
-from nes2net.models.onnx_detector import OnnxDetector, accepted_lengths
+from nes2net.models.onnx_detector import OnnxDetector, describe_lengths
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import PARTS, create_frontend
@@ -80,7 +80,7 @@ class Identity:
         """Type → number of elements in the state dict."""
         numbers: Counter[str] = Counter()
         for tensor in self.tensors.values():
-            numbers[named_type(tensor)] += tensor.numel()
+            numbers[dtype_name(tensor)] += tensor.numel()
         return dict(numbers.most_common())
 
     @property
@@ -112,7 +112,7 @@ def identify(path: str | Path) -> Identity:
         return _identify_folder(path)
     if path.suffix == ".onnx":
         exported = OnnxDetector(path, "cpu", runs=False)
-        samples = accepted_lengths(exported.min_samples, exported.max_samples)
+        samples = describe_lengths(exported.min_samples, exported.max_samples)
         notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
@@ -126,7 +126,7 @@ def identify(path: str | Path) -> Identity:
         record = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
         state_dict = state_dict_of(content["detector"], path)
         check_plain(record, str(path))
-        epoch, step = (shown(record["progress"].get(key)) for key in ("epoch", "step"))
+        epoch, step = (short_repr(record["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
         identity = _compare_with_record(Checkpoint.of(path, state_dict, record), kind)
     elif is_openai(content):
@@ -177,7 +177,7 @@ def _identify_folder(folder: Path) -> Identity:
             identity = _compare_with_record(checkpoint, f"detector, a {kind} with a classification head")
             *spoof, bonafide = checkpoint.provenance.facts[NAMES_KEY]
             identity.notes = [
-                f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide",
+                f"classes: bona fide is {bonafide}, spoof {join_names(spoof)}; a higher score is more bona fide",
                 checkpoint.provenance.facts[WAVEFORMS_KEY],
             ]
             identity.provenance = Provenance()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 
-from nes2net.lib.commands import called
+from nes2net.lib.commands import command_facts
 from nes2net.lib.errors import check_known
 
 
-@called(
+@command_facts(
     about="A file is fetched once from its publisher, checked, and kept in the folder of huggingface_hub (HF_HOME)."
 )
 def models(name: str | None = None, *, json_: bool = False) -> None:

@@ -25,10 +25,10 @@ from nes2net.data.registry import corpora, effects
 from nes2net.lib.command_line import OneLineParser
 from nes2net.lib.commands import add_command
 from nes2net.lib.docstrings import docstring_of
-from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, counted, did_you_mean
+from nes2net.lib.errors import BrokenPart, InputError, MissingLibrary, did_you_mean, pluralise
 from nes2net.lib.options import PARTS, name_and_options
 from nes2net.lib.registry import Registry
-from nes2net.lib.sheet import Facts, Sheet, Tables, shown
+from nes2net.lib.sheet import Facts, Sheet, Tables, format_value
 from nes2net.metrics.eer import METHODS
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.frontends.sizes import SIZES
@@ -169,7 +169,7 @@ def architecture(config: Mapping[str, object]) -> str:
         if config.get(role) is not None:
             name, options = name_and_options(config, role)
             if options:
-                name += f" ({', '.join(f'{key} {shown(option)}' for key, option in options.items())})"
+                name += f" ({', '.join(f'{key} {format_value(option)}' for key, option in options.items())})"
             names.append(name)
     return " + ".join(names)
 
@@ -211,7 +211,7 @@ def _network_facts(registry: Registry, name: str) -> Facts:
 
     size = published_size_facts(name) if registry is frontends else {}
     try:
-        with registry.guarded(name, "a computation on PyTorch's meta device"):
+        with registry.guard(name, "a computation on PyTorch's meta device"):
             costs = costs_of_part(registry, name)
     except BrokenPart as error:
         return {"size": f"not computed: {error}"}
@@ -233,7 +233,7 @@ def _head_facts(registry: Registry, name: str) -> Facts:
 def _loss_facts(registry: Registry, name: str) -> Facts:
     loss = registry.get(name)
     head = "any head" if loss.needs_head is None else f"the head {loss.needs_head}"
-    logits = "a logit for each class" if loss.num_logits is None else counted(loss.num_logits, "logit")
+    logits = "a logit for each class" if loss.num_logits is None else pluralise(loss.num_logits, "logit")
     return {"needs": f"{head}, {logits}", "takes": "embeddings" if loss.takes_embeddings else "logits"}
 
 
@@ -358,6 +358,7 @@ def published_facts(name: str) -> Facts:
         "licence of the weights": model.licence,
         "licence of the code": model.code_licence,
         "its authors score": model.scored,
+        "as stated in": model.scored_in or "no public source",
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
@@ -457,7 +458,7 @@ def corpus_sheet(name: str) -> Sheet:
         "EER rule": f"{corpus.eer_method}: {METHODS[corpus.eer_method]}",
         "min t-DCF": tdcf_form,
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
-        "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
+        "excluded": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
         "licence": corpus.licence,
         "source": corpus.source,
@@ -489,7 +490,7 @@ def corpus_sheet(name: str) -> Sheet:
 def _count_rows(counts: Mapping[str, Counts]) -> Sequence[Facts]:
     rows = []
     for split, trials in counts.items():
-        fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
+        fields = "; ".join(f"{pluralise(len(values), 'value')} of {name}" for name, values in trials.by.items())
         numbers = {"trials": trials.trials, "bona fide": trials.bonafide, "spoofed": trials.spoof}
         rows.append({"part": split, **numbers, "by": fields})
     return rows

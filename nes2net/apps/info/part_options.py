@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from inspect import Parameter
 from pkgutil import resolve_name
 
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.lib.registry import Registry
 from nes2net.lib.sheet import Facts
 from nes2net.models.registry import backends, frontends
@@ -40,14 +40,14 @@ def all_option_rows(registry: Registry, name: str) -> list[Facts]:
     if registry is backends:
         from nes2net.models.backends.heads import GeneralOptions  # import only here, because `heads` imports torch
 
-        rows += rows_of(GeneralOptions, declared(registry.get(name)))
+        rows += rows_of(GeneralOptions, options_of(registry.get(name)))
     return rows
 
 
 def rows_of(factory: Callable[..., object], omitted: Collection[str] = ()) -> list[Facts]:
     """Return rows like :func:`option_rows` for the parameters of a constructor, except ``omitted``."""
     rows: list[Facts] = []
-    for name, option in declared(factory).items():
+    for name, option in options_of(factory).items():
         if name not in omitted:
             default = "required" if option.default is Parameter.empty else json.loads(json.dumps(option.default))
             rows.append({"option": name, "takes": option.takes, "default": default, "meaning": option.meaning})

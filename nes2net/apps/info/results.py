@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nes2net.lib.sheet import Facts, Sheet
 from nes2net.models.published_results import PublishedRow, find_row, published_rows, published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
+from nes2net.models.published_tables import LEGEND, number_notes, system_rows
 
 _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
 
@@ -51,7 +51,7 @@ def result_sheet(id: str) -> Sheet:
         "paper": row.paper,
         "notes": row.notes,
         "protocol": _PROTOCOLS.get(row.protocol) or f"the first {row.samples:,} samples",
-        "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
+        "excluded": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
         "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
         "checkpoint": row.obtain,
     }
@@ -60,14 +60,18 @@ def result_sheet(id: str) -> Sheet:
 
 def published_sheet() -> Sheet:
     tables = published_tables()
-    numbers = numbered_notes(tables)
-    rows: dict[str, Sequence[Facts]] = {table.title: system_rows(table, numbers) for table in tables}
+    numbers = number_notes(tables)
+    rows: dict[str, Sequence[Facts]] = {}
+    sources = []
+    for table in tables:
+        rows[table.title] = systems = system_rows(table, numbers)
+        for system in systems:
+            # A table of a terminal has no room for recipe and address.
+            ways = {heading: system.pop(heading) for heading in ("recipe", "code")}
+            how = "; ".join(f"{heading} {cell}" for heading, cell in ways.items() if cell != "–")
+            sources.append({"system": system["system"], "from": how or "only reported"})
+    rows["recipes and code"] = sources
     rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
-    ways = []
-    for row in reproduction_rows(tables):
-        cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
-        ways.append({"system": row["system"], "how": "; ".join(filter(None, [*cells, row["remark"]]))})
-    rows["how they are measured again"] = ways
     commands = [
         "nes2net info ID, what is known of one result",
         "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",

@@ -16,8 +16,8 @@ from nes2net.apps.listen.settings import Vad
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, worded
-from nes2net.scoring.decisions.along import LEAST_SPEECH
+from nes2net.lib.errors import InputError, with_flag_names
+from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits, measure
 from nes2net.scoring.kernel import Scorer
@@ -29,7 +29,7 @@ from nes2net.scoring.waveforms import WaveformReader
 #: A message about a channel, such as the score of a window, which can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
 #: Seconds after which a line says that a channel is not judged.
-LONGEST_UNJUDGED = 10.0
+MAX_UNJUDGED = 10.0
 _MAX_FAILED = 10  # listening ends if so many windows in a row cannot be scored
 _MAX_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
@@ -116,7 +116,7 @@ class Channel:
         weight = 1.0
         if self.vad != "none":
             weight = line["speech"] = speech_share(samples)
-        is_silent = weight < LEAST_SPEECH
+        is_silent = weight < MIN_SPEECH
         if is_silent:
             weight = 0.0
             unfit = remark_of(samples, len(samples), None, length_of_training(self.scorer.provenance)).unfit
@@ -207,11 +207,11 @@ class Channel:
             return []
         if self._warn_from is None:
             is_first = "unusual" in line and not self._num_speaking
-            self._warn_from = line["start"] if is_first else line["start"] + LONGEST_UNJUDGED
+            self._warn_from = line["start"] if is_first else line["start"] + MAX_UNJUDGED
         if line["end"] < self._warn_from:
             return []
         self._warn_from = math.inf
-        message = line.get("message", f"not judged for {LONGEST_UNJUDGED:g} s")
+        message = line.get("message", f"not judged for {MAX_UNJUDGED:g} s")
         unjudged = {"event": "unjudged", "channel": self.name, "start": line["start"], "end": line["end"]}
         return [{**unjudged, "message": message, "reason": reason}]
 
@@ -223,7 +223,7 @@ class Channel:
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
-        summary |= {"filled": self.stream.filled, "remark": worded(self.stream.remark.text)}
+        summary |= {"filled": self.stream.filled, "remark": with_flag_names(self.stream.remark.text)}
         if self.evidence is not None:
             alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}

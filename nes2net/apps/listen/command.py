@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.listen.settings import ServerSettings, Windows
-from nes2net.lib.commands import Count, Flag, called
+from nes2net.lib.commands import Count, Flag, command_facts
 from nes2net.lib.conditions import NotWith
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
@@ -40,7 +40,7 @@ class Input:
     speed: float = 1.0
 
 
-@called(
+@command_facts(
     about="Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated. The scores "
     "are the same as with nes2net predict --track.",
     resumes=False,
@@ -101,7 +101,7 @@ def listen(
 
 
 def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
-    from nes2net.apps.listen.listening import LONGEST_WAIT, Listening
+    from nes2net.apps.listen.listening import MAX_WAIT, Listening
     from nes2net.apps.listen.words import heading, in_words
     from nes2net.lib.files import json_text
 
@@ -121,7 +121,7 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
                 say(in_words(line))
     finally:
         listening.stop()
-        listening.wait(LONGEST_WAIT)
+        listening.wait(MAX_WAIT)
 
 
 def _serve(judge: LiveJudge, address: str, settings: ServerSettings, stop: StopSignals) -> None:

@@ -21,7 +21,7 @@ from nes2net.scoring.stream import Stream
 
 #: A program that ends waits at most this many seconds for the thread that reads the source. Python would abort if the
 #: program ended while this thread computes. A thread that only waits for audio does no harm.
-LONGEST_WAIT = 1.0
+MAX_WAIT = 1.0
 _LOOK = 0.1  # seconds from one check for a stop to the next
 _MAX_UNSCORED = 2  # the source waits while a channel has this many unscored windows
 

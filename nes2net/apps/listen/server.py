@@ -17,23 +17,23 @@ from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
-from nes2net.apps.listen.listening import LONGEST_WAIT, Block, Gone, Listening, LiveJudge, Session
+from nes2net.apps.listen.listening import MAX_WAIT, Block, Gone, Listening, LiveJudge, Session
 from nes2net.apps.listen.settings import ServerSettings
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
-from nes2net.lib.plain_data import StrictModel, validated_json
+from nes2net.lib.plain_data import StrictModel, validate_json
 from nes2net.lib.repeated_logs import OncePerMinute
 from nes2net.lib.this_process import most_open_files
 
 _LOGGER = logging.getLogger("nes2net.apps.listen")
 _LOGGER.addFilter(OncePerMinute())
 #: Seconds after which a client that sends no message is disconnected, unless the settings state others.
-LONGEST_SILENCE = 30.0
+MAX_SILENCE = 30.0
 #: Seconds that sending a line to a client may take; after that, the client is disconnected.
-LONGEST_SEND = 30.0
+MAX_SEND_SECONDS = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
@@ -145,7 +145,7 @@ class Server:
             time.sleep(_LOOK)
         server.shutdown()
         for listening in last_ones:
-            listening.wait(LONGEST_WAIT)
+            listening.wait(MAX_WAIT)
 
     def _running_sessions(self) -> list[Listening]:
         with self._lock:
@@ -297,7 +297,7 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
         Gone: if the connection is lost.
         InputError: if the text is too long or malformed, or if no message comes for too long.
     """
-    seconds = LONGEST_SILENCE if idle is None else idle
+    seconds = MAX_SILENCE if idle is None else idle
     try:
         message = connection.recv(seconds)
     except TimeoutError:
@@ -311,13 +311,13 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
     if len(message) > _MAX_TEXT:
         raise InputError(f"a message of text has at most {_MAX_TEXT} characters")
     try:
-        return validated_json(_Text, message.encode()).root
+        return validate_json(_Text, message.encode()).root
     except ValueError as error:
         raise InputError(f"a message is not understood: {error}") from error
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    cut = threading.Timer(LONGEST_SEND, connection.socket.shutdown, [socket.SHUT_RDWR])
+    cut = threading.Timer(MAX_SEND_SECONDS, connection.socket.shutdown, [socket.SHUT_RDWR])
     cut.start()
     try:
         connection.send(json_text(line))

@@ -17,7 +17,7 @@ from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.pcm import Encoding, RawAudio
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.installation import optional
 
 #: The source name that stands for the standard input.
@@ -100,7 +100,7 @@ def open_source(
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_live=is_pipe, keep="all")
     # Play a recording.
     if channels != 1:
-        raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
+        raise InputError("a recording states its channels: remove `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
     blocks = _at_speed(_recording_blocks(source, num_channels), speed)
     is_live = speed == 1
@@ -109,7 +109,7 @@ def open_source(
 
 def _arriving_bytes(source: str) -> Iterator[bytes]:
     """Open without a buffer: a thread waiting for standard input would lock it, even at exit."""
-    with told_as(f"{source} cannot be read", OSError):
+    with as_input_error(f"{source} cannot be read", OSError):
         with open(
             0 if source == STANDARD_INPUT else source, "rb", buffering=0, closefd=source != STANDARD_INPUT
         ) as file:
@@ -149,7 +149,7 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
     """
     sounddevice = optional("sounddevice", "the microphone is read with sounddevice", "listen")
     name_or_number = int(device) if device.isdecimal() else device or None
-    with told_as("the microphone cannot be used", sounddevice.PortAudioError, ValueError):
+    with as_input_error("the microphone cannot be used", sounddevice.PortAudioError, ValueError):
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     return _microphone_blocks(stream, round(_BLOCK * rate))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nes2net.apps.listen.channel import Line
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import pluralise
 from nes2net.lib.terminal import table_line
 from nes2net.lib.times import clock
 
@@ -43,7 +43,7 @@ def in_words(line: Line) -> str:
 
 
 def _summary(line: Line) -> str:
-    facts = [counted(line["windows"], "window")]
+    facts = [pluralise(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")
     if line["lowest"] is not None:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.lib.errors import counted, worded
+from nes2net.lib.errors import pluralise, with_flag_names
 from nes2net.lib.times import clock, plain_duration, readable_duration
-from nes2net.scoring.decisions.along import LEAST_SPEECH, LowWindows, Stretch
+from nes2net.scoring.decisions.along import MIN_SPEECH, LowWindows, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 from nes2net.scoring.judged import Judged
 
@@ -42,7 +42,7 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
     # If the detector has no decision, the answer is "cannot tell".
     along = judged.along
     facts = [("What it rests on", _basis_words(judged))]
-    reason = worded(decision.reason or "")
+    reason = with_flag_names(decision.reason or "")
     if judged.remarks and judged.remarks != reason:
         facts.append(("Mind", f"{judged.remarks}."))
     if decision.decision == CANNOT_TELL:
@@ -91,7 +91,7 @@ def decided_windows(judged: Judged[float]) -> NDArray:
     """Return (K,) booleans: windows with enough speech; none if the recording is unfit."""
     track = judged.track
     assert track is not None and track.speech is not None
-    return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
+    return (track.speech >= MIN_SPEECH) & (not track.remark.unfit)
 
 
 def percent(share: float) -> str:
@@ -146,12 +146,12 @@ def _without_calibration(judged: Judged[float], model: str) -> Answer:
 
 def _basis_words(judged: Judged[float]) -> str:
     if along := judged.along:
-        windows = counted(along.windows, "window")
+        windows = pluralise(along.windows, "window")
         window = readable_duration(along.window, exact=True)
         number = f" The number that decided is {along.decided_by}." if along.decided_by else ""
         return f"{percent(along.rests_on)} of the recording: {windows} of {window} in which there is speech.{number}"
     if judged.is_mean and judged.track is not None:
-        windows = counted(len(judged.track), "window")
+        windows = pluralise(len(judged.track), "window")
         return (
             f"The mean of {windows} of {readable_duration(judged.track.window, exact=True)}, over the whole recording."
         )
@@ -192,7 +192,7 @@ def _low_window_words(low: LowWindows, num_windows: int, decision: str) -> str:
     expected = round(low.expected)
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (
-        f"{low.num_windows:,} of {counted(num_windows, 'window')} are lower than nearly all real speech that the "
+        f"{low.num_windows:,} of {pluralise(num_windows, 'window')} are lower than nearly all real speech that the "
         f"calibration knows; of real speech {by_chance} would be so, by chance."
     )
     if decision == "bonafide" and low.num_windows > _MANY_TIMES * max(1, expected):

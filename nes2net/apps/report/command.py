@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.lib.commands import Count, File, Flag, FromZero, called, flags_of
+from nes2net.lib.commands import Count, File, Flag, FromZero, command_facts, flags_of
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
 
-@called(
+@command_facts(
     about="The page says what a detector takes the recording for, and why; how often the detector is wrong; and "
     "what it cannot tell. The page needs no other file. A recording of at most ten minutes can be played "
     "in the page.",

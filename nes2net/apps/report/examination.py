@@ -12,7 +12,7 @@ from nes2net.data.audio.packed import AnyRecording, ChannelOf
 from nes2net.data.audio.read import measure_audio, stream_audio
 from nes2net.detector import Detector
 from nes2net.evaluation.origin import training_in_words
-from nes2net.lib.errors import InputError, counted, readable_size, worded
+from nes2net.lib.errors import InputError, pluralise, readable_size, with_flag_names
 from nes2net.lib.files import sha256_of
 from nes2net.lib.times import readable_duration
 from nes2net.models.published_results import published_rows
@@ -54,7 +54,7 @@ class AudioFile(NamedTuple):
         measured = measure_audio(path)
         if channel is not None and channel >= measured.channels:
             raise InputError(
-                f"has {counted(measured.channels, 'channel')}, counted from 0: there is no channel {channel}",
+                f"has {pluralise(measured.channels, 'channel')}, counted from 0: there is no channel {channel}",
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
@@ -134,22 +134,22 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         frames_judge: Judge[Any] = Judge(
             detector, "frames", settings=JudgingSettings(batch_size=batch_size), watch=progress_of
         )
-        fakes = _judged(frames_judge, file).frames
+        fakes = _judge(frames_judge, file).frames
     published = detector.provenance.published
     rows = [row for row in published_rows() if published is not None and published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
-        _judged(judge, file),
+        _judge(judge, file),
         _detector_facts(detector),
-        [worded(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
-        [worded(doubt) for doubt in judge.doubts],
+        [with_flag_names(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
+        [with_flag_names(doubt) for doubt in judge.doubts],
         [f"{row.figures} [{row.source}]" for row in rows],
         fakes,
     )
 
 
-def _judged(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
+def _judge(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
     answer = judge.answer(Source.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")

@@ -28,7 +28,7 @@ from nes2net.lib.terminal import printable
 from nes2net.lib.times import clock
 
 #: A recording of at most this duration in seconds can be played in the page.
-LONGEST_HEARD = 600.0
+MAX_EXAMINED = 600.0
 _MAX_LISTED = 50  # largest number of fake stretches in the list on the page
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
@@ -52,7 +52,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     for package in ("nes2net.evaluation", "nes2net.apps.report"):
         style += (files(package) / "page.css").read_text(encoding="utf-8")
     sound = ""
-    if not for_paper and examination.file.duration <= LONGEST_HEARD:
+    if not for_paper and examination.file.duration <= MAX_EXAMINED:
         sound = _sound_url(examination.file.recording)
     # Collect the fake stretches; the page lists only the first stretches.
     stretches = examination.fakes.stretches if examination.fakes is not None else []

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, located
+from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, locate_part
 from nes2net.apps.robustness.settings import Suite
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, command_facts
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import print_warnings, printable, say_written
 
 
-@called(
+@command_facts(
     about="OUT gets a score file for each condition, and a report. The same command resumes an interrupted run "
     "and adds further conditions. Exit status 1 means that figures or files are missing.",
     names={"augment.musan": "--musan", "augment.rir": "--rir"},
@@ -70,14 +70,14 @@ def robustness(
     from nes2net.scoring.decisions import Decider, OperatingPoint, load
 
     point = OperatingPoint.parse(operating_point)
-    planned = plan(located(corpus, root, split, protocols), suite)
+    planned = plan(locate_part(corpus, root, split, protocols), suite)
     if list_:
         print(printable("\n".join(planned.words())))
         return 0
     if not model or not out:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = loading.load(model)
-    num_samples = length.chosen(corpora.get(corpus).test_samples, detector.provenance)
+    num_samples = length.choose_num_samples(corpora.get(corpus).test_samples, detector.provenance)
     rule: Decider | OperatingPoint = point
     if calibration is not None:
         rule = Decider(load(calibration), operating_point=point)

@@ -23,7 +23,7 @@ from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.result import Plot, Result, versions
 from nes2net.evaluation.tables import Figure, Measure, Measured, Row, Table, percent, points
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
@@ -89,7 +89,7 @@ def evaluate_robustness(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
-            f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
+            f"{pluralise(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
     values = {name: np.array([by_id[trial.id] for trial in common]) for name, by_id in scores.items()}
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
@@ -179,7 +179,7 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
         numbers += f" of {header['num_available']:,}"
     return [
         f"{header['corpus']}, phase {header['phase']}: {numbers} trials ({header['num_bonafide']:,} bona fide, "
-        f"{header['num_spoof']:,} spoof), clean and under {counted(num_conditions, 'condition')}; 95 % intervals: "
+        f"{header['num_spoof']:,} spoof), clean and under {pluralise(num_conditions, 'condition')}; 95 % intervals: "
         f"bootstrap over {header['interval_over']}, {header['num_resamples']:,} draws",
         f"threshold {header['threshold']!r}, {header['basis']}",
     ]
@@ -219,9 +219,9 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
             f"(clean: {percent(clean.value('hter'), 1)} %); {miss} % of bona fide trials are missed and {false_alarm} % "
             "of spoofed ones accepted."
         )
-        names = f" ({listed(better)})" if better else ""
+        names = f" ({join_names(better)})" if better else ""
         lines.append(
-            f"Of {counted(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
+            f"Of {pluralise(len(rows), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
             f"{len(better)} lower it{names}."
         )
     return lines
@@ -230,9 +230,9 @@ def summary_sentences(clean: Row, rows: Sequence[Row]) -> list[str]:
 def _notes_on_missing(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
     notes = []
     if left_out:
-        trials = listed([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
+        trials = join_names([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
         notes.append(
-            f"PARTIAL: {counted(len(left_out), 'trial is', 'trials are')} left out, because some condition has no score "
+            f"PARTIAL: {pluralise(len(left_out), 'trial is', 'trials are')} omitted, because some condition has no score "
             f"of them: {trials}"
         )
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
@@ -254,7 +254,7 @@ def _read_scores(
         matched_trials = match_file(trials, file, allow_partial=True)
         if unknown := matched_trials.mismatch.unknown:
             raise InputError(
-                f"{file.path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these "
+                f"{file.path}: {pluralise(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these "
                 "trials again"
             )
         scores[name] = matched_trials.by_id
@@ -263,7 +263,7 @@ def _read_scores(
         num_missing = sum(id not in scores[name] for id in clean_scores)
         if num_missing > _MAX_MISSING * len(clean_scores):
             del scores[name]
-            trials_have = counted(len(clean_scores), "trial has", "trials have")
+            trials_have = pluralise(len(clean_scores), "trial has", "trials have")
             failed[name] = f"{num_missing:,} of {trials_have} no score; the record of its scores says why"
     return scores, failed
 

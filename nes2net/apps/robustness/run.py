@@ -16,12 +16,12 @@ from nes2net.apps.robustness.robustness import CLEAN, EER_OF_CLEAN, evaluate_rob
 from nes2net.apps.robustness.settings import Suite
 from nes2net.data.augment import Effect, Sources
 from nes2net.data.augment.conditions import create_condition, default_conditions
-from nes2net.data.corpora.protocol import repeated
+from nes2net.data.corpora.protocol import find_repeated
 from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.data.registry import corpora, effects
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.result import Result
-from nes2net.lib.errors import InputError, counted, one_line
+from nes2net.lib.errors import InputError, one_line, pluralise
 from nes2net.lib.files import exclusive_lock, path_below
 from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.scoring.corpus import ScoringSettings
@@ -84,7 +84,7 @@ class Plan:
             numbers += f" of {self.num_available:,}"
         lines = [
             f"{self.part.corpus}, phase {self.phase}: {numbers} trials ({num_bonafide:,} bona fide, "
-            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
+            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {pluralise(len(self.names), 'condition')}:",
         ]
         lines += [f"  {name}" for name in self.names]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
@@ -116,7 +116,7 @@ def plan(part: Part, suite: Suite) -> Plan:
     names = []
     for text in suite.conditions:
         names += _expand_strengths(text)
-    if named_twice := repeated(names):
+    if named_twice := find_repeated(names):
         raise InputError(f"condition '{named_twice[0]}' is named twice: name each condition once")
     for name in names:
         create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from nes2net.apps.scale.libraries import library
 from nes2net.lib.commands import Flag, Ranged
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
@@ -38,7 +38,7 @@ class Resources(Ranged):
     gpus_per_actor: Annotated[float | None, Flag(minimum=0)] = None
     address: str | None = None
 
-    def resolved(self, available: dict[str, float], device: str) -> Resources:
+    def resolve(self, available: dict[str, float], device: str) -> Resources:
         """Replace each None by a number that suits the cluster; GPU actors reserve no processors.
 
         Args:
@@ -99,7 +99,7 @@ def start_ray(resources: Resources) -> bool:
     quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
     location = resources.address or os.environ.get("RAY_ADDRESS")
     problem = f"Ray cannot be started or reached on {location or 'this machine'}"
-    with told_as(problem, ConnectionError, RuntimeError, ValueError, OSError):
+    with as_input_error(problem, ConnectionError, RuntimeError, ValueError, OSError):
         if location:
             ray.init(address=resources.address, **quiet)
             return True
@@ -131,11 +131,11 @@ def start_ray(resources: Resources) -> bool:
 
 
 @contextmanager
-def connected(resources: Resources) -> Iterator[None]:
+def connect(resources: Resources) -> Iterator[None]:
     """Connect to Ray in this context; disconnect afterwards unless Ray was connected before."""
     started_here = False
     try:
-        with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind
+        with StopRequests() as stop, stop.defer():  # an interrupted start of Ray would leave processes behind
             started_here = start_ray(resources)
         yield
     finally:

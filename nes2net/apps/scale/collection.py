@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nes2net.apps.scale.cluster import Resources, connected
+from nes2net.apps.scale.cluster import Resources, connect
 from nes2net.apps.scale.engine import Facts, Model, facts_of, pieces_dataset, scored_pieces
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
@@ -27,7 +27,7 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, Unfinished, first_line, worded
+from nes2net.lib.errors import InputError, Unfinished, first_line, with_flag_names
 from nes2net.lib.files import check_no_device, remove_leftovers
 from nes2net.lib.processes import Processes
 from nes2net.scoring.engine import BatchResult, RunSettings, run_over
@@ -102,18 +102,18 @@ def score_collection(
     request |= chosen_judgement.identity()
     record = None if overwrite else read_record(out)
     if record is not None and files:
-        with results.opened(out) as finished:
+        with results.open_kept(out) as finished:
             is_finished = finished.stamps == {trial.id: results.stamp(trial) for trial in trials}
         if Claim(out, request, record.asked, is_finished).is_done:
             return record
     # Ray's handler of SIGTERM would print a stack trace and abort.
-    with connected(resources), StopRequests():
+    with connect(resources), StopRequests():
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         if words := facts.score_length.words:
-            print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
+            print(f"note: {with_flag_names(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         about = {
             "asked": request,
-            "judgement": facts.judgement.described(),
+            "judgement": facts.judgement.describe(),
             "corpus": {"root": str(source), "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.record,
             "actors": facts.resources.num_actors,

@@ -8,12 +8,12 @@ from typing import Annotated
 from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.apps.scale.cluster import Resources
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import File, Flag, Folder, called
-from nes2net.lib.errors import counted, listed
+from nes2net.lib.commands import File, Flag, Folder, command_facts
+from nes2net.lib.errors import join_names, pluralise
 from nes2net.lib.terminal import say
 
 
-@called(
+@command_facts(
     about="OUT gets a .parquet file for each shard. The same command resumes an interrupted run, and scores "
     "shards that were added or replaced. Exit status 1 means that a recording or a shard could not be "
     "read."
@@ -73,16 +73,16 @@ def scale(
     from_earlier_runs = ""
     if record.kept_from_earlier_runs:
         from_earlier_runs = f", {record.kept_from_earlier_runs} of them by earlier runs"
-    scored = f"{record.scored:,} of {counted(record.total or 0, 'recording has a score', 'recordings have scores')}"
-    say(f"{scored}, in {out}; {num_read:,} of {counted(record.shards, 'shard')}{from_earlier_runs}")
+    scored = f"{record.scored:,} of {pluralise(record.total or 0, 'recording has a score', 'recordings have scores')}"
+    say(f"{scored}, in {out}; {num_read:,} of {pluralise(record.shards, 'shard')}{from_earlier_runs}")
     if record.without_score:
         say(
-            f"{counted(record.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
+            f"{pluralise(record.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
             file=sys.stderr,
         )
     if record.failures:
-        reasons = listed(list(record.failures.values()))
-        say(f"{counted(len(record.failures), 'shard')} could not be read: {reasons}", file=sys.stderr)
+        reasons = join_names(list(record.failures.values()))
+        say(f"{pluralise(len(record.failures), 'shard')} could not be read: {reasons}", file=sys.stderr)
     if scores and record.scored:
         written = to_score_file(out, scores)
         say(f"{written.done:,} {written.what} written to {written.path}")

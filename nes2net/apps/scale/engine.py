@@ -95,7 +95,7 @@ def facts_of(
             cannot make the judgement.
     """
     ray = library("ray")
-    resources = resources.resolved(ray.cluster_resources(), model.device)
+    resources = resources.resolve(ray.cluster_resources(), model.device)
     load_remotely = ray.remote(_load_facts).options(**resources.ray_options(), max_retries=0)
     model = replace(model, device=resources.device)
     facts = ray.get(load_remotely.remote(model, num_samples, batch_size, resources, judgement))
@@ -113,7 +113,7 @@ def _load_facts(
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = judgement.reader(WaveformReader.of(scorer, score_length.num_samples))
-        judgement = judgement.fitted(scorer)
+        judgement = judgement.fit_to(scorer)
     except InputError as error:
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)

@@ -26,7 +26,7 @@ from nes2net.data.audio.tables import ArrowMessages, ParquetTable
 from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.remote import Unreachable, is_remote, open_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
@@ -97,7 +97,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with closing(_opened(shard.address)) as file:
+    with closing(_open_bytes(shard.address)) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -130,7 +130,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
             number += 1
 
 
-def _opened(address: str) -> BinaryIO:
+def _open_bytes(address: str) -> BinaryIO:
     if is_remote(address):
         return open_remote(address, _BLOCK_BYTES)  # type: ignore[no-any-return]
     if not os.path.isfile(address):  # opening a pipe would wait for ever
@@ -154,7 +154,7 @@ def fetch(address: str) -> RecordingBytes:
 
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Columns) -> Columns:
     # The id is in ``described`` or its ``notes``, or else made from the names of shard and recording.
-    notes = _parsed_notes(described.get("notes"))
+    notes = _parse_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
     own_columns = {
@@ -167,10 +167,10 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
-def _parsed_notes(text: Any) -> dict[str, Any]:
+def _parse_notes(text: Any) -> dict[str, Any]:
     # Malformed notes are no error, because a score needs none.
     try:
-        notes = parsed_json(text, "notes") if isinstance(text, str) else None
+        notes = parse_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
         return {}
     return notes if isinstance(notes, dict) else {}

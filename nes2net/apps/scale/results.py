@@ -22,9 +22,9 @@ from nes2net.apps.scale.sources import UNKNOWN, Shard
 from nes2net.data.audio.tables import open_rows
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.claims import Claim
-from nes2net.lib.errors import InputError, counted, expecting, listed
+from nes2net.lib.errors import InputError, expecting, join_names, pluralise
 from nes2net.lib.files import check_no_device, is_absent, json_text, replacing, sha256_of, write_text, writing
-from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validated_json
+from nes2net.lib.plain_data import Natural, Seconds, read_json_as, validate_json
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.journal import KeptRows, Row
 from nes2net.scoring.judgement import Judgement, as_judgement
@@ -158,8 +158,8 @@ class Results(Output[ShardScores]):
         foreign = sorted(done.shard for done in self.finished.values() if done.shard not in self.shards)
         if foreign and not self.overwrite:
             raise InputError(
-                f"{self.folder} has results of {counted(len(foreign), 'shard')} that the source does not have: "
-                f"{listed(foreign)}: pass `overwrite=True` to remove them, or name another folder"
+                f"{self.folder} has results of {pluralise(len(foreign), 'shard')} that the source does not have: "
+                f"{join_names(foreign)}: pass `overwrite=True` to remove them, or name another folder"
             )
 
     def stamp(self, trial: Trial) -> str:
@@ -172,7 +172,7 @@ class Results(Output[ShardScores]):
         return Claim(self.folder, run, earlier)
 
     @contextmanager
-    def opened(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
+    def open_kept(self, out: Path, without: Container[tuple[str, str]] = ()) -> Iterator[KeptRows[ShardScores]]:
         """Yield facts about finished shards; one without a stamp from the store is unchanged."""
         facts = {done.shard: done for done in self.finished.values()}
         unknown = {address for address, shard in self.shards.items() if shard.stamp == UNKNOWN}
@@ -205,7 +205,7 @@ def _facts_of(path: Path) -> ShardScores:
     with _reading(path):
         if not path.is_file():  # opening a pipe would wait for ever
             raise ValueError("it is not a regular file")
-        return validated_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
+        return validate_json(ShardScores, open_rows(path)[0].schema.metadata[_KEY])
 
 
 def write_results(

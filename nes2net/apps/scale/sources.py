@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, shown, told_as
+from nes2net.lib.errors import InputError, short_repr, as_input_error
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.remote import Unreachable, address_of, forget, is_remote, list_folder, open_remote, status_of, store_of
 from nes2net.lib.text_files import read_text
@@ -52,7 +52,7 @@ def shards_of(source: str | Path) -> list[Shard]:
     shards = _shards_of_text(str(source))
     if not shards:
         raise InputError(
-            f"{shown(str(source))} has no recordings: "
+            f"{short_repr(str(source))} has no recordings: "
             f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
         )
     return sorted(shards, key=lambda shard: shard.address)
@@ -99,7 +99,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
     if is_remote(name):
         folder = name.rpartition("/")[0]
         forget(name)
-        with told_as(f"{name} is not text in UTF-8", UnicodeDecodeError):
+        with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
             text = open_remote(name, _LIST_BYTES).read().decode()
     else:
         folder = os.path.dirname(name)
@@ -110,7 +110,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
             continue
         if len(fields) > 2 or not all(fields):
             raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
+                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}"
             )
         address = fields[-1]
         if not is_remote(address):

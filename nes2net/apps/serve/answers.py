@@ -162,13 +162,13 @@ class JudgedRecording(TypedDict):
     """Fake stretches; for `frames`, or if the detector was trained on segments."""
     segment_rule: NotRequired[SegmentRule]
     times: NotRequired[list[float]]
-    """Middles of the windows in seconds; left out with `track=0`."""
+    """Middles of the windows in seconds; omitted with `track=0`."""
     scores: NotRequired[list[float]]
-    """Scores of the windows, or for `frames` of the frames; left out with `track=0`."""
+    """Scores of the windows, or for `frames` of the frames; omitted with `track=0`."""
     llrs: NotRequired[list[float]]
-    """Log-likelihood ratios of the windows; left out with `track=0`."""
+    """Log-likelihood ratios of the windows; omitted with `track=0`."""
     probabilities: NotRequired[list[float]]
-    """Probabilities of bona fide of the windows; left out with `track=0`."""
+    """Probabilities of bona fide of the windows; omitted with `track=0`."""
 
 
 #: Status of an answer with an error → reason for the answer.

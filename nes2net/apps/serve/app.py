@@ -111,7 +111,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     ) -> JSONResponse:
         """Judge a recording."""
         try:
-            with upload.stored(desk) as source:
+            with upload.store(desk) as source:
                 row = desk.score(source, upload.name, channel=channel, judgement=judgement).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.apps.serve.limits import Limits
-from nes2net.lib.commands import Flag, called
+from nes2net.lib.commands import Flag, command_facts
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
 
 
-@called(
+@command_facts(
     about="Programs use the server over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score",
     resumes=False,
 )

@@ -24,7 +24,7 @@ from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.columns import RANGE, envelope, loudest_of, spectrogram
 from nes2net.data.audio.packed import ChannelOf
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.judged import Failed, Judged, rows_of
 from nes2net.scoring.judging import Judge, JudgingSettings
@@ -145,7 +145,7 @@ class Desk:
 
     def busy_error(self) -> Busy:
         return Busy(
-            f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
+            f"busy: {pluralise(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
         )
 
     def score(
@@ -267,7 +267,7 @@ class Desk:
 
 
 def _answer(judge: Judge[Any], recording: Source, show: Callable[[float], object]) -> Judged[Any]:
-    answer = judge.watched(lambda recording, duration, hop: nullcontext(show)).answer(recording)
+    answer = judge.with_watch(lambda recording, duration, hop: nullcontext(show)).answer(recording)
     if isinstance(answer, Failed):
         raise answer.error
     return answer

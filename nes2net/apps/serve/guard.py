@@ -100,7 +100,7 @@ class Guard:
         try:
             check_site(headers, self.names)
             with self.admit(scope["method"], scope["path"]) as admitted:
-                query = _known_query(scope["query_string"], admitted)
+                query = _filter_query(scope["query_string"], admitted)
                 content_type, body.form = _Form.from_content_type(headers.get("content-type", ""))
                 body.allow(admitted.room if body.form else min(admitted.room, _SLACK))
                 if (length or 0) > body.num_allowed:
@@ -190,7 +190,7 @@ class _Body:
         return message
 
 
-def _known_query(query: bytes, admitted: Admitted) -> bytes:
+def _filter_query(query: bytes, admitted: Admitted) -> bytes:
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
     known = {name: value for name, value in pairs if name in admitted.parameters}
     if admitted.is_strict and len(known) < len(pairs):

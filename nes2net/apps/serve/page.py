@@ -16,14 +16,14 @@ from nes2net.apps.serve.decoding import NotDecoded
 from nes2net.apps.serve.desk import Closed, Desk, Progress, Scored
 from nes2net.apps.serve.observing import LOGGER
 from nes2net.apps.serve.uploads import Upload
-from nes2net.lib.errors import InputError, settings_called, worded
+from nes2net.lib.errors import InputError, settings_called, with_flag_names
 from nes2net.lib.files import json_text
 from nes2net.lib.text_files import as_cell
 
 #: The box on the page for recordings whose channels are to be scored one by one.
 EACH_CHANNEL = "score each channel by itself"
 #: Largest number of channels of a file that are scored one by one.
-MOST_CHANNELS = 100
+MAX_CHANNELS = 100
 _BASIS = ("prior", "operating_point", "llr_threshold")  # columns of the downloaded table with facts of the calibration
 _FIGURES = 4  # decimal places of the waveform, whose full scale is 1
 #: Plain data that the page gets as a line of JSON.
@@ -74,38 +74,38 @@ def _answers(
     name = upload.name
     channel = None
     try:
-        with upload.stored(desk) as source:
-            for channel in range(MOST_CHANNELS) if each_channel else [None]:
+        with upload.store(desk) as source:
+            for channel in range(MAX_CHANNELS) if each_channel else [None]:
                 if channel is not None:
                     name = f"{upload.name}, channel {channel}"
                 scored = desk.score(source, name, look=True, channel=channel, progress=progress, check=check)
-                yield _shown(scored, desk)
+                yield _scored_row(scored, desk)
     except InputError as error:
         # If channel 0 was decoded, and a later channel is not, there is no such channel.
         if not (channel and isinstance(error, NotDecoded)):
-            yield _failed(name, str(error))
+            yield _failed_row(name, str(error))
     except Exception as error:
         LOGGER.exception("a recording was not scored")
-        yield _failed(name, f"not scored: the server failed ({type(error).__name__})")
+        yield _failed_row(name, f"not scored: the server failed ({type(error).__name__})")
 
 
-def _failed(name: str, error: str) -> Line:
+def _failed_row(name: str, error: str) -> Line:
     row = {"file": name, "error": error}
     return {"row": row, "columns": _columns(row)}
 
 
-def _shown(scored: Scored, desk: Desk) -> Line:
+def _scored_row(scored: Scored, desk: Desk) -> Line:
     assert scored.picture is not None  # the page always asks the desk for a picture
     row = scored.row()
     with settings_called({"channel": EACH_CHANNEL}):
-        row |= {key: worded(row[key]) for key in ("remark", "reason") if key in row}
+        row |= {key: with_flag_names(row[key]) for key in ("remark", "reason") if key in row}
     decider = desk.decider
     return {
         "row": row,
         "columns": _columns(row),
         **({"verdict": _verdict(row)} if decider else {}),
         "along": scored.judged.along.words if scored.judged.along else [],
-        "basis": [*decider.described(), *desk.notes] if decider else [],
+        "basis": [*decider.describe(), *desk.notes] if decider else [],
         "usual": decider.usual_scores if decider else None,
         "low": scored.picture.low.astype(float).round(_FIGURES).tolist(),
         "high": scored.picture.high.astype(float).round(_FIGURES).tolist(),

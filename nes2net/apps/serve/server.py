@@ -27,7 +27,7 @@ from nes2net.apps.serve.desk import Desk
 from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
-from nes2net.lib.errors import worded
+from nes2net.lib.errors import with_flag_names
 from nes2net.lib.http_server import Listener, Refused, address_of, is_loopback, listening_socket, names_at
 from nes2net.lib.stop_signals import StopSignals
 from nes2net.lib.terminal import printable, printable_name
@@ -100,7 +100,7 @@ def serve(
             app = build(desk, name, names, address.frames)
         stop.check()
         for note in desk.notes:
-            LOGGER.warning("note: %s", worded(note))
+            LOGGER.warning("note: %s", with_flag_names(note))
         url = address_of(listener, host)
         if not local:
             LOGGER.warning(

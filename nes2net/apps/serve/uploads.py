@@ -24,7 +24,7 @@ class Upload:
     file: UploadFile
 
     @contextmanager
-    def stored(self, desk: Desk) -> Iterator[Path]:
+    def store(self, desk: Desk) -> Iterator[Path]:
         """Store the recording in a folder of the desk for this context.
 
         Raises:

@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from nes2net.lib.commands import Flag, called
+from nes2net.lib.commands import Flag, command_facts
 
 Program = Literal["main", "easy_inference_demo", "evaluate_2021_LA", "evaluate_2021_DF", "Cal_EER_in_the_wild"]
 
 
-@called(
+@command_facts(
     about="nes2net published PROGRAM --help lists the arguments of a program.",
     resumes=False,
 )

@@ -23,8 +23,8 @@ from nes2net.data.corpora.protocol import first_file
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
 from nes2net.lib.command_line import OneLineParser, command_of
-from nes2net.lib.errors import InputError, settings_called, worded
-from nes2net.lib.text_files import checked_float, read_rows, read_text
+from nes2net.lib.errors import InputError, settings_called, with_flag_names
+from nes2net.lib.text_files import parse_float, read_rows, read_text
 from nes2net.scoring.score_file import read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")
@@ -57,7 +57,7 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
                         print(text, file=stream)
                 return 1
             except InputError as error:
-                print(f"error: {worded(str(error))}", file=sys.stderr)
+                print(f"error: {with_flag_names(str(error))}", file=sys.stderr)
                 return 2
         return 0
 
@@ -181,7 +181,7 @@ def _match_2021(
     elif ignores_columns:
         rows = list(read_rows(path, num_columns, "as in line 1"))
         ids = [row[0] for _, row in rows]
-        scores = np.array([checked_float(row[1], path, line) for line, row in rows])
+        scores = np.array([parse_float(row[1], path, line) for line, row in rows])
     else:
         raise _Stop(
             f"CHECK: submission has more columns ({num_columns}) than expected (2). Check for leading/ending blank spaces."

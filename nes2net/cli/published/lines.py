@@ -75,7 +75,7 @@ class TrainingLines:
     average: RunAverage | None = None
     """The average that the training starts from, if any."""
 
-    def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
+    def on_start(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
         print_parameters(detector)
         if self.average is not None:

@@ -138,7 +138,7 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--on-error": {
         "default": "skip",
         "choices": ["skip", "raise"],
-        "help": "leave unreadable files out, or stop at the first",
+        "help": "skip unreadable files, or stop at the first",
     },
     "--dtype": {
         "default": "auto",

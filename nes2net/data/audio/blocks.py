@@ -33,7 +33,7 @@ class Stage(Protocol[_Item, _Result]):
         """Return the last results, at the end of the recording."""
 
 
-def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
+def push_all(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Result]:
     """Push all ``items`` into ``stage``, then finish it; yield all results."""
     for item in items:
         yield from stage.push(item)

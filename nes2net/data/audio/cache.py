@@ -18,7 +18,7 @@ import torch
 
 from nes2net.data.audio.packed import audio_error, status_of
 from nes2net.data.audio.read import load_audio, load_head
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath, make_folder, path_below, remove_leftovers, replacing
 from nes2net.lib.terminal import say
 
@@ -29,7 +29,7 @@ _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # full scale of 16-bit samples
-_LONGEST = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
+_MAX_SAMPLES = 1 << 24  # samples; a longer recording would take hundreds of megabytes of memory
 # Folder of a cache → a tensor (1,), which is 0, or 1 once nothing more can be written to the folder. The tensor of a
 # folder exists as long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
@@ -52,7 +52,7 @@ class AudioCache:
 
     def __init__(self, folder: AnyPath) -> None:
         self.folder = Path(folder)
-        with told_as(
+        with as_input_error(
             f"cache folder {folder} cannot be made", OSError, remedy="name a folder of yours with `data.cache`"
         ):
             make_folder(self.folder)
@@ -79,12 +79,12 @@ class AudioCache:
         if waveform is not None:
             return waveform
         try:
-            waveform = load_head(path, _LONGEST + 1)
+            waveform = load_head(path, _MAX_SAMPLES + 1)
         except InputError:
             if num_samples is None:
                 raise
             return load_head(path, num_samples)  # the damage may come after ``num_samples``
-        if len(waveform) > _LONGEST:
+        if len(waveform) > _MAX_SAMPLES:
             del waveform
             return load_audio(path) if num_samples is None else load_head(path, num_samples)
         self._write(entry, waveform)

@@ -27,7 +27,7 @@ _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 #: A size of 64 bits is a placeholder if it is at least this large.
 UNKNOWN_LONG_SIZE = 1 << 62
-_MOST_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks
+_MAX_CHUNKS = 10_000  # most chunks to read: a file of zeros looks like endless empty chunks
 
 
 def cut_off(announced: int, present: int, unit: str) -> str:
@@ -45,7 +45,7 @@ def riff_fault(file: BinaryIO) -> str | None:
     position = 0
     # AVI: each chunk must end before the end of the file.
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        for _ in range(_MOST_CHUNKS):  # an AVI file may consist of several RIFF chunks
+        for _ in range(_MAX_CHUNKS):  # an AVI file may consist of several RIFF chunks
             file.seek(position)
             head = file.read(8)
             size = int.from_bytes(head[4:], "little")
@@ -105,7 +105,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
     position = 12  # the header of the file ends here
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         file.seek(position)
         head = file.read(8)
         if not _is_chunk(head):
@@ -119,7 +119,7 @@ def _is_chunk(head: bytes) -> bool:
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
-_MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are read
+_MAX_HEADER_BYTES = 1 << 20  # at most this many bytes of an ASF file's header are read
 
 
 def chunk_fault(file: BinaryIO) -> str | None:
@@ -132,7 +132,7 @@ def chunk_fault(file: BinaryIO) -> str | None:
     start = file.read(30)
     # ASF: the header states the size of the file.
     if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
-        header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
+        header = file.read(min(int.from_bytes(start[16:24], "little"), _MAX_HEADER_BYTES))
         properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
         fields = header[properties + 24 : properties + 104]
         if properties < 0 or len(fields) < 68 or fields[64] & 1:
@@ -154,7 +154,7 @@ def chunk_fault(file: BinaryIO) -> str | None:
     # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
         expected = 8  # offset where the header ends, and later where a chunk ends
-        for _ in range(_MOST_CHUNKS):
+        for _ in range(_MAX_CHUNKS):
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
@@ -178,10 +178,10 @@ _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
-_MOST_ENTRIES = 10_000_000
+_MAX_ENTRIES = 10_000_000
 # FFmpeg divides PCM into blocks of at least 160 samples, mostly 1024. A block takes 24 bytes of FFmpeg's memory.
 _BLOCK = 160
-_MOST_BLOCKS = 16_000_000
+_MAX_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
@@ -217,7 +217,7 @@ class _Track:
         self.entries[box.name] += count
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
-        if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
+        if box.name == b"stsc" and 0 < count <= _MAX_ENTRIES:
             file.seek(box.body + 8)
             content = file.read(12 * count)
             table = np.frombuffer(content[: len(content) // 4 * 4], ">u4")  # the file may end within a number
@@ -269,7 +269,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
         entries, blocks = track.count_in_memory()
         num_entries += entries
         num_blocks += blocks
-    limits = (("frames", num_entries, min(size, _MOST_ENTRIES)), ("blocks of PCM", num_blocks, _MOST_BLOCKS))
+    limits = (("frames", num_entries, min(size, _MAX_ENTRIES)), ("blocks of PCM", num_blocks, _MAX_BLOCKS))
     for unit, count, limit in limits:
         if count > limit:
             return f"announces {count:,} {unit} in {size:,} bytes; at most {limit:,} are accepted"

@@ -45,7 +45,7 @@ from nes2net.data.audio.frames import (
     tag_fault,
 )
 from nes2net.data.audio.packed import Fetched, RecordingBytes, audio_error, open_recording
-from nes2net.lib.errors import InputError, concerning, told_as
+from nes2net.lib.errors import InputError, as_input_error, concerning
 
 #: A generator of decoded blocks, which yields (samples, rate in Hz); the samples are (channels, N) float32.
 Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -70,7 +70,7 @@ def check_whole(path: Fetched) -> FlacHeader | None:
         InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
             page with a wrong checksum.
     """
-    with concerning(f"audio file {path}"), told_as("cannot be opened", OSError), open_recording(path) as file:
+    with concerning(f"audio file {path}"), as_input_error("cannot be opened", OSError), open_recording(path) as file:
         kind = file.read(4)
         header = None if kind in RIFF_FORMATS else read_flac_header(file)
         if header is not None:

@@ -16,14 +16,14 @@ from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-_MOST_TAGS = 16
+_MAX_TAGS = 16
 # A file may have this many bytes more than its header states, for one or two frames, an ID3v1 tag and padding.
 _SLACK = 4096
 
 
 def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
     """Move ``file`` behind ID3v2 tags (MP3, AAC, FLAC); return the new offset."""
-    for _ in range(_MOST_TAGS):
+    for _ in range(_MAX_TAGS):
         file.seek(position)
         tag = file.read(10)
         if tag[:3] != b"ID3" or len(tag) < 10:
@@ -37,7 +37,7 @@ def tag_fault(file: BinaryIO) -> str | None:
     """Return a fault for more than 16 ID3v2 tags: libmpg123 would print a line about each."""
     skip_id3v2(file)
     if file.read(3) == b"ID3":
-        return f"begins with more than {_MOST_TAGS} ID3v2 tags"
+        return f"begins with more than {_MAX_TAGS} ID3v2 tags"
     return None
 
 
@@ -62,7 +62,7 @@ def states_length(file: BinaryIO) -> bool:
 
 
 _HEADER_BYTES = 6
-_MOST_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
+_MAX_PADDING = 1 << 16  # most zeros to skip before the first frame; libmpg123 gives up earlier
 # ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the second rate the
 # code 2.
 _BIT_RATES = {
@@ -100,7 +100,7 @@ def frame_fault(file: BinaryIO) -> str | None:
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
     position = skip_id3v2(file)
-    padding = file.read(_MOST_PADDING)
+    padding = file.read(_MAX_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)
     while position <= size_of_file:

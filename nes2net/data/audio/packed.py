@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pyarrow_module
 from nes2net.lib import remote
-from nes2net.lib.errors import InputError, concerning, readable_size, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, check_arrived
 from nes2net.lib.remote import Status, address_of, is_remote, open_remote
 from nes2net.lib.this_process import enough_memory
@@ -46,7 +46,7 @@ _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
 # Most bytes of row groups in the memory of a process; the group that was used last is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 #: The most bytes of a recording in a shard.
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 _TAR_BLOCK = 512  # bytes
 _TAR_BLOCK_BYTES = 1 << 22  # the part of a tar file that is fetched at once
 
@@ -116,7 +116,7 @@ def shard_of(path: AnyPath) -> tuple[Path, str] | None:
     return None
 
 
-def fetched(recording: AnyRecording) -> Fetched:
+def fetch(recording: AnyRecording) -> Fetched:
     """Read a recording in a shard into memory, so that it can be opened many times.
 
     A file becomes a :class:`~pathlib.Path`, a :class:`ChannelOf` the whole recording.
@@ -132,7 +132,7 @@ def fetched(recording: AnyRecording) -> Fetched:
     if address is None:
         # a Path is returned unchanged, because a copy takes time
         return recording if isinstance(recording, Path) else Path(recording)
-    with _locked_shard(*address) as shard:
+    with _lock_shard(*address) as shard:
         content, suffix = shard.content(address[1])
     return RecordingBytes(str(recording), content, suffix)
 
@@ -141,10 +141,10 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
     """Open a recording for reading in binary mode.
 
     Raises:
-        InputError, MissingLibrary: as :func:`fetched`.
+        InputError, MissingLibrary: as :func:`fetch`.
         OSError: if a file cannot be opened.
     """
-    source = fetched(recording)
+    source = fetch(recording)
     if isinstance(source, Path):
         return open(source, "rb")
     suffix = source.suffix
@@ -165,7 +165,7 @@ def is_there(path: AnyPath) -> bool:
     address = shard_of(path)
     if address is None:
         return os.path.isfile(path)
-    with _locked_shard(*address) as shard:
+    with _lock_shard(*address) as shard:
         return shard.has(address[1])
 
 
@@ -173,13 +173,13 @@ def size_of(path: AnyPath) -> int:
     """Return the size of a recording in bytes; in a Parquet file, this reads the whole row group.
 
     Raises:
-        InputError, MissingLibrary: as :func:`fetched`.
+        InputError, MissingLibrary: as :func:`fetch`.
         OSError: if there is no such file.
     """
     address = shard_of(path)
     if address is None:
         return os.path.getsize(path)
-    with _locked_shard(*address) as shard:
+    with _lock_shard(*address) as shard:
         return shard.size(address[1])
 
 
@@ -227,7 +227,7 @@ def audio_column(schema: Any, shard: Path) -> str:
             return name
     raise InputError(
         f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "
-        f"{shown(', '.join(schema.names))}"
+        f"{short_repr(', '.join(schema.names))}"
     )
 
 
@@ -250,8 +250,8 @@ def content_of(value: Any) -> tuple[bytes | None, str]:
 
 def check_size(size: int) -> None:
     """Raise :class:`InputError` if ``size`` bytes are too many for memory."""
-    if size > MOST_BYTES:
-        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MOST_BYTES)} are accepted")
+    if size > MAX_BYTES:
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(MAX_BYTES)} are accepted")
 
 
 class _Table:
@@ -282,7 +282,7 @@ class _Table:
     def content(self, row_text: str) -> tuple[bytes, str]:
         """Return the bytes of the recording in a row, and the suffix of its file name."""
         if not _is_row(row_text, self.ends[-1]):
-            raise InputError(f"there is no row {shown(row_text)}; it has {self.ends[-1]:,}, counted from 0")
+            raise InputError(f"there is no row {short_repr(row_text)}; it has {self.ends[-1]:,}, counted from 0")
         row = int(row_text)
         group = self.block(row_text)
         values = _state.group((self.key, group), lambda: self._read(group))
@@ -290,7 +290,7 @@ class _Table:
         if content is None:
             problem = "it has no audio bytes"
             if name:
-                problem += f", only the path {shown(name)}: write the shard with its audio"
+                problem += f", only the path {short_repr(name)}: write the shard with its audio"
             raise InputError(problem)
         check_size(len(content))
         return content, PurePosixPath(name).suffix
@@ -329,7 +329,7 @@ def tar_members(path: Path) -> list[Member]:
             return json.dumps(list(members_of(open_shard(path), address))).encode()
 
         # A tar file has no index: it is read as a whole only once.
-        return [Member(*row) for row in json.loads(remote.kept(address, "members", list_members))]
+        return [Member(*row) for row in json.loads(remote.read_cached(address, "members", list_members))]
     check_arrived(path)
     with open(path, "rb") as file:
         return list(members_of(file, str(path)))
@@ -349,7 +349,7 @@ def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
                 continue
             if entry.name.startswith("/"):
                 raise InputError(
-                    f"{name} has a member with an absolute name, {shown(entry.name)}: write it with relative names"
+                    f"{name} has a member with an absolute name, {short_repr(entry.name)}: write it with relative names"
                 )
             yield Member(str(PurePosixPath(entry.name)), entry.offset_data, entry.size)
         end = archive.offset
@@ -454,7 +454,7 @@ def blocks_of(paths: Sequence[Path]) -> NDArray[np.int64]:
         shard_and_block = (path, 0)
         address = shard_of(path)
         if address is not None:
-            with _locked_shard(*address) as shard:
+            with _lock_shard(*address) as shard:
                 shard_and_block = (address[0], shard.block(address[1]))
         blocks[index] = numbers.setdefault(shard_and_block, len(numbers))
     return blocks
@@ -465,20 +465,20 @@ def fetch_block(path: Path) -> None:
     address = shard_of(path)
     if address is None or not is_remote(path):
         return
-    with _locked_shard(*address) as shard:
+    with _lock_shard(*address) as shard:
         extents = shard.extents(shard.block(address[1]))
     open_remote(address_of(address[0]), shard.block_bytes).hold(extents)
 
 
 @contextmanager
-def _locked_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
+def _lock_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
     """Lock the open shards for this thread; turn errors into :class:`InputError`."""
     state = _state
     unit = "row" if row_or_member.isdecimal() and shard.suffix.lower() != ".tar" else "member"
     with (
         state.turn,
         concerning(f"{unit} {row_or_member} of {shard} cannot be read:"),
-        told_as("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
+        as_input_error("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
         enough_memory(lambda: "it needs more memory than there is"),
     ):
         yield state.open(shard, os.path.abspath(shard), status_of(shard))

@@ -12,10 +12,10 @@ from typing import BinaryIO, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.frames import begins_with_frames
 from nes2net.data.audio.waveform import check_rate
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 
 #: The encoding of a sample: a 16-bit integer (little- or big-endian), a little-endian 32-bit float, or a companded byte of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "s16be", "f32le", "mulaw", "alaw"]
@@ -34,7 +34,7 @@ _HEADER = re.compile(
     rb"|E\xdf\xa3.{1,50}?(?:webm|matroska)|typ(?:iso|mp4|M4A|qt  |dash|3gp))",
     re.DOTALL,
 )
-_LONGEST_HEADER = 64  # bytes
+_MAX_HEADER_BYTES = 64  # bytes
 _BEGINNING = 8192  # bytes, in which four MPEG frames fit
 
 
@@ -98,7 +98,7 @@ class PcmDecoder:
                 f"raw audio has the header of an audio file ({kind}): give the file itself, or its samples without headers"
             )
         self._is_beginning &= len(recent) < _BEGINNING
-        self._recent = recent if self._is_beginning else recent[-_LONGEST_HEADER:]
+        self._recent = recent if self._is_beginning else recent[-_MAX_HEADER_BYTES:]
 
     def push(self, content: bytes) -> list[np.ndarray]:
         """Return one block (channels, N) float32 of all complete samples."""
@@ -151,10 +151,10 @@ class RawAudio:
         Raises:
             InputError: if the file cannot be read, does not give bytes, or has the header of an audio file.
         """
-        for samples in pushed(self._checked_pieces(), PcmDecoder(self.encoding, self.channels)):
+        for samples in push_all(self._check_pieces(), PcmDecoder(self.encoding, self.channels)):
             yield samples, self.sample_rate
 
-    def _checked_pieces(self) -> Iterator[bytes]:
+    def _check_pieces(self) -> Iterator[bytes]:
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
                 raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
@@ -165,7 +165,7 @@ def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):
-        with told_as(f"audio file {Path(source)} cannot be opened", OSError):
+        with as_input_error(f"audio file {Path(source)} cannot be opened", OSError):
             with open(source, "rb") as file:
                 yield from _bytes_of(file)
     elif isinstance(source, Iterator) and not isinstance(source, io.IOBase):

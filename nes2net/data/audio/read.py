@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import soundfile
 
-from nes2net.data.audio.blocks import BlocksAt16k, pushed
+from nes2net.data.audio.blocks import BlocksAt16k, push_all
 from nes2net.data.audio.decoders import (
     LIBSNDFILE_ERRORS,
     MP3,
@@ -38,18 +38,18 @@ from nes2net.data.audio.packed import (
     RecordingBytes,
     all_channels,
     audio_error,
-    fetched,
+    fetch,
     open_recording,
 )
 from nes2net.data.audio.remarks import Channels
 from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, to_mono_16k
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import check_arrived
 
 # If only a part of a recording is needed, decoding goes on until this many samples, counted over all channels, were
 # searched for damage: two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
+_MAX_VALUES = 1 << 24  # most samples to read in one piece, counted over all channels
 
 _T = TypeVar("_T")
 
@@ -103,7 +103,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
             yield block
 
     def read_all(blocks: Blocks) -> np.ndarray:
-        return joined(check_longest(pushed(blocks, BlocksAt16k(f"audio file {path}", channels))))
+        return join_blocks(check_longest(push_all(blocks, BlocksAt16k(f"audio file {path}", channels))))
 
     return _read_with_fallback(path, read_all)[0]
 
@@ -114,7 +114,7 @@ def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterat
     Raises:
         InputError: as :func:`load_audio`; a cut or damage may be noticed only after the last block.
     """
-    return pushed(_blocks_with_fallback(path), BlocksAt16k(f"audio file {path}", channels))
+    return push_all(_blocks_with_fallback(path), BlocksAt16k(f"audio file {path}", channels))
 
 
 def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
@@ -149,7 +149,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         num_frames = min((last_step - first_step) * step_in_file, file.frames - position)
         if num_frames <= 0:
             return np.zeros(0, np.float32)
-        if num_frames * file.channels > _MOST_VALUES:
+        if num_frames * file.channels > _MAX_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
         if len(samples) != num_frames:
@@ -182,12 +182,12 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
             num_frames += max(1000, file.samplerate // 10)  # most samples that soxr holds back
-        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
+        if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MAX_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
         if len(samples) < num_frames:
             return None
-        first_block = next(pushed([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))
+        first_block = next(push_all([(samples.T, file.samplerate)], BlocksAt16k(f"audio file {path}")))
         if len(first_block) < num_samples:
             return None
         return first_block[:num_samples]
@@ -222,7 +222,7 @@ def load_head_and_length(
                 num_searched += samples.size
                 yield samples, rate
 
-        for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
+        for block in push_all(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):
                 piece = piece.copy()  # a view would keep the block in memory
@@ -231,11 +231,11 @@ def load_head_and_length(
             end += len(block)
             # Stop if the excerpt is complete and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
-                length = _checked_stated_length(all_channels(path))
+                length = _check_stated_length(all_channels(path))
                 if length is not None:
-                    return joined(pieces), length
+                    return join_blocks(pieces), length
                 num_searched = 0  # go on, because only decoding shows the length
-        return joined(pieces), end
+        return join_blocks(pieces), end
 
     return _read_with_fallback(path, read_excerpt)[0]
 
@@ -248,7 +248,7 @@ def count_samples(path: AnyRecording) -> int:
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
-    length = _checked_stated_length(all_channels(path))
+    length = _check_stated_length(all_channels(path))
     return load_head_and_length(path, 0)[1] if length is None else length
 
 
@@ -257,7 +257,7 @@ def stated_length(path: AnyRecording) -> int | None:
 
     None if unknown, and for MP3, whose length libsndfile may only guess, Opus and chains.
     """
-    path = fetched(path)
+    path = fetch(path)
     if is_chain(path):
         return None
     with open_recording(path) as file:
@@ -297,7 +297,7 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 
 @contextmanager
-def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
+def _check(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
     """Check a recording; yield it, in memory if it lies in a shard, and its FLAC header if any.
 
     A file must be regular: opening a pipe would wait for ever.
@@ -306,7 +306,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Fetched, FlacHeader | None]]:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
             or damage; or if the file is changed within the context.
     """
-    path = fetched(path)
+    path = fetch(path)
     before = None
     fault = ""
     if isinstance(path, RecordingBytes):
@@ -346,12 +346,12 @@ def _with_libsndfile(
     """
     if isinstance(path, ChannelOf):
         return None
-    with _checked(path) as (path, header):
-        if is_chain(path):
+    with _check(path) as (recording, header):
+        if is_chain(recording):
             return None
         try:
-            with open_with_libsndfile(path) as file:
-                check_length(file, path, header)
+            with open_with_libsndfile(recording) as file:
+                check_length(file, recording, header)
                 return read(file, header)
         except InputError:
             raise
@@ -363,7 +363,7 @@ def _at_16k(num_samples: int, sample_rate: int) -> int:
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
-def _checked_stated_length(path: AnyRecording) -> int | None:
+def _check_stated_length(path: AnyRecording) -> int | None:
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
@@ -373,7 +373,7 @@ def _checked_stated_length(path: AnyRecording) -> int | None:
     return _with_libsndfile(path, length_at_16k)
 
 
-def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+def join_blocks(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """Join ``blocks`` (N,) into an array that grows, so that no sample is in memory twice."""
     blocks = iter(blocks)
     first = next(blocks)
@@ -400,7 +400,7 @@ def _read_with_fallback(
         InputError: if a check finds damage, or if all decoders fail.
     """
     failures: list[Exception] = []
-    with _checked(path) as (source, header):
+    with _check(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header, verify_md5):
             with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
                 return read(chosen), bool(failures)
@@ -411,7 +411,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     """Yield blocks; if a decoder fails, the next continues at the same sample."""
     failures: list[Exception] = []
     num_yielded = 0
-    with _checked(path) as (source, header):
+    with _check(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             num_repeated = num_yielded  # samples to skip, because an earlier decoder has yielded them
             with _attempt(failures), closing(_choose_channel(path, blocks)) as chosen:
@@ -445,7 +445,7 @@ def _choose_channel(path: AnyRecording, blocks: Blocks) -> Blocks:
                 if not 0 <= path.channel < len(samples):
                     raise audio_error(
                         path.recording,
-                        f"has {counted(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
+                        f"has {pluralise(len(samples), 'channel')}, counted from 0: there is no channel {path.channel}",
                     )
                 samples = samples[path.channel : path.channel + 1]
             yield samples, rate

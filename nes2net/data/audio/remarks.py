@@ -29,7 +29,7 @@ _NEARLY_ALL = 0.99
 _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range just below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
-_FEWEST = 10  # in clipped audio, at least this many samples are at the top
+_MIN_CLIPPED = 10  # in clipped audio, at least this many samples are at the top
 _RATIO = 0.3  # in clipped audio, the ratio of samples just below the top to samples at the top is less than this
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is searched for clipping only if its peak is at least this fraction of full scale
@@ -42,11 +42,11 @@ _QUIET = 0.01  # a recording is searched for clipping only if its peak is at lea
 # the 90th percentile of the levels differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # the loud frames are louder than this share of all frames
-_LEAST_LEVEL = -60.0  # dB
+_MIN_LEVEL = -60.0  # dB
 _LOWEST = -120  # lowest level in dB; softer frames count as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # a frame is audible down to this many dB below the loudest frame
-_FEWEST_FRAMES = 25
+_MIN_FRAMES = 25
 _SPREAD = 3.0  # in steady sound, the 10th and 90th percentile of the levels differ by less than this many dB
 # A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
 # from 0.3 to 3.4 kHz. The two energies differ by at most 35 dB in 2,037 recordings of 16 kHz, and by at least 70 dB in
@@ -58,12 +58,12 @@ _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
 _MISSING = 1e-5  # largest energy above 4.3 kHz, as a fraction of the energy of speech: -50 dB
 # A recording of at least a second has no voice if each of its pieces of 4 s lacks a voice.
 _PIECE = 4.0  # s
-_SHORTEST = 1.0  # s
+_MIN_SECONDS = 1.0  # s
 # Numbers of samples to measure at once. Blocks are collected until they hold 8000 samples, because counting the values
 # of one sample takes about as long as counting those of 8000. More than 64000 samples would not fit into the processor's
 # caches.
-_FEWEST_AT_ONCE = 8000
-_MOST_AT_ONCE = 64000
+_MIN_CHUNK = 8000
+_MAX_CHUNK = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
 _CANCELLED = 0.01  # channels cancel each other if their mean has less than this share of the energy of a channel
 _ALIKE = 0.5  # two channels differ if their correlation is below this number
@@ -195,13 +195,13 @@ class Listener:
     def push(self, block: NDArray) -> tuple[NDArray]:
         self.num_samples += len(block)
         self._unmeasured = np.concatenate([self._unmeasured, block])
-        if len(self._unmeasured) >= _FEWEST_AT_ONCE:
+        if len(self._unmeasured) >= _MIN_CHUNK:
             self.finish()
         return (block,)
 
     def finish(self) -> tuple[()]:
-        for first in range(0, len(self._unmeasured), _MOST_AT_ONCE):
-            self._measure(self._unmeasured[first : first + _MOST_AT_ONCE])
+        for first in range(0, len(self._unmeasured), _MAX_CHUNK):
+            self._measure(self._unmeasured[first : first + _MAX_CHUNK])
         self._unmeasured = self._unmeasured[:0].copy()
         return ()
 
@@ -258,7 +258,7 @@ class Listener:
     def _is_steady(self) -> bool:
         audible_level = self._level_percentile(1.0) - _AUDIBLE
         spread = self._level_percentile(0.9, audible_level) - self._level_percentile(0.1, audible_level)
-        return bool(spread < _SPREAD and self._levels_above(audible_level).sum() >= _FEWEST_FRAMES)
+        return bool(spread < _SPREAD and self._levels_above(audible_level).sum() >= _MIN_FRAMES)
 
     def _levels_above(self, level: float) -> NDArray:
         """Numbers of frames with each level, 0 below ``level`` in dB."""
@@ -285,7 +285,7 @@ class Listener:
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return {"constant samples": "constant: its samples do not change"}
-        if self._frame_levels.any() and self._level_percentile(_LOUD) < _LEAST_LEVEL:
+        if self._frame_levels.any() and self._level_percentile(_LOUD) < _MIN_LEVEL:
             words = f"next to silence: its loud parts have {self._level_percentile(_LOUD):.0f} dB of full scale"
             return {"silence": words}
         if self._finds_speech:
@@ -293,7 +293,7 @@ class Listener:
         if self._is_steady:
             return {"a steady sound": "a steady sound, such as a tone or noise: its level hardly changes"}
         # In less than a second of audio, other sounds cannot be told from speech.
-        return {"no voice": NO_VOICE} if self.num_samples >= _SHORTEST * SAMPLE_RATE else {}
+        return {"no voice": NO_VOICE} if self.num_samples >= _MIN_SECONDS * SAMPLE_RATE else {}
 
     def _clipping(self) -> str:
         if not self._amplitude_counts.any():
@@ -304,7 +304,7 @@ class Listener:
         at_top = int(self._amplitude_counts[top:].sum())
         is_clipped = (
             largest >= _QUIET * _STEPS
-            and at_top >= max(_FEWEST, _SHARE * self.num_samples)
+            and at_top >= max(_MIN_CLIPPED, _SHARE * self.num_samples)
             and self._amplitude_counts[below:top].sum() < _RATIO * at_top
             and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
         )

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes2net.data.audio.blocks import BlocksAt16k, pushed
+from nes2net.data.audio.blocks import BlocksAt16k, push_all
 from nes2net.data.audio.packed import AnyRecording, ChannelOf, RecordingBytes
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.data.audio.read import joined, stream_audio
+from nes2net.data.audio.read import join_blocks, stream_audio
 from nes2net.data.audio.remarks import Channels
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 
 #: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
-_MOST_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
+_MAX_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
 _BLOCK_SAMPLES = 1 << 20  # length of the blocks into which an array is cut
 
 
@@ -43,7 +43,7 @@ def recording_of(
     file = _file_of(audio)
     if file is not None:
         return file
-    return joined(blocks_of(audio, sample_rate, channels))
+    return join_blocks(blocks_of(audio, sample_rate, channels))
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
@@ -59,7 +59,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
     file = _file_of(audio)
     if file is not None:
         return stream_audio(file, channels)
-    return pushed(_blocks_and_rate(audio, sample_rate), BlocksAt16k("the recording", channels))
+    return push_all(_blocks_and_rate(audio, sample_rate), BlocksAt16k("the recording", channels))
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
@@ -97,7 +97,7 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
     arrays = audio if isinstance(audio, Iterator) else [audio]
     for array in arrays:
         samples = samples_of(array)
-        rate = checked_rate(sample_rate)
+        rate = parse_rate(sample_rate)
         for first in range(0, samples.shape[-1], _BLOCK_SAMPLES):
             yield samples[..., first : first + _BLOCK_SAMPLES], rate
 
@@ -110,7 +110,7 @@ def samples_of(array: Any) -> np.ndarray:
             channels) or the shape of a batch.
     """
     remedy = "floating-point ones, (N,) or (channels, N), are expected"  # lists of unequal length raise such an error
-    with told_as("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
+    with as_input_error("the samples are not an array", TypeError, ValueError, RuntimeError, remedy=remedy):
         if isinstance(array, Tensor):
             array = array.detach().cpu()
             if array.dtype in (torch.bfloat16, torch.float16):
@@ -134,7 +134,7 @@ def _fault(samples: np.ndarray) -> str:
         return f"the samples are of type {samples.dtype}; {expected}"
     if samples.ndim not in (1, 2):
         return f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes"
-    if samples.ndim == 1 or len(samples) <= _MOST_CHANNELS:
+    if samples.ndim == 1 or len(samples) <= _MAX_CHANNELS:
         return ""
     shape = f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,}"
     if samples.shape[0] > samples.shape[1] > 0:
@@ -145,7 +145,7 @@ def _fault(samples: np.ndarray) -> str:
     )
 
 
-def checked_rate(sample_rate: float | None) -> float:
+def parse_rate(sample_rate: float | None) -> float:
     """Return the sampling rate in Hz as a float.
 
     Raises:

@@ -23,7 +23,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 
 #: Name and version of the rule by which speech is found; a change of the rule changes the version.
 SPEECH_RULE = "envelope or pitch moves, version 2"
@@ -34,13 +34,13 @@ _LEVEL = 320  # the level of a frame is the level of this many samples in its mi
 _FFT = 1024  # samples
 _DECIMATION = 4  # correlations are computed at 4 kHz
 _BAND = (60, 1500)  # Hz
-_SHORTEST_LAG = 10  # shortest lag in samples at 4 kHz: the period of 400 Hz
-_LONGEST_LAG = _LAG // _DECIMATION
+_MIN_LAG = 10  # shortest lag in samples at 4 kHz: the period of 400 Hz
+_MAX_LAG = _LAG // _DECIMATION
 _VOICED = 0.6  # a frame is voiced if its highest correlation is above this number
 _FIRST_PEAK = 0.9  # the pitch comes from the first peak that reaches this share of the highest correlation
 # A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
-_LEAST_LEVEL = -60.0
+_MIN_LEVEL = -60.0
 _JUMP = 0.08  # from frame to frame, the logarithm of a voice's pitch changes by less than this number
 _SPAN = 3  # the movement of the pitch is measured over this many frames, over which the pitch has to continue
 _MOVES = 0.006  # the pitch moves if its logarithm changes by more than this number over _SPAN frames
@@ -53,9 +53,9 @@ _CEPSTRA = np.sqrt(2 / _BANDS) * np.cos(np.pi / _BANDS * np.outer(np.arange(_BAN
 _LATER = 5  # movements of envelope and level are measured over this many frames
 _ENVELOPE_MOVES = 3.2  # the envelope moves if the median distance of cepstra is at least this number
 _LEVEL_MOVES = 1.0  # the level moves if a tenth of its changes are at least this many dB
-_FEWEST_PAIRS = 10  # with fewer pairs of audible frames, no movement of envelope and level is measured
+_MIN_PAIRS = 10  # with fewer pairs of audible frames, no movement of envelope and level is measured
 _REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
-_FEWEST_AT_ONCE = 8000  # number of samples to collect before frames are measured
+_MIN_CHUNK = 8000  # number of samples to collect before frames are measured
 
 
 class SpeechFrames:
@@ -83,7 +83,7 @@ class SpeechFrames:
     def push(self, block: NDArray) -> tuple[NDArray]:
         self._num_samples += len(block)
         self._unmeasured = np.concatenate([self._unmeasured, block])
-        if len(self._unmeasured) >= _FEWEST_AT_ONCE:
+        if len(self._unmeasured) >= _MIN_CHUNK:
             self._measure(self._unmeasured)
         return (block,)
 
@@ -91,7 +91,7 @@ class SpeechFrames:
         missing = math.ceil(self._num_samples / _HOP) - self._first - len(self._levels)
         if missing > 0:
             needed = _FRAME + (missing - 1) * _HOP
-            self._measure(padded(self._unmeasured, max(needed, len(self._unmeasured))))
+            self._measure(pad(self._unmeasured, max(needed, len(self._unmeasured))))
         return ()
 
     def finished(self) -> SpeechFrames:
@@ -122,9 +122,9 @@ class SpeechFrames:
         levels = self._levels[first:stop]
         if not len(levels):
             return 0.0
-        is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
+        is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _MIN_LEVEL)
         is_pair = is_audible[_LATER:] & is_audible[:-_LATER]
-        if is_pair.sum() < _FEWEST_PAIRS:
+        if is_pair.sum() < _MIN_PAIRS:
             return 0.0
         level_changes = np.abs(levels[_LATER:] - levels[:-_LATER])
         if np.quantile(level_changes[is_pair], 0.9) < _LEVEL_MOVES:
@@ -185,16 +185,16 @@ def _pitches(frames: NDArray) -> NDArray:
     frequencies = np.arange(size // 2 + 1) * SAMPLE_RATE / _FFT
     spectra[:, (frequencies < _BAND[0]) | (frequencies > _BAND[1])] = 0
     slow = np.fft.irfft(spectra, size)[:, : _FRAME // _DECIMATION]  # T×N/4, at 4 kHz
-    length = slow.shape[1] - _LONGEST_LAG
+    length = slow.shape[1] - _MAX_LAG
     products = np.conj(np.fft.rfft(slow[:, :length], size)) * np.fft.rfft(slow, size)
     correlations = np.fft.irfft(products, size)[
-        :, : _LONGEST_LAG + 1
+        :, : _MAX_LAG + 1
     ]  # T×lags: the beginning of a frame is correlated with the pieces that begin 0, 1, 2, … samples later
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
-    energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
+    energies = sums[:, length : length + _MAX_LAG + 1] - sums[:, : _MAX_LAG + 1]
     # Normalise by the energies of the two pieces that are correlated.
     correlations /= np.sqrt(np.maximum(energies[:, :1] * energies, 1e-20))
-    correlations = correlations[:, _SHORTEST_LAG - 1 :]
+    correlations = correlations[:, _MIN_LAG - 1 :]
     # Find the first peak that is nearly as high as the highest correlation.
     inner = correlations[:, 1:-1]
     is_high = inner >= _FIRST_PEAK * correlations.max(1, keepdims=True)
@@ -207,7 +207,7 @@ def _pitches(frames: NDArray) -> NDArray:
     # A parabola through ``before``, ``top`` and ``after`` has its maximum at this distance from ``top``, in samples at
     # 4 kHz.
     offsets = np.clip((before - after) / (2 * (before - 2 * top + after) - 1e-12), -0.5, 0.5)
-    pitches = SAMPLE_RATE / _DECIMATION / (_SHORTEST_LAG - 1 + peaks + offsets)
+    pitches = SAMPLE_RATE / _DECIMATION / (_MIN_LAG - 1 + peaks + offsets)
     return np.where(is_peak.any(1) & (top > _VOICED), pitches, 0).astype(np.float32)
 
 

@@ -23,7 +23,7 @@ BLOCK_BYTES = 1 << 16
 
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
-_MOST_COLUMNS = 1000
+_MAX_COLUMNS = 1000
 _HEADER_BYTES = 1024  # what a page costs besides its content, because its header is read in Python
 _COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and another step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
@@ -54,8 +54,8 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 def _without_dictionary_types(schema: Any, replacement: Literal["index_type", "value_type"], budget: Budget) -> Any:
     # Describe decoded rows ("value_type") or a batch without dictionaries ("index_type").
-    if len(schema) > _MOST_COLUMNS:
-        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
+    if len(schema) > _MAX_COLUMNS:
+        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MAX_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):
@@ -321,7 +321,7 @@ class ArrowMessages:
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
         """Read ``columns`` of a record batch; dictionary types hold indices."""
-        return _validated(self._ipc.read_record_batch(message, self._index_schema), columns)
+        return _validate(self._ipc.read_record_batch(message, self._index_schema), columns)
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield ``columns`` of each record batch; dictionary types hold indices."""
@@ -333,10 +333,10 @@ class ArrowMessages:
         fields = [number for number, name in enumerate(self.schema.names) if name in columns]
         options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
         for batch in self._ipc.open_stream(self._source, options=options):
-            yield _validated(batch, columns)
+            yield _validate(batch, columns)
 
 
-def _validated(batch: Any, columns: Sequence[str]) -> Any:
+def _validate(batch: Any, columns: Sequence[str]) -> Any:
     batch = batch.select(columns)
     # Without this check, pyarrow would read at an offset outside of the data, and the process might crash.
     batch.validate(full=True)

@@ -123,7 +123,7 @@ ASVSPOOF_SAMPLES = 64600
 IN_THE_WILD_SAMPLES = 64000
 #: A short recording is filled up to at most this many samples, ten minutes. A model or recipe of unknown origin may ask
 #: for a longer recording, which would fill the memory.
-LONGEST_CUT = 600 * 16000
+MAX_CROP_SAMPLES = 600 * 16000
 #: How a recording that is too short is filled up: repeat it, or append zeros.
 Padding: TypeAlias = Literal["repeat", "zeros"]
 
@@ -146,10 +146,10 @@ def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int
     return cut
 
 
-def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+def pad(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     """Cut ``waveform`` to ``num_samples``, or append zeros.
 
-    >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
+    >>> pad(np.array([1, 2, 3]), 5), pad(np.array([1, 2, 3]), 2)
     (array([1, 2, 3, 0, 0]), array([1, 2]))
     """
     return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
@@ -201,10 +201,12 @@ def head_crop(
         raise InputError(f"{utterance} has no samples: nothing to crop or repeat")
     if length >= num_samples:
         return waveform[:num_samples]
-    if num_samples > LONGEST_CUT:
-        raise InputError(f"{utterance} would be filled up to {num_samples:,} samples; at most {LONGEST_CUT:,} are made")
+    if num_samples > MAX_CROP_SAMPLES:
+        raise InputError(
+            f"{utterance} would be filled up to {num_samples:,} samples; at most {MAX_CROP_SAMPLES:,} are made"
+        )
     if padding == "zeros":
-        return padded(waveform, num_samples)
+        return pad(waveform, num_samples)
     return np.tile(waveform, -(-num_samples // length))[:num_samples]
 
 

@@ -16,7 +16,7 @@ import soxr
 from numpy.random import Generator
 from pydantic import AfterValidator, Field
 
-from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.lib.options import Settings, Share, Takes, odd_or_zero
 
@@ -37,7 +37,7 @@ class Telephone(Effect):
         line = soxr.resample(x, SAMPLE_RATE, _LINE_RATE)
         if len(line):
             line = oaconvolve(line, taps)[_LINE_TAPS // 2 :][: len(line)]
-        return padded(soxr.resample(line, _LINE_RATE, SAMPLE_RATE), len(x))
+        return pad(soxr.resample(line, _LINE_RATE, SAMPLE_RATE), len(x))
 
 
 class Resample(Effect):
@@ -49,7 +49,7 @@ class Resample(Effect):
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
         rate = 1000 * self.strength
-        return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
+        return pad(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
 
 
 class Gain(Effect):

@@ -17,7 +17,7 @@ import soxr
 from numpy.random import Generator
 
 from nes2net.data.audio.decoders import samples_of
-from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 from nes2net.data.augment.effect import Effect, Waveform
 from nes2net.lib.errors import MissingLibrary
 
@@ -57,7 +57,7 @@ class Codec(Effect):
         received = received[self.delay :]
         if rate != SAMPLE_RATE:
             received = soxr.resample(received, rate, SAMPLE_RATE)
-        return np.clip(padded(received, len(x)), -1, 1)
+        return np.clip(pad(received, len(x)), -1, 1)
 
     def transmit(self, x: Waveform) -> tuple[Waveform, int]:
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.

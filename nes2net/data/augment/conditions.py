@@ -28,9 +28,9 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
-    with concerning(f"condition '{text}':"), effects.guarded(name):
+    with concerning(f"condition '{text}':"), effects.guard(name):
         effect = effect_class(number, sources)
-    return effects.checked(name, effect, check_effect)
+    return effects.check_part(name, effect, check_effect)
 
 
 class ConditionSuite(NamedTuple):

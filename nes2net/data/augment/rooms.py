@@ -15,17 +15,17 @@ from nes2net.data.augment.sources import Sources
 from nes2net.lib.errors import InputError
 from nes2net.lib.installation import optional
 
-_LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or leave the condition out")
+_LIBRARY = ("pyroomacoustics", "needs pyroomacoustics", "robustness", ", or remove the condition")
 
 # Assumptions: the rooms are small to large living rooms, and speaker and microphone are at least half a metre from a
 # wall.
-_SMALLEST = (3.0, 3.0, 2.5)  # m
-_LARGEST = (8.0, 6.0, 3.5)  # m
+_MIN_SIZE = (3.0, 3.0, 2.5)  # m
+_MAX_SIZE = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
 # Largest number of reflections of a sound that the image method simulates. For some rooms, 160 reflections would be
 # needed, and simulating so many takes seconds.
-_MOST_REFLECTIONS = 17
+_MAX_REFLECTIONS = 17
 
 
 class Room(Effect):
@@ -106,7 +106,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = optional(*_LIBRARY)
-    size = rng.uniform(_SMALLEST, _LARGEST)
+    size = rng.uniform(_MIN_SIZE, _MAX_SIZE)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption
         microphone = rng.uniform(_TO_WALL, size - _TO_WALL)
@@ -116,7 +116,7 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
         size,
         fs=SAMPLE_RATE,
         materials=pyroomacoustics.Material(absorption),
-        max_order=min(max_reflections, _MOST_REFLECTIONS),
+        max_order=min(max_reflections, _MAX_REFLECTIONS),
     )
     room.add_source(speaker)
     room.add_microphone(microphone)
@@ -127,11 +127,11 @@ def room_response(rt60: float, rng: Generator) -> NDArray[np.float64]:
     early = simulated[direct_sound:][: len(response)]
     response[: len(early)] = early
     # Noise replaces the reflections that were not simulated.
-    if max_reflections > _MOST_REFLECTIONS:
+    if max_reflections > _MAX_REFLECTIONS:
         level_window = SAMPLE_RATE // 50  # 20 ms: the level is measured over this time before the noise begins
         # The tail of noise begins at the first sample that may lack reflections. Before this sample, no sound has
         # crossed the room more than 17 times.
-        tail_start = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
+        tail_start = max(int(_MAX_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - direct_sound, level_window)
         tail_length = len(response) - tail_start
         if tail_length > 0:  # the noise begins at the level of the samples before the tail
             level = np.sqrt(np.mean(response[tail_start - level_window : tail_start] ** 2))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from nes2net.data.audio.files import recordings_below
 from nes2net.data.audio.packed import audio_error
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.files import AnyPath
 
 
@@ -92,10 +92,10 @@ def find_noises(root: AnyPath) -> dict[str, list[NoiseFile]]:
         num_needed = CATEGORIES[name].num_files[1]
         if len(paths) < num_needed:
             raise InputError(
-                f"MUSAN folder {root / name} has {len(paths)} audio files, at least {counted(num_needed, 'is', 'are')} needed: unpack "
+                f"MUSAN folder {root / name} has {len(paths)} audio files, at least {pluralise(num_needed, 'is', 'are')} needed: unpack "
                 "the whole corpus (openslr.org/17)"
             )
-    return {name: [NoiseFile(path, _checked_length(path)) for path in paths] for name, paths in recordings.items()}
+    return {name: [NoiseFile(path, _check_length(path)) for path in paths] for name, paths in recordings.items()}
 
 
 def find_impulse_responses(root: AnyPath) -> list[Path]:
@@ -117,7 +117,7 @@ def find_impulse_responses(root: AnyPath) -> list[Path]:
             f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
         )
     for path in paths:
-        _checked_length(path)
+        _check_length(path)
     return paths
 
 
@@ -128,7 +128,7 @@ def _existing_folder(root: AnyPath, title: str, example: str) -> Path:
     return root
 
 
-def _checked_length(path: Path) -> int:
+def _check_length(path: Path) -> int:
     """Return samples at 16 kHz; raise InputError if there are none."""
     from nes2net.data.audio.read import count_samples  # imported late for a fast start-up of --help
 

@@ -15,7 +15,7 @@ import numpy as np
 import soxr
 from numpy.random import Generator
 
-from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.audio.waveform import SAMPLE_RATE, pad
 from nes2net.data.augment.effect import Effect, Waveform
 
 _FRAME = 160  # length of a frame of Trim in samples: 10 ms
@@ -83,7 +83,7 @@ class Pitch(Effect):
     time_moves = True
 
     def __call__(self, x: Waveform, rng: Generator) -> Waveform:
-        return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
+        return pad(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 
 def change_speed(x: Waveform, speed: float) -> Waveform:

@@ -9,7 +9,7 @@ import numpy as np
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.lib.text_files import checked_float, read_rows
+from nes2net.lib.text_files import parse_float, read_rows
 
 # Names of the folder of protocols: the corpus uses the second name. The published code uses the first and the third
 # name, in its folder database/.
@@ -49,7 +49,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
     )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
     for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
-        files.checked_word(key, scores, "ASV key", file, line).append(checked_float(score, file, line))
+        files.look_up_word(key, scores, "ASV key", file, line).append(parse_float(score, file, line))
     return AsvScores(*map(np.array, scores.values()))
 
 

@@ -11,7 +11,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import AsvScores, Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
-from nes2net.lib.text_files import checked_float, read_rows
+from nes2net.lib.text_files import parse_float, read_rows
 
 # Word for a phase → our name of the phase. The keys say "hidden", and the published scripts say "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
@@ -86,9 +86,9 @@ def asv_scores(path: str | Path, phase: str = "eval") -> AsvScores:
             raise InputError(
                 f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
             )
-        values = files.checked_word(row[5], scores, "ASV key", key_file, line)
+        values = files.look_up_word(row[5], scores, "ASV key", key_file, line)
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
-            values.append(checked_float(score, score_file, score_line))
+            values.append(parse_float(score, score_file, score_line))
     return AsvScores(*map(np.array, scores.values()))
 
 

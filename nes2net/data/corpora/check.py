@@ -14,10 +14,10 @@ from nes2net.data.audio.files import is_recording, walk
 from nes2net.data.audio.packed import is_there, shard_of
 from nes2net.data.corpora.corpus import Corpus, Counts, count
 from nes2net.data.corpora.decoding import Decoding, decode_all
-from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, known_split
+from nes2net.data.corpora.protocol import WHOLE, NotFound, corpus_root, resolve_split
 from nes2net.data.corpora.segments import any_spoof, check_labels
 from nes2net.data.corpora.trial import Trial, extra_fields
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.findings import Finding
 from nes2net.lib.remote import is_remote
@@ -60,9 +60,9 @@ class SplitCheck:
             return f"no: {_ONE_CLASS}"
         unlabelled = self.counts.trials - (self.counts.bonafide or 0) - self.counts.spoof
         if unlabelled:
-            return f"no: {unlabelled:,} of {counted(self.counts.trials, 'trial')} have no label"
+            return f"no: {unlabelled:,} of {pluralise(self.counts.trials, 'trial')} have no label"
         if reason:
-            return f"in part: {reason}, and are left out"
+            return f"in part: {reason}, and are skipped"
         return "yes"
 
     @property
@@ -99,9 +99,9 @@ class SplitCheck:
         if not self.counts.trials:
             return "its trials are not known"
         if self.missing:
-            return f"{len(self.missing):,} of {counted(self.counts.trials, 'file is', 'files are')} missing"
+            return f"{len(self.missing):,} of {pluralise(self.counts.trials, 'file is', 'files are')} missing"
         if self.decoding and self.decoding.unreadable:
-            return f"{len(self.decoding.unreadable):,} of {counted(self.counts.trials, 'file')} cannot be read"
+            return f"{len(self.decoding.unreadable):,} of {pluralise(self.counts.trials, 'file')} cannot be read"
         return ""
 
 
@@ -236,7 +236,7 @@ def check_corpus(
     is_selection = bool(splits)
     if not splits:
         splits = corpus.find_splits(root, lists)
-    names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
+    names = [resolve_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
     ids: dict[str, None] = {}
     folders: set[str] = set()
@@ -282,7 +282,7 @@ def _unread(check: CorpusCheck, folders: Iterable[str]) -> Iterator[str]:
         num_recordings = sum(_is_trial(name, check.corpus) for name in names)
         below = os.path.relpath(folder, check.root)
         if num_recordings and os.path.abspath(folder) not in read_folders:
-            yield f"{below} ({counted(num_recordings, 'recording')})"
+            yield f"{below} ({pluralise(num_recordings, 'recording')})"
         if below == ".":
             yield from (name for name in names if _LABELS.match(name) and check.root / name not in read_files)
 
@@ -297,8 +297,8 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
     failures = [f"{name} ({reason})" for name, reason in split_check.decoding.unreadable.items()]
     if failures:
-        of_files = counted(len(split_check.present), "file")
-        check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {listed(failures)}", split)
+        of_files = pluralise(len(split_check.present), "file")
+        check.report("audio", f"{len(failures):,} of {of_files} cannot be read: {join_names(failures)}", split)
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: AnyPath | None) -> set[str]:
@@ -374,11 +374,11 @@ def find_split(check: CorpusCheck, split: str, protocols: AnyPath | None, name: 
         num_other_suffix = _check_files(check, split_check, trials)
         missing = split_check.missing
         if missing:
-            of_files = counted(len(trials), "file is", "files are")
+            of_files = pluralise(len(trials), "file is", "files are")
             problem = f"{len(missing):,} of {of_files} missing in {split_check.audio}"
             if num_other_suffix:
                 problem += f" ({num_other_suffix:,} are there under another suffix)"
-            problem += f": {listed(missing)}"
+            problem += f": {join_names(missing)}"
             check.report("audio", problem, name, spares_some=bool(split_check.present))
     return split_check, trials
 
@@ -396,17 +396,17 @@ def _check_split(
     if split_check.official is not None:
         differences = split_check.counts.differences(split_check.official)
     if differences and corpus.counts_from:
-        split_check.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
+        split_check.notes.append(f"differs from {corpus.counts_from}: {join_names(differences)}")
     elif differences and not subset:
         check.report("protocol", _not_official_message(differences), split)
     if corpus.user_defined and (columns := list(extra_fields(trials))):
-        split_check.notes.append(f"columns that only group the trials: {listed(columns)}")
+        split_check.notes.append(f"columns that only group the trials: {join_names(columns)}")
     split_check.segments = _check_segments(check, split, protocols, trials)
     return split_check, trials
 
 
 def _not_official_message(differences: Sequence[str]) -> str:
-    return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
+    return f"not the official trials ({join_names(differences)}; `subset=True` accepts a selection)"
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, trials: Sequence[Trial]) -> list[str]:
@@ -434,10 +434,12 @@ def _check_segments(check: CorpusCheck, split: str, protocols: AnyPath | None, t
             continue
         unlabelled = [trial.id for trial in trials if trial.id not in spoofed]
         num_labelled = len(trials) - len(unlabelled)
-        descriptions.append(f"{name} of {num_labelled:,} of {counted(len(trials), 'trial')}")
+        descriptions.append(f"{name} of {num_labelled:,} of {pluralise(len(trials), 'trial')}")
         if unlabelled and not corpus.user_defined:
-            trials_have = counted(len(unlabelled), "trial has", "trials have")
-            check.findings.append(Finding(split, f"{name}: {trials_have} no labels of segments: {listed(unlabelled)}"))
+            trials_have = pluralise(len(unlabelled), "trial has", "trials have")
+            check.findings.append(
+                Finding(split, f"{name}: {trials_have} no labels of segments: {join_names(unlabelled)}")
+            )
         if resolution is not None:
             break
     return descriptions
@@ -517,9 +519,9 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))
     if unlabelled:
-        trials_of = f"{counted(len(unlabelled), 'trial')} of the protocol"
-        check.findings.append(Finding("keys", f"{trials_of} without a label: {listed(unlabelled)}"))
+        trials_of = f"{pluralise(len(unlabelled), 'trial')} of the protocol"
+        check.findings.append(Finding("keys", f"{trials_of} without a label: {join_names(unlabelled)}"))
     if unlisted and ids:
-        trials_are = counted(len(unlisted), "labelled trial is", "labelled trials are")
-        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {listed(unlisted)}"))
+        trials_are = pluralise(len(unlisted), "labelled trial is", "labelled trials are")
+        check.findings.append(Finding("keys", f"{trials_are} not in the protocol: {join_names(unlisted)}"))
     return key

@@ -21,10 +21,10 @@ from nes2net.data.corpora.id_tables import holds_only_labels, read_labels
 from nes2net.data.corpora.protocol import (
     WHOLE,
     canonical_phase,
-    checked_trials,
+    check_trials,
     corpus_root,
     first_file,
-    known_split,
+    resolve_split,
 )
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError, check_known
@@ -271,7 +271,7 @@ class Corpus(ABC):
         labels = self.place(path)
         if not self.holds_only_labels(labels):
             return self.read_keys(path, phase)
-        trials = checked_trials(read_labels(labels), labels)
+        trials = check_trials(read_labels(labels), labels)
         if phase is not None:
             self.check_phase(phase, trials)
         return trials
@@ -285,7 +285,7 @@ class Corpus(ABC):
 
         The arguments are those of :meth:`find_protocol`.
         """
-        split = known_split(split, self.accepted_splits, self.title)
+        split = resolve_split(split, self.accepted_splits, self.title)
         root = corpus_root(self.place(root))
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 

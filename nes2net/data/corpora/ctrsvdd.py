@@ -13,8 +13,8 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
 
 _BONAFIDE = (
-    "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
-    "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
+    "Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut them with "
+    "segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
 # Kind of row in the official table → pattern for the name of the row; ``{}`` stands for the source or the attack.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}

@@ -30,8 +30,8 @@ CORPUS = FolderCorpus(
     counts_from="what benchmarks report",
     obtain={
         "audio": "the zip archives of https://huggingface.co/datasets/isjwdu/DFADD, unpacked into one folder",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
-    licence="MIT, says the card of its copy in the Speech Anti-Spoofing Arena; VCTK is CC BY 4.0",
+    licence="MIT (the card of the Arena's copy); VCTK is CC BY 4.0",
     source="https://arxiv.org/abs/2409.08731",
 )

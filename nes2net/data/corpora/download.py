@@ -19,11 +19,11 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field
 
 from nes2net.data.corpora.corpus import Corpus, Download
-from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown, told_as
+from nes2net.lib.errors import InputError, Unfinished, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import check_not_linked, exclusive_lock, is_absent, make_folder, path_below, write_text
 from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.lib.hub import HUB_PREFIX, hub_errors
-from nes2net.lib.plain_data import read_json_as, validated_json
+from nes2net.lib.plain_data import read_json_as, validate_json
 from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
@@ -31,9 +31,9 @@ _SETS = "https://huggingface.co/datasets/"
 # The address of a record, or of one of its files, on a server that runs InvenioRDM, such as Zenodo:
 # server, number of the record, name of the file.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
-_LONGEST_LISTING = 20_000_000  # bytes
-_LONGEST_RECORD = 50_000_000  # bytes
-_LONGEST_LICENCE = 100  # characters
+_MAX_LISTING_BYTES = 20_000_000  # bytes
+_MAX_RECORD_BYTES = 50_000_000  # bytes
+_MAX_LICENCE_LENGTH = 100  # characters
 _DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digits of its digest
 
 
@@ -134,16 +134,16 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         else:
             remote = client.ask_size_and_digest(RemoteFile(download.url, download.size, _stated_digests(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
-            name = _checked_name(name, download.url)
+            name = _check_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
     names = [file.name for file in files]
     if len(set(names)) < len(names):
-        raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
+        raise InputError(f"{corpus.title}: several files would have the same name: {join_names(sorted(names))}")
     if only:
         files = [file for file in files if _matches(file.name, only)]
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
-            available = listed(names) if names else "none"
+            available = join_names(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
     steps = []
     for file in files:
@@ -164,7 +164,7 @@ def _plan_hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
     licence = download.licence
     if not licence and info.card_data:
-        licence = str(info.card_data.get("license") or "")[:_LONGEST_LICENCE]
+        licence = str(info.card_data.get("license") or "")[:_MAX_LICENCE_LENGTH]
     return PlannedHubSet(repository, info.sha, sizes, licence, only)
 
 
@@ -172,13 +172,13 @@ def _plan_record(
     download: Download, client: HttpFiles, server: str, number: str, file_name: str | None
 ) -> list[PlannedFile]:
     page = f"{server}/records/{number}"
-    content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
-    with told_as(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
-        record = validated_json(_InvenioRecord, content)
+    content = client.read(f"{server}/api/records/{number}", _MAX_LISTING_BYTES)
+    with as_input_error(f"{page}: not the listing of a record", ValueError, remedy="open the page in a browser"):
+        record = validate_json(_InvenioRecord, content)
     licence = download.licence
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
-        licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
+        licence = str(stated_licence.get("id", ""))[:_MAX_LICENCE_LENGTH]
     # Plan each wanted file, with the digests from the server or from the corpus.
     planned = []
     for file in record.files:
@@ -191,9 +191,9 @@ def _plan_record(
         digests.update(_stated_digests(download))
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
         name = f"{download.name}/{file.key}" if download.name else file.key
-        planned.append(PlannedFile(remote, _checked_name(name, page), download.what, licence, download.unpack))
+        planned.append(PlannedFile(remote, _check_name(name, page), download.what, licence, download.unpack))
     if not planned:
-        missing = f"no file {shown(file_name)}" if file_name else "no files"
+        missing = f"no file {short_repr(file_name)}" if file_name else "no files"
         raise InputError(f"{page}: has {missing}; open the page in a browser")
     return planned
 
@@ -206,11 +206,11 @@ def _stated_digests(download: Download) -> dict[str, str]:
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
-def _checked_name(name: str, page: str) -> str:
+def _check_name(name: str, page: str) -> str:
     """Raise InputError if a server's file name would be hidden, or outside the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
-        raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
+        raise InputError(f"{page}: {short_repr(name)} cannot be the name of a file here; get it with a browser")
     return name
 
 
@@ -237,7 +237,7 @@ def fetch_all(
         record = _Record()
         remedy = "remove it, and run the same command again"
         if not is_absent(folder / RECORD):
-            record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
+            record = read_json_as(_Record, folder / RECORD, _MAX_RECORD_BYTES, "the record of a download", remedy)
         needed = _needed_bytes(plan, folder, record, unpacking)
         free = shutil.disk_usage(folder).free
         if needed > free:
@@ -300,7 +300,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
-            f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+            f"{pluralise(len(missing), 'file')} of {hub_set.repository} did not come: {join_names(missing)}; run the same command again"
         )
 
 

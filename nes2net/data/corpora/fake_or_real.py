@@ -37,7 +37,7 @@ CORPUS = FolderCorpus(
     counts_from="what others report of for-norm",
     obtain={
         "audio": "for-norm.tar.gz (or for-original, for-2sec, for-rerec) from https://bil.eecs.yorku.ca/datasets/",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm"),),
     licence="not stated where it is published; see https://bil.eecs.yorku.ca/datasets/",

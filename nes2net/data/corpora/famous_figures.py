@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from nes2net.data.corpora.corpus import Counts
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 
 _BONAFIDE = "Bonafide"
 _BONAFIDE_WORDS = ("bonafide", "Bonafide", "BONAFIDE", "bona-fide", "Bona-fide", "Bona-Fide", "BONA-FIDE")
@@ -17,7 +17,7 @@ def _path_below_speakers(path: str) -> str:
     """Return SPEAKER/SOURCE/NAME.wav, with ``Bonafide`` for the source ``-``."""
     levels = PurePosixPath(path).parts[-3:]
     if len(levels) < 3 or ".." in levels or levels[0] == "/":
-        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(path)}")
+        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {short_repr(path)}")
     speaker, source, name = levels
     if source == "-":
         source = _BONAFIDE

@@ -24,7 +24,7 @@ from nes2net.data.audio.files import is_recording, note_passed_over
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, told_as
+from nes2net.lib.errors import InputError, as_input_error
 from nes2net.lib.files import AnyPath
 
 
@@ -70,7 +70,7 @@ class FolderCorpus(Corpus):
 
         ``protocols`` replaces ``root`` if given: the folders are both.
         """
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         files.corpus_root(self.place(root))
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
@@ -78,7 +78,7 @@ class FolderCorpus(Corpus):
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read the labels of the trials in the folder ``path``, as ``Corpus.read_keys`` does."""
         if phase is not None:
-            phase = files.known_split(phase, self.splits, self.title)
+            phase = files.resolve_split(phase, self.splits, self.title)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def holds_only_labels(self, path: Path) -> bool:
@@ -92,7 +92,7 @@ class FolderCorpus(Corpus):
             NotFound: if there is no such folder.
             InputError: if there are several such folders.
         """
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)
         candidates = [root / folder for folder in self.roots]
         editions = [folder for folder in candidates if folder.is_dir() and self._patterns_begin_in(folder)]
@@ -150,7 +150,7 @@ class FolderCorpus(Corpus):
                 id = "%20".join(name.split())
             recording = audio / name if audio is not None else None
             trials.append(Trial(id, recording, place.label, phase=phase, **fields))  # type: ignore[arg-type]  # only text
-        return files.checked_trials(trials, path)
+        return files.check_trials(trials, path)
 
     def _level_expression(self, level: str) -> re.Pattern[str]:
         expression = ""
@@ -195,6 +195,6 @@ def _matching_files(
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    with told_as(f"folder {folder} cannot be listed", OSError):
+    with as_input_error(f"folder {folder} cannot be listed", OSError):
         with os.scandir(folder) as entries:
             return list(entries)

@@ -19,7 +19,7 @@ from nes2net.data.corpora.list_forms import find_list, is_list, list_stem, open_
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering_segments, labels_of
 from nes2net.data.corpora.trial import SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed, shown
+from nes2net.lib.errors import InputError, join_names, pluralise, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.localisation.label_files import read_audacity, read_reco2dur, read_rttm, read_textgrid
@@ -111,7 +111,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     if file_column is None:
         raise InputError(
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
-            f"{shown(','.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
+            f"{short_repr(','.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
         )
     # Refuse headers that cannot be understood.
     if "extra" in header:
@@ -134,10 +134,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             file = file.removeprefix(beginning)
         recording = Path(file)
         if not recording.name:
-            raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
+            raise InputError(f"{path}, line {line}: names no file: {short_repr(','.join(row))}")
         if file.startswith("$"):
             raise InputError(
-                f"{path}, line {line}: {shown(file)} begins with a variable, which is not replaced; write paths "
+                f"{path}, line {line}: {short_repr(file)} begins with a variable, which is not replaced; write paths "
                 "relative to the folder of the list, or absolute ones"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
@@ -151,7 +151,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         phase = None
         split = "".join(values.pop(name) for name in split_columns)
         if split:
-            phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
+            phase = files.look_up_word(split.lower(), SPLIT_WORDS, "split", path, line)
         fields = {name: files.or_none(value) for name, value in values.items()}
         stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
         extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
@@ -179,15 +179,15 @@ def segments(
             gaps, or contradict a label of the list.
         NotFound: if there is neither an RTTM nor a label file.
     """
-    split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
+    split = files.resolve_split(split, CORPUS.accepted_splits, CORPUS.title)
     trials = CORPUS.trials(root, split, protocols=protocols)
     path, listed_segments = _listed_segments(root, split, protocols, trials)
     ids = {trial.id for trial in CORPUS.trials(root, WHOLE, protocols=protocols)}
     ids.update(trial.id for trial in trials)  # an id may depend on whether one split or the whole corpus is read
     unknown_ids = [id for id in listed_segments if id not in ids]
     if unknown_ids:
-        utterances_are = counted(len(unknown_ids), "utterance is", "utterances are")
-        raise InputError(f"{path}: {utterances_are} not in the list: {listed(unknown_ids)}")
+        utterances_are = pluralise(len(unknown_ids), "utterance is", "utterances are")
+        raise InputError(f"{path}: {utterances_are} not in the list: {join_names(unknown_ids)}")
     labelled = [trial for trial in trials if trial.label is not None or trial.id in listed_segments]
     durations = _find_durations(labelled, path.with_name("reco2dur"))
     segments = covering_segments(listed_segments, path, durations, LABELS, uncovered)
@@ -277,7 +277,7 @@ class UserCorpus(Corpus):
                 twice, or if the split has no trials.
             MissingLibrary: if the shards are Parquet or Arrow files, and pyarrow is not installed.
         """
-        split = files.known_split(split, self.accepted_splits, self.title)
+        split = files.resolve_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
@@ -290,13 +290,13 @@ class UserCorpus(Corpus):
 
     def find_splits(self, root: AnyPath | None, protocols: AnyPath | None = None) -> tuple[str, ...]:
         """List which of ``train``, ``dev`` and ``eval`` exist; ``("all",)`` if none does."""
-        splits = self.named_splits(root, protocols)
+        splits = self.find_split_names(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
         return tuple(split for split in self.splits if split in splits) or (WHOLE,)
 
     @abstractmethod
-    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         """Find the splits in the names of files and folders, and None if rows may state more."""
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
@@ -311,7 +311,7 @@ class UserCorpus(Corpus):
 class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
-    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -373,7 +373,7 @@ class GenericCorpus(UserCorpus):
             rows = _read_list(list_in_folder, path)
         else:
             rows = _read_folder(path, audio or path)
-        trials = files.checked_trials(rows, path)
+        trials = files.check_trials(rows, path)
         # The rows of a list that is named after its part (train.csv) need not state the part.
         if split in (None, WHOLE) or all(trial.phase is None for trial in trials):
             return trials

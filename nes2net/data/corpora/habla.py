@@ -49,7 +49,7 @@ CORPUS = FolderCorpus(
     counts_from="the description of the data set",
     obtain={
         "audio": "Latin_America_Spanish_anti_spoofing_dataset.rar from https://zenodo.org/records/7370805",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(Download(url="https://zenodo.org/records/7370805", what="all recordings"),),
     licence="as stated on https://zenodo.org/records/7370805",

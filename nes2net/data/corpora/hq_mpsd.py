@@ -28,7 +28,7 @@ CORPUS = FolderCorpus(
     remedy="give `root` the folder that holds English or another language",
     obtain={
         "audio": "the archives of the languages from https://zenodo.org/records/17929533, unpacked into one folder",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     licence="CC BY 4.0",
     source="https://arxiv.org/abs/2512.13012",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.shards import CORPUS
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.hub import HUB_PREFIX, hub_errors
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -30,7 +30,7 @@ def hub_corpus(name: str) -> Corpus:
     """
     if _NAME.fullmatch(name) is None or ".." in name:
         raise InputError(
-            f"{shown(name)} is not a data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION"
+            f"{short_repr(name)} is not a data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION"
         )
 
     return replace(CORPUS, title=name.removeprefix(HUB_PREFIX), home=lambda: download(name))

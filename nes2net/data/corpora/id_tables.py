@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from nes2net.data.audio.files import AUDIO_SUFFIXES
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, shown, told_as
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.errors import InputError, as_input_error, short_repr
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.text_files import read_rows, read_text
 
 #: Possible names of a column of ids or paths, in lower case, with ``_`` for ``-`` and for a space.
@@ -33,7 +33,7 @@ LABELS = {
 #: because there are as many in ``a.wav;0,5``.
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
 _WHITE_SPACE = "white space"
-_MOST_COLUMNS = 100  # a first line with more words that are no names of columns is no header
+_MAX_COLUMNS = 100  # a first line with more words that are no names of columns is no header
 
 
 def column_name(name: str) -> str:
@@ -116,9 +116,9 @@ def read_id_table(
     value_column = column_of(header, names)
     has_value = any(is_value(field.strip()) for field in fields[1:])
     is_named = id_column is not None or value_column is not None
-    found = f"{shown(line.strip())} (separated by {separator})"
+    found = f"{short_repr(line.strip())} (separated by {separator})"
     if (not has_value and is_named) or (
-        2 < len(fields) <= _MOST_COLUMNS and (value_column is not None or not has_value)
+        2 < len(fields) <= _MAX_COLUMNS and (value_column is not None or not has_value)
     ):
         if value_column is None:
             raise InputError(
@@ -175,8 +175,8 @@ def rows_of_json(path: Path, items: Callable[[dict[str, Any]], Iterable[tuple[st
     objects: dict[int, dict[str, str]] = {}
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         problem = f"{path}, line {line}: not a JSON object of a file"
-        with told_as(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
-            pairs = items(parsed_json(text.strip() or "{}", f"{path}, line {line}"))
+        with as_input_error(problem, ValueError, KeyError, TypeError, AttributeError, remedy=remedy):
+            pairs = items(parse_json(text.strip() or "{}", f"{path}, line {line}"))
             objects[line] = {key: str(value) for key, value in pairs if value is not None}
     names = list(dict.fromkeys(itertools.chain.from_iterable(objects.values())))
     if len(names) < 2:
@@ -193,7 +193,7 @@ def _with_ids(path: Path, rows: NumberedRows, id_column: int) -> NumberedRows:
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
         if not row[id_column]:
-            raise InputError(f"{path}, line {line}: names no utterance: {shown(' '.join(row))}")
+            raise InputError(f"{path}, line {line}: names no utterance: {short_repr(' '.join(row))}")
         yield line, row
 
 
@@ -222,7 +222,7 @@ def unknown_label(word: str, labels: Iterable[str]) -> str:
     >>> unknown_label("x", ["bonafide", "spoof"])
     "unknown label 'x'; expected one of bonafide, spoof"
     """
-    message = f"unknown label {shown(word)}; expected one of {', '.join(labels)}"
+    message = f"unknown label {short_repr(word)}; expected one of {', '.join(labels)}"
     if word in ("0", "1"):
         return f"{message}: numbers do not say which class is bona fide, so write the words"
     return message

@@ -22,7 +22,7 @@ from nes2net.data.audio.files import is_recording, note_passed_over, walk
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Corpus
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.errors import InputError, check_known, concerning, shown
+from nes2net.lib.errors import InputError, check_known, concerning, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.lib.text_files import read_rows
 
@@ -86,22 +86,22 @@ class Columns:
         file: PurePath | str
         for line, row in rows:
             if phase_column is not None:
-                row_phase = files.checked_word(row[phase_column], self.phases, "phase", path, line)
+                row_phase = files.look_up_word(row[phase_column], self.phases, "phase", path, line)
                 if row_phase is None or phase not in (None, row_phase):
                     continue
             if label_column is not None:
                 label = self.otherwise
                 if label is None or row[label_column] in self.labels:
-                    label = files.checked_word(row[label_column], self.labels, "label", path, line)
+                    label = files.look_up_word(row[label_column], self.labels, "label", path, line)
                 if label is None:
                     continue
             if self.file:
                 with concerning(f"{path}, line {line}:"):
                     path_below = self.inner(row[file_column])
-                file = files.checked_path(path_below, path, line)
+                file = files.check_path(path_below, path, line)
                 id = files.id_of(file)
             else:
-                id = files.checked_id(row[file_column], path, line)
+                id = files.check_id(row[file_column], path, line)
                 file = f"{id}{self.suffix}"
             if audio is not None:
                 recording = audio / file
@@ -118,7 +118,7 @@ class Columns:
         if set(expected) - set(header):
             raise InputError(
                 f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
-                f"{shown(self.delimiter.join(header))}"
+                f"{short_repr(self.delimiter.join(header))}"
             )
         return header, rows
 
@@ -206,7 +206,7 @@ class ListedCorpus(Corpus):
             InputError: if there are no recordings with the suffix.
         """
         # If ``unlisted`` gives no suffix, only a list can give the trials.
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         split_files = self.parts[split]
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
@@ -235,7 +235,7 @@ class ListedCorpus(Corpus):
             recording = audio / name
             unlisted = Trial(files.id_of(PurePath(name)), recording, phase=phase)
             trials.append(labelled.get(recording, unlisted))
-        return files.checked_trials(trials, audio)
+        return files.check_trials(trials, audio)
 
     def read_keys(self, path: AnyPath | None, phase: str | None = None) -> list[Trial]:
         """Read labels as ``Corpus.read_keys`` does."""
@@ -245,7 +245,7 @@ class ListedCorpus(Corpus):
             self.check_known_phase(phase)
         if self.key is not None:
             path = self.find_key(path)
-            return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
+            return files.select_phase(files.check_trials(self.key(path, None, None), path), phase)
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A protocol of a single split belongs to this split. A protocol of several splits states the split of each
@@ -265,7 +265,7 @@ class ListedCorpus(Corpus):
                 failures.append(error)
         if not trials:
             raise failures[-1]
-        return files.checked_trials(trials, path)
+        return files.check_trials(trials, path)
 
     def holds_only_labels(self, path: Path) -> bool:
         """Whether ``path`` is a file that is not called like a key or protocol of this corpus."""
@@ -274,7 +274,7 @@ class ListedCorpus(Corpus):
 
     def find_protocol(self, root: AnyPath | None, split: str = "eval", protocols: AnyPath | None = None) -> Path:
         """Find the file as ``Corpus.find_protocol`` does, or the folder of several lists."""
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         split_files = self.parts[split]
         roots = [self.place(root)]
         if protocols is not None:
@@ -294,7 +294,7 @@ class ListedCorpus(Corpus):
 
     def find_audio(self, root: AnyPath | None, split: str = "eval") -> Path:
         """Find the first folder of ``Files.audio`` that exists."""
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         split_files = self.parts[split]
         audio_of: dict[Path, Path] = {}  # subfolder to look for (``holds``) → folder of the audio that contains it
         for below, folder in product(self.below, split_files.audio):
@@ -325,7 +325,7 @@ class ListedCorpus(Corpus):
         for file in lists:
             list_audio = None if audio is None else self._audio_of_list(file, audio)
             trials.append(self.rows(file, phase, list_audio))
-        return files.checked_trials(chain.from_iterable(trials), path)
+        return files.check_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
         """Find the lists of ``phase``, or of all splits with ``Files.together``."""

@@ -20,7 +20,7 @@ _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # the commit that added th
 
 def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     for line, (file,) in read_rows(path, 1, "file"):
-        name = files.checked_id(file, path, line).removesuffix(".wav")
+        name = files.check_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]
         for folder in ("gt", *_VOCODERS):
             id = f"{folder}/{name}_gen"

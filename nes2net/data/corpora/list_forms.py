@@ -18,7 +18,7 @@ from typing import Any
 
 from nes2net.data.corpora.id_tables import delimiter_of, first_line, rows_of_json
 from nes2net.data.corpora.protocol import NumberedRows, read_csv
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.text_files import read_rows, read_text
 
@@ -84,9 +84,11 @@ def _rows_of_kaldi(path: Path) -> NumberedRows:
         if not id:
             continue
         if "|" in recording:
-            raise InputError(f"{path}, line {line}: {shown(recording)} is a command, which is never run; write a file")
+            raise InputError(
+                f"{path}, line {line}: {short_repr(recording)} is a command, which is never run; write a file"
+            )
         if ".ark:" in recording:
-            raise InputError(f"{path}, line {line}: {shown(recording)} lies in an archive; write a file")
+            raise InputError(f"{path}, line {line}: {short_repr(recording)} lies in an archive; write a file")
         yield line, [id, recording, *(values.get(id, "") for values in columns.values())]
 
 

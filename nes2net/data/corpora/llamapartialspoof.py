@@ -10,9 +10,9 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
 from nes2net.data.corpora.trial import SPOOF, Trial
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.text_files import read_text
-from nes2net.metrics.localisation.label_files import checked_seconds
+from nes2net.metrics.localisation.label_files import parse_seconds
 from nes2net.metrics.localisation.segments import Segment
 
 
@@ -22,9 +22,11 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
         if not row:
             continue
         if len(row) < 4:
-            raise InputError(f"{path}, line {line}: expected id, duration, label and segments, found {shown(text)}")
-        id = files.checked_id(row[0], path, line)
-        label = files.checked_word(row[2], files.ASVSPOOF_LABELS, "label", path, line)
+            raise InputError(
+                f"{path}, line {line}: expected id, duration, label and segments, found {short_repr(text)}"
+            )
+        id = files.check_id(row[0], path, line)
+        label = files.look_up_word(row[2], files.ASVSPOOF_LABELS, "label", path, line)
         # The id states the speaker and, for a spoofed utterance, the system and the kind of spoofing.
         kind, *levels = id.split("_")
         speaker = attack = attack_type = None
@@ -39,13 +41,13 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
             end, _, segment_label = word.partition("-")
             segments.append(
                 Segment(
-                    files.checked_word(segment_label, files.ASVSPOOF_LABELS, "label of a segment", path, line),
-                    checked_seconds(start, path, line, "start"),
-                    checked_seconds(end, path, line, "end"),
+                    files.look_up_word(segment_label, files.ASVSPOOF_LABELS, "label of a segment", path, line),
+                    parse_seconds(start, path, line, "start"),
+                    parse_seconds(end, path, line, "end"),
                 )
             )
         trial = Trial(id, label=label, speaker=speaker, attack=attack, attack_type=attack_type)
-        yield LabelledUtterance(trial, f"{id}.wav", checked_seconds(row[1], path, line, "duration"), segments)
+        yield LabelledUtterance(trial, f"{id}.wav", parse_seconds(row[1], path, line, "duration"), segments)
 
 
 CORPUS = SegmentListCorpus(

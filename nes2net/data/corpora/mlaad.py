@@ -10,7 +10,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import pluralise
 from nes2net.lib.terminal import print_note
 
 _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
@@ -46,7 +46,7 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
     for file in lists:
         for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
             if trial.speaker is not None:
-                files.checked_path(trial.speaker, file, line)
+                files.check_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
     # Yield a bona fide trial for each original.
@@ -89,7 +89,7 @@ def _read_tracing_protocol(path: Path, phase: str | None, audio: Path | None) ->
         yield replace(trial, label=SPOOF, extra=seen_by_id.get(trial.id, ()))
     if num_repeated:
         verb = "counts" if num_repeated == 1 else "count"
-        print_note(f"{path}: {counted(num_repeated, 'row')} repeated, which {verb} once")
+        print_note(f"{path}: {pluralise(num_repeated, 'row')} repeated, which {verb} once")
 
 
 CORPUS = ListedCorpus(
@@ -135,6 +135,6 @@ CORPUS = ListedCorpus(
         "mlaad4sourcetracing.zip from https://deepfake-total.com/sourcetracing",
     },
     downloads=(Download(url="hub:mueller91/MLAAD", what="the spoofed recordings and their lists"),),
-    licence="CC BY-NC 4.0; M-AILABS has terms of its own, which allow any use",
+    licence="CC BY-NC 4.0; M-AILABS: its terms allow any use",
     source="https://arxiv.org/abs/2401.09512",
 )

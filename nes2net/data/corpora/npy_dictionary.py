@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.lib.errors import InputError, expecting, shown
+from nes2net.lib.errors import InputError, expecting, short_repr
 from nes2net.lib.files import Budget, read_bounded
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.lib.text_files import MOST_BYTES
+from nes2net.lib.text_files import MAX_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
@@ -29,8 +29,8 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         InputError: if the file is missing or damaged, does not hold such a dictionary, or contains
             objects of other types.
     """
-    content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
-    budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
+    content = read_bounded(path, MAX_BYTES, "give the path of a .npy file")
+    budget = Budget(str(path), _MAX_PADDING * len(content), _MAX_STEPS, len(content))
     with expecting("a .npy file with a dictionary of arrays", path, "get it again"):
         try:
             # The header of the file must announce an array of one object.
@@ -81,11 +81,11 @@ def _array_of(value: Any, budget: Budget) -> NDArray:
 _PLAIN = (str, int, float, bool, np.generic)
 # Largest size in bytes of a single value, which is a number or a short text. There is a limit because a file may refer
 # to a value many times, and each reference makes a copy.
-_LONGEST_SCALAR = 256
+_MAX_SCALAR_BYTES = 256
 # Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
-_MOST_PADDING = 16
-_MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's evaluation set takes 11,000,000
+_MAX_PADDING = 16
+_MAX_DIMENSIONS = 32
+_MAX_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:
@@ -101,7 +101,7 @@ class _DataType:
     def numpy(self) -> np.dtype:
         """Convert numbers, truth values or text; raise ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
-            raise ValueError(f"it holds an array of {shown(self.name)}")
+            raise ValueError(f"it holds an array of {short_repr(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
             raise ValueError("a data type has an unknown byte order")
         return np.dtype(f"{self.byte_order}{self.name}")
@@ -126,11 +126,11 @@ class _Array:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
-        is_shape = isinstance(self.shape, tuple) and len(self.shape) <= _MOST_DIMENSIONS
+        is_shape = isinstance(self.shape, tuple) and len(self.shape) <= _MAX_DIMENSIONS
         if not is_shape or not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
-            raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")
+            raise ValueError(f"an array of shape {short_repr(self.shape)} has {len(self.data)} bytes")
         order: Literal["F", "C"] = "F" if self.fortran else "C"
         return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 
@@ -144,7 +144,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 def _scalar(dtype: Any, data: Any) -> Any:
     """Stand in for NumPy's ``scalar``; raise ValueError for more than 256 bytes or another size."""
-    if len(data) > _LONGEST_SCALAR:
+    if len(data) > _MAX_SCALAR_BYTES:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]
 

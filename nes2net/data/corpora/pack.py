@@ -20,11 +20,11 @@ from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from nes2net.data.audio.files import is_recording
-from nes2net.data.audio.packed import fetched, open_recording, pyarrow_module, status_of
+from nes2net.data.audio.packed import fetch, open_recording, pyarrow_module, status_of
 from nes2net.data.corpora.generic import FIELDS
 from nes2net.data.corpora.protocol import WHOLE
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.lib.errors import InputError, counted, listed, told_as
+from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise
 from nes2net.lib.files import json_text, path_below, read_bounded, remove_leftovers, replacing, write_text, writing
 from nes2net.lib.progress import ProgressDisplay
 
@@ -36,7 +36,7 @@ SHARD_BYTES = 500_000_000
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
 # This file in the output folder holds the names of the planned shards, each with a digest of its trials.
 _PLAN = "pack.json"
-_LARGEST_PLAN = 1 << 24  # bytes
+_MAX_PLAN_BYTES = 1 << 24  # bytes
 #: Bytes of audio in a row group, which programs read as a whole. Training in random order is faster with small row
 #: groups; from elsewhere, each group is a request.
 GROUP_BYTES = 4_000_000
@@ -133,7 +133,7 @@ def _write_or_compare_plan(title: str, shards: Mapping[Path, Sequence[_Packed]],
         if out.is_dir() and any(out.iterdir()):
             raise InputError(f"{out} is not empty: name another folder")
         write_text(file, plan)
-    elif read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
+    elif read_bounded(file, _MAX_PLAN_BYTES).decode("utf-8", "replace") != plan:
         raise InputError(
             f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
             "name another folder, or remove this one"
@@ -164,10 +164,10 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
         if repeated_ids:
-            ids_stand = counted(len(repeated_ids), "id stands", "ids stand")
+            ids_stand = pluralise(len(repeated_ids), "id stands", "ids stand")
             raise InputError(
                 f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own: "
-                f"{listed(repeated_ids)}; pack one `split`"
+                f"{join_names(repeated_ids)}; pack one `split`"
             )
     # Find the sizes of the recordings, which must all exist.
     recordings: dict[str, list[_Packed]] = {}
@@ -177,7 +177,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
         for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
             path = trial.audio_path()
             try:
-                source = fetched(path)
+                source = fetch(path)
                 if isinstance(source, Path):
                     split_recordings.append(_Packed(trial, path.stat().st_size, path.suffix))
                 else:  # the recording is in a shard
@@ -186,7 +186,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
                 missing.append(str(path))
         if missing:
             raise InputError(
-                f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {listed(missing, 3)}; complete "
+                f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {join_names(missing, 3)}; complete "
                 "the corpus, or name another `split`"
             )
         recordings[split] = split_recordings
@@ -197,7 +197,7 @@ def _measure_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) ->
             ids += [packed.trial.id for packed in split_recordings if not is_recording(f"x{packed.suffix}")]
         if ids:
             raise InputError(
-                f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {listed(ids, 3)}; take "
+                f"a tar shard tells recordings by their suffix, which {len(ids):,} do not have: {join_names(ids, 3)}; use "
                 "`format=parquet`"
             )
     return recordings
@@ -230,11 +230,11 @@ def _notes_json(trial: Trial) -> str:
 
 def _read_content(packed: _Packed) -> bytes:
     path = packed.trial.audio_path()
-    with told_as(f"audio file {path} cannot be read", OSError):
+    with as_input_error(f"audio file {path} cannot be read", OSError):
         with open_recording(path) as file:
             content = file.read()
     if len(content) != packed.size:
-        raise InputError(f"audio file {path} changed while it was packed: begin anew when it is complete")
+        raise InputError(f"audio file {path} changed while it was packed: start again when it is complete")
     return content
 
 

@@ -10,9 +10,9 @@ from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
 from nes2net.data.corpora.trial import SPOOF, Trial
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.text_files import read_text
-from nes2net.metrics.localisation.label_files import checked_seconds
+from nes2net.metrics.localisation.label_files import parse_seconds
 from nes2net.metrics.localisation.segments import Segment
 
 
@@ -23,13 +23,13 @@ def _read_utterances(path: Path) -> Iterator[LabelledUtterance]:
         file, *times = text.split(",")
         if len(times) < 3 or len(times) % 2 == 0:
             raise InputError(
-                f"{path}, line {line}: expected a file, start and end of each region, and the duration, found {shown(text)}"
+                f"{path}, line {line}: expected a file, start and end of each region, and the duration, found {short_repr(text)}"
             )
-        recording = files.checked_path(file, path, line)
+        recording = files.check_path(file, path, line)
         if len(recording.parts) != 3:
-            raise InputError(f"{path}, line {line}: expected a file SUBSET/SPEAKER/NAME.wav, found {shown(file)}")
+            raise InputError(f"{path}, line {line}: expected a file SUBSET/SPEAKER/NAME.wav, found {short_repr(file)}")
         attack, speaker, _ = recording.parts
-        *edges, duration = (checked_seconds(time, path, line, "time") for time in times)
+        *edges, duration = (parse_seconds(time, path, line, "time") for time in times)
         segments = [Segment(SPOOF, start, end) for start, end in zip(edges[::2], edges[1::2])]
         trial = Trial(files.id_of(recording), label=SPOOF, speaker=speaker, attack=attack)
         yield LabelledUtterance(trial, file, duration, segments)

@@ -15,7 +15,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, check_resolution, covering_segments
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment, SegmentsByUtterance
@@ -49,7 +49,7 @@ def segment_labels(
         InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
             or does not hold labels.
     """
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
+    split = files.resolve_split(split, CORPUS.splits, CORPUS.title)
     check_resolution(resolution)
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
@@ -100,7 +100,7 @@ def segments(
             label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
+    split = files.resolve_split(split, CORPUS.splits, CORPUS.title)
     root = Path(root)
     title = f"PartialSpoof {split}"
     folders = [root / f"database/{split}/con_data", root / split / "con_data", root]
@@ -122,8 +122,8 @@ def segments(
             if duration > 0:
                 segments[utterance] = spoofed.get(utterance, [Segment(BONAFIDE, 0.0, duration)])
     elif missing_ids:
-        utterances = counted(len(missing_ids), "utterance")
-        raise InputError(f"{path}: {utterances} of {reco2dur.name} without segments: {listed(missing_ids)}")
+        utterances = pluralise(len(missing_ids), "utterance")
+        raise InputError(f"{path}: {utterances} of {reco2dur.name} without segments: {join_names(missing_ids)}")
     # Compare the segments with the labels of the protocol, if there is one.
     try:
         protocol = CORPUS.find_protocol(root, split, protocols)

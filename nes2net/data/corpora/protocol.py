@@ -13,17 +13,17 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import TypeAlias, TypeVar
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, check_known, counted, listed, one_line, shown
+from nes2net.lib.errors import InputError, check_known, join_names, one_line, pluralise, short_repr
 from nes2net.lib.remote import is_remote
-from nes2net.lib.text_files import decoded_text, has_control
+from nes2net.lib.text_files import has_control, read_text_with_line_ends
 
 #: In place of the name of a part, this word means the whole corpus.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 # Largest number of characters in a row of a CSV file; a row has several lines if its fields contain line breaks.
-_LONGEST_ROW = 1 << 20
-_MOST_COLUMNS = 200
+_MAX_ROW_LENGTH = 1 << 20
+_MAX_COLUMNS = 200
 
 
 _Meaning = TypeVar("_Meaning")
@@ -87,8 +87,8 @@ class _CsvLines:
     def __iter__(self) -> Iterator[str]:
         for line in self.text.split("\n"):
             self.row_length += len(line)
-            if self.row_length > _LONGEST_ROW:
-                raise csv.Error(f"it has more than {_LONGEST_ROW:,} characters")
+            if self.row_length > _MAX_ROW_LENGTH:
+                raise csv.Error(f"it has more than {_MAX_ROW_LENGTH:,} characters")
             yield f"{line}\n"
 
 
@@ -101,7 +101,7 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
         InputError: if two columns share a name, if a row has more or fewer fields than the header,
             if quotation marks do not match, or if a row is far longer than any real row.
     """
-    lines = _CsvLines(decoded_text(path))
+    lines = _CsvLines(read_text_with_line_ends(path))
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     header: list[str] = []
@@ -111,15 +111,15 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
             if row and not header:
                 header = row
                 check_columns([name.strip().lower() for name in header if name.strip()], f"{path}, line {line}")
-                if len(header) > _MOST_COLUMNS:
+                if len(header) > _MAX_COLUMNS:
                     raise InputError(
-                        f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
+                        f"{path}, line {line}: {len(header)} columns, more than {_MAX_COLUMNS}; remove some"
                     )
             # Check that each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
-                    f"{shown(','.join(row))}"
+                    f"{path}, line {line}: expected {pluralise(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
+                    f"{short_repr(','.join(row))}"
                 )
             if row:
                 yield line, row
@@ -131,10 +131,10 @@ def read_csv(path: Path, delimiter: str = ",") -> NumberedRows:
         ) from error
 
 
-def repeated(words: Iterable[str]) -> list[str]:
+def find_repeated(words: Iterable[str]) -> list[str]:
     """List the words that occur more than once, once each.
 
-    >>> repeated(["a", "b", "a"])
+    >>> find_repeated(["a", "b", "a"])
     ['a']
     """
     return [word for word, number in Counter(words).items() if number > 1]
@@ -142,20 +142,20 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 def check_columns(names: Sequence[str], subject: str) -> None:
     """Raise :class:`InputError`, which begins with ``subject``, if two columns share a name."""
-    for name in repeated(names):
-        raise InputError(f"{subject}: more than one column is called {shown(name)}; rename or remove one")
+    for name in find_repeated(names):
+        raise InputError(f"{subject}: more than one column is called {short_repr(name)}; rename or remove one")
 
 
-def checked_id(utterance: str, path: Path, line: int) -> str:
+def check_id(utterance: str, path: Path, line: int) -> str:
     """Raise :class:`InputError` if a path made from ``utterance`` would leave the folder."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
-            f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
+            f"{path}, line {line}: {short_repr(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
         )
     return utterance
 
 
-def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
+def check_path(name: str, path: Path, line: int) -> PurePosixPath:
     """Return ``name`` as a path below the folder of the audio.
 
     Raise :class:`InputError` if it would leave this folder, or has no file name.
@@ -163,7 +163,7 @@ def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
         raise InputError(
-            f"{path}, line {line}: {shown(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
+            f"{path}, line {line}: {short_repr(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
         )
     return recording
 
@@ -179,10 +179,12 @@ def id_of(path: PurePath) -> str:
     return "%20".join(path.as_posix().removesuffix(path.suffix).split())
 
 
-def checked_word(word: str, words: Mapping[str, _Meaning], column: str, path: Path, line: int) -> _Meaning:
+def look_up_word(word: str, words: Mapping[str, _Meaning], column: str, path: Path, line: int) -> _Meaning:
     """Return ``words[word]``; raise :class:`InputError` if the word is unknown."""
     if word not in words:
-        raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
+        raise InputError(
+            f"{path}, line {line}: unknown {column} {short_repr(word)}; expected one of {', '.join(words)}"
+        )
     return words[word]
 
 
@@ -194,7 +196,7 @@ def or_none(field: str) -> str | None:
     return sys.intern(field)
 
 
-def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
+def check_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     """List the ``trials`` of the file ``path``, with existing recordings.
 
     Raise :class:`InputError` if there are none, or if an id occurs twice or has control characters.
@@ -209,14 +211,14 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     for trial in trials:
         if has_control(trial.id):
             raise InputError(
-                f"{path}: the id {shown(trial.id)} holds control characters, which a terminal may obey: "
+                f"{path}: the id {short_repr(trial.id)} holds control characters, which a terminal may obey: "
                 "rename the utterance"
             )
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
         # If two recordings with the same id differ in their suffix, the message has both paths.
-        repeated_ids = repeated(trial.id for trial in trials)
+        repeated_ids = find_repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:
             if trial.id == repeated_ids[0] and trial.path:
@@ -224,10 +226,10 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         remedy = ""
         if len(paths) > 1:
             first, second, *_ = paths
-            shared = shown(repeated_ids[0])
+            shared = short_repr(repeated_ids[0])
             remedy = f"; {first} and {second} share the id {shared}: rename one, or give each its own in a column id"
-        times = f"{counted(len(repeated_ids), 'utterance')} in it more than once"
-        raise InputError(f"{path}: {times}: {listed(repeated_ids)}{remedy}")
+        times = f"{pluralise(len(repeated_ids), 'utterance')} in it more than once"
+        raise InputError(f"{path}: {times}: {join_names(repeated_ids)}{remedy}")
     return _with_found_suffixes(trials)
 
 
@@ -265,10 +267,10 @@ def canonical_phase(phase: str) -> str:
     return {"hidden_track": "hidden", "test": "eval"}.get(phase, phase)
 
 
-def known_split(split: str, splits: Sequence[str], title: str) -> str:
+def resolve_split(split: str, splits: Sequence[str], title: str) -> str:
     """Return this package's name for ``split``; raise :class:`InputError` if it is unknown.
 
-    >>> known_split("test", ("train", "eval"), "CtrSVDD")
+    >>> resolve_split("test", ("train", "eval"), "CtrSVDD")
     'eval'
     """
     split = canonical_phase(split)

@@ -60,7 +60,7 @@ class SegmentListCorpus(ListedCorpus):
                 leave a gap, lie outside of their utterance, or contradict its label.
             NotFound: if there is no list.
         """
-        split = files.known_split(split, self.splits, self.title)
+        split = files.resolve_split(split, self.splits, self.title)
         protocol = self.find_protocol(root, split, protocols or root)
         lists = self._lists_in(protocol, split) if protocol.is_dir() else [protocol]
         segments_by_id = {}

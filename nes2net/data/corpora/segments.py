@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, concerning, counted, listed
+from nes2net.lib.errors import InputError, concerning, join_names, pluralise
 from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.metrics.localisation.segments import ROUNDING, Segment, SegmentsByUtterance, frame_labels
 
@@ -44,7 +44,7 @@ def covering_segments(
     unknown_words = sorted(word for word in words if word.lower() not in labels)
     if unknown_words:
         raise InputError(
-            f"{path}: unknown labels {listed(unknown_words)}; expected {', '.join(labels)} "
+            f"{path}: unknown labels {join_names(unknown_words)}; expected {', '.join(labels)} "
             "(nes2net.metrics.localisation.map_rttm renames)"
         )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
@@ -146,8 +146,8 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
         elif trial.label not in (None, SPOOF) and spoofed.get(trial.id):
             contradictions.append(f"{trial.id} ({trial.label}, some of it spoof)")
     if contradictions:
-        utterances_have = counted(len(contradictions), "utterance has", "utterances have")
-        raise InputError(f"{path}: {utterances_have} another label than the segments: {listed(contradictions)}")
+        utterances_have = pluralise(len(contradictions), "utterance has", "utterances have")
+        raise InputError(f"{path}: {utterances_have} another label than the segments: {join_names(contradictions)}")
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:

@@ -22,9 +22,9 @@ from nes2net.data.corpora.generic import FIELDS, SPLIT_WORDS, UserCorpus
 from nes2net.data.corpora.id_tables import LABELS
 from nes2net.data.corpora.protocol import WHOLE, NotFound
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.lib.errors import InputError, counted, listed, readable_size, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, join_names, pluralise, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, is_stream
-from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.plain_data import parse_json
 from nes2net.lib.remote import NUM_THREADS, address_of, folder_of, is_remote, list_folder, list_series
 from nes2net.lib.this_process import enough_memory
 
@@ -35,7 +35,7 @@ _NOTES = "notes"
 _SAME = {"speaker_id": "speaker"}  # name of a column → field of a trial
 # Columns and entries that are neither copied to a field nor kept in ``extra``.
 _READ_APART = {*IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
-_LONGEST_NOTES = 1 << 20  # characters or bytes
+_MAX_NOTES_LENGTH = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
@@ -117,8 +117,8 @@ def _check_complete(root: str, names: Collection[str]) -> None:
         missing = [shard for shard in series if shard not in names]
         if missing:
             raise InputError(
-                f"{root}: {len(missing):,} of {counted(len(series), 'shard is', 'shards are')} missing: "
-                f"{listed(missing, 3)}; copy or download them"
+                f"{root}: {len(missing):,} of {pluralise(len(series), 'shard is', 'shards are')} missing: "
+                f"{join_names(missing, 3)}; copy or download them"
             )
 
 
@@ -160,8 +160,8 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         number = table.schema.get_field_index(name)
         if number >= 0 and name not in columns:
             raise InputError(
-                f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(number).type))}; expected "
-                "words or whole numbers: write it anew, or rename it"
+                f"shard {shard.path}: the column {name!r} is of type {short_repr(str(table.schema.field(number).type))}; expected "
+                "words or whole numbers: write it again, or rename it"
             )
     label_of = _class_labels(table, shard.path) or _label_of
     for number, values in enumerate(_read_rows(table, columns, budget)):
@@ -172,7 +172,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
 def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] | None:
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        content = parsed_json(metadata, f"the metadata of shard {path}")
+        content = parse_json(metadata, f"the metadata of shard {path}")
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
@@ -183,9 +183,9 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
     labels = {number: _LABELS.get(name.strip().lower()) for number, name in enumerate(names)}
     if None in labels.values():
         raise InputError(
-            f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+            f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}"
         )
-    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({shown(', '.join(names))})")
+    return partial(_label_of, by_number=labels, expected=f"0 to {len(names) - 1} ({short_repr(', '.join(names))})")
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, object]]:
@@ -217,7 +217,9 @@ def _label_of(
         return _LABELS[value.strip().lower()]
     if not isinstance(value, bool) and value in by_number:
         return by_number[value]
-    raise InputError(f"{row_name}: the label is {shown(str(value))}; expected {expected} or one of {', '.join(LABELS)}")
+    raise InputError(
+        f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}"
+    )
 
 
 def _trial_of_row(
@@ -263,7 +265,9 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
         return None
     split = SPLIT_WORDS.get(str(words[0]).strip().lower())
     if split is None:
-        raise InputError(f"{row_name}: unknown split {shown(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}")
+        raise InputError(
+            f"{row_name}: unknown split {short_repr(str(words[0]))}; expected one of {', '.join(SPLIT_WORDS)}"
+        )
     return split
 
 
@@ -278,12 +282,12 @@ def _as_text(value: Any) -> str:
 def _parse_notes(text: Any, row_name: str) -> dict[str, object]:
     if text in (None, ""):
         return {}
-    with told_as(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=shown(str(text))):
-        if len(text) > _LONGEST_NOTES:
-            raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
-        notes = parsed_json(text, f"{row_name}: the notes")
+    with as_input_error(f"{row_name}: the notes are not JSON", ValueError, TypeError, remedy=short_repr(str(text))):
+        if len(text) > _MAX_NOTES_LENGTH:
+            raise ValueError(f"more than {_MAX_NOTES_LENGTH:,} characters")
+        notes = parse_json(text, f"{row_name}: the notes")
     if not isinstance(notes, dict):
-        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {shown(str(text))}")
+        raise InputError(f"{row_name}: the notes are not a mapping in JSON: {short_repr(str(text))}")
     return notes
 
 
@@ -298,7 +302,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
-            raise InputError(f"shard {shard.path}: {shown(member.name)} is in it more than once")
+            raise InputError(f"shard {shard.path}: {short_repr(member.name)} is in it more than once")
         sample[suffix] = member
     # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
     with closing(open_shard(shard.path)) as file:
@@ -306,7 +310,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             sample_name = f"shard {shard.path}, {key}"
             recordings = [member.name for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
             if len(recordings) > 1:
-                raise InputError(f"{sample_name} has more than one recording: {listed(recordings)}")
+                raise InputError(f"{sample_name} has more than one recording: {join_names(recordings)}")
             if not recordings:
                 continue
             text_suffixes = [suffix for suffix in ("json", "cls", "txt") if suffix in sample]
@@ -322,10 +326,10 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
     """Raise InputError if a member is larger than 1 MiB, or not UTF-8."""
-    if member.size > _LONGEST_NOTES:
+    if member.size > _MAX_NOTES_LENGTH:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
-            f"at most {readable_size(_LONGEST_NOTES)} are read"
+            f"at most {readable_size(_MAX_NOTES_LENGTH)} are read"
         )
     file.seek(member.offset)
     try:
@@ -338,7 +342,7 @@ def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
 class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
-    def named_splits(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
+    def find_split_names(self, root: AnyPath | None, protocols: AnyPath | None) -> set[str | None]:
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_audio(self, root: AnyPath | None, split: str = WHOLE) -> Path:
@@ -353,7 +357,7 @@ class ShardCorpus(UserCorpus):
             InputError: if ``protocols`` is given; also the errors of :func:`shards_below`.
         """
         if protocols is not None:
-            raise InputError("shards hold the labels of their recordings: leave out `protocols`")
+            raise InputError("shards hold the labels of their recordings: remove `protocols`")
         root = self.place(root)
         shards_below(root)
         return root
@@ -379,7 +383,7 @@ class ShardCorpus(UserCorpus):
             trials += shard_trials
             every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
             split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
-        files.checked_trials(trials, path)
+        files.check_trials(trials, path)
         return split_trials or files.select_phase(trials, split)
 
 
@@ -389,7 +393,7 @@ def _read_shard(shard: Shard, root: Path) -> list[Trial]:
     remedy = "it is cut off or damaged, copy or download it again"
     too_large = f"shard {shard.path} needs more memory than there is"
     # Reading a damaged shard can raise any error.
-    with told_as(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
+    with as_input_error(problem, Exception, remedy=remedy), enough_memory(lambda: too_large):
         return list(read(shard, root))
 
 

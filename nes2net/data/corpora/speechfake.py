@@ -53,7 +53,7 @@ CORPUS = ListedCorpus(
     rows=_read_trials,
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("test")},
     obtain={
-        "audio": "the data set inclusionAI/SPEECHFAKE of modelscope.cn, with the archives unpacked into one folder",
+        "audio": "the archives of inclusionAI/SPEECHFAKE on modelscope.cn, unpacked into one folder",
         "protocol": "metadata.zip in the same place",
     },
     licence="CC BY 4.0; Common Voice is CC0, AISHELL Apache-2.0",

@@ -9,7 +9,7 @@ from pathlib import Path
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import Files, ListedCorpus
 from nes2net.data.corpora.trial import ENROLMENT_MODELS, SPOOF, Trial
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.text_files import read_text
 
 _ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
@@ -33,9 +33,9 @@ def _read_trials(path: Path, phase: str | None, audio: Path | None) -> Iterator[
             if len(row) <= system_field:
                 raise InputError(
                     f"{file}, line {line}: expected the file in field 2 and the system in field {system_field + 1}, found "
-                    f"{shown(text)}"
+                    f"{short_repr(text)}"
                 )
-            name = files.checked_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
+            name = files.check_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
             id = files.id_of(name)
             recording = audio / name if audio is not None else None
             trials[id] = Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)

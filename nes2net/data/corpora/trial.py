@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.files import AnyPath
 from nes2net.lib.terminal import check_one_line
 
@@ -237,8 +237,8 @@ def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str],
     unnamed = [trial.id for trial, name in zip(trials, names) if not name]
     if unnamed:
         raise InputError(
-            f"{counted(len(unnamed), 'spoofed trial')} of {source} without {field}, which names the class: "
-            f"{listed(unnamed)}; {remedy}"
+            f"{pluralise(len(unnamed), 'spoofed trial')} of {source} without {field}, which names the class: "
+            f"{join_names(unnamed)}; {remedy}"
         )
     check_one_line(sorted(set(names)), f"the field {field} of {source}")
     return names

@@ -44,7 +44,7 @@ CORPUS = FolderCorpus(
     obtain={
         "audio": "generated_audio.zip from https://zenodo.org/records/5642694; LJSpeech-1.1 from "
         "https://keithito.com/LJ-Speech-Dataset/; JSUT 1.1 from https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
-        "protocol": "the audio alone, whose folders are the labels",
+        "protocol": "none; the folders of the audio are the labels",
     },
     downloads=(
         Download(
@@ -59,6 +59,6 @@ CORPUS = FolderCorpus(
             licence="public domain",
         ),
     ),
-    licence="CC BY-SA 4.0; LJSpeech is in the public domain, JSUT has terms of its own",
+    licence="CC BY-SA 4.0; LJSpeech is in the public domain, see the terms of JSUT",
     source="https://arxiv.org/abs/2111.02813",
 )

@@ -34,7 +34,7 @@ from nes2net.metrics.localisation.metrics import (
     PointEer,
     RangeEer,
     ScoredUtterance,
-    measured_frames,
+    measure_frames,
     point_eer,
     range_eer,
 )
@@ -58,7 +58,7 @@ __all__ = [
     "map_rttm",
     "map_segments",
     "match_boundaries",
-    "measured_frames",
+    "measure_frames",
     "overlap_of_segments",
     "point_eer",
     "point_eer_interval",

@@ -31,7 +31,7 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     >>> pool_labels([1, 1, 1, 0, 1], 2), pool_labels([1, 1], 4)
     (array([1, 0]), array([1]))
     """
-    labels = _checked_row(labels_10ms, "labels", factor)
+    labels = _check_row(labels_10ms, "labels", factor)
     if len(labels) < factor:
         return labels.min(keepdims=True)
     num_frames = len(labels) // factor
@@ -52,7 +52,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     >>> coarsen_scores([0.5, -1.0, 2.0], 2)
     array([-1.,  2.])
     """
-    scores = _checked_row(scores, "scores", factor)
+    scores = _check_row(scores, "scores", factor)
     first = np.arange(0, len(scores), factor)
     reduced = {"min": np.minimum, "mean": np.add, "max": np.maximum}[how].reduceat(scores, first)
     return reduced / np.diff(first, append=len(scores)) if how == "mean" else reduced
@@ -69,7 +69,7 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])
     """
-    return np.repeat(_checked_row(scores, "scores", factor), factor)
+    return np.repeat(_check_row(scores, "scores", factor), factor)
 
 
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -84,7 +84,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     return scores[:count], labels[:count]
 
 
-def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
+def _check_row(values: ArrayLike, name: str, factor: int) -> NDArray:
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")

@@ -28,9 +28,9 @@ from nes2net.metrics.localisation.metrics import (
     Tail,
     TimedFrames,
     class_sums,
-    joined_frames,
-    sorted_frames,
-    timed_frames,
+    join_frames,
+    sort_frames,
+    time_frames,
 )
 from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 
@@ -62,14 +62,14 @@ def range_eer_interval(
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
     """
-    time = timed_frames(utterances, resolution_ms, tail)
+    time = time_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
 
 
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`."""
+    """Compute :func:`range_eer_interval` from the result of :func:`time_frames`."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
@@ -103,14 +103,14 @@ def point_eer_interval(
     Raises:
         InputError: if the EER cannot be computed, or a setting is out of range.
     """
-    frames = sorted_frames(joined_frames(scores, labels))
+    frames = sort_frames(join_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
 
 
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`."""
+    """Compute :func:`point_eer_interval` from the result of :func:`sort_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
     # In each class, two more trials, with the scores −∞ and +∞, stand for all frames below and above the window.
@@ -204,7 +204,7 @@ class _Resamples:
         """Count how often a resample contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
-            return _kept_draws(size, self.number, self.seed)[index]
+            return _cached_draws(size, self.number, self.seed)[index]
         rng = np.random.default_rng([self.seed, index])
         counts = draw_counts(rng, size)
         while index in self.drawn_again and not (counts @ self.totals > 0).all():
@@ -226,7 +226,7 @@ class _Resamples:
 
 
 @lru_cache(maxsize=1)
-def _kept_draws(size: int, number: int, seed: int) -> NDArray:
+def _cached_draws(size: int, number: int, seed: int) -> NDArray:
     """Count draws of each utterance, (R, U); cached, because all metrics use the same draws."""
     # 8 bits suffice: the probability of a count above 255 is below 1/256!, where ! is the factorial.
     counts = np.empty((number, size), np.uint8)
@@ -242,11 +242,11 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
     previous_size = np.inf
     while _FEW_FRAMES < len(frames.scores) < previous_size / 2:  # stop if narrowing does not halve the window
         previous_size = len(frames.scores)
-        frames, amounts_below = _narrowed_window(frames, amounts_below, resamples)
+        frames, amounts_below = _narrow_window(frames, amounts_below, resamples)
     return frames, amounts_below
 
 
-def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+def _narrow_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
     """Narrow the window ``frames`` by one division into bins; amounts below it are (U, 2)."""
     # Equal scores are in the same bin. ``ends``: index of the first frame after each bin.
     ends = last_of_ties(frames.scores) + 1

@@ -17,16 +17,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.lib.errors import InputError, concerning, first_line, shown
+from nes2net.lib.errors import InputError, concerning, first_line, short_repr
 from nes2net.lib.files import AnyPath, write_text
 from nes2net.lib.installation import optional
 from nes2net.lib.terminal import printable
-from nes2net.lib.text_files import checked_float, read_rows, read_text
+from nes2net.lib.text_files import parse_float, read_rows, read_text
 from nes2net.metrics.localisation.segments import Segment, SegmentsByUtterance, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _NUM_FIELDS = (8, 9, 10)  # the confidence and the look-ahead time at the end may be missing
-_LONGEST = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
+_MAX_SECONDS = 1e7  # largest time in seconds, 115 days; this limits the size of arrays of frames
 
 
 def read_rttm(path: AnyPath) -> SegmentsByUtterance:
@@ -44,11 +44,11 @@ def read_rttm(path: AnyPath) -> SegmentsByUtterance:
         if not row or text.startswith(";;") or row[0] == "SPKR-INFO":
             continue
         if row[0] != "SPEAKER":
-            raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
+            raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {short_repr(row[0])}")
         if len(row) not in _NUM_FIELDS:
             raise InputError(f"{path}, line {line}: expected 8 to 10 fields ({_FIELDS}), found {len(row)}")
-        start = checked_seconds(row[3], path, line, "start")
-        duration = checked_seconds(row[4], path, line, "duration")
+        start = parse_seconds(row[3], path, line, "start")
+        duration = parse_seconds(row[4], path, line, "duration")
         segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
     return segments
 
@@ -111,18 +111,18 @@ def read_reco2dur(path: AnyPath) -> dict[str, float]:
     """
     path = Path(path)
     rows = read_rows(path, 2, "utterance, seconds")
-    return {utterance: checked_seconds(duration, path, line, "duration") for line, (utterance, duration) in rows}
+    return {utterance: parse_seconds(duration, path, line, "duration") for line, (utterance, duration) in rows}
 
 
-def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
+def parse_seconds(number: str, path: Path, line: int, name: str) -> float:
     """Convert ``number`` to seconds; the other arguments are for the message.
 
     Raises:
         InputError: if ``number`` is not a number, is negative or is more than 115 days.
     """
-    value = checked_float(number, path, line, name)
-    if not 0 <= value <= _LONGEST or not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: a {name} is 0 to {_LONGEST:.0f} s, not {shown(number)}")
+    value = parse_float(number, path, line, name)
+    if not 0 <= value <= _MAX_SECONDS or not math.isfinite(value):
+        raise InputError(f"{path}, line {line}: a {name} is 0 to {_MAX_SECONDS:.0f} s, not {short_repr(number)}")
     return value
 
 
@@ -154,9 +154,11 @@ def read_audacity(path: AnyPath) -> list[Segment]:
             continue
         fields = text.split("\t", 2)
         if len(fields) != 3:
-            raise InputError(f"{path}, line {line}: expected start, end and label between tabs, found {shown(text)}")
-        start = checked_seconds(fields[0], path, line, "start")
-        end = checked_seconds(fields[1], path, line, "end")
+            raise InputError(
+                f"{path}, line {line}: expected start, end and label between tabs, found {short_repr(text)}"
+            )
+        start = parse_seconds(fields[0], path, line, "start")
+        end = parse_seconds(fields[1], path, line, "end")
         segments.append(Segment(fields[2].strip(), start, end))
     return segments
 
@@ -177,7 +179,7 @@ def read_textgrid(path: AnyPath) -> list[Segment]:
         raise InputError(f"{path}: not a TextGrid of Praat ({type(error).__name__}: {first_line(error)})") from error
     tiers = [tier for tier in grid.tiers if isinstance(tier, textgrid.IntervalTier)]
     if len(tiers) != 1:
-        names = ", ".join(shown(tier.name) for tier in tiers)
+        names = ", ".join(short_repr(tier.name) for tier in tiers)
         raise InputError(f"{path}: expected one interval tier, found {len(tiers)} ({names}): remove the others")
     return [Segment(label.strip(), start, end) for start, end, label in tiers[0].entries]
 

@@ -4,7 +4,7 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``measured_frames`` prepares frames for ``point_eer``; ``range_eer`` counts
+In reading order: ``measure_frames`` prepares frames for ``point_eer``; ``range_eer`` counts
 seconds; ``point_eer_of`` and ``range_eer_of`` take sorted frames.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import checked_scores, eer_of_sorted, last_of_ties
+from nes2net.metrics.eer import check_scores, eer_of_sorted, last_of_ties
 from nes2net.metrics.localisation.segments import ROUNDING, SPOOF, frame_labels
 
 Tail = Literal["bonafide", "last"]
@@ -79,11 +79,11 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
     >>> point_eer([[2.0, -1.0, 1.0], [0.5, -2.0]], [[1, 0, 1], [0, 1]]).eer
     0.41666666666666663
     """
-    return point_eer_of(sorted_frames(joined_frames(scores, labels)))
+    return point_eer_of(sort_frames(join_frames(scores, labels)))
 
 
 def point_eer_of(frames: TimedFrames) -> PointEer:
-    """Compute :func:`point_eer` from :func:`sorted_frames`.
+    """Compute :func:`point_eer` from :func:`sort_frames`.
 
     Raises:
         InputError: if a class has no frames.
@@ -92,7 +92,7 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
     return PointEer(*eer_of_sorted(frames.scores, frames.bonafide, frames.spoof), *numbers)
 
 
-def sorted_frames(frames: Frames) -> TimedFrames:
+def sort_frames(frames: Frames) -> TimedFrames:
     """Sort frames by score, bona fide first among equal scores, without frames of label −1.
 
     Neighbouring frames of an utterance with equal scores and labels are merged; scores that were
@@ -101,7 +101,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     Raises:
         InputError: if there are no frames, or a score is NaN.
     """
-    scores = checked_scores(frames.scores, "frame")
+    scores = check_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
@@ -123,7 +123,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     return TimedFrames(scores, *amounts, utterance, np.stack(totals, 1))
 
 
-def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
+def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
     """Join the frames of all utterances; ``scores`` and ``labels`` have (T,) for each.
 
     Raises:
@@ -147,7 +147,7 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
 
-def measured_frames(
+def measure_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
     """Prepare (scores, labels), (T,) each, of each utterance at one resolution, as published.
@@ -166,7 +166,7 @@ def measured_frames(
     Raises:
         InputError: if neither resolution is a multiple of the other, or an utterance has no scores.
     """
-    frames = joined_measured_frames(utterances, resolution_ms, measured_at, by_segments=by_segments)
+    frames = measure_joined_frames(utterances, resolution_ms, measured_at, by_segments=by_segments)
     ends = frames.counts.cumsum()[:-1]
     return list(zip(np.split(frames.scores, ends), np.split(frames.labels, ends)))
 
@@ -187,7 +187,7 @@ class Frames(NamedTuple):
         return self.counts.cumsum() - self.counts
 
 
-def joined_measured_frames(
+def measure_joined_frames(
     utterances: Sequence[ScoredUtterance],
     resolution_ms: int,
     measured_at: int,
@@ -195,18 +195,18 @@ def joined_measured_frames(
     by_segments: bool = True,
     score_frames: Frames | None = None,
 ) -> Frames:
-    """Prepare frames by :func:`measured_frames`, with the same errors, for all utterances in one.
+    """Prepare frames by :func:`measure_frames`, with the same errors, for all utterances in one.
 
     Args:
         score_frames: the result for ``measured_at = resolution_ms``, if known.
     """
     frames = score_frames
     if frames is None:
-        pooled = _pooled_labels(utterances, _frames_in_longer_frame(resolution_ms, 10))
+        pooled = _pool_labels(utterances, _frames_in_longer_frame(resolution_ms, 10))
         scores, counts = _join_rows([np.asarray(utterance.scores) for utterance in utterances])
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
-        frames = _aligned_frames(scores, counts, *pooled)
+        frames = _align_frames(scores, counts, *pooled)
     if measured_at > resolution_ms:
         # Frames that remain at the end of an utterance form one more long frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
@@ -218,8 +218,8 @@ def joined_measured_frames(
         if by_segments:
             finer = _join_rows([frame_labels(u.segments, measured_at, u.duration) for u in utterances])
         else:
-            finer = _pooled_labels(utterances, _frames_in_longer_frame(measured_at, 10))
-        return _aligned_frames(frames.scores.repeat(factor), frames.counts * factor, *finer)
+            finer = _pool_labels(utterances, _frames_in_longer_frame(measured_at, 10))
+        return _align_frames(frames.scores.repeat(factor), frames.counts * factor, *finer)
     return frames
 
 
@@ -238,7 +238,7 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
     return values[is_kept.repeat(np.stack((lengths, counts - lengths), 1).ravel())]
 
 
-def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
+def _pool_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
     """Pool 10-ms labels by ``factor``: labels (N,), and numbers of long frames (U,).
 
     Raises InputError if an utterance has no labels.
@@ -252,7 +252,7 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
 
-def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
+def _align_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
     counts = np.minimum(score_counts, label_counts)
     return Frames(
         _cut_each_utterance(scores, score_counts, counts), _cut_each_utterance(labels, label_counts, counts), counts
@@ -285,11 +285,11 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     >>> round(result.fpr, 6), round(result.fnr, 6), round(result.eer, 6)
     (0.0, 0.6, 0.3)
     """
-    return range_eer_of(timed_frames(utterances, resolution_ms, tail))
+    return range_eer_of(time_frames(utterances, resolution_ms, tail))
 
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
-    """Compute :func:`range_eer` from :func:`timed_frames`.
+    """Compute :func:`range_eer` from :func:`time_frames`.
 
     Raises:
         InputError: if a class has no time.
@@ -332,7 +332,7 @@ def class_sums(totals: NDArray) -> NDArray:
     return sums
 
 
-def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
+def time_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
     """Measure the seconds of each class in each frame, and sort the frames; see :func:`range_eer`.
 
     Raises:
@@ -340,7 +340,7 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
             utterance.
     """
     rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
-    scores = checked_scores(np.concatenate([np.zeros(0), *(row.scores for row in rows)]), "frame")
+    scores = check_scores(np.concatenate([np.zeros(0), *(row.scores for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
     utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row.scores) for row in rows])
     bonafide, spoof = np.concatenate([row.seconds for row in rows], 1)[:, order]

@@ -22,7 +22,7 @@ BONAFIDE = "bonafide"
 SPOOF = "spoof"
 #: Largest difference in seconds of times that count as equal: files have three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # map_segments drops segments shorter than this, in seconds
+_MIN_SECONDS = 1e-4  # map_segments drops segments shorter than this, in seconds
 _TOUCHING = 1e-6  # map_segments merges segments if the gap between them is smaller than this, in seconds
 
 
@@ -148,7 +148,7 @@ def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[S
     """
     mapped: list[Segment] = []
     for label, start, end, *_ in sorted(segments, key=itemgetter(1)):
-        if end - start < _SHORTEST:
+        if end - start < _MIN_SECONDS:
             continue
         check_known([label], labels, "there is no new label for")
         if mapped and mapped[-1].label == labels[label] and start - mapped[-1].end < _TOUCHING:

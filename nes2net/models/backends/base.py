@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.options import Options
 
 HiddenStates: TypeAlias = Sequence[Tensor]
@@ -198,7 +198,7 @@ class Backend(nn.Module):
         count = self.num_scores
         if scores is None:
             raise InputError(
-                f"back-end '{name}' fuses the scores of {counted(count, 'other system')}: give them as the second argument, "
+                f"back-end '{name}' fuses the scores of {pluralise(count, 'other system')}: give them as the second argument, "
                 f"batch × {count}"
             )
         if scores.shape != (batch_size, count):

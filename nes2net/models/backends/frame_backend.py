@@ -109,6 +109,6 @@ class FrameBackend(Backend, ABC):
     def _check_reads_frames(self) -> None:
         if not self.resolutions:
             raise InputError(
-                f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: take "
+                f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: use "
                 "`model.backend.pool=mean` or `model.backend.pool=null`"
             )

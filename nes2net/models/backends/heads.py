@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.lib.devices import at_least_float32, without_autocast
-from nes2net.lib.errors import InputError, listed
+from nes2net.lib.errors import InputError, join_names
 from nes2net.lib.options import ClassNames, PartOption, UpTo1000
 from nes2net.models.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 
@@ -255,7 +255,7 @@ class GeneralOptions:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(
                     f"classes has {max(num_logits, 2)} different names, as num_logits is {num_logits}, not "
-                    f"{listed(self.classes, 5)}"
+                    f"{join_names(self.classes, 5)}"
                 )
             backend.classes = tuple(self.classes)
         elif num_logits > 2:

@@ -20,7 +20,7 @@ Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
 _STATE_WEIGHTS = 30  # published files have 30 weights for hidden states, although there are only 25 states
-_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the last scale: 32
+_MAX_SEGMENT_FRAMES = 2 ** (len(RESOLUTIONS) - 1)  # number of frames in a segment of the last scale: 32
 
 
 class SpatialGating(nn.Module):
@@ -163,8 +163,8 @@ class MultiresGmlp(Backend):
     )
     wants_layers = "all"
     score_rule = "cosine"
-    last_layer_name = f"m_angle_scales.{2 * _LONGEST}"
-    min_frames = _LONGEST // 2
+    last_layer_name = f"m_angle_scales.{2 * _MAX_SEGMENT_FRAMES}"
+    min_frames = _MAX_SEGMENT_FRAMES // 2
     made_for_segments = True
 
     def __init__(
@@ -178,7 +178,7 @@ class MultiresGmlp(Backend):
         ] = 1024,
         num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS), at_most_states()] = 25,
         gmlp_layers: UpTo64 = 5,
-        max_frames: Annotated[int, Field(ge=_LONGEST, le=65_536)] = 2001,
+        max_frames: Annotated[int, Field(ge=_MAX_SEGMENT_FRAMES, le=65_536)] = 2001,
         resolutions: Annotated[
             Sequence[Resolution],
             Field(min_length=1, max_length=len(RESOLUTIONS)),
@@ -189,7 +189,7 @@ class MultiresGmlp(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.num_states = num_layers
-        self.max_frames = _LONGEST * (max_frames // _LONGEST) - 1
+        self.max_frames = _MAX_SEGMENT_FRAMES * (max_frames // _MAX_SEGMENT_FRAMES) - 1
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
@@ -221,7 +221,7 @@ class MultiresGmlp(Backend):
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Count segments as the base class does; the last scale has one more, because its input is padded."""
         counts = zip(self.resolutions, super().num_segments(num_frames))
-        return tuple(count + (factor == _LONGEST) for factor, count in counts)
+        return tuple(count + (factor == _MAX_SEGMENT_FRAMES) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
         """Replace the class vectors that the last scale and the utterance share.

@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, listed, refuse
+from nes2net.lib.errors import InputError, join_names, refuse
 from nes2net.models.checkpoints.state_dict import (
     COUNTERS,
     WEIGHTS,
     StateDict,
     check_fit,
+    dtype_name,
     load_state_dict,
     metadata_of,
-    named_type,
     read_record,
     with_metadata,
 )
@@ -91,9 +91,9 @@ def average_checkpoints(
 def _read(path: str | Path, first_checkpoint: StateDict | None = None) -> OrderedDict[str, Tensor]:
     state = load_state_dict(path)
     if unsuitable := [
-        f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
+        f"{k} ({dtype_name(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
     ]:
-        raise InputError(f"{path} cannot be averaged: {listed(unsuitable, 3)} are neither weights nor counters")
+        raise InputError(f"{path} cannot be averaged: {join_names(unsuitable, 3)} are neither weights nor counters")
     if first_checkpoint is not None:
         check_fit(state, first_checkpoint, f"{path} (averaged with others)", exact_types=True)
         digest = _base_digest(state)

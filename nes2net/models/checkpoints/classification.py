@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError, check_known, listed, shown
+from nes2net.lib.errors import InputError, check_known, join_names, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, check_only, read_configuration, read_weights
@@ -92,16 +92,14 @@ def describe_other_folder(folder: Path) -> str:
     """Say what a folder that is not a detector holds, and what to do."""
     adapter = folder / _ADAPTER_FILE
     if not is_absent(adapter):
-        base = shown(read_json(adapter).get("base_model_name_or_path"))
+        base = short_repr(read_json(adapter).get("base_model_name_or_path"))
         return f"it holds a PEFT adapter of {base}: merge_and_unload() and save_pretrained() make a folder that can be read"
     checkpoints = sorted((path.parent.name for path in folder.glob(f"checkpoint-*/{CONFIG_FILE}")), key=len)
     if checkpoints:
         return f"it holds the output of a Trainer: name one of {', '.join(checkpoints)} in it"
     if not is_absent(folder / CONFIG_FILE):
         classes = read_configuration(folder).get("architectures")
-        return (
-            f"a model of the class {shown(classes)}; of the transformers library, {', '.join(ARCHITECTURES)} are read"
-        )
+        return f"a model of the class {short_repr(classes)}; of the transformers library, {', '.join(ARCHITECTURES)} are read"
     return f"it has no {DETECTOR_FILE} (to use a run folder, name one of its epoch_N.pth)"
 
 
@@ -227,13 +225,13 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
         texts = [label for number in range(len(names)) if isinstance(label := names.get(str(number)), str)]
     if len(texts) < 2 or len(set(texts)) != len(names):
         raise InputError(
-            f"{folder / CONFIG_FILE}: id2label must name two or more classes, 0, 1, …, differently, not {shown(names)}"
+            f"{folder / CONFIG_FILE}: id2label must name two or more classes, 0, 1, …, differently, not {short_repr(names)}"
         )
     numbers = config.get("label2id")
     is_default = isinstance(numbers, dict) and all(re.fullmatch(r"LABEL_\d+", name) for name in numbers)
     if isinstance(numbers, dict) and not is_default and {str(value): key for key, value in numbers.items()} != names:
         raise InputError(
-            f"{folder / CONFIG_FILE}: id2label and label2id contradict each other: {shown(names)}, {shown(numbers)}"
+            f"{folder / CONFIG_FILE}: id2label and label2id contradict each other: {short_repr(names)}, {short_repr(numbers)}"
         )
     return texts
 
@@ -270,15 +268,15 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]
         if any(meaning not in (None, expected) for meaning, expected in zip(meanings, stated)):
             raise InputError(
-                f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which contradicts that {bonafide} is bona "
-                "fide: leave out `config`"
+                f"{folder / CONFIG_FILE}: the classes are called {join_names(labels)}, which contradicts that {bonafide} is bona "
+                "fide: remove `config`"
             )
         meanings = stated
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         choices = [f"`config={quote(POLARITY + label)}`" for label in (labels[-1], labels[0])]
         raise InputError(
-            f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
+            f"{folder / CONFIG_FILE}: the classes are called {join_names(labels)}, which does not tell which one is bona fide: "
             f"find out, name it with {' or '.join(choices)}, and check the scores on labelled recordings"
         )
     return [*(number for number in range(len(labels)) if number != numbers[0]), numbers[0]]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.options import Options
 from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import StateDict, only_state_dict_in, state_dict_of
@@ -78,7 +78,7 @@ _DEFAULTS = {
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MAX_CONVOLUTIONS = 64
-_LONGEST_EXPRESSION = 2000  # characters
+_MAX_EXPRESSION_LENGTH = 2000  # characters
 
 #: Rules that translate names of tensors. A rule is a pattern for the old name and a template for the new name.
 _Rules = list[tuple[re.Pattern, str]]
@@ -323,12 +323,12 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
 
     # Compute the value of ``text``, and check that it is a list of layers with three numbers each.
     try:
-        if len(text) > _LONGEST_EXPRESSION:
+        if len(text) > _MAX_EXPRESSION_LENGTH:
             raise ValueError
         layers = value(ast.parse(text, mode="eval").body)
         sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         sound = []
     if not all(sound) or not 0 < len(sound) <= _MAX_CONVOLUTIONS:
-        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}")
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {short_repr(text)}")
     return layers  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.errors import InputError, first_line, join_names, short_repr
 from nes2net.lib.files import is_absent, make_folder, replacing, temporary_folder, writing
 from nes2net.lib.options import Options
 from nes2net.lib.yaml_text import read_yaml_file
@@ -132,7 +132,7 @@ def read_base(
     except InputError as error:
         raise InputError(f"the base of {checkpoint} cannot be read: {error}") from error
     if missing := sorted(names - tensors.keys()):
-        raise InputError(f"{path} is not the base of {checkpoint}: it lacks {listed(missing, 3)}; {remedy}")
+        raise InputError(f"{path} is not the base of {checkpoint}: it lacks {join_names(missing, 3)}; {remedy}")
     tensors = {name: tensor for name, tensor in tensors.items() if name in names}
     sha256 = base_digest(tensors)
     if sha256 != expected:
@@ -151,7 +151,7 @@ def _find_base(file: Any, checkpoint: Path, remedy: str) -> Path:
             if exists(path) and path != checkpoint:  # the checkpoint and its base may have the same name
                 return path
     raise InputError(
-        f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there "
+        f"{checkpoint} holds only the trained part of its front-end, and its base {short_repr(file)} is neither there "
         f"nor beside it: {remedy}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from nes2net.lib.errors import InputError, readable_size, shown
+from nes2net.lib.errors import InputError, readable_size, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.hub import HUB_PAGES, HUB_PREFIX, hub_errors
 from nes2net.lib.terminal import print_note
@@ -80,7 +80,9 @@ def download(name: str) -> Path:
 
 def _only_checkpoint(name: str, sizes: Mapping[str, int]) -> str:
     if len(sizes) > 1:
-        listed_files = [f"{shown(file)} ({readable_size(size)})" for file, size in list(sizes.items())[:MAX_LISTED]]
+        listed_files = [
+            f"{short_repr(file)} ({readable_size(size)})" for file, size in list(sizes.items())[:MAX_LISTED]
+        ]
         if len(sizes) > MAX_LISTED:
             listed_files.append(f"and {len(sizes) - MAX_LISTED} others")
         raise InputError(

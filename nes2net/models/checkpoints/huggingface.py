@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.lib.errors import InputError, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.files import is_absent
 from nes2net.lib.options import Options
 from nes2net.lib.plain_data import read_json
@@ -164,7 +164,7 @@ def read_huggingface_folder(folder: str | Path, types: Iterable[str], wanted_opt
     # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     problem = f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does"
-    with told_as(problem, KeyError, TypeError, ValueError):
+    with as_input_error(problem, KeyError, TypeError, ValueError):
         options = {
             **{name: config[library_name] for name, library_name in _OPTIONS.items() if library_name in config},
             "extractor_mode": modes[config["feat_extract_norm"]],
@@ -198,7 +198,7 @@ def read_feature_extractor(folder: Path, expected: Mapping[str, object]) -> tupl
         file = PREPROCESSOR_FILE
         settings = {} if is_absent(folder / file) else read_json(folder / file)
     if not isinstance(settings, dict):
-        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {shown(settings)}")
+        raise InputError(f"{folder / file}: feature_extractor is a mapping, not {short_repr(settings)}")
     check_only(folder / file, settings, expected)
     return settings, file
 
@@ -207,7 +207,7 @@ def check_only(path: Path, settings: Mapping[str, object], supported: Mapping[st
     """Raise :class:`InputError` if ``settings`` of ``path`` differ from the ``supported`` ones; null is the default."""
     for name, value in supported.items():
         if settings.get(name) not in (None, value):
-            raise InputError(f"{path} has {name} {shown(settings[name])}: only {shown(value)} is supported")
+            raise InputError(f"{path} has {name} {short_repr(settings[name])}: only {short_repr(value)} is supported")
 
 
 def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] | bool, str]:
@@ -219,7 +219,7 @@ def normalize_of_folder(folder: Path) -> tuple[Literal["batch", "huggingface"] |
     settings, file = read_feature_extractor(folder, _EXPECTED)
     do_normalize = settings.get("do_normalize", True)
     if not isinstance(do_normalize, bool):
-        raise InputError(f"{folder / file}: do_normalize is true or false, not {shown(do_normalize)}")
+        raise InputError(f"{folder / file}: do_normalize is true or false, not {short_repr(do_normalize)}")
     reason = f"its {file} says so" if "do_normalize" in settings else _DEFAULT_REASON
     normalize: Any = settings.get(_OUR_NORMALIZE)
     if normalize is not True and normalize != "batch":
@@ -271,7 +271,7 @@ def _read_weight_files(folder: Path) -> StateDict:
             beside = {path.name for path in folder.iterdir() if path.is_file()}
             if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
                 raise InputError(
-                    f"{folder / name} names {shown(missing[0])}, which is not a file beside it: files outside its "
+                    f"{folder / name} names {short_repr(missing[0])}, which is not a file beside it: files outside its "
                     "folder are not read"
                 )
             return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from nes2net.lib.errors import InputError, shown, told_as
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.models.checkpoints.fairseq import Pretraining, model_type_of
 from nes2net.models.checkpoints.huggingface import (
     CONFIG_FILE,
@@ -164,7 +164,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> Pretraining:
     # Translate the options.
     dims = content["dims"]
     problem = f"the 'dims' of {path} do not describe an encoder as OpenAI's files do"
-    with told_as(problem, KeyError, TypeError):
+    with as_input_error(problem, KeyError, TypeError):
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
         options["encoder_ffn_embed_dim"] = 4 * dims["n_audio_state"]
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
@@ -203,7 +203,7 @@ def _read_folder(folder: Path, family: Family) -> Pretraining:
 def _seconds(positions: Any, path: Path) -> int:
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
-            f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
+            f"{path} has {short_repr(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
         )
     return positions // FRAMES_PER_SECOND
 

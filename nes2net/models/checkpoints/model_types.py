@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nes2net.lib.errors import InputError, MissingLibrary, first_line, listed, shown
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, join_names, short_repr
 
 
 class ModelType(NamedTuple):
@@ -47,7 +47,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
         raise InputError(
-            f"{path} holds a model of type {shown(model_type)}: front-ends read the types {listed(list(MODEL_TYPES), 9)}"
+            f"{path} holds a model of type {short_repr(model_type)}: front-ends read the types {join_names(list(MODEL_TYPES), 9)}"
         )
     if types and model_type not in types:
         titles = " or ".join(MODEL_TYPES[name].title for name in types)

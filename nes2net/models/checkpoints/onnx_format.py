@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from nes2net.lib.errors import InputError, readable_size, refuse, shown
+from nes2net.lib.errors import InputError, readable_size, refuse, short_repr
 from nes2net.lib.files import Budget
 
-_LARGEST_FILE = 2**31 - 1  # number of bytes; protobuf allows no larger message
+_MAX_FILE_BYTES = 2**31 - 1  # number of bytes; protobuf allows no larger message
 _MAX_NUMBERS = 1_000_000  # most numbers outside tensors in a file; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # largest depth of nested messages
-_LARGEST_METADATA = 2**20  # largest number of bytes of all texts in the metadata together
-_LONGEST_DOMAIN = 1000  # bytes
+_MAX_METADATA_BYTES = 2**20  # largest number of bytes of all texts in the metadata together
+_MAX_DOMAIN_BYTES = 1000  # bytes
 _MAX_PER_BYTE = 4  # largest number of elements in one byte of a tensor: ONNX's smallest types have 2 bits
 _MANY = 2**63  # stands for every larger product of dimensions; no file has so many bytes
 _EXTERNAL = 1  # value of TensorProto.DataLocation for a tensor in another file
@@ -66,7 +66,7 @@ def read_onnx(path: Path) -> OnnxContent:
     """
     size = path.stat().st_size
     refuse(
-        (size > _LARGEST_FILE, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
+        (size > _MAX_FILE_BYTES, f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again"),
         (not size, f"{path} is not an ONNX file: it is empty"),
     )
     try:
@@ -77,9 +77,7 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
-        ) from None
+        raise InputError(f"{path} is not an ONNX file or is damaged ({error}): copy or export it again") from None
 
 
 def foreign_error(path: Path, why: str) -> InputError:
@@ -97,7 +95,7 @@ class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path = path
         self.content = content
-        self.budget = Budget(str(path), _LARGEST_METADATA, _MAX_NUMBERS)
+        self.budget = Budget(str(path), _MAX_METADATA_BYTES, _MAX_NUMBERS)
         self.summary = OnnxContent({}, {})
 
     def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
@@ -114,9 +112,11 @@ class _Reader:
                 key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
             elif kind_of_field == "domain":
-                domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
+                domain = self.content[value[0] : min(value[1], value[0] + _MAX_DOMAIN_BYTES)]
                 if domain not in (b"", b"ai.onnx"):
-                    raise foreign_error(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
+                    raise foreign_error(
+                        self.path, f"it holds operators of {short_repr(domain.decode(errors='replace'))}"
+                    )
             elif kind_of_field == "TensorProto":
                 self.check_tensor(value)
             else:
@@ -136,7 +136,7 @@ class _Reader:
             elif number == 13 and isinstance(value, tuple):
                 key, text = self.read_entry(value)
                 if key in outside:
-                    raise _Damaged(f"two entries {shown(key)} for external data")
+                    raise _Damaged(f"two entries {short_repr(key)} for external data")
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
@@ -147,7 +147,7 @@ class _Reader:
                 raise _Damaged("external data without location, offset and length")
             for key in ("offset", "length"):
                 if not re.fullmatch("[0-9]{1,18}", outside[key]):
-                    raise _Damaged(f"external data at {shown(outside[key])}")
+                    raise _Damaged(f"external data at {short_repr(outside[key])}")
             name = outside["location"]
             num_bytes = int(outside["length"])
             self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)

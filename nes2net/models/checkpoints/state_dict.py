@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, expecting, listed, shown
+from nes2net.lib.errors import InputError, expecting, join_names, short_repr
 from nes2net.lib.files import replacing, writing
 from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
@@ -31,7 +31,7 @@ from nes2net.models.checkpoints.unpickling import Record, plain
 
 _METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MAX_TENSORS = 50_000
-_LONGEST_NAME = 1000  # characters
+_MAX_NAME_LENGTH = 1000  # characters
 
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
@@ -82,8 +82,10 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     # Find the only state dict; without one, the error describes the content of the file.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
-        keys = [".".join(map(shown, keys)) for keys in state_dicts]
-        raise InputError(f"{path} holds several state dicts, {listed(keys, 5)}: save one of them alone with torch.save")
+        keys = [".".join(map(short_repr, keys)) for keys in state_dicts]
+        raise InputError(
+            f"{path} holds several state dicts, {join_names(keys, 5)}: save only one of them with torch.save"
+        )
     if state_dicts:
         (content,) = state_dicts.values()
     else:
@@ -91,7 +93,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         if isinstance(content, Record):
             content_kind = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
         elif isinstance(content, dict):
-            content_kind = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
+            content_kind = f"a dictionary with {', '.join(map(short_repr, islice(content, 5))) or 'nothing'}"
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {content_kind}")
     if len(content) > _MAX_TENSORS:
         raise InputError(
@@ -139,7 +141,7 @@ def _is_state_dict(value: Any) -> bool:
         return False
     if not all(isinstance(tensor, Tensor) for tensor in value.values()):
         return False
-    return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
+    return all(isinstance(name, str) and len(name) <= _MAX_NAME_LENGTH for name in value)
 
 
 def only_state_dict_in(content: Any) -> StateDict | None:
@@ -249,7 +251,7 @@ class Misfit:
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
-        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
+        return "; ".join(f"{title}: {join_names(names, 5)}" for title, names in self._titled_lists() if names)
 
 
 def compare(state_dict: StateDict, expected: StateDict, *, exact_types: bool = False) -> Misfit:
@@ -268,7 +270,7 @@ def compare(state_dict: StateDict, expected: StateDict, *, exact_types: bool = F
             if tensor.shape != needed.shape
         ],
         types=[
-            f"{k} {named_type(tensor)} where {named_type(needed)} is needed"
+            f"{k} {dtype_name(tensor)} where {dtype_name(needed)} is needed"
             for k, tensor, needed in pairs
             if not _type_fits(tensor.dtype, needed.dtype, exact_types)
         ],
@@ -281,7 +283,7 @@ def _type_fits(dtype: torch.dtype, needed: torch.dtype, exact: bool) -> bool:
     return needed in WEIGHTS + COUNTERS if dtype in WEIGHTS else {dtype, needed} <= {*COUNTERS}
 
 
-def named_type(tensor: Tensor) -> str:
+def dtype_name(tensor: Tensor) -> str:
     """Return the name of a tensor's dtype, such as ``"float32"``."""
     return str(tensor.dtype).removeprefix("torch.")
 
@@ -296,7 +298,7 @@ def check_fit(state_dict: StateDict, expected: StateDict, path: str, *, exact_ty
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
     if names := not_finite(state_dict):
         raise InputError(
-            f"{path} has NaN or infinite numbers in {listed(names, 5)}, so that no score would be a number: take "
+            f"{path} has NaN or infinite numbers in {join_names(names, 5)}, so that no score would be a number: use "
             "another checkpoint, such as an earlier epoch, or download it again"
         )
 

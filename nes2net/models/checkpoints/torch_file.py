@@ -65,7 +65,7 @@ _OTHER_KINDS = (
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
 _MAX_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
-_REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
+_REMEDY = "if it is a checkpoint all the same, save only its state_dict() with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -108,7 +108,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Refused as error:
         raise InputError(
             f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
-            "configuration class that should be known, report the name; its tensors alone come with "
+            "configuration class that should be known, report the name; only its tensors come with "
             "load_state_dict(path, tensors_only=True)"
         ) from error
     except Exceeded as error:

@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import Budget
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.lib.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
+from nes2net.lib.plain_data import MAX_BYTES, MAX_DEPTH, MAX_NUMBER_BITS, MAX_VALUES
 
 # Name of a storage class of PyTorch → type of the numbers in such a storage.
 _STORAGES = {
@@ -70,7 +70,7 @@ _HARMLESS_BUILTINS = {
 }
 
 MAX_CLASSES = 1000  # largest number of distinct classes that become records
-LONGEST_NAME = 500  # largest number of characters in the name of a class
+MAX_CLASS_NAME_LENGTH = 500  # largest number of characters in the name of a class
 _MAX_DIMENSIONS = 64  # largest number of dimensions of a tensor
 
 
@@ -172,8 +172,8 @@ class TensorUnpickler(GuardedUnpickler):
         ):
             raise Refused(f"it asks for {full_name[:120]}")
         if full_name not in self.records:
-            if len(full_name) > LONGEST_NAME or not full_name.isprintable():
-                raise ValueError(f"{shown(full_name)} is not the name of a class")
+            if len(full_name) > MAX_CLASS_NAME_LENGTH or not full_name.isprintable():
+                raise ValueError(f"{short_repr(full_name)} is not the name of a class")
             if len(self.records) == MAX_CLASSES:
                 raise ValueError(f"it names more than {MAX_CLASSES:,} classes")
             self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
@@ -312,29 +312,29 @@ def plain(value: Any, owner: str) -> Any:
     >>> plain({"layers": [(512, 10, 5)], 1: {2}}, "the file")
     {'layers': [(512, 10, 5)], '1': '{2}'}
     """
-    budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
+    budget = Budget(f"{owner}: its metadata", MAX_BYTES, MAX_VALUES)
 
     def copy(value: Any, level: int) -> Any:
         # Count each value, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
-        if level > MOST_DEPTH:
-            raise InputError(f"{owner}: its metadata is nested more than {MOST_DEPTH} deep")
+        if level > MAX_DEPTH:
+            raise InputError(f"{owner}: its metadata is nested more than {MAX_DEPTH} deep")
         if isinstance(value, Record):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):
             copied = {}
             for key, item in value.items():
-                name = key if isinstance(key, str) else shown(key)
+                name = key if isinstance(key, str) else short_repr(key)
                 copied[copy(name, level)] = copy(item, level + 1)
             return copied
         if isinstance(value, (list, tuple)):
             return type(value)([copy(v, level + 1) for v in value])
         if value is None or isinstance(value, (str, float)):
             return value
-        if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER:
+        if isinstance(value, int) and value.bit_length() <= MAX_NUMBER_BITS:
             return value
-        return shown(value)
+        return short_repr(value)
 
     return copy(value, 0)
 

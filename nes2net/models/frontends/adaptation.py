@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.lib.errors import InputError, check_known, refuse, shown
+from nes2net.lib.errors import InputError, check_known, refuse, short_repr
 from nes2net.lib.options import Options, Probability, Takes, UpTo1000, UpTo4096, check_at_most, check_options
 from nes2net.models.frontends.base import Frontend
 
@@ -94,7 +94,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank': it is of lora and dora
     """
     if not isinstance(options, Mapping):
-        raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {shown(options)}")
+        raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {short_repr(options)}")
     check_known(options, inspect.signature(Adaptation).parameters, f"{owner} has no option")
     if "kind" not in options:
         raise InputError(f"{owner} has no kind: one of {', '.join(KINDS)} is expected")

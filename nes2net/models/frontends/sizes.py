@@ -28,7 +28,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, short_repr
 from nes2net.lib.files import AnyPath, is_absent
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
 from nes2net.models.checkpoints.published_file import PublishedFile
@@ -356,7 +356,7 @@ def check_pretrained(name: str) -> None:
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
             f"refusing to train {SIZES[name].title} from random weights: name its pre-training file with "
-            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or take a small "
+            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or use a small "
             "front-end: `model.frontend=wav2vec2_small`"
         )
 
@@ -384,7 +384,7 @@ def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
             expected = _lists_for_tuples(defaults[key])
             expected_on_hub = _lists_for_tuples(SIZES[name].hub_options.get(key, defaults[key]))
             if _lists_for_tuples(config[key]) not in (expected, expected_on_hub):
-                differences.append(f"{key} is {shown(config[key])}, not {shown(expected)}")
+                differences.append(f"{key} is {short_repr(config[key])}, not {short_repr(expected)}")
     return differences
 
 

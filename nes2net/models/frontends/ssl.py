@@ -72,7 +72,7 @@ _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Names in the constructor that are no options of the architecture.
 _NO_ARCHITECTURE = ("self", "__class__", "name", "checkpoint", "normalize", "repeat_last", "pre_emphasis")
 # Limits of the convolutions. Without limits, a short configuration could describe a network that fills the memory.
-_LONGEST_FRAME = 160_000  # largest number of samples that a frame depends on; 400 in XLS-R
+_MAX_FRAME_SAMPLES = 160_000  # largest number of samples that a frame depends on; 400 in XLS-R
 _MIN_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
 _MAX_NUMBERS = 1024  # largest number of outputs of a convolution per sample of the waveform; 103 in XLS-R
 
@@ -350,7 +350,7 @@ def _check_combination(options: Options) -> None:
         hop *= stride
         check_at_most("channels / stride of conv_feature_layers", -(-channels // hop), _MAX_NUMBERS)  # rounded up
     check_hop_length(hop, _MIN_HOP)
-    check_at_most("the number of samples that conv_feature_layers read", receptive_field(layers), _LONGEST_FRAME)
+    check_at_most("the number of samples that conv_feature_layers read", receptive_field(layers), _MAX_FRAME_SAMPLES)
 
 
 def _build_model(options: Options, engine: str) -> nn.Module:

@@ -6,7 +6,7 @@ read.
 """
 
 from nes2net.scoring.decisions.along import DecisionAlong, decide_along
-from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load, resampled
+from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, ScoredBy, add_resamples, fit, load
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
 from nes2net.scoring.decisions.evidence import Evidence, Running
 from nes2net.scoring.decisions.known import KnownThreshold, Reference, known_scores, verification_scores
@@ -28,10 +28,10 @@ __all__ = [
     "ScoredBy",
     "Traits",
     "Typicality",
+    "add_resamples",
     "decide_along",
     "fit",
     "known_scores",
     "load",
-    "resampled",
     "verification_scores",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.audio.remarks import NO_VOICE
-from nes2net.lib.errors import check_setting, counted
+from nes2net.lib.errors import check_setting, pluralise
 from nes2net.lib.times import clock, plain_duration, readable_duration
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider, Decision, factor_of
 from nes2net.scoring.decisions.evidence import Evidence, Running
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 # has a stretch with as much evidence against bona fide.
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
-LEAST_SPEECH = 0.25
+MIN_SPEECH = 0.25
 # A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
 # Largest number of windows of a simulated recording. A recording with more windows counts as several recordings of this
 # length.
-_MOST_WINDOWS = 1000
+_MAX_WINDOWS = 1000
 _BELOW = 0.025  # share of the calibration's bona fide trials whose ratios are below the usual range
-_MOST_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
+_MAX_LENGTHS = 16  # largest number of distinct lengths of simulated fake parts
 _SEED = 0
 
 
@@ -131,7 +131,7 @@ class DecisionAlong(Decision):
         """Phrases on the deciding windows, the part that stands out, and fake parts that would be missed."""
         number = f" by {self.decided_by}" if self.decided_by else ""
         words = [
-            f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
+            f"decided along {100 * self.rests_on:.0f} % of it ({pluralise(self.windows, 'window')} of {self.window:.3g} s)"
             f"{number}, while the score is that of its first {self.window:.3g} s"
         ]
         if self.stretch is None or self.decision == CANNOT_TELL:
@@ -141,7 +141,7 @@ class DecisionAlong(Decision):
         if self.decision == "bonafide":
             if self.low_windows is not None and self.low_windows.num_windows:
                 low = self.low_windows
-                number = counted(low.num_windows, "window is", "windows are")
+                number = pluralise(low.num_windows, "window is", "windows are")
                 words.append(f"{number} low, about {low.expected:.0f} would be by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
@@ -210,12 +210,12 @@ class Cutoff:
     def along(self, score: float, track: Track, traits: Traits | None) -> CutoffDecision:
         """Decide by the mean of the windows; ``score`` is that of the beginning."""
         words = (
-            f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
+            f"decided by the mean of {pluralise(len(track), 'window')}, {track.score:.4f}, while the score is that of its "
             f"first {readable_duration(track.window, exact=True)}"
         )
         return replace(self(track.score, traits), score=score, mean=track.score, along=words)
 
-    def described(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe the basis of decisions in a line for people."""
         return [f"decision: bona fide from a score of {self.threshold:g} on, the `threshold` that you gave"]
 
@@ -244,8 +244,7 @@ def decide_along(
         return decider.along(score, track, traits)
     assert track.speech is not None
     starts = track.times - track.window / 2
-    ends = track.times + track.window / 2
-    has_speech = track.speech >= LEAST_SPEECH
+    has_speech = track.speech >= MIN_SPEECH
     hop = float(track.times[1] - track.times[0]) if len(track) > 1 else track.window
     rests_on = track.share_of(has_speech)
     # First decide by the mean score alone. The decider also compares the recording with the calibration's recordings.
@@ -255,14 +254,8 @@ def decide_along(
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
-    # Add up the evidence of the windows with speech. If the recording is clipped, its ratios are multiplied by a factor
-    # below 1.
-    evidence = Evidence(decider, track.window, half_life=math.inf)
     factor = factor_of(traits)
-    running = []
-    for end, window_score, speech in zip(ends.tolist(), track.scores.tolist(), track.speech.tolist()):
-        weight = factor * speech if speech >= LEAST_SPEECH else 0.0
-        running.append(evidence.add(end, window_score, weight))
+    running = _add_evidence(decider, track, track.speech, factor)
     mean = running[-1].mean
     threshold = decider.llr_threshold
     if decider.largest_llr is not None:  # the mean of bounded ratios cannot be above the bound
@@ -305,6 +298,16 @@ def decide_along(
         reason = "if half of a recording of this length were fake, this detector would mostly miss it"
         return replace(along, decision=CANNOT_TELL, reason=reason)
     return along
+
+
+def _add_evidence(decider: Decider, track: Track, speech: NDArray, factor: float) -> list[Running]:
+    """Add up the evidence of the windows with speech; ``factor`` is below 1 for a clipped recording."""
+    evidence = Evidence(decider, track.window, half_life=math.inf)
+    ends = track.times + track.window / 2
+    running = []
+    for end, score, share in zip(ends.tolist(), track.scores.tolist(), speech.tolist()):
+        running.append(evidence.add(end, score, factor * share if share >= MIN_SPEECH else 0.0))
+    return running
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
@@ -370,14 +373,14 @@ class _Chance(NamedTuple):
         # high sum could look rare only because the calibration has few trials.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
-        count = min(num_windows, _MOST_WINDOWS)
+        count = min(num_windows, _MAX_WINDOWS)
         rng = np.random.default_rng(_SEED)
         shape = (count, _SIMULATIONS)
         # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
-        lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
+        lengths = np.unique(np.geomspace(1, count, _MAX_LENGTHS).round().astype(int))
         found = []
         # For each length, make a part of each simulated recording fake, and count in how many recordings the fake part
         # stands out.

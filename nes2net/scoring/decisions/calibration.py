@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
-from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
-from nes2net.lib.errors import InputError, check_setting, counted
+from nes2net.data.audio.waveform import MAX_CROP_SAMPLES, SAMPLE_RATE
+from nes2net.lib.errors import InputError, check_setting, pluralise
 from nes2net.lib.files import Unchanged, json_text, write_output
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.terminal import printable
@@ -32,36 +32,36 @@ from nes2net.metrics import (
     compute_min_dcf,
     wilson_interval,
 )
-from nes2net.scoring.decisions.population import Population, as_saved, rounded
+from nes2net.scoring.decisions.population import Population, as_saved, round_values
 
-_FEWEST = 20  # with fewer trials of a class, weights and error rates are worth little
+_MIN_TRIALS = 20  # with fewer trials of a class, weights and error rates are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
 _FLAT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
-_MOST_STEPS = 500
-# The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _SMALLEST. With less
+_MAX_STEPS = 500
+# The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _MIN_GRADIENT. With less
 # spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
-_SMALLEST = 1e-25
+_MIN_GRADIENT = 1e-25
 # Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
 # number.
-_LARGEST_WEIGHT = 1e30
-_LARGEST_LLR = 1e6
-_MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
-_MOST_SYSTEMS = 1000
+_MAX_WEIGHT = 1e30
+_MAX_LLR = 1e6
+_MAX_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
+_MAX_SYSTEMS = 1000
 # If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
 # The share of the class's trials below any ratio then changes by at most a millionth. A calibration file may hold up to
-# _MOST_READ ratios of a class.
-_MOST_KEPT = 1_000_000
-_MOST_READ = 2_500_000
+# _MAX_READ_TRIALS ratios of a class.
+_MAX_SAVED_TRIALS = 1_000_000
+_MAX_READ_TRIALS = 2_500_000
 _RESAMPLES = 500  # number of bootstrap resamples of the trials
-_MOST_DRAWN = 5000  # trials of a class
+_MAX_DRAWN_TRIALS = 5000  # trials of a class
 _SEED = 0
 
 
-_Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
-_Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
+_Weight = Annotated[FiniteFloat, Field(ge=-_MAX_WEIGHT, le=_MAX_WEIGHT)]
+_Llr = Annotated[FiniteFloat, Field(ge=-_MAX_LLR, le=_MAX_LLR)]
 _Resamples = Annotated[list[tuple[_Weight, _Weight]], Field(min_length=1), AfterValidator(np.array)]
-_Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), AfterValidator(np.sort)]
+_Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MAX_READ_TRIALS), AfterValidator(np.sort)]
 
 
 class Llrs(NamedTuple):
@@ -84,7 +84,7 @@ class ScoredBy:
     """See :meth:`nes2net.Detector.fingerprint`."""
     precision: Annotated[str, Field(max_length=50)]
     """Precision of the detector."""
-    num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
+    num_samples: Annotated[int, Field(ge=1, le=MAX_CROP_SAMPLES)] | None
     """Leading samples that were scored; None for whole recordings."""
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
     """Length of the scored frames in ms; None for recordings."""
@@ -105,14 +105,14 @@ class LinearCalibration:
     or for scores without a record. ``population`` has the traits of the recordings, if measured.
     ``resamples`` (R, 2) has a slope and a shift for each bootstrap resample of the trials, whose
     calibration gives the ratio slope · llr + shift; None for a fusion, and without
-    :func:`resampled`. ``sha256`` is the digest of the loaded file.
+    :func:`add_resamples`. ``sha256`` is the digest of the loaded file.
     """
 
-    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
+    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MAX_SYSTEMS)]
     offset: _Weight
     prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
     l2: Annotated[FiniteFloat, Field(ge=0)]
-    systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
+    systems: Annotated[tuple[str, ...], Field(max_length=_MAX_SYSTEMS)]
     trained_on: dict[str, object] = field(default_factory=dict)
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
@@ -156,14 +156,14 @@ class LinearCalibration:
         scores = _score_matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
-                f"this calibration needs scores of {counted(len(self.weights), 'system')} ({', '.join(self.systems)}), "
+                f"this calibration needs scores of {pluralise(len(self.weights), 'system')} ({', '.join(self.systems)}), "
                 f"got {scores.shape[1]}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
             calibrated = scores @ np.array(self.weights) + self.offset
-        if bad := int((~(np.abs(calibrated) <= _LARGEST_LLR)).sum()):
+        if bad := int((~(np.abs(calibrated) <= _MAX_LLR)).sum()):
             raise InputError(
-                f"{bad} of {len(scores)} log-likelihood ratios are beyond ±{_LARGEST_LLR:,.0f}, so this calibration does not "
+                f"{bad} of {len(scores)} log-likelihood ratios are beyond ±{_MAX_LLR:,.0f}, so this calibration does not "
                 "fit these scores: calibrate scores of the same detector"
             )
         return calibrated
@@ -306,7 +306,7 @@ def load(path: str | Path) -> LinearCalibration:
     """
     remedy = "give the path of a file that calibrate saved"
     file = Unchanged(path)
-    saved = read_json_as(_File, path, _MOST_BYTES, "a calibration", remedy).root
+    saved = read_json_as(_File, path, _MAX_BYTES, "a calibration", remedy).root
     facts = {**vars(saved), "sha256": file.digests()[path]}
     del facts["format"]
     return LinearCalibration(**facts)
@@ -361,22 +361,22 @@ def fit(
     check_setting("l2", l2, 0 <= l2 < math.inf, "at least 0")
     if len(names) != spoof.shape[1]:
         raise InputError(
-            f"{counted(spoof.shape[1], 'system has', 'systems have')} scores, but "
-            f"{counted(len(names), 'name is', 'names are')} given"
+            f"{pluralise(spoof.shape[1], 'system has', 'systems have')} scores, but "
+            f"{pluralise(len(names), 'name is', 'names are')} given"
         )
     scores = np.concatenate((bonafide, spoof))
     # Refuse systems whose scores cannot be scaled.
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
-        raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
+        raise InputError(f"{', '.join(constant)}: all trials have the same score; remove this system")
     with np.errstate(over="ignore", invalid="ignore"):
         centre = scores.mean(0)
         scale = scores.std(0)
-        usable = np.isfinite(scale) & (scale > np.maximum(_NARROWEST * np.abs(centre), _SMALLEST))
+        usable = np.isfinite(scale) & (scale > np.maximum(_NARROWEST * np.abs(centre), _MIN_GRADIENT))
     if not usable.all():
         raise InputError(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
-            "calibrate; scale or shift them, or leave this system out"
+            "calibrate; scale or shift them, or remove this system"
         )
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
@@ -387,15 +387,15 @@ def fit(
             "take more or harder trials, or `l2` > 0"
         )
     if problem:
-        raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
+        raise InputError(f"no best weights were found ({problem}); use more trials, fewer systems, or a larger `l2`")
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, including the first and the last
-            llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
+        if len(ordered) > _MAX_SAVED_TRIALS:  # keep evenly spaced ratios, including the first and the last
+            llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MAX_SAVED_TRIALS).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
 
-def resampled(calibration: LinearCalibration) -> LinearCalibration:
+def add_resamples(calibration: LinearCalibration) -> LinearCalibration:
     """Add :attr:`LinearCalibration.resamples` to a ``calibration`` of one system by :func:`fit`.
 
     Trials are drawn with replacement within each class, the same in every run. Of 10,000 trials of
@@ -403,14 +403,14 @@ def resampled(calibration: LinearCalibration) -> LinearCalibration:
     """
     assert calibration.llrs is not None
     rng = np.random.default_rng(_SEED)
-    classes = [ordered[:: max(1, len(ordered) // _MOST_DRAWN)] for ordered in calibration.llrs]
+    classes = [ordered[:: max(1, len(ordered) // _MAX_DRAWN_TRIALS)] for ordered in calibration.llrs]
     resamples = [(1.0, 0.0)]  # the trials themselves
     for _ in range(_RESAMPLES):
         draws = [rng.choice(class_llrs, len(class_llrs)) for class_llrs in classes]
         with suppress(InputError):  # the drawn trials are all alike, or separated although there is no penalty
             refitted = fit(*draws, prior=calibration.prior, l2=calibration.l2)
             resamples.append((refitted.weights[0], refitted.offset))
-    return replace(calibration, resamples=rounded(np.array(resamples)))
+    return replace(calibration, resamples=round_values(np.array(resamples)))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
@@ -450,7 +450,7 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
     """
-    if min(num_bonafide, num_spoof) >= _FEWEST:
+    if min(num_bonafide, num_spoof) >= _MIN_TRIALS:
         return ""
     return f"there are only {how_sure(num_bonafide, num_spoof)}. Weights and figures are worth little"
 
@@ -501,7 +501,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
     start = np.zeros(x.shape[1])
     solution = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
+        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MAX_STEPS}
     )
     # Rounding may stop the solver just before it reaches its tolerance, so a slope near 0 also counts as the minimum.
     at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
@@ -522,5 +522,5 @@ def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
         raise InputError(f"there are no {kind}scores; calibration needs trials of both classes")
     bad = int((~np.isfinite(scores)).sum())
     if bad:
-        raise InputError(f"{bad} of {scores.size} {kind}scores are NaN or infinite; leave these trials out")
+        raise InputError(f"{bad} of {scores.size} {kind}scores are NaN or infinite; remove these trials")
     return scores

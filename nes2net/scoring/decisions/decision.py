@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.data.audio.speech import SPEECH_RULE
-from nes2net.lib.errors import InputError, check_setting, worded
+from nes2net.lib.errors import InputError, check_setting, with_flag_names
 from nes2net.lib.terminal import printable_name
 from nes2net.metrics import wilson_interval
 from nes2net.metrics.dcf import act_dcf_threshold
@@ -97,7 +97,7 @@ class OperatingPoint:
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
-                "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
+                "`nes2net calibrate fit … --save FILE`, or use cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
             # Find the two neighbouring ratios between which the rates differ least; the threshold lies midway between
@@ -120,8 +120,8 @@ class OperatingPoint:
         num_trials = len(class_llrs)
         if num_trials * self.rate < 1:
             raise InputError(
-                f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
-                f"least {rounded_up(100 / num_trials)} %, or more trials"
+                f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: use a rate of at "
+                f"least {round_up(100 / num_trials)} %, or more trials"
             )
         allowed = int(num_trials * self.rate * (1 + 1e-12))
         ordered = np.sort(class_llrs)
@@ -131,10 +131,10 @@ class OperatingPoint:
         return float(np.nextafter(highest_rejected, math.inf))
 
 
-def rounded_up(value: float) -> str:
+def round_up(value: float) -> str:
     """Format a positive number with two digits, rounded up, for stated minimums.
 
-    >>> rounded_up(1 / 300), rounded_up(0.5)
+    >>> round_up(1 / 300), round_up(0.5)
     ('0.0034', '0.5')
     """
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
@@ -160,7 +160,7 @@ ABSTAIN = 0.01
 # its file does not hold their lengths, the longest one is taken to last two minutes, the longest recording that
 # `predict` scores in one piece. Both numbers are assumptions.
 _TIMES_LONGER = 1.5
-_LONGEST = 120.0
+_MAX_SECONDS = 120.0
 
 
 def factor_of(traits: Traits | None) -> float:
@@ -195,7 +195,7 @@ class Decision:
 
     def row(self) -> dict[str, object]:
         """Return plain data without fields that are None, except llr and probability."""
-        reason = self.reason and worded(self.reason)
+        reason = self.reason and with_flag_names(self.reason)
         row = {field.name: getattr(self, field.name) for field in fields(Decision)} | {"reason": reason}
         return {name: value for name, value in row.items() if value is not None or name in ("llr", "probability")}
 
@@ -401,7 +401,7 @@ class Decider:
             return ""
         population = self.calibration.population
         durations = population.durations if population else None
-        shortest, longest = durations or (0.0, _LONGEST)
+        shortest, longest = durations or (0.0, _MAX_SECONDS)
         if traits.duration <= _TIMES_LONGER * longest:
             return ""
         lengths = f"recordings of {shortest:.1f} to {longest:.1f} s" if durations else "recordings of unknown length"
@@ -438,10 +438,10 @@ class Decider:
             )
         if population.num_recordings + 1 >= 1 / self.abstain:
             return None
-        least_p = rounded_up(1 / (population.num_recordings + 1))
+        least_p = round_up(1 / (population.num_recordings + 1))
         return (
             f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so none "
-            f"is called 'cannot tell' for being unlike them: take a share of at least {least_p}, or a calibration on more "
+            f"is called 'cannot tell' for being unlike them: use a share of at least {least_p}, or a calibration on more "
             "recordings"
         )
 
@@ -476,12 +476,12 @@ class Decider:
         # setting.
         return {**settings, **facts, **settings}
 
-    def described(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Describe the basis of decisions in lines for people.
 
         >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
-        >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
+        >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).describe(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
         errors: 3 of the calibration's own 4 bona fide trials are called spoof, the best case (95 % interval: 30 to 95 %)

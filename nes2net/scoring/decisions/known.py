@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
-from nes2net.lib.errors import InputError, check_known, check_setting, counted, listed
+from nes2net.lib.errors import InputError, check_known, check_setting, join_names, pluralise
 from nes2net.lib.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting_95
 
@@ -29,8 +29,8 @@ REFERENCE_SCORES: tuple[ReferenceScore, ...] = get_args(ReferenceScore)
 _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
-MOST_SCORES = 1000
-_LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of `nes2net calibrate classes`
+MAX_SCORES = 1000
+_MAX_FILE_BYTES = 1 << 20  # largest size in bytes of a file of `nes2net calibrate classes`
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
@@ -59,7 +59,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     """
     check_known([kind], LOGIT_SCORES, "no score of being known is called")
     check_setting("temperature", temperature, temperature > 0, "above 0")
-    z = checked_logits(logits)
+    z = check_logits(logits)
     if kind == "max_logit":
         return z.max(1).astype(np.float64)
     scores = np.empty(len(z))
@@ -78,7 +78,7 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
     return ascending[:, -1] - logsumexp(ascending[:, :-1])
 
 
-def checked_logits(logits: ArrayLike) -> NDArray:
+def check_logits(logits: ArrayLike) -> NDArray:
     """Convert ``logits`` to an array N×K, K ≥ 2; integers become float64, floats keep their precision.
 
     Raises:
@@ -91,8 +91,8 @@ def checked_logits(logits: ArrayLike) -> NDArray:
         raise InputError(f"logits are trials × classes, at least two classes, not of shape {z.shape}")
     if not np.isfinite(z).all():
         raise InputError(
-            f"logits of {counted(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: leave these "
-            "trials out or score them again"
+            f"logits of {pluralise(int((~np.isfinite(z).all(1)).sum()), 'trial')} of {len(z)} are not finite: remove these "
+            "trials, or score them again"
         )
     return z
 
@@ -105,7 +105,7 @@ def logsumexp(z: NDArray) -> NDArray:
 
 def class_posteriors(logits: ArrayLike) -> NDArray:
     """Compute the softmax N×K of ``logits`` in float64."""
-    z = checked_logits(logits).astype(np.float64)
+    z = check_logits(logits).astype(np.float64)
     return np.exp(z - logsumexp(z)[:, None])
 
 
@@ -127,7 +127,7 @@ class Reference:
     logits: NDArray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "embeddings", _checked_embeddings(self.embeddings))
+        object.__setattr__(self, "embeddings", _check_embeddings(self.embeddings))
         object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
             raise InputError(
@@ -161,17 +161,17 @@ class Reference:
                 exist, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
-        x = self._checked_for_reference(embeddings)
+        x = self._check_for_reference(embeddings)
         if kind == "knn":
             return self._nearest_embeddings(x, k)[0][:, -1]
         if kind == "mahalanobis":
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
-        weights = logsumexp(checked_logits(self.logits).astype(np.float64))
+        weights = logsumexp(check_logits(self.logits).astype(np.float64))
         # The direction is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
-        return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
+        return logsumexp(check_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
         """Find the most frequent class (N,) among the ``k`` nearest training embeddings of
@@ -180,7 +180,7 @@ class Reference:
         Of equally frequent classes, the nearest is taken. The default ``k`` comes from TADA (arXiv
         2506.05802).
         """
-        _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
+        _, neighbours = self._nearest_embeddings(self._check_for_reference(embeddings), k)
         predicted = []
         # ``classes`` are the classes of the nearest embeddings, the nearest first. Among equally frequent classes,
         # ``max`` takes the first class, which is also the nearest.
@@ -190,13 +190,13 @@ class Reference:
 
     def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
         """Find the class (N,) with the nearest mean, by the distance of ``"mahalanobis"``."""
-        return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
+        return np.unique(self.classes)[self._squared_distances(self._check_for_reference(embeddings)).argmin(1)]
 
-    def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        x = _checked_embeddings(embeddings)
+    def _check_for_reference(self, embeddings: ArrayLike) -> NDArray:
+        x = _check_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
-                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: take "
+                f"embeddings of {x.shape[1]} numbers cannot be compared with a reference of {self.embeddings.shape[1]}: use "
                 "both from the same detector, as embeddings `of` its backend"
             )
         return x
@@ -240,14 +240,14 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
     Raises:
         InputError: if an array is not finite, or if sizes differ.
     """
-    x = _checked_embeddings(embeddings)
-    means = np.stack([_checked_embeddings(examples).mean(0) for examples in enrolments])
+    x = _check_embeddings(embeddings)
+    means = np.stack([_check_embeddings(examples).mean(0) for examples in enrolments])
     if x.shape[1] != means.shape[1]:
         raise InputError(f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}")
     return _unit_rows(x) @ _unit_rows(means).T
 
 
-def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
+def _check_embeddings(embeddings: ArrayLike) -> NDArray:
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
@@ -273,7 +273,7 @@ class KnownThreshold(BaseModel):
     """The score to which the threshold applies."""
     scores: Annotated[
         tuple[Annotated[FiniteFloat, Strict()], ...],
-        Field(min_length=1, max_length=MOST_SCORES),
+        Field(min_length=1, max_length=MAX_SCORES),
         AfterValidator(lambda scores: tuple(sorted(scores))),
     ]
     """Ascending scores of development trials of known classes."""
@@ -285,8 +285,8 @@ class KnownThreshold(BaseModel):
     def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
         """Learn from ``logits`` N×K of known classes; keep at most 1,000 quantiles."""
         scores = np.sort(known_scores(logits, kind))
-        if len(scores) > MOST_SCORES:
-            scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
+        if len(scores) > MAX_SCORES:
+            scores = scores[np.linspace(0, len(scores) - 1, MAX_SCORES).round().astype(int)]
         return cls(classes=tuple(classes), kind=kind, scores=tuple(scores.tolist()))
 
     @property
@@ -324,9 +324,9 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
         InputError: if it is not such a file, or has other classes.
     """
     remedy = "give a file of `nes2net calibrate classes`"
-    known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
+    known = read_json_as(KnownThreshold, Path(path), _MAX_FILE_BYTES, "a file of known classes", remedy)
     if known.classes != tuple(classes):
         raise InputError(
-            f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"
+            f"{path}: is of a detector of {join_names(known.classes, 5)}, and this one knows {join_names(classes, 5)}: {remedy} for it"
         )
     return known

@@ -23,14 +23,14 @@ from pydantic import AfterValidator, Field, GetPydanticSchema
 from typing_extensions import TypedDict
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")
 #: The level of digital silence in dB.
 SILENCE = -120.0
 #: Smallest number of recordings from which a population can be learned.
-FEWEST = 10
+MIN_REFERENCE = 10
 
 # The level is the 95th percentile of the RMS of frames of 20 ms.
 _LEVEL_FRAME = 320  # samples
@@ -50,17 +50,17 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # Smallest difference between the median and an edge of the usual range: 10 % of the duration, 1 dB of the level, 250 Hz
 # of the bandwidth.
-_LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
+_MIN_SPREADS = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: For each trait: the factor that converts a value to the unit that people read, and the name of this unit.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _TELEPHONE = 4300.0  # Hz; a recording with a lower bandwidth went through a telephone
 _FOLDS = 5
 _SEED = 0
-_MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
-_MOST_RECORDINGS = 1_000_000
+_MAX_DIRECTIONS = 32
+_MIN_SPREAD = 0.1  # smallest spread of embedding distances, as a multiple of their median
+_MAX_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding
-_LARGEST = 1e12  # largest absolute value of a number in an embedding
+_MAX_EMBEDDING = 1e12  # largest absolute value of a number in an embedding
 
 
 class Traits(NamedTuple):
@@ -209,7 +209,7 @@ class Spread(NamedTuple):
     @classmethod
     def of(cls, values: NDArray) -> Spread:
         """Find the quantiles 2.5 %, 50 % and 97.5 % of ``values`` (N,), rounded as in a file."""
-        return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
+        return cls(*map(_round_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Compute distances (N,) from the median: 1 at both edges, which count as at least
@@ -236,7 +236,7 @@ _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
 _Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
-_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS), AfterValidator(np.sort)]
+_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MAX_RECORDINGS), AfterValidator(np.sort)]
 _Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda bounds: Spread(*bounds))]
 _LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda bounds: Spread(*bounds))]
 
@@ -260,11 +260,11 @@ class EmbeddingModel:
     ]
     """(1 or 2, E): the mean of each class with recordings."""
     directions: Annotated[
-        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_rows_as_array)])
+        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MAX_DIRECTIONS), AfterValidator(_rows_as_array)])
     ]
     """(R, E), orthonormal: the principal directions."""
     variances: Annotated[
-        NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS), AfterValidator(np.array)])
+        NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MAX_DIRECTIONS), AfterValidator(np.array)])
     ]
     """(R,): variances along them."""
     residual: _Variance
@@ -289,7 +289,7 @@ class EmbeddingModel:
         freedom = max(1, count - len(groups))  # degrees of freedom of the covariance
         total = float(np.square(centred).sum()) / freedom
         smallest_variance = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
-        rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
+        rank = min(_MAX_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
         if rank and total > 0:
@@ -308,10 +308,13 @@ class EmbeddingModel:
         residual = max(smallest_variance, (total - float(variances.sum())) / (size - len(variances)))
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
-    def rounded(self) -> EmbeddingModel:
+    def round(self) -> EmbeddingModel:
         """Round to 6 significant digits, as in a file."""
         return EmbeddingModel(
-            rounded(self.means), rounded(self.directions), rounded(self.variances), _rounded_number(self.residual)
+            round_values(self.means),
+            round_values(self.directions),
+            round_values(self.variances),
+            _round_number(self.residual),
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
@@ -344,7 +347,7 @@ class Population:
         durations: shortest and longest scored part in seconds; None if the file lacks them.
     """
 
-    num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
+    num_recordings: Annotated[int, Field(ge=1, le=_MAX_RECORDINGS)]
     usual: Annotated[dict[str, Spread], as_saved(_Ranges)]
     distances: Annotated[NDArray, as_saved(_Distances)]
     embeddings: EmbeddingModel | None = None
@@ -368,13 +371,13 @@ class Population:
         the same recordings.
 
         Raises:
-            InputError: if there are fewer than :data:`FEWEST` recordings, or an embedding is not
+            InputError: if there are fewer than :data:`MIN_REFERENCE` recordings, or an embedding is not
                 finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
-        if len(traits) < FEWEST:
+        if len(traits) < MIN_REFERENCE:
             raise InputError(
-                f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
+                f"{pluralise(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {MIN_REFERENCE}"
             )
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
@@ -385,13 +388,13 @@ class Population:
             scalar[held_out] = _scalar_distances(_spreads(values[:, ~held_out]), values[:, held_out]).max(0)
         usual = _spreads(values)
         seconds = [recording.duration for recording in traits]
-        durations = _rounded_number(min(seconds)), _rounded_number(max(seconds))
+        durations = _round_number(min(seconds)), _round_number(max(seconds))
         embedded = [recording.embedding for recording in traits if recording.embedding is not None]
         if len(embedded) < len(traits):
-            return cls(len(traits), usual, np.sort(rounded(scalar)), durations=durations)
+            return cls(len(traits), usual, np.sort(round_values(scalar)), durations=durations)
         embeddings = np.stack(embedded).astype(np.float64)
-        if not np.abs(embeddings).max() < _LARGEST:
-            raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
+        if not np.abs(embeddings).max() < _MAX_EMBEDDING:
+            raise InputError("an embedding holds a number that is not finite, or above 10¹²: remove that recording")
         from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
             from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
@@ -399,8 +402,10 @@ class Population:
             )
         spread = Spread.of(from_mean)
         both = np.maximum(scalar, _embedding_distance(spread, from_mean))
-        model = EmbeddingModel.fit(embeddings, classes).rounded()
-        return cls(len(traits), usual, np.sort(rounded(scalar)), model, spread, np.sort(rounded(both)), durations)
+        model = EmbeddingModel.fit(embeddings, classes).round()
+        return cls(
+            len(traits), usual, np.sort(round_values(scalar)), model, spread, np.sort(round_values(both)), durations
+        )
 
     @property
     def has_embeddings(self) -> bool:
@@ -425,7 +430,7 @@ class Population:
             if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
                 raise InputError(
                     f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
-                    f"of shape {traits.embedding.shape}: take the detector of the calibration"
+                    f"of shape {traits.embedding.shape}: use the detector of the calibration"
                 )
             distance = self.embeddings.distance_of(traits.embedding)
             distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)
@@ -433,7 +438,7 @@ class Population:
         trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
         # saved distance.
-        at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(distance_of_trait[trait])))
+        at_least = len(distances) - int(np.searchsorted(distances, _round_number(distance_of_trait[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
             factor, unit = SHOWN[trait]
@@ -449,11 +454,11 @@ class Population:
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
-            edges[name] = Spread(min(low, middle - _LEAST[name]), middle, max(high, middle + _LEAST[name]))
+            edges[name] = Spread(min(low, middle - _MIN_SPREADS[name]), middle, max(high, middle + _MIN_SPREADS[name]))
         edges["duration"] = Spread(*map(math.exp, edges["duration"]))
         if self.usual_embedding is not None:
             _, middle, high = self.usual_embedding
-            edges["embedding"] = Spread(0.0, middle, max(high, (1 + _LEAST_SPREAD) * middle))
+            edges["embedding"] = Spread(0.0, middle, max(high, (1 + _MIN_SPREAD) * middle))
         return edges
 
     def usual_ranges(self) -> dict[str, str]:
@@ -478,20 +483,20 @@ def _spreads(values: NDArray) -> dict[str, Spread]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: NDArray) -> NDArray:
-    return np.stack([usual[name].distance(row, _LEAST[name]) for name, row in zip(SCALARS, values)])
+    return np.stack([usual[name].distance(row, _MIN_SPREADS[name]) for name, row in zip(SCALARS, values)])
 
 
 def _embedding_distance(spread: Spread, from_mean: ArrayLike) -> NDArray:
     """Scale distances: 0 up to the median of ``spread``, 1 at its upper edge."""
     return np.maximum(0, np.subtract(from_mean, spread.middle)) / max(
-        _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
+        _MIN_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
 
 
-def _rounded_number(value: float) -> float:
+def _round_number(value: float) -> float:
     """Round to 6 significant digits, so that loaded numbers equal the saved ones."""
     return float(f"{value:.6g}")
 
 
-def rounded(values: NDArray) -> NDArray:
-    return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)
+def round_values(values: NDArray) -> NDArray:
+    return np.array([_round_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

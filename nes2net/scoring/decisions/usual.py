@@ -24,14 +24,14 @@ from scipy.stats import betabinom
 
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
-from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
+from nes2net.scoring.decisions.population import MIN_REFERENCE, SCALARS, SHOWN, Population, Traits
 
 # Expected share of recordings outside of a usual range. The usual ranges of a :class:`Population` leave out the same
 # share.
 _OUTSIDE = 0.05
 # Largest number of new recordings that :func:`compare` tries when it searches for the smallest number that can show
 # drift. With a calibration on 10 recordings, 5 new recordings suffice.
-_MOST_NEEDED = 10_000
+_MAX_MEASURED = 10_000
 
 
 class Shift(NamedTuple):
@@ -198,7 +198,7 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
     all_usual = []
     # Each class has a range of log-likelihood ratios. A ratio is usual if it lies in the range of either class.
     llrs = calibration.llrs
-    if llrs is not None and min(map(len, llrs)) >= FEWEST:
+    if llrs is not None and min(map(len, llrs)) >= MIN_REFERENCE:
         ranges = []
         chance = []
         for class_llrs in llrs:
@@ -208,11 +208,11 @@ def usual_of(calibration: LinearCalibration) -> list[UsualValues]:
 
         all_usual.append(UsualValues("llr", tuple(ranges), tuple(chance)))
     population = calibration.population
-    if population is not None and population.num_recordings >= FEWEST:
+    if population is not None and population.num_recordings >= MIN_REFERENCE:
         all_usual += _usual_traits(population)
     if not all_usual:
         raise InputError(
-            f"the calibration holds no ratios and no traits of at least {FEWEST} recordings to compare with: make it "
+            f"the calibration holds no ratios and no traits of at least {MIN_REFERENCE} recordings to compare with: make it "
             "again with `nes2net calibrate recordings`"
         )
     return all_usual
@@ -298,7 +298,7 @@ def compare(all_usual: Sequence[UsualValues], values: Mapping[str, NDArray], alp
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
         fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall as more recordings lie outside
         num_needed = 1
-        while num_needed < _MOST_NEEDED and len(compared) * usual.least_p(num_needed) > alpha:
+        while num_needed < _MAX_MEASURED and len(compared) * usual.least_p(num_needed) > alpha:
             num_needed += 1
         comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest, num_needed))
     return comparisons

@@ -30,7 +30,7 @@ def find_loss(loss: str | Options, key: str = "train.loss") -> tuple[type[Criter
         InputError: if a name or option is unknown, or an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=losses.given, owner=f"`{key}`")
-    return losses.checked_factory(name, options), options
+    return losses.import_factory(name, options), options
 
 
 def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") -> Criterion:
@@ -51,11 +51,11 @@ def create_loss(loss: str | Options, backend: Backend, key: str = "train.loss") 
             )
         arguments |= {"head": head, "feature_dim": head.in_features}
     parameters = inspect.signature(kind).parameters
-    with losses.guarded(name):
+    with losses.guard(name):
         criterion = kind(**options, **{key: value for key, value in arguments.items() if key in parameters})
     if not losses.is_built_in(name):
         criterion.subject = losses.subject(name)
-    return losses.checked(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
+    return losses.check_part(name, criterion, check_loss, arguments.get("feature_dim"))  # type: ignore[no-any-return]
 
 
 def with_head(model: Model, loss: str | Options, num_classes: int = 2) -> Model:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.lib.options import Options, Takes
 
 Positive = Annotated[float, Field(gt=0)]
@@ -98,7 +98,7 @@ class Criterion(nn.Module):
         needed = self.num_logits or self.num_classes
         if number != needed:
             raise InputError(
-                f"the loss needs {counted(needed, 'logit')}, the back-end gives {number}: set num_logits={needed}"
+                f"the loss needs {pluralise(needed, 'logit')}, the back-end gives {number}: set num_logits={needed}"
             )
 
     def logits(self, outputs: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, MAX_CROP_SAMPLES
 from nes2net.lib.conditions import NotWith, UsedWith
 from nes2net.lib.errors import InputError, refuse
 from nes2net.lib.options import Takes
@@ -156,7 +156,7 @@ class DataConfig(Section):
     the same system in `data.train_scores` (`file`), or in the file whose scores are normalised
     (`test`)."""
     num_samples: Annotated[
-        Annotated[Count, Field(le=LONGEST_CUT)] | None,
+        Annotated[Count, Field(le=MAX_CROP_SAMPLES)] | None,
         AlsoCalled("max_length", "segment_length"),
         Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES

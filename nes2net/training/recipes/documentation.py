@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, did_you_mean
 from nes2net.lib.options import what_it_takes
 from nes2net.training.recipes.reading import PACKAGED, RecipeNotes
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
-from nes2net.training.recipes.section import Section, meant_key
+from nes2net.training.recipes.section import Section, suggest_key
 
 #: File of the JSON schema, beside the packaged recipes. Each packaged recipe refers to this file in its first line.
 SCHEMA = PACKAGED / "recipe.schema.json"
@@ -85,7 +85,7 @@ def describe(name: str | None = None) -> str:
     (key,) = keys
     facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
     lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
-    return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
+    return "\n".join([key.name, _wrap(key.meaning, "  "), *lines])
 
 
 def facts_of(name: str | None) -> list[dict[str, object]]:
@@ -110,13 +110,13 @@ def find_keys(name: str | None) -> list[Key]:
     if name is None:
         return list(keys.values())
     if name not in keys:
-        meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
+        meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=suggest_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
     return [keys[name]]
 
 
 def _two_lines(key: Key) -> str:
-    return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
+    return f"{key.name}  ({key.takes}; default {key.default})\n{_wrap(key.meaning, '    ')}"
 
 
 def json_schema() -> JsonSchemaValue:
@@ -162,7 +162,7 @@ def _schema_for_editors(facts: JsonSchemaValue) -> JsonSchemaValue:
     return plain
 
 
-def _wrapped(text: str, indent: str) -> str:
+def _wrap(text: str, indent: str) -> str:
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

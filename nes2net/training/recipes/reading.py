@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from nes2net.lib.errors import InputError, did_you_mean, shown
+from nes2net.lib.errors import InputError, did_you_mean, short_repr
 from nes2net.lib.files import has_no_file
 from nes2net.lib.options import Takes
 from nes2net.lib.yaml_text import read_value, read_yaml_file, set_value
@@ -77,7 +77,7 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         return values, notes
     base = values.pop("base")
     if not isinstance(base, str) or not base or Path(base).name != base:
-        raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
+        raise InputError(f"recipe {path}: base is the name of a file beside it, not {short_repr(base)}")
     base_path = path.parent / base
     names = packaged_recipes()
     if not has_no_file(base_path):
@@ -92,7 +92,7 @@ def _read_with_base(path: Path) -> tuple[_Values, RecipeNotes]:
         )
     if "base" in of_base:
         raise InputError(
-            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
+            f"recipe {path} builds on {base_path}, which has a base itself: name {short_repr(of_base['base'])} as base"
         )
     notes.sources = {**notes_of_base.sources, **notes.sources}
     merged = dict(of_base)
@@ -187,14 +187,14 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
     for key, text in last_texts.items():
         if key.endswith(".name"):
             values = _without_options_of_old_part(
-                values, key.split("."), read_value(text, str, f"override {shown(key)}")
+                values, key.split("."), read_value(text, str, f"override {short_repr(key)}")
             )
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
-            raise InputError(f"override {shown(override)} is not of the form key=value")
+            raise InputError(f"override {short_repr(override)} is not of the form key=value")
         *parents, last = keys.split(".")
-        title = f"override {shown(override)}: the value"
+        title = f"override {short_repr(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
             # A name or alias may contain dots, so all parts between `data.corpora` and the last key are the name or
             # alias.
@@ -207,7 +207,7 @@ def apply_overrides(values: _Values, overrides: Iterable[str]) -> _Values:
             called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
             if name not in called:
                 raise InputError(
-                    f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
+                    f"override {short_repr(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
                 )
             set_value(corpora[called.index(name)], [last], text, CorpusConfig, title)
             values["data"] = {**data, "corpora": corpora}

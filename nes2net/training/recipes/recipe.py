@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.lib.errors import InputError, refuse, shown
+from nes2net.lib.errors import InputError, refuse, short_repr
 from nes2net.lib.options import Options, Takes, check_model
 from nes2net.training.recipes.augment import AugmentConfig
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
@@ -170,7 +170,7 @@ def recipe_from_dict(values: object) -> Recipe:
         InputError: if ``values`` is not a mapping; also as for :class:`Section`.
     """
     if not isinstance(values, dict):
-        raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")
+        raise InputError(f"a recipe is a mapping of keys, not {short_repr(values)}")
     return Recipe(**{str(key): value for key, value in values.items()})
 
 

@@ -26,7 +26,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails
 
 from nes2net.lib.conditions import Condition, check_conditions
-from nes2net.lib.errors import InputError, did_you_mean, nearest, shown, worded
+from nes2net.lib.errors import InputError, did_you_mean, nearest, short_repr, with_flag_names
 from nes2net.lib.options import Takes, what_it_takes
 
 
@@ -152,21 +152,21 @@ class Section(BaseModel):
             key = f"{cls.prefix}{name[:100]}"
             section = cls.prefix.partition(".")[0]
             keys = [f"{cls.prefix}{field}" for field in cls.model_fields]
-            meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
+            meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=suggest_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
         # A needed key is missing.
         if problem["type"] == "missing":
-            return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
+            return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {short_repr(values)}"
         # The value is wrong.
         schema = cls.model_json_schema()["properties"][name]
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
-            return f"{name} is a mapping of keys, not {shown(values[name])}"
+            return f"{name} is a mapping of keys, not {short_repr(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
-        if re.fullmatch(r"--\S+", worded(key)):  # the key is a flag of a command, and a flag cannot be null
+        if re.fullmatch(r"--\S+", with_flag_names(key)):  # the key is a flag of a command, and a flag cannot be null
             takes = takes.removesuffix(", or null")
-        return f"{key} is {takes}, not {shown(values[name])}{meant}"
+        return f"{key} is {takes}, not {short_repr(values[name])}{meant}"
 
     @model_validator(mode="after")
     def _check_conditions(self) -> Section:
@@ -189,7 +189,7 @@ def _comparable(value: Any) -> Any:
     return value if isinstance(value, (dict, list)) else yaml_word(value)
 
 
-def meant_key(name: str) -> str:
+def suggest_key(name: str) -> str:
     """Suggest a key for the unknown key ``name``, as the end of a message; empty if none is similar.
 
     Keys, their names in other programs, and flags in their sources are compared with the last part

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, refuse, shown
-from nes2net.lib.options import Options, declared
+from nes2net.lib.errors import InputError, refuse, short_repr
+from nes2net.lib.options import Options, options_of
 from nes2net.models.backends.base import Backend
 from nes2net.models.checkpoints.state_dict import check_fit
 from nes2net.models.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
@@ -235,7 +235,7 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> Options:
-    options = declared(backends.get(backend.config["name"]))
+    options = options_of(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | dict(backend.config)
 
 
@@ -250,6 +250,6 @@ def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) ->
     in_file, in_recipe = json.loads(json.dumps([teacher_value, recipe_value]))
     if in_file != in_recipe:
         raise InputError(
-            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(in_recipe)} in the recipe "
-            f"and {shown(in_file)} in the file; set it to that, or name another `train.task.teacher`"
+            f"{path} does not fit the recipe's teacher: `model.{key}` is {short_repr(in_recipe)} in the recipe "
+            f"and {short_repr(in_file)} in the file; set it to that, or name another `train.task.teacher`"
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, pluralise
 from nes2net.models.backends.base import LogitLayer
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
@@ -106,7 +106,8 @@ class LogisticTrainer(Trainer):
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
-        summary = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
+        embeddings = f"{pluralise(len(self.targets), 'embedding')} of {len(weight)}"
+        summary = f"logistic regression on {embeddings}: {pluralise(iterations, 'iteration')}"
         if iterations >= _MAX_ITERATIONS:
             summary += ", the limit; a smaller `train.logistic_c` converges sooner"
         self.monitor.say(summary)

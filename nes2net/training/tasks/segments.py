@@ -12,7 +12,7 @@ from torch import Tensor
 from nes2net.data.corpora.trial import Trial
 from nes2net.data.registry import corpora
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, counted, listed, refuse
+from nes2net.lib.errors import InputError, join_names, pluralise, refuse
 from nes2net.metrics import compute_eer
 from nes2net.training.dataset import FRAMES, Tensors
 from nes2net.training.frame_labels import FrameLabels, pool_targets
@@ -69,8 +69,8 @@ class SegmentObjective(Objective):
             ),
             (
                 unknown,
-                f"`segments.resolutions` has {_joined(unknown)} ms, and back-end '{name}' scores frames of "
-                f"{_joined(detector.resolutions)} ms",
+                f"`segments.resolutions` has {_join(unknown)} ms, and back-end '{name}' scores frames of "
+                f"{_join(detector.resolutions)} ms",
             ),
         )
         self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
@@ -163,8 +163,8 @@ class SegmentObjective(Objective):
         return numerators
 
 
-def _joined(resolutions: Iterable[float]) -> str:
-    return listed([f"{ms:g}" for ms in resolutions], 10)
+def _join(resolutions: Iterable[float]) -> str:
+    return join_names([f"{ms:g}" for ms in resolutions], 10)
 
 
 def _class_shares(labels: Tensor) -> Tensor:
@@ -228,7 +228,7 @@ class Segments(Task):
             ),
             (
                 not of_trial,
-                f"{title} has labels of segments, but of none of the {counted(len(trials), 'trial')} of {part}",
+                f"{title} has labels of segments, but of none of the {pluralise(len(trials), 'trial')} of {part}",
             ),
         )
         return FrameLabels(of_trial, self.recipe.segments.boundary_share)

@@ -13,7 +13,7 @@ from nes2net import metrics
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name, class_names
 from nes2net.detector import Detector
 from nes2net.evaluation.classes import ERROR_TITLE
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, join_names, pluralise
 from nes2net.lib.terminal import print_note
 from nes2net.scoring.decisions.known import KnownThreshold
 from nes2net.training.measures import ERROR_RATES, Figures, Measure, Validated
@@ -123,13 +123,12 @@ class SourceTracing(Task):
         if other_names:
             reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"
             described = [f"{name} ({size})" for name, size in sorted(other_names.items())]
-            print_note(
-                f"{counted(sum(other_names.values()), 'trial')} of {part} left out, whose {self.field} {reason}: {listed(described)}"
-            )
+            omitted = f"{pluralise(sum(other_names.values()), 'trial')} of {part} omitted"
+            print_note(f"{omitted}, because their {self.field} {reason}: {join_names(described)}")
         kept_trials = [trial for trial, name in zip(trials, names) if name in self.numbers]
         if not kept_trials:
             raise InputError(
-                f"no trial of {part} has a {self.field} of training, {listed(self.classes)}: give a development set with "
+                f"no trial of {part} has a {self.field} of training, {join_names(self.classes)}: give a development set with "
                 "the same classes"
             )
         return kept_trials
@@ -140,8 +139,8 @@ class SourceTracing(Task):
             names.append(BONAFIDE)
         if len(names) < 2:
             raise InputError(
-                f"the task source_tracing needs at least two classes with {counted(self.min_trials, 'training trial')} each, "
-                f"and the field {self.field} has {listed(names) or 'none'}: name another `train.task.field`, or lower "
+                f"the task source_tracing needs at least two classes with {pluralise(self.min_trials, 'training trial')} each, "
+                f"and the field {self.field} has {join_names(names) or 'none'}: name another `train.task.field`, or lower "
                 "`train.task.min_trials`"
             )
         self.classes = tuple(names)

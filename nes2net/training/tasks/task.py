@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, listed, nearest, shown
+from nes2net.lib.errors import InputError, join_names, nearest, short_repr
 from nes2net.lib.options import name_and_options
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.dataset import Tensors
@@ -107,7 +107,7 @@ class Task:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         if detector.classes != self.classes:
             raise InputError(
-                f"the classes are {listed(self.classes, 5)}, and the back-end has {listed(detector.classes, 5)}: leave "
+                f"the classes are {join_names(self.classes, 5)}, and the back-end has {join_names(detector.classes, 5)}: leave "
                 "num_logits and classes out of `model.backend`"
             )
         check_system_scores(trials, detector.num_scores)
@@ -138,6 +138,6 @@ def create_task(recipe: Recipe) -> Task:
     if recipe.validation.select_on not in offered:
         raise InputError(
             f"`validation.select_on` is {', '.join(offered)} in the task '{name}', not "
-            f"{shown(recipe.validation.select_on)}{nearest(recipe.validation.select_on, offered)}"
+            f"{short_repr(recipe.validation.select_on)}{nearest(recipe.validation.select_on, offered)}"
         )
     return task

@@ -15,13 +15,13 @@ STAGES += ["files to scores, batch 3", "matrix product, "]
 
 
 @pytest.mark.parametrize(
-    "words, dtype, files, said",
+    "words, dtype, files, message",
     [
         (RANDOM, "bfloat16", "8 generated FLAC files", "wav2vec2 + last + nes2net_x"),
         (". --model model.pth --device cpu", "float32", "3 files", "lfcc + last + asp_mlp"),
     ],
 )
-def test_a_table_of_every_stage(words, dtype, files, said, here, command):
+def test_a_table_of_every_stage(words, dtype, files, message, workdir, command):
     """The head names the settings, and each stage has a row of positive numbers."""
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save("model.pth")
     for number in range(3):
@@ -30,7 +30,7 @@ def test_a_table_of_every_stage(words, dtype, files, said, here, command):
     assert status == 0
     assert ("this takes a while" in err) == (words == RANDOM)
     head, rows = out.split("\n\n")
-    assert said in head
+    assert message in head
     assert "nes2net 0" in head
     assert f"torch {torch.__version__}" in head
     assert " thread" in head

@@ -19,15 +19,16 @@ WILD = {"corpus": "in_the_wild"}
 def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_path, monkeypatch):
     path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
     monkeypatch.setenv("HOME", "/home/me")
-    found = load_experiment(path)
-    assert (found.overrides["data.root"], found.evaluate[0].root) == ("of_file", "of_file/release_in_the_wild")
-    assert found.out == "/home/me/there"
+    experiment = load_experiment(path)
+    assert experiment.overrides["data.root"] == "of_file"
+    assert experiment.evaluate[0].root == "of_file/release_in_the_wild"
+    assert experiment.out == "/home/me/there"
     monkeypatch.setenv("data", "of_environment")
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
     assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
     monkeypatch.delenv("data")
     silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
-    for name, place, message in (
+    for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
         (silent, [], r"not say what \$\{data\} is: pass `set` data="),
@@ -35,7 +36,7 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
         (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
     ):
         with pytest.raises(InputError, match=message):
-            load_experiment(name, place)
+            load_experiment(name, key)
 
 
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
@@ -51,12 +52,13 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
     write(tmp_path / "mine.yaml", "name: mine\n")
     hub = {"corpus": "hub:OWNER/set", "split": "eval"}
     path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml", evaluate=[hub])
-    found = load_experiment(path, overrides=["train.epochs=7", "data.root=x"], slurm=["partition=gpu", "minutes=5"])
-    assert found.recipe == str(tmp_path / "mine.yaml")
-    assert (found.overrides["train.epochs"], found.overrides["train.batch_size"]) == (7, 4)
-    assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
-    (one,) = found.evaluate
-    assert (one.title, one.root, one.key_path, one.samples) == ("hub-OWNER-set", ".", Path("."), None)
+    overrides = ["train.epochs=7", "data.root=x"]
+    experiment = load_experiment(path, overrides=overrides, slurm=["partition=gpu", "minutes=5"])
+    assert experiment.recipe == str(tmp_path / "mine.yaml")
+    assert (experiment.overrides["train.epochs"], experiment.overrides["train.batch_size"]) == (7, 4)
+    assert (experiment.slurm.partition, experiment.slurm.minutes, experiment.slurm.cpus) == ("gpu", 5, 8)
+    (evaluated,) = experiment.evaluate
+    assert (evaluated.title, evaluated.root, evaluated.samples) == ("hub-OWNER-set", ".", None)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +75,7 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
         ({"evaluate": [{"corpus": "asvspoof2021"}]}, "unknown corpus 'asvspoof2021'; did you mean 'asvspoof2021_"),
         ({"evaluate": [{**WILD, "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
         ({"evaluate": [{**WILD, "sample": 5}]}, "evaluate.0: there is no key 'sample'; did you mean 'samples'"),
-        (
-            {"evaluate": [{**WILD, "protocol": "full", "samples": 5}]},
-            "evaluate.0: samples requires protocol 4sec: remove it",
-        ),
+        ({"evaluate": [{**WILD, "protocol": "full", "samples": 5}]}, "evaluate.0: samples requires protocol 4sec"),
         ({"evaluate": [WILD] * 2}, "the evaluation set in_the_wild is named twice"),
         ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides and grid"),
         ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr 1 is named twice"),
@@ -100,20 +99,25 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
 )
 def test_packaged_experiments_can_be_planned(path, tmp_path):
     """Their recipes, corpora and keys exist."""
-    found = load_experiment(path)
-    plan = plan_experiment(found, tmp_path)
-    assert len(plan.runs) == prod(map(len, found.grid.values())) * len(found.seeds)
-    assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {found.places["data"]}
+    experiment = load_experiment(path)
+    plan = plan_experiment(experiment, tmp_path)
+    assert len(plan.runs) == prod(map(len, experiment.grid.values())) * len(experiment.seeds)
+    assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {experiment.places["data"]}
     if path.parent == PACKAGED:
-        assert found.name == path.stem in packaged_experiments()
+        assert experiment.name == path.stem in packaged_experiments()
     else:
         assert yaml.safe_load(path.read_text())["name"] == "demo"
 
 
 def test_the_seeds_of_the_paper():
     """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
-    found = load_experiment("nes2net_x_2019")
-    assert [(one.best, one.mode) for one in found.averages] == [(1, "mean"), (3, "legacy"), (5, "legacy"), (1, "mean")]
-    assert [one.protocol for one in found.evaluate] == [None, None, "full"]
-    assert [one.legacy_train_mode for one in found.evaluate] == [False, False, True]
+    experiment = load_experiment("nes2net_x_2019")
+    assert [(row.best, row.mode) for row in experiment.averages] == [
+        (1, "mean"),
+        (3, "legacy"),
+        (5, "legacy"),
+        (1, "mean"),
+    ]
+    assert [row.protocol for row in experiment.evaluate] == [None, None, "full"]
+    assert [row.legacy_train_mode for row in experiment.evaluate] == [False, False, True]
     assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]

@@ -1,18 +1,15 @@
 """Files with the names and shapes of the released ones, held against the rows that they belong to."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
-import yaml
 from builders import sparse_checkpoint
 from builders.files import write
 from builders.golden_backends import manifest
 
 from nes2net import Detector
 from nes2net.apps.experiments.reproduce import compare_conditions, published_architectures
-from nes2net.cli.main import main
-from nes2net.data.corpora import asvspoof2021_df, in_the_wild
-from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora import in_the_wild
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.models.published_results import PublishedRow, published_rows
 
@@ -98,24 +95,3 @@ def test_the_files_of_nes2net_x_may_have_one_output(differences_of):
             rows += rows_of(system)
     assert len(rows) == 6
     assert differences_of(shapes_of(XLSR, NES2NET_X, num_logits=1), rows) == []
-
-
-@pytest.mark.slow
-def test_the_released_checkpoint_of_the_first_row_has_a_verdict(corpus, register_corpus, tmp_path, capsys):
-    """The whole command, with a detector of full size; the corpus of a few seconds stands for 2021 DF."""
-    shapes = shapes_of(XLSR, NES2NET_X, num_logits=1)
-    # With a norm of 0, the convolution that encodes positions would be NaN.
-    positions = "ssl_model.model.encoder.pos_conv.0.weight_v"
-    sparse_checkpoint.write(tmp_path / "1.65.safetensors", shapes, {positions: [1.0] * 128})
-    register_corpus("tiny_2021_df", replace(asvspoof2021_df.CORPUS, key_counts={"eval": Counts(12, 6, 6)}))
-    (row,) = [row for row in ROWS if row.id == "nes2net_x-2021_df"]
-    fields = asdict(row) | {"corpus": "tiny_2021_df", "samples": 8000, "notes": []}
-    table = {"title": "One", "columns": {"df": "DF"}, "systems": {"nes2net_x": {"results": {"df": fields}}}}
-    rows = write(tmp_path / "rows.yaml", yaml.safe_dump({"tests": {"df": {}}, "tables": [table]}))
-    words = ["experiment", "reproduce", row.id, "--data", corpus, "--keys", corpus / "keys", "--rows", rows]
-    words += ["--checkpoint", tmp_path / "1.65.safetensors", "--out", tmp_path / "out", "--resamples", 10]
-    status = main(list(map(str, [*words, "--workers", 0])))
-    printed = capsys.readouterr().out
-    assert status == 0, printed
-    assert "against the published single best, 1.65 %: " in printed
-    assert "not checked: whether the checkpoint is the file that was released for this row" in printed

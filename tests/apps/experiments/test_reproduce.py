@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from builders.experiments import ROW as PUBLISHED
+from builders.files import folder as new_folder
 from builders.files import write
 from conftest import REPOSITORY
 
@@ -74,10 +75,11 @@ def reproduce(corpus, register_corpus, tmp_path, capsys):
     return run
 
 
-def first_score(folder: Path) -> tuple[int, str, float]:
-    """How many scores were written to ``folder``, and the first of them with its utterance."""
+def first_score(folder: Path) -> tuple[str, float]:
+    """The first of the scores of the twelve utterances in ``folder``, and its utterance."""
     ids, scores = read_scores(folder / "scores.txt")
-    return len(ids), ids[0], scores[0]
+    assert len(ids) == 12
+    return ids[0], scores[0]
 
 
 def test_every_row_is_listed_with_its_figures_and_can_be_run(capsys):
@@ -105,15 +107,8 @@ def test_the_list_marks_the_eleven_of_the_paper(capsys):
     assert main(["experiment", "reproduce"]) == 0
     marked = [line.split()[0] for line in capsys.readouterr().out.splitlines() if " the paper's own " in line]
     assert len(marked) == 11
-    assert {id.partition("-")[0] for id in marked} == {
-        "nes2net",
-        "nes2net_x",
-        "nes2net_x_mean3",
-        "nes2net_x_mean5",
-        "nes2net_val",
-        "nes2net_x_val",
-        "nes2net_x_val_aug",
-    }
+    systems = {id.partition("-")[0].removeprefix("nes2net") for id in marked}
+    assert systems == {"", "_x", "_x_mean3", "_x_mean5", "_val", "_x_val", "_x_val_aug"}
 
 
 TRAINING = {"or, in place of training, a checkpoint"}
@@ -221,15 +216,11 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
         assert missing.remedy.startswith(remedy)
 
 
-def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(corpus, reproduce, checkpoint, tmp_path):
+def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(reproduce, checkpoint, score_of, tmp_path):
     status, out, _ = reproduce(checkpoint=checkpoint)
     assert status == 0
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
-    number, id, score = first_score(tmp_path / "out")
-    detector = Detector.from_pretrained(checkpoint, "cpu")
-    recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
-    assert number == 12
-    assert score == pytest.approx(detector.score(recording, num_samples=8000), abs=1e-5)
+    score_of(checkpoint, "out")
     (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["tables"][0]["rows"]
     low, high = (100 * bound for bound in result["eer"]["interval"])
     measured = f"measured   {100 * result['eer']['value']:.2f} %   95 % interval {low:.2f} to {high:.2f} %"
@@ -237,25 +228,20 @@ def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(corpus, repr
     assert f"against the published single best, 12.34 %: {judge(12.34, low, high)}" in out
     assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
     assert "not checked: the architecture: the row names no model" in out
-    assert "no verdict" not in out
     assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
     assert result["on"]["system"] == "Tiny"
 
 
-def files_in(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.iterdir()}
-
-
 def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(reproduce, checkpoint, tmp_path):
-    status, out, _ = reproduce(checkpoint=checkpoint)
-    assert status == 0
-    content = files_in(tmp_path / "out")
-    scored_at = (tmp_path / "out" / "scores.txt").stat().st_mtime_ns
+    folder = tmp_path / "out"
+    _, out, _ = reproduce(checkpoint=checkpoint)
+    content = {path: path.read_bytes() for path in folder.iterdir()}
+    scored_at = (folder / "scores.txt").stat().st_mtime_ns
     assert reproduce(checkpoint=checkpoint)[:2] == (0, out)
-    assert files_in(tmp_path / "out") == content
-    assert (tmp_path / "out" / "scores.txt").stat().st_mtime_ns == scored_at
+    assert {path: path.read_bytes() for path in folder.iterdir()} == content
+    assert (folder / "scores.txt").stat().st_mtime_ns == scored_at
     # With other weights, the scores are refused, or replaced if the user asks for it.
-    score = first_score(tmp_path / "out")[2]
+    score = first_score(folder)[1]
     config = Detector.from_pretrained(checkpoint, "cpu").config
     torch.manual_seed(1)
     Detector.from_config(config).save(checkpoint)
@@ -263,7 +249,7 @@ def test_finished_work_stays_and_scores_of_another_checkpoint_are_not_reused(rep
     assert status == 2
     assert "made by another run" in error
     assert reproduce("--overwrite", checkpoint=checkpoint)[0] == 0
-    assert first_score(tmp_path / "out")[2] != score
+    assert first_score(folder)[1] != score
 
 
 def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path):
@@ -276,14 +262,13 @@ def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path)
     assert status == 0
     assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out
     assert "mean over runs" not in out
-    number, id, score = first_score(tmp_path / "out")
+    id, score = first_score(tmp_path / "out")
     in_eval_mode = detector.score(corpus / "release_in_the_wild" / f"{id}.wav")
-    assert number == 12
     assert score == pytest.approx(in_eval_mode, abs=1e-5)
     status, out, _ = reproduce("--overwrite", checkpoint=checkpoint, **WILD, legacy_train_mode=True)
     assert status == 0
     assert "scored in train mode, as the published figure was (deviation 2)" in out
-    assert abs(first_score(tmp_path / "out")[2] - in_eval_mode) > 1e-3
+    assert abs(first_score(tmp_path / "out")[1] - in_eval_mode) > 1e-3
 
 
 def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce, checkpoint, tmp_path):
@@ -291,9 +276,7 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
     row = {"data": data, "checkpoint": checkpoint, "min_tdcf": 0.2557}
     audio = data / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
-    status, _, error = reproduce(**row)
-    assert status == 2
-    assert "missing, 1 in all:" in error
+    assert reproduce(**row)[0] == 2
     status, out, error = reproduce("--allow-partial", **row)
     assert status == 1
     assert "warning: the result will be partial" in error
@@ -301,7 +284,6 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
     assert "PARTIAL: rests on 11 of 12 trials" in out
     assert "min t-DCF  published 0.2557   measured " in out
     assert "no verdict, for" in out
-    assert "against the published" not in out
     # Without any audio file nothing can be measured.
     for path in audio.iterdir():
         path.unlink()
@@ -310,7 +292,7 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
     assert "missing, 1 in all:" in error
 
 
-def test_no_verdict_if_nothing_can_be_compared_but_one_for_the_same_architecture(reproduce, checkpoint, tmp_path):
+def test_only_the_same_architecture_gets_a_verdict(reproduce, checkpoint):
     status, out, _ = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM)
     assert status == 0
     assert "against the published single best, 12.34 %: " in out
@@ -321,8 +303,6 @@ def test_no_verdict_if_nothing_can_be_compared_but_one_for_the_same_architecture
     assert "no verdict, for measured and published figures cannot be compared:\n" in out
     assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
     assert "against the published" not in out
-    assert "The interval covers" not in out
-    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.fixture
@@ -352,7 +332,7 @@ def test_every_architecture_that_a_row_names_has_a_verdict(num_logits, reproduce
 def test_the_nearest_of_several_architectures_is_named(reproduce, released):
     status, out, _ = reproduce(checkpoint=released(3), model=["tiny_two", "tiny_one"])
     assert status == 1
-    assert "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2\n" in f"{out}\n"
+    assert "- the architecture differs from tiny_two: back-end num_logits 3 instead of 2" in out
 
 
 ADDRESSES = {"checkpoint": "https://files/1", "scores": "https://files/2"}
@@ -405,7 +385,7 @@ def score_of(corpus, tmp_path):
     """A function that asserts that the first score in the folder ``out`` is that of a checkpoint."""
 
     def check(checkpoint: Path, out: str) -> None:
-        _, id, score = first_score(tmp_path / out)
+        id, score = first_score(tmp_path / out)
         recording = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
         expected = Detector.from_pretrained(checkpoint, "cpu").score(recording, num_samples=8000)
         assert score == pytest.approx(expected, abs=1e-5)
@@ -431,7 +411,7 @@ def test_one_training_serves_all_rows_of_a_recipe(reproduce, tiny_recipe, score_
     # Averaged as the published code does, if the row says so.
     status, out, _ = reproduce(out="legacy", average=2, average_mode="legacy", **tiny_recipe)
     assert status == 0
-    assert "2 checkpoints averaged as the published code does, the first left out and the second twice" in out
+    assert "2 checkpoints averaged as the published code does, without the first, with the second twice" in out
     score_of(average.with_stem(f"{average.stem}_legacy"), "legacy")
 
 
@@ -448,8 +428,7 @@ def test_a_run_folder_gives_the_epoch_or_the_average_of_the_row(reproduce, run_f
     assert status == 0, error
     (best,) = best_epochs(run_folder, 1, "val_loss_wo_aug")
     score_of(run_folder / f"epoch_{best}.pth", "out")
-    status, _, _ = reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")
-    assert status == 0
+    assert reproduce(checkpoint=run_folder, out="averaged", average=2, average_mode="legacy")[0] == 0
     epochs = best_epochs(run_folder, 2, "val_loss_wo_aug")
     score_of(average_run(run_folder, epochs, "legacy").path, "averaged")
 
@@ -462,37 +441,55 @@ def test_a_run_folder_without_a_history_is_refused(reproduce, run_folder):
 
 
 AS_PUBLISHED = (
-    "3 checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+    "3 checkpoints averaged as the published code does, without the first, with the second twice (deviation 1)"
 )
+AVERAGED = {"average": 3, "average_mode": "legacy"}
 
 
 @pytest.mark.parametrize(
-    "mode, ids, measured",
+    "mode, ids, row, measured",
     [
-        ("mean", [1, 2, 3], "the true mean of 3 checkpoints"),
-        ("legacy", [1, 2], AS_PUBLISHED.replace("3", "2", 1)),
-        ("mean", [1], "a single epoch"),
+        ("mean", [1, 2, 3], AVERAGED, f"the true mean of 3 checkpoints instead of {AS_PUBLISHED}"),
+        ("legacy", [1, 2], AVERAGED, f"{AS_PUBLISHED.replace('3', '2', 1)} instead of {AS_PUBLISHED}"),
+        ("mean", [1], AVERAGED, f"a single epoch instead of {AS_PUBLISHED}"),
+        ("mean", [1, 2], {}, "the true mean of 2 checkpoints instead of a single epoch"),
     ],
 )
-def test_an_averaged_row_says_if_it_is_given_another_average(mode, ids, measured, reproduce, run_folder):
-    average = average_run(run_folder, ids, mode).path
-    status, out, _ = reproduce(checkpoint=average, average=3, average_mode="legacy")
+def test_no_verdict_for_another_average_than_that_of_the_row(mode, ids, row, measured, reproduce, run_folder):
+    status, out, _ = reproduce(checkpoint=average_run(run_folder, ids, mode).path, **row)
     assert status == 1
-    assert f"- the checkpoint is {measured} instead of {AS_PUBLISHED}" in out
+    assert f"- the checkpoint is {measured}" in out
 
 
 def test_an_averaged_row_is_judged_by_an_average_as_published(reproduce, run_folder):
     average = average_run(run_folder, [1, 2, 3], "legacy").path
-    status, out, _ = reproduce(checkpoint=average, average=3, average_mode="legacy")
+    status, out, _ = reproduce(checkpoint=average, **AVERAGED)
     assert status == 0
     assert f"\nthe published figure is of {AS_PUBLISHED}" in out
 
 
-def test_a_row_of_one_epoch_says_if_it_is_given_an_average(reproduce, run_folder):
-    average = average_run(run_folder, [1, 2]).path
-    status, out, _ = reproduce(checkpoint=average)
-    assert status == 1
-    assert "- the checkpoint is the true mean of 2 checkpoints instead of a single epoch" in out
+def test_a_file_replaces_a_link_of_its_name(reproduce, checkpoint, tmp_path):
+    elsewhere = write(tmp_path / "elsewhere", "precious")
+    out = new_folder(tmp_path / "out")
+    links = [out / name for name in ("report.html", "report.json", "scores.txt")]
+    for link in links:
+        link.symlink_to(elsewhere)
+    status, _, error = reproduce("--overwrite", checkpoint=checkpoint)
+    assert status == 0, error
+    assert elsewhere.read_text() == "precious"
+    assert not any(link.is_symlink() for link in links)
+
+
+@pytest.mark.parametrize("name", ["training", "training/logs"])
+def test_no_training_is_written_through_a_linked_folder(reproduce, tiny_recipe, tmp_path, name):
+    elsewhere = new_folder(tmp_path / "elsewhere")
+    link = tmp_path / name
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(elsewhere)
+    status, _, error = reproduce(**tiny_recipe)
+    assert status == 2
+    assert f"{name}: is a link" in error
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_record_of_an_average_may_hold_anything(reproduce, checkpoint):
@@ -518,7 +515,7 @@ def test_a_figure_is_judged_against_the_published_one(published, words):
     assert judge(published, 1.50, 1.80).startswith(words)
 
 
-def test_errors_are_one_line(tmp_path, capsys):
+def test_errors_are_one_line(tmp_path, refused):
     bad = write(tmp_path / "bad.yaml", "[")
     text = write(tmp_path / "text.yaml", "text")
     for arguments, message in (
@@ -529,7 +526,4 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["a", "--rows", text], "a mapping with notes, tests and tables is expected, found str"),
         (["a", "--rows", write_rows(tmp_path, ROW, ROW)], "two rows have one id"),
     ):
-        assert main(["experiment", "reproduce", *map(str, arguments)]) == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert error.count("\n") == 1
+        refused(["experiment", "reproduce", *arguments], message)

@@ -76,8 +76,8 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them():
 
 
 def test_what_cannot_be_compared_is_said(measurements):
-    other = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
-    assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), other])]) == [
+    incomparable = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
+    assert comparability_notes([SystemOnSet("x", "LA", [measured(1, 0.1), incomparable])]) == [
         "LA: the detectors were measured on different recordings: do not compare them",
         "LA: the detectors were measured on different numbers of trials: do not compare them",
         "LA: a partial result, because scores are missing: seed2",
@@ -112,11 +112,9 @@ def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result,
     assert "<b>&" not in page
     assert "Title &amp; &lt;b&gt;" in page
     assert 'href="reports/seed1/a%20b.html"' in page
-    assert "mean 1.89" in page
     assert "<script" not in page
     tables = json.loads(data)["tables"]
     assert tables[0]["rows"][0]["best_seed"] == {"value": 2}
-    assert '"complete": false' in data
     assert "**1.66**" in markdown
     assert "Note: a \\*note\\*." in markdown
     assert r"\textbf{1.66}" in latex

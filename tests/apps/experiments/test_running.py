@@ -28,11 +28,11 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     failed, left_out = do_in_processes(TASKS, commands.__getitem__, tmp_path, **options)
     assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
     assert str(left_out) == "b_then: not begun: it needs: b"
-    said = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
-    assert int(said["a"][2]) < int(said["a_then"][2])
-    assert {gpu for gpu, *_ in said.values()} <= {"4", "6"}
-    assert said["a"][0] == "4"
-    assert all(int(threads) >= 1 for _, threads, _ in said.values())
+    logs = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
+    assert int(logs["a"][2]) < int(logs["a_then"][2])
+    assert {gpu for gpu, *_ in logs.values()} <= {"4", "6"}
+    assert logs["a"][0] == "4"
+    assert all(int(threads) >= 1 for _, threads, _ in logs.values())
     # A task whose need is not among them begins at once.
     assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
 

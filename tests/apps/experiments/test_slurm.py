@@ -59,8 +59,8 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, 
     all_before = "afterany:100_0:100_1:200_0:200_1:300_0:300_1"
     awaited = [re.findall("--dependency=(.*)", text) for text in texts]
     assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
-    wanted = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
-    assert all(f"#SBATCH --{option}\n" in text for text in texts for option in wanted.split())
+    options = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
+    assert all(f"#SBATCH --{option}\n" in text for text in texts for option in options.split())
     assert submitted(tasks) == jobs  # all are queued
     assert len(list(programs.glob("sbatch_*"))) == 4
     set_state("FAILED")
@@ -92,8 +92,8 @@ def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
     words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
     words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
-    found = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
-    assert found.returncode == 0, found.stderr
+    completed = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
+    assert completed.returncode == 0, completed.stderr
     assert json.loads((tmp_path / "out/table.json").read_text())["complete"]
     jobs = json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]
     assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

@@ -9,10 +9,10 @@ from PIL import Image
 
 
 @pytest.fixture
-def explain(here, command):
+def explain(workdir, command):
     hears_a_tone.detector().save("detector.pth")
     soundfile.write("tone.wav", hears_a_tone.recording(0.4, seed=99), 16000)
-    (here / "bad.wav").write_bytes(b"RIFF")
+    (workdir / "bad.wav").write_bytes(b"RIFF")
     return lambda words: command(f"explain {words} --model detector.pth --device cpu --draws 5")
 
 

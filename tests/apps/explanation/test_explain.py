@@ -22,34 +22,34 @@ PLACED = ("num_samples", "start", "duration", "progress", "show_coarse")  # argu
 
 
 def explained(detector, samples, **options):
-    place = {name: options.pop(name) for name in PLACED if name in options}
-    return explain(detector, samples, 16000, How(**options), **place)
+    arguments = {name: options.pop(name) for name in PLACED if name in options}
+    return explain(detector, samples, 16000, How(**options), **arguments)
 
 
 @pytest.mark.parametrize("method", TITLES)
 def test_the_relevance_is_where_the_cue_is(method):
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
-    found = explained(detector, samples, method=method)
-    assert found.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
-    (stretch, *_), (band, *_) = found.relevance.stretches(), found.relevance.strongest_bands()
+    explanation = explained(detector, samples, method=method)
+    assert explanation.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
+    (stretch, *_), (band, *_) = explanation.relevance.stretches(), explanation.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11)
     assert band[:2] == (3000, 3500)
     # towards spoof
     assert stretch.relevance < 0
     assert band.relevance < 0
-    assert found.relevance.cells.shape == (16, 10)
-    bands, bins = np.unravel_index(np.argsort(found.relevance.cells, axis=None)[:2], (16, 10))
+    assert explanation.relevance.cells.shape == (16, 10)
+    bands, bins = np.unravel_index(np.argsort(explanation.relevance.cells, axis=None)[:2], (16, 10))
     assert {*bands} <= {6, 7}
     assert {*bins} <= {4, 5}
-    for check in found.checks:
+    for check in explanation.checks:
         assert check.ratio > 1.5
         assert check.share_smaller >= 0.75
         assert check.change > 0
         assert len(check.random_changes) == 20
         assert 0 < check.mean_random_change < max(check.random_changes)
     again = explained(detector, samples, method=method, batch_size=3)
-    np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
+    np.testing.assert_allclose(again.relevance.over_time, explanation.relevance.over_time, atol=1e-4)
     assert again.layers is None  # a spectrum has one hidden state
 
 
@@ -69,24 +69,24 @@ def transformer():
 def test_gradients_add_up(transformer):
     """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
-    found = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
-    cells = found.relevance.cells
-    total = found.relevance.cells.sum()
-    np.testing.assert_allclose(found.relevance.over_time, cells.sum(0), rtol=1e-9)
-    np.testing.assert_allclose(found.relevance.over_bands, cells.sum(1), rtol=1e-9)
-    assert total == pytest.approx(found.difference, rel=0.02, abs=1e-4)
-    assert found.unexplained == pytest.approx(found.difference - total)
-    assert abs(found.difference) > 1e-3  # there was something to add up
+    explanation = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
+    cells = explanation.relevance.cells
+    total = explanation.relevance.cells.sum()
+    np.testing.assert_allclose(explanation.relevance.over_time, cells.sum(0), rtol=1e-9)
+    np.testing.assert_allclose(explanation.relevance.over_bands, cells.sum(1), rtol=1e-9)
+    assert total == pytest.approx(explanation.difference, rel=0.02, abs=1e-4)
+    assert explanation.unexplained == pytest.approx(explanation.difference - total)
+    assert abs(explanation.difference) > 1e-3  # there was something to add up
 
 
 def test_a_part_and_a_repeated_recording():
     """The explained part begins at `start`, and a short one is repeated as in scoring."""
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
-    found = explained(detector, samples, start=0.3, duration=0.5, draws=1)
-    assert (found.start, found.duration) == pytest.approx((0.3, 0.5), abs=0.02)
-    assert found.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
-    assert found.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+    explanation = explained(detector, samples, start=0.3, duration=0.5, draws=1)
+    assert (explanation.start, explanation.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert explanation.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+    assert explanation.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
     repeated = explained(detector, samples, num_samples=24000, draws=1)
     assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
     assert repeated.duration == 1
@@ -110,16 +110,18 @@ def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
     counts = []
     options = {
         "progress": lambda *count: counts.append(count),
-        "show_coarse": lambda it: shown.append((it, len(counts))),
+        "show_coarse": lambda relevance: shown.append((relevance, len(counts))),
     }
-    found = explained(hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options)
+    explanation = explained(
+        hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options
+    )
     ((coarse, num_scored),) = shown
     # 1 score, 7 windows, 16 bands, 4 × 4 large blocks; then less than 64 small blocks, and 42 versions of the checks
     assert num_scored == 1 + 7 + 16 + 16
     assert len(counts) < num_scored + 64 + 42
-    assert coarse.stretches() == found.relevance.stretches()
+    assert coarse.stretches() == explanation.relevance.stretches()
     assert coarse.stretches()[0].start == pytest.approx(0.4)
-    assert coarse.strongest_bands() == found.relevance.strongest_bands()
+    assert coarse.strongest_bands() == explanation.relevance.strongest_bands()
     band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
     assert (band, time) == (4, 2)
 
@@ -146,12 +148,12 @@ def test_a_small_block_gets_its_share_of_a_large_one_at_edges_too(shape):
 def test_what_remains_is_as_it_was():
     """Nothing removed gives the recording, and removed bands leave the others."""
     waveform = torch.from_numpy(hears_a_tone.recording(0.4))
-    parts = Removable(waveform)
+    removable = Removable(waveform)
     cells = np.zeros((2, 16, 10), bool)
     cells[1, 6] = True  # 3,000 to 3,500 Hz
-    same, without = parts.without(cells)
-    torch.testing.assert_close(same, waveform, rtol=0, atol=1e-6)
-    before, after = (np.abs(np.fft.rfft(one)) ** 2 for one in (waveform, without))  # of 1 Hz each
+    complete, without = removable.without(cells)
+    torch.testing.assert_close(complete, waveform, rtol=0, atol=1e-6)
+    before, after = (np.abs(np.fft.rfft(signal)) ** 2 for signal in (waveform, without))  # of 1 Hz each
     assert after[3000:3500].sum() < 0.05 * before[3000:3500].sum()
     assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
     silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
@@ -195,8 +197,8 @@ def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
     options = {"method": "gradient_x_input", "draws": 1}
     plain = explained(detector, samples, **options)
     monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
-    found = explained(detector, samples, **options)
-    np.testing.assert_array_equal(found.relevance.cells, plain.relevance.cells)
+    explanation = explained(detector, samples, **options)
+    np.testing.assert_array_equal(explanation.relevance.cells, plain.relevance.cells)
     assert not lstm.training
     assert lstm.dropout == 0.5
 
@@ -212,23 +214,23 @@ def test_int8_has_no_gradients(transformer):
 def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
     detector = hears_a_tone.detector()
     samples = hears_a_tone.recording(0.4, seed=99)
-    found = explained(detector, samples, draws=2)
+    explanation = explained(detector, samples, draws=2)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw(tmp_path / "a.svg", found, name="tone.wav", model="$5$.pth")
+        draw(tmp_path / "a.svg", explanation, name="tone.wav", model="$5$.pth")
     drawn = (tmp_path / "a.svg").read_text()
-    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
-    assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= places.keys()
-    (about,) = (text for text in places if text.startswith("$5$.pth: score "))
-    assert places["tone.wav"] == places[about] == places[in_words(found.checks)]
+    positions = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
+    assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= positions.keys()
+    (detector_line,) = (text for text in positions if text.startswith("$5$.pth: score "))
+    assert positions["tone.wav"] == positions[detector_line] == positions[in_words(explanation.checks)]
 
 
 def test_labels_of_ticks_do_not_touch_and_hidden_states_have_whole_numbers(tmp_path):
     detector = small_transformer("weighted_sum")
-    found = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
-    assert found.layers is not None
-    small = replace(found.relevance, over_bands=found.relevance.over_bands / 100)
+    explanation = explained(detector, hears_a_tone.recording(0.1, seconds=0.5), method="gradient_x_input", draws=1)
+    assert explanation.layers is not None
+    small = replace(explanation.relevance, over_bands=explanation.relevance.over_bands / 100)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        draw(tmp_path / "a.svg", replace(found, relevance=small))
+        draw(tmp_path / "a.svg", replace(explanation, relevance=small))
     drawn = (tmp_path / "a.svg").read_text()
     labels_by_row = {}
     for x, y, label in re.findall(r'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>([−\d.]+)</text>', drawn):

@@ -128,14 +128,14 @@ def test_the_folder_and_what_it_lacks(checkpoint, spectral_detector, tmp_path, c
 
 
 def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(checkpoint, tmp_path, capsys):
-    for given, says in (
+    for flags, says in (
         ("--name a --slug A_b", "`name` of one line|slug"),
         ("--arxiv paper.pdf", "arxiv_id"),
         ("--code-url here", "system.code"),
         ("--batch-size 0", "--batch-size is at least 1"),
         ("--check", "--check and --out exclude each other"),
     ):
-        assert write(checkpoint, tmp_path / "out", *given.split()) == 2
+        assert write(checkpoint, tmp_path / "out", *flags.split()) == 2
         assert not (tmp_path / "out").exists()
         error = capsys.readouterr().err
         assert re.search(says, error)
@@ -183,17 +183,17 @@ def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint
     """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""
     assert write(checkpoint, tmp_path / "out", "--batch-size", "3", *length) == 0
     model = loaded(tmp_path / "out")
-    found = {}
+    by_model = {}
     assert (model.name, model.expected_sample_rate, model.batch_size) == ("lps + asp_mlp", 16000, 3)
     model.load()
     for start in range(0, len(recordings), model.batch_size):
         chunk = dict(itertools.islice(recordings.items(), start, start + model.batch_size))
-        found |= zip(chunk, model.score_batch([*chunk.values()], [16000] * len(chunk)), strict=True)
+        by_model |= zip(chunk, model.score_batch([*chunk.values()], [16000] * len(chunk)), strict=True)
     model.unload()
-    own = scored_by_nes2net(checkpoint, tmp_path, *length)
+    by_command = scored_by_nes2net(checkpoint, tmp_path, *length)
     assert len(chunk) == 1
-    assert list(found) == list(own)
-    assert found == pytest.approx(own, abs=1e-6)
+    assert list(by_model) == list(by_command)
+    assert by_model == pytest.approx(by_command, abs=1e-6)
 
 
 def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
@@ -216,5 +216,5 @@ def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "out")
     result = benchmark.Benchmark.run(loaded(tmp_path / "out"), [str(dataset)], tmp_path / "results")["Tiny"]
     assert (result.n_trials, result.n_skipped) == (len(LENGTHS), 0)
-    theirs = dict(zip(*read_scores(result.scores_path)))
-    assert theirs == pytest.approx(scored_by_nes2net(checkpoint, tmp_path), abs=1.6e-6)
+    by_client = dict(zip(*read_scores(result.scores_path)))
+    assert by_client == pytest.approx(scored_by_nes2net(checkpoint, tmp_path), abs=1.6e-6)

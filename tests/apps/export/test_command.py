@@ -9,12 +9,12 @@ from nes2net import Detector
 
 
 @pytest.fixture
-def source(spectral_detector, here):
+def source(spectral_detector, workdir):
     spectral_detector.save("in.pth")
-    return here / "in.pth"
+    return workdir / "in.pth"
 
 
-def test_what_is_missing_or_does_not_fit_and_what_is_there(source, here, command, refused, monkeypatch):
+def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, command, refused, monkeypatch):
     load = Detector.from_pretrained
     monkeypatch.setattr(Detector, "from_pretrained", lambda *_, **__: pytest.fail("loaded"))
     for words, *messages in (
@@ -26,28 +26,30 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, here, command
         ("--push a/b --quantize int8", "--to onnx", "--quantize"),
     ):
         refused(f"export in.pth {words}", *messages)
-    assert list(here.iterdir()) == [source]
+    assert list(workdir.iterdir()) == [source]
     monkeypatch.setattr(Detector, "from_pretrained", load)
     words = "export in.pth --to safetensors --out out"
     assert command(words)[0] == 0
-    assert (here / "out" / "model.safetensors").is_file()
+    assert (workdir / "out" / "model.safetensors").is_file()
     refused(words, "--overwrite")
     assert command(f"{words} --overwrite")[0] == 0
 
 
-def test_an_adapted_detector_is_merged_with_its_base(small_model, here, command, refused):
+def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, command, refused):
     torch.manual_seed(0)
     adapted = {**small_model["frontend"], "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**small_model, "frontend": adapted}).eval()
-    detector.save_base(here / "base.pth")
+    detector.save_base(workdir / "base.pth")
     for parameter in detector.parameters():
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn_like(parameter)
     detector.save("lora.pth", epoch=2)
     os.rename("base.pth", "moved.pth")
     merge = "export {} --to merged --out merged.pth"
-    said = f"lora.pth holds only the trained part of its front-end, and its base '{here / 'base.pth'}' is neither there"
-    refused(merge.format("lora.pth"), said, "nor beside it: name the base with --base\n")
+    message = (
+        f"lora.pth holds only the trained part of its front-end, and its base '{workdir / 'base.pth'}' is neither there"
+    )
+    refused(merge.format("lora.pth"), message, "nor beside it: name the base with --base\n")
     assert command(f"{merge.format('lora.pth')} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
     merged = Detector.from_pretrained("merged.pth", "cpu")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
@@ -58,5 +60,5 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, here, command,
     # Averages keep the base, and export merges by itself, to the same tensors.
     assert command("average lora.pth lora.pth --out average.pth")[0] == 0
     assert command("export average.pth --to pth --out exported.pth --base moved.pth")[0] == 0
-    found = Detector.from_pretrained("exported.pth", "cpu").state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in merged.state_dict().items())
+    exported = Detector.from_pretrained("exported.pth", "cpu").state_dict()
+    assert all(torch.equal(value, exported[key]) for key, value in merged.state_dict().items())

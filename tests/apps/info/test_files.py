@@ -23,13 +23,13 @@ def run(corpus, tmp_path_factory):
     model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
     changes = {"train": {"epochs": 2, "keep": "all"}, "validation": {"augmented": False}}
     train(short_run(corpus, folder, {"name": "tiny", "model": model}, changes), "cpu")
-    (made,) = (folder / "models").iterdir()
-    return made
+    (run_folder,) = (folder / "models").iterdir()
+    return run_folder
 
 
 def test_a_checkpoint_of_a_run(run, info):
     text = " ".join(info(run / "epoch_2.pth").split())
-    found = info(run / "epoch_2.pth", "--json")
+    sheet = info(run / "epoch_2.pth", "--json")
     for line in (
         "detector checkpoint of this package",
         "all there, none left over",
@@ -37,23 +37,23 @@ def test_a_checkpoint_of_a_run(run, info):
         "trained on asvspoof2019_la (ASVspoof 2019 LA), from",
     ):
         assert line in text
-    assert {row["part"] for row in found["parts"]} == {"front-end", "aggregation", "back-end", "total"}
-    options = {row["option"]: row["value"] for row in found["options of the parts that differ from their defaults"]}
+    assert {row["part"] for row in sheet["parts"]} == {"front-end", "aggregation", "back-end", "total"}
+    options = {row["option"]: row["value"] for row in sheet["options of the parts that differ from their defaults"]}
     assert options["n_fft"] == 128
     assert "hop_length" not in options
-    assert "train.epochs" in {row["key"] for row in found["keys of the recipe that differ from the defaults"]}
-    assert len(found["SHA-256"]) == 64
-    assert any("predict" in line for line in found["next"])
+    assert "train.epochs" in {row["key"] for row in sheet["keys of the recipe that differ from the defaults"]}
+    assert len(sheet["SHA-256"]) == 64
+    assert any("predict" in line for line in sheet["next"])
 
 
 def test_a_run_and_what_is_in_it(run, tmp_path, info):
-    found = info(run, "--json")
-    assert found["title"].endswith(": run folder")
-    assert found["epochs"][0]["kept"] == "epoch_1.pth"
-    assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth"
+    sheet = info(run, "--json")
+    assert sheet["title"].endswith(": run folder")
+    assert sheet["epochs"][0]["kept"] == "epoch_1.pth"
+    assert sheet["checkpoints"] == "epoch_1.pth, epoch_2.pth"
     assert "train.epochs" in info(run / "recipe.yaml")
-    for name, what in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
-        assert what in " ".join(info(run / name).split())
+    for name, title in (("history.json", "history of a training run"), ("resume.pt", "resume file of a training run")):
+        assert title in " ".join(info(run / name).split())
     assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
     assert info(tmp_path / "mean.pth", "--json")["average"] == "mean of epochs 1, 2"
     folder = shutil.copytree(run, tmp_path / "run of mine")
@@ -72,33 +72,33 @@ def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp
     assert "detector folder" in info(tmp_path / "folder")
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
-    found = info(tmp_path / "d.onnx", "--json")
-    assert "exported to ONNX" in found["title"]
-    assert found["next"][1].startswith("nes2net predict")
-    assert found["parts"]
+    sheet = info(tmp_path / "d.onnx", "--json")
+    assert "exported to ONNX" in sheet["title"]
+    assert sheet["next"][1].startswith("nes2net predict")
+    assert sheet["parts"]
     torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
-    found = info(tmp_path / "published.pth")
-    assert "0.83 %" in found
-    assert "its tensors have other names" not in found
+    sheet = info(tmp_path / "published.pth")
+    assert "0.83 %" in sheet
+    assert "its tensors have other names" not in sheet
 
 
 def test_scores_and_their_record(run, corpus, tmp_path, info):
     scores = tmp_path / "s.txt"
     command = f"score asvspoof2019_la {corpus} --split dev --model {run}/epoch_2.pth --samples 8000 --workers 0"
     assert main([*command.split(), "--out", str(scores)]) == 0
-    found = info(scores, "--json")
-    assert found["trials"] == 12
-    assert found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
-    assert found["checkpoint"].endswith("epoch_2.pth")
-    assert found["epoch"] == "2 of 2"
-    assert found["utterances"] == "the first 8,000 samples"
+    sheet = info(scores, "--json")
+    assert sheet["trials"] == 12
+    assert sheet["corpus"].startswith("asvspoof2019_la, dev, 4sec")
+    assert sheet["checkpoint"].endswith("epoch_2.pth")
+    assert sheet["epoch"] == "2 of 2"
+    assert sheet["utterances"] == "the first 8,000 samples"
     assert f"nes2net evaluate asvspoof2019_la {scores}" in info(scores)
     assert "record of a score file" in " ".join(info(f"{scores}.json").split())
     assert "what made the scores is not known" in info(shutil.copy(scores, tmp_path / "lone.txt"))
     scores.write_text(2 * scores.read_text())
-    found = info(scores, "--json")
-    assert found["repeated"] == "12 lines repeat an id"
-    assert "are too good" in found["warning"][0]
+    sheet = info(scores, "--json")
+    assert sheet["repeated"] == "12 lines repeat an id"
+    assert "are too good" in sheet["warning"][0]
 
 
 def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
@@ -124,13 +124,13 @@ def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, 
 
 
 def test_info_tells_weights_systems_and_next_command_of_a_calibration(tmp_path, info):
-    about = {"corpus": "generic", "figures": {"eer": 0.1}}
-    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), about).save(tmp_path / "c.json")
-    found = info(tmp_path / "c.json", "--json")
-    assert found["title"].endswith("fusion of scores")
-    assert found["offset"] == 0.125
-    assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
-    assert found["next"][0].endswith("c.json SCORES … --out calibrated.txt")
+    trained_on = {"corpus": "generic", "figures": {"eer": 0.1}}
+    LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), trained_on).save(tmp_path / "c.json")
+    sheet = info(tmp_path / "c.json", "--json")
+    assert sheet["title"].endswith("fusion of scores")
+    assert sheet["offset"] == 0.125
+    assert sheet["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+    assert sheet["next"][0].endswith("c.json SCORES … --out calibrated.txt")
     text = info(tmp_path / "c.json")
     assert "calibrate apply" in text
     assert "the ratios of its own trials are not kept" in text
@@ -139,8 +139,8 @@ def test_info_tells_weights_systems_and_next_command_of_a_calibration(tmp_path, 
 
 
 def test_other_files_are_refused_in_one_line(tmp_path, capsys):
-    other = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
-    for name, text in other.items():
+    contents = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
+    for name, text in contents.items():
         (tmp_path / name).write_text(text)
         assert main(["info", str(tmp_path / name)]) == 2
         error = capsys.readouterr().err

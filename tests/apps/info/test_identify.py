@@ -32,18 +32,18 @@ def test_pre_training_files_are_identified_in_each_packing(pretrained):
 
 def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
-    own = identify(tmp_path / "own.pth")
-    assert own.kind == "detector checkpoint of this package"
-    assert own.config == detector.config
-    assert own.provenance.to_dict() == {"epoch": 3}
-    assert not own.misfit
+    exported = identify(tmp_path / "own.pth")
+    assert exported.kind == "detector checkpoint of this package"
+    assert exported.config == detector.config
+    assert exported.provenance.to_dict() == {"epoch": 3}
+    assert not exported.misfit
     for name in ("safetensors", "hf"):
         export(detector, name, tmp_path / name)
         identity = identify(tmp_path / name)
         assert identity.kind == "detector folder"
         assert identity.config == detector.config
         assert not identity.misfit
-        assert identity.parameters == own.parameters
+        assert identity.parameters == exported.parameters
 
 
 def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):

@@ -14,7 +14,7 @@ from nes2net.apps.info.part_options import option_rows
 from nes2net.cli.main import main
 from nes2net.data.registry import corpora, effects
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.models.frontends.sizes import SIZES
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import backends, create_frontend, frontends
@@ -32,7 +32,11 @@ BUILT = UNLIKE + [name for name in KINDS["models"] if not ALIKE.match(name) and 
 #: Names of things of several kinds.
 SHARED = {"spectra_aasist", "logistic", "p2sgrad", "prototypes"}
 QUICK = [
-    name for kind, known in KINDS.items() if kind not in ("recipes", "models") for name in known if name not in KINDS
+    name
+    for kind, kind_names in KINDS.items()
+    if kind not in ("recipes", "models")
+    for name in kind_names
+    if name not in KINDS
 ]
 
 
@@ -41,7 +45,7 @@ def quick():
     """Every recipe is read once, and parts are counted on few layers and frames."""
 
     def few_layers(name):
-        has_layers = "encoder_layers" in declared(frontends.get(name))
+        has_layers = "encoder_layers" in options_of(frontends.get(name))
         return create_frontend(name, **({"encoder_layers": 2} if has_layers else {}))
 
     with pytest.MonkeyPatch.context() as patch:
@@ -54,10 +58,10 @@ def quick():
 def test_the_map_has_a_line_for_every_name(info, monkeypatch):
     """It is stored, so that the parts need not be imported; parts of installed packages are not in it."""
     lines = info().splitlines()
-    for kind, known in KINDS.items():
+    for kind, kind_names in KINDS.items():
         start = lines.index(kind) + 1
-        section = lines[start : start + len(known)]
-        assert [line.split()[0] for line in section] == known
+        section = lines[start : start + len(kind_names)]
+        assert [line.split()[0] for line in section] == kind_names
         assert all(len(line.split()) > 1 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == section  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
@@ -65,12 +69,12 @@ def test_the_map_has_a_line_for_every_name(info, monkeypatch):
     assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
     assert stored_overview().text() == live.text()
     assert stored_overview("nothing") is None
-    found = info("--json")
-    assert {row["name"] for row in found["back-ends"]} == set(backends.names())
-    assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
+    tables = info("--json")
+    assert {row["name"] for row in tables["back-ends"]} == set(backends.names())
+    assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in tables[kind])
     monkeypatch.setitem(backends._table, "theirs", "their:Part")
     assert stored_overview() is None
-    counted = Counter(name for known in KINDS.values() for name in known)
+    counted = Counter(name for kind_names in KINDS.values() for name in kind_names)
     assert {name for name, number in counted.items() if number > 1} == SHARED
 
 
@@ -82,7 +86,7 @@ def test_the_stored_tables_of_a_published_model_are_those_of_its_parts(name):
 
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_is_described(name):
-    kind = next(kind for kind, known in KINDS.items() if name in known)
+    kind = next(kind for kind, kind_names in KINDS.items() if name in kind_names)
     for sheet in names.sheets(name):  # of parts and models it counts parameters and operations
         described_in_full(name, kind, sheet)
 
@@ -93,24 +97,24 @@ def described_in_full(name, kind, sheet):
     assert lines[0].startswith(f"{name}: ")
     assert singular.split()[-1] in lines[0] or name in SHARED
     assert [line for line in lines if len(line) > 100 and "https://" not in line] == []
-    found = json.loads(json.dumps(sheet.to_dict()))
-    assert found["next"] == sheet.commands != []
+    fields = json.loads(json.dumps(sheet.to_dict()))
+    assert fields["next"] == sheet.commands != []
     if kind == "corpora":
         corpus = corpora.get(name)
-        assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
-        numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
-        assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
-        assert found.get("numbers from", "") == corpus.counts_from
-        assert found.get("licence", "") == corpus.licence
-        assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+        assert fields["EER rule"].startswith(f"{corpus.eer_method}: ")
+        numbers = fields.get("reported numbers" if corpus.counts_from else "official numbers", [])
+        assert [row["trials"] for row in numbers] == [count.trials for count in corpus.counts.values()]
+        assert fields.get("numbers from", "") == corpus.counts_from
+        assert fields.get("licence", "") == corpus.licence
+        assert fields["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
     elif kind == "conditions":
         condition = effects.get(name)
-        assert found["title"] == f"{name}: condition"
-        assert found["what"]
-        assert found["strength"] == (condition.strengths_in_words() or "none")
-        assert found.get("needs", "") == " and ".join(condition.needs)
-        assert found["length"].startswith("changes" if condition.time_moves else "stays")
-        assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)
+        assert fields["title"] == f"{name}: condition"
+        assert fields["what"]
+        assert fields["strength"] == (condition.strengths_in_words() or "none")
+        assert fields.get("needs", "") == " and ".join(condition.needs)
+        assert fields["length"].startswith("changes" if condition.time_moves else "stays")
+        assert all(f" --{source} DIR" in fields["next"][0] for source in condition.needs)
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
@@ -120,24 +124,24 @@ def test_every_option_has_a_meaning(registry):
 
 
 def test_a_part_has_its_options_and_source(info):
-    found = info("nes2net_x", "--json")
-    (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
+    fields = info("nes2net_x", "--json")
+    (option,) = [row for row in fields["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8]
     assert option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
-    assert "arXiv 2504.05657" in found["source"]
-    assert found["parameters"] == 512_039
+    assert "arXiv 2504.05657" in fields["source"]
+    assert fields["parameters"] == 512_039
 
 
 def test_a_recipe_says_what_differs_and_from_where(info):
-    found = info("asvspoof2019_nes2net_x", "--json")
-    rows = {row["key"]: row for row in found["keys that differ from the defaults"]}
+    fields = info("asvspoof2019_nes2net_x", "--json")
+    rows = {row["key"]: row for row in fields["keys that differ from the defaults"]}
     assert rows["augment.algo"]["value"] == 4
     assert rows["augment.algo"]["source"].startswith("command")
     # it has the default
     assert "train.lr" not in rows
-    assert any("1.73 %" in line for line in found["published"])
-    assert found["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
+    assert any("1.73 %" in line for line in fields["published"])
+    assert fields["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
     assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
     (key,) = info("recipe", "train.lr", "--json")
     assert key["default"] == 2.5e-7

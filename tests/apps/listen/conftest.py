@@ -16,7 +16,7 @@ from nes2net.scoring.decisions import Decider, LinearCalibration
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory) -> Path:
+def listen_folder(tmp_path_factory) -> Path:
     """A detector, a call of two speakers, hold music, and calibrations: the call is bona fide, or spoof."""
     folder = tmp_path_factory.mktemp("made")
     call = np.stack([0.5 * voice(seconds=3), 0.5 * voice(seed=1, seconds=3)])
@@ -27,14 +27,14 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(made) -> Detector:
-    return Detector.from_pretrained(made / "small.pth", device="cpu")
+def small(listen_folder) -> Detector:
+    return Detector.from_pretrained(listen_folder / "small.pth", device="cpu")
 
 
 @pytest.fixture(scope="session")
-def call(made) -> np.ndarray:
+def call(listen_folder) -> np.ndarray:
     """(2, N) at 16 kHz."""
-    return soundfile.read(made / "call.wav", dtype="float32", always_2d=True)[0].T
+    return soundfile.read(listen_folder / "call.wav", dtype="float32", always_2d=True)[0].T
 
 
 @pytest.fixture

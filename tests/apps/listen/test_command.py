@@ -27,7 +27,7 @@ OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
 
 
 @pytest.fixture
-def listen(command, made, tmp_path):
+def listen(command, listen_folder, tmp_path):
     """A function that listens to bytes in a named pipe, which come in odd pieces; gives the lines."""
 
     def run(content: bytes, *words):
@@ -40,7 +40,7 @@ def listen(command, made, tmp_path):
                     file.write(content[first : first + 3333])
 
         threading.Thread(target=write).start()
-        status, out, err = command(["listen", pipe, "--model", made / "small.pth", *OPTIONS, "--json", *words])
+        status, out, err = command(["listen", pipe, "--model", listen_folder / "small.pth", *OPTIONS, "--json", *words])
         assert status == 0, err
         return [json.loads(line) for line in out.splitlines()]
 
@@ -80,10 +80,12 @@ def test_channels_without_names_are_their_mean(listen, small, call, tmp_path):
     assert "2 channels differ" in lines[-1]["remark"]
 
 
-def test_a_recording_in_words(command, made, small, call):
+def test_a_recording_in_words(command, listen_folder, small, call):
     """As fast as it is computed; the lines are those of Python, and the alarm is said."""
-    words = ["listen", made / "call.wav", "--model", made / "small.pth", *OPTIONS, "--speed", "inf"]
-    status, out, _ = command([*words, "--split", "agent,caller", "--calibration", made / "spoof.json", "--latch"])
+    words = ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--speed", "inf"]
+    status, out, _ = command(
+        [*words, "--split", "agent,caller", "--calibration", listen_folder / "spoof.json", "--latch"]
+    )
     lines = out.splitlines()
     assert status == 0
     assert lines[0] == "# small.pth hears 0.5 s every 0.25 s; calibration spoof.json"
@@ -100,9 +102,9 @@ def test_a_recording_in_words(command, made, small, call):
     assert "probability" not in out.splitlines()[1]
 
 
-def test_a_recording_in_real_time(command, made, tmp_path, call):
+def test_a_recording_in_real_time(command, listen_folder, tmp_path, call):
     soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
-    words = ["listen", tmp_path / "short.wav", "--model", made / "small.pth", *OPTIONS, "--json"]
+    words = ["listen", tmp_path / "short.wav", "--model", listen_folder / "small.pth", *OPTIONS, "--json"]
     _, out, _ = command(words)
     lags = [line["lag"] for line in map(json.loads, out.splitlines()) if line["event"] == "score"]
     assert len(lags) == 3
@@ -110,9 +112,20 @@ def test_a_recording_in_real_time(command, made, tmp_path, call):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
+def test_a_signal_ends_it_with_the_last_lines(listen_folder, small, call, number):
     """A line comes while the pipe is open, before more is read."""
-    words = ["listen", "-", "--rate", "16000", "--encoding", "f32le", "--model", made / "small.pth", *OPTIONS, "--json"]
+    words = [
+        "listen",
+        "-",
+        "--rate",
+        "16000",
+        "--encoding",
+        "f32le",
+        "--model",
+        listen_folder / "small.pth",
+        *OPTIONS,
+        "--json",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "nes2net", *map(str, words)],
         stdin=subprocess.PIPE,
@@ -139,7 +152,7 @@ class SendsCtrlC:
         signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_while_it_starts_is_not_lost(command, made, monkeypatch):
+def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch):
     usual_window = calibrated.usual_window
 
     def interrupted(*arguments):
@@ -147,13 +160,26 @@ def test_ctrl_c_while_it_starts_is_not_lost(command, made, monkeypatch):
         return usual_window(*arguments)
 
     monkeypatch.setattr(calibrated, "usual_window", interrupted)
-    status, out, _ = command(["listen", made / "call.wav", "--model", made / "small.pth", "--speed", "inf"])
+    status, out, _ = command(
+        ["listen", listen_folder / "call.wav", "--model", listen_folder / "small.pth", "--speed", "inf"]
+    )
     assert status == 130
     assert out == ""
 
 
-def test_who_reads_its_lines_may_end_before_it(made, call):
-    words = ["listen", "-", "--rate", "16000", "--encoding", "f32le", "--model", made / "small.pth", *OPTIONS, "--json"]
+def test_who_reads_its_lines_may_end_before_it(listen_folder, call):
+    words = [
+        "listen",
+        "-",
+        "--rate",
+        "16000",
+        "--encoding",
+        "f32le",
+        "--model",
+        listen_folder / "small.pth",
+        *OPTIONS,
+        "--json",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "nes2net", *map(str, words)],
         stdin=subprocess.PIPE,
@@ -169,9 +195,9 @@ def test_who_reads_its_lines_may_end_before_it(made, call):
     assert process.wait(PATIENCE) == 1
 
 
-def test_wrong_input_is_one_line(refused, made, tmp_path, call):
-    wav = made / "call.wav"
-    model = ["--model", made / "small.pth"]
+def test_wrong_input_is_one_line(refused, listen_folder, tmp_path, call):
+    wav = listen_folder / "call.wav"
+    model = ["--model", listen_folder / "small.pth"]
     (tmp_path / "nothing.pcm").touch()
     for words, message in (
         ([], "name one source"),
@@ -233,8 +259,8 @@ def test_the_microphone(monkeypatch):
     assert blocks[2].time >= 0.4
 
 
-def test_without_its_libraries_it_says_what_to_install(refused, made, monkeypatch):
+def test_without_its_libraries_it_says_what_to_install(refused, listen_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    refused(["listen", "microphone", "--model", made / "small.pth"], how_to_install("listen"))
+    refused(["listen", "microphone", "--model", listen_folder / "small.pth"], how_to_install("listen"))
     monkeypatch.setitem(sys.modules, "websockets", None)
-    refused(["listen", "--serve", "7861", "--model", made / "small.pth"], how_to_install("listen"))
+    refused(["listen", "--serve", "7861", "--model", listen_folder / "small.pth"], how_to_install("listen"))

@@ -48,22 +48,22 @@ def test_no_window_spans_a_gap_and_time_is_that_of_the_source(judge, small, call
 
 def test_keep_all_lets_the_source_wait_and_loses_no_window(judge, small, call, monkeypatch):
     scores = small.scores
-    monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.02), scores(waveform))[1])
-    taken = []
+    monkeypatch.setattr(small, "scores", lambda waveform, *arguments: (time.sleep(0.02), scores(waveform))[1])
+    queue_lengths = []
 
     def blocks():
         for first in range(0, 48000, 4000):
-            taken.append(first)
+            queue_lengths.append(first)
             yield Block(call[:1, first : first + 4000])
 
     session = judge().session(16000, "s16le", ["mix"], False, "all")
-    most = 0
+    longest = 0
     lines = []
     for line in Listening(session, blocks()).lines():
         lines.append(line)
-        most = max(most, len(session.channels[0].queue))
+        longest = max(longest, len(session.channels[0].queue))
     assert windows(lines) == expected(small, call[0])
-    assert most <= 3
+    assert longest <= 3
     assert lines[-1]["skipped"] == 0
     assert lines[-1]["lag"] is None
     assert lines[-1]["compute"]["median"] > 0.02
@@ -74,7 +74,7 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     scores = small.scores
     all_sent = threading.Event()
     monkeypatch.setattr(
-        small, "scores", lambda waveform, *others: (all_sent.wait(PATIENCE), time.sleep(0.1), scores(waveform))[2]
+        small, "scores", lambda waveform, *arguments: (all_sent.wait(PATIENCE), time.sleep(0.1), scores(waveform))[2]
     )
 
     session = judge(keep="latest", max_behind=0.5).session(16000, "s16le", ["mix"], True, "all")
@@ -89,24 +89,24 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     lines = list(Listening(session, blocks()).lines())
     assert max(waiting) <= 2
     grid = {start: None for start, _, _ in expected(small, call[0])}
-    found = dict.fromkeys(grid, 0)
+    counts = dict.fromkeys(grid, 0)
     for line in lines:
         if line["event"] == "score":
-            found[line["start"]] += 1
+            counts[line["start"]] += 1
         elif line["event"] == "skipped":
             inside = [start for start in grid if line["start"] <= start <= line["end"] - WINDOW]
             assert len(inside) == line["windows"]
             for start in inside:
-                found[start] += 1
-    assert set(found.values()) == {1}
+                counts[start] += 1
+    assert set(counts.values()) == {1}
     assert lines[-1]["skipped"] > 0
     assert lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
     assert set(windows(lines)) <= set(expected(small, call[0]))
     assert lines[-1]["real_time_factor"] > 0.4
 
 
-def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, call):
-    calibration = load(made / "spoof.json")
+def test_evidence_is_that_of_python_and_alarms_alternate(judge, listen_folder, small, call):
+    calibration = load(listen_folder / "spoof.json")
     lines = heard(judge(calibration), [Block(call[:1])])
     scores = [line for line in lines if line["event"] == "score"]
     evidence = Evidence(Decider(calibration), WINDOW)
@@ -124,10 +124,10 @@ def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, cal
 
 
 @pytest.mark.parametrize("kind", ["bonafide", "spoof"])
-def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
+def test_hold_music_raises_neither_trust_nor_alarm(judge, listen_folder, call, kind):
     """The mean stays as it was; a caller who has not spoken yet has none."""
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None]
-    judge = judge(load(made / f"{kind}.json"), window=2.0)
+    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None]
+    judge = judge(load(listen_folder / f"{kind}.json"), window=2.0)
     before = heard(judge, [Block(call[:1])])[-1]
     lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
     of_music = [line for line in lines if line["event"] == "score" and line["start"] >= 3.2]
@@ -141,10 +141,10 @@ def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
     assert not {"alarm", "clear"} & {line["event"] for line in alone}
 
 
-def test_what_counts_as_speech_changes_no_score(judge, made, call):
+def test_what_counts_as_speech_changes_no_score(judge, listen_folder, call):
     """Windows without speech are weighed, skipped, or as others."""
-    calibration = load(made / "spoof.json")
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    calibration = load(listen_folder / "spoof.json")
+    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None, :48000]
     samples = np.concatenate([call[:1], music, call[1:]], axis=1)
     lines = {vad: heard(judge(calibration, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
     scores = {vad: [line for line in of_vad if line["event"] == "score"] for vad, of_vad in lines.items()}
@@ -166,22 +166,22 @@ def test_what_counts_as_speech_changes_no_score(judge, made, call):
     assert ends["skip"]["alarm_share"] == ends["weigh"]["alarm_share"]
 
 
-def test_lines_have_the_keys_of_the_manual(judge, made, call, monkeypatch, small):
+def test_lines_have_the_keys_of_the_manual(judge, listen_folder, call, monkeypatch, small):
     """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
     page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", page, re.MULTILINE)
     keys = {event: set(re.findall(r"`(\w+)`", row)) for events, row in rows for event in re.findall(r"\w+", events)}
-    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    music = soundfile.read(listen_folder / "music.wav", dtype="float32")[0][None, :48000]
     scores = small.scores
     calls = []
 
-    def fail_once(waveform, *others):
+    def fail_once(waveform, *arguments):
         calls.append(waveform)
         return scores(waveform) * (np.nan if len(calls) == 2 else 1)
 
     monkeypatch.setattr(small, "scores", fail_once)
     blocks = [Block(call[:1]), Block(music), Block(call[:1], 9.0)]
-    calibrated = judge(load(made / "spoof.json"))
+    calibrated = judge(load(listen_folder / "spoof.json"))
     session = calibrated.session(16000, "s16le", ["mix"], True, "all")
     assert set(session.ready) <= {"event", *keys["ready"]}
     lines = list(Listening(session, blocks).lines())
@@ -216,7 +216,7 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
     scores = small.scores
     calls = []
 
-    def fail(waveform, *others):
+    def fail(waveform, *arguments):
         calls.append(waveform)
         return scores(waveform) * (np.nan if 2 <= len(calls) != 5 else 1)
 
@@ -234,11 +234,11 @@ def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, mon
     assert lines[-1]["windows"] == 2
 
 
-def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, made, small, call):
+def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, listen_folder, small, call):
     """Also with the evidence, and with a window that was complete and not told."""
-    calibration = load(made / "spoof.json")
+    calibration = load(listen_folder / "spoof.json")
     before, behind = np.split(call[:1], [20000], axis=1)
-    whole = heard(judge(calibration), [Block(before), Block(behind, 3.5)])
+    uninterrupted = heard(judge(calibration), [Block(before), Block(behind, 3.5)])
 
     def goes():
         yield Block(before)
@@ -250,10 +250,10 @@ def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, made, small, c
         for line in Listening(session, goes()).lines():
             lines.append(line)
     lines += Listening(session, [Block(behind, 3.5)]).lines()
-    for line in (*lines, *whole):
+    for line in (*lines, *uninterrupted):
         for measured in ("lag", "compute", "real_time_factor"):
             line.pop(measured, None)
-    assert json.loads(json_text(lines)) == whole
+    assert json.loads(json_text(lines)) == uninterrupted
 
 
 def test_stop_ends_a_source_that_waits(judge, small, call):
@@ -270,14 +270,14 @@ def test_stop_ends_a_source_that_waits(judge, small, call):
     assert windows(list(listening.lines())) == expected(small, call[0])
 
 
-def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
+def test_memory_does_not_grow_and_no_thread_is_left(listen_folder, small, call):
     """After five minutes as after one, with all that is said of a window."""
     before = set(threading.enumerate())
-    judge = judge_of(small, Decider(load(made / "spoof.json")), hop=1.0)
+    judge = judge_of(small, Decider(load(listen_folder / "spoof.json")), hop=1.0)
     session = judge.session(16000, "s16le", ["mix"], True, "all")
     (channel,) = session.channels
     block = np.tile(call[:1], 2)[:, :32000]
-    held = []
+    memory = []
 
     def blocks():
         for number in range(180):
@@ -287,7 +287,7 @@ def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
             while channel.queue and time.monotonic() < give_up:  # how many windows wait varies
                 time.sleep(0.001)
             gc.collect()
-            held.append(tracemalloc.get_traced_memory()[0])
+            memory.append(tracemalloc.get_traced_memory()[0])
             yield Block(block)
         tracemalloc.stop()
 
@@ -296,5 +296,5 @@ def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
         pass
     listening.wait(PATIENCE)
     # Times of up to 1,000 windows are kept, some 100 bytes each. A line takes 1 kB; 200 windows lie in between.
-    assert min(held[150:]) - min(held[40:60]) < 128 << 10
+    assert min(memory[150:]) - min(memory[40:60]) < 128 << 10
     assert not set(threading.enumerate()) - before

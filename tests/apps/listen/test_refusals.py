@@ -16,7 +16,7 @@ SOURCES = ["call", "server"]
 @pytest.fixture
 def folder(request):
     """The folder of a small detector, its calibrations and a call."""
-    return request.getfixturevalue("made")
+    return request.getfixturevalue("listen_folder")
 
 
 @pytest.fixture

@@ -29,10 +29,10 @@ def test_the_command_tabulates_each_condition_and_writes_the_report(computing, t
     assert rows[0] == "clean"
     assert sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
     assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
-    found = json.loads((out / "report.json").read_text())
-    assert found["corpus"] == "asvspoof2019_la"
-    assert found["phase"] == "dev"
-    source = found["sources"]["clean"]
+    result = json.loads((out / "report.json").read_text())
+    assert result["corpus"] == "asvspoof2019_la"
+    assert result["phase"] == "dev"
+    source = result["sources"]["clean"]
     assert source["checkpoint"] == f"{tmp_path}/detector.pth"
     assert source["protocol"] == "4sec"
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
@@ -40,8 +40,8 @@ def test_the_command_tabulates_each_condition_and_writes_the_report(computing, t
 
 def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, command, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
-    own = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
-    for name, scored_by in (("own", own), ("other", replace(own, fingerprint="0" * 64))):
+    of_detector = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
+    for name, scored_by in (("own", of_detector), ("other", replace(of_detector, fingerprint="0" * 64))):
         replace(calibration, scored_by=scored_by).save(tmp_path / f"{name}.json")
     words = f"{computing} gain:-20 --operating-point cost:1,10,0.5"
     refused(f"{words} --calibration {tmp_path}/other.json", "the calibration does not belong to this detector")
@@ -51,5 +51,5 @@ def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, 
     status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")
     assert status == 0
     assert "operating point cost:1,10,0.5 of the calibration" in out
-    found = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert found["calibration"]["detector"] == own.fingerprint
+    result = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert result["calibration"]["detector"] == of_detector.fingerprint

@@ -122,31 +122,25 @@ def test_words_tables_and_json(case, tmp_path):
     pages.write(result)
     rows = re.findall(r"^\| (\S+) \|", (tmp_path / "r.md").read_text(), re.MULTILINE)
     assert rows == ["condition", "---", "clean", "mp3:8", "telephone", "mp3:64"]
-    found = json.loads((tmp_path / "r.json").read_text())
-    conditions = found["tables"][0]["rows"]
+    saved = json.loads((tmp_path / "r.json").read_text())
+    conditions = saved["tables"][0]["rows"]
     assert [row["on"]["condition"] for row in conditions] == ["clean", "mp3:8", "telephone", "mp3:64"]
     assert conditions[0]["eer"]["value"] == row_of(result, CLEAN)["eer"].value
-    assert found["failed"] == {"noise": "needs musan"}
+    assert saved["failed"] == {"noise": "needs musan"}
 
 
 def test_without_a_certain_difference_no_condition_is_called_damaging(case):
     trials, paths, scores = case
-    for changes, certain, first, last in (
-        (
-            0.3 * np.random.default_rng(0).normal(size=150),
-            [],
-            "No condition raises the EER for certain.",
-            "0 lower it.",
-        ),
-        ([3 * (t.label == BONAFIDE) for t in trials], ["mp3:8"], "No condition raises the EER", "1 lower it (mp3:8)."),
-    ):
+    noise = 0.3 * np.random.default_rng(0).normal(size=150)
+    margin = np.array([3 * (trial.label == BONAFIDE) for trial in trials])
+    for changes, is_certain, last in ((noise, False, "0 lower it."), (margin, True, "1 lower it (mp3:8).")):
         write_scores(paths["mp3:8"], [trial.id for trial in trials], scores[CLEAN] + changes)
         result = evaluated(trials, {name: paths[name] for name in (CLEAN, "mp3:8")})
         _, row = result.rows("conditions")
-        assert (row["p_value"].value < 0.05) == bool(certain)
-        assert (row["difference"].value > 0) == (not certain)
+        assert (row["p_value"].value < 0.05) == is_certain
+        assert (row["difference"].value > 0) != is_certain
         assert "Most damaging" not in result.text()
-        assert result.lines[-3].startswith(first)
+        assert result.lines[-3].startswith("No condition raises the EER for certain.")
         assert result.lines[-1].endswith(last)
 
 
@@ -165,16 +159,15 @@ def test_the_page_orders_conditions_by_damage_and_escapes_text(case):
     assert "the report says on which trials it was chosen" in page
     assert "operating point eer of the clean trials" in page
     names = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
-    assert [name for name in names if name in order][:4] == [
-        row.labels["condition"] for row in result.rows("conditions")
-    ]
+    by_damage = [row.labels["condition"] for row in result.rows("conditions")]
+    assert [name for name in names if name in order][:4] == by_damage
     assert all(f"<dt>{term}" in page for term in ("EER", "95 % interval", "condition"))
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
 
 
 def test_a_class_without_trials(case):
     trials, paths, scores = case
-    kept = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
-    write_scores(paths[CLEAN], kept, kept.values())
+    spoof_scores = {t.id: score for t, score in zip(trials, scores[CLEAN]) if t.label == SPOOF}
+    write_scores(paths[CLEAN], spoof_scores, spoof_scores.values())
     with pytest.raises(InputError, match="not of both classes: score more trials"):
-        evaluated([t for t in trials if t.id in kept], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})
+        evaluated([t for t in trials if t.id in spoof_scores], {CLEAN: paths[CLEAN], "gain:-10": paths[CLEAN]})

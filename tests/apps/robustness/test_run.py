@@ -54,9 +54,9 @@ def report_of(result, folder):
 
 
 def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
-    whole = tmp_path / "whole"
+    uninterrupted = tmp_path / "whole"
     torn = tmp_path / "torn"
-    result = run(planned(corpus), whole)
+    result = run(planned(corpus), uninterrupted)
     assert conditions_of(result) == sorted(CONDITIONS)
     assert result.notes == []
     assert result.header["num_bonafide"] == result.header["num_spoof"] == 6
@@ -77,22 +77,22 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
     monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
     again = run(planned(corpus), torn)
     assert sum(map(len, batches)) == 4 + 24  # 8 are in the journal; 4 of the first condition, and two others
-    assert files_of(torn) == files_of(whole)
-    assert len(files_of(whole)) == 4
-    assert report_of(again, torn) == report_of(result, whole)
+    assert files_of(torn) == files_of(uninterrupted)
+    assert len(files_of(uninterrupted)) == 4
+    assert report_of(again, torn) == report_of(result, uninterrupted)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
-    assert report_of(run(planned(corpus), whole), whole) == report_of(again, torn)
-    assert json.loads((whole / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
+    assert report_of(run(planned(corpus), uninterrupted), uninterrupted) == report_of(again, torn)
+    assert json.loads((uninterrupted / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
 
 
 def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
-    found = []
+    orders = []
     for number, (conditions, options) in enumerate(
         ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
     ):
         run(planned(corpus, conditions, **options), tmp_path / str(number))
-        found.append(dict(zip(*read_scores(tmp_path / str(number) / "scores" / "white_5.txt"))))
-    alone, among_others, other_seed = found
+        orders.append(dict(zip(*read_scores(tmp_path / str(number) / "scores" / "white_5.txt"))))
+    alone, among_others, other_seed = orders
     assert len(among_others) == 8
     for id, score in among_others.items():
         assert alone[id] == pytest.approx(score, abs=1e-6)
@@ -133,9 +133,9 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     run(planned(corpus, ["gain:-20"]), tmp_path)
     assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
 
-    def refused(message, place=tmp_path, num_samples=8000, **options):
+    def refused(message, folder=tmp_path, num_samples=8000, **options):
         with pytest.raises(InputError, match=message):
-            run(planned(corpus, **options), place, num_samples=num_samples)
+            run(planned(corpus, **options), folder, num_samples=num_samples)
 
     refused(r"gain_-20\.txt was made by another run or program \(another transform\): pass `overwrite=True`", seed=1)
     refused(r"another run or program \(another trials\)", num_trials=6)
@@ -151,22 +151,22 @@ def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     """Those of ASVspoof 2021 have their labels in a key beside."""
     la = Part("asvspoof2021_la", corpus)
     keys = corpus / "keys"
-    found = robustness.plan(la, Suite(keys=keys, num_trials=6))
-    assert len(found.trials) == 6
-    assert found.num_available == 12
-    assert all(trial.path.is_file() and trial.label for trial in found.trials)
-    of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
-    assert of_subset < set(found.sources.speech)
-    assert len(found.sources.speech) == 6
-    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(found.names)
-    assert len(found.names) >= 40
-    assert found.left_out["noise"].startswith("needs musan")
-    first, *words = found.words()
+    planned = robustness.plan(la, Suite(keys=keys, num_trials=6))
+    assert len(planned.trials) == 6
+    assert planned.num_available == 12
+    assert all(trial.path.is_file() and trial.label for trial in planned.trials)
+    of_subset = {trial.path for trial in planned.trials if trial.label == BONAFIDE}
+    assert of_subset < set(planned.sources.speech)
+    assert len(planned.sources.speech) == 6
+    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(planned.names)
+    assert len(planned.names) >= 40
+    assert planned.left_out["noise"].startswith("needs musan")
+    first, *words = planned.words()
     assert first.startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
     assert {"  white:20", "  white:0", "  telephone"} < set(words)
-    heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
+    heard, listed = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
     with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the"):
-        robustness.plan(Part("generic", heard), Suite(keys=known))
+        robustness.plan(Part("generic", heard), Suite(keys=listed))
 
 
 def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):

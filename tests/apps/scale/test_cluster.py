@@ -5,11 +5,11 @@ import sys
 import pytest
 
 from nes2net import InputError
-from nes2net.apps.scale.cluster import Resources, connected
+from nes2net.apps.scale.cluster import Resources, connect
 
 
 @pytest.mark.parametrize(
-    "wanted, available, device, expected",
+    "resources, available, device, expected",
     [
         (Resources(), {"CPU": 9}, "auto", Resources(8, 1, 0)),
         (Resources(cpus_per_actor=4), {"CPU": 9}, "cpu", Resources(2, 4, 0)),
@@ -20,14 +20,14 @@ from nes2net.apps.scale.cluster import Resources, connected
         (Resources(3, gpus_per_actor=0), {"CPU": 9, "GPU": 2}, "auto", Resources(3, 1, 0)),
     ],
 )
-def test_resources_are_resolved_to_actors_that_fit(wanted, available, device, expected):
-    assert wanted.resolved(available, device) == expected
+def test_resources_are_resolved_to_actors_that_fit(resources, available, device, expected):
+    assert resources.resolve(available, device) == expected
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 
 
 def test_resources_out_of_range():
     with pytest.raises(InputError, match="1 GPUs, but Ray finds 0"):
-        Resources().resolved({"CPU": 8}, "cuda")
+        Resources().resolve({"CPU": 8}, "cuda")
     with pytest.raises(InputError, match="`num_actors` is at least 1, not 0"):
         Resources(0)
     with pytest.raises(InputError, match="`cpus_per_actor`"):
@@ -41,6 +41,6 @@ def test_workers_search_no_modules_in_the_current_folder(tmp_path, monkeypatch):
     def search_path():
         return sys.path
 
-    with connected(Resources()):
+    with connect(Resources()):
         searched = ray.get(ray.remote(search_path).remote())
     assert not {"", str(tmp_path)} & set(searched)

@@ -34,13 +34,8 @@ def shard(tmp_path):
 @pytest.mark.parametrize("num_samples", [4000, None])
 def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard, tmp_path, num_samples):
     trials = [Trial(f"u{n}", shard / str(n)) for n in range(11)]
-    expected = judge_trials(
-        spectral_detector,
-        trials,
-        tmp_path / "s.txt",
-        Scores(),
-        settings=ScoringSettings(num_samples=num_samples, batch_size=2),
-    )
+    settings = ScoringSettings(num_samples=num_samples, batch_size=2)
+    expected = judge_trials(spectral_detector, trials, tmp_path / "s.txt", Scores(), settings=settings)
     reader = WaveformReader.of(spectral_detector, num_samples)
     facts = SimpleNamespace(reader=reader, batch_size=2, judgement=Scores())
     rows = []
@@ -50,11 +45,11 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
     failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     assert failures == expected.failures
     assert list(failures) == ["u4"]
-    found = [row["score"] for row in rows if row["score"] is not None]
+    scores = [row["score"] for row in rows if row["score"] is not None]
     if num_samples:
-        assert found == read_scores(tmp_path / "s.txt")[1].tolist()
+        assert scores == read_scores(tmp_path / "s.txt")[1].tolist()
     else:  # batches of equal lengths are searched in a piece, there among more utterances
-        assert found == pytest.approx(read_scores(tmp_path / "s.txt")[1], abs=1e-6)
+        assert scores == pytest.approx(read_scores(tmp_path / "s.txt")[1], abs=1e-6)
     assert [row["seconds"] for row in rows[:5]] == [0.2, 0.3, pytest.approx(0.4, abs=1e-3), 0.2, None]
     assert list(rows[0]) == ["id", "address", "path", "label", "notes", "seconds", "score", "error"]
 
@@ -74,14 +69,15 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
 
 
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
+    def facts_of(name, num_samples):
+        return facts_here(Model(str(tmp_path / name), "cpu"), num_samples, None, Resources(), Scores())
+
     spectral_detector.save(tmp_path / "model")
-    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources(), Scores())
+    facts = facts_of("model", "auto")
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
     assert facts.batch_size == 8
     assert facts.reader.num_samples == 64600
     assert math.isfinite(facts.record["threads"])
-    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources(), Scores())
-    assert str(tmp_path / "nothing") in facts_here(
-        Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources(), Scores()
-    )
+    assert "at least 1" in facts_of("model", 0)
+    assert str(tmp_path / "nothing") in facts_of("nothing", 0)

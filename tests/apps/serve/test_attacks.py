@@ -50,24 +50,24 @@ def ports(usual_server, small):
 
 def request(target, port, body=None, **headers):
     """The bytes of a request, which is answered well if ``body`` and ``headers`` change nothing."""
-    asked = {"Host": f"127.0.0.1:{port}"}
+    fields = {"Host": f"127.0.0.1:{port}"}
     if target == "http":
         body = PART + wav() + b"\r\n--B--\r\n" if body is None else body
-        asked |= {"Content-Type": FORM, "Content-Length": len(body)}
+        fields |= {"Content-Type": FORM, "Content-Length": len(body)}
     if target == "listen":
-        asked |= UPGRADE
-    asked |= {name.replace("_", "-"): value for name, value in headers.items()}
+        fields |= UPGRADE
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"{HEADS[target]} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in asked.items() if value is not None]
+    lines += [f"{name}: {value}" for name, value in fields.items() if value is not None]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b"")
 
 
-def exchange(port, *parts):
+def exchange(port, *chunks):
     """The status of the answer to ``parts``; None if the connection ends without one."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
         with suppress(OSError):
-            for part in parts:
-                client.sendall(part)
+            for chunk in chunks:
+                client.sendall(chunk)
         with suppress(OSError):
             if answer := client.recv(1 << 16):
                 return int(answer.split()[1])
@@ -165,12 +165,10 @@ def test_slow_bodies(serving, monkeypatch):
 
 def test_slow_frames(ports, monkeypatch):
     """A frame that comes a byte at a time is no message."""
-    monkeypatch.setattr(listen_server, "LONGEST_SILENCE", 1.0)
+    monkeypatch.setattr(listen_server, "MAX_SILENCE", 1.0)
     slow = frame(bytes(1000), 0x82, 1000)
-    assert close_code(ports["listen"], frame(OF_LISTEN), *(slow[n : n + 1] for n in range(60)), pause=0.05) in (
-        1008,
-        None,
-    )
+    trickle = [slow[n : n + 1] for n in range(60)]
+    assert close_code(ports["listen"], frame(OF_LISTEN), *trickle, pause=0.05) in (1008, None)
     assert exchange(ports["listen"], request("listen", ports["listen"])) == 101
 
 

@@ -14,12 +14,12 @@ from nes2net.data.audio.read import load_audio
 
 def test_the_samples_are_those_that_are_scored(speech, tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "multiprocessing", multiprocessing)  # by a process as the server starts it
-    whole = tmp_path / "whole.wav"
+    decoded = tmp_path / "whole.wav"
     heard = tmp_path / "heard.wav"
-    duration, _ = decode(speech / "talk.mp3", whole, heard, longest=60, check=lambda: None)
+    duration, _ = decode(speech / "talk.mp3", decoded, heard, longest=60, check=lambda: None)
     expected = load_audio(speech / "talk.mp3")
     assert duration == len(expected) / 16000
-    np.testing.assert_array_equal(load_audio(whole), expected)
+    np.testing.assert_array_equal(load_audio(decoded), expected)
     np.testing.assert_allclose(soundfile.read(heard)[0], np.clip(expected, -1, 1), atol=1 / 32768)
 
 
@@ -30,13 +30,13 @@ def crash():
 
 def test_what_cannot_be_decoded_has_a_reason(speech, tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")  # no process reads this pipe, so the decoder waits until it is killed
-    for name, whole, check, message in (
+    for name, target, check, message in (
         ("talk.wav", "pipe.wav", crash, "the decoder crashed"),
         ("gone.wav", "whole.wav", lambda: None, "^(cannot be read: No such file|does not exist)"),
         ("talk.wav", "no folder/whole.wav", lambda: None, "crashed|cannot"),  # as on a disk that cannot be written
     ):
         with pytest.raises(NotDecoded, match=message):
-            decode(speech / name, tmp_path / whole, None, longest=60, check=check)
+            decode(speech / name, tmp_path / target, None, longest=60, check=check)
 
 
 def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):

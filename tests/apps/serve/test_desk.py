@@ -35,8 +35,8 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     soundfile.write(path := tmp_path / "long.flac", speech, 16000)
     usual = measure(soundfile.read(path)[0])._replace(duration=4.0375)
     traits = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
-    known = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
-    desk = Desk(small, folder, decider=Decider(known, abstain=0.05))
+    with_population = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
+    desk = Desk(small, folder, decider=Decider(with_population, abstain=0.05))
     told = []
     scored = desk.score(path, path.name, look=True, progress=lambda *step: told.append(step))
     scores = small.score_track(path, hop=4.0375).scores.tolist()
@@ -65,9 +65,9 @@ def test_fake_stretches_are_those_of_python(tmp_path, folder):
     soundfile.write(path, loud_is_fake.recording(), 16000)
     desk = Desk(detector, folder)
     row = desk.score(path, "a.wav", progress=lambda *step: told.append(step)).row()
-    found = detector.segment(path)
-    assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
-    assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in found]
+    expected = detector.segment(path)
+    assert loud_is_fake.near([segment[1:3] for segment in expected], loud_is_fake.FAKES)
+    assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in expected]
     rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
     assert row["segment_rule"] == rule
     assert json.dumps(row)
@@ -97,7 +97,7 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
     started = threading.Event()
     go_on = threading.Event()
 
-    def hold(share, what):
+    def hold(share, path):
         started.set()
         go_on.wait(PATIENCE)
 
@@ -160,9 +160,9 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     assert row["method"] == "beginning"
     shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
     assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
-    other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
+    mismatched = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
-        Desk(small, folder, decider=other)
+        Desk(small, folder, decider=mismatched)
 
 
 def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):

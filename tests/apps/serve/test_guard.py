@@ -30,9 +30,9 @@ def client():
 
 def test_names_of_this_machine_and_foreign_ones(client):
     """A page of evil.example, whose name was made to lead here, sends a foreign name."""
-    known = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
+    hosts = ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
     foreign = ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]
-    for host in known:
+    for host in hosts:
         assert client.get("/", headers={"host": host}).status_code == 200, host
     for host in foreign:
         answer = client.get("/", headers={"host": host})
@@ -80,10 +80,10 @@ def test_a_request_that_comes_too_slowly_is_refused():
             Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(Admitted(1000)), (), 0.1
         )
         sent = []
-        parts = slow()
+        body = slow()
 
         async def receive():
-            return {"type": "http.request", "body": await anext(parts), "more_body": True}
+            return {"type": "http.request", "body": await anext(body), "more_body": True}
 
         async def send(message):
             sent.append(message)
@@ -114,8 +114,8 @@ def asked(admitted, path="/", **headers):
 def test_the_application_gets_only_headers_that_are_known():
     """It may keep what it gets."""
     foreign = {"cookie": "a=b", "x-forwarded-proto": "http://evil.example", "user-agent": "x" * 5000}
-    known = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
-    assert asked(Admitted(), **foreign, **known)["headers"] == {
+    headers = {"accept-encoding": "gzip", "content-type": "a/b; charset=undefined", "accept": "y" * 5000}
+    assert asked(Admitted(), **foreign, **headers)["headers"] == {
         "accept": "y" * 1000,
         "accept-encoding": "gzip",
         "content-length": "0",

@@ -91,9 +91,9 @@ def test_rows_of_several_files_appear_as_they_are_scored(
     assert page.locator(f"{CARD} h2").inner_text() == "talk.mp3"
     assert audio(page, "duration") == pytest.approx(expected[2]["duration"], abs=0.01)
     listen_from(page, 0.25, 0.6)
-    with page.expect_download() as found:
+    with page.expect_download() as download:
         page.click("a[download='scores.json']")
-    rows = json.loads(Path(found.value.path()).read_text())
+    rows = json.loads(Path(download.value.path()).read_text())
     assert [(row["file"], row.get("score")) for row in rows] == [
         (file.name, row.get("score")) for file, row in zip(files, expected)
     ]

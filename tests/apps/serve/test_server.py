@@ -148,8 +148,8 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
 @needs_serve
 def test_wrong_input_is_one_line(model, tmp_path, capsys):
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         for words, message in (
             (f"--port {port}", f"port {port} of 127.0.0.1 is not free"),
             (f"--calibration {tmp_path}/fusion.json", "the calibration fuses 2 systems"),
@@ -174,5 +174,5 @@ def test_without_its_libraries_it_says_what_to_install(model, monkeypatch, capsy
 
 
 def test_the_limits_of_the_command_are_those_of_python():
-    given = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
-    assert {name: given[name] for name in vars(Limits())} == vars(Limits())
+    flags = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
+    assert {name: flags[name] for name in vars(Limits())} == vars(Limits())

@@ -26,7 +26,7 @@ pytestmark = needs_serve
 
 
 @pytest.fixture
-def held(monkeypatch):
+def paused_scoring(monkeypatch):
     """Two events: one says that a recording is being scored, and the scoring waits for the other."""
     from nes2net.scoring import judging
 
@@ -63,9 +63,9 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             listener.accept()[0].close()
 
 
-def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech, held):
+def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech, paused_scoring):
     """As after SIGTERM."""
-    begun, may_go_on = held
+    begun, may_go_on = paused_scoring
     client, desk = serving()
     assert client.get("/health").json() == {"status": "ready", "model": "small.pth"}
     answers = []
@@ -113,15 +113,15 @@ def test_the_first_sigterm_finishes_and_the_second_ends(small, tmp_path):
 
 def samples(text):
     """Name and labels of each sample of ``/metrics`` → value."""
-    found = {}
+    samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[(sample.name, *sample.labels.values())] = sample.value
-    return found
+            samples[(sample.name, *sample.labels.values())] = sample.value
+    return samples
 
 
-def test_metrics_count_recordings_and_requests(serving, speech, held):
-    begun, may_go_on = held
+def test_metrics_count_recordings_and_requests(serving, speech, paused_scoring):
+    begun, may_go_on = paused_scoring
     client, _ = serving(Limits(waiting=1))
     running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
     running.start()

@@ -19,13 +19,13 @@ MODEL = "--model_name wav2vec2_Nes2Net_X"
 def test_every_published_flag_is_there(script):
     actions = {option: action for action in PARSERS[script]()._actions for option in action.option_strings}
     for flag, kind, default, choices, nargs, action, required in FLAGS[script]:
-        ours = actions[flag]
-        assert (ours.type.__name__ if ours.type else "str") == (kind or "str"), flag
-        assert ours.default == (None if default == OWN_PATHS else default), flag
-        assert (list(ours.choices) if ours.choices else None) == choices, flag
-        assert ours.nargs == nargs, flag
-        assert bool(ours.required) == required, flag
-        assert type(ours).__name__ == f"_{action}", flag
+        argument = actions[flag]
+        assert (argument.type.__name__ if argument.type else "str") == (kind or "str"), flag
+        assert argument.default == (None if default == OWN_PATHS else default), flag
+        assert (list(argument.choices) if argument.choices else None) == choices, flag
+        assert argument.nargs == nargs, flag
+        assert bool(argument.required) == required, flag
+        assert type(argument).__name__ == f"_{action}", flag
 
 
 def recipe(words=""):
@@ -33,21 +33,21 @@ def recipe(words=""):
 
 
 def test_flags_become_a_recipe():
-    made = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
-    assert made.train.lr == 2.5e-7
-    assert made.augment.algo == 4
-    assert made.augment.parameters == {"P": 20}
+    full = recipe("--lr 2.5e-7 --algo 4 --P 20 --pool_func ASTP --SE_ratio 8 --Nes_ratio 4 8")
+    assert full.train.lr == 2.5e-7
+    assert full.augment.algo == 4
+    assert full.augment.parameters == {"P": 20}
     options = {"nes_ratio": [4, 8], "dilation": 2, "pool": "astp", "se_ratio": 8, "num_logits": 2}
-    assert made.model["backend"] == {"name": "nes2net_x", **options}
-    assert made.model["frontend"] == {"name": "wav2vec2"}
-    assert made.ssl_checkpoint == "xlsr2_300m.pt"
+    assert full.model["backend"] == {"name": "nes2net_x", **options}
+    assert full.model["frontend"] == {"name": "wav2vec2"}
+    assert full.ssl_checkpoint == "xlsr2_300m.pt"
     small = recipe("--ssl_config small --set train.schedule=cosine model.backend.dilation=1")
     assert small.model["frontend"] == {"name": "wav2vec2_small"}
     assert small.ssl_checkpoint is None
     assert small.train.schedule == "cosine"
     assert small.model["backend"]["dilation"] == 1
     assert recipe("--frontend lps").model["frontend"] == {"name": "lps"}
-    assert made.name == "wav2vec2_Nes2Net_X"
+    assert full.name == "wav2vec2_Nes2Net_X"
     assert small.name == "wav2vec2_small_nes2net_x"
     assert recipe("--frontend lps --set name=mine").name == "mine"
     assert recipe("--model_name wav2vec2_AASIST --comment a").tag.startswith("unknown_wav2vec2_AASIST_e")
@@ -57,29 +57,29 @@ def test_published_flags_become_a_recipe():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
     assert published.to_dict() == recipe("--augment_rng utterance --select_on loss").to_dict()
-    made = recipe(
+    changed = recipe(
         "--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded "
         "--compile --activation_checkpointing --freeze_frontend_epochs 2 --patience 5"
     )
-    assert made.augment.rng == "legacy"
-    assert made.data.cache == "decoded"
-    assert (made.validation.select_on, made.validation.patience) == ("min_dcf", 5)
+    assert changed.augment.rng == "legacy"
+    assert changed.data.cache == "decoded"
+    assert (changed.validation.select_on, changed.validation.patience) == ("min_dcf", 5)
     train = {"keep": "last,best,3", "precision": "bf16", "accumulate": 4, "freeze_frontend_epochs": 2}
     train |= {"compile": True, "activation_checkpointing": True}
-    assert {name: getattr(made.train, name) for name in train} == train
+    assert {name: getattr(changed.train, name) for name in train} == train
     keys = {"augment": ["rng"], "data": ["cache", "num_workers"], "train": list(legacy._TRAIN_KEYS)}
-    for part, names in {**keys, "validation": ["select_on", "patience"]}.items():
+    for section, names in {**keys, "validation": ["select_on", "patience"]}.items():
         for name in names:  # without a flag, the default of recipes
-            assert getattr(getattr(published, part), name) == getattr(getattr(Recipe(), part), name), name
+            assert getattr(getattr(published, section), name) == getattr(getattr(Recipe(), section), name), name
 
 
 DRAWS = "--augment_rng is used only with --algo: remove it, or add --algo"
 
 
-def test_errors_are_one_line_with_status_2(corpus, here, refused):
-    places = {"corpus": corpus, "nowhere": here / "nowhere"}
-    places["small"] = f"--database_path {corpus} --ssl_config small"
-    places["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
+def test_errors_are_one_line_with_status_2(corpus, workdir, refused):
+    folders = {"corpus": corpus, "nowhere": workdir / "nowhere"}
+    folders["small"] = f"--database_path {corpus} --ssl_config small"
+    folders["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
     for arguments, message in (
         ("--track LB", "argument --track: invalid choice: 'LB'"),
         ("{small} --augment_rng legacy --algo 0", DRAWS),
@@ -93,12 +93,12 @@ def test_errors_are_one_line_with_status_2(corpus, here, refused):
         ("{scoring}", "--model_path"),
         ("{scoring} --num_average_model 1 --model_ID_to_average 1", "--model_path"),
     ):
-        said = refused(f"{MODEL} {arguments.format(**places)}", message, program=legacy.main)
-        assert said.startswith("main.py: error: ")
-        assert list(here.iterdir()) == []
+        error = refused(f"{MODEL} {arguments.format(**folders)}", message, program=legacy.main)
+        assert error.startswith("main.py: error: ")
+        assert list(workdir.iterdir()) == []
 
 
-def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, refused):
+def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, workdir, refused):
     Detector.from_config(small_model).save("detector.pth")
     torch.save(dict(torch.load("detector.pth", weights_only=True)), "bare.pth")  # no record of its architecture
     words = f"{MODEL} --eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
@@ -108,12 +108,12 @@ def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, r
         legacy.main([*MODEL.split(), "--debug"])
 
 
-def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, here, command):
+def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, workdir, command):
     detector.save("detector.pth")
     base = f"{MODEL} --eval --database_path {corpus} --model_path detector.pth --num_workers 0"
     first = "--eval_output s.txt --test_samples 8000 --is_eval --loss WCE"
     wild = f"--track in_the_wild --in_the_wild_path {corpus} --eval_output w.txt --test_samples 8000"
-    for words, status, said in (
+    for words, status, message in (
         (first, 0, "12 of 12 scores written to s.txt"),
         (first, 0, "complete already"),
         (first, 0, "note: --loss, --is_eval accepted for com"),
@@ -123,5 +123,5 @@ def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, here, command)
         (f"{wild} --legacy_train_mode", 2, ""),  # the file is from another run
         (f"{wild} --legacy_train_mode --overwrite", 0, ""),
     ):
-        found, _, err = command(f"{base} {words}", program=legacy.main)
-        assert found == status and said in err, words
+        exit_status, _, err = command(f"{base} {words}", program=legacy.main)
+        assert exit_status == status and message in err, words

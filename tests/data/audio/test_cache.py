@@ -110,11 +110,11 @@ def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
     path = audio / "16bit.flac"
     cache = AudioCache(tmp_path)
     expected = cache.load(path)
-    whole = cache.entry(path).read_bytes()
-    assert whole == entry_of((expected * 32768).astype(np.int16))  # a header as numpy writes it
-    cache.entry(path).write_bytes(damage(whole))
+    intact_entry = cache.entry(path).read_bytes()
+    assert intact_entry == entry_of((expected * 32768).astype(np.int16))  # a header as numpy writes it
+    cache.entry(path).write_bytes(damage(intact_entry))
     assert same_bits(cache.load(path, 1), expected[:1])
-    assert cache.entry(path).read_bytes() == whole
+    assert cache.entry(path).read_bytes() == intact_entry
     assert same_bits(cache.load(path), expected)
     assert [p.name for p in cache.entry(path).parent.iterdir()] == [cache.entry(path).name]
 
@@ -130,19 +130,19 @@ def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio,
     names = ("16bit.flac", "24bit.flac", "16bit.flac")
     # as for training and for development
     cache = AudioCache(tmp_path)
-    other = AudioCache(f"{tmp_path}/.")
+    same_folder = AudioCache(f"{tmp_path}/.")
     cache.load(audio / "16bit.wav")
     with monkeypatch.context() as patch:
         patch.setattr(cache_module, "open", failing, raising=False)
         for name in names:
-            for used in (cache, other):
+            for used in (cache, same_folder):
                 assert same_bits(used.load(audio / name), load_audio(audio / name))
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == [cache.entry(audio / "16bit.wav")]
-    other.load(audio / "16bit.flac")
+    same_folder.load(audio / "16bit.flac")
     assert cache.entry(audio / "16bit.flac").exists() != lasting
     error = capsys.readouterr().err
     assert error.count("warning: nothing more is cached") == error.count(f"({os.strerror(number)})") == lasting
-    del cache, other, used
+    del cache, same_folder, used
     cache = AudioCache(tmp_path)
     cache.load(audio / "24bit.flac")
     assert cache.entry(audio / "24bit.flac").exists()
@@ -190,8 +190,8 @@ def _load_all(folder, names):
 def test_many_processes_share_a_folder(audio, tmp_path):
     names = [audio / name for name in FILES]
     with multiprocessing.get_context("fork").Pool(4) as pool:
-        found = pool.starmap_async(_load_all, [(tmp_path, names)] * 4, chunksize=1).get(PATIENCE)
-    assert found == [[float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]] * 4
+        loaded = pool.starmap_async(_load_all, [(tmp_path, names)] * 4, chunksize=1).get(PATIENCE)
+    assert loaded == [[float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]] * 4
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == len(FILES)
     assert all(path.suffix == ".npy" for path in files)
@@ -202,7 +202,7 @@ def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
     cache = AudioCache(tmp_path)
     path = audio / "16bit.wav"
     for longest in (8999, 9000):  # the files have 9,000 samples
-        monkeypatch.setattr(cache_module, "_LONGEST", longest)
+        monkeypatch.setattr(cache_module, "_MAX_SAMPLES", longest)
         assert same_bits(cache.load(path), load_audio(path))
         assert same_bits(cache.load(path, 100), load_head(path, 100))
         assert cache.entry(path).exists() == (longest == 9000)

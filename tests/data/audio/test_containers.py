@@ -54,19 +54,19 @@ def test_no_cut_goes_unnoticed(tmp_path, kind):
     container = kind.split()[0]
     write(path, kind)
     content = path.read_bytes()
-    whole = read_every_way(path)
+    intact = read_every_way(path)
     states = container == "matroska" and "live" not in kind
     assert found(matroska_fault, path) is None
     assert found(states_duration, path) == states
     if states:
         path.write_bytes(content + TAG)
-        assert len(load_audio(path)) == len(whole)
-    places = np.random.default_rng(1).integers(0, len(content), 12).tolist()
+        assert len(load_audio(path)) == len(intact)
+    offsets = np.random.default_rng(1).integers(0, len(content), 12).tolist()
     # Behind a tag stands its size; one may count itself.
     last = len(content) - {"flv": 5, "avi": 9, "tta": 1000}.get(container, 1)
-    for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, last):
-        refused(path, "noise", content[:place], [load_audio])
-        if place > 1100 and container != "FLAC":  # whose head may be read before the cut
+    for offset in (0, 1, 11, 12, 40, 42, 44, *offsets, len(content) - 1000, last):
+        refused(path, "noise", content[:offset], [load_audio])
+        if offset > 1100 and container != "FLAC":  # whose head may be read before the cut
             refused(path, f"noise .*{SAID.get(container, 'cut off( or damaged)?: ')}")
 
 
@@ -151,18 +151,18 @@ def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_forma
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
     with monkeypatch.context() as patch:
-        patch.setattr(containers, "_MOST_ENTRIES", 30000)
+        patch.setattr(containers, "_MAX_ENTRIES", 30000)
         assert found(mp4_fault, path) is None
         assert len(read_every_way(path)) == 40000
     content = bytearray(path.read_bytes())
     durations = content.index(b"stts")
     chunks = content.index(b"stsc")
-    for place, value, message in (
+    for offset, value, message in (
         (chunks + 16, 0xF0000000, "announces 25,165,824 blocks of PCM in"),
         (durations + 16, 2, None),
         (content.index(b"stsz") + 12, 1 << 24, "announces 16,777,219 frames in"),
     ):
-        content[place : place + 4] = struct.pack(">I", value)
+        content[offset : offset + 4] = struct.pack(">I", value)
         path.write_bytes(content)
         assert (found(mp4_fault, path) or "").startswith(message or "")
 
@@ -172,16 +172,16 @@ def test_no_cut_of_a_fragmented_file_goes_unnoticed_but_between_fragments(tmp_pa
     options = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "300000"}
     encode(path, noise(), "aac", options=options)
     content = path.read_bytes()
-    whole = len(read_every_way(path))
+    num_samples = len(read_every_way(path))
     for behind in (bytes(3), bytes(100), b"\0\0\0\x10free" + bytes(8), b"TAGtitle" + bytes(120)):
         path.write_bytes(content + behind)
         assert found(mp4_fault, path) is None
-        assert len(load_audio(path)) == whole
+        assert len(load_audio(path)) == num_samples
     fragment = content.rindex(b"moof") - 4
     data = content.rindex(b"mdat") - 4
-    for place in (*range(fragment + 4, data), *range(data, content.rindex(b"mfra") - 4, 97)):
-        readers = (load_audio, count_samples) if place % 10 == 0 else (load_audio,)
-        refused(path, r"noise\.m4a is cut off: its (box|fragment) at byte [\d,]+ lacks", content[:place], readers)
+    for offset in (*range(fragment + 4, data), *range(data, content.rindex(b"mfra") - 4, 97)):
+        readers = (load_audio, count_samples) if offset % 10 == 0 else (load_audio,)
+        refused(path, r"noise\.m4a is cut off: its (box|fragment) at byte [\d,]+ lacks", content[:offset], readers)
 
 
 # ---- Matroska
@@ -197,8 +197,8 @@ def test_damage_between_the_blocks_is_noticed(tmp_path):
     encode(path, noise(160000), "libopus", "flt", format="webm", options={"cluster_time_limit": "500"})
     content = path.read_bytes()
     start = content.index(b"\x1f\x43\xb6\x75")
-    for place in np.random.default_rng(0).integers(start, len(content) - 400, 10).tolist():
-        refused(path, r"noise\.webm is (damaged|cut off)", content[:place] + bytes(400) + content[place + 400 :])
+    for offset in np.random.default_rng(0).integers(start, len(content) - 400, 10).tolist():
+        refused(path, r"noise\.webm is (damaged|cut off)", content[:offset] + bytes(400) + content[offset + 400 :])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from nes2net.data.audio.waveform import (
     ASVSPOOF_SAMPLES,
     IN_THE_WILD_SAMPLES,
     head_crop,
-    padded,
+    pad,
     pieces,
     random_crop,
     random_tiled_crop,
@@ -77,7 +77,7 @@ def test_asvspoof5_crops_are_the_published_but_for_the_last_start():
 
 
 @pytest.mark.parametrize(
-    "crop, length, number, least",
+    "crop, length, number, min_draws",
     [
         (random_crop, 10, 4, 129),  # of 175 expected, standard deviation 11.5
         (random_tiled_crop, 7, 7, 65),  # rotated; 100 expected
@@ -85,10 +85,10 @@ def test_asvspoof5_crops_are_the_published_but_for_the_last_start():
         (random_tiled_crop, 8, 1, 699),
     ],
 )
-def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length, number, least):
+def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length, number, min_draws):
     starts = np.bincount([crop(np.arange(length), 7, np.random.default_rng(seed))[0] for seed in range(700)])
     assert len(starts) == number
-    assert starts.min() > least
+    assert starts.min() > min_draws
 
 
 @pytest.mark.parametrize("length", [1, 7999, 8000, 63999, 64000, 64001, 71999, 72000, 128000, 300000])
@@ -96,13 +96,13 @@ def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
     cut = pieces(length, 64000, 8000)
     assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
     assert all(size == 64000 for _, size in cut[:-1])
-    rest = length - sum(size for _, size in cut)
-    assert rest == 0 or (rest < 8000 and cut[-1][1] == 64000)
+    remainder = length - sum(size for _, size in cut)
+    assert remainder == 0 or (remainder < 8000 and cut[-1][1] == 64000)
     assert len(cut) == 1 or cut[-1][1] >= 8000
 
 
 def test_padded_keeps_what_there_is():
     waveform = np.arange(1, 6, dtype=np.float32)
-    np.testing.assert_array_equal(padded(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
-    np.testing.assert_array_equal(padded(waveform, 4), [1, 2, 3, 4])
-    assert padded(waveform, 7).dtype == np.float32
+    np.testing.assert_array_equal(pad(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
+    np.testing.assert_array_equal(pad(waveform, 4), [1, 2, 3, 4])
+    assert pad(waveform, 7).dtype == np.float32

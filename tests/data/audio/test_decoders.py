@@ -48,10 +48,10 @@ def test_any_number_of_channels(tmp_path):
 def test_every_sample_format_comes_out_in_the_same_range(tmp_path, codec, sample_format, tolerance):
     expected = (tone() * 32767).round() / np.float32(32768)
     encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
-    found = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
-    assert found.dtype == np.float32
-    assert found.shape[0] == 1
-    np.testing.assert_allclose(found[0, :16000], expected, rtol=0, atol=tolerance)
+    decoded = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
+    assert decoded.dtype == np.float32
+    assert decoded.shape[0] == 1
+    np.testing.assert_allclose(decoded[0, :16000], expected, rtol=0, atol=tolerance)
 
 
 def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
@@ -79,7 +79,7 @@ def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(t
         encode(path, noise(), "aac", format=kind)
     else:
         soundfile.write(path, noise(), 16000, format=kind.upper())
-    said = rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"
-    refused(path, said, readers=(*READERS, measure_audio))
+    message = rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"
+    refused(path, message, readers=(*READERS, measure_audio))
     monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")
     assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)

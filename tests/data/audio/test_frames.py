@@ -69,8 +69,8 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
     options = {"write_xing": "0"} if container == "mp3" else {}
     encode(path, noise(), codec, sample_format, format=container, options=options)
     content = path.read_bytes()
-    for whole in (content, TAG + content, content + b"TAG" + bytes(125), bytes(500) + content):
-        path.write_bytes(whole)
+    for mp3_bytes in (content, TAG + content, content + b"TAG" + bytes(125), bytes(500) + content):
+        path.write_bytes(mp3_bytes)
         with open(path, "rb") as file:
             assert frame_fault(file) is None
     path.write_bytes(content)
@@ -94,12 +94,12 @@ def variable_mp3(tmp_path):
 
 def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
     """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
-    content, at = variable_mp3
+    content, frame_offsets = variable_mp3
     no_number = bytearray(content)
     vbri = bytearray(content)
-    no_number[at + 4 : at + 8] = bytes(4)
-    frames = int.from_bytes(content[at + 8 : at + 12], "big")
-    vbri[at:200] = bytes(200 - at)
+    no_number[frame_offsets + 4 : frame_offsets + 8] = bytes(4)
+    frames = int.from_bytes(content[frame_offsets + 8 : frame_offsets + 12], "big")
+    vbri[frame_offsets:200] = bytes(200 - frame_offsets)
     vbri[36 : 36 + 26] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), frames, 0, 1, 2, 9)
     tag = b"ID3\3\0\0\0\0\x10\0" + bytes(2048)
     ape = b"APETAGEX" + struct.pack("<IIII", 2000, 1032, 0, 0) + bytes(8)
@@ -124,14 +124,14 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
 def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, stated_frames):
     """libsndfile would stop there: fakes could hide behind it."""
     content = bytearray(variable_mp3[0])
-    at = variable_mp3[1]
+    frame_offsets = variable_mp3[1]
     if kind == "VBRI":
-        content[at:200] = bytes(200 - at)
+        content[frame_offsets:200] = bytes(200 - frame_offsets)
         content[36:62] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), stated_frames, 0, 1, 2, 9)
     else:
-        content[at : at + 4] = kind[:4].encode()
-        content[at + 8 : at + 12] = stated_frames.to_bytes(4, "big")
-        content[at + 7] &= 0xFF if "without" not in kind else ~2
+        content[frame_offsets : frame_offsets + 4] = kind[:4].encode()
+        content[frame_offsets + 8 : frame_offsets + 12] = stated_frames.to_bytes(4, "big")
+        content[frame_offsets + 7] &= 0xFF if "without" not in kind else ~2
     path = tmp_path / "noise.mp3"
     path.write_bytes(content)
     waveform = read_every_way(path)
@@ -141,9 +141,9 @@ def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, 
 
 def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     """FFmpeg reads what is left of the first frames."""
-    content, at = variable_mp3
+    content, frame_offsets = variable_mp3
     path = tmp_path / "cut.mp3"
-    for length in (*range(at + 120, at + 700, 40), len(content) // 2):
+    for length in (*range(frame_offsets + 120, frame_offsets + 700, 40), len(content) // 2):
         refused(path, r"cut\.mp3 (was read by neither|is cut off)", content[:length], (load_audio, count_samples))
     refused(path, r"cut\.mp3 is cut off: its header announces 80,\d+ samples")
 
@@ -169,15 +169,15 @@ def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
     path = tmp_path / "noise.ogg"
     soundfile.write(path, noise(48000), 16000, format="OGG", subtype=subtype)
     content = path.read_bytes()
-    whole = read_every_way(path)
+    intact = read_every_way(path)
     path.write_bytes(content + b"TAG" + bytes(125))
-    np.testing.assert_array_equal(load_audio(path), whole)
+    np.testing.assert_array_equal(load_audio(path), intact)
     last_page = content.rindex(b"OggS")
     path.write_bytes(content[:last_page])  # as of a recorder that was stopped
-    assert len(load_audio(path)) < len(whole)
-    for place in rng.integers(0, len(content), 40).tolist():
+    assert len(load_audio(path)) < len(intact)
+    for offset in rng.integers(0, len(content), 40).tolist():
         damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        for changed in (damaged, content[:place]):
-            if place and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
+        damaged[offset] ^= 1 << int(rng.integers(8))
+        for changed in (damaged, content[:offset]):
+            if offset and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
                 refused(path, r"noise\.ogg", changed)

@@ -126,9 +126,9 @@ def cyclic_redundancy(data, polynomial, width):
 
 
 @pytest.mark.parametrize(
-    "kind, first, most", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
+    "kind, first, end", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
 )
-def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, most):
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, end):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
     path = tmp_path / "flipped.audio"
     rng = np.random.default_rng(1)
@@ -141,15 +141,15 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, most):
     content = path.read_bytes()
     refused = 0
     random_places = rng.integers(200, len(content), 60).tolist()
-    for place in (*range(first, first + 46), *range(46, most, most // 30), *random_places):
+    for offset in (*range(first, first + 46), *range(46, end, end // 30), *random_places):
         damaged = bytearray(content)
-        damaged[place] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
+        damaged[offset] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
         path.write_bytes(damaged)
         waveform = read(path)
         if isinstance(waveform, InputError):
             refused += 1
         else:  # harmless, as in a comment
-            np.testing.assert_array_equal(waveform, expected, err_msg=str(place))
+            np.testing.assert_array_equal(waveform, expected, err_msg=str(offset))
     assert refused > 60
 
 

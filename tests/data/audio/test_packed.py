@@ -42,8 +42,8 @@ def addresses(files, tmp_path_factory):
     shards.write_arrow(folder / "file.arrow", rows, stream=False)
     shards.write_tar(folder / "x.tar", {f"inner.tar/{file.name}": file.read_bytes() for file in files})
     tables = ("x.parquet", "stream.arrow", "file.arrow")
-    found = {name: [folder / name / str(i) for i in range(len(files))] for name in tables}
-    return found | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
+    recordings = {name: [folder / name / str(i) for i in range(len(files))] for name in tables}
+    return recordings | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
 
 
 @pytest.mark.parametrize("kind", ["x.parquet", "stream.arrow", "file.arrow", "x.tar", "memory"])
@@ -101,8 +101,8 @@ def test_a_row_without_audio_is_named(rows, message, tmp_path):
 def test_a_shard_cut_off(files, addresses, tmp_path):
     for name, paths in addresses.items():
         shard = tmp_path / name
-        whole, member = shard_of(paths[0])
-        content = whole.read_bytes()
+        intact_shard, member = shard_of(paths[0])
+        content = intact_shard.read_bytes()
         # within a recording, and where all recordings are there
         for size in (len(content) // 2, len(content) - (10240 if name == "x.tar" else 9)):
             shard.write_bytes(content[:size])

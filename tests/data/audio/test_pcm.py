@@ -12,14 +12,14 @@ from builders.recordings import encode
 from builders.voices import voice
 
 from nes2net import InputError
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.pcm import PcmDecoder, RawAudio
 
 SAMPLES = np.round(0.1 * np.random.default_rng(0).standard_normal((2, 999)) * 32768).astype("<i2")
 
 
 def decoded(contents, encoding, channels=1):
-    return np.concatenate(list(pushed(contents, PcmDecoder(encoding, channels))), axis=1)
+    return np.concatenate(list(push_all(contents, PcmDecoder(encoding, channels))), axis=1)
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
@@ -38,9 +38,9 @@ def test_where_bytes_are_cut_does_not_matter(channels):
     for encoding, content in contents.items():
         for size in (1, 3, 7, 640, len(content)):
             cut = [content[first : first + size] for first in range(0, len(content), size)]
-            found = decoded([*cut, b"\x01"], encoding, channels)  # no whole sample at the end
-            assert found.dtype == np.float32
-            assert np.array_equal(found, floats)
+            samples = decoded([*cut, b"\x01"], encoding, channels)  # no whole sample at the end
+            assert samples.dtype == np.float32
+            assert np.array_equal(samples, floats)
 
 
 def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):
@@ -51,8 +51,8 @@ def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):
     for source in sources:
         blocks = list(RawAudio(source, 8000).blocks())
         assert {rate for _, rate in blocks} == {8000}
-        found = np.concatenate([samples for samples, _ in blocks], axis=1)
-        assert np.array_equal(found[0], SAMPLES[0].astype(np.float32) / 32768)
+        samples = np.concatenate([samples for samples, _ in blocks], axis=1)
+        assert np.array_equal(samples[0], SAMPLES[0].astype(np.float32) / 32768)
     sources[-1].close()
 
 
@@ -111,8 +111,8 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
     tone = np.round(9000 * np.sin(np.arange(16000) / 5)).astype("<i2").tobytes()
     noise = np.random.default_rng(0).bytes(300_000)
     for content in (bytes(20_000), b"\xff" * 20_000, b"\xd5" * 20_000, bytes(range(256)) * 100, tone, noise):
-        whole = content * (1 if encoding == "s16le" else 2)
-        assert decoded([whole[first : first + 160] for first in range(0, len(whole), 160)], encoding).shape[1] > 0
+        complete = content * (1 if encoding == "s16le" else 2)
+        assert decoded([complete[first : first + 160] for first in range(0, len(complete), 160)], encoding).shape[1] > 0
 
 
 def test_what_is_not_raw_audio_is_refused(tmp_path):

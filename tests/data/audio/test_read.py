@@ -36,9 +36,9 @@ def test_resampling_is_librosas(tmp_path, rate):
         samples = 0.1 * np.random.default_rng(0).standard_normal((rate + extra, 2)).astype(np.float32)
         soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
         expected, _ = librosa.load(tmp_path / "noise.wav", sr=16000)
-        found = load_audio(tmp_path / "noise.wav")
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-        np.testing.assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), found)
+        loaded = load_audio(tmp_path / "noise.wav")
+        np.testing.assert_allclose(loaded, expected, atol=1e-6)
+        np.testing.assert_array_equal(np.concatenate(list(stream_audio(tmp_path / "noise.wav"))), loaded)
 
 
 def test_files_that_trip_naive_readers(shared):
@@ -81,7 +81,7 @@ SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
 
 
 def test_bad_files_are_named(tmp_path, monkeypatch):
-    """Also where FFmpeg would play other files that these name, or take the name of a file for a protocol."""
+    """Also where FFmpeg would play other files that these name, or use the name of a file for a protocol."""
     monkeypatch.chdir(tmp_path)
     soundfile.write("good.flac", noise(9000), 16000)
     soundfile.write("nothing.wav", np.zeros(0), 16000)
@@ -143,12 +143,12 @@ def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypat
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 4000)
     path = tmp_path / f"recording.{suffix}"
     soundfile.write(path, noise(), 16000)
-    whole = load_audio(path)
-    np.testing.assert_array_equal(load_audio(path, longest=len(whole)), whole)
+    loaded = load_audio(path)
+    np.testing.assert_array_equal(load_audio(path, longest=len(loaded)), loaded)
     read = []
 
-    def counted(*given):
-        for samples, rate in libsndfile_blocks(*given):
+    def counted(*arguments):
+        for samples, rate in libsndfile_blocks(*arguments):
             read.append(samples.shape[1])
             yield samples, rate
 
@@ -186,18 +186,18 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
             encode(path, samples.T, subtype, format="matroska", layout="stereo")  # at 16 kHz
         else:
             soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
-        whole = load_audio(path)
-        end = len(whole)
+        loaded = load_audio(path)
+        end = len(loaded)
         assert end == count_samples(path)
         for values in (5000, 1 << 16, 1 << 20):
             with monkeypatch.context() as patch:
                 patch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", values)
-                np.testing.assert_array_equal(load_audio(path), whole)
-                np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), whole)
+                np.testing.assert_array_equal(load_audio(path), loaded)
+                np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), loaded)
                 for length in (1, 1000, 9000, end + 5):
-                    np.testing.assert_array_equal(load_head(path, length), whole[:length])
+                    np.testing.assert_array_equal(load_head(path, length), loaded[:length])
                     head, total = load_head_and_length(path, length)
-                    np.testing.assert_array_equal(head, whole[:length])
+                    np.testing.assert_array_equal(head, loaded[:length])
                     assert total == end
         for start, length in (
             (0, 300),
@@ -210,7 +210,7 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
             (17, 0),
         ):
             excerpt = load_excerpt(path, start, length)
-            expected = whole[start : start + length]
+            expected = loaded[start : start + length]
             assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
             np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
 
@@ -223,7 +223,7 @@ def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
     for name in ("noise.flac", "noise.mp3"):
         path = tmp_path / name
         soundfile.write(path, samples, 16000)
-        whole = load_audio(path)
+        loaded = load_audio(path)
         damaged = bytearray(path.read_bytes())
         middle = len(damaged) // 2
         damaged[middle : middle + 200] = bytes(200)
@@ -232,5 +232,5 @@ def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
             with pytest.raises(InputError):
                 load_audio(path)
         head, length = load_head_and_length(path, 4000)
-        np.testing.assert_array_equal(head, whole[:4000])
+        np.testing.assert_array_equal(head, loaded[:4000])
         assert length == 30000 if name == "noise.flac" else abs(length - 30000) < 3000

@@ -6,7 +6,7 @@ import soxr
 from builders import voices
 from builders.unfit import LOUD, UNFIT
 
-from nes2net.data.audio.blocks import pushed
+from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.remarks import Channels, Listener, remark_of
 
 RATE = 16000
@@ -44,14 +44,14 @@ def resampled(samples):
     ],
 )
 def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):
-    found = remark_of(samples.astype(np.float32), len(samples), None, RATE)
-    assert found.text.startswith(remark)
-    assert bool(found.text) == bool(remark)
-    assert found.unfit == ("" if remark in ("clipped: ", "telephone band: ") else found.text)
+    remarks = remark_of(samples.astype(np.float32), len(samples), None, RATE)
+    assert remarks.text.startswith(remark)
+    assert bool(remarks.text) == bool(remark)
+    assert remarks.unfit == ("" if remark in ("clipped: ", "telephone band: ") else remarks.text)
     listener = Listener()
     pieces = np.split(samples, [1, 2, 500, 9001])
-    assert list(map(id, pushed(pieces, listener))) == list(map(id, pieces))
-    assert listener.remark(RATE) == found
+    assert list(map(id, push_all(pieces, listener))) == list(map(id, pieces))
+    assert listener.remark(RATE) == remarks
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_channels_are_compared_in_the_scored_part(channels, remark):
     """Of the part that is scored; what another decoder had found before does not count."""
     samples = np.array(channels)
     compared = Channels()
-    whole = Listener(compared)
+    at_once = Listener(compared)
     for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
         compared.reset()
         for block in blocks:
             compared.push(block, RATE)
-    whole.push(samples.mean(0))
-    found = whole.remark(len(LOUD))
-    assert found.text.startswith(remark)
-    assert bool(found.text) == bool(remark)
+    at_once.push(samples.mean(0))
+    remarks = at_once.remark(len(LOUD))
+    assert remarks.text.startswith(remark)
+    assert bool(remarks.text) == bool(remark)
     head = Channels(num_samples=1000)
     behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
     head.push(behind, 3 * RATE)

@@ -17,8 +17,8 @@ def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
     middle = slice(200, -200)
     np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
     assert np.abs(low_pass(above, cutoff)[middle]).max() < 0.01
-    at = sine(cutoff)
-    np.testing.assert_allclose(low_pass(at, cutoff)[middle], at[middle] / 2, atol=0.01)
+    response = sine(cutoff)
+    np.testing.assert_allclose(low_pass(response, cutoff)[middle], response[middle] / 2, atol=0.01)
 
 
 @pytest.mark.parametrize(

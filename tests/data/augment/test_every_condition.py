@@ -53,8 +53,8 @@ def test_what_every_condition_promises(text, sources):
     assert np.isfinite(y).all()
     assert condition.time_moves or len(y) == len(x)
     assert not np.array_equal(y, x) or text in ("cut:8", "cut:4", "cut:2", "cut:1")  # longer than a second
-    same = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
-    np.testing.assert_array_equal(same, y)
+    unpickled_result = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
+    np.testing.assert_array_equal(unpickled_result, y)
     for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
         changed = condition(short, np.random.default_rng(1))
         assert len(changed) >= 1
@@ -121,9 +121,9 @@ def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     assert len(set(suite.names)) == len(suite.names)
     assert suite.left_out["babble"] == "needs speech"
     assert suite.left_out["noise"] == "needs musan"
-    whole = default_conditions(sources)
-    assert [name for name in whole.names if name in suite.names] == suite.names
-    assert set(NAMES) == {*whole.names, *(n for n in NAMES if n.partition(":")[0] in whole.left_out)}
+    all_conditions = default_conditions(sources)
+    assert [name for name in all_conditions.names if name in suite.names] == suite.names
+    assert set(NAMES) == {*all_conditions.names, *(n for n in NAMES if n.partition(":")[0] in all_conditions.left_out)}
     with pytest.raises(InputError, match="MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
     few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
@@ -144,6 +144,6 @@ def test_the_page_has_a_row_for_every_condition():
     page = (Path(__file__).resolve().parents[3] / "docs" / "robustness.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
-        [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]
-        for name, of in ((name, effects.get(name)) for name in effects._built_in)
+        [f"`{name}`", effect.unit, ", ".join(f"{strength:g}" for strength in effect.strengths)]
+        for name, effect in ((name, effects.get(name)) for name in effects._built_in)
     ]

@@ -129,11 +129,11 @@ def test_equals_the_plain_rendering(musan, rirs, length):
     x = white(length)
     changed = 0
     for seed in range(25):
-        ours = np.random.default_rng(seed)
+        draws = np.random.default_rng(seed)
         plain = np.random.default_rng(seed)
-        y = augmentation(x, ours)
+        y = augmentation(x, draws)
         np.testing.assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
-        assert ours.bit_generator.state == plain.bit_generator.state
+        assert draws.bit_generator.state == plain.bit_generator.state
         assert y.dtype == np.float32
         changed += y is not x
     assert 10 < changed < 25
@@ -154,12 +154,12 @@ def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
 def test_a_moved_folder_gives_the_same(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
-    here = NoiseAugmentation(musan, rirs, 1)
-    there = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
-    there = pickle.loads(pickle.dumps(there))
+    near = NoiseAugmentation(musan, rirs, 1)
+    moved = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
+    moved = pickle.loads(pickle.dumps(moved))
     for seed in range(8):
         x = white(5000, seed=seed)
-        np.testing.assert_array_equal(here(x, np.random.default_rng(seed)), there(x, np.random.default_rng(seed)))
+        np.testing.assert_array_equal(near(x, np.random.default_rng(seed)), moved(x, np.random.default_rng(seed)))
 
 
 def test_only_the_excerpt_is_read(tmp_path):
@@ -205,8 +205,8 @@ def test_noise_of_another_rate_and_format_is_taken(musan, tmp_path):
 
 
 def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
-    found = [path.relative_to(rirs).as_posix() for path in find_impulse_responses(rirs)]
-    assert found == [
+    responses = [path.relative_to(rirs).as_posix() for path in find_impulse_responses(rirs)]
+    assert responses == [
         "real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_near_angla.wav",
         "simulated_rirs/largeroom/Room001/Room001-00001.wav",
         "simulated_rirs/smallroom/Room001/Room001-00001.wav",

@@ -96,13 +96,13 @@ PARAMETERS = [
 def test_equals_the_plain_rendering(algo, parameters, peak):
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
-        ours = np.random.RandomState(length)
+        draws = np.random.RandomState(length)
         plain = np.random.RandomState(length)
-        y = rawboost(x, algo, ours, **parameters)
+        y = rawboost(x, algo, draws, **parameters)
         expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
         assert y.dtype == expected.dtype
         np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
-        for mine, published in zip(ours.get_state(), plain.get_state()):  # with the normal kept for the next call
+        for mine, published in zip(draws.get_state(), plain.get_state()):  # with the normal kept for the next call
             np.testing.assert_array_equal(mine, published)
 
 

@@ -50,13 +50,15 @@ def test_area_labels_and_source(shape, specmix, seed):
     torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
     assert (mixed.targets >= 0).all()
     for i in range(shape[0]):
-        there = pasted(mixed, spectrograms)[i]
-        if not there.any():
+        pasted_area = pasted(mixed, spectrograms)[i]
+        if not pasted_area.any():
             assert mixed.own_share[i] == 1
             assert torch.equal(mixed.targets[i], hard[i])
             continue
         # the pasted part comes from the same place of one other sample, which the label names
-        (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
+        (partner,) = {
+            j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][pasted_area], spectrograms[j][pasted_area])
+        }
         assert partner != i
         expected = (
             mixed.own_share[i] * hard[i] + (1 - mixed.own_share[i]) * hard[partner] if specmix.mix_labels else hard[i]
@@ -67,16 +69,16 @@ def test_area_labels_and_source(shape, specmix, seed):
 @given(shapes, specmixes, seeds)
 def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
-    there = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
-    for mask in there:
+    pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
+    for mask in pasted_areas:
         in_time = mask.all(1)
         in_frequency = mask.all(0)
         assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands
         if not mask.all():
-            for axis, most in ((in_time, specmix.time_bands), (in_frequency, specmix.frequency_bands)):
+            for axis, max_bands in ((in_time, specmix.time_bands), (in_frequency, specmix.frequency_bands)):
                 starts = int((torch.diff(axis.int(), prepend=torch.zeros(1, dtype=torch.int)) == 1).sum())
-                assert starts <= most
-                assert axis.sum() <= most * math.floor(specmix.gamma * len(axis))
+                assert starts <= max_bands
+                assert axis.sum() <= max_bands * math.floor(specmix.gamma * len(axis))
 
 
 def test_how_often_and_how_much():

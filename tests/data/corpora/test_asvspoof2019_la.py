@@ -12,7 +12,7 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 
 
 @pytest.mark.parametrize(
-    "place, inner, split, name",
+    "protocol_folder, audio_folder, split, name",
     [
         ("database/ASVspoof_LA_cm_protocols", ".", "eval", "eval.trl"),
         ("database/ASVspoof2019_LA_cm_protocols", "LA", "eval", "eval.trl"),
@@ -21,9 +21,9 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
         ("DB", "LA", "dev", "dev.trl"),
     ],
 )
-def test_trials_have_speaker_attack_and_file(tmp_path, place, inner, split, name):
-    write(tmp_path / place / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
-    audio = folder(tmp_path / "DB" / inner / f"ASVspoof2019_LA_{split}" / "flac")
+def test_trials_have_speaker_attack_and_file(tmp_path, protocol_folder, audio_folder, split, name):
+    write(tmp_path / protocol_folder / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
+    audio = folder(tmp_path / "DB" / audio_folder / f"ASVspoof2019_LA_{split}" / "flac")
     trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
     assert trials == [
         Trial("LA_E_1", audio / "LA_E_1.flac", "bonafide", "LA_0001", phase=split),
@@ -38,8 +38,8 @@ def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
     assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
     assert [t.phase for t in asvspoof2019_la.CORPUS.keys(train)] == ["train"]
-    own = write(tmp_path / "my_protocol.txt", EVAL_2019)
-    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own, "dev")] == [None, None]
+    own_protocol = write(tmp_path / "my_protocol.txt", EVAL_2019)
+    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own_protocol, "dev")] == [None, None]
     with pytest.raises(InputError, match="no trials in phase 'dev'; the key has train"):
         asvspoof2019_la.CORPUS.keys(train, "dev")
     with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):
@@ -51,8 +51,8 @@ def test_asv_scores_are_found_and_divided_by_class(tmp_path):
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     file = write(tmp_path / "LA" / "ASVspoof2019_LA_asv_scores" / name, text)
-    for place in (file, file.parent, tmp_path, tmp_path / "LA", protocol, protocol.parent):
-        assert [list(scores) for scores in asvspoof2019_la.asv_scores(place)] == [[2.5, 3], [-1], [0.5]]
+    for root in (file, file.parent, tmp_path, tmp_path / "LA", protocol, protocol.parent):
+        assert [list(scores) for scores in asvspoof2019_la.asv_scores(root)] == [[2.5, 3], [-1], [0.5]]
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
         asvspoof2019_la.asv_scores(tmp_path, "dev")
     write(file, "bonafide impostor 1\n")

@@ -25,26 +25,31 @@ KEY_DF = (
 
 
 @pytest.mark.parametrize("corpus, track", TRACKS)
-@pytest.mark.parametrize("place", ["database/ASVspoof_{}_cm_protocols", "database", "DB/ASVspoof2021_{}_eval", "DB"])
-def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, track, place):
-    write(tmp_path / place.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_2\n{track}_E_1\n")
+@pytest.mark.parametrize(
+    "protocol_folder", ["database/ASVspoof_{}_cm_protocols", "database", "DB/ASVspoof2021_{}_eval", "DB"]
+)
+def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, track, protocol_folder):
+    write(
+        tmp_path / protocol_folder.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt",
+        f"{track}_E_2\n{track}_E_1\n",
+    )
     audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
     trials = corpus.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
     assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
-    if place == "DB/ASVspoof2021_{}_eval":  # the root may be the folder of the corpus
+    if protocol_folder == "DB/ASVspoof2021_{}_eval":  # the root may be the folder of the corpus
         assert corpus.CORPUS.trials(audio.parent) == trials
 
 
 @pytest.mark.parametrize(
-    "given, at",
+    "root, key_folder",
     [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
 )
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
-def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, given, at):
-    file = write(tmp_path / at.format(track) / "trial_metadata.txt", text)
+def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, root, key_folder):
+    file = write(tmp_path / key_folder.format(track) / "trial_metadata.txt", text)
     expected = corpus.CORPUS.keys(file)
     assert len(expected) == text.count("\n")
-    assert corpus.CORPUS.keys(tmp_path / given.format(track)) == expected
+    assert corpus.CORPUS.keys(tmp_path / root.format(track)) == expected
 
 
 def test_each_column_of_the_keys_is_a_field_of_the_trial(tmp_path):
@@ -56,8 +61,8 @@ def test_each_column_of_the_keys_is_a_field_of_the_trial(tmp_path):
     assert [t.id for t in asvspoof2021_la.CORPUS.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
     for text in (KEY_LA, KEY_LA.replace("hidden", "hidden_track")):
         for phase in ("hidden", "hidden_track"):
-            found = asvspoof2021_la.CORPUS.keys(write(file, text), phase)
-            assert [(t.id, t.phase) for t in found] == [("LA_E_3", "hidden")]
+            trials_of_phase = asvspoof2021_la.CORPUS.keys(write(file, text), phase)
+            assert [(t.id, t.phase) for t in trials_of_phase] == [("LA_E_3", "hidden")]
     bonafide = {"label": "bonafide", "speaker": "LA_0001", "codec": "nocodec", "source": "asvspoof", "phase": "eval"}
     spoof = {"label": "spoof", "speaker": "TEF1", "codec": "mp3m4a", "source": "vcc2020", "phase": "progress"}
     spoof |= {"vocoder": "neural_vocoder_autoregressive", "gender": "FF", "language": "E"}
@@ -76,15 +81,15 @@ ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 L
 
 
 @pytest.mark.parametrize(
-    "given, at", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
+    "root, asv_folder", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, given, at, system):
+def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, root, asv_folder, system):
     folder(tmp_path / "LA" / "CM")
-    write(tmp_path / at / "ASV" / "trial_metadata.txt", ASV_KEY)
-    write(tmp_path / at / "ASV" / system / "score.txt", ASV_SCORES)
+    write(tmp_path / asv_folder / "ASV" / "trial_metadata.txt", ASV_KEY)
+    write(tmp_path / asv_folder / "ASV" / system / "score.txt", ASV_SCORES)
     for phase, expected in (("eval", [[3], [-1], [1.5]]), ("hidden_track", [[2], [], []])):
-        assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / given, phase)] == expected
+        assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / root, phase)] == expected
 
 
 def test_asv_scores_that_do_not_fit(tmp_path):
@@ -108,12 +113,14 @@ def test_keys_with_labels_alone_are_read(tmp_path, corpus):
         corpus.CORPUS.keys(file, "final")
 
 
-@pytest.mark.parametrize("place", [".", "TRACK"])
+@pytest.mark.parametrize("database", [".", "TRACK"])
 @pytest.mark.parametrize("protocol", ["ASVspoof2021_TRACK_eval", "ASVspoof_TRACK_cm_protocols"])
 @pytest.mark.parametrize("track", ["LA", "DF"])
-def test_the_folders_of_the_archives_are_found_by_scoring_and_by_data_check(tmp_path, corpus, track, protocol, place):
+def test_the_folders_of_the_archives_are_found_by_scoring_and_by_data_check(
+    tmp_path, corpus, track, protocol, database
+):
     """The archive of the audio holds the protocol; users put both tracks into folders of one database."""
-    folder = tmp_path / "DB" / place.replace("TRACK", track)
+    folder = tmp_path / "DB" / database.replace("TRACK", track)
     audio = f"ASVspoof2021_{track}_eval"
     name = f"ASVspoof2021.{track}.cm.eval.trl.txt"
     shutil.copytree(corpus / audio, folder / audio)

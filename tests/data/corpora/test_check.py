@@ -42,48 +42,48 @@ def check(name, root, **options):
 
 def one_problem(name, root, begin, **options):
     """The one problem of a copy, which begins so, and what can be done with the copy."""
-    found = check(name, root, **options)
-    (problem,) = map(str, found.findings)
+    result = check(name, root, **options)
+    (problem,) = map(str, result.findings)
     assert problem.startswith(begin)
-    return problem, dict(found.tasks())
+    return problem, dict(result.tasks())
 
 
 def test_every_corpus_is_here():
-    others = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
-    assert {*ROOTS, *others} == set(corpora.names())
+    tested_elsewhere = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
+    assert {*ROOTS, *tested_elsewhere} == set(corpora.names())
 
 
 @pytest.mark.parametrize("name", ROOTS)
 def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
-    found = check(name, every_corpus, decode=True)
-    assert found.complete
-    tasks = dict(found.tasks())
+    result = check(name, every_corpus, decode=True)
+    assert result.complete
+    tasks = dict(result.tasks())
     refused = {"validate"} if name == "generic" else set()  # its list names no parts
     assert {task for task, verdict in tasks.items() if not verdict.startswith("yes")} == refused
     assert name not in TASKS or " ".join(tasks) == TASKS[name]
     assert tasks.get("evaluate eval", "yes") == ("yes: EER and min t-DCF" if name in WITH_TDCF else "yes")
-    for part in found.splits:
-        assert part.counts.trials == len(part.present) == part.decoding.files == 4
-        assert part.extra == []
-        assert part.decoding.seconds > 0
-        assert part.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
+    for split in result.splits:
+        assert split.counts.trials == len(split.present) == split.decoding.files == 4
+        assert split.extra == []
+        assert split.decoding.seconds > 0
+        assert split.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
     if name.startswith("asvspoof2021"):
-        assert [(phase, c.bonafide, c.spoof) for phase, c in found.key.counts.items()] == [("eval", 2, 2)]
+        assert [(phase, c.bonafide, c.spoof) for phase, c in result.key.counts.items()] == [("eval", 2, 2)]
 
 
 def test_without_its_scores_no_min_tdcf_is_promised(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
     problem, tasks = one_problem("asvspoof2019_la", copy, "min t-DCF: ")
     assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
-    for inner in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
-        assert f"{copy}/{inner}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
+    for scores_folder in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
+        assert f"{copy}/{scores_folder}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
     assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
     assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
 
 
 def test_the_official_numbers_are_asked_for(every_corpus):
-    found = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
-    (problem,) = map(str, found.findings)
+    result = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
+    (problem,) = map(str, result.findings)
     assert "4 trials instead of 25,380" in problem
     assert "attack A06: 0 instead of 3,800" in problem
     assert "https://datashare.ed.ac.uk" in problem
@@ -105,11 +105,11 @@ def test_missing_and_extra_files(copy):
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
     (dev,) = check("asvspoof2019_la", copy, splits=["dev"]).splits
-    gone = ["LA_D_1000001.flac", "LA_D_1000002.flac"]
-    assert dev.missing == gone
+    missing = ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.missing == missing
     assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
     why = f"audio of dev: 2 of 4 files are missing in {flac} (1 are there under another suffix)"
-    _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
+    _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(missing)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing"
     assert tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing"
@@ -121,7 +121,7 @@ def test_missing_and_extra_files(copy):
 
 
 @pytest.mark.parametrize(
-    "name, file, part, score, evaluation",
+    "name, file, split, score, evaluation",
     [
         ("asvspoof2019_la", "ASVspoof2019_LA_train", "train", "no: its audio is not there", "yes"),
         ("partialspoof", "partialspoof/database/dev", "dev", "no: its audio is not there", "yes"),
@@ -130,13 +130,13 @@ def test_missing_and_extra_files(copy):
         ("in_the_wild", "release_in_the_wild/meta.csv", "eval", "yes", "no: its labels are not there"),
     ],
 )
-def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
+def test_missing_audio_and_protocols(copy, name, file, split, score, evaluation):
     kind = "audio" if (copy / file).is_dir() else "protocol"
     shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
-    problem, tasks = one_problem(name, copy, f"{kind} of {part}: not there (looked for {copy}", decode=True)
+    problem, tasks = one_problem(name, copy, f"{kind} of {split}: not there (looked for {copy}", decode=True)
     assert str(copy / file) in problem
     assert "); get " in problem
-    assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
+    assert (tasks[f"score {split}"], tasks[f"evaluate {split}"]) == (score, evaluation)
 
 
 def test_files_that_cannot_be_read(copy):
@@ -171,14 +171,14 @@ def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, b
         soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01 * number), 16000)
     for number in broken:
         (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
-    found = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
-    tasks = dict(found.tasks())
+    result = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
+    tasks = dict(result.tasks())
     assert train in tasks["train"]
     assert validate in tasks["validate"]
     data = DataConfig(corpus="generic", root=str(tmp_path / "list.csv"))
     refused = []
     try:
-        trials = {part: read_trials(data, part) for part in ("train", "dev")}
+        trials = {split: read_trials(data, split) for split in ("train", "dev")}
         check_unseen(data, trials["train"], trials["dev"])
     except InputError as error:
         refused.append(str(error))
@@ -209,9 +209,9 @@ def test_keys_that_do_not_fit(copy):
         "keys: 1 labelled trial is not in the protocol: LA_E_9",
     ]
     write(key, "LA_E_1 bonafide\n")
-    found = check("asvspoof2021_la", copy)
-    assert str(found.findings[0]).startswith(f"keys: {key}, line 1: expected 8 fields")
-    assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
+    result = check("asvspoof2021_la", copy)
+    assert str(result.findings[0]).startswith(f"keys: {key}, line 1: expected 8 fields")
+    assert dict(result.tasks())["evaluate eval"] == "no: the keys cannot be used"
     write(copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt", "nonsense\n")
     assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).findings[-1].problem
 
@@ -221,12 +221,12 @@ def test_labels_of_segments_are_counted_and_compared(copy):
     assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
     labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     segments = np.load(labels, allow_pickle=True).item()
-    bonafide, *others = segments
-    np.save(labels, {name: np.full(40, "0") for name in others[:2]} | {bonafide: np.full(40, "0")})
+    bonafide, *spoofed = segments
+    np.save(labels, {name: np.full(40, "0") for name in spoofed[:2]} | {bonafide: np.full(40, "0")})
     missing = str(check("partialspoof", copy).findings[0])
     assert missing.startswith("dev: labels of 10 ms of dev: ")
     assert f"{bonafide} (bonafide, some of it" in missing
-    np.save(labels, {name: segments[name] for name in others})
+    np.save(labels, {name: segments[name] for name in spoofed})
     one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
@@ -248,11 +248,11 @@ def test_in_the_wild_as_published(shared, tmp_path):
     release = tmp_path / "release_in_the_wild"
     write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
     (release / rows[0][1]).touch()
-    found = check_corpus(in_the_wild.CORPUS, tmp_path)
-    (part,) = found.splits
-    assert set(part.missing) == {row[1] for row in rows[1:]}
-    assert len(found.findings) == 1
-    assert part.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
+    result = check_corpus(in_the_wild.CORPUS, tmp_path)
+    (split,) = result.splits
+    assert set(split.missing) == {row[1] for row in rows[1:]}
+    assert len(result.findings) == 1
+    assert split.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
     assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
 
 
@@ -260,15 +260,15 @@ def test_published_protocols_have_the_published_numbers_of_trials(shared, tmp_pa
     source = shared / "real" / "scores"
     for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
         write(tmp_path / file.stem, lines_of(file))
-    found = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
-    assert [part.counts.trials for part in found.splits] == [25380, 24844, 71237]
+    result = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
+    assert [split.counts.trials for split in result.splits] == [25380, 24844, 71237]
     assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
-    for part in found.splits:
-        assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
-        (problem,) = (finding.problem for finding in found.findings if finding.subject == f"audio of {part.split}")
+    for split in result.splits:
+        assert split.counts.differences(asvspoof2019_la.CORPUS.counts[split.split]) == []
+        (problem,) = (finding.problem for finding in result.findings if finding.subject == f"audio of {split.split}")
         assert problem.startswith("not there")
-    assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
-    (part,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
-    assert part.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []
+    assert dict(result.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
+    (split,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
+    assert split.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []
     of_phases = asvspoof2021_la.CORPUS.key_counts.values()
-    assert part.counts.trials == 181566 == sum(counts.trials for counts in of_phases)
+    assert split.counts.trials == 181566 == sum(counts.trials for counts in of_phases)

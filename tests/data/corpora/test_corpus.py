@@ -34,8 +34,8 @@ def test_every_corpus_keeps_the_contract(name):
     assert not labelled or sum(labelled) == corpus.counts["eval"].trials
     assert corpus.user_defined or {"audio", "protocol"} <= set(corpus.obtain)
     for function, parameters in (("asv_scores", ["path", "phase"]), ("official_table", ["trials", "scores"])):
-        if (found := getattr(corpus, function)) is not None:
-            assert list(inspect.signature(found).parameters)[:2] == parameters
+        if (value := getattr(corpus, function)) is not None:
+            assert list(inspect.signature(value).parameters)[:2] == parameters
     for each in corpus.downloads:
         assert each.url.startswith(("https://", "hub:"))
         assert len(each.md5) in (0, 32)
@@ -115,7 +115,7 @@ INNER_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "ASV
 
 
 @pytest.mark.parametrize(
-    "name, find, places",
+    "name, find, expected_paths",
     [
         ("asvspoof2019_la", "find_protocol", [f"{inner}ASVspoof2019.LA.cm.eval.trl.txt" for inner in INNER_2019]),
         ("asvspoof2019_la", "find_audio", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
@@ -125,14 +125,14 @@ INNER_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "ASV
         ("asvspoof2021_df", "find_key", [f"{inner}{KEY}" for inner in ("DF/CM/", "keys/DF/CM/", "CM/", "")]),
     ],
 )
-def test_what_is_missing_names_every_path_and_the_setting(tmp_path, monkeypatch, name, find, places):
+def test_what_is_missing_names_every_path_and_the_setting(tmp_path, monkeypatch, name, find, expected_paths):
     monkeypatch.chdir(tmp_path)  # the paths of pytest are so long that the message would be cut
     corpus_folder = folder(Path("DB"))
     settings = {"find_protocol": "give `protocols` the folder", "find_audio": "give `root` the folder"}
     with pytest.raises(NotFound, match=settings.get(find)) as error:
         getattr(corpora.get(name), find)(corpus_folder)
     message = str(error.value)
-    assert [place for place in places if str(corpus_folder / place) not in message] == []
+    assert [path for path in expected_paths if str(corpus_folder / path) not in message] == []
     assert "\n" not in message
 
 
@@ -175,5 +175,5 @@ def test_what_is_missing_is_named(tmp_path, name):
 def test_a_list_of_ids_and_labels_serves_as_key(tmp_path, name, text):
     path = tmp_path / "labels.txt"
     path.write_text(text)
-    found = corpora.get(name).keys(path)
-    assert [(trial.id, trial.label) for trial in found] == [("u1", "bonafide"), ("u2", "spoof")]
+    trials = corpora.get(name).keys(path)
+    assert [(trial.id, trial.label) for trial in trials] == [("u1", "bonafide"), ("u2", "spoof")]

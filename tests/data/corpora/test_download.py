@@ -97,14 +97,14 @@ def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_pat
 def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
-    kept = files_of(tmp_path)
-    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt"
-    assert kept[-1] == RECORD
-    assert len(kept) == 7
+    kept_files = files_of(tmp_path)
+    assert kept_files[0] == "data/keys/LA/CM/trial_metadata.txt"
+    assert kept_files[-1] == RECORD
+    assert len(kept_files) == 7
     server.requests.clear()
     fetch_all(plan, tmp_path, client, keep_archives=False)
     assert server.requests == []
-    assert files_of(tmp_path) == kept
+    assert files_of(tmp_path) == kept_files
 
 
 def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_path):
@@ -200,8 +200,8 @@ def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path
     status, text = run(corpus, folder, "--dry-run")
     assert status == 0
     assert not folder.exists()
-    for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
-        assert part in text
+    for words in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
+        assert words in text
     assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
     status, text = run(corpus, folder)
     assert status == 2

@@ -25,11 +25,11 @@ def test_trials_keys_and_check(tmp_path, name):
     mini = CORPORA[name]
     make(tmp_path, mini)
     for split, expected in mini.trials.items():
-        found = {trial.path: replace(trial, path=None) for trial in corpus.trials(tmp_path, split)}
-        assert found == {tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()}
+        trials = {trial.path: replace(trial, path=None) for trial in corpus.trials(tmp_path, split)}
+        assert trials == {tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()}
         keys = {trial.id: trial for trial in corpus.keys(tmp_path, split)}
-        assert keys == {trial.id: trial for trial in found.values()}
-        assert len(keys) == len(found)
+        assert keys == {trial.id: trial for trial in trials.values()}
+        assert len(keys) == len(trials)
     assert set(mini.trials) == set(corpus.splits)
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
@@ -38,8 +38,10 @@ def test_trials_keys_and_check(tmp_path, name):
         without = {"train", "validate"}  # of a detector of bona fide
     assert check.complete
     assert {task for task, verdict in check.tasks() if "no" in verdict} == without
-    assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
-    assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
+    assert not corpus.beside or not any(split.extra for split in check.splits)  # recordings of another track
+    assert all(
+        bool(split.notes) == bool(corpus.counts_from and corpus.counts.get(split.split)) for split in check.splits
+    )
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -47,16 +49,16 @@ def test_what_is_missing_is_named(tmp_path, name):
     corpus = corpora.get(name)
     mini = CORPORA[name]
     make(tmp_path, mini)
-    *others, gone = mini.trials[mini.split]
-    (tmp_path / gone).unlink()
+    *remaining, missing = mini.trials[mini.split]
+    (tmp_path / missing).unlink()
     if mini.lists:
         options = {"splits": [mini.split], "subset": not corpus.counts_from}
         (problem,) = map(str, check_corpus(corpus, tmp_path, **options).findings)
         assert "files are missing in " in problem
-        assert gone.rpartition("/")[2] in problem
+        assert missing.rpartition("/")[2] in problem
         assert "; get " in problem
     else:
-        assert len(corpus.trials(tmp_path, mini.split)) == len(others)
+        assert len(corpus.trials(tmp_path, mini.split)) == len(remaining)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_a_malformed_line_of_a_list_is_named(tmp_path, name, path, line, message
 
 def test_numbers_of_another_edition():
     corpus = corpora.get("wavefake")
-    known = corpus.official_counts("eval", Counts(136085, 18100, 117985))
-    assert known == corpus.editions["the paper"]["eval"]
+    official = corpus.official_counts("eval", Counts(136085, 18100, 117985))
+    assert official == corpus.editions["the paper"]["eval"]
     assert corpus.official_counts("eval", Counts(1)) == corpus.counts["eval"]
 
 
@@ -93,14 +95,16 @@ def test_numbers_of_a_paper_are_no_verdict(tmp_path):
 def test_archives_with_folders_of_other_names(tmp_path, monkeypatch):
     """What `nes2net data download` unpacks: the lists beside the archives, the audio one or two folders below."""
     make(tmp_path, CORPORA["add2022"])
-    for name, was, inner in (
+    for name, folder_name, unpacked_folder in (
         ("track3_r2", "track3_r2/whatever", "wav"),
         ("track1", "track1test", "track1test/track1test"),
     ):
-        (tmp_path / was).rename(folder((tmp_path / name / inner).parent) / inner.rpartition("/")[2])
-        found = corpora.get("add2022").trials(tmp_path, name)
-        assert [t.id for t in found] == [trial.id for trial in CORPORA["add2022"].trials[name].values()]
-        assert all(t.path.is_file() for t in found)
+        (tmp_path / folder_name).rename(
+            folder((tmp_path / name / unpacked_folder).parent) / unpacked_folder.rpartition("/")[2]
+        )
+        trials = corpora.get("add2022").trials(tmp_path, name)
+        assert [t.id for t in trials] == [trial.id for trial in CORPORA["add2022"].trials[name].values()]
+        assert all(t.path.is_file() for t in trials)
     make(tmp_path / "b", CORPORA["add2023"])
     (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
     assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))

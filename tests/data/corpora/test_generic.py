@@ -17,19 +17,19 @@ from nes2net.metrics.localisation import Segment, write_rttm
 
 
 @pytest.mark.parametrize(
-    "name, path, part, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
+    "name, path, split_column, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
 )
-def test_a_list_of_paths_gives_trials_of_its_parts(tmp_path, name, path, part, separator):
+def test_a_list_of_paths_gives_trials_of_its_parts(tmp_path, name, path, split_column, separator):
     rows = "a/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\nc.wav,fake,,,\n"
-    file = write(tmp_path / name, f"{path},label,speaker,{part},room\n{rows}".replace(",", separator))
+    file = write(tmp_path / name, f"{path},label,speaker,{split_column},room\n{rows}".replace(",", separator))
     first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
     second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
     third = Trial("c", tmp_path / "c.wav", "spoof")  # of every part
-    for place in (file, tmp_path):
-        assert generic.CORPUS.trials(place) == [first, second, third] == generic.CORPUS.keys(place)
-        assert generic.CORPUS.trials(place, "train") == [first, third]
-        assert generic.CORPUS.trials(place, "eval") == [second, third]
-        assert generic.CORPUS.find_splits(place) == ("train", "eval")
+    for root in (file, tmp_path):
+        assert generic.CORPUS.trials(root) == [first, second, third] == generic.CORPUS.keys(root)
+        assert generic.CORPUS.trials(root, "train") == [first, third]
+        assert generic.CORPUS.trials(root, "eval") == [second, third]
+        assert generic.CORPUS.find_splits(root) == ("train", "eval")
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
     assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / name for name in ("a/1.wav", "b/2 x.flac", "c.wav")]
 
@@ -54,32 +54,32 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
     expected = [("a", "train"), ("validation/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
     assert [(t.id, t.phase) for t in generic.CORPUS.keys(tmp_path)] == expected
-    found = generic.CORPUS.trials(tmp_path)
-    assert [(t.id, t.phase) for t in found] == expected
+    trials = generic.CORPUS.trials(tmp_path)
+    assert [(t.id, t.phase) for t in trials] == expected
     assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
-    assert generic.CORPUS.trials(tmp_path, "eval") == found[2:]
-    assert found[-1].path == tmp_path / "sub" / "c.wav"
+    assert generic.CORPUS.trials(tmp_path, "eval") == trials[2:]
+    assert trials[-1].path == tmp_path / "sub" / "c.wav"
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
     assert evaluate_systems("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5)["eer"].value == 0
 
 
-@pytest.mark.parametrize("part, split", [("", "all"), ("train", "train"), ("test", "eval")])
-def test_a_folder_for_each_class(tmp_path, part, split):
+@pytest.mark.parametrize("split_folder, split", [("", "all"), ("train", "train"), ("test", "eval")])
+def test_a_folder_for_each_class(tmp_path, split_folder, split):
     for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
-        write(tmp_path / part / name)
-    found = generic.CORPUS.trials(tmp_path, split)
-    prefix = f"{part}/" if part else ""
-    assert [(t.id, t.label, t.attack) for t in found] == [
+        write(tmp_path / split_folder / name)
+    trials = generic.CORPUS.trials(tmp_path, split)
+    prefix = f"{split_folder}/" if split_folder else ""
+    assert [(t.id, t.label, t.attack) for t in trials] == [
         (f"{prefix}Real/a", "bonafide", None),
         (f"{prefix}Real/b", "bonafide", None),
         (f"{prefix}fake/vits/z%201", "spoof", "vits"),
         (f"{prefix}fake/y", "spoof", None),
     ]
-    assert {t.phase for t in found} == {None if split == "all" else split}
-    assert all(t.path.is_file() for t in found)
-    assert generic.CORPUS.trials(tmp_path) == found
+    assert {t.phase for t in trials} == {None if split == "all" else split}
+    assert all(t.path.is_file() for t in trials)
+    assert generic.CORPUS.trials(tmp_path) == trials
 
 
 def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
@@ -88,18 +88,18 @@ def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
         write(tmp_path / name)
     assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
     assert len(generic.CORPUS.trials(tmp_path)) == 2
-    said = capsys.readouterr().err
-    assert said.count("passed over") == 1
-    assert f"{tmp_path / 'real'}, because" in said
-    assert ": 2 .sdf; name" in said
+    stderr = capsys.readouterr().err
+    assert stderr.count("passed over") == 1
+    assert f"{tmp_path / 'real'}, because" in stderr
+    assert ": 2 .sdf; name" in stderr
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
 def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
     text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
     path = write(tmp_path / "list.csv", text.replace(",", delimiter))
-    found = [(trial.id, trial.path, trial.label) for trial in generic.CORPUS.trials(path)]
-    assert found == [("x", tmp_path / "a.wav", "bonafide"), ("y", tmp_path / "b.wav", "spoof")]
+    trials = [(trial.id, trial.path, trial.label) for trial in generic.CORPUS.trials(path)]
+    assert trials == [("x", tmp_path / "a.wav", "bonafide"), ("y", tmp_path / "b.wav", "spoof")]
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_segments_beside_the_list(tmp_path, name):
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
         soundfile.write(write(tmp_path / file), np.full(8000 + 80 * number, 0.1), 8000)
     write_rttm(tmp_path / name, {"sub/a b": [("fake", 0.3, 0.45)]})
-    for place in (tmp_path, tmp_path / "list.csv"):
-        assert generic.segments(place, "dev") == {
+    for root in (tmp_path, tmp_path / "list.csv"):
+        assert generic.segments(root, "dev") == {
             "sub/a%20b": PARTS,
             "b": [Segment("bonafide", 0.0, 1.01)],
             "c": [Segment("spoof", 0.0, 1.02)],
@@ -172,8 +172,8 @@ def test_segments_beside_the_list(tmp_path, name):
 
 
 def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
-    for part, label in (("train", "fake"), ("dev", "real")):
-        write(tmp_path / f"{part}.csv", f"path,label\n{part}.wav,{label}\n")
+    for split, label in (("train", "fake"), ("dev", "real")):
+        write(tmp_path / f"{split}.csv", f"path,label\n{split}.wav,{label}\n")
     with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
         generic.segments(tmp_path, "train")
     write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
@@ -182,13 +182,13 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
     write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
     assert generic.segments(tmp_path, "train") == {"train": PARTS}
     assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
-    other = "1 utterance has another label .*dev .bonafide, some of it"
-    for segments, part, message in (
-        ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", other),
+    contradiction = "1 utterance has another label .*dev .bonafide, some of it"
+    for segments, split, message in (
+        ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", contradiction),
         ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
     ):
         write_rttm(tmp_path / "segments.rttm", segments)
         with pytest.raises(InputError, match=rf"segments\.rttm: {message}"):
-            generic.segments(tmp_path, part)
+            generic.segments(tmp_path, split)
     with pytest.raises(InputError, match="Generic corpus has no split 'x'"):
         generic.segments(tmp_path, "x")

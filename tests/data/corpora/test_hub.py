@@ -42,10 +42,10 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
     assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
     assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "files.txt").read_bytes()
-    about = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
-    assert about["name"] == "hub:owner/set"
-    assert about["revision"] == COMMIT
-    assert about["root"] == str(snapshot)
+    recorded_corpus = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
+    assert recorded_corpus["name"] == "hub:owner/set"
+    assert recorded_corpus["revision"] == COMMIT
+    assert recorded_corpus["root"] == str(snapshot)
     assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
     assert main(["evaluate", "hub:owner/set", out]) == 0
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out

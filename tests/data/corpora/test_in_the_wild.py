@@ -11,21 +11,21 @@ from nes2net.lib.errors import InputError
 META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
 
 
-@pytest.mark.parametrize("given", [".", "release_in_the_wild"])
-def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, given):
+@pytest.mark.parametrize("root", [".", "release_in_the_wild"])
+def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, root):
     audio = folder(tmp_path / "release_in_the_wild")
     for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
         write(audio / name)
     write(audio / "meta.csv", META)
-    assert in_the_wild.CORPUS.trials(tmp_path / given) == [
+    assert in_the_wild.CORPUS.trials(tmp_path / root) == [
         Trial("0", audio / "0.wav", "spoof", "Obama, Barack"),
         Trial("1", audio / "1.wav", "bonafide", "Alec Guinness"),
         Trial("10", audio / "10.wav", "spoof"),
         Trial("7", audio / "7.wav"),
     ]
-    for key in (tmp_path / given, audio / "meta.csv"):
-        found = [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")]
-        assert found == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+    for key in (tmp_path / root, audio / "meta.csv"):
+        keys = [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")]
+        assert keys == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
 def test_recordings_without_labels_are_listed_and_missing_labels_named(tmp_path):

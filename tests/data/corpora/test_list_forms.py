@@ -72,7 +72,7 @@ def test_a_cut_off_gzip_file_is_an_error(tmp_path):
 
 
 def test_a_gzip_file_that_grows_beyond_the_limit_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("nes2net.lib.text_files.MOST_BYTES", 1000)
+    monkeypatch.setattr("nes2net.lib.text_files.MAX_BYTES", 1000)
     path = tmp_path / "cuts.jsonl.gz"
     path.write_bytes(gzip.compress(b" " * 2000))
     with pytest.raises(InputError, match="1,000 bytes when decompressed"):

@@ -46,12 +46,12 @@ def test_a_dictionary_is_read_as_by_numpy(tmp_path, protocol):
         np.save(tmp_path / "a.npy", content)
     else:
         written(tmp_path, OBJECT + pickle.dumps(np.array(content, object), protocol))
-    found = read_npy_dictionary(tmp_path / "a.npy")
-    assert found.keys() == content.keys()
+    arrays = read_npy_dictionary(tmp_path / "a.npy")
+    assert arrays.keys() == content.keys()
     for name, array in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype
-    assert protocol is None or list(found["list"]) == ["0", "1"] == list(found["scalars"])
+        np.testing.assert_array_equal(arrays[name], array)
+        assert arrays[name].dtype == array.dtype
+    assert protocol is None or list(arrays["list"]) == ["0", "1"] == list(arrays["scalars"])
 
 
 class Runs:

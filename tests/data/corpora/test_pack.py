@@ -25,15 +25,15 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     assert f"of audio in {number} shards, in" in capsys.readouterr().out
     assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
-        found = shards.CORPUS.trials(tmp_path / "out", split)
+        packed_trials = shards.CORPUS.trials(tmp_path / "out", split)
         original = asvspoof2019_la.CORPUS.trials(corpus, split)
-        assert without_place(found) == without_place(replace(t, phase=split) for t in original)
-        for packed, file in zip(found, original):
+        assert without_place(packed_trials) == without_place(replace(t, phase=split) for t in original)
+        for packed, file in zip(packed_trials, original):
             assert open_recording(packed.path).read() == file.path.read_bytes()
 
     again = [str(tmp_path / "out"), str(tmp_path / "again")]  # from shards to shards of the other kind
-    other = "tar" if format == "parquet" else "parquet"
-    assert main(["data", "pack", "shards", *again, "--split", "dev", "--format", other]) == 0
+    other_format = "tar" if format == "parquet" else "parquet"
+    assert main(["data", "pack", "shards", *again, "--split", "dev", "--format", other_format]) == 0
     repacked = shards.CORPUS.trials(tmp_path / "again", "dev")
     assert without_place(repacked) == without_place(shards.CORPUS.trials(tmp_path / "out", "dev"))
     assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
@@ -44,8 +44,8 @@ def test_phases_are_kept(corpus, format, tmp_path):
     phases = ("eval", "progress", "track1", "train")
     out = tmp_path / "out"
     trials = [replace(t, phase=p) for t, p in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)]
-    parts = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
-    pack.pack(parts, out, title="phases", format=format)
+    splits = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
+    pack.pack(splits, out, title="phases", format=format)
     assert shards.CORPUS.find_splits(out) == ("train", "eval")
     assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
     assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
@@ -57,10 +57,10 @@ def test_phases_are_kept(corpus, format, tmp_path):
 
 
 def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
-    parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
-    whole = tmp_path / "at_once"
+    splits = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
+    at_once = tmp_path / "at_once"
     out = tmp_path / "out"
-    pack.pack(parts, whole, title="dev", shard_bytes=200_000)
+    pack.pack(splits, at_once, title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
     def stop(path, shard, group_bytes):
@@ -70,35 +70,35 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pack, "_write_parquet", stop)
     with pytest.raises(KeyboardInterrupt):
-        pack.pack(parts, out, title="dev", shard_bytes=200_000)
+        pack.pack(splits, out, title="dev", shard_bytes=200_000)
     assert [path.name[:10] for path in (out / "data").iterdir()] == ["test-00000"]
     monkeypatch.undo()
     (out / "data" / ".test-00001.1.tmp").touch()
-    result = pack.pack(parts, out, title="dev", shard_bytes=200_000)
+    result = pack.pack(splits, out, title="dev", shard_bytes=200_000)
     assert result.there_before == 1
     assert result.trials == 12
-    files = [{path.relative_to(at): path.read_bytes() for path in at.rglob("*.*")} for at in (whole, out)]
+    files = [{path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")} for folder in (at_once, out)]
     assert files[0] == files[1]
     labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
-    assert labels == {"utterance_id": [t.id for t in parts["eval"]], "label": [1 - t.target for t in parts["eval"]]}
+    assert labels == {"utterance_id": [t.id for t in splits["eval"]], "label": [1 - t.target for t in splits["eval"]]}
     with pytest.raises(InputError, match="holds shards of other recordings, or in other sizes"):
-        pack.pack(parts, out, title="dev", shard_bytes=100_000)
+        pack.pack(splits, out, title="dev", shard_bytes=100_000)
 
 
 def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_path, capsys):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
-    gone = Trial("gone", tmp_path / "gone.flac")
+    missing = Trial("gone", tmp_path / "gone.flac")
     odd = Trial("odd", tmp_path / "odd.bin")
     odd.path.write_bytes(b"x")
-    for parts, options, message in (
+    for splits, options, message in (
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
-        ({"dev": [trial, gone]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
+        ({"dev": [trial, missing]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
         ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` is at least 1 byte"),
         ({"dev": [odd]}, {"format": "tar"}, "by their suffix, which 1 do not have: odd"),
         ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
     ):
         with pytest.raises(InputError, match=message):
-            pack.pack(parts, **{"out": tmp_path / "out", "title": "x", **options})
+            pack.pack(splits, **{"out": tmp_path / "out", "title": "x", **options})
     assert not (tmp_path / "out").exists()
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
     assert main([*command, "--shard-size", "large"]) == 2

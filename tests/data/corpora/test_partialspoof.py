@@ -13,12 +13,12 @@ from nes2net.metrics.localisation import Segment, write_rttm
 PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
 
 
-@pytest.mark.parametrize("given, split", [(".", "train"), ("database", "dev"), (".", "eval")])
-def test_trials_are_found_from_each_root(tmp_path, given, split):
+@pytest.mark.parametrize("root, split", [(".", "train"), ("database", "dev"), (".", "eval")])
+def test_trials_are_found_from_each_root(tmp_path, root, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
-    assert partialspoof.CORPUS.trials(tmp_path / given, split) == [
+    assert partialspoof.CORPUS.trials(tmp_path / root, split) == [
         Trial("LA_E_2834763", audio / "LA_E_2834763.wav", "bonafide", "LA_0039", phase=split),
         Trial("CON_E_0033629", audio / "CON_E_0033629.wav", "spoof", "LA_0014", "CON", phase=split),
     ]
@@ -29,10 +29,10 @@ def test_trials_are_found_from_each_root(tmp_path, given, split):
 def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
     file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
     np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
-    for place in (tmp_path, tmp_path / "database", file.parent, file):
-        labels = partialspoof.segment_labels(place, "dev", resolution)
-        found = {name: list(values) for name, values in labels.items()}
-        assert found == {"CON_D_1": [1, 0, 0, 1], "LA_D_2": [1], "LA_D_3": [1, 0]}
+    for root in (tmp_path, tmp_path / "database", file.parent, file):
+        labels = partialspoof.segment_labels(root, "dev", resolution)
+        values_by_id = {name: list(values) for name, values in labels.items()}
+        assert values_by_id == {"CON_D_1": [1, 0, 0, 1], "LA_D_2": [1], "LA_D_3": [1, 0]}
         assert all(values.dtype == np.uint8 for values in labels.values())
 
 
@@ -56,15 +56,15 @@ SEGMENTS = {
 DURATIONS = "LA_E_2834763 1.5\nCON_E_0033629 2.1\n"
 
 
-@pytest.mark.parametrize("inner", ["database/eval/con_data", "eval/con_data", "."])
-def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, inner):
-    write(tmp_path / inner / "reco2dur", DURATIONS)
-    write_rttm(tmp_path / inner / "rttm_2cls_0sil", SEGMENTS)
+@pytest.mark.parametrize("segment_folder", ["database/eval/con_data", "eval/con_data", "."])
+def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, segment_folder):
+    write(tmp_path / segment_folder / "reco2dur", DURATIONS)
+    write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
-    (tmp_path / inner / "rttm_2cls_0sil").unlink()
-    write(tmp_path / inner / "reco2dur", f"{DURATIONS}empty 0\n")
-    write_rttm(tmp_path / inner / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
+    (tmp_path / segment_folder / "rttm_2cls_0sil").unlink()
+    write(tmp_path / segment_folder / "reco2dur", f"{DURATIONS}empty 0\n")
+    write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
 

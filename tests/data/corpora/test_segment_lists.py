@@ -24,8 +24,8 @@ def test_time_between_edited_regions_is_bona_fide(tmp_path):
             Segment("bonafide", 0.07, 0.1),
         ],
     }
-    for place in (tmp_path, tmp_path / "PartialEdit_E1E2.csv"):
-        assert partialedit.CORPUS.segments(place, "eval") == expected
+    for root in (tmp_path, tmp_path / "PartialEdit_E1E2.csv"):
+        assert partialedit.CORPUS.segments(root, "eval") == expected
     labels = partialedit.CORPUS.segment_labels(tmp_path, "eval", 10)
     assert list(labels[EDITED]) == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
     assert list(labels[TWICE]) == [1, 0, 1, 1, 1, 1, 0, 1, 1, 1]

@@ -21,30 +21,32 @@ def read_segments(path, durations, labels, uncovered=None):
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
-def test_what_is_covered_stays_and_labels_follow(parts, shift):
+def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
     """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
-    ends = np.cumsum([length for length, _ in parts]) / 100
+    ends = np.cumsum([length for length, _ in lengths_and_labels]) / 100
     segments = []
-    for start, end, (_, bonafide) in zip([0.0, *ends], ends, parts):
+    for start, end, (_, bonafide) in zip([0.0, *ends], ends, lengths_and_labels):
         start = max(0.0, start + rng.uniform(-4e-4, 4e-4))
         end = end + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
-    covered = covering([segments[place] for place in rng.permutation(len(segments))], float(ends[-1]))
+    covered = covering([segments[index] for index in rng.permutation(len(segments))], float(ends[-1]))
     assert covered[0].start == 0
     assert covered[-1].end == ends[-1]
     assert all(a.end == b.start and a.label != b.label for a, b in pairwise(covered))
-    expected = np.repeat([bonafide for _, bonafide in parts], [length for length, _ in parts]).astype(int)
+    expected = np.repeat(
+        [bonafide for _, bonafide in lengths_and_labels], [length for length, _ in lengths_and_labels]
+    ).astype(int)
     assert labels_of({"a": covered}, 10)["a"].tolist() == expected.tolist()
     assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(expected, 64).tolist()
 
 
 def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
     path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
-    found = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
-    assert [s[:3] for s in found["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
-    assert found["b"] == [("spoof", 0, 0.9, None)]
-    assert any_spoof(found) == {"a": True, "b": True}
+    segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
+    assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
+    assert segments["b"] == [("spoof", 0, 0.9, None)]
+    assert any_spoof(segments) == {"a": True, "b": True}
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))

@@ -14,13 +14,13 @@ from nes2net.data.corpora.shards import CORPUS
 from nes2net.data.corpora.trial import Trial
 
 
-def arena_rows(names, labels=None, notes=None, **further):
+def arena_rows(names, labels=None, notes=None, **columns):
     """Rows of the Arena's layout, of recordings that are never decoded."""
     files = [f"{name}.flac" for name in names]
     labels = labels or [i % 2 for i in range(len(names))]
     notes = notes or [json.dumps({"utterance_id": name, "speaker": "s1"}) for name in names]
     audio = [(name.encode(), file) for name, file in zip(names, files)]
-    return {"path": files, "audio": audio, "label": labels, "notes": notes, **further}
+    return {"path": files, "audio": audio, "label": labels, "notes": notes, **columns}
 
 
 def test_the_layout_of_the_arena(tmp_path):
@@ -31,16 +31,16 @@ def test_the_layout_of_the_arena(tmp_path):
     )
     shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
     (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
-    found = CORPUS.trials(tmp_path, "eval")
-    assert found[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
+    trials = CORPUS.trials(tmp_path, "eval")
+    assert trials[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
     names = [f"data/{first.name}/{i}" for i in (1, 2)]
-    assert [t.id for t in found] == ["a%201", *names, "d", "e"]
-    assert found[-1].path == second / "1"
-    assert [t.target for t in found] == [1, 0, 1, 1, 0]
-    assert [t.phase for t in found] == ["eval"] * 5
-    assert CORPUS.trials(tmp_path) == found == CORPUS.keys(tmp_path, "eval")
+    assert [t.id for t in trials] == ["a%201", *names, "d", "e"]
+    assert trials[-1].path == second / "1"
+    assert [t.target for t in trials] == [1, 0, 1, 1, 0]
+    assert [t.phase for t in trials] == ["eval"] * 5
+    assert CORPUS.trials(tmp_path) == trials == CORPUS.keys(tmp_path, "eval")
     assert CORPUS.find_splits(tmp_path) == ("eval",)
-    assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in found[:3]]
+    assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in trials[:3]]
     with pytest.raises(InputError, match="no shard of the split 'train' is there, only of eval"):
         CORPUS.trials(tmp_path, "train")
     check = check_corpus(CORPUS, tmp_path)
@@ -48,7 +48,7 @@ def test_the_layout_of_the_arena(tmp_path):
     assert len(check.splits[0].present) == 5
     assert all(map(is_there, check.splits[0].present))
     decoded = check_corpus(CORPUS, tmp_path, decode=True, workers=0)
-    assert decoded.splits[0].decoding.unreadable.keys() == {f"data/{t.path.parent.name}/{t.path.name}" for t in found}
+    assert decoded.splits[0].decoding.unreadable.keys() == {f"data/{t.path.parent.name}/{t.path.name}" for t in trials}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_shards_that_cannot_be_read(tmp_path):
         refused(path, f"shard {path} cannot be read .*cut off or damaged")
         assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
     refused(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
-    refused(path, "leave out `protocols`", protocols=tmp_path)
+    refused(path, "remove `protocols`", protocols=tmp_path)
     for split in ("test", "train"):
         shards.write_parquet(tmp_path / "two" / f"{split}-0.parquet", table)
     refused(tmp_path / "two", "more than once: a, b; .*test-0.parquet/0 and .*train-0.parquet/0 share the id 'a'")

@@ -73,10 +73,10 @@ def mixed(sizes):
 @pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
 def test_shares_are_kept_and_no_attack_is_lost(count):
     trials = mixed({None: 100, "A01": 10, "A02": 1})
-    found = stratified_subset(trials, count)
-    assert found == [trial for trial in trials if trial in found]
-    assert len(found) == count
-    counts = Counter(trial.attack for trial in found)
+    subset = stratified_subset(trials, count)
+    assert subset == [trial for trial in trials if trial in subset]
+    assert len(subset) == count
+    counts = Counter(trial.attack for trial in subset)
     assert counts["A02"] == 1
     for attack, size in ((None, 100), ("A01", 10)):
         assert abs(counts[attack] - (1 + (count - 3) * (size - 1) / 108)) < 1

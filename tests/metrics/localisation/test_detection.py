@@ -22,32 +22,32 @@ def test_precision_recall_f1_and_iou_count_overlaps_once():
     assert np.isnan(detection([0, 0, 0])).all()
     # Overlapping segments count once.
     truth = [[("spoof", 0.0, 1.0), ("spoof", 0.5, 2.0), ("bonafide", 2.0, 4.0)], [("spoof", 0.0, 0.5)]]
-    found = [[("spoof", 1.5, 3.0), ("spoof", 1.5, 1.75)], [("spoof", 0.75, 1.0), ("bonafide", 0.0, 0.5)]]
-    assert overlap_of_segments(truth, found, [4.0, 1.0]).tolist() == [[0.5, 1.0, 1.5], [0.0, 0.25, 0.5]]
+    detected = [[("spoof", 1.5, 3.0), ("spoof", 1.5, 1.75)], [("spoof", 0.75, 1.0), ("bonafide", 0.0, 0.5)]]
+    assert overlap_of_segments(truth, detected, [4.0, 1.0]).tolist() == [[0.5, 1.0, 1.5], [0.0, 0.25, 0.5]]
 
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(2, 38), unique=True, max_size=4), st.lists(st.integers(2, 38), unique=True, max_size=4))
-def test_boundaries_are_matched_as_by_trying_everything(truth, found):
-    times = [sorted(t / 10 for t in numbers)[: len(numbers) // 2 * 2] for numbers in (truth, found)]
+def test_boundaries_are_matched_as_by_trying_everything(truth, detected):
+    times = [sorted(t / 10 for t in numbers)[: len(numbers) // 2 * 2] for numbers in (truth, detected)]
     pairs = [[("spoof", *pair) for pair in zip(edges[::2], edges[1::2])] for edges in times]
     result = match_boundaries([pairs[0]], [pairs[1]], [4.0], tolerance=0.15)
-    true, there = times
+    true_times, detected_times = times
     best = (0, 0.0)
     for size in range(1, min(map(len, times)) + 1):
-        for some in itertools.combinations(true, size):
-            for order in itertools.permutations(there, size):
+        for some in itertools.combinations(true_times, size):
+            for order in itertools.permutations(detected_times, size):
                 apart = [abs(a - b) for a, b in zip(some, order)]
                 if max(apart) <= 0.15 + 1e-6:
                     best = min(best, (-size, sum(apart)))
-    assert result.counts.tolist() == [[-best[0], len(there) + best[0], len(true) + best[0]]]
+    assert result.counts.tolist() == [[-best[0], len(detected_times) + best[0], len(true_times) + best[0]]]
     assert result.distances.sum() == pytest.approx(best[1], abs=1e-9)
 
 
 def test_ends_of_an_utterance_are_no_boundaries():
     truth = [[("spoof", 0.0, 4.0)], [("spoof", 1.0, 4.0)]]
-    found = [[], [("spoof", 1.02, 3.97)]]
-    result = match_boundaries(truth, found, [4.0, 4.0])
+    detected = [[], [("spoof", 1.02, 3.97)]]
+    result = match_boundaries(truth, detected, [4.0, 4.0])
     assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
     assert result.mean_distance == pytest.approx(0.02)
     assert np.isnan(match_boundaries([], [], []).mean_distance)

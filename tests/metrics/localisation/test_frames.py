@@ -24,8 +24,8 @@ def test_labels_are_pooled_as_published():
     cases = zoo.read("localisation_labels")["pooling"]
     for case in cases:
         for resolution in RESOLUTIONS:
-            found = pool_labels(case["labels_10ms"].numpy(), resolution // 10)
-            assert found.tolist() == case[f"labels_{resolution}ms"].tolist()
+            pooled = pool_labels(case["labels_10ms"].numpy(), resolution // 10)
+            assert pooled.tolist() == case[f"labels_{resolution}ms"].tolist()
     assert len(cases) == 13
 
 
@@ -35,16 +35,16 @@ def test_scores_become_coarser_and_finer_as_published():
         labels = case["labels"].numpy()
         for factor in (2, 4, 8, 16, 32):
             for how in PLAIN:
-                found = coarsen_scores(scores, factor, how), coarsen_labels(labels, factor)
-                expected = [case[f"coarser_{factor}_{how}_{what}"].numpy() for what in ("scores", "labels")]
+                coarser = coarsen_scores(scores, factor, how), coarsen_labels(labels, factor)
+                expected = [case[f"coarser_{factor}_{how}_{quantity}"].numpy() for quantity in ("scores", "labels")]
                 # With mean and max, the published left-over frame has its score and label exchanged.
-                same = None if how == "min" else len(scores) // factor
-                for ours, theirs in zip(found, expected):
-                    np.testing.assert_allclose(ours[:same], theirs[:same], rtol=0, atol=1e-15)
-                    assert len(ours) == len(theirs)
+                num_compared = None if how == "min" else len(scores) // factor
+                for values, published in zip(coarser, expected):
+                    np.testing.assert_allclose(values[:num_compared], published[:num_compared], rtol=0, atol=1e-15)
+                    assert len(values) == len(published)
         fine = align(refine_scores(scores, 2), frame_labels(case["segments"], 10, case["duration"]))
-        for ours, what in zip(fine, ("scores", "labels")):
-            assert ours.tolist() == case[f"finer_10ms_{what}"].tolist()
+        for values, quantity in zip(fine, ("scores", "labels")):
+            assert values.tolist() == case[f"finer_10ms_{quantity}"].tolist()
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.integers(1, 9))
@@ -52,8 +52,8 @@ def test_coarser_frames_reduce_plain_windows(values, factor):
     windows = [values[i : i + factor] for i in range(0, len(values), factor)]
     for how, reduced in PLAIN.items():
         np.testing.assert_allclose(coarsen_scores(values, factor, how), [reduced(w) for w in windows], atol=1e-12)
-    whole = [min(w) for w in windows if len(w) == factor] or [min(values)]
-    assert pool_labels(values, factor).tolist() == whole
+    full_windows = [min(w) for w in windows if len(w) == factor] or [min(values)]
+    assert pool_labels(values, factor).tolist() == full_windows
     assert coarsen_scores(refine_scores(values, factor), factor).tolist() == values
     scores, labels = align(values, values[: factor + 1])
     assert scores.tolist() == labels.tolist() == values[: factor + 1]

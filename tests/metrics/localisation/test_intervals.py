@@ -56,8 +56,8 @@ def test_intervals_are_those_of_the_resampled_utterances(count, frames, digits, 
 
 def test_scores_that_end_early_never_reach_equal_rates():
     early = ScoredUtterance([-1.0, 1.0], [("spoof", 0.02, 1.0)], 4.0)
-    found = range_eer_interval([early] * 3, 20, num_resamples=5)
-    assert found == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
+    interval = range_eer_interval([early] * 3, 20, num_resamples=5)
+    assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
 
 
 def test_what_has_no_interval():

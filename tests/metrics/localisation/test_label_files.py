@@ -32,9 +32,9 @@ def test_frames_and_mapping_become_the_published_text(tmp_path):
 def test_what_is_written_is_read_again(tmp_path):
     segments = [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A  1\n", 0.6667, 1.0)]
     write_rttm(tmp_path / "a.rttm", {"take\udcff": segments})  # a file name that is no UTF-8
-    ((name, found),) = read_rttm(tmp_path / "a.rttm").items()
+    ((name, read_segments),) = read_rttm(tmp_path / "a.rttm").items()
     assert name == r"take\udcff"
-    assert found == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
+    assert read_segments == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
     assert read_reco2dur(write(tmp_path / "reco2dur", "a 1.7047\nb 3599.98\n")) == {"a": 1.7047, "b": 3599.98}
     write_audacity(tmp_path / "a.txt", segments[1:])
     assert (tmp_path / "a.txt").read_text() == "0.333400\t0.666700\tspoof\n0.666700\t1.000000\tA 1\n"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
+from nes2net.metrics.localisation import ScoredUtterance, align, measure_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")
@@ -27,7 +27,7 @@ def utterances_of(case):
 
 def measured_eers(utterances, resolution, measured_at):
     """The row of the published table, by resolution."""
-    return {to: point_eer(*zip(*measured_frames(utterances, resolution, to))) for to in measured_at}
+    return {to: point_eer(*zip(*measure_frames(utterances, resolution, to))) for to in measured_at}
 
 
 @published
@@ -35,16 +35,16 @@ def test_point_eers_equal_the_golden_numbers(name):
     case = zoo.read("localisation_point_eer")[name]
     resolution = case["config"]["resolution_ms"]
     utterances = utterances_of(case)
-    found = measured_eers(utterances, resolution, case["measured_at_ms"])
-    assert [result.eer for result in found.values()] == exactly(case["eer"])
-    assert [result.threshold for result in found.values()] == exactly(case["threshold"])
-    assert found[resolution][2:] == (case["num_bonafide"], case["num_spoof"])
+    results = measured_eers(utterances, resolution, case["measured_at_ms"])
+    assert [result.eer for result in results.values()] == exactly(case["eer"])
+    assert [result.threshold for result in results.values()] == exactly(case["threshold"])
+    assert results[resolution][2:] == (case["num_bonafide"], case["num_spoof"])
     aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
     assert [len(scores) for scores, _ in aligned] == [u["aligned_frames"] for u in case["utterances"]]
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
     assert point_eer(*zip(*lowest))[:2] == exactly((case["utterance_eer_from_minimum"], case["utterance_threshold"]))
     from_segments = [u._replace(labels_10ms=None) for u in utterances]
-    assert measured_eers(from_segments, resolution, case["measured_at_ms"]) == found
+    assert measured_eers(from_segments, resolution, case["measured_at_ms"]) == results
 
 
 @published
@@ -54,9 +54,9 @@ def test_range_eers_equal_the_golden_numbers_and_pyannote(name):
     utterances = utterances_of(case)
     resolution = case["config"]["resolution_ms"]
     for tail, key in (("bonafide", "exact"), ("last", "exact_last_score_to_the_end")):
-        found = range_eer(utterances, resolution, tail)
-        assert found._asdict() == exactly(case[key])
-    assert found.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
+        result = range_eer(utterances, resolution, tail)
+        assert result._asdict() == exactly(case[key])
+    assert result.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
     for threshold, *expected in zip(*(case["pyannote"][key].tolist() for key in ("thresholds", "fpr", "fnr"))):
         rates = plain_rates(utterances, resolution / 1000, threshold, "bonafide")
         assert rates == pytest.approx(expected, rel=0, abs=1e-9)
@@ -100,13 +100,13 @@ def test_range_eer_is_the_plain_one(utterances, tail):
         with pytest.raises(InputError, match="there are no (bona fide|spoofed) frames or seconds"):
             range_eer(utterances, 20, tail)
         return
-    found = range_eer(utterances, 20, tail)
+    result = range_eer(utterances, 20, tail)
     thresholds = [-np.inf, *sorted({score for u in utterances for score in u.scores})]
     rates = [plain_rates(utterances, 0.02, threshold, tail) for threshold in thresholds]
-    assert abs(found.fpr - found.fnr) == pytest.approx(min(abs(a - b) for a, b in rates), abs=1e-12)
-    at = rates[thresholds.index(found.threshold)]
-    assert (found.fpr, found.fnr) == pytest.approx(at, abs=1e-12)
-    assert found.eer == (found.fpr + found.fnr) / 2
+    assert abs(result.fpr - result.fnr) == pytest.approx(min(abs(a - b) for a, b in rates), abs=1e-12)
+    expected = rates[thresholds.index(result.threshold)]
+    assert (result.fpr, result.fnr) == pytest.approx(expected, abs=1e-12)
+    assert result.eer == (result.fpr + result.fnr) / 2
 
 
 def test_overlapping_and_unsorted_segments_count_once():
@@ -132,7 +132,7 @@ def test_what_has_no_error_rate():
     with pytest.raises(InputError, match="there are no frame scores"):
         range_eer([], 20)
     with pytest.raises(InputError, match="frames of 50 ms cannot be made of frames of 20 ms"):
-        measured_frames([utterance], 20, 50)
+        measure_frames([utterance], 20, 50)
     for scores, labels, message in [
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),

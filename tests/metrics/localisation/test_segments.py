@@ -18,8 +18,8 @@ def test_labels_of_frames_are_the_published_ones():
         for resolution in RESOLUTIONS:
             for rule, last in ROUNDING.items():
                 for name, last_frame in ((f"{rule}_{resolution}ms", "ceil"), (f"{rule}_{resolution}ms_{last}", last)):
-                    found = frame_labels(case["segments"], resolution, case["duration"], rule, last_frame)
-                    assert found.tolist() == case[name].tolist(), name
+                    labels = frame_labels(case["segments"], resolution, case["duration"], rule, last_frame)
+                    assert labels.tolist() == case[name].tolist(), name
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))

@@ -16,21 +16,21 @@ RULES = st.builds(
 )
 
 
-def frames(found, count, duration):
+def frames(stretches, count, duration):
     """(first, behind) of each stretch, in frames of 20 ms."""
-    return [(round(s.start * 50), count if s.end == duration else round(s.end * 50)) for s in found]
+    return [(round(s.start * 50), count if s.end == duration else round(s.end * 50)) for s in stretches]
 
 
 def slowly(scores, rule):
     """The same in a loop over frames."""
     runs = []
     inside = False
-    for place, score in enumerate(scores):
+    for frame, score in enumerate(scores):
         inside = score <= rule.threshold + (rule.hysteresis if inside else 0)
-        if inside and runs and runs[-1][1] == place:
+        if inside and runs and runs[-1][1] == frame:
             runs[-1][1] += 1
         elif inside:
-            runs.append([place, place + 1])
+            runs.append([frame, frame + 1])
     joined = []
     for first, behind in runs:
         if joined and (first - joined[-1][1]) * 20 < rule.min_duration * 1000:
@@ -44,9 +44,9 @@ def slowly(scores, rule):
 @given(SCORES, RULES)
 def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
     duration = len(scores) * 0.02 + 0.025
-    found = fake_stretches(scores, 20, duration, rule)
-    assert frames(found, len(scores), duration) == slowly(scores, rule)
-    for stretch, (first, behind) in zip(found, slowly(scores, rule)):
+    stretches = fake_stretches(scores, 20, duration, rule)
+    assert frames(stretches, len(scores), duration) == slowly(scores, rule)
+    for stretch, (first, behind) in zip(stretches, slowly(scores, rule)):
         assert stretch.label == "spoof"
         assert stretch.score == pytest.approx(np.mean(scores[first:behind]))
         assert 0 <= stretch.start < stretch.end <= duration

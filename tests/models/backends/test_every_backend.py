@@ -16,7 +16,7 @@ from builders.small_parts import BACKENDS
 from torch import nn
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Input, fitted
+from nes2net.lib.options import Input, fit_options
 from nes2net.models import registry
 
 LAYERS = 5
@@ -60,7 +60,7 @@ def dim_of(name: str) -> int:
 def create(name: str, seed: int = 0, **options) -> nn.Module:
     """The back-end with small options, for as many hidden states as there are."""
     torch.manual_seed(seed)
-    small = fitted(registry.backends.get(name), SMALLER.get(name, {}), Input(dim_of(name), LAYERS, 20))
+    small = fit_options(registry.backends.get(name), SMALLER.get(name, {}), Input(dim_of(name), LAYERS, 20))
     return registry.create_backend(name, feature_dim=dim_of(name), **small, **options)
 
 

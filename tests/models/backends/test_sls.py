@@ -8,7 +8,7 @@ from builders import golden
 from builders import golden_backends as gb
 
 from nes2net.lib.errors import InputError
-from nes2net.lib.options import Input, fitted
+from nes2net.lib.options import Input, fit_options
 from nes2net.models.backends.sls import SLS
 
 
@@ -58,8 +58,8 @@ def test_reads_the_last_layers_of_those_given():
 
 def test_frames_that_are_pooled_away_are_taken_and_another_number_is_named():
     """The number is that of the front-end for 64,600 samples."""
-    assert fitted(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
-    assert fitted(SLS, {}, Input(1024, 25, 201)) == {}
+    assert fit_options(SLS, {}, Input(1024, 25, 9)) == {"num_frames": 9}
+    assert fit_options(SLS, {}, Input(1024, 25, 201)) == {}
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
     for frames in (3, 8, 12):

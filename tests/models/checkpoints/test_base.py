@@ -122,7 +122,7 @@ def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
     torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
     assert merged.base is None
     assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
-    with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: leave `base` out"):
+    with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: remove `base`"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
 
@@ -199,5 +199,5 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     assert torch.equal(logits(trained), plain)
     assert trained.fingerprint() == fingerprint
     torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
-    with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
+    with pytest.raises(InputError, match="int8 does not compute adapters: use bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")

@@ -8,7 +8,7 @@ import scipy.signal
 import torch
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.models.registry import frontends
 
 SPECTRAL = ["lps", "lfcc"]
@@ -185,4 +185,4 @@ def test_normalised_bins_have_mean_0_and_variance_1():
 
 
 def test_a_single_sample_is_the_least_that_can_be_scored():
-    assert declared(frontends.get("lps"))["num_samples"].fits(1)
+    assert options_of(frontends.get("lps"))["num_samples"].fits(1)

@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from nes2net import create_frontend
-from nes2net.lib.options import declared
+from nes2net.lib.options import options_of
 from nes2net.models.quantisation import quantise
 from nes2net.models.registry import frontends
 
@@ -74,6 +74,6 @@ def test_compiled_int8_scores_as_eager_int8(frontend):
 
 
 def test_the_least_values_of_its_options_are_in_their_ranges():
-    options = declared(frontends.get("wav2vec2"))
+    options = options_of(frontends.get("wav2vec2"))
     assert options["conv_feature_layers"].fits([[1, 1, 1]])
     assert options["encoder_embed_dim"].fits(1)

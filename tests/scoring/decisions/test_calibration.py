@@ -86,7 +86,7 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
             calibration.fit(*classes, l2=0)
     for classes in (([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])):
         assert not calibration.separates(calibration.fit(*classes, l2=0), *classes)
-    monkeypatch.setattr(calibration, "_MOST_STEPS", 1)
+    monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
     with pytest.raises(InputError, match="no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
 
@@ -96,7 +96,7 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
     [
         ([], [1.0], {}, "there are no bona fide scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
-        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
+        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; remove this system"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
@@ -155,7 +155,7 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
 
 
 def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
-    monkeypatch.setattr(calibration, "_MOST_KEPT", 101)
+    monkeypatch.setattr(calibration, "_MAX_SAVED_TRIALS", 101)
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)
     spoof = rng.normal(-1, 1, 90)

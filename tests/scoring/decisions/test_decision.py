@@ -85,8 +85,8 @@ def test_ratios_are_bounded_by_the_trials_of_the_calibration():
     far = decider(1000.0)
     assert (far.llr, far.probability, far.decision) == (pytest.approx(np.log(41)), pytest.approx(41 / 42), "bonafide")
     assert far.llr < replace(decider, unbounded=True)(1000.0).llr
-    assert "±3.714" in decider.described()[1]
-    assert "±" not in replace(decider, unbounded=True).described()[1]
+    assert "±3.714" in decider.describe()[1]
+    assert "±" not in replace(decider, unbounded=True).describe()[1]
     assert replace(separated, llrs=None).largest_llr == math.inf
 
 
@@ -95,7 +95,7 @@ def test_a_threshold_out_of_all_scores_is_none(weight):
     decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
     assert decider.threshold is None
     assert json.dumps(decider.basis(), allow_nan=False)
-    assert "a score of" not in decider.described()[0]
+    assert "a score of" not in decider.describe()[0]
     assert decider(0.5).decision == "spoof"
 
 
@@ -108,7 +108,7 @@ def test_what_decisions_rest_on():
     assert (basis["operating_point"], basis["prior"], basis["detector"]) == ("cost:1,1,0.25", 0.25, "0123456789abcdef")
     assert basis["corpus"] == about["corpus"]
     assert "figures" not in basis
-    *_, line = decider.described()
+    *_, line = decider.describe()
     assert line == (
         "calibration: a\\x1b[2J, phase dev, 4 bona fide and 4 spoofed trials, 2026-01-02, detector 0123456789ab"
     )
@@ -141,7 +141,7 @@ def test_recordings_unlike_those_of_the_calibration():
     [
         (None, {"prior": 1.0}, "`prior` is between 0 and 1, not 1.0"),
         (None, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
-        (None, {"operating_point": OperatingPoint("fa", rate=0.1)}, "take a rate of at least 25 %"),
+        (None, {"operating_point": OperatingPoint("fa", rate=0.1)}, "use a rate of at least 25 %"),
         ((1.0, 2.0), {}, "fuses 2 systems"),
         ((1.0,), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
     ],

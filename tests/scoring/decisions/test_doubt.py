@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, decide_along, fit, load, resampled
+from nes2net.scoring.decisions import CANNOT_TELL, Decider, Evidence, add_resamples, decide_along, fit, load
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.track import Track
 
@@ -20,7 +20,7 @@ def scores_of(separation, number=NUM_TRIALS, seed=0):
 @pytest.fixture(scope="module")
 def weak():
     """A calibration of a detector with error rates of about a third."""
-    return resampled(fit(*scores_of(0.8)))
+    return add_resamples(fit(*scores_of(0.8)))
 
 
 def score_at(calibration, llr):
@@ -46,7 +46,7 @@ def test_the_interval_is_that_of_resamples_that_are_calibrated_anew(weak):
 
 
 def test_the_resamples_are_the_same_in_every_run_and_are_saved(weak, tmp_path):
-    assert np.array_equal(resampled(fit(*scores_of(0.8))).resamples, weak.resamples)
+    assert np.array_equal(add_resamples(fit(*scores_of(0.8))).resamples, weak.resamples)
     weak.save(tmp_path / "c.json")
     assert np.array_equal(load(tmp_path / "c.json").resamples, weak.resamples)
 
@@ -67,15 +67,15 @@ def test_far_from_it_or_if_an_answer_is_asked_in_any_case_it_is_decided(weak):
 
 
 def test_with_few_trials_a_probability_of_54_percent_is_no_bona_fide():
-    few = resampled(fit(*scores_of(0.8, 30)))
+    few = add_resamples(fit(*scores_of(0.8, 30)))
     decision = Decider(few)(score_at(few, 0.16))
     assert decision.probability == pytest.approx(0.54, abs=0.001)
     assert decision.decision == CANNOT_TELL
 
 
 def test_the_more_trials_the_narrower_the_interval():
-    few = resampled(fit(*scores_of(3.0, 30)))
-    many = resampled(fit(*scores_of(3.0, 3000)))
+    few = add_resamples(fit(*scores_of(3.0, 30)))
+    many = add_resamples(fit(*scores_of(3.0, 3000)))
     assert np.ptp(few.interval(1.0)) > 3 * np.ptp(many.interval(1.0))
 
 
@@ -89,7 +89,7 @@ def test_along_a_recording_neither_the_whole_nor_a_part_is_called_fake_for_so_li
 
 
 def test_a_fake_part_is_still_found_in_a_recording_that_is_uncertain_as_a_whole():
-    strong = resampled(fit(*scores_of(4.0, 200)))
+    strong = add_resamples(fit(*scores_of(4.0, 200)))
     scores = np.full(40, score_at(strong, 0.0))
     scores[10:20] = score_at(strong, -5.0)
     scores[20:30] = score_at(strong, 5.0)

@@ -93,7 +93,7 @@ def test_the_score_threshold_and_its_print_admit_what_the_decider_admits(point, 
     beside = [np.nextafter(decider.threshold, -np.inf), decider.threshold, np.nextafter(decider.threshold, np.inf)]
     assert [decider(score).decision for score in beside] == ["spoof", "bonafide", "bonafide"]
     accepted = [decider(score).decision == "bonafide" for score in scores]
-    printed = decider.described()[0]
+    printed = decider.describe()[0]
     score = float(printed.partition("(a score of ")[2].partition(")")[0])
     llr = float(printed.partition("an llr of ")[2].partition(" on")[0])
     assert accepted == (scores >= score).tolist() == (decider.calibration(scores) >= llr).tolist()

@@ -1,5 +1,6 @@
 """The demonstration corpus: its parts on seconds of audio, and a small corpus."""
 
+import itertools
 import shutil
 import sys
 from pathlib import Path
@@ -45,24 +46,24 @@ def test_spoofs_are_speech_of_the_same_length(speech, method, tmp_path):
     if method not in synthesis.available_methods():
         pytest.skip(f"{method} is not installed")
     speech = speech[: 3 * RATE // 2]
-    part = "la" if synthesis.METHODS[method].unseen else "train"
-    made = []
+    split = "la" if synthesis.METHODS[method].unseen else "train"
+    spoofs = []
     for work in (tmp_path / "one", tmp_path / "same"):
         if method in voices.PACKAGES:
-            synthesis.read_aloud(method, part, synthesis.sentences("en", part)[:2], work, 0)
-        made.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", part, work))
-    one, same = made
-    np.testing.assert_array_equal(one, same)
-    assert len(one) >= len(speech) - RATE // 100
-    assert np.sqrt(np.mean(one**2)) > 1e-3
-    assert not np.allclose(one[: len(speech)], speech[: len(one)], atol=1e-3)
+            synthesis.read_aloud(method, split, synthesis.sentences("en", split)[:2], work, 0)
+        spoofs.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", split, work))
+    first, second = spoofs
+    np.testing.assert_array_equal(first, second)
+    assert len(first) >= len(speech) - RATE // 100
+    assert np.sqrt(np.mean(first**2)) > 1e-3
+    assert not np.allclose(first[: len(speech)], speech[: len(first)], atol=1e-3)
 
 
 def test_no_sentence_is_read_in_two_parts():
-    places = [(x, part) for x in ("en", "fr", "it", "ru") for part in (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)]
-    parts = [set(synthesis.sentences(language, part)) for language, part in places]
-    assert sum(map(bool, parts)) == 4 * 2 + 3  # all languages to train and develop, English to evaluate
-    assert sum(map(len, parts)) == len(set().union(*parts))
+    parts = (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)
+    sentence_sets = [set(synthesis.sentences(*key)) for key in itertools.product(("en", "fr", "it", "ru"), parts)]
+    assert sum(map(bool, sentence_sets)) == 4 * 2 + 3  # all languages to train and develop, English to evaluate
+    assert sum(map(len, sentence_sets)) == len(set().union(*sentence_sets))
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +79,14 @@ class TestCorpus:
     def test_layout_is_the_published_one(self, built):
         """And evaluation speakers are kept apart."""
         methods = [synthesis.METHODS[name] for name in synthesis.available_methods()]
-        seen = {m.attack for m in methods if not m.unseen}
+        seen_attacks = {m.attack for m in methods if not m.unseen}
         every = {m.attack for m in methods}
         learnt = set()
         judged = set()
         for split in ("train", "dev"):
             trials = asvspoof2019_la.CORPUS.trials(built, split)
             assert sum(t.label == "bonafide" for t in trials) == 8
-            assert {t.attack for t in trials if t.label == "spoof"} == seen
+            assert {t.attack for t in trials if t.label == "spoof"} == seen_attacks
             check_audio(trials, f"LA_{split[0].upper()}_1")
             learnt |= {t.speaker for t in trials}
         tracks = (("LA", asvspoof2021_la.CORPUS, codecs.LA_CODECS), ("DF", asvspoof2021_df.CORPUS, codecs.DF_CODECS))
@@ -105,33 +106,31 @@ class TestCorpus:
         assert learnt
         assert not learnt & {*judged, *(t.speaker for t in wild)}
         target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
-        # cosines
         assert len(spoof)
         assert 1 >= target.mean() > nontarget.mean() >= -1
         text = (built / "README.md").read_text()
-        assert "toy" in text
         assert all(f"| {attack} |" in text for attack in every)
 
     def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch, capsys):
         """Two processes make the same corpus as one, a lost file is made again, and a whole corpus is left alone."""
         out = tmp_path / "corpus"
-        made = []
+        rendered = []
         real = build.render
 
         def render(clip, human, work, seed):
-            if len(made) == 10:
+            if len(rendered) == 10:
                 raise KeyboardInterrupt
-            made.append(clip.id)
+            rendered.append(clip.id)
             return real(clip, human, work, seed)
 
         monkeypatch.setattr(build, "render", render)
         with pytest.raises(KeyboardInterrupt):
             build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
         monkeypatch.undo()
-        kept = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
-        assert len(kept) == 10
+        times_before = {p: p.stat().st_mtime_ns for p in out.rglob("*.flac")}
+        assert len(times_before) == 10
         build.build(out, bonafide, jobs=2, seed=0, sizes=SIZES)
-        assert kept == {p: p.stat().st_mtime_ns for p in kept}
+        assert times_before == {p: p.stat().st_mtime_ns for p in times_before}
         assert contents(out) == contents(built)
         min(out.glob("ASVspoof2021_DF_eval/flac/*")).unlink()
         build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
@@ -159,22 +158,24 @@ def test_the_plan_separates_recordings_methods_and_codecs():
     split = plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
     planned = plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
     assert len({(c.part_name, c.id) for c in planned}) == len(planned)
-    keys = [r.key for part in split.recordings_by_part.values() for r in part]
+    keys = [r.key for split_recordings in split.recordings_by_part.values() for r in split_recordings]
     enrolled = {r.key for r in split.enrolment if r.role == "eval"}
     assert len(keys) == len(set(keys))
     assert not enrolled & set(keys)
     unseen = [clip for clip in planned if not clip.is_human and synthesis.METHODS[clip.method].unseen]
     assert {clip.part_name for clip in unseen} <= set(synthesis.EVALUATION_PARTS)
-    for part in synthesis.EVALUATION_PARTS:
-        human, spoof = ([c.codec for c in planned if c.part_name == part and c.is_human is h] for h in (True, False))
+    for part_name in synthesis.EVALUATION_PARTS:
+        clips = [clip for clip in planned if clip.part_name == part_name]
+        human = [clip.codec for clip in clips if clip.is_human]
+        spoof = [clip.codec for clip in clips if not clip.is_human]
         for codec in set(human):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
 
 def test_speakers_of_own_recordings(tmp_path):
     """They are subfolders or groups of names, and two cannot be kept apart."""
-    found = recordings.own_recordings(folder_of_voices(tmp_path / "four", 3, 4), seed=0)
-    by_voice = {r.path.parent.name: (r.speaker, r.role) for r in found}
+    voices = recordings.own_recordings(folder_of_voices(tmp_path / "four", 3, 4), seed=0)
+    by_voice = {r.path.parent.name: (r.speaker, r.role) for r in voices}
     assert len(set(by_voice.values())) == 4 == len(by_voice)
     assert {role for _, role in by_voice.values()} == {"train", "eval"}
     assert {r.role for r in recordings.own_recordings(folder_of_voices(tmp_path / "two", 3, 2), seed=0)} == {"any"}
@@ -200,21 +201,22 @@ def test_pieces_of_own_recordings(tmp_path):
 
 def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
-    empty, broken, few = (tmp_path / name for name in ("empty", "broken", "few"))
-    empty.mkdir()
-    write(broken / "broken.wav", "no audio"), write(tmp_path / "letter" / "letter.txt", "Dear")
-    folder_of_voices(few, 2, 3)
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "broken" / "broken.wav", "no audio")
+    write(tmp_path / "letter" / "letter.txt", "Dear")
+    folder_of_voices(tmp_path / "few", 2, 3)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recordings, "PROMPTS", tmp_path)
     for words, *messages in (
         ("o --bonafide nowhere", "no such folder"),
-        (f"o --bonafide {empty}", "no audio in it"),
-        (f"o --bonafide {broken}", "broken.wav", "take the file away"),
-        (f"o --bonafide {few} --jobs 1", "too little human speech", "are needed"),
-        (f"letter --bonafide {few}", "is not a demonstration corpus"),
+        ("o --bonafide empty", "no audio in it"),
+        ("o --bonafide broken", "broken.wav", "take the file away"),
+        ("o --bonafide few --jobs 1", "too little human speech", "are needed"),
+        ("letter --bonafide few", "is not a demonstration corpus"),
         ("p", "asterisk-core-sounds-en-g722", "--bonafide DIR"),
         ("p --partial --bonafide nowhere", "no such folder"),
     ):
-        assert build.main(f"--out {tmp_path}/{words}".split()) == 2
+        assert build.main(f"--out {words}".split()) == 2
         line = capsys.readouterr().err.strip().splitlines()[-1]
         assert all(message in line for message in messages), line
 
@@ -226,9 +228,9 @@ def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     methods = synthesis.available_methods()
     assert methods == ["world", "griffin_lim", "lpc", "phase_vocoder"]
     synthesis.say_what_is_missing(methods)
-    said = capsys.readouterr().out
-    assert "espeak-ng, flite, hibari" in said
-    assert "made without" in said
+    printed = capsys.readouterr().out
+    assert "espeak-ng, flite, hibari" in printed
+    assert "made without" in printed
     monkeypatch.setitem(sys.modules, "pyworld", None)
     synthesis._pyworld.cache_clear()
     with pytest.raises(InputError, match=r"pip install .*\[demo\]"):

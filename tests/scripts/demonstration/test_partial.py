@@ -24,8 +24,8 @@ def test_at_most_half_of_the_pieces_is_fake(count):
 
 
 def test_without_synthesisers_copies_are_the_only_spoofs():
-    said = [partial.Source(recording(i), 0, "word" if i % 3 else "") for i in range(60)]
-    planned = partial.utterances({part: said for part in partial.METHODS}, ["flite", *partial.COPIES], SIZES, 0)
+    sources = [partial.Source(recording(i), 0, "word" if i % 3 else "") for i in range(60)]
+    planned = partial.utterances({split: sources for split in partial.METHODS}, ["flite", *partial.COPIES], SIZES, 0)
     assert {piece.method for u in planned for piece in u.pieces} == {partial.HUMAN, *partial.COPIES}
     for utterance in planned[:-1]:
         assert len({piece.source.recording.speaker for piece in utterance.pieces}) == 1
@@ -35,20 +35,20 @@ def test_without_synthesisers_copies_are_the_only_spoofs():
 
 def test_a_recording_is_cut_at_its_pauses():
     tone = np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
-    lengths = (0.5, 1.0, 0.1, 0.8)
-    found = splice.stretches(np.concatenate([np.append(tone[: int(s * RATE)], np.zeros(RATE // 10)) for s in lengths]))
-    assert [len(x) / RATE for x in found] == pytest.approx([0.5, 1.0, 0.8], abs=0.03)
+    pieces = [np.append(tone[: int(seconds * RATE)], np.zeros(RATE // 10)) for seconds in (0.5, 1.0, 0.1, 0.8)]
+    stretches = splice.stretches(np.concatenate(pieces))
+    assert [len(x) / RATE for x in stretches] == pytest.approx([0.5, 1.0, 0.8], abs=0.03)
 
 
 @pytest.mark.parametrize("method", partial.COPIES)
 def test_copies_are_speech_of_about_that_length(method):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     speech = channel.speech_only(speech_like(1.5, 0))
-    made = synthesis.copy(method, speech, channel.generator(0, method))
-    assert 0.75 <= len(made) / len(speech) <= 1.3
-    assert np.isfinite(made).all()
-    assert np.std(made) > 1e-3
-    assert not np.allclose(made[: RATE // 2], speech[: RATE // 2], atol=1e-3)
+    copied = synthesis.copy(method, speech, channel.generator(0, method))
+    assert 0.75 <= len(copied) / len(speech) <= 1.3
+    assert np.isfinite(copied).all()
+    assert np.std(copied) > 1e-3
+    assert not np.allclose(copied[: RATE // 2], speech[: RATE // 2], atol=1e-3)
 
 
 def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
@@ -58,9 +58,10 @@ def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
         power = x[: min(len(x), len(y)) // 16 * 16].reshape(-1, 16).var(axis=1)
         return np.log(np.convolve(power, np.hanning(9), "same") + 1e-3 * power.mean())
 
-    one = energy(x)
-    two = energy(y)
-    return int(np.argmax([np.corrcoef(one[20:-20], np.roll(two, -lag)[20:-20])[0, 1] for lag in range(-16, 17)])) - 16
+    energy_of_x = energy(x)[20:-20]
+    energy_of_y = energy(y)
+    lags = range(-16, 17)
+    return max(lags, key=lambda lag: np.corrcoef(energy_of_x, np.roll(energy_of_y, -lag)[20:-20])[0, 1])
 
 
 def test_labels_are_right_behind_the_channel():
@@ -69,12 +70,12 @@ def test_labels_are_right_behind_the_channel():
     pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
         row, before = splice.joined(pieces, channel.generator(seed, "row"))
-        made, boundaries = splice.render(pieces, channel.generator(seed, "row"))
+        rendered, boundaries = splice.render(pieces, channel.generator(seed, "row"))
         assert len(before) == len(pieces) + 1
         assert boundaries == [b - channel.EDGE // channel.FRAME for b in before]
-        assert len(made) == boundaries[-1] * channel.FRAME
-        assert np.abs(made).max() < 1
-        assert abs(lag_ms(row[channel.EDGE :], made)) <= 3
+        assert len(rendered) == boundaries[-1] * channel.FRAME
+        assert np.abs(rendered).max() < 1
+        assert abs(lag_ms(row[channel.EDGE :], rendered)) <= 3
         for boundary in np.array(before[1:-1]) * channel.FRAME:
             around = np.abs(row[boundary - 2 * channel.FRAME : boundary + 2 * channel.FRAME])
             assert around.max() == 0
@@ -102,14 +103,14 @@ def built(bonafide, tmp_path_factory):
 @pytest.mark.slow
 def test_layout_is_that_of_partialspoof(built):
     speakers = {}
-    for part, count in (("train", 9), ("dev", 2), ("eval", 6)):
-        trials = partialspoof.CORPUS.trials(built, part)
+    for split, count in (("train", 9), ("dev", 2), ("eval", 6)):
+        trials = partialspoof.CORPUS.trials(built, split)
         assert len(trials) == count
         assert {trial.label for trial in trials} == {"bonafide", "spoof"}
-        speakers[part] = {trial.speaker for trial in trials}
-        fine = partialspoof.segment_labels(built, part, 10)
+        speakers[split] = {trial.speaker for trial in trials}
+        fine = partialspoof.segment_labels(built, split, 10)
         assert set(fine) == {trial.id for trial in trials}
-        segments = partialspoof.CORPUS.segments(built, part)
+        segments = partialspoof.CORPUS.segments(built, split)
         for trial in trials:
             info = soundfile.info(trial.path)
             assert (info.samplerate, info.channels, info.subtype) == (RATE, 1, "PCM_16")
@@ -119,7 +120,7 @@ def test_layout_is_that_of_partialspoof(built):
             assert (labels == 0).any() == (trial.label == "spoof")
             assert (labels == 1).any()
         for resolution in RESOLUTIONS:
-            for name, row in partialspoof.segment_labels(built, part, resolution).items():
+            for name, row in partialspoof.segment_labels(built, split, resolution).items():
                 np.testing.assert_array_equal(row, pool_labels(fine[name], resolution // 10))
     assert not speakers["eval"] & (speakers["train"] | speakers["dev"])
     (talk,) = read_rttm(built / "talk.rttm").values()
@@ -146,8 +147,8 @@ def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
 def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
     """So a high EER means that there is no such difference."""
     rng = np.random.default_rng(0)
-    made = []
-    for part in ("train", "eval"):
+    corpus = []
+    for split in ("train", "eval"):
         for number in range(30):
             spoofed = bool(number % 2)
             fakes = partial.draw_fakes(6, rng) & spoofed
@@ -161,11 +162,10 @@ def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
                 x[start * channel.FRAME : (start + (20 if fake and trace == "pause" else 5)) * channel.FRAME] *= 0.02
                 if fake != before and trace == "click":
                     x[start * channel.FRAME] = 0.6
-            utterance = partial.Utterance(f"{part}{number}", part, pieces)
+            utterance = partial.Utterance(f"{split}{number}", split, pieces)
             layout.write_audio(partial.audio_path(tmp_path, utterance), x)
-            labelled = partial.Labelled(utterance, boundaries)
-            made.append(labelled)
-    partial.write_labels(tmp_path, made)
+            corpus.append(partial.Labelled(utterance, boundaries))
+    partial.write_labels(tmp_path, corpus)
     assert splice_cues.trivial_cue_eer(tmp_path)[kind] < 15
 
 

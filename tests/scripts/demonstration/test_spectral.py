@@ -38,18 +38,17 @@ def test_mel_bands_and_mfccs_are_librosas(voice):
 
 def test_griffin_lim_comes_as_near_as_librosas(voice):
     magnitude = np.abs(spectral.spectrum(voice, 1024, 256))
-    ours = spectral.griffin_lim(magnitude, 1024, len(voice), 24, np.random.default_rng(1))
-    theirs = librosa.griffinlim(
-        np.abs(librosa.stft(voice, n_fft=1024)), n_iter=24, n_fft=1024, length=len(voice), random_state=1
-    )
-    assert len(ours) == len(voice)
-    assert distance(ours, magnitude) < 1.1 * distance(theirs, magnitude)
+    rebuilt = spectral.griffin_lim(magnitude, 1024, len(voice), 24, np.random.default_rng(1))
+    librosa_magnitude = np.abs(librosa.stft(voice, n_fft=1024))
+    expected = librosa.griffinlim(librosa_magnitude, n_iter=24, n_fft=1024, length=len(voice), random_state=1)
+    assert len(rebuilt) == len(voice)
+    assert distance(rebuilt, magnitude) < 1.1 * distance(expected, magnitude)
 
 
 @pytest.mark.parametrize("rate", [1.3, 1 / 1.3])
 def test_the_phase_vocoder_is_librosas(voice, rate):
-    ours = spectral.change_speed(voice, rate, 1024, 160)
+    changed = spectral.change_speed(voice, rate, 1024, 160)
     frames = librosa.phase_vocoder(librosa.stft(voice, n_fft=1024, hop_length=160), rate=rate, hop_length=160)
-    theirs = librosa.istft(frames, n_fft=1024, hop_length=160, length=len(ours))
-    assert len(ours) == int(len(voice) / rate)
-    assert np.corrcoef(ours, theirs)[0, 1] > 0.999
+    expected = librosa.istft(frames, n_fft=1024, hop_length=160, length=len(changed))
+    assert len(changed) == int(len(voice) / rate)
+    assert np.corrcoef(changed, expected)[0, 1] > 0.999

@@ -1,9 +1,9 @@
 "use strict";
 // Send recordings to the server, show its answers, and play the recordings. All words are in the page or come from the
 // server, and are inserted as text.
-const MOST_POINTS = 400; // largest number of points of the score line
-const LEAST_SPAN = 4; // smallest span of the score axis, or noise would look like a cliff
-const MOST_LISTED = 200; // largest number of fake stretches in the list
+const MAX_POINTS = 400; // largest number of points of the score line
+const MIN_SPAN = 4; // smallest span of the score axis, or noise would look like a cliff
+const MAX_LISTED = 200; // largest number of fake stretches in the list
 
 const find = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -181,7 +181,7 @@ function show(answer) {
   card.dataset.decision = answer.row.decision ?? "";
   draw(data);
   find("#basis").replaceChildren(...answer.basis.map((text) => textElement("li", text)));
-  find("#fakes").replaceChildren(...data.fakes.slice(0, MOST_LISTED).map(({ start, end, score }) => {
+  find("#fakes").replaceChildren(...data.fakes.slice(0, MAX_LISTED).map(({ start, end, score }) => {
     const line = fromTemplate("#fake", { place: `${clock(start, 2)} – ${clock(end, 2)}`, score });
     find("button", line).onclick = () => seek(start, true);
     return line;
@@ -212,17 +212,17 @@ function facts(answer) {
     isMean: row.method === "track",
     beginning: !row.along && beginning < row.duration ? beginning : null,
     judged: Number((100 * row.judged).toPrecision(2)),
-    band: row.windows > MOST_POINTS,
+    band: row.windows > MAX_POINTS,
     noFakes: !fakes.length,
-    more: Math.max(0, fakes.length - MOST_LISTED) || null,
+    more: Math.max(0, fakes.length - MAX_LISTED) || null,
     share: Math.round(100 * fakeSeconds / row.duration),
     goesOn: rule && rule.threshold + rule.hysteresis,
   };
 }
 
-/** Join neighbouring windows into at most MOST_POINTS points, and add a point at both ends of the recording. */
+/** Join neighbouring windows into at most MAX_POINTS points, and add a point at both ends of the recording. */
 function thinned({ times, scores, duration: end }) {
-  const count = Math.min(times.length, MOST_POINTS), points = [];
+  const count = Math.min(times.length, MAX_POINTS), points = [];
   for (let number = 0; number < count; number++) {
     const first = Math.floor(number * times.length / count), last = Math.floor((number + 1) * times.length / count);
     const group = scores.slice(first, last).sort((a, b) => a - b), half = (group.length - 1) / 2;
@@ -236,7 +236,7 @@ function thinned({ times, scores, duration: end }) {
 function scoreAxis(scores, threshold) {
   const values = threshold == null ? scores : [...scores, threshold];
   const low = Math.min(...values), high = Math.max(...values);
-  const half = Math.max(LEAST_SPAN, 1.15 * (high - low)) / 2;
+  const half = Math.max(MIN_SPAN, 1.15 * (high - low)) / 2;
   return [(low + high) / 2 - half, (low + high) / 2 + half];
 }
 
