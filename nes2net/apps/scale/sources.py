@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, short_repr, as_input_error
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.remote import Unreachable, address_of, forget, is_remote, list_folder, open_remote, status_of, store_of
 from nes2net.lib.text_files import read_text
