@@ -30,12 +30,12 @@ def shared_path(*names: str) -> Path:
 def wait(for_what, largest=lambda: 0):
     """Wait until ``for_what()``; return the largest ``largest()`` seen."""
     end = time.monotonic() + PATIENCE
-    seen = 0
+    peak = 0
     while not for_what():
         assert time.monotonic() < end
-        seen = max(seen, largest())
+        peak = max(peak, largest())
         time.sleep(0.05)
-    return seen
+    return peak
 
 
 def slow(*values: Any) -> list[Any]:

@@ -20,6 +20,6 @@ def operations(compute: Callable[[], object]) -> set[str]:
 
 def not_repeatable(compute: Callable[[], object]) -> set[str]:
     """Those of its operations that CUDA has no deterministic implementation of."""
-    found = operations(compute)
-    assert any(name.startswith("aten::") for name in found)
-    return {name for name in found if any(part in name for part in _NOT_REPEATABLE)}
+    names = operations(compute)
+    assert any(name.startswith("aten::") for name in names)
+    return {name for name in names if any(fragment in name for fragment in _NOT_REPEATABLE)}

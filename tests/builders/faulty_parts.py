@@ -324,7 +324,7 @@ class GoodRows(Rows):
     """Scores of both halves."""
 
     name = "good_rows"
-    what = "scores of halves"
+    message = "scores of halves"
     columns = ("first", "second")
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Any:

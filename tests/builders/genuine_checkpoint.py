@@ -14,9 +14,9 @@ from nes2net.models.frontends.ssl import SSLFrontend
 
 def _class(module: str, name: str) -> type:
     """A class that pickles as ``module.name``, which pickle looks up in ``sys.modules``."""
-    made = type(name, (), {"__module__": module})
-    setattr(sys.modules[module], name, made)
-    return made
+    replacement = type(name, (), {"__module__": module})
+    setattr(sys.modules[module], name, replacement)
+    return replacement
 
 
 def _node(value: Any, dict_config: type, any_node: type) -> Any:

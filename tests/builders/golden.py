@@ -68,17 +68,17 @@ def unpack(tree: Any, stored: dict[str, np.ndarray]) -> Any:
     return {key: unpack(item, stored) for key, item in tree.items()}
 
 
-def build(about: dict, stored: dict[str, np.ndarray]) -> np.ndarray:
+def build(description: dict, stored: dict[str, np.ndarray]) -> np.ndarray:
     """The array that ``about`` describes: a part of a stored one, or drawn again."""
-    kind = about["kind"]
-    shape = about["shape"]
-    start = about["at"]
+    kind = description["kind"]
+    shape = description["shape"]
+    start = description["at"]
     size = math.prod(shape)
     if kind in stored:
         return stored[kind][start : start + size].reshape(shape).copy()
-    values = DRAWN[kind](about["seed"], start, size, *about["parameters"])
-    if "ulps" in about:
-        values = (values.view(np.int32) + stored["ulps"][about["ulps"] :][:size]).view(np.float32)
+    values = DRAWN[kind](description["seed"], start, size, *description["parameters"])
+    if "ulps" in description:
+        values = (values.view(np.int32) + stored["ulps"][description["ulps"] :][:size]).view(np.float32)
     return values.reshape(shape)
 
 
@@ -102,10 +102,10 @@ def uniform_block(seed: int, block: int) -> np.ndarray:
 
 def uniform(seed: int, start: int, size: int) -> np.ndarray:
     """``size`` numbers of PyTorch's generator after the first ``start``."""
-    parts = []
+    blocks = []
     for block in range(start // BLOCK, (start + size - 1) // BLOCK + 1):
-        parts.append(uniform_block(seed, block)[max(start - block * BLOCK, 0) : start + size - block * BLOCK])
-    return np.concatenate(parts)
+        blocks.append(uniform_block(seed, block)[max(start - block * BLOCK, 0) : start + size - block * BLOCK])
+    return np.concatenate(blocks)
 
 
 def torch_uniform(seed: int, start: int, size: int, low: float, high: float) -> np.ndarray:
@@ -120,9 +120,9 @@ def torch_normal(seed: int, start: int, size: int, scale: float) -> np.ndarray:
     unless ``size`` is a multiple of 16. How its logarithm and cosine round depends on the processor.
     """
     values = np.empty(size, np.float32)
-    whole = size // 16 * 16
-    values[:whole] = box_muller(uniform(seed, start, whole))
-    if whole < size:
+    in_blocks = size // 16 * 16
+    values[:in_blocks] = box_muller(uniform(seed, start, in_blocks))
+    if in_blocks < size:
         values[-16:] = box_muller(uniform(seed, start + size, 16))
     return values * np.float32(scale)
 

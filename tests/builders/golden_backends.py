@@ -61,9 +61,9 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
     return model(x.unbind(1) if x.ndim == 4 else x)
 
 
-def gradient_norms(named: dict[str, Tensor]) -> dict[str, float | None]:
+def gradient_norms(parameters: dict[str, Tensor]) -> dict[str, float | None]:
     """The L2 norm of each gradient, in float64; None if there is none."""
-    return {key: None if x.grad is None else x.grad.double().norm().item() for key, x in named.items()}
+    return {key: None if x.grad is None else x.grad.double().norm().item() for key, x in parameters.items()}
 
 
 def published_gradients(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, float | None]]:
@@ -76,20 +76,20 @@ def published_gradients(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, 
 
 
 def check_norms(
-    found: dict[str, float | None], expected: dict[str, float | None], rel: float, atol: float = 1e-9
+    norms: dict[str, float | None], expected: dict[str, float | None], rel: float, atol: float = 1e-9
 ) -> None:
     """Norms within a relative and an absolute tolerance; None means that the published code gives no gradient."""
-    assert found.keys() == expected.keys()
+    assert norms.keys() == expected.keys()
     for key, norm in expected.items():
-        assert found[key] == (None if norm is None else pytest.approx(norm, rel=rel, abs=atol)), key
+        assert norms[key] == (None if norm is None else pytest.approx(norm, rel=rel, abs=atol)), key
 
 
 def check_gradients(
     model: nn.Module, x: Tensor, norms: dict[str, float | None], rel: float, atol: float = 1e-9
 ) -> Tensor:
     """The norms of all gradients; returns the logits."""
-    logits, found = published_gradients(model, x)
-    check_norms(found, norms, rel, atol)
+    logits, computed_norms = published_gradients(model, x)
+    check_norms(computed_norms, norms, rel, atol)
     return logits
 
 

@@ -49,7 +49,8 @@ class Case:
         rows = zip(self.table("keys/LA/ASV/trial_metadata.txt"), self.table("keys/LA/ASV/ASVTorch_Kaldi/score.txt"))
         rows = [(key[5], float(score[2])) for key, score in rows if key[7] == phase]
         return tuple(
-            np.array([score for kind, score in rows if kind == wanted]) for wanted in ("target", "nontarget", "spoof")
+            np.array([score for kind, score in rows if kind == class_name])
+            for class_name in ("target", "nontarget", "spoof")
         )
 
 

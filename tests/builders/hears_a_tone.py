@@ -30,8 +30,8 @@ def detector() -> Detector:
         torch.manual_seed(0)
         frontend = {"name": "lps", "n_fft": 256, "num_bins": 128, "hop_length": 200}
         detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"})
-        places = np.random.default_rng(1).uniform(0, 0.8, 24)
-        clips = [recording(place if i % 2 else None, seed=i) for i, place in enumerate(places)]
+        starts = np.random.default_rng(1).uniform(0, 0.8, 24)
+        clips = [recording(start if i % 2 else None, seed=i) for i, start in enumerate(starts)]
         waveforms = torch.from_numpy(np.stack(clips))
         labels = 1 - torch.arange(len(clips)) % 2
         optimizer = torch.optim.Adam(detector.parameters(), lr=0.01)

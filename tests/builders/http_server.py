@@ -66,10 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             status, headers = server.missing(path)
             return self._answer(status, {"Content-Length": "0", **headers})
-        asked = self.headers.get("Range")
-        same = server.trusting or self.headers.get("If-Range", server.tag) == server.tag
-        if asked and server.ranges and same:
-            start = int(asked.removeprefix("bytes=").partition("-")[0])
+        requested_range = self.headers.get("Range")
+        is_same_file = server.trusting or self.headers.get("If-Range", server.tag) == server.tag
+        if requested_range and server.ranges and is_same_file:
+            start = int(requested_range.removeprefix("bytes=").partition("-")[0])
             if start >= len(content):
                 return self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
         headers = {"Content-Length": str((server.announced or len(content)) - start), **server.extra_headers}
@@ -83,8 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             end = start + server.broken_after.pop(0) if server.broken_after else len(content)
             size = 1000 if server.pause else max(1, end - start)
-            for place in range(start, end, size):
-                self.wfile.write(content[place : min(end, place + size)])
+            for offset in range(start, end, size):
+                self.wfile.write(content[offset : min(end, offset + size)])
                 time.sleep(server.pause)
             self.close_connection = True
 

@@ -20,17 +20,17 @@ Kind = Literal["dataset", "model"]
 
 def make_cache(home: Path, name: str, folder: Path, kind: Kind = "dataset") -> Path:
     """Lay the files of ``folder`` out as a downloaded data set or model ``name``; return its snapshot."""
-    kept = home / f"{kind}s--{name.replace('/', '--')}"
-    snapshot = kept / "snapshots" / COMMIT
+    repository = home / f"{kind}s--{name.replace('/', '--')}"
+    snapshot = repository / "snapshots" / COMMIT
     for file in (path for path in folder.rglob("*") if path.is_file()):
-        blob = kept / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
+        blob = repository / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
         blob.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, blob)
         link = snapshot / file.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(blob)
-    (kept / "refs").mkdir()
-    (kept / "refs" / "main").write_text(COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
     return snapshot
 
 
@@ -66,16 +66,20 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind =
         for name, folder in sets.items():
             paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
             files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-            about = {"id": name, "sha": COMMIT, "cardData": {"license": "mit"}}
+            facts = {"id": name, "sha": COMMIT, "cardData": {"license": "mit"}}
             siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
             for revision in ("", "/revision/main", f"/revision/{COMMIT}"):
-                server.pages[f"/api/{kind}s/{name}{revision}"] = json.dumps(about | {"siblings": siblings}).encode()
-            tree = [{"type": "file", "path": at["rfilename"], "size": at["size"], "oid": "0"} for at in siblings]
+                server.pages[f"/api/{kind}s/{name}{revision}"] = json.dumps(facts | {"siblings": siblings}).encode()
+            tree = [
+                {"type": "file", "path": sibling["rfilename"], "size": sibling["size"], "oid": "0"}
+                for sibling in siblings
+            ]
             server.pages[f"/api/{kind}s/{name}/tree/{COMMIT}"] = json.dumps(tree).encode()
             for file, content in files.items() if not name.endswith("gated") else ():
                 for revision in ("main", COMMIT):
                     path = f"{below}/{name}/resolve/{revision}/{file}"
-                    server.pages[path], server.tags[path] = content, f'"{hashlib.sha256(content).hexdigest()}"'
+                    server.pages[path] = content
+                    server.tags[path] = f'"{hashlib.sha256(content).hexdigest()}"'
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

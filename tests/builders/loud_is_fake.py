@@ -34,7 +34,7 @@ def recording(seconds: float = 3.0, fakes: list[tuple[float, float]] | None = No
     return samples
 
 
-def near(found: list[tuple[float, float]], expected: list[tuple[float, float]]) -> bool:
+def near(spans: list[tuple[float, float]], expected: list[tuple[float, float]]) -> bool:
     """Whether stretches, (start, end) each, are those expected to within three frames."""
-    same = np.shape(found) == np.shape(expected)
-    return same and (not expected or bool(np.abs(np.subtract(found, expected)).max() <= 0.06))
+    has_same_shape = np.shape(spans) == np.shape(expected)
+    return has_same_shape and (not expected or bool(np.abs(np.subtract(spans, expected)).max() <= 0.06))

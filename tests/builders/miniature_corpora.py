@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ def _mlaad(model: str, name: str) -> str:
 
 
 _MLAAD = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript\n"
-_SPOOFCELEB = "file,speaker,attack\na00/{0}1/v-1-001.flac,{0}1,a00\na07/{0}2/v-2-001.flac,{0}2,a07\n"
+_SPOOFCELEB = "file,speaker,attack\na00/{1}1/v-1-001.flac,{1}1,a00\na07/{1}2/v-2-001.flac,{1}2,a07\n"
 _DEEPFAKE_EVAL = """\
 Filename,Date,Ground Truth,Public Comments,Finetuning Set
 a 1.mp3,2024-04-23,Fake,"lip sync, off",Train
@@ -57,97 +57,120 @@ e.wav,2024-05-15,Unknown,,Test
 f.wav,2024-05-15,Real,,
 """
 
-_ADD2022 = (
-    ("train", "ADD_train_dev/train", "ADD_T"),
-    ("dev", "ADD_train_dev/dev", "ADD_D"),
-    ("track1", "track1test", "ADD_E1"),
-    ("track3_r1", "track3test", "ADD_E3"),
-    ("track3_r2", "track3_r2/whatever", "ADD_E3R2"),
-)
-_ADD2023 = (
-    ("train", "train", "ADD2023_T1.2_T"),
-    ("dev", "dev", "ADD2023_T1.2_D"),
-    ("round1", "testR1", "ADD2023_T1.2R1_E"),
-    ("round2", "testR2", "ADD2023_T1.2R2_E"),
-)
+
+def _trials(text: str, splits: Mapping[str, Sequence[str]] | None = None) -> dict[str, dict[str, Trial]]:
+    """Split → file → trial, of lines ``split file label field=value …``.
+
+    The id is by default the file without suffix, from ``folder`` on. With ``splits``, the lines are written for each split, its
+    words in place of {0}, {1}, ….
+    """
+    if splits is not None:
+        text = "".join(text.format(*words, split=split) for split, words in splits.items())
+    trials: dict[str, dict[str, Trial]] = {}
+    for line in text.splitlines():
+        split, file, label, *fields = shlex.split(line)
+        facts = dict(value.split("=") for value in fields)
+        folder = facts.pop("folder", "")
+        id = facts.pop("id", file.removeprefix(folder).rpartition(".")[0])
+        models = facts.pop("enrolment_models", None)
+        extra = (("enrolment_models", models),) if models else ()
+        trials.setdefault(split, {})[file] = Trial(id, label=label, extra=extra, **facts)
+    return trials
+
+
+_TRAIN_DEV_EVAL: dict[str, Sequence[str]] = {"train": (), "dev": (), "eval": ()}
+_ASVSPOOF5 = """\
+E_1 {1}_1 F - - - AC3 A05 spoof -
+E_2 {1}_2 M - 0 - - bonafide bonafide -
+E_3 {1}_3 M C05 3 77 AC1 A17 spoof -
+E_2 {1}_4 M - - - - bonafide bonafide -
+"""
+_ASVSPOOF5_SPLITS = {
+    "train": ("ASVspoof5.train.tsv", "T", "flac_T"),
+    "dev": ("ASVspoof5_protocols/ASVspoof5.dev.track_1.tsv", "D", "flac_D"),
+    "eval": ("protocols/ASVspoof5.eval.track_1.tsv", "E", "flac_E_eval"),
+}
+_CTRSVDD = """\
+m4singer S_0110 S_0110_{0}_1 - - bonafide
+acesinger S_0097 S_0097_{0}_1 - A06 deepfake
+m4singer S_0110 S_0110_{0}_2 - - bonafide
+acesinger S_0097 S_0097_{0}_2 - A06 deepfake
+"""
+_CTRSVDD_SPLITS = {"train": ("train", "train_set"), "dev": ("dev", "dev"), "eval": ("test", "test_set/test_set")}
+_SPOOFCELEB_SPLITS = {"train": ("train", "t"), "dev": ("development", "d"), "eval": ("evaluation", "e")}
+_ADD2022_SPLITS = {
+    "train": ("ADD_train_dev/train", "ADD_T"),
+    "dev": ("ADD_train_dev/dev", "ADD_D"),
+    "track1": ("track1test", "ADD_E1"),
+    "track3_r1": ("track3test", "ADD_E3"),
+    "track3_r2": ("track3_r2/whatever", "ADD_E3R2"),
+}
+_ADD2023_SPLITS = {
+    "train": ("train", "ADD2023_T1.2_T"),
+    "dev": ("dev", "ADD2023_T1.2_D"),
+    "round1": ("testR1", "ADD2023_T1.2R1_E"),
+    "round2": ("testR2", "ADD2023_T1.2R2_E"),
+}
+_ADD2023_TRACK3_SPLITS = {"train": ("train", "T"), "dev": ("dev", "D"), "eval": ("test", "E")}
+_LIBRISEVOC_SPLITS = {"train": ("train", "27"), "dev": ("dev", "40"), "eval": ("test", "87")}
 _FAMOUS_FIGURES = """\
 AudioName\tSpeaker\tSource\tLabel\tAudioPath
 A_B_1\tA_B\t-\tBonafide\t/nfs/data/famousfigures/A_B/-/A_B_1.wav
 A_B_1\tA_B\tCOZYVOICE2\tspoof\t/nfs/data/famousfigures/A_B/COZYVOICE2/A_B_1.wav
 """
-_PROMPTS = "common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech"
-_LAUNDERED = "protocols/ASVspoofLauneredDatabase_{}.txt"
-_NOISE = {"transmission": "Noise_Addition", "codec": "babble_0"}
-_RESAMPLING = {"transmission": "Resampling", "codec": "resample_8000"}
+_NOISE_ADDITION = "protocols/ASVspoofLauneredDatabase_Noise_Addition.txt"
+_RESAMPLING = "protocols/ASVspoofLauneredDatabase_Resampling.txt"
+_SPEECHFAKE = """\
+file,label,generator,model,speaker,language
+Real/VCTK-Corpus/{split}_1.wav,bonafide,Real,VCTK,p225,en
+BD/BigVGAN/VCTK/{split}_2.wav,spoof,NV,BigVGAN,p225,en
+"""
 
 
-def _part(folder: str, *trials: tuple[str, Trial]) -> dict[str, Trial]:
-    """File → trial, of files below ``folder``."""
-    return {f"{folder}{file}": trial for file, trial in trials}
+def _lists(name: str, text: str, splits: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Name → text of the list of each split."""
+    return {name.format(*words, split=split): text.format(*words, split=split) for split, words in splits.items()}
 
-
-def _trial(label: str, file: str, id: str = "", **fields: str) -> tuple[str, Trial]:
-    """A file and its trial, which by default is called as the file is."""
-    return file, Trial(id or file.rpartition(".")[0], label=label, **fields)
-
-
-_TRACK_1 = (
-    ("train", "ASVspoof5.train.tsv", "flac_T/T"),
-    ("dev", "ASVspoof5_protocols/ASVspoof5.dev.track_1.tsv", "flac_D/D"),
-    ("eval", "protocols/ASVspoof5.eval.track_1.tsv", "flac_E_eval/E"),
-)
-_ASVSPOOF5 = (
-    "E_1 {0}_1 F - - - AC3 A05 spoof -\nE_2 {0}_2 M - 0 - - bonafide bonafide -\nE_3 {0}_3 M C05 3 77 AC1 A17 spoof -\n"
-    "E_2 {0}_4 M - - - - bonafide bonafide -\n"
-)
-_CTRSVDD_LIST = "".join(
-    f"m4singer S_0110 S_0110_{{0}}_{number} - - bonafide\nacesinger S_0097 S_0097_{{0}}_{number} - A06 deepfake\n"
-    for number in (1, 2)
-)
-_CTRSVDD = (("train", "train", "train_set"), ("dev", "dev", "dev"), ("eval", "test", "test_set/test_set"))
-
-
-_bonafide = partial(_trial, "bonafide")
-_spoof = partial(_trial, "spoof")
 
 CORPORA = {
     "asvspoof5": Miniature(
-        {
-            split: _part(
-                audio,
-                _spoof("_1.flac", f"{audio[-1]}_1", speaker="E_1", attack="A05", gender="F", attack_type="AC3", codec="none"),
-                *(_bonafide(f"_{n}.flac", f"{audio[-1]}_{n}", speaker="E_2", gender="M", codec="none") for n in (2, 4)),
-                _spoof("_3.flac", f"{audio[-1]}_3", speaker="E_3", attack="A17", gender="M", attack_type="AC1", codec="C05",
-                       quality="3", seed="77"),
-            )
-            for split, _, audio in _TRACK_1
-        },
-        {file: _ASVSPOOF5.format(audio[-1]) for _, file, audio in _TRACK_1},
+        _trials(
+            """\
+{split} {2}/{1}_1.flac spoof folder={2}/ speaker=E_1 attack=A05 gender=F attack_type=AC3 codec=none
+{split} {2}/{1}_2.flac bonafide folder={2}/ speaker=E_2 gender=M codec=none
+{split} {2}/{1}_4.flac bonafide folder={2}/ speaker=E_2 gender=M codec=none
+{split} {2}/{1}_3.flac spoof folder={2}/ speaker=E_3 attack=A17 gender=M attack_type=AC1 codec=C05 quality=3 seed=77
+""",
+            _ASVSPOOF5_SPLITS,
+        ),
+        _lists("{0}", _ASVSPOOF5, _ASVSPOOF5_SPLITS),
         besides=["flac_E_eval/E_A0001.flac"],
-        malformed=[(_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 spoof\n", "line 5: expected 10 fields")],
+        malformed=[
+            (_ASVSPOOF5_SPLITS["eval"][0], "E_4 E_4 F - - - AC3 A05 spoof\n", "line 5: expected 10 fields"),
+        ],
     ),
     "ctrsvdd": Miniature(
-        {
-            split: _part(
-                f"{audio}/",
-                *(_bonafide(f"S_0110_{name}_{n}.flac", speaker="S_0110", source="m4singer") for n in (1, 2)),
-                *(_spoof(f"S_0097_{name}_{n}.flac", speaker="S_0097", attack="A06", source="acesinger") for n in (1, 2)),
-            )
-            for split, name, audio in _CTRSVDD
-        },
-        {f"{name}.txt": _CTRSVDD_LIST.format(name) for _, name, _ in _CTRSVDD},
+        _trials(
+            """\
+{split} {1}/S_0110_{0}_1.flac bonafide folder={1}/ speaker=S_0110 source=m4singer
+{split} {1}/S_0110_{0}_2.flac bonafide folder={1}/ speaker=S_0110 source=m4singer
+{split} {1}/S_0097_{0}_1.flac spoof folder={1}/ speaker=S_0097 attack=A06 source=acesinger
+{split} {1}/S_0097_{0}_2.flac spoof folder={1}/ speaker=S_0097 attack=A06 source=acesinger
+""",
+            _CTRSVDD_SPLITS,
+        ),
+        _lists("{0}.txt", _CTRSVDD, _CTRSVDD_SPLITS),
     ),
     "mlaad": Miniature(
-        {
-            "train": _part("", _spoof("fake/en/bark/x_2.wav", attack="Bark")),
-            "dev": _part("", _spoof("fake/en/bark/x_3.wav", attack="Bark")),
-            "eval": _part(
-                "",
-                _spoof("fake/en/bark/x_1.wav", attack="tts/bark", attack_type="VITS", language="en"),
-                _spoof("fake/en/vits/x_1.wav", attack="tts/vits", attack_type="VITS", language="en"),
-                _bonafide("real/en_US/by_book/female/judy/book/wavs/x_1.wav", speaker="judy", language="en_US"),
-            )
-        },
+        _trials(
+            """\
+train fake/en/bark/x_2.wav spoof attack=Bark
+dev fake/en/bark/x_3.wav spoof attack=Bark
+eval fake/en/bark/x_1.wav spoof attack=tts/bark attack_type=VITS language=en
+eval fake/en/vits/x_1.wav spoof attack=tts/vits attack_type=VITS language=en
+eval real/en_US/by_book/female/judy/book/wavs/x_1.wav bonafide speaker=judy language=en_US
+"""
+        ),
         {
             "train.csv": "path,model_name\n./fake/en/bark/x_2.wav,Bark\n./fake/en/bark/x_2.wav,Bark\n",
             "dev.csv": "path,model_name\n./fake/en/bark/x_3.wav,Bark\n",
@@ -155,25 +178,30 @@ CORPORA = {
             "fake/en/vits/meta.csv": _MLAAD + _mlaad("vits", "x_1"),
         },
         besides=["real/en_US/by_book/female/judy/book/wavs/x_2.wav"],
-        malformed=[("fake/en/bark/meta.csv", _mlaad("bark", "../../../../x"), "line 3: '.*' cannot be a recording of the corpus")],
+        malformed=[
+            ("fake/en/bark/meta.csv", _mlaad("bark", "../../../../x"), "line 3: '.*' cannot be a recording of the corpus"),
+        ],
     ),
     "spoofceleb": Miniature(
-        {
-            split: _part(
-                f"flac/{folder}/",
-                _bonafide(f"a00/{folder[0]}1/v-1-001.flac", speaker=f"{folder[0]}1"),
-                _spoof(f"a07/{folder[0]}2/v-2-001.flac", speaker=f"{folder[0]}2", attack="a07"),
-            )
-            for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
-        },
-        {f"metadata/{folder}.csv": _SPOOFCELEB.format(folder[0]) for folder in ("train", "development", "evaluation")},
+        _trials(
+            """\
+{split} flac/{0}/a00/{1}1/v-1-001.flac bonafide folder=flac/{0}/ speaker={1}1
+{split} flac/{0}/a07/{1}2/v-2-001.flac spoof folder=flac/{0}/ speaker={1}2 attack=a07
+""",
+            _SPOOFCELEB_SPLITS,
+        ),
+        _lists("metadata/{0}.csv", _SPOOFCELEB, _SPOOFCELEB_SPLITS),
         malformed=[("metadata/evaluation.csv", "/a00/id1/x.flac,id1,a00\n", "line 4: '/a00/id1/x.flac' cannot be a recording")],
     ),
     "deepfake_eval_2024": Miniature(
-        {
-            "train": _part("audio-data/", _spoof("a 1.mp3", "a%201"), _bonafide("b.wav")),
-            "eval": _part("audio-data/", _spoof("c.wav"), _bonafide("d.wav")),
-        },
+        _trials(
+            """\
+train 'audio-data/a 1.mp3' spoof id=a%201
+train audio-data/b.wav bonafide id=b
+eval audio-data/c.wav spoof id=c
+eval audio-data/d.wav bonafide id=d
+"""
+        ),
         {"audio-metadata-publish.csv": _DEEPFAKE_EVAL},
         malformed=[
             ("audio-metadata-publish.csv", "g.wav,2024,Perhaps,,Test\n", "line 8: unknown label 'Perhaps'; expected one of Real, Fake"),
@@ -181,17 +209,18 @@ CORPORA = {
         ],
     ),
     "codecfake": Miniature(
-        {
-            "train": _part("train/", _bonafide("S1.wav"), _spoof("F01_S1.wav", attack="F01")),
-            "dev": _part("dev/", _bonafide("S2.wav"), _spoof("F06_S2.wav", attack="F06")),
-            "eval": _part(
-                "",
-                _bonafide("test/C1/S3.wav", "C1/S3", source="C1"),
-                _spoof("test/C1/F01_S3.wav", "C1/F01_S3", attack="F01", source="C1"),
-                _bonafide("C7/S3.wav", source="C7"),
-                _spoof("A3_fake/L1.wav", "A3/L1", attack="L", source="A3"),
-            ),
-        },
+        _trials(
+            """\
+train train/S1.wav bonafide id=S1
+train train/F01_S1.wav spoof id=F01_S1 attack=F01
+dev dev/S2.wav bonafide id=S2
+dev dev/F06_S2.wav spoof id=F06_S2 attack=F06
+eval test/C1/S3.wav bonafide id=C1/S3 source=C1
+eval test/C1/F01_S3.wav spoof id=C1/F01_S3 attack=F01 source=C1
+eval C7/S3.wav bonafide source=C7
+eval A3_fake/L1.wav spoof id=A3/L1 attack=L source=A3
+"""
+        ),
         {
             "label/train.txt": "S1.wav real 0\nF01_S1.wav fake 1\n",
             "label/dev.txt": "S2.wav real 0\nF06_S2.wav fake 6\n",
@@ -202,50 +231,40 @@ CORPORA = {
         malformed=[("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec number\), found 2")],
     ),
     "wavefake": Miniature(
-        {
-            "eval": _part(
-                "",
-                _bonafide("LJSpeech-1.1/wavs/LJ001-0001.wav", speaker="LJ", source="ljspeech"),
-                _bonafide("jsut_ver1.1/basic5000/wav/BASIC5000_1.wav", speaker="JSUT", source="jsut"),
-                *(
-                    _spoof(f"generated_audio/{file}.wav", attack=attack, speaker=speaker, source=source)
-                    for file, attack, speaker, source in (
-                        (f"{_PROMPTS}/gen_0", "conformer_fastspeech2_pwg", "LJ", "ljspeech"),
-                        ("jsut_multi_band_melgan/BASIC5000_1_gen", "multi_band_melgan", "JSUT", "jsut"),
-                        ("ljspeech_melgan_large/LJ001-0001_gen", "melgan_large", "LJ", "ljspeech"),
-                    )
-                ),
-            )
-        },
+        _trials(
+            """\
+eval LJSpeech-1.1/wavs/LJ001-0001.wav bonafide speaker=LJ source=ljspeech
+eval jsut_ver1.1/basic5000/wav/BASIC5000_1.wav bonafide speaker=JSUT source=jsut
+eval generated_audio/{0}/gen_0.wav spoof attack=conformer_fastspeech2_pwg speaker=LJ source=ljspeech
+eval generated_audio/jsut_multi_band_melgan/BASIC5000_1_gen.wav spoof attack=multi_band_melgan speaker=JSUT source=jsut
+eval generated_audio/ljspeech_melgan_large/LJ001-0001_gen.wav spoof attack=melgan_large speaker=LJ source=ljspeech
+""",
+            {"eval": ("common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech",)},
+        ),
         besides=["jsut_ver1.1/onomatopee300/wav/ONOMATOPEE300_1.wav"],
     ),
     "fake_or_real": Miniature(
-        {
-            split: _part(
-                "for-norm/",
-                _spoof(f"{folder}/fake/file1.mp3_norm.wav"),
-                _bonafide(f"{folder}/real/file2.mp3", f"{folder}/real/file2.mp3"),
-                _bonafide(f"{folder}/real/file2.wav", f"{folder}/real/file2.wav"),
-            )
-            for split, folder in (("train", "training"), ("dev", "validation"), ("eval", "testing"))
-        },
+        _trials(
+            """\
+{split} for-norm/{0}/fake/file1.mp3_norm.wav spoof folder=for-norm/
+{split} for-norm/{0}/real/file2.mp3 bonafide id={0}/real/file2.mp3
+{split} for-norm/{0}/real/file2.wav bonafide id={0}/real/file2.wav
+""",
+            {"train": ("training",), "dev": ("validation",), "eval": ("testing",)},
+        ),
         besides=["for-norm/backup/real/file9.wav"],
     ),
     "dfadd": Miniature(
-        {
-            split: _part(
-                "",
-                _spoof(f"DATASET_PflowTTS/{folder}/p345_251_pflow.wav", speaker="p345", attack="PflowTTS"),
-                _bonafide(f"DATASET_VCTK_BONAFIDE/{folder}/p226_001.wav", speaker="p226"),
-            )
-            for split, folder in (("train", "train"), ("dev", "valid"), ("eval", "test"))
-        },
+        _trials(
+            """\
+{split} DATASET_PflowTTS/{0}/p345_251_pflow.wav spoof speaker=p345 attack=PflowTTS
+{split} DATASET_VCTK_BONAFIDE/{0}/p226_001.wav bonafide speaker=p226
+""",
+            {"train": ("train",), "dev": ("valid",), "eval": ("test",)},
+        ),
     ),
     "add2022": Miniature(
-        {
-            split: _part(f"{folder}/", _bonafide(f"{prefix}_1.wav"), _spoof(f"{prefix}_2.wav"))
-            for split, folder, prefix in _ADD2022
-        },
+        _trials("{split} {0}/{1}_1.wav bonafide folder={0}/\n{split} {0}/{1}_2.wav spoof folder={0}/\n", _ADD2022_SPLITS),
         {
             "ADD_train_dev/label/train_label.txt": "ADD_T_1.wav genuine\nADD_T_2.wav fake\n",
             "ADD_train_dev/label/dev_label.txt": "ADD_D_1.wav genuine\nADD_D_2.wav fake\n",
@@ -257,55 +276,48 @@ CORPORA = {
         split="track1",
     ),
     "add2023": Miniature(
-        {
-            split: _part(f"Track1.2/{folder}/wav/", _bonafide(f"{prefix}_1.wav"), _spoof(f"{prefix}_2.wav"))
-            for split, folder, prefix in _ADD2023
-        },
-        {
-            f"Track1.2/{folder}/label.txt": f"{prefix}_1.wav genuine\n{prefix}_2.wav fake\n"
-            for _, folder, prefix in _ADD2023
-        },
+        _trials(
+            """\
+{split} Track1.2/{0}/wav/{1}_1.wav bonafide folder=Track1.2/{0}/wav/
+{split} Track1.2/{0}/wav/{1}_2.wav spoof folder=Track1.2/{0}/wav/
+""",
+            _ADD2023_SPLITS,
+        ),
+        _lists("Track1.2/{0}/label.txt", "{1}_1.wav genuine\n{1}_2.wav fake\n", _ADD2023_SPLITS),
         split="round2",
     ),
     "add2023_track3": Miniature(
-        {
-            split: _part(
-                f"Track3/{folder}/wav/",
-                _bonafide(f"ADD2023_T3_{letter}_1.wav"),
-                _spoof(f"ADD2023_T3_{letter}_2.wav", attack="6"),
-            )
-            for split, folder, letter in (("train", "train", "T"), ("dev", "dev", "D"), ("eval", "test", "E"))
-        },
-        {
-            f"Track3/{folder}/label.txt": f"ADD2023_T3_{letter}_1.wav 0\nADD2023_T3_{letter}_2.wav 6\n"
-            for folder, letter in (("train", "T"), ("dev", "D"), ("test", "E"))
-        },
+        _trials(
+            """\
+{split} Track3/{0}/wav/ADD2023_T3_{1}_1.wav bonafide folder=Track3/{0}/wav/
+{split} Track3/{0}/wav/ADD2023_T3_{1}_2.wav spoof folder=Track3/{0}/wav/ attack=6
+""",
+            _ADD2023_TRACK3_SPLITS,
+        ),
+        _lists("Track3/{0}/label.txt", "ADD2023_T3_{1}_1.wav 0\nADD2023_T3_{1}_2.wav 6\n", _ADD2023_TRACK3_SPLITS),
         malformed=[("Track3/test/label.txt", "ADD2023_T3_E_3.wav 8\n", "line 3: .*label")],
     ),
     "compspoof": Miniature(
-        {
-            split: _part(
-                "", _bonafide(f"{split}/bonafide_1.wav"), _spoof(f"{split}/spoof_2.wav", attack="spoof_bonafide")
-            )
-            for split in ("train", "dev", "eval")
-        },
-        {
-            f"CompSpoof_{split}.txt": f"{split}/bonafide_1.wav - - original\n{split}/spoof_2.wav a.flac b.mp3 spoof_bonafide\n"
-            for split in ("train", "dev", "eval")
-        },
+        _trials(
+            "{split} {split}/bonafide_1.wav bonafide\n{split} {split}/spoof_2.wav spoof attack=spoof_bonafide\n",
+            _TRAIN_DEV_EVAL,
+        ),
+        _lists(
+            "CompSpoof_{split}.txt",
+            "{split}/bonafide_1.wav - - original\n{split}/spoof_2.wav a.flac b.mp3 spoof_bonafide\n",
+            _TRAIN_DEV_EVAL,
+        ),
         malformed=[("CompSpoof_eval.txt", "eval/x.wav a b fake\n", "line 3: .*label")],
     ),
     "stopa": Miniature(
-        {
-            "enrolled": _part(
-                "wav/",
-                _spoof("AA01/dev/e_1.wav", attack="AA01", extra=(("enrolment_models", "AA01-co-1 AA01-nc-10"),)),
-                _spoof("AA03/dev/e_2.wav", attack="AA03", extra=(("enrolment_models", "AA03-co-1"),)),
-            ),
-            "eval": _part(
-                "wav/", _spoof("AA01/eval/x_1.wav", attack="AA01"), _spoof("AA02/eval/x_1.wav", attack="AA02")
-            )
-        },
+        _trials(
+            """\
+enrolled wav/AA01/dev/e_1.wav spoof folder=wav/ attack=AA01 'enrolment_models=AA01-co-1 AA01-nc-10'
+enrolled wav/AA03/dev/e_2.wav spoof folder=wav/ attack=AA03 enrolment_models=AA03-co-1
+eval wav/AA01/eval/x_1.wav spoof folder=wav/ attack=AA01
+eval wav/AA02/eval/x_1.wav spoof folder=wav/ attack=AA02
+"""
+        ),
         {
             "protocols_fingerprint_extraction/AA01-co-1.txt": "x FileName y ATK\nx e_1.wav y AA01\n",
             "protocols_fingerprint_extraction/AA01-nc-10.txt": "x FileName y ATK\nx e_1.wav y AA01\n",
@@ -321,65 +333,64 @@ CORPORA = {
         ],
     ),
     "librisevoc": Miniature(
-        {
-            split: _part(
-                "",
-                _bonafide(f"gt/{speaker}_1_0_0.wav", speaker=speaker),
-                *(
-                    _spoof(f"{vocoder}/{speaker}_1_0_0_gen.wav", speaker=speaker, attack=vocoder)
-                    for vocoder in ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
-                ),
-            )
-            for split, speaker in (("train", "27"), ("dev", "40"), ("eval", "87"))
-        },
-        {"train.txt": "27_1_0_0.wav\n", "dev.txt": "40_1_0_0.wav\n", "test.txt": "87_1_0_0.wav\n"},
+        _trials(
+            """\
+{split} gt/{1}_1_0_0.wav bonafide speaker={1}
+{split} diffwave/{1}_1_0_0_gen.wav spoof speaker={1} attack=diffwave
+{split} melgan/{1}_1_0_0_gen.wav spoof speaker={1} attack=melgan
+{split} parallel_wave_gan/{1}_1_0_0_gen.wav spoof speaker={1} attack=parallel_wave_gan
+{split} wavegrad/{1}_1_0_0_gen.wav spoof speaker={1} attack=wavegrad
+{split} wavenet/{1}_1_0_0_gen.wav spoof speaker={1} attack=wavenet
+{split} wavernn/{1}_1_0_0_gen.wav spoof speaker={1} attack=wavernn
+""",
+            _LIBRISEVOC_SPLITS,
+        ),
+        _lists("{0}.txt", "{1}_1_0_0.wav\n", _LIBRISEVOC_SPLITS),
         malformed=[
             ("test.txt", "../87_1_0_1.wav\n", "line 2: '../87_1_0_1.wav' cannot be an utterance id"),
             ("test.txt", "87_1_0_0.wav\n", "7 utterances in it more than once"),
         ],
     ),
     "habla": Miniature(
-        {
-            "eval": _part(
-                "FinalDataset_16khz/",
-                _spoof("CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4.wav", attack="CycleGAN", speaker="clf_2"),
-                _bonafide("Real/Chile/clf_2/clf_2_5.wav", speaker="clf_2", language="Chile"),
-                _spoof("TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6.wav", attack="TTS-Diff"),
-                _spoof("TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x.wav", attack="TTS-StarGAN"),
-                _spoof("TTS/Chile/TTS-clf_2_7.wav", attack="TTS"),
-            )
-        },
+        _trials(
+            """\
+eval {0}/CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4.wav spoof folder={0}/ attack=CycleGAN speaker=clf_2
+eval {0}/Real/Chile/clf_2/clf_2_5.wav bonafide folder={0}/ speaker=clf_2 language=Chile
+eval {0}/TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6.wav spoof folder={0}/ attack=TTS-Diff
+eval {0}/TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x.wav spoof folder={0}/ attack=TTS-StarGAN
+eval {0}/TTS/Chile/TTS-clf_2_7.wav spoof folder={0}/ attack=TTS
+""",
+            {"eval": ("FinalDataset_16khz",)},
+        ),
         besides=["FinalDataset_16khz/Notes/a.wav"],
     ),
     "asvspoof_laundered": Miniature(
+        _trials(
+            """\
+eval flac/LA_E_1_babble_0.flac bonafide folder=flac/ speaker=LA_0001 transmission=Noise_Addition codec=babble_0
+eval flac/LA_E_2_babble_0.flac spoof folder=flac/ speaker=LA_0002 attack=A07 transmission=Noise_Addition codec=babble_0
+eval flac/LA_E_2_resample_8000.flac spoof folder=flac/ speaker=LA_0002 attack=A07 transmission=Resampling codec=resample_8000
+"""
+        ),
         {
-            "eval": _part(
-                "flac/",
-                _bonafide("LA_E_1_babble_0.flac", speaker="LA_0001", **_NOISE),
-                _spoof("LA_E_2_babble_0.flac", speaker="LA_0002", attack="A07", **_NOISE),
-                _spoof("LA_E_2_resample_8000.flac", speaker="LA_0002", attack="A07", **_RESAMPLING),
-            )
-        },
-        {
-            _LAUNDERED.format("Noise_Addition"): (
+            _NOISE_ADDITION: (
                 "LA_0001 LA_E_1_babble_0 - bonafide Noise_Addition babble_0\n"
                 "LA_0002 LA_E_2_babble_0 A07 spoof Noise_Addition babble_0\n"
             ),
-            _LAUNDERED.format("Resampling"): "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n",
+            _RESAMPLING: "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n",
         },
         malformed=[
-            (_LAUNDERED.format("Resampling"), "LA_0002 LA_E_3 A07 spoof Resampling\n", r"Resampling\.txt, line 2: expected 6 fields"),
-            (_LAUNDERED.format("Resampling"), "1 LA_E_2_babble_0 A07 spoof Resampling x\n", "more than once: LA_E_2_babble_0"),
+            (_RESAMPLING, "LA_0002 LA_E_3 A07 spoof Resampling\n", r"Resampling\.txt, line 2: expected 6 fields"),
+            (_RESAMPLING, "1 LA_E_2_babble_0 A07 spoof Resampling x\n", "more than once: LA_E_2_babble_0"),
         ],
     ),
     "famous_figures": Miniature(
-        {
-            "eval": _part(
-                "A_B/",
-                _bonafide("Bonafide/A_B_1.wav", "A_B/Bonafide/A_B_1", speaker="A_B"),
-                _spoof("COZYVOICE2/A_B_1.wav", "A_B/COZYVOICE2/A_B_1", speaker="A_B", attack="COZYVOICE2"),
-            )
-        },
+        _trials(
+            """\
+eval A_B/Bonafide/A_B_1.wav bonafide speaker=A_B
+eval A_B/COZYVOICE2/A_B_1.wav spoof speaker=A_B attack=COZYVOICE2
+"""
+        ),
         {"protocol.txt": _FAMOUS_FIGURES},
         malformed=[
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
@@ -388,13 +399,12 @@ CORPORA = {
         ],
     ),
     "partialedit": Miniature(
-        {
-            "eval": _part(
-                "",
-                _spoof("E1/p225/p225_001_edited_partial_16k.wav", attack="E1", speaker="p225"),
-                _spoof("E2/p226/p226_002_edited_partial_16k.wav", attack="E2", speaker="p226"),
-            )
-        },
+        _trials(
+            """\
+eval E1/p225/p225_001_edited_partial_16k.wav spoof attack=E1 speaker=p225
+eval E2/p226/p226_002_edited_partial_16k.wav spoof attack=E2 speaker=p226
+"""
+        ),
         {
             "PartialEdit_E1E2.csv": (
                 "E1/p225/p225_001_edited_partial_16k.wav,0.02,0.05,0.1\n"
@@ -409,18 +419,14 @@ CORPORA = {
         ],
     ),
     "llamapartialspoof": Miniature(
-        {
-            "eval": _part(
-                "",
-                _bonafide("R01TTS.0.a/dev-clean_1462_170145_000020_000002.wav", "dev-clean_1462_170145_000020_000002", speaker="1462"),
-                _spoof("R01TTS.0.a/dev01-cosyvoice-full_1462_170145_000020_000002.wav",
-                       "dev01-cosyvoice-full_1462_170145_000020_000002",
-                       speaker="1462", attack="cosyvoice", attack_type="full"),
-                _spoof("R01TTS.0.b/dev01-xtts-partial-cp_1272_128104_000007_000001.wav",
-                       "dev01-xtts-partial-cp_1272_128104_000007_000001",
-                       speaker="1272", attack="xtts", attack_type="partial-cp"),
-            )
-        },
+        _trials(
+            """\
+eval {0}a/dev-clean_1462_170145_000020_000002.wav bonafide folder={0}a/ speaker=1462
+eval {0}a/dev01-cosyvoice-full_1462_170145_000020_000002.wav spoof folder={0}a/ speaker=1462 attack=cosyvoice attack_type=full
+eval {0}b/dev01-xtts-partial-cp_1272_128104_000007_000001.wav spoof folder={0}b/ speaker=1272 attack=xtts attack_type=partial-cp
+""",
+            {"eval": ("R01TTS.0.",)},
+        ),
         {
             "label_R01TTS.0.a.txt": (
                 "dev-clean_1462_170145_000020_000002 0.1000 bonafide 0.0000-0.1000-bonafide\n"
@@ -437,46 +443,40 @@ CORPORA = {
         ],
     ),
     "hq_mpsd": Miniature(
-        {
-            "eval": _part(
-                "",
-                _bonafide("English/Bonafide/a.flac", language="English"),
-                _spoof("English/Fully_Fake/a.flac", attack_type="Fully_Fake", language="English"),
-                _spoof("English/Partial_Fake_Noisy/a.flac", attack_type="Partial_Fake_Noisy", language="English"),
-                _spoof("German/Partial_Fake_Clean/b.flac", attack_type="Partial_Fake_Clean", language="German"),
-            )
-        },
+        _trials(
+            """\
+eval English/Bonafide/a.flac bonafide language=English
+eval English/Fully_Fake/a.flac spoof attack_type=Fully_Fake language=English
+eval English/Partial_Fake_Noisy/a.flac spoof attack_type=Partial_Fake_Noisy language=English
+eval German/Partial_Fake_Clean/b.flac spoof attack_type=Partial_Fake_Clean language=German
+"""
+        ),
         besides=["English/Other/c.flac"],
     ),
     "speechfake": Miniature(
-        {
-            split: _part(
-                "",
-                _bonafide(f"Real/VCTK-Corpus/{split}_1.wav", language="en"),
-                _spoof(f"BD/BigVGAN/VCTK/{split}_2.wav", attack="BigVGAN", attack_type="NV", language="en"),
-            )
-            for split in ("train", "dev", "eval")
-        },
-        {
-            f"metadata/experiments/baseline/{name}_all.csv": (
-                "file,label,generator,model,speaker,language\n"
-                f"Real/VCTK-Corpus/{split}_1.wav,bonafide,Real,VCTK,p225,en\n"
-                f"BD/BigVGAN/VCTK/{split}_2.wav,spoof,NV,BigVGAN,p225,en\n"
-            )
-            for split, name in (("train", "train"), ("dev", "dev"), ("eval", "test"))
-        },
+        _trials(
+            """\
+{split} Real/VCTK-Corpus/{split}_1.wav bonafide language=en
+{split} BD/BigVGAN/VCTK/{split}_2.wav spoof attack=BigVGAN attack_type=NV language=en
+""",
+            _TRAIN_DEV_EVAL,
+        ),
+        _lists(
+            "metadata/experiments/baseline/{0}_all.csv",
+            _SPEECHFAKE,
+            {"train": ("train",), "dev": ("dev",), "eval": ("test",)},
+        ),
         malformed=[("metadata/experiments/baseline/test_all.csv", "BD/x.wav,fake,NV,x,p1,en\n", "line 4: unknown label 'fake'")],
     ),
     **{
         f"at_add_track{number}": Miniature(
-            {
-                split: _part(f"T{number}/{split}/", _bonafide(f"{split}_1.wav"), _spoof(f"{split}_2.wav"))
-                for split in ("train", "dev", "eval")
-            },
-            {
-                f"T{number}/label/{split}.csv": f"\ufeffname,label\n{split}_1.wav,real\n{split}_2.wav,fake\n"
-                for split in ("train", "dev", "eval")
-            },
+            _trials(
+                "{split} {0}{split}/{split}_1.wav bonafide id={split}_1\n{split} {0}{split}/{split}_2.wav spoof id={split}_2\n",
+                dict.fromkeys(_TRAIN_DEV_EVAL, (f"T{number}/",)),
+            ),
+            _lists(
+                f"T{number}/label/{{split}}.csv", "\ufeffname,label\n{split}_1.wav,real\n{split}_2.wav,fake\n", _TRAIN_DEV_EVAL
+            ),
             malformed=[(f"T{number}/label/eval.csv", "a.wav,genuine\n", "line 4: unknown label 'genuine'")],
         )
         for number in (1, 2)

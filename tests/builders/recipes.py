@@ -13,8 +13,8 @@ def short_run(corpus: Path, folder: Path, values: dict[str, Any], changes: dict[
     """
     data = {"root": str(corpus), "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "lr": 1e-3}
-    places = {"output": str(folder / "models"), "logs": str(folder / "logs")}
-    merged = {"data": data, "train": train, **places}
+    folders = {"output": str(folder / "models"), "logs": str(folder / "logs")}
+    merged = {"data": data, "train": train, **folders}
     for section in (values, changes):
         for key, value in section.items():
             merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value

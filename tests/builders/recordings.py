@@ -31,12 +31,12 @@ def noise(count=40000):
 
 def read_every_way(path):
     """The samples, which every reader must give alike."""
-    whole = load_audio(path)
-    np.testing.assert_allclose(np.concatenate(list(stream_audio(path))), whole, rtol=0, atol=1e-7)
-    assert abs(count_samples(path) - len(whole)) <= 1
-    np.testing.assert_allclose(load_excerpt(path, 1000, 3000), whole[1000:4000], rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(load_head(path, 2000), whole[:2000])
-    return whole
+    waveform = load_audio(path)
+    np.testing.assert_allclose(np.concatenate(list(stream_audio(path))), waveform, rtol=0, atol=1e-7)
+    assert abs(count_samples(path) - len(waveform)) <= 1
+    np.testing.assert_allclose(load_excerpt(path, 1000, 3000), waveform[1000:4000], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(load_head(path, 2000), waveform[:2000])
+    return waveform
 
 
 def refused(path, message, content=None, readers=READERS):

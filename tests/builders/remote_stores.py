@@ -55,7 +55,8 @@ class _Handler(BaseHTTPRequestHandler):
         status = server.fault(self.command, path) or (200 if page or file.is_file() else 404)
         content = (page or file.read_bytes()) if status == 200 else b""
         tag = hashlib.md5(content).hexdigest()
-        if status == 200 and (match := re.fullmatch(r"bytes=(\d+)-(\d+)", span)):
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", span)
+        if status == 200 and match:
             content = content[int(match[1]) : int(match[2]) + 1]
             status = 206
         self.send_response(status)
@@ -79,15 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
 def packed(corpus: Path, folder: Path, shard_bytes: int = 200_000, group_bytes: int = 100_000) -> Path:
     """Pack the training and the development part of a corpus in each format, in three shards each."""
     trials_of_splits = {split: asvspoof2019_la.CORPUS.trials(corpus, split) for split in ("train", "dev")}
+    sizes = {"shard_bytes": shard_bytes, "group_bytes": group_bytes}
     for format in FORMATS:
-        pack(
-            trials_of_splits,
-            folder / format,
-            title="tiny",
-            format=format,
-            shard_bytes=shard_bytes,
-            group_bytes=group_bytes,
-        )
+        pack(trials_of_splits, folder / format, title="tiny", format=format, **sizes)
     return folder
 
 

@@ -63,14 +63,14 @@ def _without_places(state: dict) -> dict:
     return {key: value for key, value in state.items() if key != "recipe"} | {"base": base}
 
 
-def assert_same_run(torn: Path, whole: Path) -> None:
+def assert_same_run(torn: Path, uninterrupted: Path) -> None:
     """Everything saved is equal, except the time it took."""
-    assert same(*(_without_places(state_of(folder)) for folder in (torn, whole)))
-    assert same(*map(history_of, (torn, whole)))
-    names = sorted(p.name for p in whole.glob("epoch_*.pth"))
+    assert same(*(_without_places(state_of(folder)) for folder in (torn, uninterrupted)))
+    assert same(*map(history_of, (torn, uninterrupted)))
+    names = sorted(p.name for p in uninterrupted.glob("epoch_*.pth"))
     assert names
     assert names == sorted(p.name for p in torn.glob("epoch_*.pth"))
-    files = [[torch.load(folder / name, weights_only=True) for name in names] for folder in (torn, whole)]
+    files = [[torch.load(folder / name, weights_only=True) for name in names] for folder in (torn, uninterrupted)]
     assert same(*files)
     assert not list(torn.glob(".*.tmp"))
 
@@ -79,10 +79,10 @@ def stop(recipe: Recipe, epoch: int, step: int, device: str = "auto") -> Path:
     """Train until SIGTERM comes in the middle of a step, and return the run folder."""
     original = loop.seed_step
 
-    def seed_step(seed: int, *place: int) -> None:
-        if place[:2] == (epoch, step):
+    def seed_step(seed: int, *position: int) -> None:
+        if position[:2] == (epoch, step):
             os.kill(os.getpid(), signal.SIGTERM)
-        original(seed, *place)
+        original(seed, *position)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Unfinished, match="SIGTERM; the same command resumes"):
         patch.setattr(loop, "seed_step", seed_step)

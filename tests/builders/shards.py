@@ -24,17 +24,15 @@ ARENA = {
 
 def table(columns: Mapping[str, Sequence[Any]], features: Mapping[str, Any] | None = ARENA) -> pa.Table:
     """A table whose column ``audio`` holds pairs of content and file name, or dictionaries of them."""
-    arrays = {
-        name: pa.array([dict(zip(("bytes", "path"), v)) if isinstance(v, tuple) else v for v in values], AUDIO)
-        if name == "audio"
-        else pa.array(values)
-        for name, values in columns.items()
-    }
-    made = pa.table(arrays)
+    arrays = {name: pa.array(values) for name, values in columns.items() if name != "audio"}
+    if "audio" in columns:
+        recordings = [dict(zip(("bytes", "path"), v)) if isinstance(v, tuple) else v for v in columns["audio"]]
+        arrays["audio"] = pa.array(recordings, AUDIO)
+    rows = pa.table({name: arrays[name] for name in columns})
     if features is None:
-        return made
-    told = {name: features[name] for name in columns if name in features}
-    return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": told}})})
+        return rows
+    described = {name: features[name] for name in columns if name in features}
+    return rows.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": described}})})
 
 
 def write_parquet(path: Path, rows: pa.Table, rows_in_group: int = 2) -> Path:

@@ -50,12 +50,12 @@ def checked_system(name: str) -> dict[str, int]:
     expected = copy.deepcopy(detector)
     logits = computed(expected, waveforms)
     with simulated_device() as device:
-        there = detector.to(device)
+        detector_there = detector.to(device)
         x = waveforms.to(device)
         waits.clear()
-        found = computed(there, x)
+        logits_there = computed(detector_there, x)
         counted = dict(waits)
-        assert_same(found, logits, there, expected)
+        assert_same(logits_there, logits, detector_there, expected)
     return counted
 
 
@@ -93,18 +93,19 @@ def whole_step(name: str) -> dict[str, int]:
     expected = copy.deepcopy(detector)
     loss = stepped(expected, torch.device("cpu"))[0]
     with simulated_device() as device:
-        found, counted = stepped(detector, device)
-        assert_same(found, loss, detector, expected)
+        loss_there, counted = stepped(detector, device)
+        assert_same(loss_there, loss, detector, expected)
     return counted
 
 
-def assert_same(found: Tensor, expected: Tensor, there: Detector, here: Detector) -> None:
-    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
-    pairs = [(a.grad, b.grad) for a, b in zip(there.parameters(), here.parameters(), strict=True)]
-    assert all((a is None) == (b is None) for a, b in pairs), "another parameter has a gradient"
-    gradients = [(a.cpu().flatten(), b.flatten()) for a, b in pairs if b is not None]
-    found, expected = (torch.cat(parts) for parts in zip(*gradients, strict=True))
-    assert (found - expected).norm() <= 1e-4 * expected.norm(), "the gradients differ"
+def assert_same(outputs: Tensor, expected: Tensor, detector_there: Detector, detector_here: Detector) -> None:
+    torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-4, atol=1e-5)
+    pairs = [(a.grad, b.grad) for a, b in zip(detector_there.parameters(), detector_here.parameters(), strict=True)]
+    for a, b in pairs:
+        assert (a is None) == (b is None), "another parameter has a gradient"
+    gradient_there = torch.cat([a.cpu().flatten() for a, _ in pairs if a is not None])
+    gradient = torch.cat([b.flatten() for _, b in pairs if b is not None])
+    assert (gradient_there - gradient).norm() <= 1e-4 * gradient.norm(), "the gradients differ"
 
 
 def scored_batch() -> dict[str, int]:
@@ -117,9 +118,9 @@ def scored_batch() -> dict[str, int]:
         with simulated_device() as device:
             detector.to(device)
             waits.clear()
-            found = start(detector, waveforms)()
+            scores = start(detector, waveforms)()
             counted = dict(waits)
-    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.tensor(scores), torch.tensor(expected), rtol=1e-4, atol=1e-5)
     return counted
 
 
@@ -171,14 +172,14 @@ def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
 
 
 def main() -> None:
-    found = {}
+    results = {}
     for name, check in checks():
         try:
-            found[name] = {"waits": check()}
+            results[name] = {"waits": check()}
         except Exception as error:
-            found[name] = {"error": f"{type(error).__name__}: {error}"}
-        print(name, found[name], file=sys.stderr, flush=True)
-    Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
+            results[name] = {"error": f"{type(error).__name__}: {error}"}
+        print(name, results[name], file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text(json.dumps(results), encoding="utf-8")
     os._exit(0)  # autograd's thread for the device does not end
 
 

@@ -18,22 +18,24 @@ def reference() -> Path:
     return shared_path("golden")
 
 
-def check_same(found: Any, expected: Any, where: str) -> None:
-    assert type(found) is type(expected), where
+def check_same(tree: Any, expected: Any, where: str) -> None:
+    assert type(tree) is type(expected), where
     if isinstance(expected, dict):
-        assert list(found) == list(expected), where
+        assert list(tree) == list(expected), where
         for key, item in expected.items():
-            check_same(found[key], item, f"{where}/{key}")
+            check_same(tree[key], item, f"{where}/{key}")
     elif isinstance(expected, list):
-        assert len(found) == len(expected), where
+        assert len(tree) == len(expected), where
         for index, item in enumerate(expected):
-            check_same(found[index], item, f"{where}/{index}")
+            check_same(tree[index], item, f"{where}/{index}")
     elif isinstance(expected, torch.Tensor):
-        assert found.dtype == expected.dtype and torch.equal(found, expected), where
+        assert tree.dtype == expected.dtype, where
+        assert torch.equal(tree, expected), where
     elif isinstance(expected, np.ndarray):
-        assert found.dtype == expected.dtype and np.array_equal(found, expected), where
+        assert tree.dtype == expected.dtype, where
+        assert np.array_equal(tree, expected), where
     else:
-        assert found == expected, where
+        assert tree == expected, where
 
 
 def test_stored_arrays_equal_the_reference(reference):

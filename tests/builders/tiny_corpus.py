@@ -11,6 +11,11 @@ from builders import miniature_corpora
 from builders.voices import voice
 
 SAMPLE_RATE = 16000
+#: Track of ASVspoof 2021 → a line of its key, without the speaker.
+_KEY_LINES = {
+    "LA": "{name} none loc_tx {attack} {label} notrim eval",
+    "DF": "{name} nocodec asvspoof {attack} {label} notrim eval {vocoder} - - - -",
+}
 
 
 def generated_clips(label: str, count: int) -> list[np.ndarray]:
@@ -60,7 +65,8 @@ def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
             lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'CON'} {label}")
             labels = np.full(-(-len(clip) // 320), "1")
             labels[:3] = "1" if label == "bonafide" else "0"
-            segments[name], finer[name] = labels, labels.repeat(2)[: -(-len(clip) // 160)]
+            segments[name] = labels
+            finer[name] = labels.repeat(2)[: -(-len(clip) // 160)]
         _text(root / "protocols" / "PartialSpoof_LA_cm_protocols" / f"PartialSpoof.LA.cm.{split}.trl.txt", lines)
         (root / "segment_labels").mkdir(exist_ok=True)
         np.save(root / "segment_labels" / f"{split}_seglab_0.02.npy", segments)
@@ -94,7 +100,7 @@ def make(root: Path, per_class: int = 6) -> Path:
             _write(root / f"ASVspoof2019_LA_{split}" / "flac" / f"{name}.flac", clip)
             lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'A01'} {label}")
         _text(protocols / f"ASVspoof2019.LA.cm.{split}.{suffix}.txt", lines)
-    for track in ("LA", "DF"):
+    for track, key_line in _KEY_LINES.items():
         ids = []
         key = []
         for number, (label, clip) in enumerate(rows):
@@ -102,9 +108,8 @@ def make(root: Path, per_class: int = 6) -> Path:
             _write(root / f"ASVspoof2021_{track}_eval" / "flac" / f"{name}.flac", clip)
             ids.append(name)
             attack = "bonafide" if label == "bonafide" else "A07"
-            middle = f"none loc_tx {attack}" if track == "LA" else f"nocodec asvspoof {attack}"
-            end = "" if track == "LA" else " bonafide - - - -" if label == "bonafide" else " unknown - - - -"
-            key.append(f"LA_{number % 3:04d} {name} {middle} {label} notrim eval{end}")
+            line = key_line.format(name=name, attack=attack, label=label, vocoder=label.replace("spoof", "unknown"))
+            key.append(f"LA_{number % 3:04d} {line}")
         _text(root / f"ASVspoof_{track}_cm_protocols" / f"ASVspoof2021.{track}.cm.eval.trl.txt", ids)
         _text(root / "keys" / track / "CM" / "trial_metadata.txt", key)
     _asv(root / "keys" / "LA" / "ASV")

@@ -42,8 +42,8 @@ def check_case(model: nn.Module, case: dict[str, Any], x: Tensor) -> Tensor:
     double = gb.without_dropout(copy.deepcopy(model)).double()
     for prefix, output in (("", "output_f64"), ("train_", "train_mode_output_f64")):
         if output in case:
-            found, norms = gb.published_gradients(double.train(prefix == "train_"), x.double())
-            close(found, case[output], AGREES_F64)
+            outputs, norms = gb.published_gradients(double.train(prefix == "train_"), x.double())
+            close(outputs, case[output], AGREES_F64)
             expected = case.get(f"{prefix}grad_norms", norms)
             listed = {key: norm for key, norm in norms.items() if norm is not None or key in expected}
             gb.check_norms(listed, expected, GRADIENTS)
@@ -52,8 +52,8 @@ def check_case(model: nn.Module, case: dict[str, Any], x: Tensor) -> Tensor:
     return logits
 
 
-def close(found: Tensor, expected: Tensor, atol: float) -> None:
-    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+def close(output: Tensor, expected: Tensor, atol: float) -> None:
+    torch.testing.assert_close(output, expected, rtol=0, atol=atol)
 
 
 def manifest(name: str, kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:

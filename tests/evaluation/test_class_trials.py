@@ -73,7 +73,7 @@ RECORDS = {
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_no_record_changes_a_figure_without_a_line(folder, name):
+def test_a_record_that_changes_figures_is_named_in_a_line(folder, name):
     stated = RECORDS[name]
     alone = evaluated(folder)
     record_beside(folder / "logits.tsv", stated)
@@ -110,7 +110,7 @@ def test_systems_whose_records_differ_are_warned_of(folder):
     assert evaluated(folder, "logits.tsv", "other.tsv").warnings == [differ]
 
 
-def test_a_field_that_the_user_names_wins(folder):
+def test_the_class_field_of_the_user_overrides_that_of_the_record(folder):
     record_beside(folder / "logits.tsv", RECORDS["joined"])
     write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     result = evaluated(folder, "families.tsv", class_field="family")
@@ -125,7 +125,7 @@ def test_a_field_that_the_user_names_wins(folder):
         evaluated(folder, class_field="codec")
 
 
-def test_the_field_is_a_flag(folder, monkeypatch, capsys):
+def test_class_field_is_a_flag_of_evaluate_and_calibrate(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     write(folder / "families.tsv", logits_of(["vocoder", "codec", "other"]))
     words = "evaluate generic families.tsv --keys key.csv --phase all --resamples 5 --class-field family"
@@ -143,7 +143,7 @@ def test_the_field_is_a_flag(folder, monkeypatch, capsys):
     assert "--class-field has no effect on scores, which scores.txt holds" in capsys.readouterr().err
 
 
-def test_spaces_around_names_do_not_count(folder):
+def test_spaces_around_class_names_are_ignored(folder):
     write(folder / "logits.tsv", logits_of([" A01", "A02 ", " A03 "], id=" u{} "))
     result = evaluated(folder)
     assert result.header["classes"]["logits"] == list(ATTACKS)
@@ -158,7 +158,7 @@ def test_classes_that_differ_in_case_alone_are_named(folder, names, unknown):
     assert warnings == ([hint] if unknown else [])
 
 
-def test_if_all_classes_differ_in_case_the_error_says_so(folder):
+def test_the_error_says_that_classes_differ_only_in_case(folder):
     write(folder / "logits.tsv", logits_of(["a01", "a02", "a03"]))
     with pytest.raises(InputError, match="A01, A02, A03 of the key differ from classes of the detector only in case"):
         evaluated(folder)
@@ -204,7 +204,7 @@ def embeddings(folder: Path, name: str, ids) -> Path:
     return file
 
 
-def test_verification_says_what_records_state(folder):
+def test_verification_names_the_records_that_it_used(folder):
     """Of the class of a trial, and of the corpus that labels trials that the key lacks."""
     trials = embeddings(folder, "trials", [f"u{number}" for number in range(30)])
     corpus = write(folder / "corpus.csv", "path,label,attack\ne0.wav,spoof,A01\ne1.wav,spoof,A02\ne2.wav,spoof,A03\n")

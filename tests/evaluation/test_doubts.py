@@ -49,7 +49,7 @@ def test_evaluate_doubts_scores_of_the_predicted_class(folder):
     assert not right.notes
 
 
-def test_thresholds_and_further_sets_are_doubted(folder):
+def test_doubts_cover_threshold_and_further_sets(folder):
     predicted = folder / "predicted.csv"
     further_set = SetFiles("generic", predicted, folder / "key.csv", "all")
     source = ThresholdSource(
@@ -61,7 +61,7 @@ def test_thresholds_and_further_sets_are_doubted(folder):
     assert len(doubts) == 2
 
 
-def test_calibrations_are_doubted(folder, capsys):
+def test_doubts_cover_calibrations(folder, capsys):
     learned = calibrate(labels_of(folder), [folder / "bonafide.csv"]).calibration
     assert capsys.readouterr().err == ""
     calibrate(labels_of(folder), [folder / "predicted.csv"], allow_inverted=True)

@@ -35,7 +35,7 @@ def result_of(folder, num_speakers, **settings):
 
 
 @pytest.mark.parametrize("num_speakers", [11, 13])
-def test_few_speakers_are_said_beside_the_figure(tmp_path, num_speakers):
+def test_a_note_names_the_small_number_of_speakers(tmp_path, num_speakers):
     result = result_of(tmp_path, num_speakers)
     note = NOTE.format(num_speakers)
     assert f"bootstrap over {num_speakers} speakers" in result.text()
@@ -46,11 +46,11 @@ def test_few_speakers_are_said_beside_the_figure(tmp_path, num_speakers):
 
 
 @pytest.mark.parametrize("num_speakers, draw", [(15, "auto"), (9, "auto"), (11, "trials")])
-def test_enough_speakers_and_other_draws_need_no_note(tmp_path, num_speakers, draw):
+def test_enough_speakers_and_draws_of_trials_need_no_note(tmp_path, num_speakers, draw):
     assert "speakers are drawn" not in result_of(tmp_path, num_speakers, draw=draw).text()
 
 
-def test_robustness_says_so_too(tmp_path):
+def test_robustness_notes_the_small_number_of_speakers(tmp_path):
     trials = []
     for number in range(44):
         trials.append(Trial(f"u{number}", label=(SPOOF, BONAFIDE)[number % 2], speaker=f"s{number % 11}"))
@@ -62,7 +62,7 @@ def test_robustness_says_so_too(tmp_path):
     assert NOTE.format(11) in result.text()
 
 
-def test_a_threshold_from_elsewhere_says_so_for_each_set(tmp_path):
+def test_each_set_at_a_transferred_threshold_notes_few_speakers(tmp_path):
     key, scores = list_of(tmp_path, 11)
     development = {"dev_scores": [str(scores)], "dev_corpus": "generic", "dev_keys": str(key), "dev_phase": "all"}
     source = ThresholdSource(**development, further=[SetFiles("generic", str(scores), str(key), "all")])

@@ -20,14 +20,15 @@ KEY = [
 def test_match_keeps_the_order_of_the_score_file():
     matched_trials = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
     assert [trial.id for trial in matched_trials.trials] == ["s2", "b1", "b2", "s1"]  # and of no other phase
-    assert (list(matched_trials.bonafide), list(matched_trials.spoof)) == ([2, 3], [1, 4])
+    assert list(matched_trials.bonafide) == [2, 3]
+    assert list(matched_trials.spoof) == [1, 4]
     assert matched_trials.num_expected == 4
     assert not matched_trials.mismatch
     with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
 
-def test_a_part_of_a_key_is_matched_by_its_own_positions():
+def test_a_subset_of_a_key_is_matched_by_its_own_positions():
     partial_key = TrialTable(KEY).take(np.array([2, 1]))
     assert match(partial_key, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 

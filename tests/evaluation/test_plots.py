@@ -17,7 +17,7 @@ def histograms(result):
     return [plot.svg for plot in plots]
 
 
-def test_the_axis_holds_all_of_a_handful_and_not_the_last_of_many():
+def test_the_axis_holds_all_of_few_scores_and_not_the_extremes_of_many():
     assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
     many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
     low, high = score_range(many)

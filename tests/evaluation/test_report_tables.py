@@ -71,7 +71,7 @@ def test_values_side_by_side_have_what_differs_in_their_cells():
     assert text_lines(table)[1].split() == "system attack EER % 95 % interval spoof p".split()
 
 
-def test_the_smallest_p_value_that_the_draws_can_measure():
+def test_the_smallest_measurable_p_value_is_shown_as_a_bound():
     figures = {"p_value": Figure(2 / 1001, is_bound=True)}
     table = Table("differences", "Differences", [Measure("p_value", "p", "p-value")], [Row({"first": "a"}, figures)])
     assert "≤ 0.002" in text_lines(table)[-1]
@@ -93,7 +93,8 @@ def test_nothing_is_marked_for_one_system_or_other_trials(single, case, tmp_path
     partial_report = evaluate_systems("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2)
     for report in (single, partial_report):
         for row in itertools.chain(*(table.rows for table in report.tables)):
-            assert not any(figure.is_best for figure in row.figures.values())
+            for figure in row.figures.values():
+                assert not figure.is_best
 
 
 def test_the_result_gives_a_figure_by_its_name(several):
@@ -120,7 +121,8 @@ def test_latex_escapes_what_it_would_obey(hostile):
     body = re.sub(r"\\[a-zA-Z]+|\\[&%$#_{},\\]|\$-\$", " ", text.partition("\n")[2])  # without commands and escapes
     assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
     depths = np.cumsum([1 if bracket == "{" else -1 for bracket in re.findall(r"[{}]", body)])
-    assert depths.min() == depths[-1] == 0
+    assert depths.min() == 0
+    assert depths[-1] == 0
     assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
     assert "--" not in latex_text(SPECIALS)
     for columns, tabular_body in re.findall(r"\\begin\{tabular\}\{(l+[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):

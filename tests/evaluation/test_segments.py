@@ -74,7 +74,7 @@ def test_rates_of_frames_and_seconds_equal_the_golden_numbers(golden_corpus, nam
     assert max(wrong[6:]) <= min(wrong[:6])
 
 
-def test_without_rttm_seconds_are_those_of_labels(golden_corpus):
+def test_without_rttm_seconds_are_measured_by_the_labels(golden_corpus):
     result = evaluate_segments(*golden_corpus("a20", with_segments=False), num_resamples=2, threshold=0.0)
     eer = zoo.read("localisation_point_eer")["a20"]["eer"][1]
     own_resolution = next(row for row in result.rows("rates") if row.labels["scores"] == "own")
@@ -124,7 +124,7 @@ def test_wrong_settings_of_frame_scores_are_refused(golden_corpus, tmp_path):
             evaluate_segments(**arguments | options)
 
 
-def test_one_class_of_frames_or_of_utterances(golden_corpus):
+def test_frames_of_one_class_are_refused_and_utterances_of_one_class_have_no_eer(golden_corpus):
     corpus, [scores], root = golden_corpus("a20")
     labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
     truth = np.load(labels, allow_pickle=True).item()

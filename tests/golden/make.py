@@ -84,9 +84,15 @@ class TorchStream:
         guesses += [("torch_uniform", [low, high], (first - low) / (high - low)) for low, high in RANGES]
         for kind, parameters, numbers in guesses:
             for start in self.places(numbers):
-                about = {"kind": kind, "seed": self.seed, "at": start, "parameters": parameters, "shape": values.shape}
-                if np.abs(ulps(values, golden.build(about, {}))).max() < 128:
-                    return about
+                description = {
+                    "kind": kind,
+                    "seed": self.seed,
+                    "at": start,
+                    "parameters": parameters,
+                    "shape": values.shape,
+                }
+                if np.abs(ulps(values, golden.build(description, {}))).max() < 128:
+                    return description
         return None
 
     def places(self, numbers: np.ndarray) -> list[int]:
@@ -107,8 +113,8 @@ class NumpyStream:
         """The description of ``values``, or None if they cannot be found."""
         for start in np.flatnonzero(self.numbers == values.reshape(-1)[0]):
             if np.array_equal(self.numbers[start : start + values.size], values.reshape(-1)):
-                place = {"seed": self.seed, "at": int(start), "parameters": [NUMPY_SCALE]}
-                return {"kind": "numpy_normal", **place, "shape": values.shape}
+                position = {"seed": self.seed, "at": int(start), "parameters": [NUMPY_SCALE]}
+                return {"kind": "numpy_normal", **position, "shape": values.shape}
         return None
 
 
@@ -145,18 +151,24 @@ class Packer:
         """The description of ``values``; equal arrays share one."""
         key = (values.dtype.name, values.shape, values.tobytes())
         if key not in self.seen:
-            about = self.stream.find(values) if self.stream and values.dtype == np.float32 else None
-            if about is None:
-                about = {"kind": values.dtype.name, "shape": values.shape, "at": self.store(values.dtype.name, values)}
-            elif (rounding := ulps(values, golden.build(about, {}))).any():
-                about["ulps"] = self.store("ulps", rounding.astype(np.int8))
-            self.seen[key] = about
+            description = self.stream.find(values) if self.stream and values.dtype == np.float32 else None
+            if description is None:
+                description = {
+                    "kind": values.dtype.name,
+                    "shape": values.shape,
+                    "at": self.store(values.dtype.name, values),
+                }
+            else:
+                rounding = ulps(values, golden.build(description, {}))
+                if rounding.any():
+                    description["ulps"] = self.store("ulps", rounding.astype(np.int8))
+            self.seen[key] = description
         return self.seen[key]
 
     def store(self, kind: str, values: np.ndarray) -> int:
-        parts = self.stored.setdefault(kind, [])
-        start = sum(part.size for part in parts)
-        parts.append(values.reshape(-1))
+        arrays = self.stored.setdefault(kind, [])
+        start = sum(array.size for array in arrays)
+        arrays.append(values.reshape(-1))
         return start
 
 
@@ -186,7 +198,8 @@ def trees(reference: Path) -> Iterator[tuple[str, Any]]:
 
 def case(folder: Path) -> dict:
     """Files, results and errors of one case of the evaluation programs; a case that is one file is its content."""
-    if (single_file := folder.with_suffix(".json")).is_file():
+    single_file = folder.with_suffix(".json")
+    if single_file.is_file():
         return json.loads(single_file.read_text())
     paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     files = {
@@ -208,7 +221,7 @@ def write(name: str, tree: Any) -> None:
     packer = Packer(stream_of(name))
     text = json.dumps(packer.pack(tree), separators=(",", ":"))
     arrays = {"tree": np.frombuffer(text.encode(), np.uint8)}
-    arrays |= {kind: np.concatenate(parts) for kind, parts in packer.stored.items()}
+    arrays |= {kind: np.concatenate(arrays_of_kind) for kind, arrays_of_kind in packer.stored.items()}
     path = golden.FOLDER / f"{name}.npz"
     path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:

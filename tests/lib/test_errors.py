@@ -123,7 +123,8 @@ def test_every_key_of_a_recipe_has_a_name_in_main_py():
     flags = legacy.build_parser().flags()
     for section, values in Recipe().to_dict().items():
         names = [f"{section}.{key}" for key in values] if isinstance(values, dict) else [section]
-        assert all(flags[name].startswith("--") for name in names)
+        for name in names:
+            assert flags[name].startswith("--")
 
 
 @pytest.fixture
@@ -179,7 +180,8 @@ def test_an_error_that_is_passed_on_keeps_its_class_and_its_facts():
         raise MissingLibrary("needs `root`", subject="in line 3,", remedy="pass `root=…`")
     error = info.value
     assert str(error) == "scores.txt: trial 'a' in line 3, needs `root`; pass `root=…`"
-    assert (error.problem, error.remedy) == ("needs `root`", "pass `root=…`")
+    assert error.problem == "needs `root`"
+    assert error.remedy == "pass `root=…`"
     assert error.reason == "needs `root`; pass `root=…`"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker sends it
     with settings_called({"root": "data.root"}):

@@ -78,7 +78,7 @@ def test_nothing_is_written_through_a_link(fetch, tmp_path):
     assert (tmp_path / "elsewhere").read_bytes() == b"old"
 
 
-def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatch):
+def test_an_interrupted_download_is_resumed(server, client, fetch, tmp_path, monkeypatch):
     """Ctrl-C in the middle; the next call fetches the rest only."""
 
     def interrupt(seconds):
@@ -106,7 +106,7 @@ def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatc
         ({"name": "b.bin"}, {}),
     ],
 )
-def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after):
+def test_a_download_that_cannot_be_resumed_starts_again(server, fetch, tmp_path, before, after):
     vars(server).update(broken_after=[1_500_000] * 6, ranges=False, **before)  # each try begins anew, so none gets on
     with pytest.raises(Unfinished, match=r"6 times; what has come is kept, and the same command resumes from there"):
         fetch(url=f"{server.address}/{before.get('name', 'a.bin')}")
@@ -116,7 +116,7 @@ def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after)
     assert not before or ranges(server)[-1] is None  # what had come is not asked about
 
 
-def test_all_had_come_already(server, fetch, tmp_path):
+def test_a_complete_partial_file_is_not_fetched_again(server, fetch, tmp_path):
     """An interruption after the last byte: 416 with the size, or no request at all. More than all cannot be."""
     for size, partial_content in ((None, CONTENT), (len(CONTENT), CONTENT), (None, bytes(4_000_000))):
         (tmp_path / "a.bin.part").write_bytes(partial_content)
@@ -150,7 +150,7 @@ def test_a_wrong_checksum_is_named_and_the_file_removed(fetch, tmp_path):
         ({"extra_headers": {"Content-Length": ""}}, None, "sends more than the 2,000,000 bytes announced or possible"),
     ],
 )
-def test_an_answer_that_cannot_serve_is_not_tried_again(
+def test_permanent_errors_of_a_server_are_not_retried(
     server, fetch, pauses, tmp_path, monkeypatch, fault, size, message
 ):
     if message.startswith("sends"):  # and leaves room on the disk
@@ -170,13 +170,13 @@ def test_a_busy_server_is_asked_again_as_late_as_it_says_and_redirections_are_fo
     assert pauses == [7, 7, 7]
 
 
-def test_a_server_that_does_not_answer(fetch, pauses):
+def test_a_server_that_does_not_answer_is_named(fetch, pauses):
     with pytest.raises(Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what"):
         fetch(url="http://127.0.0.1:9/a")
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
-def test_https_does_not_lead_to_http(server, client, monkeypatch):
+def test_redirections_from_https_to_http_are_refused(server, client, monkeypatch):
     """The first answer cannot come over TLS here, so the address only claims to be one of HTTPS."""
     server.redirect = server.url
     monkeypatch.setattr(httpx, "URL", type("Https", (httpx.URL,), {"scheme": "https"}))
@@ -184,7 +184,7 @@ def test_https_does_not_lead_to_http(server, client, monkeypatch):
         client.read(server.url, 100)
 
 
-def test_what_a_server_says_of_a_file(server, client):
+def test_size_and_tag_of_a_remote_file_are_those_of_the_server(server, client):
     assert client.ask_size_and_digest(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
     server.redirect = "/store"
     server.extra_headers = {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}

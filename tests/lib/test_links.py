@@ -25,7 +25,7 @@ def elsewhere(tmp_path) -> Path:
 
 @pytest.mark.parametrize("mode", ["ab", "wb", "r+b"])
 @pytest.mark.parametrize("is_read", [False, True])
-def test_no_file_of_a_run_is_a_pipe(tmp_path, mode, is_read):
+def test_pipes_in_place_of_run_files_are_refused(tmp_path, mode, is_read):
     """Opening a pipe would wait for its other end, if nobody reads it."""
     path = tmp_path / "a.log"
     os.mkfifo(path)

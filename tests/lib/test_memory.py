@@ -9,7 +9,7 @@ from nes2net import InputError
 from nes2net.lib.this_process import enough_memory, is_out_of_memory
 
 
-def test_memory_that_ran_out_is_one_line_and_other_errors_stay():
+def test_a_lack_of_memory_is_reported_in_one_line():
     for take in (
         lambda: torch.empty(1 << 60, dtype=torch.uint8),
         lambda: bytearray(1 << 62),

@@ -39,7 +39,7 @@ def test_plain_data_passes():
         ([object()], "a value of type object"),
     ],
 )
-def test_what_is_not_plain_or_too_much_is_named(value, message):
+def test_values_that_are_not_plain_or_too_many_are_refused(value, message):
     with pytest.raises(InputError, match=f"^this (has|is|was) {message}"):
         check_plain(value, "this")
 

@@ -24,19 +24,19 @@ def settings():
         torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "none"
 
 
-@pytest.mark.parametrize("precision", ["medium", "high"])
-def test_the_whole_mantissa_is_kept_and_settings_return(settings, precision):
+@pytest.mark.parametrize("program_precision", ["medium", "high"])
+def test_exact_float32_keeps_the_whole_mantissa_and_restores_the_settings(settings, program_precision):
     """On processors with bfloat16 products a program may have allowed them for float32."""
     x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
     exact = x @ x
-    torch.set_float32_matmul_precision(precision)
+    torch.set_float32_matmul_precision(program_precision)
     rounded = x @ x
     before = float32_settings()
     with pytest.raises(InputError), float32_products():
         assert torch.equal(x @ x, exact)
         raise InputError("enough")
     assert float32_settings() == before
-    assert torch.get_float32_matmul_precision() == precision
+    assert torch.get_float32_matmul_precision() == program_precision
     assert torch.equal(x @ x, rounded)
     # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
     for other_precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
@@ -69,7 +69,7 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     assert float32_settings() == before
 
 
-def test_names_and_what_a_processor_does_not_compute(monkeypatch):
+def test_precisions_are_named_and_refused_where_unsupported(monkeypatch):
     """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
     assert [parse_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):

@@ -30,7 +30,7 @@ def lines_of(capsys, seconds, monkeypatch):
     return capsys.readouterr().err.splitlines()
 
 
-def test_lines_where_there_is_no_terminal(capsys, caplog, monkeypatch):
+def test_progress_is_printed_as_lines_without_a_terminal(capsys, caplog, monkeypatch):
     """The first one after ten seconds, then one a minute; the logger gets the same."""
     monkeypatch.setattr(LOGGER, "propagate", True)
     with caplog.at_level("INFO", LOGGER.name):
@@ -41,10 +41,11 @@ def test_lines_where_there_is_no_terminal(capsys, caplog, monkeypatch):
         "scoring: file 14 of 30, 0.2 files/s, 1 min left",
         "scoring: file 26 of 30, 0.2 files/s, 20 s left",
     ]
-    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+    for line in lines:
+        assert re.match(r"\d\d:\d\d:\d\d ", line)
 
 
-def test_the_interval_is_set(capsys, monkeypatch):
+def test_the_interval_of_progress_lines_can_be_set(capsys, monkeypatch):
     assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
     for seconds in ("-1", "nan", "a minute"):
         monkeypatch.setenv(SECONDS, seconds)
@@ -52,7 +53,7 @@ def test_the_interval_is_set(capsys, monkeypatch):
             ProgressDisplay(title="scoring", unit="file")
 
 
-def test_a_reader_that_went_away_ends_nothing(monkeypatch):
+def test_a_closed_pipe_does_not_end_the_program(monkeypatch):
     class Gone(io.StringIO):
         def write(self, text):
             raise BrokenPipeError

@@ -12,7 +12,7 @@ from nes2net.models.backends.mean_linear import MeanLinear
 
 
 @pytest.mark.parametrize("target", ["nowhere.at_all:Part", "nes2net.lib.errors:Part"])
-def test_what_an_installed_package_does_not_have(monkeypatch, target):
+def test_names_that_an_installed_package_lacks_are_refused(monkeypatch, target):
     point = EntryPoint("mine", target, "nes2net.backends")
     monkeypatch.setattr("nes2net.lib.registry.entry_points", lambda group: [point])
     registry = Registry(
@@ -49,7 +49,7 @@ def test_a_name_of_two_packages_is_refused_when_it_is_used(registry_of_two_packa
         registry_of_two_packages.get("mine")
 
 
-def test_a_part_with_a_built_in_name_is_told_once(registry_of_two_packages, capsys):
+def test_a_part_with_a_built_in_name_is_reported_once(registry_of_two_packages, capsys):
     assert registry_of_two_packages.get("own") is InputError
     assert "back-end 'own' is the one of nes2net; that of first-parts 1.0 (first:Own) cannot" in capsys.readouterr().err
     registry_of_two_packages.get("own")

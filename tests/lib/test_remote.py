@@ -83,7 +83,7 @@ def test_credentials_in_an_address_are_refused_and_not_repeated(address):
     assert "secret" not in str(caught.value)
 
 
-def test_addresses_and_paths():
+def test_addresses_are_told_from_paths():
     """A path of an address has one slash after the scheme."""
     assert address_of(Path("s3://bucket/a.parquet")) == "s3://bucket/a.parquet"
     assert address_of("hub:OWNER/NAME") == "hf://datasets/OWNER/NAME"
@@ -95,7 +95,7 @@ def test_addresses_and_paths():
     assert folder_of("s3://bucket/set/") == "s3://bucket/set"
 
 
-def test_a_series_in_braces(store):
+def test_a_series_in_braces_is_expanded(store):
     for number in ("08", "09", "10"):
         (store.folder / f"x-{number}.bin").write_bytes(CONTENT)
     addresses = [f"{store.address}/x-{number}.bin" for number in ("08", "09", "10")]
@@ -119,7 +119,7 @@ def test_a_failed_request_is_tried_again(store, status):
     assert len(gets(store)) in (2, 3)
 
 
-def test_a_file_that_stays_away_is_named(store):
+def test_a_remote_file_that_cannot_be_fetched_is_named(store):
     address = f"{store.address}/a.bin"
     status_of(address)
     store.fault = lambda method, path: 503

@@ -21,7 +21,7 @@ class Dying:
     "number, error",
     [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit), (signal.SIGHUP, SystemExit)],
 )
-def test_a_signal_is_not_lost_while_an_object_dies(number, error):
+def test_a_signal_during_a_destructor_is_not_lost(number, error):
     with StopSignals() as stop:
         stop.check()
         Dying(number)

@@ -128,7 +128,7 @@ TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100
         ([header("a/b"), header("a")], "a file stands where a folder is needed, or the other way round"),
     ],
 )
-def test_tar_files_made_to_do_harm(tmp_path, entries, message):
+def test_hostile_tar_files_are_refused(tmp_path, entries, message):
     with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
         file.writelines([*entries, bytes(1024)])
     with pytest.raises(InputError, match=message):
@@ -159,7 +159,7 @@ def test_an_encrypted_zip_is_named(tmp_path):
         unpack(archive, tmp_path / "out", "unpacking")
 
 
-def test_a_full_disk_that_gets_room_again(tmp_path):
+def test_unpacking_continues_when_a_full_disk_has_room_again(tmp_path):
     """A limit on the size of files stands in for the disk."""
     archive = make_zip(tmp_path / "a.zip", {"set/a": b"1", "set/b": bytes(10_000)})
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -77,7 +77,8 @@ def soon(monkeypatch):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_in_order_in_every_pass(num_workers):
     batches = loader(Numbers(), num_workers)
-    assert numbers(batches) == numbers(batches) == EXPECTED
+    assert numbers(batches) == EXPECTED
+    assert numbers(batches) == EXPECTED
     assert len(batches.worker_processes) == batches.num_workers
 
 
@@ -116,7 +117,7 @@ def test_with_little_shared_memory_the_batches_are_the_same():
 
 
 @pytest.mark.slow
-def test_hardly_any_shared_memory():
+def test_workers_without_shared_memory_are_an_error_that_names_the_flag():
     """No process can be started."""
     stderr = with_shm("8k", "numbers(loader(Numbers()))").communicate(timeout=PATIENCE)[1]
     (error,) = [line for line in stderr.splitlines() if "Error: " in line]
@@ -126,13 +127,13 @@ def test_hardly_any_shared_memory():
 
 
 @pytest.mark.parametrize("number", [0, 9])
-def test_a_reader_that_is_killed(number):
+def test_a_killed_worker_is_reported(number):
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
         numbers(loader(Numbers(number, kill)))
 
 
 @pytest.mark.parametrize("when", ["in a step", "between two passes"])
-def test_a_reader_that_dies_while_nobody_waits(when):
+def test_a_worker_that_dies_while_nobody_waits_is_reported(when):
     """The main process finishes its step; PyTorch's handler would raise amid it."""
     batches = loader(Numbers())
     waiting = iter(batches)
@@ -149,7 +150,7 @@ def test_a_reader_that_dies_while_nobody_waits(when):
 
 
 @pytest.mark.parametrize("when", ["before", "starting", "reading"])
-def test_a_signal_while_readers_hang(soon, monkeypatch, when):
+def test_a_signal_ends_waiting_for_hanging_workers(soon, monkeypatch, when):
     """Training defers signals to the end of a step, which never comes; one may come before the readers are waited for."""
     batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
     if when == "starting":
@@ -166,7 +167,7 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
     assert not set(readers) & set(active_children())
 
 
-def test_a_reader_that_ends_while_handlers_are_put_back(monkeypatch):
+def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
     """A handler that stayed would raise whenever any process of this one ends."""
     before = signal.getsignal(signal.SIGCHLD)
     put = signal.signal
@@ -204,7 +205,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_readers_end_when_the_main_process_is_killed():
+def test_workers_end_when_the_main_process_is_killed():
     """Also those with a batch in a pipe that nobody reads."""
     process = with_shm("512k", ORPHANS)
     numbers = process.communicate(timeout=PATIENCE)[0].split()
@@ -216,7 +217,7 @@ def test_readers_end_when_the_main_process_is_killed():
         time.sleep(0.1)
 
 
-def test_waiting_outside_the_main_thread():
+def test_batches_are_read_outside_the_main_thread():
     """An error of the data is raised as it is, and a reader that was killed is noticed."""
 
     def fail():

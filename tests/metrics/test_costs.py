@@ -12,14 +12,18 @@ from nes2net.lib.errors import InputError
 
 scores = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
+TWO = ([1.0, 2.0], [0.0])
 
 
 def test_tandem_weights_by_hand():
     rates = metrics.AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
-    asv_cost = 0.95 * 0.99 * 0.1 + 0.95 * 0.01 * 10 * 0.2
-    assert metrics.tandem_weights(rates) == pytest.approx((asv_cost, 0.95 * 0.99 - asv_cost, 0.05 * 10 * 0.4))
+    p_target = 0.95 * 0.99
+    false_alarm_cost = 0.95 * 0.01 * 10 * 0.2
+    spoof_cost = 0.05 * 10 * 0.4
+    asv_cost = p_target * 0.1 + false_alarm_cost
+    assert metrics.tandem_weights(rates) == pytest.approx((asv_cost, p_target - asv_cost, spoof_cost))
     legacy = metrics.tandem_weights(rates, version=2019)  # C1 = Ptar·(1 − Pmiss) − Pnon·10·Pfa
-    assert legacy == pytest.approx((0, 0.95 * 0.99 * 0.9 - 0.95 * 0.01 * 10 * 0.2, 10 * 0.05 * (1 - 0.6)))
+    assert legacy == pytest.approx((0, p_target * 0.9 - false_alarm_cost, spoof_cost))
 
 
 def test_dcf_and_cllr_by_hand():
@@ -63,25 +67,28 @@ def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
 
 
 def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
-    two = ([1.0, 2.0], [0.0])
-    nan = ([1.0], [np.nan])
-    min_dcf = metrics.compute_min_dcf
-    min_tdcf = metrics.compute_min_tdcf
-    for metric, classes, options, message in (
-        (min_dcf, nan, {}, "1 of 1 spoof scores are NaN"),
-        (metrics.compute_act_dcf, nan, {}, "1 of 1 spoof scores are NaN"),
-        (metrics.compute_cllr, nan, {}, "1 of 1 spoof scores are NaN"),
-        (metrics.compute_min_cllr, nan, {}, "1 of 1 spoof scores are NaN"),
-        (min_dcf, two, {"method": "other"}, "threshold method 'other'"),
-        (min_dcf, two, {"p_spoof": 1.0}, "p_spoof"),
-        (min_dcf, two, {"c_fa": 0}, "`c_fa` is a cost above 0, not 0"),
-        (min_tdcf, (*two, *ASV), {"version": 2020}, "`version` is 2019 .legacy. or 2021"),
-        (min_tdcf, ([1.0, 1.0], [0.0], *ASV), {}, "three distinct"),
-        (min_tdcf, ([1.0, np.inf], [0.0, 0.5], *ASV), {}, "1 of 4 scores are infinite"),
-        (min_tdcf, (*two, *ASV[:2], []), {}, "no ASV spoof"),
-        (min_tdcf, (*two, [np.nan], *ASV[1:]), {}, "ASV target scores are NaN"),
-        (min_tdcf, (*two, np.arange(20), [30.0], [2.0]), {}, "is useless, and t-DCF has no meaning"),
-        (min_tdcf, (*two, [2.0, 3.0], [0.0], [-1.0]), {"version": 2019}, "nothing to normalise by"),
+    for metric in (metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr, metrics.compute_min_cllr):
+        with pytest.raises(InputError, match="1 of 1 spoof scores are NaN"):
+            metric([1.0], [np.nan])
+    for options, message in (
+        ({"method": "other"}, "threshold method 'other'"),
+        ({"p_spoof": 1.0}, "p_spoof"),
+        ({"c_fa": 0}, "`c_fa` is a cost above 0, not 0"),
     ):
         with pytest.raises(InputError, match=message):
-            metric(*classes, **options)
+            metrics.compute_min_dcf([1.0, 2.0], [0.0], **options)
+
+
+def test_min_tdcf_refuses_scores_and_asv_systems_that_have_none():
+    target, nontarget, spoofed = ASV
+    for classes, asv, version, message in (
+        (TWO, ASV, 2020, "`version` is 2019 .legacy. or 2021"),
+        (([1.0, 1.0], [0.0]), ASV, 2021, "three distinct"),
+        (([1.0, np.inf], [0.0, 0.5]), ASV, 2021, "1 of 4 scores are infinite"),
+        (TWO, (target, nontarget, []), 2021, "no ASV spoof"),
+        (TWO, ([np.nan], nontarget, spoofed), 2021, "ASV target scores are NaN"),
+        (TWO, (np.arange(20), [30.0], [2.0]), 2021, "is useless, and t-DCF has no meaning"),
+        (TWO, ([2.0, 3.0], [0.0], [-1.0]), 2019, "nothing to normalise by"),
+    ):
+        with pytest.raises(InputError, match=message):
+            metrics.compute_min_tdcf(*classes, *asv, version=version)

@@ -39,7 +39,7 @@ def eer_by_brute_force(bonafide, spoof):
 
 
 @given(tied_scores, tied_scores)
-def test_brute_force(bonafide, spoof):
+def test_the_eer_of_the_hull_equals_brute_force(bonafide, spoof):
     eer, threshold = metrics.compute_eer(bonafide, spoof, "rocch")
     assert eer == pytest.approx(eer_by_brute_force(bonafide, spoof), abs=1e-12)
     assert min(bonafide + spoof) <= threshold <= max(bonafide + spoof)
@@ -56,12 +56,12 @@ def test_brute_force(bonafide, spoof):
         ([2.0, 2.5], [1.0, 3.0], 1 / 3),
     ],
 )
-def test_by_hand(bonafide, spoof, eer):
+def test_the_eer_of_the_hull_equals_that_by_hand(bonafide, spoof, eer):
     measured, _ = metrics.compute_eer(bonafide, spoof, "rocch")
     assert measured == pytest.approx(eer, abs=1e-15)
 
 
-def test_the_threshold_divides_the_edge_as_the_rates():
+def test_the_threshold_of_the_hull_is_interpolated_along_the_edge():
     """The edge from 2 to beyond the highest score 3: the highest score; the edge from 1 to 2: a number between."""
     assert metrics.compute_eer([2.0, 2.5], [1.0, 3.0], "rocch")[1] == 3.0
     eer, threshold = metrics.compute_eer([1.0, 2.0, 2.0, 2.0], [0.0, 0.0, 0.0, 1.0], "rocch")
@@ -69,7 +69,7 @@ def test_the_threshold_divides_the_edge_as_the_rates():
     assert threshold == pytest.approx(1.5)
 
 
-def test_eers_of_another_program(shared):
+def test_the_eer_of_the_hull_equals_that_of_llreval(shared):
     cases = json.loads((SHARED / "golden" / "originals" / "rocch_llreval.json").read_text())
     assert len(cases) == 9
     for case in cases:

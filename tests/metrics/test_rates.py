@@ -53,5 +53,6 @@ def test_comparing_two_systems_by_rates_compares_the_first_rate():
     first = ([1.0, 2.0, -1.0], [0.0, -1.0])
     second = ([-1.0, -2.0, 1.0], [0.5, 1.0])
     result = metrics.compare_systems(lambda b, s: metrics.compute_rates(b, s, 0.0), first, second, num_resamples=9)
-    assert (result.first, result.second) == (1 / 3, 2 / 3)
+    assert result.first == 1 / 3
+    assert result.second == 2 / 3
     assert result == metrics.compare_systems(lambda b, s: np.mean(np.less(b, 0)), first, second, num_resamples=9)

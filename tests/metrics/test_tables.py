@@ -19,7 +19,7 @@ def test_a_row_without_a_class_has_no_figures():
     assert "acesinger" not in figures
 
 
-def test_arguments_of_different_lengths():
+def test_arguments_of_different_lengths_are_refused():
     with pytest.raises(InputError, match="2 scores, but 2 classes, 1 sources and 2 attacks"):
         metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
     with pytest.raises(InputError, match="CtrSVDD scores are NaN"):

@@ -66,7 +66,7 @@ def nes2net(*arguments: Any) -> str:
     if status == 2:
         lines = err.getvalue().splitlines()
         errors = [line for line in lines if line.startswith("nes2net: error: ")]
-        assert len(errors) == 1 and lines[-1] == errors[0], f"not one line of error at the end: {err.getvalue()}"
+        assert lines[-1:] == errors, f"not one line of error at the end: {err.getvalue()}"
         raise InputError(errors[0].removeprefix("nes2net: error: "))
     assert status in (0, 1), f"status {status}: {err.getvalue()}"
     return out.getvalue()

@@ -61,12 +61,12 @@ def _wav(
 
 
 @maker
-def _patched(folder: Path, file_format: str, at: int, value: bytes) -> Path:
+def _patched(folder: Path, file_format: str, offset: int, value: bytes) -> Path:
     """A file of libsndfile with some bytes of its header replaced."""
     path = folder / f"noise.{file_format.lower()}"
     soundfile.write(path, noise(4000), 16000, format=file_format)
     content = bytearray(path.read_bytes())
-    content[at : at + len(value)] = value
+    content[offset : offset + len(value)] = value
     path.write_bytes(content)
     return path
 
@@ -76,8 +76,8 @@ def _frames_of_mp4(folder: Path, size: int = 0) -> Path:
     path = folder / "noise.m4a"
     encode(path, noise(16000), "aac", format="mp4", options={"movflags": "frag_keyframe+empty_moov"})
     content = bytearray(path.read_bytes())
-    at = content.index(b"trun")
-    content[at + 5 : at + 12] = bytes(3) + struct.pack(">I", 30 * 10**6)
+    fragment = content.index(b"trun")
+    content[fragment + 5 : fragment + 12] = bytes(3) + struct.pack(">I", 30 * 10**6)
     path.write_bytes(content)
     os.truncate(path, max(size, len(content)))
     return path
@@ -91,8 +91,8 @@ def _little(attempt: Callable[[Path], object]) -> Callable[[Path], object]:
         try:
             result = attempt(path)
         finally:
-            taken = (peak_bytes() - before) / 2**20
-            assert taken < 500, f"{taken:.0f} MB were taken"
+            megabytes = (peak_bytes() - before) / 2**20
+            assert megabytes < 500, f"{megabytes:.0f} MB were used"
         return result if isinstance(result, (int, float, MeasuredAudio)) else None
 
     return measured

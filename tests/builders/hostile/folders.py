@@ -42,8 +42,8 @@ def _detector(folder: Path, config: str) -> Path:
     return folder
 
 
-def _options(part: str, options: dict[str, Any]) -> Callable[[Path], Path]:
-    model = {"frontend": _LPS, "backend": {"name": "asp_mlp"}, part: options}
+def _options(section: str, options: dict[str, Any]) -> Callable[[Path], Path]:
+    model = {"frontend": _LPS, "backend": {"name": "asp_mlp"}, section: options}
     return _detector(json.dumps({"model": model}))  # JSON is YAML
 
 

@@ -68,9 +68,9 @@ class Worker:
     """
 
     def __init__(self, preloaded: list[str], watch: Callable[[list[str]], None] | None = None) -> None:
-        self._ours, theirs = multiprocessing.Pipe()
-        self._process = started(preloaded, _serve, theirs, watch)
-        theirs.close()
+        self._ours, other_end = multiprocessing.Pipe()
+        self._process = started(preloaded, _serve, other_end, watch)
+        other_end.close()
         assert self._ours.poll(PATIENCE), "the process does not start"
         self._ours.recv()
 
@@ -108,9 +108,9 @@ def _late(*_: object) -> NoReturn:
 def _serve(connection: Any, watch: Callable[[list[str]], None] | None) -> None:
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, _late)
-    seen: list[str] = []
+    descriptions: list[str] = []
     if watch is not None:
-        watch(seen)
+        watch(descriptions)
     memory = max(MEMORY, _address_space("self") + _BESIDE_LIBRARIES)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     gc.freeze()  # the libraries; collecting after an attempt is then quick
@@ -120,10 +120,10 @@ def _serve(connection: Any, watch: Callable[[list[str]], None] | None) -> None:
             function, arguments = connection.recv()
         except EOFError:
             return
-        seen.clear()
+        descriptions.clear()
         result = _attempted(function, arguments)
-        if seen:
-            result = Fault("outside", "; ".join(dict.fromkeys(seen))[:2000], seen[0].partition(" ")[0])
+        if descriptions:
+            result = Fault("outside", "; ".join(dict.fromkeys(descriptions))[:2000], descriptions[0].partition(" ")[0])
         connection.send(result)
         gc.collect()
 

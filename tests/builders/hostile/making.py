@@ -19,8 +19,8 @@ def maker(write: Callable[..., Any]) -> Callable[..., Make]:
 @maker
 def written(folder: Path, name: str, content: Content) -> Path:
     """A file with ``content``; large content is made only when the file is."""
-    made = content() if callable(content) else content
-    (folder / name).write_bytes(made.encode() if isinstance(made, str) else made)
+    text = content() if callable(content) else content
+    (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
     return folder / name
 
 

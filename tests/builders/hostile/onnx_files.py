@@ -50,10 +50,10 @@ def good(description: Any = DESCRIPTION) -> onnx.ModelProto:
 
 def external(tensor: onnx.TensorProto, location: str = WEIGHTS, **entries: Any) -> onnx.TensorProto:
     """Move a tensor's bytes to another file, which is not written; return the tensor."""
-    places = {"location": location, "offset": 0, "length": len(tensor.raw_data), **entries}
+    fields = {"location": location, "offset": 0, "length": len(tensor.raw_data), **entries}
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    for key, value in places.items():
+    for key, value in fields.items():
         if value is not None:
             tensor.external_data.add(key=key, value=str(value))
     return tensor
@@ -98,15 +98,16 @@ def _bytes(content: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
 
 @maker
 def _beside(
-    folder: Path, place: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
+    folder: Path, make: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
 ) -> Path:
-    """A model with weights in another file, which ``place`` makes."""
-    (inside := folder / "model").mkdir()
+    """A model with weights in another file, which ``make`` writes."""
+    model_folder = folder / "model"
+    model_folder.mkdir()
     _ones(folder / "outside")
-    place(inside / WEIGHTS)
+    make(model_folder / WEIGHTS)
     model = good({**DESCRIPTION, "external_data": declared})
     external(model.graph.initializer[0], location, **entries)
-    return write(inside, model)
+    return write(model_folder, model)
 
 
 def _ones(path: Path) -> None:

@@ -20,6 +20,6 @@ for _name in (
     *(f"builders.hostile.{family}" for family in builders.hostile.FAMILIES),
 ):
     import_module(_name)
-for _parts in (registry.frontends, registry.aggregations, registry.backends, corpora):
-    for _name in _parts.names():
-        _parts.get(_name)
+for _registry in (registry.frontends, registry.aggregations, registry.backends, corpora):
+    for _name in _registry.names():
+        _registry.get(_name)

@@ -30,30 +30,30 @@ def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
     from nes2net.training.recipes.reading import load_recipe
 
-    place = Path(tempfile.mkdtemp(prefix="hostile-run-"))
-    tiny_corpus.make(place / "corpus", per_class=2)
+    folder = Path(tempfile.mkdtemp(prefix="hostile-run-"))
+    tiny_corpus.make(folder / "corpus", per_class=2)
     values = {
         "model": {
             "frontend": {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32},
             "backend": {"name": "asp_mlp", "hidden_dim": 8},
         },
-        "data": {"root": str(place / "corpus"), "num_samples": 4000, "num_workers": 0},
+        "data": {"root": str(folder / "corpus"), "num_samples": 4000, "num_workers": 0},
         "augment": {"algo": 3, "rng": "legacy"},
         "train": {"epochs": 2, "batch_size": 2, "lr": 1e-3},
         "validation": {"augmented": False},
-        "output": str(place / "models"),
-        "logs": str(place / "logs"),
+        "output": str(folder / "models"),
+        "logs": str(folder / "logs"),
     }
-    (place / "recipe.yaml").write_text(yaml.safe_dump(values))
-    stop(load_recipe(place / "recipe.yaml"), 2, 1, "cpu")
-    return place
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+    stop(load_recipe(folder / "recipe.yaml"), 2, 1, "cpu")
+    return folder
 
 
 def _copy(folder: Path) -> Path:
     """Copy the good run into ``folder``, and return its recipe."""
-    place = _good_run()
-    shutil.copytree(place / "models", folder / "models")
-    values = yaml.safe_load((place / "recipe.yaml").read_text())
+    run_folder = _good_run()
+    shutil.copytree(run_folder / "models", folder / "models")
+    values = yaml.safe_load((run_folder / "recipe.yaml").read_text())
     values |= {"output": str(folder / "models"), "logs": str(folder / "logs")}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
     (folder / _VICTIM).write_text("not of the run")
@@ -90,11 +90,11 @@ def _changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     return recipe
 
 
-def _put(place: str, value: Any) -> Callable[[Path], Path]:
+def _put(path: str, value: Any) -> Callable[[Path], Path]:
     """``value``, or what it makes of the good one, at ``place``: keys with dots between them."""
 
     def change(content: dict[str, Any]) -> None:
-        *parents, last = (int(key) if key.isdigit() else key for key in place.split("."))
+        *parents, last = (int(key) if key.isdigit() else key for key in path.split("."))
         for parent in parents:
             content = content[parent]
         if value is _MISSING:
@@ -110,10 +110,10 @@ _NAN = float("nan")
 
 
 def _doubled() -> list[Any]:
-    inner: list[Any] = ["x"]
+    doubled: list[Any] = ["x"]
     for _ in range(40):
-        inner = [inner, inner]
-    return inner
+        doubled = [doubled, doubled]
+    return doubled
 
 
 def _filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -103,8 +103,8 @@ def _deltas(folder: Path) -> Path:
     options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema, options=options) as writer:
         for number in range(1000):
-            known = pa.concat_arrays([words, pa.array([f"b{more}" for more in range(number)], pa.string())])
-            label = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), known)
+            dictionary = pa.concat_arrays([words, pa.array([f"b{more}" for more in range(number)], pa.string())])
+            label = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), dictionary)
             writer.write_batch(pa.record_batch([pa.array([b"x"], pa.binary()), label], schema=schema))
     return path
 
@@ -129,10 +129,10 @@ def _offsets(folder: Path, column: str) -> Path:
     """An Arrow stream in which the offsets of a column reach far beyond its data, and back."""
     rows = pa.table({"audio": pa.array([b"xy", b"z"], pa.binary()), "notes": ["{}", "{}"]})
     path = shards.write_arrow(folder / "data-0.arrow", rows)
-    old = struct.pack("<3i", 0, *((2, 3) if column == "audio" else (2, 4)))
+    unchanged_fields = struct.pack("<3i", 0, *((2, 3) if column == "audio" else (2, 4)))
     content = path.read_bytes()
-    assert content.count(old) == 1
-    path.write_bytes(content.replace(old, struct.pack("<3i", 0, 2_000_000_000, 1_000_000_000)))
+    assert content.count(unchanged_fields) == 1
+    path.write_bytes(content.replace(unchanged_fields, struct.pack("<3i", 0, 2_000_000_000, 1_000_000_000)))
     return path
 
 

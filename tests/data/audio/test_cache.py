@@ -43,14 +43,15 @@ def same_bits(a, b):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
+def test_cached_samples_have_the_bits_of_decoded_ones(audio, tmp_path, monkeypatch, name):
     path = audio / name
     cache = AudioCache(tmp_path / "cache")
     expected = load_audio(path)
     for num_samples in (None, 500, len(expected), len(expected) + 1):
         assert same_bits(load_head(path, num_samples or 10**9), expected[:num_samples])
     assert same_bits(cache.load(path, 700), expected[:700])
-    if width := FILES[name][3]:
+    *_, width = FILES[name]
+    if width:
         assert cache.entry(path).stat().st_size == 128 + width * len(expected) + 4  # header, samples, checksum
     monkeypatch.setattr(cache_module, "load_head", None)  # nothing is decoded again
     for num_samples in (None, 500, len(expected) + 1):
@@ -106,7 +107,7 @@ def entry_of(samples):
         lambda data: entry_of(np.array([0.5, np.nan], np.float32)),
     ],
 )
-def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
+def test_a_damaged_entry_is_written_again(audio, tmp_path, damage):
     path = audio / "16bit.flac"
     cache = AudioCache(tmp_path)
     expected = cache.load(path)
@@ -141,7 +142,8 @@ def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio,
     same_folder.load(audio / "16bit.flac")
     assert cache.entry(audio / "16bit.flac").exists() != lasting
     error = capsys.readouterr().err
-    assert error.count("warning: nothing more is cached") == error.count(f"({os.strerror(number)})") == lasting
+    assert error.count("warning: nothing more is cached") == lasting
+    assert error.count(f"({os.strerror(number)})") == lasting
     del cache, same_folder, used
     cache = AudioCache(tmp_path)
     cache.load(audio / "24bit.flac")
@@ -164,7 +166,7 @@ def test_files_left_by_killed_processes_are_removed(audio, tmp_path):
         assert sorted(entry.parent.iterdir()) == sorted([entry, other_file, being_written])
 
 
-def test_what_cannot_be_read_or_made_is_an_error(audio, tmp_path):
+def test_recordings_and_folders_that_cannot_be_used_are_errors(audio, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
         AudioCache(tmp_path / "file" / "cache")
@@ -194,10 +196,11 @@ def test_many_processes_share_a_folder(audio, tmp_path):
     assert loaded == [[float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]] * 4
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == len(FILES)
-    assert all(path.suffix == ".npy" for path in files)
+    for path in files:
+        assert path.suffix == ".npy"
 
 
-def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
+def test_long_recordings_are_not_cached(tmp_path, audio, monkeypatch):
     """To make an entry of hours would take gigabytes."""
     cache = AudioCache(tmp_path)
     path = audio / "16bit.wav"

@@ -59,11 +59,13 @@ def test_every_way_of_reading_gives_all_links(tmp_path, file_format, subtype, se
         np.testing.assert_array_equal(np.concatenate(list(stream_audio(recording))), expected)
         np.testing.assert_array_equal(load_head(recording, 40000), expected[:40000])
         np.testing.assert_array_equal(load_excerpt(recording, 31000, 2000), expected[31000:33000])
-        assert load_head_and_length(recording, 10)[1] == count_samples(recording) == 64000
+        assert load_head_and_length(recording, 10)[1] == 64000
+        assert count_samples(recording) == 64000
         assert stated_length(recording) is None
         measured = measure_audio(recording)
         rate = 48000 if subtype == "OPUS" else 16000
-        assert (measured.sample_rate, measured.num_samples) == (rate, 4 * rate)
+        assert measured.sample_rate == rate
+        assert measured.num_samples == 4 * rate
         assert measured.channels == second.get("channels", 1)
 
 

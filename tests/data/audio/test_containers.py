@@ -146,7 +146,7 @@ def test_a_cut_behind_many_tags_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize("codec, sample_format", [("pcm_s16le", "s16"), ("pcm_u8", "u8")])
-def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_format):
+def test_samples_of_pcm_are_not_counted_as_frames(tmp_path, monkeypatch, codec, sample_format):
     """The table counts each sample, but FFmpeg lists blocks of them."""
     path = tmp_path / "noise.mov"
     encode(path, np.zeros(40000, np.float32), codec, sample_format)

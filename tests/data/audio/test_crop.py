@@ -20,7 +20,7 @@ from nes2net.data.audio.waveform import (
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
-def test_every_sample_is_where_the_published_code_puts_it(num_samples):
+def test_crops_from_the_start_equal_the_published_ones(num_samples):
     reference = golden.read("pad_indices")
     cases = [name for name in reference if name.startswith(f"pad{num_samples}_")]
     assert len(cases) > 3
@@ -54,7 +54,7 @@ def golden_cases(reference, kind):
             yield name, int(length), int(seed)
 
 
-def test_ctrsvdd_crops_are_the_published():
+def test_ctrsvdd_crops_equal_the_published_ones():
     """Every sample, and the number of draws."""
     reference = golden.read("pad_indices")
     cases = list(golden_cases(reference, "svrand"))
@@ -67,7 +67,7 @@ def test_ctrsvdd_crops_are_the_published():
         assert published.rand() == reference[f"{name}_next"]
 
 
-def test_asvspoof5_crops_are_the_published_but_for_the_last_start():
+def test_asvspoof5_crops_equal_the_published_ones_but_for_the_last_start():
     """The same draw gives the same crop; here one more start can be drawn."""
     reference = golden.read("pad_indices")
     for name, length, _ in golden_cases(reference, "a5rand"):
@@ -95,13 +95,18 @@ def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length
 def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
     cut = pieces(length, 64000, 8000)
     assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
-    assert all(size == 64000 for _, size in cut[:-1])
+    for _, size in cut[:-1]:
+        assert size == 64000
+    *_, (_, last_size) = cut
     remainder = length - sum(size for _, size in cut)
-    assert remainder == 0 or (remainder < 8000 and cut[-1][1] == 64000)
-    assert len(cut) == 1 or cut[-1][1] >= 8000
+    if remainder:
+        assert remainder < 8000
+        assert last_size == 64000
+    if len(cut) > 1:
+        assert last_size >= 8000
 
 
-def test_padded_keeps_what_there_is():
+def test_padding_appends_zeros():
     waveform = np.arange(1, 6, dtype=np.float32)
     np.testing.assert_array_equal(pad(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
     np.testing.assert_array_equal(pad(waveform, 4), [1, 2, 3, 4])

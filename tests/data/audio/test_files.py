@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from builders.recordings import encode, noise
 
-from nes2net.data.audio.files import AUDIO_SUFFIXES, recordings_below, with_folders_listed
+from nes2net.data.audio.files import recordings_below, with_folders_listed
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.shards import shards_below
 from nes2net.lib.errors import InputError
@@ -20,7 +20,7 @@ WRITTEN = {"oga": "OGG", "caf": "CAF", "w64": "W64", "rf64": "RF64", "wave": "WA
 
 
 @pytest.mark.parametrize("suffix", [*ENCODED, *WRITTEN])
-def test_what_is_read_singly_is_found_in_folders(tmp_path, suffix):
+def test_folders_are_searched_for_every_format_that_can_be_read(tmp_path, suffix):
     path = tmp_path / f"noise.{suffix}"
     if suffix in WRITTEN:
         soundfile.write(path, noise(), 16000, format=WRITTEN[suffix])
@@ -31,7 +31,7 @@ def test_what_is_read_singly_is_found_in_folders(tmp_path, suffix):
     assert recordings_below(tmp_path) == with_folders_listed([str(tmp_path)]) == [path]
 
 
-def test_a_line_says_what_is_passed_over(tmp_path, capsys):
+def test_a_line_names_the_files_that_are_passed_over(tmp_path, capsys):
     for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
         (tmp_path / name).touch()
     assert [path.name for path in with_folders_listed([str(tmp_path)])] == ["a.wav", "b.AMR"]
@@ -41,10 +41,6 @@ def test_a_line_says_what_is_passed_over(tmp_path, capsys):
     assert ": 2 .dat, 1 no suffix; name" in error
     with_folders_listed([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
     assert not capsys.readouterr().err
-
-
-def test_suffixes_are_in_lower_case_with_a_dot():
-    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in AUDIO_SUFFIXES)
 
 
 @pytest.mark.parametrize("listed", [recordings_below, shards_below])

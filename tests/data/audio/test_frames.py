@@ -115,7 +115,8 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         length = 160_000 if name == "twice" else 80_000
         path.write_bytes(changed)
         waveform = read_every_way(path)
-        assert len(waveform) == pytest.approx(length, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
+        assert len(waveform) == pytest.approx(length, abs=3000), name
+        assert np.abs(waveform[-14000:]).max() > 0.1, name
         assert measure_audio(path).second_decoder == second_decoder, name
 
 

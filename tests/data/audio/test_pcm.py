@@ -116,14 +116,18 @@ def test_audio_is_not_mistaken_for_a_file(encoding):
 
 
 def test_what_is_not_raw_audio_is_refused(tmp_path):
-    for wrong, message in (
-        (lambda: RawAudio(b"", 8000, "s24le"), "`encoding` is s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
-        (lambda: RawAudio(b"", 8000, channels=0), "`channels` is at least 1"),
-        (lambda: RawAudio(b"", 1), "1,000 to 1,000,000 Hz"),
-        (lambda: list(RawAudio(b"RIFF1234WAVE", 8000).blocks()), "the header of an audio file"),
-        (lambda: list(RawAudio(io.StringIO("abc"), 8000).blocks()), "bytes, not str"),
-        (lambda: list(RawAudio(iter([SAMPLES[0]]), 8000).blocks()), "bytes, not ndarray"),
-        (lambda: list(RawAudio(tmp_path / "none.raw", 8000).blocks()), r"none\.raw cannot be opened \(No such file"),
+    for options, message in (
+        ({"encoding": "s24le"}, "`encoding` is s16le, s16be, f32le, mulaw, alaw, not 's24le'"),
+        ({"channels": 0}, "`channels` is at least 1"),
+        ({"sample_rate": 1}, "1,000 to 1,000,000 Hz"),
     ):
         with pytest.raises(InputError, match=message):
-            wrong()
+            RawAudio(b"", **{"sample_rate": 8000, **options})
+    for source, message in (
+        (b"RIFF1234WAVE", "the header of an audio file"),
+        (io.StringIO("abc"), "bytes, not str"),
+        (iter([SAMPLES[0]]), "bytes, not ndarray"),
+        (tmp_path / "none.raw", r"none\.raw cannot be opened \(No such file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            list(RawAudio(source, 8000).blocks())

@@ -31,7 +31,7 @@ from nes2net.data.corpora.decoding import decode
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 44100, 48000])
-def test_resampling_is_librosas(tmp_path, rate):
+def test_resampling_equals_that_of_librosa(tmp_path, rate):
     for extra in range(4):  # lengths for which librosa ends with a zero
         samples = 0.1 * np.random.default_rng(0).standard_normal((rate + extra, 2)).astype(np.float32)
         soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
@@ -66,7 +66,7 @@ def test_real_recordings_have_their_stated_length(shared):
 
 
 @pytest.mark.parametrize("scale, beyond", [(1.0, False), (4.0, False), (32768.0, True)])
-def test_floating_point_files_far_outside_of_the_range(tmp_path, scale, beyond):
+def test_floating_point_samples_far_beyond_full_scale_are_refused(tmp_path, scale, beyond):
     path = tmp_path / "tone.wav"
     soundfile.write(path, scale * tone(), 16000, subtype="FLOAT")
     assert bool(decode(path).error) == beyond
@@ -128,7 +128,7 @@ def test_a_name_that_is_not_utf8_changes_no_sample(tmp_path, subtype):
     np.testing.assert_array_equal(*waveforms)
 
 
-def test_one_channel_of_several(tmp_path):
+def test_one_channel_can_be_chosen(tmp_path):
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
     soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
     np.testing.assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
@@ -211,11 +211,12 @@ def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, k
         ):
             excerpt = load_excerpt(path, start, length)
             expected = loaded[start : start + length]
-            assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
+            assert excerpt.dtype == np.float32, (start, length)
+            assert excerpt.shape == expected.shape, (start, length)
             np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
 
 
-def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
+def test_recordings_of_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
     """Where the header states their length; a stream is read to its end to know it."""
     samples = noise(30000)
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 1000)

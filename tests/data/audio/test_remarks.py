@@ -18,29 +18,41 @@ def resampled(samples):
     return soxr.resample(np.clip(samples, -1, 1), 44100, RATE, quality="HQ")
 
 
+def tone(frequency):
+    return np.sin(2 * np.pi * frequency * TIME)
+
+
+SILENCE = np.zeros(RATE)
+SWELLING = NOISE[:RATE] * np.linspace(0.1, 1, RATE)
+LEVEL = (1 + tone(3)) / 2  # which rises and falls three times a second
+TELEPHONE = soxr.resample(soxr.resample(voices.voice(), RATE, 8000), 8000, 44100)
+
+
 @pytest.mark.parametrize(
     "samples, remark",
     [
-        (np.zeros(RATE), "digital silence"),
-        (np.r_[np.zeros(RATE), 0.5, np.zeros(RATE)], "digital silence"),
+        (SILENCE, "digital silence"),
+        (np.r_[SILENCE, 0.5, SILENCE], "digital silence"),
         (np.full(RATE, -0.25), "constant: its samples do not change"),
         (resampled(np.full(2 * 44100, 0.5)), "constant: its samples do not change"),
         (np.clip(voices.voice(), -0.1, 0.1), "clipped: "),
         (resampled(4 * soxr.resample(voices.voice(), RATE, 44100)), "clipped: "),
         (voices.voice(), ""),
         (NOISE, "a steady sound"),
-        *((np.sin(2 * np.pi * frequency * TIME), "a steady sound") for frequency in (50, 440, 1000)),  # not clipped
-        (np.sin(2 * np.pi * 350 * TIME) / 2 + np.sin(2 * np.pi * 440 * TIME) / 3, "a steady sound"),  # to dial at
-        (np.where(TIME % 1 < 0.5, np.sin(2 * np.pi * 425 * TIME), 0), "a steady sound"),  # engaged
-        (np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME)) / 2, "no voice"),  # its level changes
-        (NOISE * (1 + np.sin(2 * np.pi * 3 * TIME)), "no voice"),
+        (tone(50), "a steady sound"),  # not clipped
+        (tone(440), "a steady sound"),
+        (tone(1000), "a steady sound"),
+        (tone(350) / 2 + tone(440) / 3, "a steady sound"),  # to dial at
+        (np.where(TIME % 1 < 0.5, tone(425), 0), "a steady sound"),  # engaged
+        (tone(440) * LEVEL, "no voice"),
+        (NOISE * LEVEL, "no voice"),
         (np.r_[np.zeros(5 * RATE), voices.voice(seconds=5)], ""),
-        (NOISE[:RATE] * np.linspace(0.1, 1, RATE), "no voice"),
-        (NOISE[: RATE - 1] * np.linspace(0.1, 1, RATE - 1), ""),  # too short to tell
-        (np.sin(2 * np.pi * 440 * TIME[: RATE // 4]), "telephone band: "),  # too short to be told from speech
-        (resampled(soxr.resample(soxr.resample(voices.voice(), RATE, 8000), 8000, 44100)), "telephone band: "),
+        (SWELLING, "no voice"),
+        (SWELLING[1:], ""),  # too short to tell
+        (tone(440)[: RATE // 4], "telephone band: "),  # too short to be told from speech
+        (resampled(TELEPHONE), "telephone band: "),
         (1e-3 * NOISE, "next to silence: its loud parts have -8"),
-        (np.r_[np.zeros(RATE), voices.voice()], ""),
+        (np.r_[SILENCE, voices.voice()], ""),
     ],
 )
 def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):

@@ -44,7 +44,8 @@ def test_every_source_gives_the_same_samples(samples, tmp_path, monkeypatch):
         assert compared.count == 2
         assert not compared.silent()
         recording = recording_of(source(), rate)
-        assert not isinstance(recording, np.ndarray) or np.array_equal(recording, expected), name
+        if isinstance(recording, np.ndarray):
+            assert np.array_equal(recording, expected), name
 
 
 def test_a_detector_takes_every_source(spectral_detector, samples):
@@ -52,10 +53,13 @@ def test_a_detector_takes_every_source(spectral_detector, samples):
     waveform = np.concatenate([block for block, _ in RawAudio(mulaw, RATE, "mulaw").blocks()], axis=1)[0]
     options = {"window": 0.5, "hop": 0.25}
     track = spectral_detector.score_track(waveform, RATE, **options)
-    for source, rate in ((iter(np.split(waveform, [9, 7000])), RATE), (RawAudio(mulaw, RATE, "mulaw"), None)):
-        assert np.array_equal(spectral_detector.score_track(source, rate, **options).scores, track.scores)
-    for source, rate in ((iter(np.split(waveform, [9, 7000])), RATE), (RawAudio(mulaw, RATE, "mulaw"), None)):
-        assert spectral_detector.score(source, rate) == spectral_detector.score(waveform, RATE)
+    score = spectral_detector.score(waveform, RATE)
+    for make, rate in (
+        (lambda: iter(np.split(waveform, [9, 7000])), RATE),
+        (lambda: RawAudio(mulaw, RATE, "mulaw"), None),
+    ):
+        assert np.array_equal(spectral_detector.score_track(make(), rate, **options).scores, track.scores)
+        assert spectral_detector.score(make(), rate) == score
 
 
 def test_what_is_not_audio_is_refused(samples):

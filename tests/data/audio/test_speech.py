@@ -80,7 +80,7 @@ def test_real_recordings_hold_speech(real_clips):
     assert min(map(speech_share, real_clips)) > 0.4
 
 
-def test_the_place_of_speech():
+def test_the_share_of_speech_is_that_of_the_span():
     frames = SpeechFrames()
     frames.push(np.concatenate([np.zeros(32000), voice(0, 4.0), SOUNDS["music: strings"][:64000]]))
     frames.finish()

@@ -24,7 +24,7 @@ def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
 @pytest.mark.parametrize(
     "num_samples, dtype", [(1, np.float64), (50, np.float32), (101, np.float64), (1000, np.float32)]
 )
-def test_any_length_keeps_shape_and_type(num_samples, dtype):
+def test_a_low_pass_keeps_shape_and_type_at_any_length(num_samples, dtype):
     x = np.random.default_rng(0).standard_normal(num_samples).astype(dtype)
     y = low_pass(x, 3700)
     assert y.shape == x.shape

@@ -63,7 +63,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 @given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
-def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr, dtype, seed):
+def test_noise_is_added_at_the_ratio_of_the_recipe(length, speech_rms, noise_rms, snr, dtype, seed):
     x = white(length, speech_rms, seed, dtype)
     noise = white(length, noise_rms, seed + 100)
     before = x.copy()
@@ -90,7 +90,9 @@ def test_silence_is_neither_amplified_nor_divided_by():
 
 
 @given(lengths, st.integers(1, 5000), st.sampled_from([1e-6, 0.1, 1.0]), dtypes, st.integers(0, 99), st.booleans())
-def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype, seed, aligned):
+def test_reverberation_is_a_convolution_cut_to_the_length_of_the_speech(
+    length, response_length, rms, dtype, seed, aligned
+):
     x = white(length, 0.1, seed, dtype)
     response = white(response_length, rms, seed + 100)
     y = reverberate(x, response, aligned=aligned)
@@ -139,7 +141,7 @@ def test_equals_the_plain_rendering(musan, rirs, length):
     assert 10 < changed < 25
 
 
-def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
+def test_the_only_folder_is_always_used_and_no_folder_turns_noise_off(musan, rirs):
     x = white(8000)
     for folders in ({"musan": musan}, {"rir": rirs}):
         augmentation = NoiseAugmentation(**folders, probability=1)
@@ -151,7 +153,7 @@ def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
     assert NoiseAugmentation(musan, rirs, 0)(x, rng) is x
 
 
-def test_a_moved_folder_gives_the_same(musan, rirs, tmp_path):
+def test_a_moved_noise_folder_gives_the_same_draws(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
     near = NoiseAugmentation(musan, rirs, 1)
@@ -173,7 +175,8 @@ def test_only_the_excerpt_is_read(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000  # bytes; the file is 19 million as float32
-    assert all(e.shape == (16000,) for e in excerpts)
+    for e in excerpts:
+        assert e.shape == (16000,)
     assert not np.array_equal(excerpts[0], excerpts[1])
 
 
@@ -191,7 +194,7 @@ def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
 # ---- folders
 
 
-def test_noise_of_another_rate_and_format_is_taken(musan, tmp_path):
+def test_noise_of_another_rate_and_format_is_used(musan, tmp_path):
     folder = tmp_path / "musan"
     shutil.copytree(musan, folder)
     shutil.rmtree(folder / "music")
@@ -247,7 +250,7 @@ def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):
         NoiseAugmentation(rir=tmp_path)
 
 
-def test_a_file_that_went_bad_is_named(musan, tmp_path):
+def test_a_damaged_noise_file_is_named(musan, tmp_path):
     shutil.copytree(musan, tmp_path / "m")
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
     for path in augmentation.recordings:

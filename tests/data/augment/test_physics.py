@@ -46,7 +46,7 @@ CODECS = ("mp3:64", "mp3:16", "aac:64", "aac:32", "opus:32", "opus:16", "g722", 
 
 
 @pytest.mark.parametrize("text", [*CODECS, "telephone", "resample:8", "resample:12"])
-def test_nothing_is_late_and_the_voice_is_still_there(text):
+def test_codecs_neither_delay_nor_lose_the_voice(text):
     try:
         condition = create_condition(text)
     except MissingLibrary as error:
@@ -88,7 +88,7 @@ def test_fewer_bits_are_worse_and_loud_samples_clipped():
 
 
 @pytest.mark.parametrize("text", ["alaw", "gsm", "amr_nb:12.2", "telephone", "resample:8"])
-def test_half_the_band_is_gone(text):
+def test_narrow_band_conditions_remove_the_upper_band(text):
     noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
     y = create_condition(text)(noise, rng())
     assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
@@ -98,7 +98,7 @@ def test_half_the_band_is_gone(text):
 
 
 @pytest.mark.parametrize("name", ["white", "pink", "babble", "noise", "music", "speech"])
-def test_the_ratio_is_reached(name, tmp_path_factory):
+def test_noises_are_added_at_the_stated_ratio(name, tmp_path_factory):
     root = tmp_path_factory.mktemp(name)
     for seed in range(5):
         soundfile.write(root / f"{seed}.wav", voice(seed, 0.7), 16000)
@@ -116,7 +116,7 @@ def test_white_and_pink_noise_have_their_slopes():
         assert np.polyfit(range(6), density, 1)[0] == pytest.approx(slope, abs=0.25)
 
 
-def test_babble_is_of_others(tmp_path):
+def test_babble_mixes_other_recordings_than_the_utterance(tmp_path):
     """Of four recordings, of which one is the utterance itself, the three others are mixed at one level."""
     voices = [voice(seed, 0.5) * (seed + 1) / 5 for seed in range(4)]
     for seed, x in enumerate(voices):
@@ -133,7 +133,7 @@ def test_babble_is_of_others(tmp_path):
 
 
 @pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])
-def test_rooms_decay_as_they_should(rt60):
+def test_rooms_have_the_stated_reverberation_time(rt60):
     pytest.importorskip("pyroomacoustics")
     times = []
     for seed in range(7):
@@ -222,7 +222,7 @@ def test_pitch_keeps_time():
         assert np.abs(np.subtract(onsets, starts)).max() <= 180  # 10 ms, and the rise
 
 
-def test_one_of_several_and_all_in_order():
+def test_conditions_are_drawn_or_applied_in_order():
     x = voice()
     louder = create_condition("gain:6")
     softer = create_condition("gain:-6")

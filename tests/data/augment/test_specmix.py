@@ -38,7 +38,7 @@ def pasted(mixed, spectrograms):
 
 
 @given(shapes, specmixes, seeds)
-def test_area_labels_and_source(shape, specmix, seed):
+def test_the_pasted_area_comes_from_one_other_sample_that_the_label_names(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     before = spectrograms.clone()
     mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
@@ -67,7 +67,7 @@ def test_area_labels_and_source(shape, specmix, seed):
 
 
 @given(shapes, specmixes, seeds)
-def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
+def test_the_mask_has_at_most_the_given_number_of_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
     pasted_areas = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
     for mask in pasted_areas:
@@ -81,7 +81,7 @@ def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
                 assert axis.sum() <= max_bands * math.floor(specmix.gamma * len(axis))
 
 
-def test_how_often_and_how_much():
+def test_the_share_of_mixed_samples_and_the_widths_of_bands_are_those_of_the_settings():
     """Half of the samples are mixed, with 1 to 3 bands of mean width (1 + ⌊0.3·100⌋)/2; every
     partner is equally likely."""
     spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
@@ -103,7 +103,7 @@ def test_how_often_and_how_much():
     assert (Specmix(probability=0.0)(spectrograms, targets, generator(0)).own_share == 1).all()
 
 
-def test_distributions_stay_distributions():
+def test_mixed_targets_remain_distributions():
     """Mixed targets can be mixed again, with any number of classes."""
     spectrograms, targets = batch_of((6, 20, 30))
     specmix = Specmix()

@@ -94,7 +94,7 @@ def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_pat
         fetch_all(plan, tmp_path, client)
 
 
-def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
+def test_removed_archives_are_not_downloaded_again(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
     kept_files = files_of(tmp_path)
@@ -107,7 +107,7 @@ def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
     assert files_of(tmp_path) == kept_files
 
 
-def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_path):
+def test_without_a_published_checksum_that_of_the_download_is_recorded(server, client, tmp_path):
     server.pages["/some list.txt"] = b"first"
     corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
     fetch_all(plan_downloads(corpus, client), tmp_path, client)
@@ -145,7 +145,7 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
         ("", {"size": 10**17}, r"about 600000.0 TB are needed .* fetch some of the files with `only`"),
     ],
 )
-def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
+def test_wrong_listings_of_a_server_are_refused(server, client, tmp_path, file, listed, message):
     add_record(server, "7", FILES, **listed)
     with pytest.raises(InputError, match=message):
         fetch_all(plan_downloads(corpus_of(record_of(server, file)), client), tmp_path, client)
@@ -168,11 +168,13 @@ def hub(monkeypatch, tmp_path_factory):
         yield server
 
 
-def test_a_set_of_the_hub(hub, client, tmp_path):
+def test_a_set_of_the_hub_is_downloaded(hub, client, tmp_path):
     for only, came in (([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])):
         plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only)
         to = tmp_path / str(len(came))
-        assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
+        assert plan.size == 4 * len(came)
+        assert list(plan.hub_sets[0].files) == came
+        assert plan.licences == ["mit"]
         fetch_all(plan, to, client)
         assert [name for name in files_of(to) if not name.startswith(".cache")] == came
     (to / came[0]).unlink()
@@ -214,7 +216,7 @@ def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path
     assert not (folder / "release.zip").exists()
 
 
-def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run):
+def test_the_licence_must_be_accepted_at_the_terminal(server, tmp_path, monkeypatch, run):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, status in (("n", 2), ("", 2), ("y", 0)):
         monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)

@@ -40,7 +40,7 @@ def put_link(path: Path, elsewhere: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".cache", "data", ".cache/huggingface/.gitignore"])
-def test_a_set_of_the_hub(client, tmp_path, elsewhere, monkeypatch, name):
+def test_a_set_of_the_hub_is_downloaded(client, tmp_path, elsewhere, monkeypatch, name):
     data_set = tmp_path / "set"
     (data_set / "data").mkdir(parents=True)
     (data_set / "data" / "test.parquet").write_text("PAR1")

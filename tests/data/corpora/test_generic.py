@@ -47,7 +47,7 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
     assert write(tmp_path / "list.csv", "path\n") == generic.CORPUS.find_protocol(tmp_path)
 
 
-def test_the_lists_of_the_parts_are_the_whole(tmp_path):
+def test_the_lists_of_all_parts_make_the_corpus(tmp_path):
     write(tmp_path / "train.csv", "path,label\na.wav,real\n")
     write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
     write(tmp_path / "validation" / "fake" / "d.wav")
@@ -66,7 +66,7 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
 
 
 @pytest.mark.parametrize("split_folder, split", [("", "all"), ("train", "train"), ("test", "eval")])
-def test_a_folder_for_each_class(tmp_path, split_folder, split):
+def test_folders_of_classes_give_labelled_trials(tmp_path, split_folder, split):
     for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
         write(tmp_path / split_folder / name)
     trials = generic.CORPUS.trials(tmp_path, split)
@@ -78,7 +78,8 @@ def test_a_folder_for_each_class(tmp_path, split_folder, split):
         (f"{prefix}fake/y", "spoof", None),
     ]
     assert {t.phase for t in trials} == {None if split == "all" else split}
-    assert all(t.path.is_file() for t in trials)
+    for t in trials:
+        assert t.path.is_file()
     assert generic.CORPUS.trials(tmp_path) == trials
 
 
@@ -143,18 +144,20 @@ def test_a_folder_without_recordings_or_lists(tmp_path):
         generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
 
 
-def test_real_recordings_as_a_list(shared):
+def test_the_list_of_real_recordings_is_read(shared):
     trials = generic.CORPUS.trials(shared / "real" / "audio")
     assert len(trials) == 607
     assert sum(t.target for t in trials) == 390
-    assert all(t.path.is_file() and t.get("licence") for t in trials)
+    for t in trials:
+        assert t.path.is_file()
+        assert t.get("licence")
 
 
 PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
 
 
 @pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
-def test_segments_beside_the_list(tmp_path, name):
+def test_segments_are_read_from_the_rttm_file_beside_the_list(tmp_path, name):
     rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
     write(tmp_path / "list.csv", f"path,label,split\n{rows}")
     for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):

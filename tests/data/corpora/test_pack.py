@@ -40,7 +40,7 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
-def test_phases_are_kept(corpus, format, tmp_path):
+def test_packing_keeps_the_phases_of_trials(corpus, format, tmp_path):
     phases = ("eval", "progress", "track1", "train")
     out = tmp_path / "out"
     trials = [replace(t, phase=p) for t, p in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)]
@@ -56,7 +56,7 @@ def test_phases_are_kept(corpus, format, tmp_path):
         shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
 
 
-def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
+def test_packing_resumes_after_an_interruption(corpus, tmp_path, monkeypatch):
     splits = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
     at_once = tmp_path / "at_once"
     out = tmp_path / "out"

@@ -33,7 +33,8 @@ def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
         labels = partialspoof.segment_labels(root, "dev", resolution)
         values_by_id = {name: list(values) for name, values in labels.items()}
         assert values_by_id == {"CON_D_1": [1, 0, 0, 1], "LA_D_2": [1], "LA_D_3": [1, 0]}
-        assert all(values.dtype == np.uint8 for values in labels.values())
+        for values in labels.values():
+            assert values.dtype == np.uint8
 
 
 def test_files_without_segment_labels_are_refused(tmp_path):
@@ -61,7 +62,8 @@ def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, segme
     write(tmp_path / segment_folder / "reco2dur", DURATIONS)
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
-    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
+    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
+    assert partialspoof.CORPUS.segments(tmp_path, "eval") == SEGMENTS
     (tmp_path / segment_folder / "rttm_2cls_0sil").unlink()
     write(tmp_path / segment_folder / "reco2dur", f"{DURATIONS}empty 0\n")
     write_rttm(tmp_path / segment_folder / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})

@@ -36,14 +36,14 @@ def assert_same_trials(address, local):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_of_an_http_server(folder, format):
+def test_shards_on_an_http_server_give_the_local_trials(folder, format):
     local = shards.CORPUS.trials(folder / format, "train")
     with http_store(folder) as web:
         trials = assert_same_trials(f"{web.address}/{series(folder, format)}", local)
         assert str(trials[0].path).startswith("http:/127")
 
 
-def test_of_s3(folder):
+def test_shards_in_s3_give_the_local_trials(folder):
     with s3_store(folder) as s3:
         for format, pattern in (("parquet", "data/train-*.parquet"), ("tar", "train-*.tar")):
             local = shards.CORPUS.trials(folder / format, "train")
@@ -53,13 +53,13 @@ def test_of_s3(folder):
             shards.CORPUS.trials(f"{s3}/none", "train")
 
 
-def test_of_the_hub(folder, monkeypatch):
+def test_shards_on_the_hub_give_the_local_trials(folder, monkeypatch):
     local = shards.CORPUS.trials(folder / "parquet", "train")
     with hub_store(folder / "parquet", "some/tiny", monkeypatch):
         assert_same_trials("hub:some/tiny", local)
 
 
-def test_what_cannot_be_read_from_elsewhere(folder, tmp_path):
+def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
     """An Arrow file has no index; other corpora have no shards."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:

@@ -24,24 +24,25 @@ def read_segments(path, durations, labels, uncovered=None):
 def test_what_is_covered_stays_and_labels_follow(lengths_and_labels, shift):
     """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
-    ends = np.cumsum([length for length, _ in lengths_and_labels]) / 100
     segments = []
-    for start, end, (_, bonafide) in zip([0.0, *ends], ends, lengths_and_labels):
-        start = max(0.0, start + rng.uniform(-4e-4, 4e-4))
-        end = end + rng.uniform(-4e-4, 4e-4)
+    labels = []
+    for length, bonafide in lengths_and_labels:
+        start = max(0.0, len(labels) / 100 + rng.uniform(-4e-4, 4e-4))
+        labels += [int(bonafide)] * length
+        end = len(labels) / 100 + rng.uniform(-4e-4, 4e-4)
         segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
-    covered = covering([segments[index] for index in rng.permutation(len(segments))], float(ends[-1]))
+    rng.shuffle(segments)
+    covered = covering(segments, len(labels) / 100)
     assert covered[0].start == 0
-    assert covered[-1].end == ends[-1]
-    assert all(a.end == b.start and a.label != b.label for a, b in pairwise(covered))
-    expected = np.repeat(
-        [bonafide for _, bonafide in lengths_and_labels], [length for length, _ in lengths_and_labels]
-    ).astype(int)
-    assert labels_of({"a": covered}, 10)["a"].tolist() == expected.tolist()
-    assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(expected, 64).tolist()
+    assert covered[-1].end == len(labels) / 100
+    for a, b in pairwise(covered):
+        assert a.end == b.start
+        assert a.label != b.label
+    assert labels_of({"a": covered}, 10)["a"].tolist() == labels
+    assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(labels, 64).tolist()
 
 
-def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
+def test_time_without_segment_is_bona_fide_only_if_the_file_has_spoofed_segments_alone(tmp_path):
     path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
     segments = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
     assert [s[:3] for s in segments["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
@@ -68,12 +69,12 @@ def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
         ),
     ],
 )
-def test_segments_that_are_wrong(tmp_path, segments, message):
+def test_segments_that_overlap_leave_gaps_or_pass_the_end_are_refused(tmp_path, segments, message):
     with pytest.raises(InputError, match=rf"a\.rttm: {message}"):
         read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
 
 
-def test_labels_that_contradict_segments():
+def test_labels_that_contradict_segments_are_refused():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
     message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)$"

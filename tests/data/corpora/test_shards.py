@@ -23,7 +23,7 @@ def arena_rows(names, labels=None, notes=None, **columns):
     return {"path": files, "audio": audio, "label": labels, "notes": notes, **columns}
 
 
-def test_the_layout_of_the_arena(tmp_path):
+def test_shards_in_the_layout_of_the_arena_give_trials(tmp_path):
     notes = ['{"utterance_id": "a 1", "speaker": "s", "attack": "-", "year": 2021, "note": null}', "{}", None]
     first, second = (
         shards.write_parquet(tmp_path / "data" / f"test-0000{i}-of-00002.parquet", shards.table(rows))
@@ -38,7 +38,8 @@ def test_the_layout_of_the_arena(tmp_path):
     assert trials[-1].path == second / "1"
     assert [t.target for t in trials] == [1, 0, 1, 1, 0]
     assert [t.phase for t in trials] == ["eval"] * 5
-    assert CORPUS.trials(tmp_path) == trials == CORPUS.keys(tmp_path, "eval")
+    assert CORPUS.trials(tmp_path) == trials
+    assert CORPUS.keys(tmp_path, "eval") == trials
     assert CORPUS.find_splits(tmp_path) == ("eval",)
     assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in trials[:3]]
     with pytest.raises(InputError, match="no shard of the split 'train' is there, only of eval"):

@@ -86,7 +86,7 @@ def test_folders_and_files_of_labels_that_are_not_read_are_named(tmp_path, capsy
     )
 
 
-def test_a_list_wins_over_folders_which_are_named(tmp_path):
+def test_a_single_list_is_the_corpus_and_other_folders_are_named(tmp_path):
     """A single list is the corpus, even if there are folders of classes beside it."""
     make(tmp_path, *CLASSES, "clips/a.wav")
     write(tmp_path / "mine.csv", "path,label\nclips/a.wav,real\n")

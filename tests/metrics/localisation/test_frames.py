@@ -59,7 +59,7 @@ def test_coarser_frames_reduce_plain_windows(values, factor):
     assert scores.tolist() == labels.tolist() == values[: factor + 1]
 
 
-def test_what_has_no_frames():
+def test_empty_rows_of_frames_are_refused():
     for function in (pool_labels, coarsen_scores, refine_scores):
         with pytest.raises(InputError, match=r"of frames are a row of at least one, got shape \(0,\)"):
             function([], 2)

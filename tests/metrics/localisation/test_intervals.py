@@ -47,10 +47,16 @@ def test_intervals_are_those_of_the_resampled_utterances(count, frames, digits, 
     utterances, labels = drawn(count, frames, seed, digits)
     scores = [u.scores for u in utterances]
     settings = {"num_resamples": draws, "confidence": 0.9, "seed": seed}
-    expected = plain(lambda index: range_eer([utterances[i] for i in index], 20, tail), count, draws, seed)
+
+    def range_eer_of(index):
+        return range_eer([utterances[i] for i in index], 20, tail)
+
+    def point_eer_of(index):
+        return point_eer([scores[i] for i in index], [labels[i] for i in index])
+
+    expected = plain(range_eer_of, count, draws, seed)
     assert range_eer_interval(utterances, 20, tail, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
-    pooled = [*zip(scores, labels)]
-    expected = plain(lambda index: point_eer(*zip(*(pooled[i] for i in index))), count, draws, seed)
+    expected = plain(point_eer_of, count, draws, seed)
     assert point_eer_interval(scores, labels, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
 
 
@@ -60,7 +66,7 @@ def test_scores_that_end_early_never_reach_equal_rates():
     assert interval == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
 
 
-def test_what_has_no_interval():
+def test_wrong_settings_and_single_classes_have_no_interval():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
     for message, interval, *arguments in (
         ("`num_resamples` is at least 1, not 0", partial(range_eer_interval, num_resamples=0), [utterance], 20),

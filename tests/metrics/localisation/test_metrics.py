@@ -94,7 +94,7 @@ def scored(draw):
 
 @settings(max_examples=40)
 @given(st.lists(scored(), min_size=1, max_size=4), st.sampled_from(["bonafide", "last"]))
-def test_range_eer_is_the_plain_one(utterances, tail):
+def test_range_eer_equals_that_of_plain_overlaps(utterances, tail):
     labels = {label for u in utterances for label, _, _ in u.segments}
     if len(labels) < 2:
         with pytest.raises(InputError, match="there are no (bona fide|spoofed) frames or seconds"):
@@ -117,7 +117,7 @@ def test_overlapping_and_unsorted_segments_count_once():
     assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)  # two frames without label
 
 
-def test_what_has_no_error_rate():
+def test_wrong_frame_scores_and_segments_have_no_eer():
     utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
     for changes, message in (
         ({"scores": [np.nan, 1.0]}, "1 of 2 frame scores are NaN"),
