@@ -23,7 +23,7 @@ class RemoteFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
         self._held: list[tuple[int, bytes]] = []  # offset and content
 
     def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        """Read parts (offset, size), large ones by one request, and keep them in memory until the next call."""
+        """Read parts (offset, size), large ones by one request, and keep them until the next call."""
         self._held = []
         for start, size in extents:
             self.seek(start)

@@ -411,7 +411,7 @@ _Open: TypeAlias = _Table | _Tar
 
 
 def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
-    """Open a shard; the further arguments distinguish a file that has changed, or that is in another working directory."""
+    """Open a shard; the further arguments distinguish a changed file, or another working directory."""
     return _KINDS[shard.suffix.lower()](shard)
 
 
