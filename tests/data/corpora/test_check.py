@@ -165,7 +165,7 @@ def test_unreadable_protocols_and_recordings_are_named(copy):
         ([""] * 8, "brbr" * 2, (), "yes", "all its trials are training trials too"),
         (["train"] * 8, "brbr" * 2, (), "yes", "there is no part dev"),
         (["train"] * 4 + ["dev"] * 4, "br r" + "bbbb", (), "1 of 4 trials have no label", "are of one class"),
-        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (0,), "in part: 1 of 4 files cannot be read, and are left", "yes"),
+        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (0,), "in part: 1 of 4 files cannot be read, and are skipped", "yes"),
     ],
 )
 def test_check_predicts_whether_training_is_possible(tmp_path, splits, labels, broken, train, validate):
