@@ -92,7 +92,7 @@ def test_ctrsvdd_against_the_published_program(case):
             assert sum(counts(row)) == values["n"]
         assert subset_result["num_expected"].value == values["n"]
     for row_name, name in (
-        ("source acesinger (with A14)", "dataset acesinger"),
+        ("source kising (with A14)", "dataset kising"),
         ("attack A09 (without acesinger)", "atk A09"),
     ):
         assert rows[row_name]["eer"].value == exactly(published[name]["eer"])
