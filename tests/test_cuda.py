@@ -132,20 +132,14 @@ def test_autocast_does_not_change_spectra(name, precision):
 )  # on the CPU in float32: test_corpus.py
 def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
     """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
-    judge_trials(
-        copy.deepcopy(detector),
-        recordings,
-        tmp_path / "cpu.txt",
-        Scores(),
-        settings=ScoringSettings(num_samples=num_samples, num_workers=0),
-    )
-    options = {"num_samples": num_samples, "num_workers": 2, "batch_size": 5}
-    result = judge_trials(
-        detector.to(device, dtype), recordings, tmp_path / "found.txt", Scores(), settings=ScoringSettings(**options)
-    )
+    on_cpu = ScoringSettings(num_samples=num_samples, num_workers=0)
+    judge_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", Scores(), settings=on_cpu)
+    on_device = ScoringSettings(num_samples=num_samples, num_workers=2, batch_size=5)
+    out = tmp_path / "found.txt"
+    result = judge_trials(detector.to(device, dtype), recordings, out, Scores(), settings=on_device)
     assert not result.failures
     expected = read(tmp_path / "cpu.txt")
-    scores = read(tmp_path / "found.txt")
+    scores = read(out)
     assert list(scores) == list(expected)
     assert len(set(scores.values())) == len(scores)
     assert scores == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
@@ -157,7 +151,8 @@ def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
     """One score in `score`, `score_files` and `judge_trials`; and in parts, of what memory is too small for."""
     measure(Stage("tiny", torch.device("cuda"), small=True, seconds=PATIENCE, out=tmp_path, work=tmp_path))
     rows = [json.loads(line) for line in (tmp_path / "tiny.jsonl").read_text().splitlines()]
-    assert rows and all(row["holds"] for row in rows), rows
+    assert rows
+    assert all(row["holds"] for row in rows), rows
 
 
 def rounds_products() -> bool:

@@ -28,7 +28,8 @@ def test_the_files_that_others_read_are_in_their_format(schema, files):
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
     paths = sorted(REPOSITORY.glob(files))
     done = subprocess.run([*command, *paths], capture_output=True, text=True)
-    assert paths and done.returncode == 0, done.stdout + done.stderr
+    assert paths
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_workflows_run_what_is_there():

@@ -128,7 +128,7 @@ def _make_folders(folder: Path) -> None:
 
 def _make_huggingface(folder: Path) -> None:
     """Write folders of a bare network, and of a classifier with the settings of its processor in two files."""
-    classification_folders.folder_of("Wav2Vec2", folder / "classifier", do_normalize=False, num_hidden_layers=1)
+    classification_folders.folder_of("Wav2Vec2", folder / "classifier", do_normalize=False)
     shutil.copytree(folder / "classifier", folder / "wav2vec2")
     Wav2Vec2Model.from_pretrained(folder / "classifier").save_pretrained(folder / "wav2vec2")
     settings = {"feature_extractor": {"do_normalize": True, "sampling_rate": 16000}}

@@ -87,4 +87,5 @@ def test_a_command_of_another_package(command, monkeypatch):
         ("gone", "command 'gone' cannot be imported from"),
     ):
         status, _, error = command(words)
-        assert status == 2 and message in error, error
+        assert status == 2, error
+        assert message in error

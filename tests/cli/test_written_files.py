@@ -1,8 +1,7 @@
-"""Every command names the files that it writes, gives them the permissions of the umask, and replaces no device."""
+"""Every command names the files that it writes, and gives them the permissions of the umask."""
 
 import json
 import os
-import re
 import shutil
 import stat
 from pathlib import Path
@@ -84,25 +83,3 @@ def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypa
     assert [path for path in written if not {path, *list(path.parents)[:-1]} & announced] == []
     if name == "predict":
         assert [json.loads(line)["file"] for line in out.splitlines()] == ["clip.flac"]
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes are those of POSIX systems")
-def test_a_command_replaces_no_pipe_or_device(spectral_detector, workdir, monkeypatch, refused):
-    """What must be a file is refused, before hours are spent on it."""
-    pytest.importorskip("onnxscript")
-    pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("nes2net.apps.export.onnx._write_float32", lambda *_, **__: pytest.fail("exported"))
-    spectral_detector.save("d.pth")
-    Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
-    for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
-        os.mkfifo(name)
-    before = {path: path.stat().st_ino for path in workdir.iterdir()}
-    for words in (
-        "average d.pth --out out",
-        *(f"export d.pth --to {kind} --out out.{kind} --overwrite" for kind in ("pth", "onnx")),
-        *(f"score generic list.csv --model d.pth --out {to}" for to in ("out --overwrite", "out", "a", "b")),
-        "predict 1.wav --model d.pth --plot out.png",
-    ):
-        error = refused(words)
-        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (words, error)
-    assert {path: path.stat().st_ino for path in workdir.iterdir()} == before

@@ -48,7 +48,8 @@ def test_every_part_has_its_options(part_options, registry):
     }
     for name in registry.names(installed=False):
         published = registry is frontends and name in SIZES  # with a row in the table of published sizes
-        assert not published or re.search(rf"^(\| |### .*)`{name}`", section, re.MULTILINE)
+        if published:
+            assert re.search(rf"^(\| |### .*)`{name}`", section, re.MULTILINE)
         text = tables[SIZES[name].frontend if published else name]
         for row in option_rows(registry, name):
             assert f"| `{row['option']}` | {row['takes']} | " in text, (name, row)

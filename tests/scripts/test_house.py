@@ -10,6 +10,8 @@ from conftest import REPOSITORY
 DENSE = "total = sum(max(len(row), 1) for row in [[1, 2], [3, 4]] if len(row) > 1)\n"
 PACKED = "first, second = 1, 2\n"
 VAGUE = "kept = 1\n"
+JOINED = "assert first and second\n"
+WALRUS = "print(count := 1)\n"
 PLAIN = "count = 1\n"
 
 
@@ -68,7 +70,10 @@ def test_a_recorded_file_that_becomes_smaller_is_not_worse(house, repository):
     assert house("--check") == (0, [])
 
 
-@pytest.mark.parametrize(("line", "column"), [(DENSE, "per statement"), (PACKED, "packed"), (VAGUE, "vague")])
+@pytest.mark.parametrize(
+    ("line", "column"),
+    [(DENSE, "per statement"), (PACKED, "packed"), (VAGUE, "vague"), (JOINED, "joined"), (WALRUS, "walrus")],
+)
 def test_a_new_file_is_within_the_limits(house, repository, line, column):
     assert house("--record")[0] == 0
     (repository / "tests" / "test_new.py").write_text(line)

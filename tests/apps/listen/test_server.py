@@ -19,6 +19,7 @@ from builders.live import HOP, WINDOW, expected, serving, windows
 pytest.importorskip("websockets")
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
@@ -289,6 +290,20 @@ def start_before(seconds, client, monkeypatch):
     assert json.loads(client.recv())["event"] == "ready"
     monkeypatch.setattr(server_module, "MAX_SILENCE", seconds)
     say(client, event="gap", seconds=1)  # ends the wait that began before
+
+
+def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
+    with connect(serve(), compression=None) as client:
+        start_before(0.5, client, monkeypatch)
+        content = Frame(Opcode.BINARY, bytes(4000)).serialize(mask=True)
+        with suppress(OSError):
+            for first in range(0, 100, 2):
+                client.socket.sendall(content[first : first + 2])
+                time.sleep(0.02)
+        events = [json.loads(client.recv()) for _ in range(2)]
+        assert events[-1]["event"] == "error"
+        assert "nothing came for 0.5 s" in events[-1]["message"]
+        client.socket.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -96,7 +96,8 @@ def serving(small, tmp_path):
     with ExitStack() as servers:
 
         def start(limits=None, decider=None):
-            (folder := tmp_path / "server").mkdir()
+            folder = tmp_path / "server"
+            folder.mkdir()
             return servers.enter_context(started(small, folder, limits, decider))
 
         yield start

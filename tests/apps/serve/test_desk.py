@@ -32,7 +32,8 @@ def folder(tmp_path):
 def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path, folder):
     """What it is unlike is told by as much as is heard at once."""
     speech = voice(seconds=121) * np.linspace(1, 0.1, 16000 * 121)
-    soundfile.write(path := tmp_path / "long.flac", speech, 16000)
+    path = tmp_path / "long.flac"
+    soundfile.write(path, speech, 16000)
     usual = measure(soundfile.read(path)[0])._replace(duration=4.0375)
     traits = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     with_population = replace(calibration, population=Population.fit(traits, np.arange(20) < 10))
@@ -150,7 +151,8 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])
     population = Population.fit([usual._replace(level=usual.level + 6 + n / 10) for n in range(20)], np.arange(20) < 10)
     scored_by = ScoredBy(small.fingerprint(), "float32", 16000)
-    replace(calibration, scored_by=scored_by, population=population).save(saved := tmp_path / "calibration.json")
+    saved = tmp_path / "calibration.json"
+    replace(calibration, scored_by=scored_by, population=population).save(saved)
     row = Desk(small, folder, decider=Decider(load(saved), 0.3, abstain=0.05)).score(speech / "talk.wav", "a").row()
     flags = f"--model {model} --device cpu --calibration {saved} --prior 0.3 --abstain 0.05 --json"
     assert main(["predict", str(speech / "talk.wav"), *flags.split()]) == 0

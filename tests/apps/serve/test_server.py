@@ -17,7 +17,7 @@ from builders.page_requests import lines, send, wav
 from nes2net.apps.export.formats import export
 from nes2net.apps.serve import server
 from nes2net.apps.serve.desk import Desk, Limits
-from nes2net.cli.main import build_parser, main
+from nes2net.cli.main import build_parser
 from nes2net.lib.installation import how_to_install
 from nes2net.lib.stop_signals import StopSignals
 from nes2net.scoring.decisions.calibration import LinearCalibration
@@ -146,7 +146,7 @@ def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(
 
 
 @needs_serve
-def test_wrong_input_is_one_line(model, tmp_path, capsys):
+def test_wrong_input_is_one_line(model, tmp_path, refused):
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -159,18 +159,13 @@ def test_wrong_input_is_one_line(model, tmp_path, capsys):
             ("--waiting 31", "--waiting is from 1 to 30, not 31"),
             ("--host no.such.host.invalid", "--host no.such.host.invalid has no address here"),
         ):
-            assert main(f"serve --model {model} {words}".split()) == 2
-            out, err = capsys.readouterr()
-            assert out == ""
-            assert err.count("\n") == 1
-            assert message in err
+            refused(f"serve --model {model} {words}", message, silent=True)
 
 
 @pytest.mark.parametrize("library", ["fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn"])
-def test_without_its_libraries_it_says_what_to_install(model, monkeypatch, capsys, library):
+def test_without_its_libraries_it_says_what_to_install(model, monkeypatch, refused, library):
     monkeypatch.setitem(sys.modules, library, None)
-    assert main(["serve", "--model", str(model)]) == 2
-    assert capsys.readouterr().err.rstrip().endswith(how_to_install("serve"))
+    refused(["serve", "--model", model], how_to_install("serve"))
 
 
 def test_the_limits_of_the_command_are_those_of_python():
