@@ -166,6 +166,18 @@ def _lock_while_alive(opened: int) -> None:
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
+@contextmanager
+def locked(opened: int) -> Iterator[None]:
+    """Lock an open file, if locks are possible; released even if a process that was forked meanwhile has it open."""
+    _lock_while_alive(opened)
+    try:
+        yield
+    finally:
+        if sys.platform != "win32":
+            with suppress(OSError):
+                fcntl.flock(opened, fcntl.LOCK_UN)
+
+
 #: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
 _LEFTOVER = re.compile(r"\.(.+)\.\w+\.tmp")
 

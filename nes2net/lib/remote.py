@@ -7,25 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from threading import Semaphore
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from nes2net.lib.errors import InputError, MissingLibrary, Unfinished, first_line
-from nes2net.lib.files import AnyPath, make_folder, remove_leftovers, replacing
+from nes2net.lib.files import AnyPath, locked, make_folder
 from nes2net.lib.hub import HUB_PREFIX
 from nes2net.lib.installation import optional
-
-if sys.platform != "win32":
-    import fcntl
 
 T = TypeVar("T")
 
@@ -52,11 +49,11 @@ class ChangedFile(InputError):
     """A file was replaced after it was listed."""
 
 
-class RemoteStatus(NamedTuple):
+class Status(NamedTuple):
     size: int
     """In bytes."""
-    tag: str
-    """ETag or time of the last change, if stated."""
+    tag: str | int
+    """ETag or time of the last change; empty if the store states neither."""
 
     def __str__(self) -> str:
         return f"{self.size}:{self.tag}"
@@ -69,7 +66,7 @@ class Remote:
     #: limit of the folder of parts; 0 keeps nothing
     cache_bytes: int = CACHE_BYTES
     #: address → status when the file was listed, which all later reading requires
-    statuses: dict[str, RemoteStatus] = field(default_factory=dict)
+    statuses: dict[str, Status] = field(default_factory=dict)
 
 
 _remote = Remote()
@@ -77,6 +74,29 @@ _remote = Remote()
 # close connections, for which asyncio shares an epoll with the parent.
 _stores: dict[int, Any] = {}
 _uncounted = {"bytes": CACHE_BYTES}  # bytes written since the folder was last measured
+
+
+# One for each request. A fork waits until it has them all, because the new process would not have the threads that
+# answer requests, but the locks that these threads hold.
+_requests = Semaphore(NUM_THREADS)
+
+
+def _await_requests() -> None:
+    for _ in range(NUM_THREADS):
+        _requests.acquire()
+
+
+def _begin_requests() -> None:
+    global _requests
+    _requests = Semaphore(NUM_THREADS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_await_requests,
+        after_in_parent=lambda: _requests.release(NUM_THREADS),
+        after_in_child=_begin_requests,
+    )
 
 
 def remote() -> Remote:
@@ -110,15 +130,12 @@ def address_of(path: AnyPath) -> str:
 
 def store_of(address: str) -> tuple[Any, str]:
     fsspec = optional("fsspec.core", f"{address} needs fsspec", "remote")
-    try:
-        store, path = fsspec.url_to_fs(address, use_listings_cache=False)
-    except (ImportError, ValueError) as error:  # such as an unknown protocol
-        raise read_error(address, error) from error
+    store, path = fsspec.url_to_fs(address, use_listings_cache=False)
     _stores[id(store)] = store
     return store, path
 
 
-def read_error(address: str, error: Exception) -> InputError:
+def _read_error(address: str, error: Exception) -> InputError:
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({_reason(error)})")
@@ -147,12 +164,13 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
     """With ``may_be_missing``, raise :class:`InputError` at once if the store refuses or lacks the file."""
     for wait in (*WAITS, None):
         try:
-            return ask()
+            with _requests:
+                return ask()
         except (InputError, Unfinished):
             raise
         except Exception as error:  # fsspec's file systems raise errors of many types
             if may_be_missing and _is_lasting(error):
-                raise read_error(address, error) from error
+                raise _read_error(address, error) from error
             if wait is None:
                 raise Unreachable(
                     f"{address} cannot be read at present ({_reason(error)}; tried {len(WAITS) + 1} times): check the "
@@ -162,20 +180,21 @@ def _persistently(address: str, ask: Callable[[], T], may_be_missing: bool = Fal
     raise AssertionError
 
 
-def _status_from(address: str, facts: Mapping[str, Any]) -> RemoteStatus:
+def _status_from(address: str, facts: Mapping[str, Any]) -> Status:
     size = facts.get("size")
     if not isinstance(size, int):
         raise InputError(f"{address}: the server does not state the size of the file, which shards require")
-    return RemoteStatus(size, str(next((facts[key] for key in _TAGS if facts.get(key)), "")))
+    tag = next((facts[key] for key in _TAGS if facts.get(key)), "")
+    return Status(size, quote(str(tag), safe='"+-:', errors="replace"))  # without spaces
 
 
-def _ask_status(address: str) -> RemoteStatus:
+def _ask_status(address: str) -> Status:
     store, path = store_of(address)
     store.invalidate_cache()
     return _status_from(address, store.info(path))
 
 
-def status_of(address: str) -> RemoteStatus:
+def status_of(address: str) -> Status:
     """Return the status when the file was listed.
 
     Raises:
@@ -193,7 +212,12 @@ def forget(address: str) -> None:
 
 def list_series(address: str) -> list[str]:
     """List the files of a series in braces, with the errors of :func:`status_of`."""
-    addresses = _expand(address)
+    addresses = [address]
+    series = _SERIES.search(address)
+    if series is not None:
+        first, last = series.groups()
+        numbers = range(int(first), int(last) + 1)
+        addresses = [address.replace(series[0], str(number).zfill(len(first))) for number in numbers]
     for single in addresses:
         forget(single)
     with ThreadPoolExecutor(NUM_THREADS) as threads:
@@ -218,16 +242,6 @@ def list_folder(address: str) -> list[str]:
         return sorted(names)
 
     return _persistently(address, ask, may_be_missing=True)
-
-
-def _expand(address: str) -> list[str]:
-    series = _SERIES.search(address)
-    if series is None:
-        return [address]
-    first, last = series.groups()
-    before = address[: series.start()]
-    after = address[series.end() :]
-    return [f"{before}{number:0{len(first)}}{after}" for number in range(int(first), int(last) + 1)]
 
 
 def folder_of(address: str) -> str:
@@ -276,44 +290,24 @@ def read_cached(address: str, part: str, read: Callable[[], bytes]) -> bytes:
     """Return a ``part`` of a file from the folder, or else from ``read``, called by one process at a time."""
     if not _remote.cache_bytes:
         return read()
-    key = sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
-    folder = cache_folder()
-    with suppress(OSError):
-        make_folder(folder / "locks")
-    content = _read_entry(folder / key)
-    if content is not None:
-        return content
-    with ExitStack() as stack:
-        with suppress(OSError):  # without locks, several processes may read the same part
-            lock = stack.enter_context(open(folder / "locks" / key[:2], "wb"))
-            if sys.platform != "win32":
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                stack.callback(
-                    fcntl.flock, lock, fcntl.LOCK_UN
-                )  # a process that was forked meanwhile has the file open
-        content = _read_entry(folder / key)
-        if content is None:
-            content = read()
-            # A full or read-only disk is no error: the part is read again when it is needed again.
-            with suppress(OSError, InputError):
-                _make_room(folder, len(content))
-                with replacing(folder / key) as temporary:
-                    temporary.write_bytes(content + _checksum(content))
-    return content
-
-
-def _read_entry(path: Path) -> bytes | None:
+    path = cache_folder() / sha256(f"{address}\0{status_of(address)}\0{part}".encode()).hexdigest()[:40]
     try:
-        entry = path.read_bytes()
-        os.utime(path)
-    except OSError:
-        return None
-    content = entry[:-4]
-    return content if _checksum(content) == entry[-4:] else None
-
-
-def _checksum(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(4, "little")
+        make_folder(path.parent)
+        entry = open(path, "a+b", buffering=0)
+    except OSError:  # the folder cannot be used
+        return read()
+    with entry, locked(entry.fileno()):
+        entry.seek(0)
+        content = entry.read()
+        if content and zlib.crc32(content[:-4]).to_bytes(4, "little") == content[-4:]:
+            os.utime(entry.fileno())  # as the part that was used last
+            return content[:-4]
+        content = read()
+        with suppress(OSError):  # a full disk is no error: the part is read again when it is needed again
+            _make_room(path.parent, len(content))
+            entry.truncate(0)
+            entry.write(content + zlib.crc32(content).to_bytes(4, "little"))
+        return content
 
 
 def _make_room(folder: Path, size: int) -> None:
@@ -322,56 +316,20 @@ def _make_room(folder: Path, size: int) -> None:
     if _uncounted["bytes"] < _remote.cache_bytes // 64:
         return
     _uncounted["bytes"] = 0
-    remove_leftovers(folder)
     entries = []
     for entry in os.scandir(folder):
         with suppress(OSError):  # another process has removed it
-            if entry.is_file():
-                status = entry.stat()
-                entries.append((status.st_mtime_ns, status.st_size, entry.path))
-    total = size + sum(entry_size for _, entry_size, _ in entries)
-    for _, entry_size, path in sorted(entries):
-        if total <= _remote.cache_bytes * 15 // 16:
-            return
-        with suppress(OSError):
-            os.unlink(path)
-        total -= entry_size
+            status = entry.stat()
+            entries.append((status.st_mtime_ns, status.st_size, entry.path))
+    for _, entry_size, path in sorted(entries, reverse=True):
+        size += entry_size
+        if size > _remote.cache_bytes * 15 // 16:
+            with suppress(OSError):
+                os.unlink(path)
 
 
-class RemoteFile:
-    """A remote file, open for reading; up to ``block_bytes`` are read in blocks, of which the last stays in memory."""
+def open_remote(address: str, block_bytes: int) -> Any:
+    """Open a file as a :class:`nes2net.lib.remote_file.RemoteFile`."""
+    from nes2net.lib.remote_file import RemoteFile  # start-up
 
-    closed = False
-
-    def __init__(self, address: str, block_bytes: int) -> None:
-        self.address = address
-        self.size = status_of(address).size
-        self.block_bytes = block_bytes
-        self._position = 0
-        self._block = (-1, b"")  # number and content
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._position = (0, self._position, self.size)[whence] + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        self.closed = True
-
-    def read(self, size: int = -1) -> bytes:
-        start = self._position
-        rest = max(0, self.size - start)
-        size = rest if size < 0 else min(size, rest)
-        self._position += size
-        if size > self.block_bytes:
-            return fetch(self.address, start, size)
-        content = b""
-        while len(content) < size:
-            number, offset = divmod(start + len(content), self.block_bytes)
-            if self._block[0] != number:
-                first = number * self.block_bytes
-                self._block = (number, fetch(self.address, first, min(self.block_bytes, self.size - first)))
-            content += self._block[1][offset : offset + size - len(content)]
-        return content
+    return RemoteFile(address, status_of(address).size, block_bytes, fetch)

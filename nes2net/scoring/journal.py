@@ -46,7 +46,7 @@ def stamp(path: str | Path | None) -> str:
         status = status_of(path or "")
     except (OSError, ValueError):  # there is no such file, or no file can have this name
         return "-"
-    return f"{status.size}:{status.modified}"
+    return str(status)
 
 
 class Journal(Generic[T]):

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -13,13 +15,13 @@ from nes2net import InputError
 from nes2net.lib import remote
 from nes2net.lib.remote import (
     ChangedFile,
-    RemoteFile,
     Unreachable,
     address_of,
     fetch,
     folder_of,
     is_remote,
     list_series,
+    open_remote,
     status_of,
 )
 
@@ -43,16 +45,32 @@ def gets(store):
 
 
 def test_a_file_object_reads_blocks_once(store):
-    file = RemoteFile(f"{store.address}/a.bin", 1000)
+    file = open_remote(f"{store.address}/a.bin", 1000)
     assert [file.read(100), file.read(950)] == [CONTENT[:100], CONTENT[100:1050]]
     assert file.seek(-50, 2) == len(CONTENT) - 50
     assert file.read() == CONTENT[-50:]
-    assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239"]
     file.seek(10)
-    assert file.read(4000) == CONTENT[10:4010]
-    assert gets(store)[3:] == ["bytes=10-4009"]  # more than a block is one request
-    assert RemoteFile(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
+    assert file.read(2000) == CONTENT[10:2010]
+    assert gets(store) == ["bytes=0-999", "bytes=1000-1999", "bytes=10000-10239", "bytes=2000-2999"]
+    assert open_remote(f"{store.address}/a.bin", 1000).read(100) == CONTENT[:100]
     assert len(gets(store)) == 4  # from the folder
+    with pytest.raises(ValueError, match="before start"):
+        file.seek(-len(CONTENT) - 1, 2)
+
+
+def test_a_file_object_holds_parts(store):
+    """A large part comes by one request, a small one with its block."""
+    file = open_remote(f"{store.address}/a.bin", 1000)
+    file.hold([(10, 4000), (5100, 20), (5200, 30)])
+    assert gets(store) == ["bytes=10-4009", "bytes=5000-5999"]
+    file.seek(0)
+    file.read(1)  # another block
+    for start, size in ((5105, 5), (10, 4000), (4000, 10)):
+        file.seek(start)
+        assert file.read(size) == CONTENT[start : start + size]
+        assert file.tell() == start + size
+    assert gets(store)[2:] == ["bytes=0-999"]
+    assert file.read(1) == CONTENT[4010:4011]  # behind the part
 
 
 @pytest.mark.parametrize(
@@ -155,6 +173,36 @@ def test_processes_that_were_forked_do_not_disturb_their_parent(store):
     assert process.exitcode == 0
     signal.alarm(60)
     assert fetch(address, 20, 10) == CONTENT[20:30]
+    signal.alarm(0)
+
+
+def test_a_fork_waits_for_requests(store):
+    """A process that was forked in the middle of a request would get locks that nobody releases."""
+    address = f"{store.address}/a.bin"
+    status_of(address)
+    store.latency = 0.5
+    with ThreadPoolExecutor() as threads:
+        answers = [threads.submit(fetch, address, start, 10) for start in (0, 20)]
+        while len(gets(store)) < 2:
+            time.sleep(0.01)
+        before_fork = time.monotonic()
+        process = multiprocessing.get_context("fork").Process(target=fetch, args=(address, 40, 10))
+        process.start()
+        assert time.monotonic() - before_fork > 0.3
+        assert [answer.result(PATIENCE) for answer in answers] == [CONTENT[:10], CONTENT[20:30]]
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+
+
+def test_a_part_that_is_read_by_parts_waits_for_no_lock_of_its_own(store):
+    """As the list of the members of a tar file, which is made of many blocks."""
+    address = f"{store.address}/a.bin"
+
+    def read():
+        return b"".join(fetch(address, start, 20) for start in range(0, len(CONTENT), 20))
+
+    signal.alarm(60)
+    assert remote.read_cached(address, "all", read) == CONTENT
     signal.alarm(0)
 
 

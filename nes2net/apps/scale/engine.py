@@ -17,12 +17,13 @@ import torch
 from nes2net.apps.scale.cluster import Resources
 from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Columns, Piece, fetch, pieces_of
-from nes2net.apps.scale.sources import Shard, is_url
+from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.packed import AnyRecording, RecordingBytes
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
+from nes2net.lib.remote import is_remote
 from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
 from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
@@ -211,7 +212,7 @@ def _recording_of_row(row: Columns) -> AnyRecording:
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
-    return fetch(address) if is_url(address) else address
+    return fetch(address) if is_remote(address) else address
 
 
 def _without_columns(row: Columns, *names: str) -> Columns:

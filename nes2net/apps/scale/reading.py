@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeAlias, cast
+from typing import Any, BinaryIO, TypeAlias
 
 from nes2net.apps.scale.libraries import library
-from nes2net.apps.scale.sources import Shard, is_url
+from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.files import is_recording
 from nes2net.data.audio.packed import (
     Member,
@@ -27,7 +27,7 @@ from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parse_json
-from nes2net.lib.remote import RemoteFile, Unreachable
+from nes2net.lib.remote import Unreachable, is_remote, open_remote
 
 #: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
@@ -97,7 +97,7 @@ def _rows_of_shard(shard: Shard) -> Iterator[Columns]:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
         return
-    with open_bytes(shard.address) as file:
+    with closing(_open_bytes(shard.address)) as file:
         rows_of = _tar_rows if _suffix(shard.address) == ".tar" else _table_rows
         yield from rows_of(shard, file)
 
@@ -112,10 +112,10 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
     table: ParquetTable | ArrowMessages
     if _suffix(shard.address) == ".parquet":
-        table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+        table = ParquetTable(file if is_remote(shard.address) else Path(shard.address), budget)
     else:
         arrow = library("pyarrow")
-        source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
+        source = arrow.PythonFile(file, "r") if is_remote(shard.address) else arrow.memory_map(shard.address)
         table = ArrowMessages(source, budget)
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
@@ -130,20 +130,12 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Columns]:
             number += 1
 
 
-@contextmanager
-def open_bytes(address: str) -> Iterator[BinaryIO]:
-    """Open a file or a URL for reading bytes.
-
-    Raises:
-        InputError: if ``address`` cannot be opened, or is not a regular file.
-    """
-    if not is_url(address):
-        if not os.path.isfile(address):  # opening a pipe would wait for ever
-            raise InputError(f"{address} not found, or not a regular file")
-        with open(address, "rb") as file:
-            yield file
-        return
-    yield cast(BinaryIO, RemoteFile(address, _BLOCK_BYTES))
+def _open_bytes(address: str) -> BinaryIO:
+    if is_remote(address):
+        return open_remote(address, _BLOCK_BYTES)  # type: ignore[no-any-return]
+    if not os.path.isfile(address):  # opening a pipe would wait for ever
+        raise InputError(f"{address} not found, or not a regular file")
+    return open(address, "rb")
 
 
 def fetch(address: str) -> RecordingBytes:
@@ -153,10 +145,9 @@ def fetch(address: str) -> RecordingBytes:
         InputError: if the recording cannot be fetched, or is too large.
     """
     try:
-        with open_bytes(address) as file:
-            check_size(file.seek(0, os.SEEK_END))
-            file.seek(0)
-            return RecordingBytes(address, file.read(), _suffix(address))
+        file = open_remote(address, _BLOCK_BYTES)
+        check_size(file.size)
+        return RecordingBytes(address, file.read(), _suffix(address))
     except Unreachable as error:  # the row gets the error, and the other rows are scored
         raise InputError(error.problem) from error
 

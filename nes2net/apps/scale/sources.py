@@ -5,19 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from nes2net.apps.scale.libraries import library
 from nes2net.data.audio.files import recordings_listed
 from nes2net.data.audio.packed import SHARD_SUFFIXES
 from nes2net.data.corpora.shards import is_shard
-from nes2net.lib.errors import InputError, short_repr
+from nes2net.lib.errors import InputError, as_input_error, short_repr
 from nes2net.lib.hub import HUB_PREFIX
-from nes2net.lib.remote import Unreachable, address_of, forget, list_folder, read_error, status_of, store_of
+from nes2net.lib.remote import Unreachable, address_of, forget, is_remote, list_folder, open_remote, status_of, store_of
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
@@ -25,7 +23,7 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if the store of the file gives no facts about the file.
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # number of recordings in a shard of a list
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
+_LIST_BYTES = 1 << 20  # of a list that a request brings
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,6 @@ class Shard:
     """Path relative to the source, part of the id of a recording without an id."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
-
-
-def is_url(address: str | Path) -> bool:
-    """Return whether fsspec has to open the address.
-
-    >>> is_url("s3://bucket/a.parquet"), is_url("data/a.parquet"), is_url(Path("C:/a.parquet"))
-    (True, False, False)
-    """
-    return isinstance(address, str) and _URL.match(address) is not None
 
 
 def shards_of(source: str | Path) -> list[Shard]:
@@ -75,7 +64,7 @@ def _shards_of_text(name: str) -> list[Shard]:
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
-    if "*" not in name and not is_url(name) and not os.path.exists(address):
+    if "*" not in name and not is_remote(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
         forget(name)
@@ -84,11 +73,12 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    store, path = store_of(address)
-    if is_url(name):
+    if is_remote(name):
         files = list_folder(address)
+        store, path = store_of(address)
         path = store.unstrip_protocol(path)
     else:
+        store, path = store_of(address)
         files = store.glob(path) if "*" in path else store.find(path)
     folder = f"{path.rstrip('/')}/"
     shards = []
@@ -102,17 +92,15 @@ def _shards_of_text(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    return address if is_url(address) else os.path.abspath(address)
+    return address if is_remote(address) else os.path.abspath(address)
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    if is_url(name):
+    if is_remote(name):
         folder = name.rpartition("/")[0]
-        try:
-            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
-                text = file.read()
-        except Exception as error:
-            raise read_error(name, error) from error
+        forget(name)
+        with as_input_error(f"{name} is not text in UTF-8", UnicodeDecodeError):
+            text = open_remote(name, _LIST_BYTES).read().decode()
     else:
         folder = os.path.dirname(name)
         text = read_text(Path(name))
@@ -125,7 +113,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
                 f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {short_repr(line)}"
             )
         address = fields[-1]
-        if not is_url(address):
+        if not is_remote(address):
             address = os.path.join(folder, address)
         yield _as_id(fields[0]), address
 
@@ -146,7 +134,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
     while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
         for id, address in rows_of_shard:
-            file_stamp = "" if is_url(address) else stamp(address)
+            file_stamp = "" if is_remote(address) else stamp(address)
             digest.update(f"{json.dumps([id, address, file_stamp])}\n".encode())
         yield Shard(f"{name}#{start:09d}", digest.hexdigest(), f"{PurePosixPath(name).name}#{start:09d}", rows_of_shard)
         start += len(rows_of_shard)
@@ -154,7 +142,7 @@ def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shar
 
 def _file_shard(address: str, name: str = "") -> Shard:
     name = name or PurePosixPath(address).name
-    if not is_url(address):
+    if not is_remote(address):
         # Make the path absolute, so that it is valid in any working directory.
         return Shard(os.path.abspath(address), stamp(address), name)
     try:

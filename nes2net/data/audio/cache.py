@@ -100,7 +100,7 @@ class AudioCache:
             status = status_of(path)
         except OSError as error:
             raise audio_error(path, "not found") from error
-        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
+        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import stat
 import tarfile
 import threading
 from bisect import bisect_right
@@ -20,10 +19,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, TypeAlias, cast
-from zlib import crc32
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ from nes2net.data.audio.tables import BLOCK_BYTES, ParquetTable, open_table, pya
 from nes2net.lib import remote
 from nes2net.lib.errors import InputError, as_input_error, concerning, readable_size, short_repr
 from nes2net.lib.files import AnyPath, Budget, check_arrived
-from nes2net.lib.remote import RemoteFile, address_of, is_remote
+from nes2net.lib.remote import Status, address_of, is_remote, open_remote
 from nes2net.lib.this_process import enough_memory
 from nes2net.lib.unpacking import open_tar, tar_headers
 
@@ -94,15 +93,6 @@ def all_channels(recording: AnyRecording) -> str | Fetched:
 
 def audio_error(recording: AnyRecording, problem: str) -> InputError:
     return InputError(problem, subject=f"audio file {recording}")
-
-
-class Status(NamedTuple):
-    """Size and modification time of a file, or of the shard that holds a recording."""
-
-    size: int
-    """In bytes."""
-    modified: int
-    """In nanoseconds since 1970; of a remote shard, a checksum of its tag."""
 
 
 class _InMemory(io.BytesIO):
@@ -194,7 +184,7 @@ def size_of(path: AnyPath) -> int:
 
 
 def status_of(path: AnyPath) -> Status:
-    """Read the size and the modification time of a file, or of the shard that holds a recording.
+    """Read the size and the modification time (in nanoseconds) of a file, or of the shard that holds a recording.
 
     Raises:
         OSError: if there is no such file.
@@ -202,15 +192,9 @@ def status_of(path: AnyPath) -> Status:
     """
     address = shard_of(path)
     file = address[0] if address else path
-    return _remote_status(file) if is_remote(file) else _local_status(os.stat(file))
-
-
-def _remote_status(shard: AnyPath) -> Status:
-    status = remote.status_of(address_of(shard))
-    return Status(status.size, crc32(status.tag.encode()))
-
-
-def _local_status(status: os.stat_result) -> Status:
+    if is_remote(file):
+        return remote.status_of(address_of(file))
+    status = os.stat(file)
     return Status(status.st_size, status.st_mtime_ns)
 
 
@@ -353,7 +337,7 @@ def tar_members(path: Path) -> list[Member]:
 
 def open_shard(path: Path) -> BinaryIO:
     if is_remote(path):
-        return cast(BinaryIO, RemoteFile(address_of(path), _TAR_BLOCK_BYTES))
+        return open_remote(address_of(path), _TAR_BLOCK_BYTES)  # type: ignore[no-any-return]
     return open(path, "rb")
 
 
@@ -426,29 +410,16 @@ class _Tar:
 _Open: TypeAlias = _Table | _Tar
 
 
+def _open(shard: Path, absolute_path: str, status: Status) -> _Open:
+    """Open a shard; the further arguments distinguish a changed file, or another working directory."""
+    return _KINDS[shard.suffix.lower()](shard)
+
+
 class _State:
     def __init__(self) -> None:
         self.turn = threading.RLock()
-        self.shards: OrderedDict[str, tuple[Status, _Open]] = OrderedDict()
+        self.open = lru_cache(64)(_open)
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
-
-    def opened(self, shard: Path) -> _Open:
-        """Return the open ``shard``, opened again if its file has changed; keep at most 64."""
-        if is_remote(shard):
-            now = _remote_status(shard)
-        else:
-            status = os.stat(shard)
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-                raise InputError("the shard is not a regular file")
-            now = _local_status(status)
-        name = os.path.abspath(shard)
-        cache_entry = self.shards.get(name)
-        if cache_entry is None or cache_entry[0] != now:
-            self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))
-            while len(self.shards) > 64:
-                self.shards.popitem(last=False)
-        self.shards.move_to_end(name)
-        return self.shards[name][1]
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         # The key is ``key`` of a :class:`_Table`, and the index of the row group. At most 256 MiB are kept.
@@ -496,10 +467,7 @@ def fetch_block(path: Path) -> None:
         return
     with _lock_shard(*address) as shard:
         extents = shard.extents(shard.block(address[1]))
-    file = RemoteFile(address_of(address[0]), shard.block_bytes)
-    for start, size in extents:
-        file.seek(start)
-        file.read(size)
+    open_remote(address_of(address[0]), shard.block_bytes).hold(extents)
 
 
 @contextmanager
@@ -513,4 +481,4 @@ def _lock_shard(shard: Path, row_or_member: str) -> Iterator[_Open]:
         as_input_error("the shard is cut off or damaged", Exception),  # a damaged shard can raise anything
         enough_memory(lambda: "it needs more memory than there is"),
     ):
-        yield state.opened(shard)
+        yield state.open(shard, os.path.abspath(shard), status_of(shard))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget, check_arrived
 from nes2net.lib.installation import optional
-from nes2net.lib.remote import RemoteFile, address_of, is_remote
+from nes2net.lib.remote import address_of, is_remote, open_remote
 
 #: Size in which the footer and small columns of a remote file are read.
 BLOCK_BYTES = 1 << 16
@@ -78,10 +78,9 @@ class ParquetTable:
         pyarrow.ArrowException, OSError: if the file is damaged.
     """
 
-    def __init__(self, source: Path | BinaryIO | RemoteFile, budget: Budget) -> None:
+    def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
         parquet = pyarrow_module("pyarrow.parquet", budget.name)
-        self._is_remote = not isinstance(source, Path)
-        self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
+        self._reader = open(source, "rb") if isinstance(source, Path) else source
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
         if footer_size <= self._size:  # a larger size makes pyarrow raise an error later
@@ -90,7 +89,7 @@ class ParquetTable:
         # pyarrow must not use threads, because a process that is forked later would wait for these threads for ever. So
         # ``pre_buffer`` is false here, and ``use_threads`` is false below.
         self._file = parquet.ParquetFile(
-            self._reader if self._is_remote else source,
+            source,
             pre_buffer=False,
             thrift_string_size_limit=1 << 24,
             thrift_container_size_limit=100_000,
@@ -115,7 +114,7 @@ class ParquetTable:
             chunks = self._chunks(group, columns)
             for chunk in chunks:
                 budget.take("columns", bytes=chunk.total_compressed_size)
-            if self._is_remote:
+            if hasattr(self._reader, "hold"):  # each chunk of a remote file is read only once
                 self._reader.hold(map(self._extent, chunks))
             rows_at_once = _ROWS_AT_ONCE if chunks else 1
             for chunk in chunks:
@@ -173,49 +172,7 @@ class ParquetTable:
         return start, chunk.total_compressed_size
 
 
-class _ChunkReader:
-    # Keeps column chunks in memory, so that a remote file is read only once.
-
-    def __init__(self, file: BinaryIO | RemoteFile) -> None:
-        self._file = file
-        self._position = 0
-        self._chunks: dict[int, bytes] = {}  # offset → content
-        self.closed = False
-
-    def hold(self, extents: Iterable[tuple[int, int]]) -> None:
-        self._chunks = {}
-        for start, size in extents:
-            self._file.seek(start)
-            self._chunks[start] = self._file.read(size)
-
-    def read(self, size: int = -1) -> bytes:
-        for start, chunk in self._chunks.items():
-            if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
-                content = chunk[self._position - start : self._position - start + size]
-                break
-        else:
-            self._file.seek(self._position)
-            content = self._file.read(size)
-        self._position += len(content)
-        return content
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        if whence == 2:
-            self._position = self._file.seek(offset, whence)
-        elif whence == 1:
-            self._position += offset
-        else:
-            self._position = offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
+def _thrift_struct(file: BinaryIO) -> dict[int, Any]:
     """Read a struct in Thrift's compact protocol: id of a field → value, without texts."""
     fields: dict[int, Any] = {}
     number = 0
@@ -235,7 +192,7 @@ def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
     return fields
 
 
-def _varint(file: _ChunkReader) -> int:
+def _varint(file: BinaryIO) -> int:
     """Read 7 bits a byte, the lowest first; the last byte is below 128."""
     value = 0
     for shift in range(0, 70, 7):
@@ -246,7 +203,7 @@ def _varint(file: _ChunkReader) -> int:
     raise ValueError("the header of a page has a number of more than ten bytes")
 
 
-def _zigzag(file: _ChunkReader) -> int:
+def _zigzag(file: BinaryIO) -> int:
     """0, 1, 2, 3, … mean 0, −1, 1, −2, …"""
     value = _varint(file)
     return (value >> 1) ^ -(value & 1)
@@ -289,8 +246,10 @@ def open_table(path: Path, budget: Budget) -> Table:
     is_parquet = path.suffix.lower() == ".parquet"
     if is_remote(path):
         if not is_parquet:
-            raise InputError("only Parquet and tar shards can be read in parts from elsewhere, not Arrow: copy it here")
-        return ParquetTable(RemoteFile(address_of(path), BLOCK_BYTES), budget)
+            raise InputError(
+                "a remote shard must be a Parquet or tar file, because Arrow files have no index: copy it here"
+            )
+        return ParquetTable(open_remote(address_of(path), BLOCK_BYTES), budget)
     check_arrived(path)
     return ParquetTable(path, budget) if is_parquet else ArrowTable(path, budget)
 

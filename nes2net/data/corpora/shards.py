@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath
 from sys import getsizeof
 from typing import Any, BinaryIO
 
@@ -40,6 +40,7 @@ _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
+_LABELS = {**LABELS, "0": BONAFIDE, "1": SPOOF}
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -61,62 +62,57 @@ def shards_below(root: AnyPath) -> list[Shard]:
             shards than their names state.
     """
     root = Path(root)
+    address = str(root)
+    folder = root
     if is_remote(root):
-        return _remote_shards(root)
-    if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
-        return [Shard(root, _split_of(PurePosixPath(root.name)))]
-    # If ``root`` is a folder, find the shards in it.
+        address = address_of(root)
+        folder = Path(folder_of(address))
+        paths = _remote_paths(address)
+    elif root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
+        folder = root.parent
+        paths = [root]
+    else:
+        paths = _paths_below(root)
+    if not paths:
+        raise NotFound(f"{address}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
+    kinds = {path.suffix.lower() for path in paths}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{address} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one"
+        )
+    if paths != [root]:
+        _check_complete(address, {path.relative_to(folder).as_posix() for path in paths})
+    return [Shard(path, _split_of(path.relative_to(folder))) for path in sorted(paths)]
+
+
+def _paths_below(root: Path) -> list[Path]:
     files.corpus_root(root)
-    shards: list[Shard] = []
+    paths: list[Path] = []
     compressed = None
     for folder, subfolders, names in walk(root):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if is_shard(name) and not is_stream(path):
-                shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
+                paths.append(path)
             elif _COMPRESSED.search(name):
                 compressed = path
-    if not shards and compressed:
+    if not paths and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
         )
-    if not shards:
-        raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
-    return _check(shards, root)
+    return paths
 
 
-def _remote_shards(root: Path) -> list[Shard]:
-    address = address_of(root)
-    folder = Path(folder_of(address))
-    if root.suffix.lower() in SHARD_SUFFIXES and "*" not in address:
-        addresses = list_series(address)
-    else:
-        addresses = [name for name in list_folder(address) if is_shard(PurePosixPath(name).name)]
-    if not addresses:
-        raise NotFound(f"{address}: no shards; expected .parquet or .tar files in it or in its folders", [root])
-    shards = []
-    for path in map(Path, addresses):
-        shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(folder).as_posix()))))
-    return _check(shards, folder)
+def _remote_paths(address: str) -> list[Path]:
+    if address.lower().endswith(SHARD_SUFFIXES) and "*" not in address:
+        return list(map(Path, list_series(address)))
+    return [path for path in map(Path, list_folder(address)) if is_shard(path.name)]
 
 
-def _check(shards: list[Shard], root: Path) -> list[Shard]:
-    kinds = {shard.path.suffix.lower() for shard in shards}
-    if len(kinds) > 1:
-        raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
-    _check_complete(root, {shard.path.relative_to(root).as_posix() for shard in shards})
-    return sorted(shards, key=lambda shard: shard.path.parts)
-
-
-def _check_complete(root: Path, names: Collection[str]) -> None:
-    for name in sorted(names):
-        match = _COUNTED.fullmatch(name)
-        if match is None:
-            continue
-        before, number, count, suffix = match.groups()
-        if int(number) != 0 and f"{before}00000-of-{count}{suffix}" in names:
-            continue  # the series is checked once, for its first shard
+def _check_complete(root: str, names: Collection[str]) -> None:
+    matches = filter(None, map(_COUNTED.fullmatch, names))
+    for before, count, suffix in sorted({match.group(1, 3, 4) for match in matches}):
         series = [f"{before}{shard:05d}-of-{count}{suffix}" for shard in range(int(count))]
         missing = [shard for shard in series if shard not in names]
         if missing:
@@ -135,7 +131,7 @@ def is_shard(name: str) -> bool:
     return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
 
 
-def _split_of(path: PurePosixPath) -> str | None:
+def _split_of(path: PurePath) -> str | None:
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -184,8 +180,7 @@ def _class_labels(table: Table, path: Path) -> Callable[[Any, str], str | None] 
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
-    words = {**LABELS, "0": BONAFIDE, "1": SPOOF}  # in the Arena, the classes are called "0" and "1"
-    labels = {number: words.get(name.strip().lower()) for number, name in enumerate(names)}
+    labels = {number: _LABELS.get(name.strip().lower()) for number, name in enumerate(names)}
     if None in labels.values():
         raise InputError(
             f"shard {path}: the names of its labels are {short_repr(', '.join(names))}; expected {', '.join(LABELS)}"
@@ -218,14 +213,10 @@ def _label_of(
 ) -> str | None:
     if value in (None, ""):
         return None
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in LABELS:
-            return LABELS[word]
-        if word in ("0", "1"):
-            return _NUMBERED[int(word)]
-    if not isinstance(value, (bool, str)) and value in by_number:
-        return by_number[int(value)]
+    if isinstance(value, str) and value.strip().lower() in _LABELS:
+        return _LABELS[value.strip().lower()]
+    if not isinstance(value, bool) and value in by_number:
+        return by_number[value]
     raise InputError(
         f"{row_name}: the label is {short_repr(str(value))}; expected {expected} or one of {', '.join(LABELS)}"
     )
@@ -241,7 +232,6 @@ def _trial_of_row(
 ) -> Trial:
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
-    merged.pop(_NOTES, None)
     # Only a column ``label`` may have class names of its own (:class:`_ClassLabels`), not a label in the notes.
     label = label_of(values["label"], row_name) if "label" in values else _label_of(merged.get("label"), row_name)
     ids = [_as_text(merged[name]) for name in IDS if merged.get(name) not in (None, "")]
@@ -329,7 +319,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
             word = texts.get("txt", "").strip().lower()
             if values.get("label") is None and "cls" in texts:
                 values["label"] = texts["cls"].strip()
-            elif values.get("label") is None and word in (*LABELS, "0", "1"):  # other texts are transcripts
+            elif values.get("label") is None and word in _LABELS:  # other texts are transcripts
                 values["label"] = word
             yield _trial_of_row(shard.path / recordings[0], values, shard, root, _label_of, sample_name)
 
@@ -384,16 +374,15 @@ class ShardCorpus(UserCorpus):
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
-        trials_of_shards: Iterable[list[Trial]] = map(partial(_read_shard, root=root), shards)
+        read = partial(_read_shard, root=root)
+        trials_of_shards: Iterable[list[Trial]] = map(read, shards)
         if is_remote(path):
             with ThreadPoolExecutor(NUM_THREADS) as threads:
-                trials_of_shards = list(threads.map(partial(_read_shard, root=root), shards))
+                trials_of_shards = list(threads.map(read, shards))
         for shard, shard_trials in zip(shards, trials_of_shards):
             trials += shard_trials
-            if whole_corpus or shard.split is not None:  # the shard's name states the split of all rows
-                split_trials += shard_trials
-            else:
-                split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
+            every_row = whole_corpus or shard.split is not None  # the shard's name states the split of all rows
+            split_trials += [trial for trial in shard_trials if every_row or trial.phase in (None, split)]
         files.check_trials(trials, path)
         return split_trials or files.select_phase(trials, split)
 

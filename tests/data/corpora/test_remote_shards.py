@@ -63,7 +63,7 @@ def test_arrow_shards_and_other_corpora_cannot_be_remote(folder, tmp_path):
     """An Arrow file has no index; other corpora have no shards."""
     write_arrow(tmp_path / "web" / "x.arrow", table({"audio": [(b"a", "a.wav")]}))
     with http_store(tmp_path / "web") as web:
-        with pytest.raises(InputError, match="only Parquet and tar shards can be read in parts from elsewhere"):
+        with pytest.raises(InputError, match="a remote shard must be a Parquet or tar file"):
             shards.CORPUS.trials(f"{web.address}/x.arrow")
         with pytest.raises(InputError, match="where only shards may be: copy it, or use the corpus shards"):
             asvspoof2019_la.CORPUS.trials(web.address, "train")
