@@ -91,6 +91,12 @@ def test_ctrsvdd_against_the_published_program(case):
             assert row["min_dcf"].value == exactly(values["mindcf"])
             assert sum(counts(row)) == values["n"]
         assert subset_result["num_expected"].value == values["n"]
+    for row_name, name in (
+        ("source kising (with A14)", "dataset kising"),
+        ("attack A09 (without acesinger)", "atk A09"),
+    ):
+        assert rows[row_name]["eer"].value == exactly(published[name]["eer"])
+        assert sum(counts(rows[row_name])) == published[name]["n"]
     text = result.text()
     assert "excluded by definition: attack A14\n" in text
     assert "minDCF with the costs of CtrSVDD, ½ FRR + ½ FAR." in text

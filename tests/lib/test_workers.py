@@ -25,15 +25,15 @@ NUM_BATCHES = 12
 
 
 class Numbers(Dataset):
-    """Tensors of 0.5 MB; reading number ``at`` calls ``what``."""
+    """Tensors of 0.5 MB; reading number ``acting_number`` calls ``action``."""
 
-    def __init__(self, at=-1, what=None):
-        self.at = at
-        self.what = what
+    def __init__(self, acting_number=-1, action=None):
+        self.acting_number = acting_number
+        self.action = action
 
     def __getitem__(self, number):
-        if number == self.at:
-            self.what()
+        if number == self.acting_number:
+            self.action()
         return torch.full((1 << 17,), number)
 
 
@@ -172,7 +172,9 @@ def test_a_worker_may_end_while_signal_handlers_are_restored(monkeypatch):
     before = signal.getsignal(signal.SIGCHLD)
     put = signal.signal
     with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
-        monkeypatch.setattr(signal, "signal", lambda *what: (os.kill(os.getpid(), signal.SIGCHLD), put(*what)))
+        monkeypatch.setattr(
+            signal, "signal", lambda *arguments: (os.kill(os.getpid(), signal.SIGCHLD), put(*arguments))
+        )
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
@@ -224,6 +226,6 @@ def test_batches_are_read_outside_the_main_thread():
         raise RuntimeError("something else")
 
     with ThreadPoolExecutor(1) as pool:
-        for what, error, message in ((kill, Unfinished, "was killed"), (fail, RuntimeError, "something else")):
+        for action, error, message in ((kill, Unfinished, "was killed"), (fail, RuntimeError, "something else")):
             with pytest.raises(error, match=message):
-                pool.submit(lambda what=what: numbers(loader(Numbers(9, what)))).result(PATIENCE)
+                pool.submit(lambda action=action: numbers(loader(Numbers(9, action)))).result(PATIENCE)

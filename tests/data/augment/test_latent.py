@@ -74,9 +74,11 @@ def test_noise_and_affine_have_the_level_of_the_embedding():
     affine = perturbed(x, kinds=["affine"], affine=0.2)[SPOOF]
     # one map for the batch: three utterances of equal level determine it in each dimension
     level = x[SPOOF].square().mean(1, keepdim=True).sqrt()
-    factor = (affine[0] / level[0] - affine[1] / level[1]) / (x[SPOOF][0] / level[0] - x[SPOOF][1] / level[1])
-    shift = affine[0] / level[0] - factor * x[SPOOF][0] / level[0]
-    torch.testing.assert_close(affine[2:], factor * x[SPOOF][2:] + shift * level[2:], rtol=1e-6, atol=1e-6)
+    before = x[SPOOF] / level
+    after = affine / level
+    factor = (after[0] - after[1]) / (before[0] - before[1])
+    shift = after[0] - factor * before[0]
+    torch.testing.assert_close(after[2:], factor * before[2:] + shift, rtol=1e-6, atol=1e-8)
     assert factor.mean() == pytest.approx(1, abs=0.02)
     assert factor.std() == pytest.approx(0.2, rel=0.1)
     assert shift.std() == pytest.approx(0.2, rel=0.1)

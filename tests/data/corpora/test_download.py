@@ -75,9 +75,7 @@ def files_of(folder):
 def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_path):
     corpus = corpus_of(record_of(server, what="all of it"))
     plan = plan_downloads(corpus, client)
-    assert [(file.name, file.remote.size) for file in plan.files] == [
-        (name, len(content)) for name, content in FILES.items()
-    ]
+    assert {file.name: file.remote.size for file in plan.files} == {name: len(FILES[name]) for name in FILES}
     assert plan.size == sum(map(len, FILES.values()))
     assert plan.licences == ["cc-by-4.0"]
     assert plan.steps == ["unpack more.rar into the folder by hand"]
@@ -163,7 +161,8 @@ def test_an_evil_archive_is_refused(server, client, tmp_path):
 def hub(monkeypatch, tmp_path_factory):
     """A hub with one data set of two files."""
     folder = tmp_path_factory.mktemp("set")
-    write(folder / "README.md", "card"), write(folder / "data" / "test-00000.parquet", "PAR1")
+    write(folder / "README.md", "card")
+    write(folder / "data" / "test-00000.parquet", "PAR1")
     with serving(monkeypatch, {"o/n": folder}) as server:
         yield server
 

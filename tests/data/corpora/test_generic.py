@@ -26,7 +26,8 @@ def test_a_list_of_paths_gives_trials_of_its_parts(tmp_path, name, path, split_c
     second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
     third = Trial("c", tmp_path / "c.wav", "spoof")  # of every part
     for root in (file, tmp_path):
-        assert generic.CORPUS.trials(root) == [first, second, third] == generic.CORPUS.keys(root)
+        assert generic.CORPUS.trials(root) == [first, second, third]
+        assert generic.CORPUS.keys(root) == [first, second, third]
         assert generic.CORPUS.trials(root, "train") == [first, third]
         assert generic.CORPUS.trials(root, "eval") == [second, third]
         assert generic.CORPUS.find_splits(root) == ("train", "eval")
@@ -137,7 +138,8 @@ def test_a_folder_without_recordings_or_lists(tmp_path):
     with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
         file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
         generic.CORPUS.trials(file, "dev")
-    folder(tmp_path / "real"), folder(tmp_path / "human")
+    folder(tmp_path / "real")
+    folder(tmp_path / "human")
     with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
         generic.CORPUS.trials(tmp_path)
     with pytest.raises(InputError, match="no trial has a label"):

@@ -31,13 +31,8 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     spectral_detector.save(tmp_path / "model.pth")
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
-    judge_trials(
-        spectral_detector,
-        trials,
-        tmp_path / "files.txt",
-        Scores(),
-        settings=ScoringSettings(num_samples=8000, batch_size=3, num_workers=0),
-    )
+    settings = ScoringSettings(num_samples=8000, batch_size=3, num_workers=0)
+    judge_trials(spectral_detector, trials, tmp_path / "files.txt", Scores(), settings=settings)
     out = str(tmp_path / "by_command.txt")
     command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
     assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
@@ -57,7 +52,8 @@ def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkey
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
-    write(served / "submissions" / "x.parquet"), write(served / "scores.bin", "0")
+    write(served / "submissions" / "x.parquet")
+    write(served / "scores.bin", "0")
     with serving(monkeypatch, {"owner/set": served, "owner/gated": served}) as server:
         folder = hub.download("hub:owner/set")
         names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
