@@ -1,5 +1,5 @@
 # Two images: nes2net with the requirements of its tests and of the demonstration, and with `--target serve` only what
-# the page and the HTTP interface need. docs/install.md says how to build and run them.
+# the page, the HTTP interface and live audio need. docs/install.md says how to build and run them.
 FROM debian:bookworm-slim AS python
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
@@ -33,7 +33,7 @@ FROM torch AS server-environment
 
 COPY nes2net nes2net
 # compileall fails for the few files of libraries that newer versions of Python need.
-RUN pip install --constraint constraints.txt ".[serve,onnx]" && { python -m compileall -q -j 0 "$VENV/lib" || true; }
+RUN pip install --constraint constraints.txt ".[serve,listen,onnx]" && { python -m compileall -q -j 0 "$VENV/lib" || true; }
 
 FROM python AS serve
 
@@ -42,7 +42,7 @@ USER 1000
 RUN nes2net --version
 WORKDIR /work
 EXPOSE 7860
-# Loading a detector takes up to minutes.
+# Loading a detector takes up to minutes. `nes2net listen --serve 0.0.0.0:7860` answers the same check.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=5m \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/health')"]
 ENTRYPOINT ["nes2net", "serve", "--host", "0.0.0.0", "--port", "7860"]

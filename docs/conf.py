@@ -68,7 +68,7 @@ GROUPS = {
 #: Page of a group → the pages below it.
 BELOW = {
     "data": ["remote"],
-    "score": ["scale", "decisions", "serve", "listen"],
+    "score": ["scale", "decisions", "serve", "listen", "proxy"],
     "evaluate": ["robustness"],
     "python": [f"reference/api/{name}" for name in api.API],
     "reference/CONTRIBUTING": ["reference/files", "releasing", "reference/SECURITY", "reference/CHANGELOG"],

@@ -41,15 +41,20 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
     assert "pyproject.toml" in copied
 
 
-def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(steps):
+def test_the_serving_image_has_nothing_of_the_tests(steps):
     stages = dockerfile.stages_for(steps, "serve")
     assert list(stages) == ["python", "torch", "server-environment", "serve"]
     assert "full" in dockerfile.stages_for(steps, None)
-    health = dict(stages["serve"])["HEALTHCHECK"]
-    address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
-    assert f'@app.get("{address}"' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
     assert "packages.sh" not in str(stages)
     assert "environment.sh" not in str(stages)
+
+
+def test_the_serving_image_can_start_both_services(steps):
+    """With the extra of each; `nes2net listen` is started as the manual says, at the port of the health check."""
+    installed = dict(dockerfile.stages_for(steps, "serve")["server-environment"])["RUN"]
+    assert {"serve", "listen"} <= set(re.search(r"\.\[([\w,]+)\]", installed)[1].split(","))
+    manual = (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
+    assert "--entrypoint nes2net nes2net-serve \\\n  listen --serve 0.0.0.0:7860 " in manual
 
 
 def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():

@@ -43,6 +43,7 @@ WRITING = frozenset(
 DIRECT_WRITES = {
     "apps.explanation.picture": 1,  # its caller gives the temporary file
     "apps.bench.command": 1,  # in a temporary folder
+    "apps.listen.saved_calls": 1,  # a temporary file; a call does not wait for the disk
     "apps.scale.cluster": 1,  # the null device
     "apps.serve.desk": 2,  # in the server's temporary folder
     "apps.serve.uploads": 2,  # as above

@@ -85,8 +85,9 @@ class Hunt:
         began = time.monotonic()
         spent = dict.fromkeys(self.boundaries, 0.0)
         with tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s{postfix}") as bar:
-            while (now := time.monotonic()) - began < seconds or not all(self.tried[name] for name in self.boundaries):
+            while time.monotonic() - began < seconds or not all(self.tried[name] for name in self.boundaries):
                 boundary = min(spent, key=lambda name: spent[name])
+                now = time.monotonic()
                 self.try_input(boundary, self.tried[boundary])
                 spent[boundary] += time.monotonic() - now
                 bar.n = min(round(seconds), round(time.monotonic() - began))

@@ -14,7 +14,8 @@ from nes2net.lib.cuda_graph import Replayed
 
 def _in_a_fork() -> None:
     x = torch.ones(2, device="cuda")
-    if (child := os.fork()) == 0:
+    child = os.fork()
+    if child == 0:
         try:
             x + 1
         except RuntimeError as error:

@@ -323,8 +323,10 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     _begin(function, name, device_tensors, cpu_tensors, is_on_device, leaves, kwargs)
     if device_tensors and (name in WAITS or _is_boolean_index(name, args)):
         count_wait()
-    if name in COPIES and (arrives := _transfer(name, args, kwargs, is_on_device)) is not None:
-        return arrives
+    if name in COPIES:
+        arrives = _transfer(name, args, kwargs, is_on_device)
+        if arrives is not None:
+            return arrives
     on_cpu = {**kwargs, "device": torch.device("cpu")} if requested_device is not None else kwargs
     plain_args, plain_kwargs = tree_map_only(OnDevice, lambda x: x.there, (args, on_cpu))
     is_recorded = Device.recording is not None and is_on_device

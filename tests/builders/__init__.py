@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,20 @@ def slow(*values: Any) -> list[Any]:
 def some(values: Iterable[Any], each: int = 3) -> list[Any]:
     """Values of many alike, of which the fast tests try the first of each few, and CI all."""
     return [slow(value)[0] if number % each else value for number, value in enumerate(values)]
+
+
+@contextmanager
+def input_error(message: str | None = None) -> Iterator[pytest.ExceptionInfo]:
+    """The block raises an InputError of one line that matches ``message``."""
+    from nes2net.lib.errors import InputError
+
+    with pytest.raises(InputError, match=message) as error:
+        yield error
+    assert "\n" not in str(error.value)
+
+
+def assert_near(actual: Any, expected: Any, atol: float) -> None:
+    """Tensors of one shape and type differ by at most ``atol``."""
+    import torch
+
+    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)

@@ -10,9 +10,20 @@ from pathlib import Path
 import pytest
 
 from nes2net.cli import main as command_line
+from nes2net.data.registry import corpora
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-_parser = functools.cache(command_line.build_parser)
+_build_parser = command_line.build_parser
+
+
+@functools.cache
+def _parser_for(*names: str):
+    return _build_parser()
+
+
+def _parser():
+    """The parser for the corpora and commands that are registered now, because packages of tests add some."""
+    return _parser_for(*corpora.names(), *command_line.commands.names())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
+import sys
 from pathlib import Path
 
 Step = tuple[str, str]
@@ -19,6 +21,13 @@ def steps(text: str) -> list[Step]:
             name, argument = line.split(maxsplit=1)
             instructions.append((name.upper(), argument.strip()))
     return instructions
+
+
+def health_check(text: str, port: int) -> list[str]:
+    """The command by which an image checks a service at ``port``."""
+    (argument,) = [argument for name, argument in steps(text) if name == "HEALTHCHECK"]
+    command = json.loads(argument.partition("CMD ")[2].replace(":7860/", f":{port}/"))
+    return [sys.executable, *command[1:]]
 
 
 def stages_for(instructions: list[Step], target: str | None) -> dict[str, list[Step]]:

@@ -1,6 +1,8 @@
 """Small files and folders for tests."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 
 def write(path: Path, text: str = "") -> Path:
@@ -14,3 +16,11 @@ def folder(path: Path) -> Path:
     """``path`` as a folder that exists."""
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def write_json(path: Path, content: Any) -> Path:
+    return write(path, json.dumps(content))

@@ -44,12 +44,14 @@ def serving(judge, clients=4, **settings):
 
     with listening_socket("127.0.0.1", range(0, 1)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server(judge, ServerSettings(clients=clients, allow_name=["lab.example"], **settings))
-        thread = threading.Thread(target=server.serve, args=[listener])
-        thread.start()
-        try:
-            yield address_of(listener, "127.0.0.1", "ws"), server
-        finally:
-            server.stop()
-            thread.join(PATIENCE)
+        server = Server("small.pth", ServerSettings(clients=clients, allow_name=["lab.example"], **settings))
+        thread = threading.Thread(target=server.serve)
+        with server.accepting(listener):
+            server.begin(judge)
+            thread.start()
+            try:
+                yield address_of(listener, "127.0.0.1", "ws"), server
+            finally:
+                server.stop()
+                thread.join(PATIENCE)
         assert not thread.is_alive()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from builders import SHARED, shared_path
+from builders import SHARED, assert_near, shared_path
 from builders import golden_backends as gb
 from nes2net.lib.options import options_of
 from nes2net.models.registry import frontends
@@ -38,22 +38,18 @@ def check_case(model: nn.Module, case: dict[str, Any], x: Tensor) -> Tensor:
     model.eval()
     with torch.no_grad():
         logits = gb.logits_of(model, x)
-    close(logits, case["output"], AGREES)
+    assert_near(logits, case["output"], AGREES)
     double = gb.without_dropout(copy.deepcopy(model)).double()
     for prefix, output in (("", "output_f64"), ("train_", "train_mode_output_f64")):
         if output in case:
             outputs, norms = gb.published_gradients(double.train(prefix == "train_"), x.double())
-            close(outputs, case[output], AGREES_F64)
+            assert_near(outputs, case[output], AGREES_F64)
             expected = case.get(f"{prefix}grad_norms", norms)
             listed = {key: norm for key, norm in norms.items() if norm is not None or key in expected}
             gb.check_norms(listed, expected, GRADIENTS)
     if "bn_after_train_abs_sums" in case:
         gb.check_statistics(double, case, rel=1e-12)
     return logits
-
-
-def close(output: Tensor, expected: Tensor, atol: float) -> None:
-    torch.testing.assert_close(output, expected, rtol=0, atol=atol)
 
 
 def manifest(name: str, kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:

@@ -20,4 +20,6 @@ def test_the_pinned_files_are_the_ones_at_hand(shared):
     for name in ("AASIST", "AASIST-L"):
         file = PUBLISHED[name].file
         path = shared / "real" / "aasist" / f"{name}.pth"
-        assert (file.size, file.sha256, file.name) == (path.stat().st_size, sha256_of(path), path.name)
+        assert file.size == path.stat().st_size
+        assert file.sha256 == sha256_of(path)
+        assert file.name == path.name

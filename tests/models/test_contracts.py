@@ -1,6 +1,5 @@
 """The contracts of parts: built-in parts keep them, and each planted fault of another package is one line that names it."""
 
-import json
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import torch
 from builders import noise_folders
 from builders.command_fixtures import command, one_parser  # noqa: F401
 from builders.faulty_parts import PACKAGE, PARTS, install
+from builders.files import read_json
 from builders.runs import same, weights_of
 from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
 from builders.strangers import REGISTRIES
@@ -322,7 +322,7 @@ def test_files_name_the_packages_of_their_parts(package, command, monkeypatch): 
     assert command(f"{TRAIN} train.task=good_task augment.conditions=[good_effect] output=run")[0] == 0
     checkpoint = next(package.glob("run/*/epoch_1.pth"))
     assert command(f"score good_corpus tones --model {checkpoint} --out rows.tsv --judgement good_rows")[0] == 0
-    record = json.loads(Path("rows.tsv.json").read_text())
+    record = read_json(Path("rows.tsv.json"))
     assert record["packages"] == dict.fromkeys(
         ("front-end good_frontend", "back-end good_backend", "judgement good_rows"), PACKAGE
     )

@@ -3,9 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import small_parts
+from builders import input_error, small_parts
+from conftest import seeded_detector
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError, create_backend, create_frontend
+from nes2net import Detector, create_backend, create_frontend
 
 TEACHER = {"name": "wav2vec2_small", **small_parts.FRONTENDS["wav2vec2"], "encoder_layers": 3}
 FRONTEND = {"name": "teacher_student", "teacher": TEACHER, "student": {"encoder_layers": 1}}
@@ -16,8 +18,7 @@ LPS = {"name": "lps", "n_fft": 128, "num_bins": 32}
 
 @pytest.fixture
 def twins() -> Detector:
-    torch.manual_seed(0)
-    return Detector.from_config(MODEL).eval()
+    return seeded_detector(MODEL)
 
 
 def test_the_score_is_the_mean_of_two_cosines(twins):
@@ -28,11 +29,11 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
         state = twins.frontend.model[half](waveform)[-1]
         halves.append((state.mean(1), getattr(twins.backend, half).embed(state)))
     expected = torch.stack([F.cosine_similarity(a, b, dim=1) for a, b in zip(*halves)]).mean(0)
-    torch.testing.assert_close(twins.scores(waveform), expected)
+    assert_close(twins.scores(waveform), expected)
     assert twins.score_rule == "cosine"
     assert len(set(expected.tolist())) == 3
     logits = twins(waveform)
-    torch.testing.assert_close(logits, torch.stack([-expected, expected], 1))
+    assert_close(logits, torch.stack([-expected, expected], 1))
 
 
 def test_the_level_of_the_front_end_can_be_left_out():
@@ -43,14 +44,14 @@ def test_the_level_of_the_front_end_can_be_left_out():
         torch.manual_seed(0)
         twins = Detector.from_config({"frontend": frontend, "backend": {**MODEL["backend"], "frontend_level": level}})
         scores.append(twins.eval().scores(torch.randn(4, 4000, generator=torch.Generator())))
-    torch.testing.assert_close(scores[0], (1 + scores[1]) / 2)
+    assert_close(scores[0], (1 + scores[1]) / 2)
 
 
 def test_the_teacher_is_never_trained(twins):
     twins.train()
-    for part in (twins.frontend.model, twins.backend):
-        teacher = part.get_submodule("teacher")
-        student = part.get_submodule("student")
+    for twin in (twins.frontend.model, twins.backend):
+        teacher = twin.get_submodule("teacher")
+        student = twin.get_submodule("student")
         assert not any(p.requires_grad for p in teacher.parameters())
         assert all(p.requires_grad for p in student.parameters())
         assert not any(m.training for m in teacher.modules())
@@ -88,7 +89,7 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
     ],
 )
 def test_front_ends_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_frontend("teacher_student", **options)
 
 
@@ -103,7 +104,7 @@ def test_front_ends_that_do_not_fit_are_refused(options, message):
     ],
 )
 def test_back_ends_that_do_not_fit_are_refused(options, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_backend("one_class_distillation", feature_dim=64, **options)
 
 
@@ -118,5 +119,5 @@ def test_other_front_ends_and_models_without_end_are_refused():
         (nested, "asp_mlp", "cannot itself be made of teacher and student"),
         (huge, "asp_mlp", "has more than 5,000,000,000 weights"),
     ):
-        with torch.device("meta"), pytest.raises(InputError, match=message):
+        with torch.device("meta"), input_error(message):
             Detector.from_config({"frontend": frontend, "backend": backend})

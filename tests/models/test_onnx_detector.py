@@ -1,9 +1,8 @@
 """The providers that onnxruntime is given, and the device that they mean."""
 
-import pytest
 import torch
+from builders import input_error
 
-from nes2net.lib.errors import InputError
 from nes2net.models.onnx_detector import device_in_use, providers
 
 CPU = "CPUExecutionProvider"
@@ -20,7 +19,7 @@ def test_the_cpu_is_taken_if_asked_for_or_alone_and_other_devices_are_refused():
     for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
         assert providers(device, available) == [CPU]
     for device, available in (("cuda", [CPU]), ("mps", [CUDA, CPU])):
-        with pytest.raises(InputError, match=f"this onnxruntime has no {device}"):
+        with input_error(f"this onnxruntime has no {device}"):
             providers(device, available)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import zoo
+from builders import assert_near, input_error, zoo
+from builders.files import read_json, write_json
 from safetensors.torch import save_file
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.data.corpora.protocol import canonical_phase
@@ -40,8 +41,10 @@ def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
     options = detector.frontend.config
     for option in (entry["config"].keys() & options.keys()) - {"conv_feature_layers"}:
         assert options[option] == entry["config"][option], option
-    found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
-    assert found == shapes
+    shapes_of_detector = {
+        key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()
+    }
+    assert shapes_of_detector == shapes
     assert sum(x.numel() for x in state_dict.values()) == entry["parameters"]
 
 
@@ -56,10 +59,10 @@ def test_a_row_is_complete(name):
         rule = Detector.from_config(PUBLISHED_MODELS[name]).score_rule
     assert row.scored.endswith(f"; {rule}")
     for data in row.trained_on + row.selected_on:
-        corpus, _, part = data.partition(":")
-        if part or re.fullmatch(r"[a-z0-9_]+", corpus):  # the names of this toolkit's corpora
+        corpus, _, split = data.partition(":")
+        if split or re.fullmatch(r"[a-z0-9_]+", corpus):  # the names of this toolkit's corpora
             assert corpus in corpora.names()
-            assert not part or canonical_phase(part) in corpora.get(corpus).splits
+            assert not split or canonical_phase(split) in corpora.get(corpus).splits
 
 
 def test_models_that_forbid_commercial_use_are_marked():
@@ -96,40 +99,61 @@ def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
     assert samples_to_score(Provenance.read(record), "4sec", usual=7).num_samples == (7 if samples is None else samples)
 
 
-def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp_path, monkeypatch, capsys):
-    """A copy of a detector that was trained on half a second: said once, and other flags come first."""
+@pytest.fixture
+def trained_on_half_a_second(spectral_detector, tmp_path, monkeypatch):
+    """The working folder has ``copy.pth``, a copy of a detector that was trained on half a second, and ``a.wav``."""
     monkeypatch.chdir(tmp_path)
-    recipe = {"name": "short", "data": {"num_samples": 8000, "crop": "random", "root": "secret"}, "segments": {}}
-    spectral_detector.save("trained.pth", recipe=recipe)
-    Detector.from_pretrained("trained.pth", device="cpu").save("copy.pth")
-    detector = Detector.from_pretrained("copy.pth", device="cpu")
-    assert detector.provenance.to_dict() == {"recipe": {**recipe, "data": {"num_samples": 8000, "crop": "random"}}}
-    waveform = (0.1 * np.random.default_rng(0).standard_normal(30_000)).astype(np.float32)
+    data = {"num_samples": 8000, "crop": "random", "root": "secret"}
+    spectral_detector.save("trained.pth", recipe={"name": "short", "data": data, "segments": {}})
+    Detector.from_pretrained("trained.pth", "cpu").save("copy.pth")
+    waveform = 0.1 * np.random.default_rng(0).standard_normal(30_000)
     soundfile.write("a.wav", waveform, 16000, subtype="FLOAT")
+    return Detector.from_pretrained("copy.pth", "cpu")
+
+
+HALF_A_SECOND = "the first 0.50 s of each recording are"
+
+
+def test_a_copy_scores_what_was_trained_on(trained_on_half_a_second):
+    detector = trained_on_half_a_second
+    data = {"num_samples": 8000, "crop": "random"}
+    assert detector.provenance.to_dict() == {"recipe": {"name": "short", "data": data, "segments": {}}}
     expected = detector.score("a.wav", num_samples=8000)
     assert detector.score("a.wav") == expected
     assert detector.score_track("a.wav").scores[0] == pytest.approx(expected, abs=1e-6)
 
-    def run(*words):
-        assert main([*map(str, words), "--model", "copy.pth"]) == 0
-        printed = capsys.readouterr()
-        return printed.out, printed.err.count("note: the first 0.50 s of each recording are scored")
 
-    scoring = ["score", "asvspoof2019_la", corpus, "--split", "dev", "--workers", 0, "--overwrite", "--out", "s.txt"]
-    embedding = ["embed", "--files", "a.wav", "--workers", 0, "--overwrite", "--out", "e.npy"]
-    for command, about in ((scoring, "s.txt.json"), (embedding, "e.npy.json")):
-        for flags, samples in (([], 8000), (["--samples", 9000], 9000)):
-            assert run(*command, *flags)[1] == (flags == [])
-            assert json.loads((tmp_path / about).read_text())["run"]["num_samples"] == samples
-    row = json.loads(run("predict", "a.wav", "--json")[0])
-    assert (row["score"], row["method"], row["samples"]) == (pytest.approx(expected, abs=1e-6), "beginning", 8000)
-    assert "# the first 0.50 s of each recording are" in run("predict", "a.wav")[0]
-    assert json.loads(run("predict", "a.wav", "--json", "--track")[0])["window"] == 0.5
-    out, said = run("explain", "a.wav", "--json", "--draws", 1)
-    assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6)
-    assert said == 1
-    assert main(["info", "copy.pth"]) == 0
-    assert "seed" not in capsys.readouterr().out
+@pytest.mark.parametrize(
+    "words", ["score asvspoof2019_la {} --split dev --out out.txt", "embed --files a.wav --out out.npy"]
+)
+@pytest.mark.parametrize("flags, num_samples", [("", 8000), (" --samples 9000", 9000)])
+def test_runs_score_what_was_trained_on_unless_told_otherwise(
+    trained_on_half_a_second, corpus, tmp_path, capsys, words, flags, num_samples
+):
+    command = f"{words.format(corpus)} --model copy.pth --workers 0{flags}"
+    assert main(command.split()) == 0
+    is_told = f"note: {HALF_A_SECOND} scored" in capsys.readouterr().err
+    assert is_told is (num_samples == 8000)
+    (record,) = tmp_path.glob("out.*.json")
+    assert read_json(record)["run"]["num_samples"] == num_samples
+
+
+def test_predict_and_explain_score_what_was_trained_on(trained_on_half_a_second, capsys):
+    expected = pytest.approx(trained_on_half_a_second.score("a.wav"), abs=1e-6)
+
+    def printed(words):
+        assert main(f"{words} --model copy.pth".split()) == 0
+        return capsys.readouterr()
+
+    row = json.loads(printed("predict a.wav --json").out)
+    assert row["score"] == expected
+    assert row["method"] == "beginning"
+    assert row["samples"] == 8000
+    assert f"# {HALF_A_SECOND}" in printed("predict a.wav").out
+    assert json.loads(printed("predict a.wav --json --track").out)["window"] == 0.5
+    explained = printed("explain a.wav --json --draws 1")
+    assert json.loads(explained.out)["score"] == expected
+    assert explained.err.count(f"note: {HALF_A_SECOND} scored") == 1
 
 
 @pytest.fixture
@@ -147,7 +171,7 @@ def small_published(small_model, tmp_path):
 
 def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     waveform = (0.1 * np.random.default_rng(0).standard_normal(70_000)).astype(np.float32)
-    detector = Detector.from_pretrained(small_published("df_arena_500m"), device="cpu")
+    detector = Detector.from_pretrained(small_published("df_arena_500m"), "cpu")
     assert detector.published is PUBLISHED["df_arena_500m"]
     expected = detector.score(waveform, 16000, num_samples=64_600)
     assert detector.score(waveform, 16000) == expected != detector.score(waveform, 16000, num_samples=None)
@@ -156,9 +180,9 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     random = detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
     assert random != detector.score(waveform, 16000, num_samples=8000)
-    with pytest.raises(InputError, match="`crop` is 'head' or 'random', not 'tail'"):
+    with input_error("`crop` is 'head' or 'random', not 'tail'"):
         detector.score(waveform, 16000, num_samples=8000, crop="tail")
-    with pytest.raises(InputError, match="whole recordings have no such place"):
+    with input_error("whole recordings have no such place"):
         detector.score(waveform, 16000, num_samples=None, crop="random")
 
 
@@ -168,7 +192,7 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     def scored(name, *flags):
         arguments = ["score", "in_the_wild", str(corpus), "--model", str(small_published(name)), "--workers", "0"]
         assert main([*arguments, "--out", "s.txt", "--overwrite", *flags]) == 0
-        record = json.loads((tmp_path / "s.txt.json").read_text())
+        record = read_json(tmp_path / "s.txt.json")
         return record, capsys.readouterr().err, (tmp_path / "s.txt").read_text()
 
     record, warnings, _ = scored("antideepfake_mms_1b")
@@ -176,8 +200,8 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert record["corpus"]["protocol"] == "full"
     assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0"
     assert record["seen"] == []
-    whole = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
-    assert warnings == whole
+    note = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
+    assert warnings == note
     short = ("multiapi_nes2net_la", "--samples", "3000")
     record, warnings, head = scored(*short)
     assert record["run"]["num_samples"] == 3000
@@ -188,14 +212,17 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert scored(*short, "--crop", "random")[2] == first
     assert len({head, first, scored(*short, "--crop", "random", "--crop-seed", "1")[2]}) == 3
     record, _, filled = scored(*short, "--padding", "zeros", "--peak-normalize", "cut")
-    assert (record["run"]["padding"], record["run"]["peak_normalize"]) == ("zeros", "cut")
+    assert record["run"]["padding"] == "zeros"
+    assert record["run"]["peak_normalize"] == "cut"
     assert filled != head
 
     soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
     licence = PUBLISHED["df_arena_1b"].licence
     assert main(["predict", "a.wav", "--model", str(small_published("df_arena_1b")), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert (row["samples"], row["published_model"], row["licence"]) == (64600, "df_arena_1b", licence)
+    assert row["samples"] == 64600
+    assert row["published_model"] == "df_arena_1b"
+    assert row["licence"] == licence
     assert main(["info", "AASIST"]) == 0
     sheet = " ".join(capsys.readouterr().out.split())
     assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet
@@ -207,9 +234,9 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
     original = Detector.from_config("AASIST-L").eval()
     save_file(original.state_dict(), tmp_path / "model.safetensors")
     for kind in ("antispoofing", ["wav2vec2"]):
-        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        write_json(tmp_path / "config.json", {"model_type": kind})
         assert identify(tmp_path).models == ["AASIST-L"]
-    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    detector = Detector.from_pretrained(tmp_path, "cpu")
     assert detector.published is None
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST-L"}
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
@@ -228,17 +255,17 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
     detector = Detector.from_config(config, base).eval()
     detector.aggregation.weight_hidd.data.normal_()
     renamed = {"ssl_model.weight_hidd": "ssl_model.featurizer.weights"}
-    parts = {"ssl_model.model.": "ssl_model.model.upstream.model.", "proj_fc.": "post_net.linear."}
-    whole = {}
+    prefixes = {"ssl_model.model.": "ssl_model.model.upstream.model.", "proj_fc.": "post_net.linear."}
+    state_dict = {}
     for name, tensor in detector.state_dict().items():
-        start = next((start for start in parts if name.startswith(start)), "")
-        whole[renamed.get(name, parts.get(start, "") + name.removeprefix(start))] = tensor
-    head = {name: tensor for name, tensor in whole.items() if not name.startswith("ssl_model.model.")}
+        start = next((start for start in prefixes if name.startswith(start)), "")
+        state_dict[renamed.get(name, prefixes.get(start, "") + name.removeprefix(start))] = tensor
+    head = {name: tensor for name, tensor in state_dict.items() if not name.startswith("ssl_model.model.")}
     assert head.keys() == {
         "ssl_model.featurizer.weights",
-        *(f"{layer}.{part}" for layer in ("projector", "post_net.linear") for part in ("weight", "bias")),
+        *(f"{layer}.{tensor_name}" for layer in ("projector", "post_net.linear") for tensor_name in ("weight", "bias")),
     }
-    torch.save(whole, tmp_path / "whole.pth")
+    torch.save(state_dict, tmp_path / "whole.pth")
     torch.save(head, tmp_path / "swa.pth")
 
     waveform = 0.1 * torch.randn(8000)
@@ -251,16 +278,16 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
         frames = torch.cat([frames, frames[:, -1:]], 1)  # s3prl.nn: ⌈8,000 / 320⌉ frames, the last one repeated
         frames = frames @ head["projector.weight"].T + head["projector.bias"]
         expected = (frames.mean(1) @ head["post_net.linear.weight"].T + head["post_net.linear.bias"])[0, 1].item()
-    known = {**config, "frontend": detector.config["frontend"]}
-    for file, given in (("whole.pth", None), ("swa.pth", base)):
-        loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=known, base=given)
+    full_config = {**config, "frontend": detector.config["frontend"]}
+    for file, ssl_checkpoint in (("whole.pth", None), ("swa.pth", base)):
+        loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=full_config, base=ssl_checkpoint)
         assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
     loaded.save(tmp_path / "own.pth")
     assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
-    with pytest.raises(InputError, match="lacks the front-end, which was frozen: name its pre-training file with"):
-        Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
-    with pytest.raises(InputError, match="holds all tensors of its detector"):
-        Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=known, base=base)
+    with input_error("lacks the front-end, which was frozen: name its pre-training file with"):
+        Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=full_config)
+    with input_error("holds all tensors of its detector"):
+        Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=full_config, base=base)
 
 
 def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():
@@ -279,10 +306,10 @@ def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():
 @pytest.mark.weekly
 def test_spoof_superb_is_s3prl_and_its_featurizer(pretrained, monkeypatch):
     """Its upstream and its sum over the layers, on a small WavLM, at lengths with and without a repeated frame."""
-    parts = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
+    submodules = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
     with monkeypatch.context() as patched:
-        for part in parts:  # for other upstreams than this one
-            patched.setitem(sys.modules, f"torchaudio{part}", MagicMock(__spec__=ModuleSpec("torchaudio", None)))
+        for submodule in submodules:  # for other upstreams than this one
+            patched.setitem(sys.modules, f"torchaudio{submodule}", MagicMock(__spec__=ModuleSpec("torchaudio", None)))
         nn = pytest.importorskip("s3prl.nn", reason="s3prl is not installed: pip install --no-deps s3prl==0.4.18")
     upstream = nn.S3PRLUpstream("wavlm_local", str(pretrained / "tiny_wavlm_unilm.pt")).eval()
     featurizer = nn.Featurizer(upstream)
@@ -299,16 +326,16 @@ def test_spoof_superb_is_s3prl_and_its_featurizer(pretrained, monkeypatch):
         with torch.inference_mode():
             states, lengths = upstream(waveform, torch.tensor([samples] * 2))
             expected, _ = featurizer(states, lengths)
-            found = detector.features(detector.hidden_states(waveform))
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+            features = detector.features(detector.hidden_states(waveform))
+        assert_near(features, expected, 1e-5)
 
 
 def test_a_head_of_spoof_superb_is_recognised(tmp_path):
     head = {"ssl_model.featurizer.weights": torch.zeros(13), "projector.weight": torch.zeros(256, 768)}
     head |= {"projector.bias": torch.zeros(256), "post_net.linear.weight": torch.zeros(2, 256)}
     torch.save({**head, "post_net.linear.bias": torch.zeros(2)}, tmp_path / "swa.pth")
-    found = identify(tmp_path / "swa.pth")
-    assert sorted(found.models) == ["spoof_superb_hubert_base", "spoof_superb_wav2vec2_base"]
-    assert "its front-end, which was frozen, is not in it" in " ".join(found.notes)
-    with pytest.raises(InputError, match="fits spoof_superb_hubert_base and spoof_superb_wav2vec2_base"):
+    identified = identify(tmp_path / "swa.pth")
+    assert sorted(identified.models) == ["spoof_superb_hubert_base", "spoof_superb_wav2vec2_base"]
+    assert "its front-end, which was frozen, is not in it" in " ".join(identified.notes)
+    with input_error("fits spoof_superb_hubert_base and spoof_superb_wav2vec2_base"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu")

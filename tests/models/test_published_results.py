@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from builders import golden
+from builders import golden, input_error
 from builders.experiments import ROW
 from builders.files import write
 
-from nes2net.lib.errors import InputError
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.published_results import find_row, published_rows, published_tables
 from nes2net.models.published_tables import number_notes, system_rows
@@ -115,5 +114,5 @@ def test_fields_of_system_and_result_come_first(tmp_path):
     ],
 )
 def test_a_malformed_table_is_named(change, message, tmp_path):
-    with pytest.raises(InputError, match=re.escape(message)):
+    with input_error(re.escape(message)):
         published_rows(tables_file(tmp_path / "tables.yaml", **change))

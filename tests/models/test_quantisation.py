@@ -2,15 +2,17 @@
 
 import copy
 import platform
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import assert_near, input_error
 from scipy.stats import spearmanr
 from torch import nn
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.models import quantisation
 from nes2net.models.quantisation import (
@@ -73,26 +75,27 @@ def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fas
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="nothing tells it of others")
-def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "command, dtype, is_fast, is_told",
+    [
+        ("score generic list.csv --split all --workers 0 --out s.txt", "bfloat16", False, True),
+        ("bench a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0", "bfloat16", False, True),
+        ("predict a.wav", "bfloat16", False, True),
+        ("predict a.wav", "float16", True, True),  # of which bfloat16 tells nothing
+        ("predict a.wav", "bfloat16", True, False),
+        ("predict a.wav", "float32", False, False),
+    ],
+)
+def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys, command, dtype, is_fast, is_told):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": False, "amx_fp16": False}, raising=False)
-    Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(tmp_path / "a.pth")
-    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
-    (tmp_path / "list.csv").write_text("path,label\na.wav,spoof\n")
-    score = f"score generic {tmp_path}/list.csv --split all --workers 0 --overwrite --out {tmp_path}/s.txt"
-    predict = f"predict {tmp_path}/a.wav"
-    bench = f"bench {tmp_path}/a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0"
-    for command, dtype, is_fast in (
-        (score, "bfloat16", False),
-        (predict, "bfloat16", False),
-        (predict, "float16", True),  # of which bfloat16 tells nothing
-        (bench, "bfloat16", False),
-        (predict, "bfloat16", True),
-        (predict, "float32", False),
-    ):
-        monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda is_fast=is_fast: is_fast)
-        assert main(f"{command} --model {tmp_path}/a.pth --device cpu --dtype {dtype}".split()) == 0
-        told = f"note: this processor has no instructions for {dtype}" in capsys.readouterr().err
-        assert told == (dtype == "float16" or (dtype == "bfloat16" and not is_fast)), (command, dtype)
+    monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: is_fast)
+    Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save("a.pth")
+    soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    Path("list.csv").write_text("path,label\na.wav,spoof\n")
+    assert main(f"{command} --model a.pth --device cpu --dtype {dtype}".split()) == 0
+    note = f"note: this processor has no instructions for {dtype}"
+    assert (note in capsys.readouterr().err) is is_told
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -174,10 +177,10 @@ def test_a_score_does_not_depend_on_the_batch_nor_on_the_processor(detector, wav
     quantise(detector)
     together = scores(detector, waveforms)
     monkeypatch.setattr(quantisation, "has_fast_product", lambda: False)
-    torch.testing.assert_close(scores(quantise(plain), waveforms), together, atol=1e-5, rtol=0)
+    assert_near(scores(quantise(plain), waveforms), together, 1e-5)
     loud = torch.cat([waveforms[:2], 2 * waveforms[-1:]])
-    torch.testing.assert_close(scores(detector, loud)[:2], together[:2], atol=1e-5, rtol=0)
-    torch.testing.assert_close(scores(detector, waveforms[:1]), together[:1], atol=1e-5, rtol=0)
+    assert_near(scores(detector, loud)[:2], together[:2], 1e-5)
+    assert_near(scores(detector, waveforms[:1]), together[:1], 1e-5)
 
 
 def test_products_that_are_missing_or_overflow_are_not_taken(monkeypatch):
@@ -210,5 +213,5 @@ def test_a_back_end_with_the_names_of_a_layer_is_not_quantised():
     detector = Detector.from_config({"frontend": FRONTENDS["wav2vec2"], "backend": backend})
     assert isinstance(detector.backend.fc1, nn.Linear)
     assert isinstance(quantise(detector).backend.fc1, nn.Linear)
-    with pytest.raises(InputError, match="has no transformer layers to quantise"):
+    with input_error("has no transformer layers to quantise"):
         quantise(Detector.from_config({"frontend": "lps", "backend": backend}))

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from builders import input_error
 
-from nes2net import InputError, create_backend, create_frontend
+from nes2net import create_backend, create_frontend
 from nes2net.lib.options import check_options, options_of
 from nes2net.lib.registry import Registry
 from nes2net.models.frontends.sizes import SIZES
@@ -45,7 +46,7 @@ def test_defaults_pass_and_wrong_values_are_named(registry, name):
         assert len(wrong) >= len(WRONG) - (3 if option in free else 0), option
         message = f"^{kind} '{name}': {option} is {re.escape(declaration.takes)}, not "
         for value in wrong:
-            with pytest.raises(InputError, match=message) as error:
+            with input_error(message) as error:
                 CREATE[kind](name, **{option: value})
             assert len(str(error.value)) < 400
 
@@ -54,7 +55,7 @@ def test_defaults_pass_and_wrong_values_are_named(registry, name):
 def test_values_that_are_wrong_or_do_not_go_together(kind):
     path = Path(__file__).with_name("refused_options.yaml")
     for name, options, message in yaml.safe_load(path.read_text(encoding="utf-8"))[kind]:
-        with torch.device("meta"), pytest.raises(InputError, match=message):
+        with torch.device("meta"), input_error(message):
             CREATE[kind](name, **options)
 
 

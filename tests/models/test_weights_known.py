@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import read_json
 
 from nes2net import Detector, create_backend
 from nes2net.apps.info.files import file_sheet
@@ -23,7 +24,7 @@ KNOWN = "AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence 
 
 
 @pytest.fixture
-def other(tmp_path, monkeypatch):
+def random_aasist(tmp_path, monkeypatch):
     """Random weights of AASIST's architecture, as the published code would save them."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -44,37 +45,37 @@ def make_known(monkeypatch, path):
     monkeypatch.setitem(PUBLISHED, "AASIST", replace(PUBLISHED["AASIST"], file=file))
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_claims_need_a_digest(other, corpus, monkeypatch, capsys, known):
+@pytest.mark.parametrize("is_known", [False, True])
+def test_claims_need_a_digest(random_aasist, corpus, monkeypatch, capsys, is_known):
     """In the lines and rows of predict, in info, in the record of scores and in its warning."""
-    if known:
-        make_known(monkeypatch, other)
-    out, _ = said(capsys, "predict", "a.wav", "--model", other)
-    assert f"# detector: {KNOWN if known else UNKNOWN}" in out
-    row = json.loads(said(capsys, "predict", "a.wav", "--model", other, "--json")[0])
-    assert [row.get(key) for key in ("published_model", "licence")] == (["AASIST", "MIT"] if known else [None, None])
-    facts = file_sheet(other).facts
-    assert ("trained on" in facts) == ("licence of the weights" in facts) == known
-    assert facts["model"] == ("AASIST" if known else UNKNOWN)
-    words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", other, "--samples", 16000)
+    if is_known:
+        make_known(monkeypatch, random_aasist)
+    out, _ = said(capsys, "predict", "a.wav", "--model", random_aasist)
+    assert f"# detector: {KNOWN if is_known else UNKNOWN}" in out
+    row = json.loads(said(capsys, "predict", "a.wav", "--model", random_aasist, "--json")[0])
+    assert [row.get(key) for key in ("published_model", "licence")] == (["AASIST", "MIT"] if is_known else [None, None])
+    facts = file_sheet(random_aasist).facts
+    assert ("trained on" in facts) == ("licence of the weights" in facts) == is_known
+    assert facts["model"] == ("AASIST" if is_known else UNKNOWN)
+    words = ("score", "asvspoof2019_la", corpus, "--split", "train", "--model", random_aasist, "--samples", 16000)
     _, warned = said(capsys, *words, "--workers", 0, "--out", "s.txt")
-    record = json.loads((other.parent / "s.txt.json").read_text())
-    assert bool(record["seen"]) == ("AASIST on asvspoof2019_la" in warned) == known
-    assert record.get("published_model", {}).get("licence") == ("MIT" if known else None)
-    assert Detector.from_pretrained(other, "cpu").source == str(other)
+    record = read_json(random_aasist.parent / "s.txt.json")
+    assert bool(record["seen"]) == ("AASIST on asvspoof2019_la" in warned) == is_known
+    assert record.get("published_model", {}).get("licence") == ("MIT" if is_known else None)
+    assert Detector.from_pretrained(random_aasist, "cpu").source == str(random_aasist)
 
 
-def test_a_name_is_no_evidence(other):
-    detector = Detector.from_pretrained(other, "cpu", config="AASIST")
+def test_a_name_is_no_evidence(random_aasist):
+    detector = Detector.from_pretrained(random_aasist, "cpu", config="AASIST")
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST"}
     assert detector.published is None
     assert arxiv_number(detector.config, detector.provenance) == "2110.01200"
 
 
-def test_copies_keep_the_claim_only_with_their_tensors(other, monkeypatch):
-    make_known(monkeypatch, other)
+def test_copies_keep_the_claim_only_with_their_tensors(random_aasist, monkeypatch):
+    make_known(monkeypatch, random_aasist)
     for name in ("copy.pth", "copy"):
-        Detector.from_pretrained(other, "cpu").save(name)
+        Detector.from_pretrained(random_aasist, "cpu").save(name)
         Detector.from_pretrained(name, "cpu").save(f"second_{name}")
         for copy in (name, f"second_{name}"):
             assert Detector.from_pretrained(copy, "cpu").provenance.to_dict() == {"published_model": "AASIST"}

@@ -1,27 +1,26 @@
 """Batches: scores do not depend on them, their plan depends only on the trials."""
 
-import os
-import signal
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import small_parts, some
+from builders import assert_near, input_error, small_parts, some
+from builders.scored import score_trials
+from conftest import seeded_detector
+from numpy.testing import assert_allclose, assert_array_equal
 
-from nes2net import Detector, InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.errors import Unfinished
 from nes2net.lib.processes import Processes
 from nes2net.models import registry
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import Plan, choose_num_rows, header_length, read_batches
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -90,8 +89,7 @@ def utterances(tmp_path_factory) -> list[Trial]:
 
 @pytest.mark.parametrize("name", some(sorted(SYSTEMS)))
 def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
-    torch.manual_seed(0)
-    detector = Detector.from_config(SYSTEMS[name]).eval()
+    detector = seeded_detector(SYSTEMS[name])
     fixed = detector.backend.fixed_frames
     scores = detector.scores
     samples = detector.frontend.min_samples + (fixed - 1) * detector.frontend.hop_length if fixed else 8000
@@ -101,20 +99,13 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
         sizes = Counter()
         detector.scores = lambda waveforms, sizes=sizes: sizes.update([len(waveforms)]) or scores(waveforms)
         out = tmp_path / str(num_samples)
-        result = judge_trials(
-            detector,
-            trials,
-            out,
-            Scores(),
-            settings=ScoringSettings(num_samples=num_samples, batch_size=4, num_workers=0),
-        )
-        assert not result.failures
+        assert not score_trials(detector, trials, out, num_samples=num_samples, batch_size=4).failures
         # Of whole utterances, at least those of 9000 samples share a batch, and those of 12000.
         assert sizes == {4: 1, 1: 1} if num_samples else sizes[2] + sizes[3] + sizes[4] >= 2
-        found = [float(line.split(" ")[1]) for line in out.read_text().splitlines()]
+        written_scores = [float(line.split(" ")[1]) for line in out.read_text().splitlines()]
         alone = [detector.score(trial.path, num_samples=num_samples) for trial in trials]
-        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-6)
-        assert len(set(found)) == len(found)
+        assert_allclose(written_scores, alone, rtol=0, atol=1e-6)
+        assert len(set(written_scores)) == len(written_scores)
 
 
 @pytest.mark.parametrize("name", FRONTENDS)
@@ -133,10 +124,10 @@ def test_unused_samples_have_no_effect(name):
         beyond[:, used:] = 1
         last[:, used - 1] += 0.5
         with torch.inference_mode():
-            whole, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], beyond))
-            assert not torch.equal(frontend(last)[-1], whole[-1])
-        for states in zip(whole, cut, changed):
-            torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-5)  # shapes differ, and so does rounding
+            full_states, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], beyond))
+            assert not torch.equal(frontend(last)[-1], full_states[-1])
+        for states in zip(full_states, cut, changed):
+            assert_near(states[1], states[0], 1e-5)  # shapes differ, and so does rounding
             assert torch.equal(states[2], states[0])
 
 
@@ -155,40 +146,77 @@ def indices(batches) -> list[list[int]]:
     return [[int(item.id[1:]) for item in batch] for batch in batches]
 
 
-@pytest.mark.parametrize("by_length", [None, length_of])
-def test_processes_together_score_each_trial_once(by_length, monkeypatch):
+NUM_TRIALS = 173
+by_length_or_not = pytest.mark.parametrize("by_length", [None, length_of])
+
+
+@pytest.fixture
+def plan(monkeypatch, by_length) -> Plan:
+    """A plan of batches of four; windows have at most 48 trials."""
     monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
-    trials = trials_of(173)
-    plan = Plan(4, whole=by_length is not None)
-    whole = indices(plan.batches(trials, by_length))
-    assert sorted(i for batch in whole for i in batch) == list(range(173))
-    assert max(map(len, whole)) == 4
-    assert len(whole) < 90
+    return Plan(4, whole=by_length is not None)
+
+
+@by_length_or_not
+def test_each_trial_is_in_one_batch_of_one_length(plan, by_length):
+    trials = trials_of(NUM_TRIALS)
+    batches = indices(plan.batches(trials, by_length))
+    assert sorted(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
+    assert max(map(len, batches)) == 4
+    assert len(batches) < 90
     if by_length is None:
-        assert whole == [list(range(i, min(i + 4, 173))) for i in range(0, 173, 4)]
-    else:
-        assert all(len({length_of(trials[i]) for i in batch}) == 1 for batch in whole)
-    for count in (2, 3):
-        shares = [indices(plan.batches(trials, by_length, processes=Processes(rank, count))) for rank in range(count)]
-        assert sorted(batch for share in shares for batch in share) == sorted(whole)
-        assert all(len(share) > len(whole) / count / 1.5 for share in shares)
-    done = {trials[i].id for batch in whole[:20] for i in batch}
-    again = indices(plan.batches(trials, by_length, done))
-    assert again == whole[20:]
-    done.remove(trials[whole[7][0]].id)  # a batch is scored whole or not at all
-    assert sorted(indices(plan.batches(trials, by_length, done))) == sorted([whole[7], *whole[20:]])
-    asked = []  # lengths of windows that are done are not read
-    list(Plan(4, whole=True).batches(trials, lambda t: asked.append(t.id) or 7, {t.id for t in trials[:120]}))
-    assert sorted(asked) == sorted(t.id for t in trials[96:])
+        assert list(chain.from_iterable(batches)) == list(range(NUM_TRIALS))
+        assert len(batches) == 44
+    for batch in batches:
+        assert by_length is None or len({length_of(trials[i]) for i in batch}) == 1
 
 
-def test_scoring_starts_after_few_headers():
+@by_length_or_not
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_together_score_each_trial_once(plan, by_length, count):
+    trials = trials_of(NUM_TRIALS)
+    batches = indices(plan.batches(trials, by_length))
+    shares = [indices(plan.batches(trials, by_length, processes=Processes(rank, count))) for rank in range(count)]
+    assert sorted(chain.from_iterable(shares)) == sorted(batches)
+    assert min(map(len, shares)) > len(batches) / count / 1.5
+
+
+@by_length_or_not
+def test_a_batch_is_scored_whole_or_not_at_all(plan, by_length):
+    trials = trials_of(NUM_TRIALS)
+    batches = indices(plan.batches(trials, by_length))
+    done = {trials[i].id for i in chain.from_iterable(batches[:20])}
+    assert indices(plan.batches(trials, by_length, done)) == batches[20:]
+    done.remove(trials[batches[7][0]].id)
+    assert sorted(indices(plan.batches(trials, by_length, done))) == sorted([batches[7], *batches[20:]])
+
+
+@pytest.mark.parametrize("by_length", [length_of])
+def test_lengths_of_windows_that_are_done_are_not_read(plan, by_length):
+    trials = trials_of(NUM_TRIALS)
+    requested = []
+
+    def read_length(trial):
+        requested.append(trial.id)
+        return 7
+
+    list(plan.batches(trials, read_length, {trial.id for trial in trials[:120]}))
+    assert sorted(requested) == sorted(trial.id for trial in trials[96:])
+
+
+@pytest.mark.parametrize(
+    "batch_size, sizes",
+    [
+        (8, [128, 512, 2048, 8192]),
+        (100, [1600, 6400, 25600, 65500, 65500, 35400]),
+        (90_000, [90_000, 90_000, 20_000]),
+    ],
+)
+def test_scoring_starts_after_few_headers(batch_size, sizes):
     """The first window has 16 batches and each next one four times as many, up to 65,536 trials."""
-    for batch_size, sizes in ((8, [128, 512, 2048, 8192]), (100, [1600, 6400, 25600, 65500, 65500, 35400])):
-        windows = list(batching._windows(200_000, batch_size))
-        assert [len(window) for window in windows[: len(sizes)]] == sizes
-        assert [i for window in windows for i in window] == list(range(200_000))
-    assert [len(window) for window in batching._windows(200_000, 90_000)] == [90_000, 90_000, 20_000]
+    windows = list(batching._windows(200_000, batch_size))
+    assert [len(window) for window in windows[: len(sizes)]] == sizes
+    assert [index for window in windows for index in window] == list(range(200_000))
 
 
 def test_long_utterances_share_a_batch_up_to_its_samples(monkeypatch):
@@ -223,9 +251,9 @@ def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
     lengths = header_length(reading)
     assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
     (batch,) = read_batches(Plan(6).batches(trials), reading, num_workers=0)
-    found = [(group.ids, group.waveforms.shape) for group in batch.groups]
-    assert found == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
-    np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
+    groups = [(group.ids, group.waveforms.shape) for group in batch.groups]
+    assert groups == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
+    assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
     assert list(batch.failures) == ["d", "e", "f"]
     assert "not found" in batch.failures["e"]
 
@@ -246,29 +274,16 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
 def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((6 * 44100, 2)), 44100)
-    whole = load_audio(path)
+    samples = load_audio(path)
     for num_samples in (20000, 7 * 16000):
         waveform, length, *_ = WaveformReader(num_samples).read(path)
         # what was cut off is not held
-        assert length == len(whole)
+        assert length == len(samples)
         assert waveform.base is None
-        np.testing.assert_array_equal(waveform, head_crop(whole, num_samples))
+        assert_array_equal(waveform, head_crop(samples, num_samples))
     path.write_bytes(path.read_bytes()[:-20000])
-    with pytest.raises(InputError):
+    with input_error():
         WaveformReader(20000).read(path)
-
-
-class Suicidal(WaveformReader):
-    """The system kills a process if memory is short; this one kills itself."""
-
-    def read(self, path, id=None):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_reading_process_that_is_killed_is_named(utterances):
-    message = r"a worker that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
-    with pytest.raises(Unfinished, match=message):
-        list(read_batches(Plan(2).batches(utterances), Suicidal(8000), num_workers=1))
 
 
 def test_batches_ahead_do_not_change_scores(detector, utterances):
@@ -281,14 +296,30 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
     assert len(results[0]) == 3
 
 
-def test_what_suits_a_device(monkeypatch):
-    cpu, gpu, second = devices = [torch.device(name) for name in ("cpu", "cuda", "cuda:1")]
-    assert [default_batch_size(device) for device in devices] == [8, 64, 64]
-    for processors, readers in ((1, 1), (3, 2), (64, 4)):
-        monkeypatch.setattr(batching, "usable_processors", lambda n=processors: n)
-        assert [batching.default_workers(device) for device in devices] == [1, readers, readers]
-    # Each number of rows costs a GPU plans of convolutions; what nobody needs takes no more memory than a whole batch.
-    assert {choose_num_rows(gpu, count, 64) for count in range(1, 65)} == {8, 16, 32, 64}
-    assert {choose_num_rows(second, count, 20) for count in range(1, 21)} == {8, 16, 20}
-    assert [choose_num_rows(gpu, count, 3) for count in (1, 2, 3)] == [3, 3, 3]
-    assert [choose_num_rows(cpu, count, 64) for count in (1, 5, 64)] == [1, 5, 64]
+CPU = torch.device("cpu")
+GPU = torch.device("cuda")
+SECOND_GPU = torch.device("cuda:1")
+
+
+def test_a_gpu_gets_larger_batches():
+    assert [default_batch_size(device) for device in (CPU, GPU, SECOND_GPU)] == [8, 64, 64]
+
+
+@pytest.mark.parametrize("processors, workers", [(1, 1), (3, 2), (64, 4)])
+def test_a_gpu_gets_as_many_workers_as_processors_allow(monkeypatch, processors, workers):
+    monkeypatch.setattr(batching, "usable_processors", lambda: processors)
+    assert [batching.default_workers(device) for device in (CPU, GPU, SECOND_GPU)] == [1, workers, workers]
+
+
+@pytest.mark.parametrize(
+    "device, batch_size, sizes",
+    [
+        (GPU, 64, {8, 16, 32, 64}),
+        (SECOND_GPU, 20, {8, 16, 20}),
+        (GPU, 3, {3}),
+        (CPU, 64, set(range(1, 65))),
+    ],
+)
+def test_batches_of_a_gpu_are_filled_up_to_few_sizes(device, batch_size, sizes):
+    """Each number of rows costs a GPU plans of convolutions; a batch is never larger than a whole one."""
+    assert {choose_num_rows(device, count, batch_size) for count in range(1, batch_size + 1)} == sizes

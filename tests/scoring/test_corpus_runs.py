@@ -1,6 +1,5 @@
 """Scoring as users run it: interrupted, by several processes, with a full disk, in other precisions."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,15 +12,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import PATIENCE
+from builders import PATIENCE, input_error
+from builders.files import read_json
+from builders.scored import score_trials
+from numpy.testing import assert_allclose
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.data.corpora import in_the_wild
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.devices import own_device
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,9 @@ def command(spectral_detector, tmp_path):
     """Arguments of `nes2net score` in this process."""
     spectral_detector.save(tmp_path / "detector.pth", recipe={"name": "tiny"})
 
-    def arguments(folder: Path, out: Path, *further: str) -> list[str]:
+    def arguments(folder: Path, out: Path, *flags: str) -> list[str]:
         words = f"--model {tmp_path}/detector.pth --samples full --batch-size 4 --device cpu --workers 0"
-        return ["score", "in_the_wild", str(folder), "--out", str(out), *words.split(), *further]
+        return ["score", "in_the_wild", str(folder), "--out", str(out), *words.split(), *flags]
 
     return arguments
 
@@ -63,15 +63,16 @@ def start(*arguments: str) -> subprocess.Popen:
 
 @pytest.mark.slow
 def test_several_processes_write_the_same_file(command, few, tmp_path):
-    whole = tmp_path / "whole.txt"
+    single_process = tmp_path / "whole.txt"
     out = tmp_path / "out.txt"
-    assert main(command(few, whole)) == 0
+    assert main(command(few, single_process)) == 0
     torchrun = "-m torch.distributed.run --standalone --nproc-per-node=2 -m nes2net.cli.main"
     process = start(*torchrun.split(), *command(few, out))
     output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0 and output.count("24 of 24 scores written") == 1, output
-    assert out.read_bytes() == whole.read_bytes()
-    record = json.loads((tmp_path / "out.txt.json").read_text())
+    assert process.returncode == 0, output
+    assert output.count("24 of 24 scores written") == 1
+    assert out.read_bytes() == single_process.read_bytes()
+    record = read_json(tmp_path / "out.txt.json")
     # of both
     assert record["processes"] == 2
     assert 11 < record["audio_seconds"] <= 12
@@ -112,34 +113,32 @@ def test_an_interruption_while_a_file_hangs(command, few, tmp_path):
 
 # In this process
 
-SHORT = {"num_samples": 8000, "num_workers": 0}
-
 
 def test_a_full_disk_loses_nothing(spectral_detector, trials, tmp_path, capsys):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
     resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
-    whole, out, partial = (tmp_path / name for name in ("whole.txt", "out.txt", "out.txt.partial"))
+    expected_file, out, partial = (tmp_path / name for name in ("whole.txt", "out.txt", "out.txt.partial"))
 
     def score(out):
-        return judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**SHORT, batch_size=4))
+        return score_trials(spectral_detector, trials, out, batch_size=4)
 
-    score(whole)
+    score(expected_file)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
     try:
-        with pytest.raises(InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); the work"):
+        with input_error(r"out\.txt\.partial: cannot be written \(File too large\); the work"):
             score(out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert partial.stat().st_size == 900
     (tmp_path / "out.txt.json").mkdir()  # there is room for the journal, but not for the score file
-    with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); all scores are kept in"):
+    with input_error(r"out\.txt: cannot be written \(.*\); all scores are kept in"):
         score(out)
     (tmp_path / "out.txt.json").rmdir()
-    assert partial.stat().st_size > whole.stat().st_size
+    assert partial.stat().st_size > expected_file.stat().st_size
     assert score(out).done == 24
-    assert json.loads((tmp_path / "out.txt.json").read_text())["audio_seconds"] == 0
-    assert out.read_bytes() == whole.read_bytes()
+    assert read_json(tmp_path / "out.txt.json")["audio_seconds"] == 0
+    assert out.read_bytes() == expected_file.read_bytes()
 
 
 def test_precisions_are_not_mixed(command, few, tmp_path, capsys):
@@ -147,12 +146,12 @@ def test_precisions_are_not_mixed(command, few, tmp_path, capsys):
     rough = tmp_path / "rough.txt"
     assert main(command(few, out, "--samples", "8000")) == 0
     assert main(command(few, out, "--samples", "8000", "--dtype", "bfloat16")) == 2
-    assert "another run or program (another model, dtype)" in capsys.readouterr().err
+    assert "another model, dtype" in capsys.readouterr().err
     for dtype in ("bfloat16", "float16"):
         assert main(command(few, rough, "--samples", "8000", "--dtype", dtype, "--overwrite")) == 0
         scores = [np.loadtxt(path, usecols=1) for path in (out, rough)]
         assert 0 < np.abs(scores[0] - scores[1]).max() < 0.05
-        assert json.loads((tmp_path / "rough.txt.json").read_text())["run"]["dtype"] == dtype
+        assert read_json(tmp_path / "rough.txt.json")["run"]["dtype"] == dtype
 
 
 def test_the_gpu_of_a_process(monkeypatch):
@@ -171,23 +170,26 @@ def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, tra
     backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     trials = [*trials[:2], Trial(trials[2].id, Path("none.wav")), *trials[3:15]]
-    options = {**SHORT, "batch_size": 4, "legacy_train_mode": train}
-    judge_trials(detector, trials, tmp_path / "plain.txt", Scores(), settings=ScoringSettings(**options))
-    computed = detector.scores
-    found = []
+    options = {"batch_size": 4, "legacy_train_mode": train}
+    score_trials(detector, trials, tmp_path / "plain.txt", **options)
     compiled = []
     detector.compile = lambda **how: compiled.append(how)  # which takes seconds
-    detector.scores = lambda waveforms: (found.append(len(waveforms)), computed(waveforms))[1]
-    judge_trials(
-        detector, trials, tmp_path / "compiled.txt", Scores(), settings=ScoringSettings(**options, compile=True)
-    )
-    assert found == sizes
+    shapes = []
+    compute = detector.scores
+
+    def scores_of(waveforms):
+        shapes.append(len(waveforms))
+        return compute(waveforms)
+
+    detector.scores = scores_of
+    score_trials(detector, trials, tmp_path / "compiled.txt", **options, compile=True)
+    assert shapes == sizes
     assert len(compiled) == 1
     scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
-    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
-    assert json.loads((tmp_path / "compiled.txt.json").read_text())["run"]["compiled"]
-    with pytest.raises(InputError, match="another compiled"):
-        judge_trials(detector, trials, tmp_path / "compiled.txt", Scores(), settings=ScoringSettings(**options))
+    assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
+    assert read_json(tmp_path / "compiled.txt.json")["run"]["compiled"]
+    with input_error("another compiled"):
+        score_trials(detector, trials, tmp_path / "compiled.txt", **options)
 
 
 def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):
@@ -196,9 +198,7 @@ def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_pat
     detector = Detector.from_config(small_model)
     state = torch.random.get_rng_state()
     for name, some in (("all.txt", trials[:6]), ("some.txt", trials[3:6])):
-        judge_trials(
-            detector, some, tmp_path / name, Scores(), settings=ScoringSettings(**SHORT, legacy_train_mode=True)
-        )
+        score_trials(detector, some, tmp_path / name, legacy_train_mode=True)
     assert torch.equal(torch.random.get_rng_state(), state)
     lines = (tmp_path / "all.txt").read_text().splitlines()
     assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]

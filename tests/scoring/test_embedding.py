@@ -1,7 +1,6 @@
 """Embeddings: equal to those computed alone, in order, resumed, never half written."""
 
 import csv
-import json
 import shutil
 import sys
 from dataclasses import replace
@@ -9,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from builders import input_error
+from builders.files import read_json
 from builders.interruption import journalled
+from builders.scored import score_trials
+from numpy.testing import assert_allclose
 
-from nes2net import InputError
 from nes2net.data.corpora import asvspoof2021_la
 from nes2net.scoring import embeddings
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.embeddings import Embeddings
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -25,13 +26,7 @@ def trials(corpus):
 
 
 def embed(detector, trials, out, of="frontend", layer="last", **options):
-    return judge_trials(
-        detector,
-        trials,
-        out,
-        Embeddings(of, layer),
-        settings=ScoringSettings(**{"num_samples": None, "num_workers": 0, **options}),
-    )
+    return score_trials(detector, trials, out, Embeddings(of, layer), **{"num_samples": None, **options})
 
 
 def alone(detector, trials, num_samples):
@@ -46,13 +41,13 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
     out = tmp_path / "e.npy"
     result = embed(detector, trials, out, num_samples=num_samples, batch_size=batch_size)
     assert (result.total, result.done, result.what, result.failures) == (12, 12, "embeddings of 64 numbers", {})
-    found = np.load(out)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, alone(detector, trials, num_samples), atol=1e-5)
+    rows = np.load(out)
+    assert rows.dtype == np.float32
+    assert_allclose(rows, alone(detector, trials, num_samples), atol=1e-5)
     with open(f"{out}.csv", newline="") as file:
         assert list(csv.reader(file)) == [["id", "label"], *([trial.id, trial.label or ""] for trial in trials)]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
-    record = json.loads((tmp_path / "e.npy.json").read_text())
+    record = read_json(tmp_path / "e.npy.json")
     assert record["run"]["model"] == detector.fingerprint()
     assert record["size"] == 64
     assert "nes2net" in record["versions"]
@@ -77,13 +72,13 @@ def test_embeddings_of_one_batch(detector):
         assert torch.equal(last, detector.hidden_states(waveform)[0].mean(1))
         assert torch.equal(last, detector.embeddings(waveform, "aggregation"))  # which takes the last layer
         assert torch.equal(detector.backend.last_layer(detector.embeddings(waveform, "backend")), detector(waveform))
-    for of, layer, message in (
+    for kind, layer, message in (
         ("frontend", 3, "hidden states 0 to 2"),
         ("frontend", "first", "'last', 'all' or a number, not 'first'"),
         ("backend", 1, "remove it for backend"),
     ):
-        with pytest.raises(InputError, match=message):
-            detector.embeddings(waveform, of, layer)
+        with input_error(message):
+            detector.embeddings(waveform, kind, layer)
 
 
 def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypatch):
@@ -101,7 +96,7 @@ def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypa
     assert table["label"].to_pylist() == [trial.label for trial in good]
     rows = np.stack(table["embedding"].combine_chunks().to_numpy(zero_copy_only=False))
     assert np.array_equal(rows, np.load(tmp_path / "e.npy"))
-    np.testing.assert_allclose(rows, alone(detector, good, 8000), atol=1e-5)
+    assert_allclose(rows, alone(detector, good, 8000), atol=1e-5)
     assert not (tmp_path / "e.parquet.csv").exists()
 
 
@@ -111,7 +106,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
         pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
     late = tmp_path / "late.flac"
     out = tmp_path / "new" / f"e.{suffix}"
-    whole = tmp_path / f"whole.{suffix}"
+    uninterrupted = tmp_path / f"whole.{suffix}"
     some = [*trials[:9], replace(trials[9], path=late)]
     options = {"num_samples": 8000, "batch_size": 2}
     with journalled(stop_after=2):
@@ -122,7 +117,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     assert len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
-    with pytest.raises(InputError, match=r"another run or program \(another num_samples\)"):
+    with input_error("another num_samples"):
         embed(detector, some, out, num_samples=9000)
     with journalled() as later:
         assert list(embed(detector, some, out, **options).failures) == [trials[9].id]
@@ -131,8 +126,8 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     with journalled() as later:
         assert embed(detector, some, out, **options).done == 10
     assert list(map(len, later)) == [9, 2]  # those of the file, and its batch
-    embed(detector, trials[:10], whole, **options)
-    assert out.read_bytes() == whole.read_bytes()
+    embed(detector, trials[:10], uninterrupted, **options)
+    assert out.read_bytes() == uninterrupted.read_bytes()
 
 
 def test_what_another_run_made_is_replaced_and_one_s_own_kept(detector, trials, tmp_path):
@@ -146,21 +141,21 @@ def test_what_another_run_made_is_replaced_and_one_s_own_kept(detector, trials, 
     (tmp_path / "e.npy.partial").write_text("of another run\n")
     assert len(np.load(run(5).path)) == 5
     assert not run(5, overwrite=True).already_complete
-    with pytest.raises(InputError, match=r"another embedding.*: pass `overwrite=True`"):
+    with input_error(r"another embedding.*: pass `overwrite=True`"):
         embed(detector, trials[:5], tmp_path / "e.npy", layer="all", num_samples=8000)
 
 
 def test_what_cannot_be_written_is_named(detector, trials, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    for given, name, message in (
+    for rows, name, message in (
         (trials, "e.parquet", r"pip install .*\[parquet\]"),
         (trials, "e.txt", r"ends in \.npy or \.parquet"),
         ([trials[0], trials[0]], "e.npy", "two trials have the id"),
         ([], "e.npy", "the list is empty"),
         ([replace(trials[0], path=None)], "e.npy", "not one of 1 utterance could be embedded"),
     ):
-        with pytest.raises(InputError, match=message):
-            embed(detector, given, tmp_path / name)
+        with input_error(message):
+            embed(detector, rows, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
 from builders.files import write
+from numpy.testing import assert_array_equal
 
-from nes2net import InputError
 from nes2net.data.audio.read import LongAudio
 from nes2net.evaluation.judgements import Scores
 from nes2net.scoring.files import judge_files
@@ -52,39 +53,39 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
 def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch):
     def scored(number, batch_size):
         """That many scores, and how many paths were asked for."""
-        asked = itertools.count()
-        paths = (path for path, _ in zip(itertools.cycle(recordings), asked))
+        num_requested = itertools.count()
+        paths = (path for path, _ in zip(itertools.cycle(recordings), num_requested))
         with closing(detector.score_files(paths, batch_size=batch_size)) as scores:
-            found = list(itertools.islice(scores, number))
-        return found, next(asked)
+            pairs_of_scores = list(itertools.islice(scores, number))
+        return pairs_of_scores, next(num_requested)
 
-    pairs, asked = scored(30, 2)
+    pairs, num_requested = scored(30, 2)
     # a few batches ahead
     assert len(pairs) == 30
-    assert asked <= 30 + 2 * 6
+    assert num_requested <= 30 + 2 * 6
     largest, *_, smallest = sorted((path.stat().st_size for path in recordings), reverse=True)
     monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", 2 * largest)
-    pairs, asked = scored(24, 8)
+    pairs, num_requested = scored(24, 8)
     assert [path for path, _ in pairs] == list(recordings) * 2
     # Samples are held as float32, like those of the files.
-    assert asked <= 24 + 2 * largest // smallest + 2 < 24 + 32
+    assert num_requested <= 24 + 2 * largest // smallest + 2 < 24 + 32
     assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
 
 
 def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
     good = list(recordings)
     bad = write(tmp_path / "bad.flac", "no audio")
-    gone = tmp_path / "none.wav"
-    paths = [*good[:5], bad, *good[5:], gone]
+    missing_file = tmp_path / "none.wav"
+    paths = [*good[:5], bad, *good[5:], missing_file]
     scored = []
     failures = {}
-    with pytest.raises(InputError, match=r"bad\.flac was read by neither"):
+    with input_error(r"bad\.flac was read by neither"):
         scored.extend(detector.score_files(paths, batch_size=4))
     assert [path for path, _ in scored] == good[:5]
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
     assert [path for path, _ in pairs] == good
-    assert list(failures) == [bad, gone]
-    assert "not found" in str(failures[gone])
+    assert list(failures) == [bad, missing_file]
+    assert "not found" in str(failures[missing_file])
     _, nothing, last = judge_files(detector, Scores(), [good[0], None, good[1]])  # which ends no list
     assert isinstance(nothing, Failed)
     assert isinstance(last, Judged)
@@ -118,7 +119,7 @@ def test_threads_score_as_one_alone(detector, recordings):
             scores = list(pool.map(detector.score, list(recordings) * 2))
             lists = list(pool.map(lambda _: [s for _, s in detector.score_files(recordings)], range(2)))
         assert scores == expected * 2
-        assert all(found == pytest.approx(expected, abs=1e-6) for found in lists)
+        assert all(scores_of_thread == pytest.approx(expected, abs=1e-6) for scores_of_thread in lists)
         assert all(module.training == training for module in detector.modules())
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
@@ -127,9 +128,9 @@ def test_threads_score_as_one_alone(detector, recordings):
 def test_a_forward_that_was_replaced_is_used(detector, waveform):
     """It may be replaced by a function, by a method as Accelerate does, or compiled."""
     expected = detector.score(waveform, 16000)
-    part = detector.frontend.forward
+    forward = detector.frontend.forward
     calls = []
-    detector.frontend.forward = lambda *arguments, **options: part(*arguments, **options)
+    detector.frontend.forward = lambda *arguments, **options: forward(*arguments, **options)
     detector.forward = MethodType(lambda self, x: calls.append(self.training) or type(self).forward(self, x), detector)
     assert detector.train().score(waveform, 16000) == expected
     assert calls == [False]
@@ -159,7 +160,7 @@ def test_samples_that_cannot_be_scored(detector):
         (["a.wav", "b.wav"], 16000, "of 2: score_files takes several files, and score_batch several waveforms"),
     ):
         for score in (detector.score, detector.score_track, detector.embed):
-            with pytest.raises(InputError, match=message):
+            with input_error(message):
                 score(audio, sample_rate)
 
 
@@ -171,12 +172,12 @@ def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_pat
     content = path.read_bytes()
     with open(path, "rb") as file:
         assert detector.score(file) == expected
-        with pytest.raises(InputError, match=rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
+        with input_error(rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
             detector.score(file)
     assert detector.score(io.BytesIO(content)) == expected
     assert detector.score_track(io.BytesIO(content)).score == pytest.approx(expected, abs=1e-6)
-    np.testing.assert_array_equal(detector.embed(io.BytesIO(content)), detector.embed(path))
-    with pytest.raises(InputError, match="gives str, not bytes: open it in binary mode"):
+    assert_array_equal(detector.embed(io.BytesIO(content)), detector.embed(path))
+    with input_error("gives str, not bytes: open it in binary mode"):
         detector.score(io.StringIO("RIFF"))
 
 
@@ -184,16 +185,16 @@ def test_a_batch_of_waveforms(detector, waveform):
     """Of one length or several, of any floating type, at any rate: the scores are those computed alone."""
     score = detector.score(waveform, 16000)
     tensor = torch.from_numpy(waveform)
-    for same in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
-        assert detector.score(same, 16000) == score
+    for equal_waveform in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
+        assert detector.score(equal_waveform, 16000) == score
     assert detector.score(tensor.bfloat16(), 16000) == detector.score(tensor.bfloat16().float(), 16000)
     several = [waveform, 0.5 * waveform[:7000], waveform[::-1].copy(), np.stack([waveform, waveform])]
-    expected = [detector.score(one, 32000) for one in several]
+    expected = [detector.score(single_waveform, 32000) for single_waveform in several]
     assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)
     batch = torch.from_numpy(np.stack(several[0:3:2]))
     assert detector.train().score_batch(batch, 32000) == pytest.approx(expected[0:3:2], abs=1e-6)
     assert detector.score_batch([], 16000) == []
-    with pytest.raises(InputError, match="score_batch takes several waveforms"):
+    with input_error("score_batch takes several waveforms"):
         detector.score(np.stack([waveform] * 3), 16000)
 
 
@@ -204,7 +205,7 @@ def test_wrong_options_of_score_files(detector):
         ({"num_samples": "4sec"}, "`num_samples` is at least 1.*not '4sec'"),
         ({"on_error": "ignore"}, "`on_error` is 'raise' or a function"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             detector.score_files([], **options)
-    with pytest.raises(InputError, match=r"several paths.*\['speech.wav'\]"):
+    with input_error(r"several paths.*\['speech.wav'\]"):
         detector.score_files("speech.wav")

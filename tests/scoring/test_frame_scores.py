@@ -1,23 +1,24 @@
 """Scores of frames: short recordings in one piece, long ones in windows that depend on nothing else; of a corpus."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
+from builders.files import read_json
 from builders.interruption import journalled
+from builders.scored import score_trials
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.data.audio.blocks import push_all
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import Frames, Scores
+from nes2net.evaluation.judgements import Frames
 from nes2net.models.backends.mean_linear import MeanLinear
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.track import FrameWindows, frame_scores
 
@@ -60,46 +61,48 @@ def recording():
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
-    whole = np.arange(sum(lengths), dtype=np.float32)
+    samples = np.arange(sum(lengths), dtype=np.float32)
     longest = 2 * step + more
-    found = list(push_all(np.split(whole, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
-    if len(whole) <= longest:
-        assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
+    windows = list(push_all(np.split(samples, np.cumsum(lengths)[:-1]), FrameWindows(longest, step)))
+    starts = [window.start for window in windows]
+    sizes = [len(window.samples) for window in windows]
+    if len(samples) <= longest:
+        assert starts == [0]
     else:
-        assert [window.start for window in found] == [step * number for number in range(len(found))]
-        assert all(len(window.samples) == 2 * step for window in found[:-1])
-        assert step < len(found[-1].samples) <= 2 * step
-    for window in found:
-        np.testing.assert_array_equal(window.samples, whole[window.start : window.start + len(window.samples)])
-    assert [window.is_last for window in found] == [False] * (len(found) - 1) + [True]
-    assert found[-1].start + len(found[-1].samples) == len(whole)
+        assert starts == list(range(0, step * len(windows), step))
+        assert set(sizes[:-1]) == {2 * step}
+        assert step < sizes[-1] <= 2 * step
+    assert starts[-1] + sizes[-1] == len(samples)
+    for window, size in zip(windows, sizes):
+        assert_array_equal(window.samples, samples[window.start : window.start + size])
+        assert window.is_last is (window is windows[-1])
 
 
 @pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
 def test_up_to_30_s_are_one_piece(spectral, recording, length):
     samples = recording[:length]
-    found = spectral.frame_scores(samples, 16000)
+    frame_scores_of_piece = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
         waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
         (expected,) = spectral.segment_scores(waveform).values()
-    np.testing.assert_array_equal(found.scores, expected[0, : -(-length // 320)].numpy())
-    assert found.scores.dtype == np.float32
-    assert found.resolution_ms == 20
-    assert found.duration == length / 16000
-    assert len(found) == len(found.times)
-    assert found.times[-1] < found.duration
-    np.testing.assert_allclose(found.track.times, found.times + 0.01)
-    assert found.track.window == 0.02
+    assert_array_equal(frame_scores_of_piece.scores, expected[0, : -(-length // 320)].numpy())
+    assert frame_scores_of_piece.scores.dtype == np.float32
+    assert frame_scores_of_piece.resolution_ms == 20
+    assert frame_scores_of_piece.duration == length / 16000
+    assert len(frame_scores_of_piece) == len(frame_scores_of_piece.times)
+    assert frame_scores_of_piece.times[-1] < frame_scores_of_piece.duration
+    assert_allclose(frame_scores_of_piece.track.times, frame_scores_of_piece.times + 0.01)
+    assert frame_scores_of_piece.track.window == 0.02
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.track.MAX_PIECE_SECONDS", 100.0)
-    whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
+    scores_of_pieces = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert long.resolution_ms == resolution
-    assert len(whole) >= recording.size // (16 * resolution)
-    np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
+    assert len(scores_of_pieces) >= recording.size // (16 * resolution)
+    assert_allclose(long.scores, scores_of_pieces.scores, atol=1e-6)
 
 
 def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, recording, tmp_path, monkeypatch):
@@ -110,11 +113,9 @@ def test_long_recordings_of_a_corpus_are_pre_emphasised_once(small_model, record
     path = tmp_path / "a.wav"
     soundfile.write(path, recording[: 5 * 16000], 16000, subtype="FLOAT")
     scores = tmp_path / "frames.txt"
-    judge_trials(
-        detector, [Trial("a", path)], scores, Frames(), settings=ScoringSettings(num_samples=None, num_workers=0)
-    )
+    score_trials(detector, [Trial("a", path)], scores, Frames(), num_samples=None)
     written = read_segment_scores(scores)["a"]
-    np.testing.assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
+    assert_allclose(written, detector.frame_scores(path).scores, atol=1e-5)
 
 
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
@@ -131,16 +132,16 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     assert detector.training
     assert len(expected) == (len(recording) - detector.min_samples) // 256 + 1
     monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
-    found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
-    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-    assert found.duration == expected.duration == told[-1]
+    scored = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
+    assert_allclose(scored.scores, expected.scores, atol=1e-5)
+    assert scored.duration == expected.duration == told[-1]
     assert told == sorted(told)
     assert len(told) == 3
     step = 62 * 256  # about 1 s, in pairs of frames
     # The middle of a window is that of the window alone.
     with torch.inference_mode():
         (window,) = detector.segment_scores(torch.from_numpy(load_audio(path)[step : 3 * step])[None]).values()
-    np.testing.assert_allclose(found.scores[93:155], window[0, 31:93].numpy(), atol=1e-5)
+    assert_allclose(scored.scores[93:155], window[0, 31:93].numpy(), atol=1e-5)
 
 
 def test_a_detector_that_reads_little_at_once(several, recording):
@@ -149,27 +150,23 @@ def test_a_detector_that_reads_little_at_once(several, recording):
     frontend = {"name": "whisper", "chunk_length": 1, **small}
     detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"})
     samples = recording[: 16000 * 5 + 200]
-    found = detector.eval().frame_scores(samples, 16000)
-    assert len(found) == 250
-    assert found.duration == 5.0125
+    scored = detector.eval().frame_scores(samples, 16000)
+    assert len(scored) == 250
+    assert scored.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
             (scores,) = detector.segment_scores(torch.from_numpy(samples[start : start + 15360])[None]).values()
-        np.testing.assert_allclose(found.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
+        assert_allclose(scored.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
     backend = ThreeResolutions(feature_dim=32)
-    with pytest.raises(InputError, match="reads 1 s at once, less than four of its longest segments of 640 ms"):
+    with input_error("reads 1 s at once, less than four of its longest segments of 640 ms"):
         Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples, 16000)
 
 
-def test_errors_are_one_line(several, spectral_detector, recording, monkeypatch):
-    for detector, options, message in (
-        (spectral_detector, {}, r"this detector \('asp_mlp'\) scores recordings, not their segments"),
-        (several, {"resolution_ms": 30}, "segments of 20, 40, 640 ms, not of 30 ms"),
-    ):
-        with pytest.raises(InputError, match=message):
-            detector.frame_scores(recording, 16000, **options)
+def test_a_resolution_that_the_back_end_does_not_have_is_refused(several, recording, monkeypatch):
+    with input_error("segments of 20, 40, 640 ms, not of 30 ms"):
+        several.frame_scores(recording, 16000, resolution_ms=30)
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
-    with pytest.raises(InputError, match="back-end declares wrong resolutions"):
+    with input_error("back-end declares wrong resolutions"):
         several.frame_scores(recording, 16000)
 
 
@@ -187,22 +184,23 @@ def trials(tmp_path_factory):
     return [Trial(f"t{number}", folder / f"{number}.wav") for number in range(len(SECONDS))]
 
 
-def score(detector, trials, out, judgement=Frames(20.0), **options):  # noqa: B008
-    options = {"num_samples": None, "num_workers": 0, "batch_size": 3, **options}
-    return judge_trials(detector, trials, out, judgement, settings=ScoringSettings(**options))
+def score(detector, trials, out, judgement=None, **options):
+    options = {"num_samples": None, "batch_size": 3, **options}
+    return score_trials(detector, trials, out, judgement or Frames(20.0), **options)
 
 
 def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_path):
     out = tmp_path / "f.txt"
     result = score(spectral, trials, out)
-    assert (result.done, result.failures) == (len(trials), {})
-    found = read_segment_scores(out)
-    assert list(found) == [trial.id for trial in trials]
+    assert result.done == len(trials)
+    assert result.failures == {}
+    segment_scores = read_segment_scores(out)
+    assert list(segment_scores) == [trial.id for trial in trials]
     for trial, seconds in zip(trials, SECONDS):
         alone = frame_scores(spectral, trial.path).scores
         assert seconds * 50 - 2 <= len(alone) <= np.ceil(seconds * 50)
-        np.testing.assert_allclose(found[trial.id], alone, rtol=0, atol=1e-5)
-    record = json.loads(result.record_path.read_text())
+        assert_allclose(segment_scores[trial.id], alone, rtol=0, atol=1e-5)
+    record = read_json(result.record_path)
     assert record["resolution_ms"] == 20
     assert record["run"]["resolution_ms"] == 20
     assert score(spectral, trials, out).already_complete
@@ -211,28 +209,32 @@ def test_scores_of_a_corpus_are_those_of_each_recording(spectral, trials, tmp_pa
 def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spectral, trials, tmp_path):
     late = tmp_path / "late.wav"
     out = tmp_path / "f.txt"
-    whole = tmp_path / "whole.txt"
+    uninterrupted = tmp_path / "whole.txt"
     trials = [*trials[:4], *trials[5:], Trial("late", late)]
     with journalled(stop_after=2):
         score(spectral, trials, out, batch_size=2)
     assert not out.exists()
-    with pytest.raises(InputError, match=r"another run or program \(another resolution_ms\)"):  # scores of utterances
-        score(spectral, trials, out, Scores())
+    with input_error("another resolution_ms"):  # scores of utterances
+        score_trials(spectral, trials, out, num_samples=None)
     with journalled() as again:
         assert list(score(spectral, trials, out, batch_size=2).failures) == ["late"]
     assert 0 < sum(map(len, again)) < len(trials) - 2
     soundfile.write(late, np.zeros(16000), 16000)
-    for path in (out, whole):
+    for path in (out, uninterrupted):
         assert score(spectral, trials, path, batch_size=2).failures == {}
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == uninterrupted.read_bytes()
 
 
-def test_what_cannot_be_scored_is_refused(spectral, spectral_detector, trials, tmp_path):
-    with pytest.raises(InputError, match="not their segments"):
-        score(spectral_detector, trials, tmp_path / "f.txt")
-    with pytest.raises(InputError, match="remove `num_samples`, `padding` and the transform"):
-        score(spectral, trials, tmp_path / "f.txt", num_samples=8000)
+@pytest.mark.parametrize("options", [{"num_samples": 8000}, {"padding": "zeros"}])
+def test_frames_are_scored_in_whole_recordings_only(spectral, trials, tmp_path, options):
+    with input_error("remove `num_samples`, `padding` and the transform"):
+        score(spectral, trials, tmp_path / "f.txt", **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_detector_without_segments_scores_no_frames_of_a_corpus(spectral_detector, trials, tmp_path):
+    with input_error("not their segments"):
+        score(spectral_detector, trials, tmp_path / "f.txt")
 
 
 def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, trials, tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Journals: entries are read back as they were written, and a process may end at any point."""
 
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -11,14 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import slow
-from builders.files import write
+from builders import input_error, slow
+from builders.files import read_json, write
+from builders.scored import score_trials
 
-from nes2net import InputError
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Scores
 from nes2net.lib.files import exclusive_lock
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.journal import Journal, Row, journal_path, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -38,8 +36,8 @@ def test_names_and_reasons_are_read_back(tmp_path):
         journal.add({}, {"plain": "gone"})
 
     def kept():
-        with output.open_kept(out) as found:
-            return {id: Row(found.value(id), audio) for id, audio in found.stamps.items()}, found.failures
+        with output.open_kept(out) as opened:
+            return {id: Row(opened.value(id), audio) for id, audio in opened.stamps.items()}, opened.failures
 
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
@@ -48,34 +46,30 @@ def test_names_and_reasons_are_read_back(tmp_path):
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
     assert output.claim(out, run).is_same
     claim = output.claim(out, {"model": "another"})
-    assert (claim.place, claim.earlier, claim.is_same) == (journal_path(out), run, False)
+    assert claim.place == journal_path(out)
+    assert claim.earlier == run
+    assert claim.is_same is False
 
 
 @needs_fork
 def test_what_is_no_journal_is_not_opened(tmp_path):
     """Opening a pipe would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
-    with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
+    with input_error(r"s\.partial\.1: is not a regular file"):
         Scores().open_kept(tmp_path / "s").__enter__()
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, there):
-    if there:
+@pytest.mark.parametrize("target_exists", [True, False])
+def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, target_exists):
+    if target_exists:
         (tmp_path / "elsewhere").touch()
     (tmp_path / "s.partial").symlink_to("elsewhere")
-    with pytest.raises(InputError, match=r"s\.partial: is .*remove it"):
-        judge_trials(
-            spectral_detector,
-            trials,
-            tmp_path / "s",
-            Scores(),
-            settings=ScoringSettings(num_samples=2000, num_workers=0),
-        )
-    with pytest.raises(InputError, match=r"s\.partial: is a link"):
+    with input_error(r"s\.partial: is .*remove it"):
+        score_trials(spectral_detector, trials, tmp_path / "s", num_samples=2000)
+    with input_error(r"s\.partial: is a link"):
         Journal(tmp_path / "s.partial", {}, float)
-    assert (tmp_path / "elsewhere").exists() == there
-    assert not there or not (tmp_path / "elsewhere").read_bytes()
+    assert (tmp_path / "elsewhere").exists() == target_exists
+    assert not target_exists or not (tmp_path / "elsewhere").read_bytes()
 
 
 def test_a_stamp_is_the_time_and_the_size_of_a_file(tmp_path):
@@ -110,11 +104,11 @@ def ends_at(number: int, folder, work) -> bool:
     """Run ``work`` in a process that ends at its ``number``-th opened, renamed or removed file; whether it got that far."""
     child = os.fork()
     if not child:
-        left = itertools.count(1)
+        remaining = itertools.count(1)
 
         def count(event, arguments):
             if event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder)):
-                if next(left) == number:
+                if next(remaining) == number:
                     os._exit(9)
 
         try:
@@ -134,10 +128,8 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
     """The same command finishes exactly the same file, and leaves nothing else behind."""
 
     def score(out, num_samples=2000):
-        options = {"batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
-        return judge_trials(
-            spectral_detector, trials, out, Scores(), settings=ScoringSettings(num_samples=num_samples, **options)
-        )
+        options = {"batch_size": 2, "overwrite": before == "scores of another run"}
+        return score_trials(spectral_detector, trials, out, num_samples=num_samples, **options)
 
     score(tmp_path / "whole")
     expected = (tmp_path / "whole").read_bytes()
@@ -156,7 +148,7 @@ def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, o
         assert before != "nothing" or not out.exists() or out.read_bytes() == expected
         score(out)
         assert out.read_bytes() == expected
-        assert json.loads((folder / "s*[1].txt.json").read_text())["scored"] == 4
+        assert read_json(folder / "s*[1].txt.json")["scored"] == 4
         assert sorted(path.name for path in folder.iterdir()) == ["s*[1].txt", "s*[1].txt.json"]
         if not ended:
             break
@@ -168,46 +160,37 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     """A second run with the same file would remove the journals of the first one."""
     out = tmp_path / "s"
     lock = tmp_path / ".s.lock"
-    options = {"num_samples": 4000, "num_workers": 0}
-    here, there = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
         with exclusive_lock(lock, ""):
-            os.write(there, b"x")
+            os.write(write_end, b"x")
             signal.pause()
-    os.read(here, 1)
+    os.read(read_end, 1)
     try:
-        with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
-            judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options, overwrite=True))
+        with input_error("another run is writing .*s: wait for it"):
+            score_trials(spectral_detector, trials, out, overwrite=True)
         assert lock.exists()
         assert not out.exists()
-        assert (
-            judge_trials(
-                spectral_detector, trials, tmp_path / "another", Scores(), settings=ScoringSettings(**options)
-            ).done
-            == 4
-        )
+        assert score_trials(spectral_detector, trials, tmp_path / "another").done == 4
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        os.close(here)
-        os.close(there)
-    assert judge_trials(spectral_detector, trials, out, Scores(), settings=ScoringSettings(**options)).done == 4
+        os.close(read_end)
+        os.close(write_end)
+    assert score_trials(spectral_detector, trials, out).done == 4
     assert not lock.exists()
 
 
 @needs_fork
 def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
-    options = {"num_samples": 4000, "num_workers": 0}
     open_file = os.open
-    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(**options))
+    score_trials(spectral_detector, trials, tmp_path / "s")
 
-    def read_only(path, flags, *further):
+    def read_only(path, flags, *arguments):
         if flags & os.O_CREAT:
             raise PermissionError(13, "Permission denied")
-        return open_file(path, flags, *further)
+        return open_file(path, flags, *arguments)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert judge_trials(
-        spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(**options)
-    ).already_complete
+    assert score_trials(spectral_detector, trials, tmp_path / "s").already_complete

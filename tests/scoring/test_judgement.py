@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from builders import input_error
 from builders.files import write
 from builders.interruption import journalled
+from builders.scored import score_trials
+from numpy.testing import assert_allclose, assert_array_equal
 
-from nes2net import InputError
 from nes2net.actions.calibration import calibrate
 from nes2net.actions.evaluation import evaluate
 from nes2net.actions.prediction import predict
@@ -17,7 +19,6 @@ from nes2net.data.corpora.asvspoof2019_la import CORPUS
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import Rows
 from nes2net.evaluation.key import Labels
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.decisions.along import DecisionAlong
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.judgement import ScoreFile, as_judgement, judgements, scores_of
@@ -55,13 +56,7 @@ def trials(corpus, monkeypatch):
 
 
 def judge(detector, trials, out, **options):
-    return judge_trials(
-        detector,
-        trials,
-        out,
-        Halves(0.5),
-        settings=ScoringSettings(**{"num_samples": 8000, "num_workers": 0, **options}),
-    )
+    return score_trials(detector, trials, out, Halves(0.5), **options)
 
 
 def test_nine_digits_give_the_float32_exactly(tmp_path):
@@ -71,7 +66,7 @@ def test_nine_digits_give_the_float32_exactly(tmp_path):
     trials = [Trial(f"e{number}") for number in range(len(rows))]
     Halves().write([tmp_path / "h.tsv"], len(rows), zip(trials, rows))
     _, read = zip(*Halves().read(tmp_path / "h.tsv"))
-    np.testing.assert_array_equal(np.stack(read).view(np.uint32), rows.view(np.uint32))
+    assert_array_equal(np.stack(read).view(np.uint32), rows.view(np.uint32))
 
 
 def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):
@@ -88,10 +83,10 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     with torch.inference_mode():
         waveform = torch.from_numpy(WaveformReader.of(spectral_detector, 8000).read(trials[0].path).waveform)
         expected = [spectral_detector.scores(half[None]).item() for half in waveform.chunk(2)]
-    np.testing.assert_allclose(rows[trials[0].id], expected, atol=1e-6)
+    assert_allclose(rows[trials[0].id], expected, atol=1e-6)
     ids, scores = scores_of(out)
     assert ids == [trial.id for trial in trials]
-    np.testing.assert_array_equal(scores, [row.min() for row in rows.values()])
+    assert_array_equal(scores, [row.min() for row in rows.values()])
     plain = write(tmp_path / "plain.txt", "".join(f"{id} {score!r}\n" for id, score in zip(ids, scores.tolist())))
     labels = Labels(LA, corpus, "dev")
     of_rows, of_scores = (evaluate(labels, [path], num_resamples=20) for path in (out, plain))
@@ -105,7 +100,9 @@ def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_pa
     settings = JudgingSettings(8000)
     good, bad = predict(spectral_detector, paths, Halves(-1.0), settings=settings).rows
     told = good.to_row()
-    assert (told["judgement"], told["remark"], told["samples"]) == ("halves", "the halves differ", 8000)
+    assert told["judgement"] == "halves"
+    assert told["remark"] == "the halves differ"
+    assert told["samples"] == 8000
     words = f"first {told['first']:.4f}, second {told['second']:.4f}; the halves differ"
     assert good.words.startswith(words)
     assert "error" in bad.to_row()
@@ -114,7 +111,7 @@ def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_pa
 
 def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector, corpus, trials, tmp_path):
     """By the lower half, and along a longer recording by windows of it, as `calibrate fit` learned it."""
-    judge(spectral_detector, trials, tmp_path / "h.tsv", num_samples=8000)
+    judge(spectral_detector, trials, tmp_path / "h.tsv")
     labels = Labels(LA, corpus, "dev")
     learned = calibrate(labels, [tmp_path / "h.tsv"], allow_inverted=True)
     decider = Decider(learned.calibration, abstain=0)
@@ -126,32 +123,26 @@ def test_a_calibration_decides_on_a_judgement_that_has_a_score(spectral_detector
     assert row["scores"][0] == pytest.approx(row["score"], abs=1e-6)
     llrs = decider.llrs(judged.track.scores)
     assert row["llrs"] == llrs.tolist()
-    with pytest.raises(InputError, match="decide on scores, not on embeddings"):
+    with input_error("decide on scores, not on embeddings"):
         predict(spectral_detector, [trials[0].path], "embeddings", decider=decider)
-    with pytest.raises(InputError, match="the calibration was learned from the judgement halves, not from scores"):
+    with input_error("the calibration was learned from the judgement halves, not from scores"):
         predict(spectral_detector, [trials[0].path], decider=decider)
 
 
 def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, trials, tmp_path):
-    for named, message in (
+    for judgement_name, message in (
         ("halfs", "unknown judgement 'halfs'; did you mean 'halves'"),
         ({"most_apart": 1.0}, "`judgement` has no name"),
         ({"name": "halves", "apart": 1}, "judgement 'halves' has no option 'apart'"),
         ({"name": "embeddings", "of": "middle"}, "of"),
     ):
-        with pytest.raises(InputError, match=message):
-            as_judgement(named)
+        with input_error(message):
+            as_judgement(judgement_name)
     embeddings = tmp_path / "e.npy"
-    judge_trials(
-        spectral_detector,
-        trials[:2],
-        embeddings,
-        as_judgement("embeddings"),
-        settings=ScoringSettings(num_samples=8000, num_workers=0),
-    )
-    with pytest.raises(InputError, match="holds embeddings, not one score of each recording"):
+    score_trials(spectral_detector, trials[:2], embeddings, as_judgement("embeddings"))
+    with input_error("holds embeddings, not one score of each recording"):
         scores_of(embeddings)
     damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")
     write(tmp_path / "d.tsv.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "halves"}}))
-    with pytest.raises(InputError, match="line 2: expected an utterance and 2 numbers"):
+    with input_error("line 2: expected an utterance and 2 numbers"):
         scores_of(damaged)

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from builders import PATIENCE
+from builders import PATIENCE, input_error
 
 from nes2net import Detector, InputError
 from nes2net.scoring.kernel import score_batch, score_or_raise, scoring_mode, start
@@ -66,9 +66,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
     half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
-    plain_halves = [score_batch(detector, part[:1])[0] for part in half_as_long]
+    plain_halves = [score_batch(detector, group[:1])[0] for group in half_as_long]
     sizes.clear()
-    assert [start(detector, part, rows=2)()[0] for part in half_as_long] == pytest.approx(plain_halves, abs=1e-6)
+    assert [start(detector, group, rows=2)()[0] for group in half_as_long] == pytest.approx(plain_halves, abs=1e-6)
     assert sizes == [2, 1, 1, 1, 1, 1]  # 4,000 samples fitted, so two of 2,000 are tried, once
 
 
@@ -84,26 +84,26 @@ def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
 
 
 def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
-    given = []
+    batches = []
 
     def scores(x):
-        given.append(weakref.ref(x))
-        if len(given) == 1:
+        batches.append(weakref.ref(x))
+        if len(batches) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        assert given[0]() is None
+        assert batches[0]() is None
         return x.mean(1)
 
     detector.scores = scores
     with scoring_mode(detector):
         assert len(start(detector, waveforms(6), rows=8)()) == 6
-    assert len(given) > 2
+    assert len(batches) > 2
 
 
 def test_a_waveform_without_a_score_has_a_reason(detector):
     """It does not fit alone, its score is not finite, or the detector refuses the whole batch."""
     computed = detector.scores
     x = waveforms(5)
-    others = pytest.approx(score_batch(detector, x[[0, 1, 4]]), abs=1e-6)
+    other_scores = pytest.approx(score_batch(detector, x[[0, 1, 4]]), abs=1e-6)
 
     def no_room(x):
         if (x > 0.9).any():
@@ -111,12 +111,13 @@ def test_a_waveform_without_a_score_has_a_reason(detector):
         return computed(x)
 
     detector.scores = no_room
-    x[2, 0], x[3] = 0.95, float("nan")
+    x[2, 0] = 0.95
+    x[3] = float("nan")
     first, second, too_large, not_finite, last = score_batch(detector, x)
-    assert [first, second, last] == others
+    assert [first, second, last] == other_scores
     assert not_finite.startswith("the detector's score is nan")
     assert "do not fit into the memory of cpu" in too_large
-    with pytest.raises(InputError, match="do not fit into the memory"):
+    with input_error("do not fit into the memory"):
         score_or_raise(detector, x)
     first, second = score_batch(detector, waveforms(2)[:, :100])
     assert "too short" in first
@@ -135,7 +136,7 @@ def test_modes_and_statistics_are_restored(small_model):
     def changed() -> bool:
         return any(not torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
 
-    with pytest.raises(InputError), scoring_mode(detector, train=True):
+    with input_error(), scoring_mode(detector, train=True):
         assert all(modes(detector))
         assert len(start(detector, waveforms(2))()) == 2
         assert changed()

@@ -11,23 +11,24 @@ from nes2net.scoring.decisions.population import measure
 from nes2net.scoring.measuring import draw_trials, measure_file, measure_trials
 
 
-def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
-    waveforms = {}
+@pytest.mark.parametrize("num_samples, workers", [(None, 0), (5000, 2)])
+def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys, num_samples, workers):
+    expected = {}
     for number in range(19):
-        waveforms[f"t{number}"] = voice(number, 1)[: 4000 + 300 * number]
-        soundfile.write(tmp_path / f"t{number}.wav", waveforms[f"t{number}"], 16000, subtype="FLOAT")
+        samples = voice(number, 1)[: 4000 + 300 * number]
+        soundfile.write(tmp_path / f"t{number}.wav", samples, 16000, subtype="FLOAT")
+        share = min(1.0, (num_samples or np.inf) / len(samples))
+        expected[f"t{number}"] = measure(samples, num_samples)._replace(judged=share)
+    trials = [Trial(id, tmp_path / f"{id}.wav") for id in [*expected, "gone"]]
+    del expected["t4"]
     (tmp_path / "t4.wav").write_bytes(b"RIFF\0\0")
-    trials = [Trial(id, tmp_path / f"{id}.wav") for id in waveforms] + [Trial("gone", tmp_path / "gone.wav")]
-    for num_samples, workers in ((None, 0), (5000, 2)):
-        traits, failures = measure_trials(trials, tmp_path / f"m{num_samples}", num_samples, num_workers=workers)
-        heard = {id: measure(x, num_samples) for id, x in waveforms.items() if id != "t4"}
-        shares = {id: min(1.0, (num_samples or np.inf) / len(waveforms[id])) for id in heard}
-        assert traits == {id: one._replace(judged=shares[id]) for id, one in heard.items()}
-        assert list(traits) == [id for id in waveforms if id != "t4"]
-        assert sorted(failures) == ["gone", "t4"]
-        assert "gone.wav not found" in failures["gone"]
-        assert "failed: gone: audio file" in capsys.readouterr().err
-    assert measure_file(tmp_path / "t18.wav", 5000) == traits["t18"]
+    traits, failures = measure_trials(trials, tmp_path / "m", num_samples, num_workers=workers)
+    assert traits == expected
+    assert list(traits) == list(expected)
+    assert measure_file(tmp_path / "t18.wav", num_samples) == traits["t18"]
+    assert sorted(failures) == ["gone", "t4"]
+    assert "gone.wav not found" in failures["gone"]
+    assert "failed: gone: audio file" in capsys.readouterr().err
 
 
 def test_one_of_several_processes_measures_without_the_others(tmp_path, monkeypatch):

@@ -5,43 +5,56 @@ import json
 
 import pytest
 import torch
+from builders import input_error
 from builders.files import write
 
-from nes2net import InputError
 from nes2net.data.corpora.trial import Trial
 from nes2net.scoring.record import plain, read_record, run_identity
 
 
-def test_facts_that_identify_a_run(spectral_detector, tmp_path, monkeypatch):
+@pytest.fixture
+def trials_digest(spectral_detector, tmp_path, monkeypatch):
+    """A function that returns the digest of trials in a run's identity; the working folder is that of the test."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "x")
 
-    def identity(*trials):
+    def digest(*trials):
         return run_identity(spectral_detector, [Trial(*trial) for trial in trials], 8000, False, False)["trials"]
 
-    one = identity(("a", tmp_path / "x/1.wav"), ("b", tmp_path / "x/2.wav"))
-    assert identity(("a", "x/1.wav"), ("b", "x/2.wav")) == one
-    assert identity(("a", "link/1.wav"), ("b", tmp_path / "link" / "2.wav")) == one
-    others = (
-        identity(("a", "y/1.wav"), ("b", "y/2.wav")),
-        identity(("b", "x/2.wav"), ("a", "x/1.wav")),
-        identity(("a", "x/1.wav")),
-        identity(("a", None), ("b", None)),
-        identity(("a", "x\0/1.wav"), ("b", "x/2.wav")),
-    )
-    assert len({one, *others}) == 6
-    cpu = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
-    assert cpu["device"] == "cpu"
-    assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
+    return digest
+
+
+def test_a_run_knows_its_trials_by_other_names_of_their_folder(trials_digest, tmp_path):
+    expected = trials_digest(("a", tmp_path / "x/1.wav"), ("b", tmp_path / "x/2.wav"))
+    assert trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")) == expected
+    assert trials_digest(("a", "link/1.wav"), ("b", tmp_path / "link" / "2.wav")) == expected
+
+
+def test_other_trials_or_files_are_another_run(trials_digest):
+    digests = {
+        trials_digest(("a", "x/1.wav"), ("b", "x/2.wav")),
+        trials_digest(("a", "y/1.wav"), ("b", "y/2.wav")),
+        trials_digest(("b", "x/2.wav"), ("a", "x/1.wav")),
+        trials_digest(("a", "x/1.wav")),
+        trials_digest(("a", None), ("b", None)),
+        trials_digest(("a", "x\0/1.wav"), ("b", "x/2.wav")),
+    }
+    assert len(digests) == 6
+
+
+def test_the_device_and_compiling_identify_a_run(spectral_detector):
+    plain = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
+    assert plain["device"] == "cpu"
+    assert run_identity(spectral_detector, [Trial("a")], 8000, False, True) != plain
 
 
 def test_a_record_is_plain_json(tmp_path):
-    about = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
-    assert plain(about) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
+    facts = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
+    assert plain(facts) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
     assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
     around = {}
     around["self"] = around
-    with pytest.raises(InputError, match="cannot be written as JSON"):
+    with input_error("cannot be written as JSON"):
         plain(around)
 
 
@@ -49,8 +62,8 @@ RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failur
 RECORD |= {"sha256": "0", "audio_sha256": "1"}
 
 
-def read(path, most):
-    return read_record(path, most, "scores", "pass `overwrite=True`, or name another file")
+def read(path, max_bytes):
+    return read_record(path, max_bytes, "scores", "pass `overwrite=True`, or name another file")
 
 
 def test_a_record_is_read(tmp_path):
@@ -58,14 +71,15 @@ def test_a_record_is_read(tmp_path):
     record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
     assert record.run == RECORD["run"]
     assert record.failures == {"a": "not found"}
-    assert (record.sha256, record.audio_sha256) == ("0", "1")
+    assert record.sha256 == "0"
+    assert record.audio_sha256 == "1"
 
 
 def test_a_record_that_is_none(tmp_path):
     changes = [{"run": [1]}, {"run": {"model": {"a": 1}}}, {"failures": {"a": 1}}, {"sha256": 5}, {"audio_sha256": {}}]
     wrong = [{"failures": {}}, {"run": {}}, {"x" * 10**6: 1}, *(RECORD | change for change in changes)]
     for text in ("no JSON", "[1]", '{"run": {"' + "\x1b" * 10 + '": 1}}', *map(json.dumps, wrong)):
-        with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
+        with input_error(r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
             read(write(tmp_path / "s.json", text), 1)
         assert str(error.value).isprintable()
         assert len(str(error.value)) <= 1000
@@ -75,5 +89,5 @@ def test_a_record_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "s.json"
     with open(path, "wb") as file:
         file.truncate(1 << 32)
-    with pytest.raises(InputError, match="is longer than .*name another file"):
+    with input_error("is longer than .*name another file"):
         read(path, 100_000)

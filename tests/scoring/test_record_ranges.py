@@ -1,10 +1,9 @@
 """Numbers of a record have ranges."""
 
-import json
-
 import pytest
+from builders import input_error
+from builders.files import write_json
 
-from nes2net import InputError
 from nes2net.scoring.record import read_whole_record
 
 RECORD = {"run": {"model": "m"}, "failures": {}, "total": 3, "kept_from_earlier_runs": 0, "seconds": 1.5}
@@ -12,7 +11,7 @@ RECORD = {"run": {"model": "m"}, "failures": {}, "total": 3, "kept_from_earlier_
 
 def read(folder, **facts):
     path = folder / "s.txt.json"
-    path.write_text(json.dumps({**RECORD, **facts}))
+    write_json(path, {**RECORD, **facts})
     return read_whole_record(path)
 
 
@@ -25,5 +24,5 @@ def test_possible_numbers_are_read(tmp_path):
 @pytest.mark.parametrize("key", ["total", "kept_from_earlier_runs", "seconds"])
 @pytest.mark.parametrize("value", [-1, 1.7e308, 10**30, "1", True])
 def test_impossible_numbers_are_refused(tmp_path, key, value):
-    with pytest.raises(InputError, match=rf"s\.txt\.json: not a record of scores .*{key}"):
+    with input_error(rf"s\.txt\.json: not a record of scores .*{key}"):
         read(tmp_path, **{key: value})

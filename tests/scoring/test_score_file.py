@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import input_error
+from builders.scored import score_trials
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.judgement import scores_of
 from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores
 
@@ -67,11 +68,9 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
         (["a\udc80"], r"the id 'a\\udc80': it cannot be written as UTF-8; rename the file"),
     ):
         trials = [Trial(id, tmp_path / "a.wav") for id in ids]
-        with pytest.raises(InputError, match=message):
-            judge_trials(
-                spectral_detector, trials, tmp_path / "s", Scores(), settings=ScoringSettings(num_samples=8000)
-            )
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
+            score_trials(spectral_detector, trials, tmp_path / "s")
+        with input_error(message):
             write_scores(tmp_path / "s", ids, [0.0] * len(ids))
     assert not list(tmp_path.iterdir())
 
@@ -86,7 +85,7 @@ def test_files_of_other_programs_are_read(path):
     path.write_bytes(b"\xef\xbb\xbfb 1.5\r\na  -2e-3\n\n\tc nan")
     ids, scores = read_scores(path)
     assert ids == ["b", "a", "c"]
-    np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
+    assert_array_equal(scores, [1.5, -0.002, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
 def test_words_for_a_missing_number_are_not_a_number(path, missing):
     path.write_text(f"file,score\na.wav,0.5\nb.wav,{missing}\n")
     _, scores = read_scores(path)
-    np.testing.assert_array_equal(scores, [0.5, np.nan])
+    assert_array_equal(scores, [0.5, np.nan])
 
 
 def test_a_recording_that_failed_has_no_number(path):
@@ -124,7 +123,7 @@ def test_a_recording_that_failed_has_no_number(path):
     )
     ids, scores = read_scores(path)
     assert ids == ["a.wav", "b.wav", "c"]
-    np.testing.assert_array_equal(scores, [np.nan, np.nan, 1.0])
+    assert_array_equal(scores, [np.nan, np.nan, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,7 @@ def test_malformed_score_file(path):
         ("a ١\n", "line 1: expected a number as score"),
     ):
         path.write_text(text)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             read_scores(path)
-    with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
+    with input_error(r"none\.txt: cannot be read \(No such file or directory\)"):
         read_scores(path.with_name("none.txt"))

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.files import write
 
-from nes2net import InputError
 from nes2net.lib import text_files
 from nes2net.scoring import segment_file
 from nes2net.scoring.judgement import scores_of
@@ -21,7 +21,7 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
         assert list(content) == list(scores)
         assert all(np.array_equal(content[id], row) for id, row in scores.items())
     assert holds_frames(path)
-    with pytest.raises(InputError, match="holds scores of frames, not one score of each recording"):
+    with input_error("holds scores of frames, not one score of each recording"):
         scores_of(path)
 
 
@@ -30,10 +30,11 @@ def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
     assert {id: row.tolist() for id, row in content.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
 
-def test_what_is_no_file_of_frames(tmp_path):
-    for content in (b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"):
-        (tmp_path / "f.txt").write_bytes(content)
-        assert not holds_frames(tmp_path / "f.txt") and not holds_frames(tmp_path), content
+@pytest.mark.parametrize("content", [b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"])
+def test_what_is_no_file_of_frames(tmp_path, content):
+    (tmp_path / "f.txt").write_bytes(content)
+    assert not holds_frames(tmp_path / "f.txt")
+    assert not holds_frames(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -45,5 +46,5 @@ def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, module, limit, l
     monkeypatch.setattr(module, limit, largest)
     assert len(read_segment_scores(path)) == 3
     write(path, path.read_text() + "d 0 1\n")
-    with pytest.raises(InputError, match="split it"):
+    with input_error("split it"):
         read_segment_scores(path)

@@ -1,24 +1,22 @@
 """Scores of other systems: normalised as published, looked up by trial, and part of a run."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from builders import shared_path, small_parts, tiny_corpus
+from builders import input_error, shared_path, small_parts, tiny_corpus
+from builders.files import read_json
+from builders.scored import score_trials
+from conftest import seeded_detector
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.data.corpora.asvspoof2021_la import CORPUS
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import Scores
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.score_file import read_scores, write_scores
 from nes2net.scoring.system_scores import normalise, ranges_of, with_system_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 TRIALS = [Trial("a"), Trial("b")]
-SHORT = {"num_samples": 8000, "num_workers": 0}
 
 
 def test_normalisation_is_the_published():
@@ -26,8 +24,8 @@ def test_normalisation_is_the_published():
     for name, system in torch.load(path, weights_only=True).items():
         low = system["minimum_of_the_file"]
         high = system["maximum_of_the_file"]
-        found = normalise(np.asarray(system["raw"], np.float64), low, high)
-        assert np.abs(found - np.asarray(system["normalised_published"])).max() <= 2.3e-16, name
+        scores = normalise(np.asarray(system["raw"], np.float64), low, high)
+        assert np.abs(scores - np.asarray(system["normalised_published"])).max() <= 2.3e-16, name
 
 
 def write(folder, **systems):
@@ -40,8 +38,8 @@ def write(folder, **systems):
 def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tmp_path):
     files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
     first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
-    one = 1 / (1 + np.exp(-1))
-    assert first.system_scores == pytest.approx((one, 1 / (1 + np.exp(1))))
+    sigmoid_of_1 = 1 / (1 + np.exp(-1))
+    assert first.system_scores == pytest.approx((sigmoid_of_1, 1 / (1 + np.exp(1))))
     assert first.id == "a"
     assert second.system_scores == pytest.approx((0.5, 0.5))
     assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
@@ -62,7 +60,7 @@ def test_files_and_ranges_that_do_not_fit_are_named(tmp_path):
         *(("a 1\nb 2\n", ranges, "ranges of other systems' scores are damaged") for ranges in damaged),
     ):
         (tmp_path / "one").write_text(text)
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             with_system_scores(TRIALS, [tmp_path / "one"], ranges)
 
 
@@ -89,8 +87,7 @@ def model(root):
     """A detector that fuses the scores of two systems, with their ranges; without_ranges.pth has none."""
     frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
     backend = {"name": "ensemble", "num_scores": 2, **small_parts.BACKENDS["ensemble"]}
-    torch.manual_seed(0)
-    detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
+    detector = seeded_detector({"frontend": frontend, "backend": backend})
     detector.save(root / "fusion.pth", score_ranges=[[-3.0, 3.0], [-3.0, 3.0]])
     detector.save(root / "without_ranges.pth")
     return str(root / "fusion.pth")
@@ -105,17 +102,17 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     out = tmp_path / "scores.txt"
     systems = ["--system-scores", *system_files]
     assert score(root, model, out, *systems) == 0
-    ids, found = read_scores(out)
-    detector = Detector.from_pretrained(model, device="cpu")
+    ids, scores = read_scores(out)
+    detector = Detector.from_pretrained(model, "cpu")
     of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.provenance.to_dict()["score_ranges"])
     assert ids == [trial.id for trial in of_trials]
     reader = WaveformReader.of(detector, 8000)
     with torch.no_grad():
-        for trial, value in zip(of_trials, found, strict=True):
+        for trial, value in zip(of_trials, scores, strict=True):
             waveform = torch.from_numpy(reader.read(trial.path).waveform)[None]
             alone = detector.scores(waveform, torch.tensor([trial.system_scores]))
             assert alone.item() == pytest.approx(value, abs=1e-5)
-    first, second = json.loads((tmp_path / "scores.txt.json").read_text())["system_scores"]
+    first, second = read_json(tmp_path / "scores.txt.json")["system_scores"]
     assert [first["path"], second["path"]] == system_files
     assert first["range"] == [-3.0, 3.0]
     assert len(first["sha256"]) == 64
@@ -151,20 +148,17 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, spectra
 
 def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
     small_model["frontend"]["normalize"] = "batch"
-    torch.manual_seed(0)
-    detector = Detector.from_config(small_model).eval()
-    given = CORPUS.trials(root)
+    detector = seeded_detector(small_model)
+    trials = CORPUS.trials(root)
     for size in (1, 6):
-        judge_trials(
-            detector, given, tmp_path / str(size), Scores(), settings=ScoringSettings(**SHORT, batch_size=size)
-        )
-    one, six = (read_scores(tmp_path / str(size))[1] for size in (1, 6))
-    assert np.abs(one - six).max() > 1e-4
+        score_trials(detector, trials, tmp_path / str(size), batch_size=size)
+    scores_of_1, six = (read_scores(tmp_path / str(size))[1] for size in (1, 6))
+    assert np.abs(scores_of_1 - six).max() > 1e-4
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
-    with pytest.raises(InputError, match="another batch_size"):
-        judge_trials(detector, given, tmp_path / "1", Scores(), settings=ScoringSettings(**SHORT, batch_size=6))
-    files = [trial.path for trial in given]
-    alone = [detector.score(trial.path, num_samples=8000) for trial in given]
+    with input_error("another batch_size"):
+        score_trials(detector, trials, tmp_path / "1", batch_size=6)
+    files = [trial.path for trial in trials]
+    alone = [detector.score(trial.path, num_samples=8000) for trial in trials]
     in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
     assert in_batches == pytest.approx(alone, abs=1e-6)
     assert np.ptp(alone) > 1e-4

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
+from numpy.testing import assert_allclose, assert_array_equal
 
-from nes2net import Detector, InputError
-from nes2net.data.audio.read import load_audio, stream_audio
+from nes2net import Detector
 from nes2net.scoring.track import score_track
 
 
@@ -23,7 +24,7 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
     assert detector.training
     assert reached == pytest.approx([0.9, 1.7, 2.5])
     starts = [*range(0, 32001, 6400)]
-    np.testing.assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
+    assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
     assert track.times.dtype == np.float64
     assert track.scores.dtype == np.float32
     assert track.window == 0.5
@@ -39,7 +40,7 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
     more = np.append(waveform, waveform[:100])
     soundfile.write(tmp_path / "longer.wav", more, 16000, subtype="FLOAT")
     longer = detector.eval().score_track(tmp_path / "longer.wav", **options, batch_size=3)
-    np.testing.assert_array_equal(longer.times, [*track.times, 40100 / 16000 - 0.25])
+    assert_array_equal(longer.times, [*track.times, 40100 / 16000 - 0.25])
     assert longer.scores == pytest.approx([*expected, detector.score(more[-8000:], 16000)], abs=1e-6)
 
 
@@ -52,33 +53,19 @@ def test_a_short_recording_has_one_score(detector, waveform, length):
     assert track.duration == track.window == length / 16000
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
-def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
-    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 6002)
-    path = tmp_path / f"recording.{suffix}"
-    samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
-    soundfile.write(path, samples, rate, subtype=subtype)
-    blocks = list(stream_audio(path))
-    assert len(blocks) > 5
-    assert max(map(len, blocks)) < 10000
-    atol = 1e-7 if suffix == "mp3" else 0  # mpg123 rounds in another way
-    np.testing.assert_allclose(np.concatenate(blocks), load_audio(path), rtol=0, atol=atol)
-
-
-def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
+def test_windows_that_the_detector_cannot_score_are_refused(detector, waveform):
     for options, message in (
         ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
         ({"window": 0}, "`window` is a positive number"),
-        ({"hop": -1}, "`hop` is a positive number"),
-        ({"hop": float("nan")}, "`hop` is a positive number"),
+        ({"hop": -1}, "`hop`"),
+        ({"hop": float("nan")}, "`hop`"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             detector.score_track(waveform, 16000, **options)
     reads_little = Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
-    with pytest.raises(InputError, match="too long for this detector, which reads its first 0.[45]"):
+    with input_error("too long for this detector, which reads its first 0.[45]"):
         reads_little.score_track(waveform, 16000, window=0.6, hop=0.6)
-    most = reads_little.used_samples.most
-    assert len(reads_little.score_track(waveform, 16000, window=most / 16000, hop=0.6)) > 1  # gaps that were asked for
-    with pytest.raises(InputError, match="none.wav not found"):
-        detector.score_track(tmp_path / "none.wav")
+    max_samples = reads_little.used_samples.most
+    assert (
+        len(reads_little.score_track(waveform, 16000, window=max_samples / 16000, hop=0.6)) > 1
+    )  # gaps that were asked for

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from numpy.testing import assert_allclose
 
 from nes2net.data.audio.columns import envelope
 from nes2net.scoring import track_plot
@@ -34,9 +35,9 @@ def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
     soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
     low, high = envelope(tmp_path / "noise.wav", 30001 / 16000, 2000)
     column = np.arange(30001) * 2000 // 30001
-    for found, function in ((low, np.min), (high, np.max)):
+    for extremes, function in ((low, np.min), (high, np.max)):
         expected = [function(samples[column == number]) for number in range(2000)]
-        np.testing.assert_allclose(found, expected, atol=1e-7)
+        assert_allclose(extremes, expected, atol=1e-7)
 
 
 def test_columns_hold_all_scores_in_turn():
@@ -48,8 +49,8 @@ def test_columns_hold_all_scores_in_turn():
     ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
         assert track.times[first] < times[number] < track.times[last - 1]
-        for share, found in quantiles.items():
-            assert found[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
+        for share, quantile_row in quantiles.items():
+            assert quantile_row[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
     assert len(track_plot.column_quantiles(track_of(scores[:5], 60.0))[0]) == 1
 
@@ -76,7 +77,7 @@ def test_the_time_axis_has_round_times():
         track_plot.name_time_axis(axes, duration)
         axes.figure.draw_without_rendering()
         ticks = zip(axes.get_xticks(), axes.get_xticklabels())
-        shown = [tick.get_text() for place, tick in ticks if 0 <= place <= duration]
+        shown = [tick.get_text() for position, tick in ticks if 0 <= position <= duration]
         assert axes.get_xlabel() == label
         assert shown[: len(first)] == first
         assert len({*shown}) == len(shown) <= 14

@@ -1,17 +1,18 @@
 """Recordings that are changed before they are cut and scored."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
+from builders.files import read_json
+from builders.scored import score_trials
+from numpy.testing import assert_array_equal
 
 from nes2net import InputError
 from nes2net.data.audio.read import load_audio
 from nes2net.data.corpora import asvspoof2019_la
-from nes2net.evaluation.judgements import Frames, Scores
-from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -43,8 +44,8 @@ def trials(corpus):
 
 @pytest.mark.parametrize("num_samples, workers", [(8000, 0), (64600, 2), (None, 0)])
 def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, tmp_path, num_samples, workers):
-    settings = ScoringSettings(num_samples=num_samples, num_workers=workers, transform=Reversed())
-    judge_trials(spectral_detector, trials, tmp_path / "s", Scores(), settings=settings)
+    options = {"num_samples": num_samples, "num_workers": workers}
+    score_trials(spectral_detector, trials, tmp_path / "s", transform=Reversed(), **options)
     scores = scores_in(tmp_path / "s")
     for trial in trials:
         waveform = load_audio(trial.path)
@@ -55,16 +56,15 @@ def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, 
 
 def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     def score(name, transform):
-        settings = ScoringSettings(num_samples=8000, num_workers=0, transform=transform)
-        return judge_trials(spectral_detector, trials, tmp_path / name, Scores(), settings=settings)
+        return score_trials(spectral_detector, trials, tmp_path / name, transform=transform)
 
     finished = score("s.txt", Reversed())
-    record = json.loads(finished.record_path.read_text())
+    record = read_json(finished.record_path)
     assert record["run"]["transform"] == "reversed"
     again = score("s.txt", Reversed())
     assert again.already_complete
     for transform in (Reversed("another"), None):
-        with pytest.raises(InputError, match="another transform"):
+        with input_error("another transform"):
             score("s.txt", transform)
     broken = trials[2].id
     partial = score("t", Reversed(broken=broken))
@@ -83,7 +83,7 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
 def test_what_is_no_waveform_is_refused(trials, result, problem):
     reader = WaveformReader(8000, transform=Reversed("odd", result=result))
     message = rf"^odd returned {problem} for .*\.flac; expected float32 of shape \(N,\)$"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         reader.read(trials[0].path, trials[0].id)
 
 
@@ -92,7 +92,7 @@ def test_without_an_id_the_file_names_the_utterance(trials):
     reader = WaveformReader(None, transform=Reversed())
     recording = reader.read(trial.path, trial.id)
     by_file = reader.read(trial.path)
-    np.testing.assert_array_equal(recording.waveform, by_file.waveform)
+    assert_array_equal(recording.waveform, by_file.waveform)
     waveform = load_audio(trial.path)
     assert recording.num_samples == len(reversed_waveform(waveform, trial.id))
 
@@ -107,8 +107,8 @@ def scores_in(path):
 
 def scored(detector, trials, out, **options):
     """The scores of ``trials``, and what identifies the run in their record."""
-    finished = judge_trials(detector, trials, out, Scores(), settings=ScoringSettings(num_workers=0, **options))
-    record = json.loads(finished.record_path.read_text())
+    finished = score_trials(detector, trials, out, **options)
+    record = read_json(finished.record_path)
     return scores_in(out), record["run"]
 
 
@@ -124,7 +124,7 @@ def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_dete
     plain_scores, identity = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest)
     assert not {"padding", "peak_normalize"} & identity.keys()
     first_option = next(iter(options))
-    with pytest.raises(InputError, match=f"another {first_option}"):
+    with input_error(f"another {first_option}"):
         scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **options)
     scores, identity = scored(spectral_detector, trials, tmp_path / "changed", num_samples=longest, **options)
     assert options.items() <= identity.items()
@@ -142,21 +142,25 @@ def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_dete
     assert len(changed_ids) > len(plain_scores) / 2
 
 
-def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
-    waveform = np.array([0, 0.25, -0.125, 0, -0.5, 0.5], np.float32)
+LOUD_END = [0, 0.25, -0.125, 0, -0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    "samples, num_samples, options, expected",
+    [
+        (LOUD_END, 3, {}, [0, 0.25, -0.125]),
+        (LOUD_END, 3, {"peak_normalize": "recording"}, [0, 0.5, -0.25]),
+        (LOUD_END, 3, {"peak_normalize": "cut"}, [0, 1, -0.5]),
+        (LOUD_END, None, {"padding": "zeros", "peak_normalize": "cut"}, [0, 0.5, -0.25, 0, -1, 1, 0, 0]),
+        (LOUD_END, 9, {"padding": "zeros", "crop": "random"}, [*LOUD_END, 0, 0, 0]),
+        ([0, 0], 3, {"padding": "zeros", "peak_normalize": "recording"}, [0, 0, 0]),
+    ],
+)
+def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path, samples, num_samples, options, expected):
+    waveform = np.array(samples, np.float32)
     soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "silence.wav", np.zeros(2), 16000)
-
-    def read(name, num_samples, **options):
-        reader = WaveformReader(num_samples, min_samples=8, **options)
-        return reader.read(tmp_path / name).waveform.tolist()
-
-    assert read("a.wav", 3, peak_normalize="recording") == [0, 0.5, -0.25]
-    assert read("a.wav", 3, peak_normalize="cut") == [0, 1, -0.5]
-    assert read("a.wav", 3) == [0, 0.25, -0.125]
-    assert read("a.wav", None, padding="zeros", peak_normalize="cut") == [0, 0.5, -0.25, 0, -1, 1, 0, 0]
-    assert read("a.wav", 9, padding="zeros", crop="random") == [*waveform.tolist(), 0, 0, 0]
-    assert read("silence.wav", 3, padding="zeros", peak_normalize="recording") == [0, 0, 0]
+    reader = WaveformReader(num_samples, min_samples=8, **options)
+    assert reader.read(tmp_path / "a.wav").waveform.tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -168,11 +172,5 @@ def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
     ],
 )
 def test_unknown_words_and_endless_zeros_are_refused(spectral_detector, options, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         spectral_detector.score(np.zeros(9, np.float32), 16000, **options)
-
-
-def test_no_zeros_stand_behind_frames(spectral_detector, trials, tmp_path):
-    settings = ScoringSettings(num_samples=None, padding="zeros")
-    with pytest.raises(InputError, match="remove `num_samples`, `padding` and the transform"):
-        judge_trials(spectral_detector, trials, tmp_path / "s", Frames(20), settings=settings)

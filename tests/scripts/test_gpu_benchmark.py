@@ -2,13 +2,10 @@
 
 import json
 import re
-import shutil
 from types import SimpleNamespace
 
 import pytest
 from builders.scripts import SCRIPTS, loaded, run
-
-SECTIONS = ("training step", "profile of a training step", "epoch")
 
 
 @pytest.fixture
@@ -30,20 +27,6 @@ def test_every_stage_on_the_cpu(benchmark, tmp_path):
     assert not [row for row in rows if "note" in row]
     holds = {row["section"] for row in rows if row.get("holds")}
     assert {"full size against the CPU", "one score", "steps"} <= holds
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-def test_training_on_the_simulated_device(tmp_path):
-    """Steps with and without a graph, a profile of two batches, and epochs beside the published program."""
-    done = run("simulated_cuda", "--run", SCRIPTS / "bench", "gpu", "train", "--small", "--out", tmp_path)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
-    assert not [row for row in rows if "error" in row]
-    names = {section: {row["what"] for row in rows if row["section"] == section} for section in SECTIONS}
-    assert names["training step"] >= {"bf16", "bf16, no graph"}
-    assert names["profile of a training step"] == {f"bf16, deterministic, batch {batch}" for batch in (2, 8)}
-    assert names["epoch"] >= {"published way", "published way, free", "fp32", "bf16", "bf16, validation in fp32"}
 
 
 def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, capsys):

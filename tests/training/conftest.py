@@ -16,9 +16,9 @@ from nes2net.data.corpora.trial import Trial
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus of a few seconds, of generated clips of 0.6 to 1.04 s."""
     root = tiny_corpus.make(tmp_path_factory.mktemp("corpus"))
-    for place, path in enumerate(sorted([*root.rglob("*.flac"), *root.rglob("*.wav")])):
+    for number, path in enumerate(sorted([*root.rglob("*.flac"), *root.rglob("*.wav")])):
         samples, rate = soundfile.read(path)
-        soundfile.write(path, samples[: 9600 + 640 * (5 * place % 12)], rate)
+        soundfile.write(path, samples[: 9600 + 640 * (5 * number % 12)], rate)
     return root
 
 

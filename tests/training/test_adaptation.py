@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import torch
-from builders import genuine_checkpoint
+from builders import genuine_checkpoint, input_error
 from builders.runs import refused, same, state_of
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training.averaging import average_run
@@ -44,13 +44,13 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     assert read_record(saved)["base"] == state["base"] == {"digest": state["base"]["digest"], "file": start}
     assert all(saved[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
 
-    trained = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    trained = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     assert trained.config["frontend"]["adapt"] == LORA
     weights = detector.state_dict()
     for name, tensor in trained.state_dict().items():
         if name.startswith("ssl_model.") and name not in lora:
             assert torch.equal(tensor, weights[name]), name
-    numbers = [sum(p.numel() for p in part.parameters()) for part in (trained, trained.backend)]
+    numbers = [sum(p.numel() for p in module.parameters()) for module in (trained, trained.backend)]
     count = sum(saved[name].numel() for name in lora) + numbers[1]
     assert f"{numbers[0]:,} parameters, {count:,} of them trained (" in capsys.readouterr().out
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
@@ -76,8 +76,8 @@ def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
     folder = train(run("ssl.pt"))
     (tmp_path / "ssl.pt").rename(tmp_path / "moved.pt")
     assert train(run("moved.pt")) == folder
-    said = r"other\.pt is not the base of .*resume\.pt: the SHA-256 .*; name with `ssl_checkpoint` the file that"
-    refused(run("other.pt"), said)
+    message = r"other\.pt is not the base of .*resume\.pt: the SHA-256 .*; name with `ssl_checkpoint` the file that"
+    refused(run("other.pt"), message)
     refused(run("ssl.pt"), r"ssl\.pt was not found")
     torch.save({key: value for key, value in state_of(folder).items() if key != "base"}, folder / "resume.pt")
     refused(run("moved.pt"), r"resume\.pt does not fit this run \(it does not name its base\)")
@@ -88,16 +88,16 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
     first = train(recipe({"adapt": LORA, "init_from": start}))
     options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
-    before, after = (Detector.from_pretrained(path / "epoch_1.pth", device="cpu") for path in (first, second))
+    before, after = (Detector.from_pretrained(path / "epoch_1.pth", "cpu") for path in (first, second))
     assert after.base == before.base
     assert after.config == before.config
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))
     for adapt in (None, {"kind": "lora", "rank": 4}):
-        said = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
-        refused(recipe({"adapt": adapt, **options}, comment="third"), said)
+        message = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
+        refused(recipe({"adapt": adapt, **options}, comment="third"), message)
     nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
     refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
-    with pytest.raises(InputError, match=r"with `train\.adapt`: remove `model\.frontend\.adapt`"):
+    with input_error(r"with `train\.adapt`: remove `model\.frontend\.adapt`"):
         with_adaptation({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 
 
@@ -109,5 +109,5 @@ def test_epochs_are_averaged_and_the_folder_may_move(recipe, dev_trials, tmp_pat
     assert average_run(folder, last=2, batch_norm_batches=1).path.is_file()
     average = folder / "Averaged_Model_IDs_1_2.pth"
     assert average.stat().st_size < 0.5 * (folder / "base.pth").stat().st_size
-    detectors = [Detector.from_pretrained(path, device="cpu") for path in (average, folder / "epoch_2.pth")]
+    detectors = [Detector.from_pretrained(path, "cpu") for path in (average, folder / "epoch_2.pth")]
     assert len({detector.score(dev_trials[0].path) for detector in detectors}) == 2

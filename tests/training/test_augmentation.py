@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.recipes.recipe import recipe_from_dict
 
@@ -24,20 +24,20 @@ def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(c
 
 @pytest.mark.parametrize("key", OTHER_EFFECTS)
 def test_other_effects_have_no_published_order(key):
-    with pytest.raises(InputError, match=f"`augment.rng` and `augment.{key}` exclude each other"):
+    with input_error(f"`augment.rng` and `augment.{key}` exclude each other"):
         stream({"rng": "legacy", key: OTHER_EFFECTS[key]})
 
 
 def test_random_crops_have_no_published_order():
-    with pytest.raises(InputError, match="`augment.rng` and `data.crop` exclude each other"):
+    with input_error("`augment.rng` and `data.crop` exclude each other"):
         stream({"rng": "legacy"}, data={"crop": "random"})
 
 
 def test_the_published_order_is_that_of_rawboost():
-    with pytest.raises(InputError, match="`augment.rng` is used only with `augment.algo`"):
+    with input_error("`augment.rng` is used only with `augment.algo`"):
         stream({"rng": "legacy", "algo": 0})
 
 
 def test_processes_cannot_share_the_published_order():
-    with pytest.raises(InputError, match="2 processes cannot share"):
+    with input_error("2 processes cannot share"):
         stream({"rng": "legacy"}, 2)

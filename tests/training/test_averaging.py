@@ -1,23 +1,23 @@
 """Averages of a run folder: which checkpoints are taken, and what the file is called."""
 
 import hashlib
-import json
 import os
 
 import pytest
 import torch
+from builders import input_error
+from builders.files import write_json
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.training.averaging import average_run
 from nes2net.training.selection import best_epochs
 
 
-def save(folder, *epochs, **about):
+def save(folder, *epochs, **facts):
     """A checkpoint for each epoch, whose weight is the epoch's number."""
     for epoch in epochs:
-        save_state_dict({"w": torch.tensor([float(epoch)])}, folder / f"epoch_{epoch}.pth", epoch=epoch, **about)
+        save_state_dict({"w": torch.tensor([float(epoch)])}, folder / f"epoch_{epoch}.pth", epoch=epoch, **facts)
 
 
 def weight_in(path):
@@ -25,15 +25,18 @@ def weight_in(path):
 
 
 def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
-    about = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
-    save(tmp_path, 3, 5, 8, **about, loss=0.5, val_loss_wo_aug=0.1)
+    facts = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
+    save(tmp_path, 3, 5, 8, **facts, loss=0.5, val_loss_wo_aug=0.1)
     target, checkpoints, earlier = average_run(tmp_path, [3, 8])
     assert target.name == "Averaged_Model_IDs_3_8.pth"
     assert earlier == "absent"
     assert [path.name for path in checkpoints] == ["epoch_3.pth", "epoch_8.pth"]
     hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints]
-    made = {"ids": [3, 8], "mode": "mean", "sha256": hashes}
-    assert read_record(load_state_dict(target)) == {**about, "average": made}  # no epoch and losses of the first one
+    average_record = {"ids": [3, 8], "mode": "mean", "sha256": hashes}
+    assert read_record(load_state_dict(target)) == {
+        **facts,
+        "average": average_record,
+    }  # no epoch and losses of the first one
     legacy = average_run(tmp_path, [3, 8], "legacy").path
     assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
     assert (weight_in(target), weight_in(legacy)) == (5.5, 8)  # (2·c2)/2
@@ -45,13 +48,13 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
     assert average_run(tmp_path, last=2).path.name == "Averaged_Model_IDs_9_10.pth"
     weighted = average_run(tmp_path, last=2, weights=[0.25, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
-    made = read_record(load_state_dict(weighted))["average"]
-    assert made.pop("sha256")
-    assert made == {"ids": [9, 10], "mode": "mean", "weights": [0.25, 1]}
+    average_record = read_record(load_state_dict(weighted))["average"]
+    assert average_record.pop("sha256")
+    assert average_record == {"ids": [9, 10], "mode": "mean", "weights": [0.25, 1]}
 
 
 @pytest.mark.parametrize(
-    "chosen, said",
+    "options, message",
     [
         ({"ids": [3, 4]}, r"has no epoch_4\.pth; epochs saved there: 3, 9, 10"),
         ({"ids": [3], "last": 2}, "`ids` and `last` both choose"),
@@ -63,10 +66,10 @@ def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
         ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` must be"),
     ],
 )
-def test_what_cannot_be_averaged(tmp_path, chosen, said):
+def test_what_cannot_be_averaged(tmp_path, options, message):
     save(tmp_path, 3, 9, 10)
-    with pytest.raises(InputError, match=said):
-        average_run(**{"folder": tmp_path, **chosen})
+    with input_error(message):
+        average_run(**{"folder": tmp_path, **options})
 
 
 def test_contents_decide_whether_an_average_is_used_again(tmp_path):
@@ -84,7 +87,7 @@ def test_contents_decide_whether_an_average_is_used_again(tmp_path):
     assert [average_run(tmp_path, [1, 2]).earlier for _ in range(2)] == ["replaced", "used"]
 
     (tmp_path / "epoch_2.pth").unlink()
-    with pytest.raises(InputError, match=r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
+    with input_error(r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
         average_run(tmp_path, [1, 2])
 
 
@@ -92,30 +95,30 @@ def test_the_best_epochs_of_a_run(tmp_path, capsys):
     """They go by a value of the history; the file has the published name, with ascending ids."""
     values = ((3, 0.3, 0.1), (9, 0.1, 0.4), (10, 0.2, 0.3), (11, 0.05, 0.05))
     rows = [{"epoch": epoch, "val_loss_w_aug": a, "val_loss_wo_aug": b} for epoch, a, b in values]
-    (tmp_path / "history.json").write_text(json.dumps(rows))
+    write_json(tmp_path / "history.json", rows)
     save(tmp_path, 3, 9, 10)  # epoch 11, the best, was not kept
     best = average_run(tmp_path, best_epochs(tmp_path, 2, "val_loss_wo_aug"))
     assert best.path.name == "Averaged_Model_IDs_3_10.pth"
 
     def average(*options):
         status = main(["average", str(tmp_path), *options])
-        said = capsys.readouterr()
-        return status, said.out + said.err
+        message = capsys.readouterr()
+        return status, message.out + message.err
 
-    named = average("--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3")
-    assert named[0] == 0
-    assert "Averaged_Model_IDs_9_10_weighted_1_3.pth" in named[1]
+    target = average("--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3")
+    assert target[0] == 0
+    assert "Averaged_Model_IDs_9_10_weighted_1_3.pth" in target[1]
     out = tmp_path / "mine.pth"
     for first, mean in ((3, 6.0), (10, 9.5)):  # whatever is there
         assert average("--ids", str(first), "9", "--out", str(out)) == (0, f"average written to {out}\n")
         assert weight_in(out) == mean
         assert not (tmp_path / f"Averaged_Model_IDs_{first}_9.pth").exists()
     assert "Averaged_Model_IDs_3_10.pth is there already" in average("--ids", "3", "10")[1]
-    for options, said in (
+    for options, message in (
         (["--best", "4"], "has checkpoints of 3 epochs with val_loss_wo_aug (3, 9, 10), not of 4"),
         (["--last", "2", "--by", "val_loss_w_aug"], "--by is used only with --best"),
         (["--best", "2", "--last", "2"], "--best and --last exclude each other"),
     ):
         status, printed = average(*options)
         assert status == 2
-        assert said in printed
+        assert message in printed

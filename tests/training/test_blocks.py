@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+<<<<<<< HEAD
 from builders import PATIENCE, slow
+=======
+from builders import input_error, slow
+>>>>>>> main
 from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
 from builders.runs import assert_same_run, refused, same, state_of, stop
 from builders.shards import table, write_parquet
 
-from nes2net import InputError
 from nes2net.data.audio import packed as packed_shards
 from nes2net.data.audio.packed import blocks_of, fetch
 from nes2net.data.corpora import shards as shards_corpus
@@ -87,7 +90,7 @@ def test_shares_and_caps_within_blocks():
 
 
 def test_pieces_and_blocks_exclude_each_other(recipe):
-    with pytest.raises(InputError, match=r"`data\.order=blocks` by another rule: leave one of them out"):
+    with input_error(r"`data\.order=blocks` by another rule: leave one of them out"):
         recipe(data={"order": "blocks", "crop": "pieces", "min_piece": 2000})
 
 

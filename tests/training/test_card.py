@@ -22,8 +22,8 @@ def without_time(folder):
 def evaluated(folder, corpus, tmp_path, checkpoint):
     """Score the training part, and evaluate it with ``--card``; return the score file."""
     scores = tmp_path / f"{checkpoint}.txt"
-    part = f"asvspoof2019_la {corpus}"
-    assert main(f"score {part} --split train --model {folder / checkpoint} --device cpu --out {scores}".split()) == 0
+    title = f"asvspoof2019_la {corpus}"
+    assert main(f"score {title} --split train --model {folder / checkpoint} --device cpu --out {scores}".split()) == 0
     assert (
         main(f"evaluate asvspoof2019_la {scores} --keys {corpus} --phase train --resamples 40 --card {folder}".split())
         == 0
@@ -58,11 +58,11 @@ def test_a_run_writes_a_card_that_the_hub_reads(recipe):
 
 def test_an_interrupted_run_has_a_card_of_its_best_epoch_so_far(recipe):
     """Resumed, it has the card of a run that was never interrupted."""
-    whole = train(recipe(comment="x"))
+    uninterrupted = train(recipe(comment="x"))
     torn = stop(recipe(comment="y"), 2, 1)
     assert "| epoch | 1 of 2 |" in (torn / "README.md").read_text()
     train(recipe(comment="y"))
-    assert without_time(torn) == without_time(whole)
+    assert without_time(torn) == without_time(uninterrupted)
 
 
 def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
@@ -93,13 +93,15 @@ def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
     assert "No set but the development set" not in text
     assert text.count("say nothing: it was trained on 12 trials") == 1
 
-    other = tmp_path / "other"
-    other.mkdir()
-    evaluation = f"evaluate asvspoof2019_la {scores} --keys {corpus} --phase train --resamples 40 --card {other}"
+    another_folder = tmp_path / "other"
+    another_folder.mkdir()
+    evaluation = (
+        f"evaluate asvspoof2019_la {scores} --keys {corpus} --phase train --resamples 40 --card {another_folder}"
+    )
     assert main(evaluation.split()) == 2
     assert "has no model card that training wrote" in capsys.readouterr().err
     (folder / described).write_bytes((folder / average).read_bytes())
-    assert main(evaluation.replace(str(other), str(folder)).split()) == 2
+    assert main(evaluation.replace(str(another_folder), str(folder)).split()) == 2
     assert "has no such checkpoint: name its folder with --card" in capsys.readouterr().err
 
 
@@ -143,7 +145,7 @@ def test_the_metadata_names_encoder_and_training_sets_on_the_hub():
 def test_figures_of_several_corpora(recipe, corpus):
     """Each development corpus has a row of its own, beside that of all together, which has the interval."""
     corpora = [{"name": "asvspoof2019_la", "alias": "one"}, {"name": "asvspoof2019_la", "alias": "two"}]
-    data = {"root": None, "corpora": [{**named, "root": str(corpus)} for named in corpora]}
+    data = {"root": None, "corpora": [{**corpus_options, "root": str(corpus)} for corpus_options in corpora]}
     text = (train(recipe(data=data)) / "README.md").read_text()
     rows = re.findall(r"\| dev \| epoch.*\| (\d+ \+ \d+) \| EER % \| (.*?) \|", text)
     assert [numbers for numbers, _ in rows] == ["12 + 12", "6 + 6", "6 + 6"]

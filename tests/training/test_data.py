@@ -3,9 +3,8 @@
 import shutil
 
 import pytest
-from builders import tiny_corpus
+from builders import input_error, tiny_corpus
 
-from nes2net.lib.errors import InputError
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.measures import eer_methods
 from nes2net.training.recipes.data import DataConfig
@@ -33,34 +32,34 @@ def ids(trials):
 
 def test_the_parts_that_train_and_validate(root):
     """By default those of the corpus; of another one all labelled trials if no phase is named."""
-    for part in ("train", "dev"):
-        assert {trial.phase for trial in read_trials(DataConfig(root=str(root)), part)} == {part}
-    other = {"dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
-    data = DataConfig(root=str(root), train_split="dev", **other, dev_keys=str(root / "keys"))
+    for split in ("train", "dev"):
+        assert {trial.phase for trial in read_trials(DataConfig(root=str(root)), split)} == {split}
+    dev_corpus = {"dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
+    data = DataConfig(root=str(root), train_split="dev", **dev_corpus, dev_keys=str(root / "keys"))
     assert {trial.phase for trial in read_trials(data, "train")} == {"dev"}
     assert len(read_trials(data, "dev")) == 6
-    progress = read_trials(DataConfig(dev_root=str(root), **other, dev_phase="progress"), "dev")
+    progress = read_trials(DataConfig(dev_root=str(root), **dev_corpus, dev_phase="progress"), "dev")
     assert ids(progress) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
     assert [trial.target for trial in progress] == [1, 0, 0]
 
 
 def test_trials_have_the_scores_of_other_systems(root, tmp_path):
     files = {}
-    for part in ("train", "dev"):
-        names = ids(read_trials(DataConfig(root=str(root)), part))
-        write_scores(tmp_path / part, names, range(len(names)))
-        files[f"{part}_scores"] = [str(tmp_path / part)]
+    for split in ("train", "dev"):
+        names = ids(read_trials(DataConfig(root=str(root)), split))
+        write_scores(tmp_path / split, names, range(len(names)))
+        files[f"{split}_scores"] = [str(tmp_path / split)]
     data = DataConfig(root=str(root), **files)
     assert Fusion(Recipe(data=data)).ranges == [[0.0, 5.0]]
     by_file = DataConfig(root=str(root), **files, score_range="test")
     assert Fusion(Recipe(data=by_file)).ranges == "test"
-    for part in ("train", "dev"):
-        scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
+    for split in ("train", "dev"):
+        scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(split)]
         assert scores[0] == (0.5,)
         assert scores[-1] == pytest.approx((0.7310586,))
-        gone = DataConfig(root=str(root), **{**files, f"{part}_scores": ["gone.txt"]})
-        with pytest.raises(InputError, match=rf"`data\.{part}_scores` names gone\.txt, which does not exist"):
-            [Fusion(Recipe(data=gone)).trials(part) for part in ("train", "dev")]
+        without_file = DataConfig(root=str(root), **{**files, f"{split}_scores": ["gone.txt"]})
+        with input_error(rf"`data\.{split}_scores` names gone\.txt, which does not exist"):
+            [Fusion(Recipe(data=without_file)).trials(split) for split in ("train", "dev")]
 
 
 def several(folder, **wild):
@@ -86,13 +85,13 @@ def test_several_corpora_one_after_the_other(root):
     assert dev[0].path == dev[6].path
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
-    said = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
-    with pytest.raises(InputError, match=said):
+    message = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
+    with input_error(message):
         check_unseen(data, [*train, *dev[12:]], dev)
 
 
 @pytest.mark.parametrize(
-    "settings, part, message",
+    "settings, split, message",
     [
         ({"dev_phase": "progress"}, "dev", r"ASVspoof 2019 LA .*has no keys with.*: remove `data\.dev_phase`"),
         ({"dev_keys": "k"}, "dev", r"ASVspoof 2019 LA .*hold its labels.*: remove `data\.dev_keys`"),
@@ -102,28 +101,28 @@ def test_several_corpora_one_after_the_other(root):
         ({"corpora": {"dev_split": "dev", "alias": "w"}}, "dev", "has eval: name one with `data.corpora.w.dev_split`$"),
     ],
 )
-def test_the_key_that_is_wrong_is_named(root, tmp_path, monkeypatch, settings, part, message):
+def test_the_key_that_is_wrong_is_named(root, tmp_path, monkeypatch, settings, split, message):
     monkeypatch.chdir(tmp_path)
-    given = {"corpora": several(root, **settings["corpora"])} if "corpora" in settings else settings
-    with pytest.raises(InputError, match=message):
-        read_trials(DataConfig(**{"root": None if "corpora" in settings else str(root), **given}), part)
+    data_options = {"corpora": several(root, **settings["corpora"])} if "corpora" in settings else settings
+    with input_error(message):
+        read_trials(DataConfig(**{"root": None if "corpora" in settings else str(root), **data_options}), split)
 
 
 def test_files_that_are_missing_are_counted(root, tmp_path):
-    other = shutil.copytree(root, tmp_path / "other")
+    copied_root = shutil.copytree(root, tmp_path / "other")
     for name in ("LA_T_1000001.flac", "LA_E_1000001.flac"):
-        next(other.rglob(name)).unlink()
-    with pytest.raises(InputError, match=r"1 of 6 audio files .* folder with `data\.corpora\.la\.root`"):
-        read_trials(DataConfig(corpora=several(other)), "train")
-    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
-    with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
+        next(copied_root.rglob(name)).unlink()
+    with input_error(r"1 of 6 audio files .* folder with `data\.corpora\.la\.root`"):
+        read_trials(DataConfig(corpora=several(copied_root)), "train")
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(copied_root), dev_split="eval")
+    with input_error(r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
         read_trials(data, "dev")
 
 
 def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     root = tiny_corpus.make_all(tmp_path)
-    places = {"asvspoof2019_la": root, "partialspoof": root / "partialspoof"}
-    corpora = [{"name": name, "root": str(place)} for name, place in places.items()]
+    roots = {"asvspoof2019_la": root, "partialspoof": root / "partialspoof"}
+    corpora = [{"name": name, "root": str(corpus_root)} for name, corpus_root in roots.items()]
     recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial

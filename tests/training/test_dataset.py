@@ -11,10 +11,10 @@ import pytest
 import soundfile
 import torch
 import yaml
-from builders import PATIENCE, noise_folders
+from builders import PATIENCE, input_error, noise_folders
 from builders.runs import refused, same
+from numpy.testing import assert_array_equal
 
-from nes2net import InputError
 from nes2net.data.audio.cache import AudioCache
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop, random_crop
@@ -71,8 +71,10 @@ def test_speed_then_noise_then_rawboost_then_condition_then_filter_then_crop_fro
         unchanged += expected is boosted
         expected = random_crop(fir(expected, rng), 4000, rng).astype(np.float32)
         example = dataset[epoch, index]
-        assert (example.target, example.error, example.waveform.dtype) == (trial.target, None, torch.float32)
-        np.testing.assert_array_equal(example.waveform.numpy(), expected)
+        assert example.target == trial.target
+        assert example.error is None
+        assert example.waveform.dtype == torch.float32
+        assert_array_equal(example.waveform.numpy(), expected)
     assert 0 < unchanged < 6
 
 
@@ -128,7 +130,7 @@ def test_what_cannot_be_used_leaves_the_trial_out_and_is_named(trials, tmp_path,
     assert f"utterance '{trials[0].id}': " in silent.error
     assert "silent.wav is silent" in silent.error
 
-    with pytest.raises(InputError, match="trial 'LA_E_1' has no label"):
+    with input_error("trial 'LA_E_1' has no label"):
         example(trials=[Trial("LA_E_1", trials[0].path)])
 
     read = dataset_module.load_head
@@ -155,15 +157,15 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     for expected, options in ((waveform, {}), (boosted, {"effects": [RawBoost(5)], "part": "dev"})):
         whole_utterances = TrainingSet(Examples(trials), None, **options)
-        np.testing.assert_array_equal(whole_utterances[2, 0].waveform.numpy(), expected)
+        assert_array_equal(whole_utterances[2, 0].waveform.numpy(), expected)
     monkeypatch.setattr(dataset_module, "load_audio", None)
     cache = AudioCache(tmp_path)
     for options in ({}, {"effects": [NoiseAugmentation()]}, {"cache": cache}, {"cache": cache}):
         dataset = TrainingSet(Examples(trials), 4000, **options)
         for index, head in enumerate(heads):
-            np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), head)
-    others = (RawBoost(5), DrawnSpeed(0.9, 1.1), NoiseAugmentation(**folders, probability=1))
-    for options in (*({"effects": [effect]} for effect in others), {"crop": "random"}, {"num_samples": None}):
+            assert_array_equal(dataset[1, index].waveform.numpy(), head)
+    other_effects = (RawBoost(5), DrawnSpeed(0.9, 1.1), NoiseAugmentation(**folders, probability=1))
+    for options in (*({"effects": [effect]} for effect in other_effects), {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
             TrainingSet(Examples(trials), **{"num_samples": 4000, **options})[1, 0]
 
@@ -211,7 +213,7 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev
             heard = torch.cat(inputs_of(loader))
             for row, trial in zip(heard, expected, strict=True):
                 boosted = rawboost(load_audio(trial.path), algo, np.random.mtrand._rand, gate_rng=random._inst)
-                np.testing.assert_array_equal(row.numpy(), head_crop(boosted, 8000).astype(np.float32))
+                assert_array_equal(row.numpy(), head_crop(boosted, 8000).astype(np.float32))
 
 
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_trials, folders):
@@ -239,7 +241,7 @@ def test_nothing_moves_in_time_beside_labels_of_frames(recipe, trials, folders, 
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe(augment={"conditions": ["alaw", name]})
         assert [effect.probability for effect in training_effects(values, trials, None)] == [0.5]
-        with pytest.raises(InputError, match=f"'{name}' .*which `segments.resolutions` does not follow"):
+        with input_error(f"'{name}' .*which `segments.resolutions` does not follow"):
             training_effects(values, trials, None, labelled=True)
     soundfile.write(tmp_path / "late.wav", np.eye(1, 400, 300)[0], 16000)
     values = recipe(augment={"rir": str(tmp_path), "noise_probability": 1})
@@ -270,7 +272,7 @@ PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
 def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
-    found = list_examples(recipe(data=PIECES).data, trials)
+    pieces = list_examples(recipe(data=PIECES).data, trials)
     expected = {}
     for trial in trials:
         waveform = load_audio(trial.path)
@@ -278,12 +280,12 @@ def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
             piece = waveform[start : start + 8000]
             if len(piece) >= 3000 or not start:
                 expected[f"{trial.id}[{start}:{start + len(piece)}]"] = piece
-    assert [trial.id for trial in found.trials] == list(expected)
+    assert [trial.id for trial in pieces.trials] == list(expected)
     assert len(expected) > len(trials)
-    dataset = TrainingSet(found, 8000, crop="pieces")
+    dataset = TrainingSet(pieces, 8000, crop="pieces")
     for index, piece in enumerate(expected.values()):
-        np.testing.assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
-    assert not found.errors
+        assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
+    assert not pieces.errors
 
 
 def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tmp_path):
@@ -308,10 +310,10 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
     (tmp_path / "bad.flac").write_bytes(b"no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     bad = [Trial(name, tmp_path / name, "spoof") for name in ("bad.flac", "empty.wav")]
-    found = list_examples(data, [*bad, *trials])
-    assert found.trials == list_examples(data, trials).trials
-    assert [name in error for name, error in zip(("bad.flac", "empty.wav"), found.errors, strict=True)] == [True, True]
-    with pytest.raises(InputError, match=r"the development set needs pieces.*2 of 2 files.*bad\.flac"):
+    pieces = list_examples(data, [*bad, *trials])
+    assert pieces.trials == list_examples(data, trials).trials
+    assert [name in error for name, error in zip(("bad.flac", "empty.wav"), pieces.errors, strict=True)] == [True, True]
+    with input_error(r"the development set needs pieces.*2 of 2 files.*bad\.flac"):
         list_examples(data, bad, "development")
 
 
@@ -319,9 +321,9 @@ def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
     values = recipe(data=PIECES)
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
     short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
-    found = list_examples(values.data, short)
-    assert [trial.id for trial in found.trials] == [f"{number}[0:100]" for number in range(16)]
-    for batch in training_batches(values, found, None):
+    pieces = list_examples(values.data, short)
+    assert [trial.id for trial in pieces.trials] == [f"{number}[0:100]" for number in range(16)]
+    for batch in training_batches(values, pieces, None):
         inputs = batch.part.inputs
         assert inputs.shape[1] == 3000
         assert (inputs[:, 100:] == 0).all()

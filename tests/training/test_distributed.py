@@ -1,6 +1,5 @@
 """Several processes on one machine's CPU compute what one process computes."""
 
-import json
 import shutil
 import signal
 import subprocess
@@ -11,13 +10,14 @@ import pytest
 import torch
 import torch.distributed as dist
 import yaml
-from builders import PATIENCE
+from builders import PATIENCE, input_error
+from builders.files import read_json
 from builders.remote_stores import http_store, packed, series
 from builders.runs import folder_of, same, state_of
 from builders.scripts import run as run_script
 from torch import nn
+from torch.testing import assert_close
 
-from nes2net import InputError
 from nes2net.models.checkpoints.state_dict import load_state_dict
 from nes2net.training import distributed
 from nes2net.training.distributed import create_accelerator, plan_step, synchronise_batch_norms
@@ -50,14 +50,14 @@ def test_synced_batch_norm_is_batch_norm(group, kind, shape):
             y = model.train(training)(x)
             gradients = torch.autograd.grad((y**3).sum(), [x, *model.parameters()])
             results.append([y, *gradients, *model.buffers()])
-        torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+        assert_close(*results, rtol=1e-10, atol=1e-10)
     for model in (plain, synced):
         with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
             model.train()(torch.randn(1, 6, *[1] * (len(shape) - 2)).double())
     with torch.autocast("cpu", torch.bfloat16):
-        expected, found = (model.float()(inputs.bfloat16()) for model in (plain, synced))
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)
+        expected, synced_output = (model.float()(inputs.bfloat16()) for model in (plain, synced))
+    assert synced_output.dtype == torch.bfloat16
+    assert_close(synced_output, expected, rtol=2**-7, atol=2**-7)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,10 @@ def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested,
 
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
     """All processes also know how many readable utterances are left out with it."""
-    other = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
-    monkeypatch.setattr(distributed, "sum_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
+    sums_of_other_rank = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
+    monkeypatch.setattr(
+        distributed, "sum_over_processes", lambda _, sums: [a + b for a, b in zip(sums, sums_of_other_rank)]
+    )
     plan = plan_step(None, [[0.5, 8.0], [0.25, 4.0]], [3, 2], signal=0, save=False)
     assert plan == ([0], [1.0, 16.0], 5, 2, 0, False, 1)
 
@@ -97,7 +99,7 @@ def test_devices_that_are_not_there(monkeypatch, device, precision, rank, messag
         monkeypatch.setenv("LOCAL_RANK", rank)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_accelerator(device, precision)
 
 
@@ -122,7 +124,7 @@ def torchrun(folder, *recipes):
         process.communicate()
         raise
     assert process.returncode == 0, errors[-4000:]
-    return printed, errors, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+    return printed, errors, [read_json(folder / f"rank{rank}.json") for rank in range(2)]
 
 
 @pytest.mark.slow
@@ -142,11 +144,11 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     smooth = {**small_model, "backend": {"name": "nes2net_x_selu", "nes_ratio": [4, 4]}}
 
     def pair(name, **changes):
-        places = [{"output": str(tmp_path / place), "logs": str(tmp_path / place)} for place in ("one", "two")]
-        return [recipe(comment=name, model=smooth, **place, **changes) for place in places]
+        folders = [{"output": str(tmp_path / folder), "logs": str(tmp_path / folder)} for folder in ("one", "two")]
+        return [recipe(comment=name, model=smooth, **folder, **changes) for folder in folders]
 
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
-    parts = {**linear, "accumulate": 2}
+    accumulated = {**linear, "accumulate": 2}
     frozen = {**linear, "freeze_frontend": True}
     five_steps = {**linear, "epochs": 5, "keep": "all"}
     clipped = {**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
@@ -158,13 +160,13 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         "eps 1": pair("linear", train=five_steps),
         "clipped": pair("clipped", train=clipped),
         "pieces": pair("pieces", train={**frozen, "loss": plain_mean}, data=pieces),
-        "dynamic": pair("dynamic", train=parts, data=dynamic),
-        "vectors": pair("vectors", train={**parts, "lr": 1e-3, "loss": "prototypes"}),
+        "dynamic": pair("dynamic", train=accumulated, data=dynamic),
+        "vectors": pair("vectors", train={**accumulated, "lr": 1e-3, "loss": "prototypes"}),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
     pairs = [published, *recipes.values()]
-    for one, _ in pairs:
-        train(one, "cpu")
+    for single, _ in pairs:
+        train(single, "cpu")
     printed, remarks, reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
     assert not any(reports[0]["ended"])
     assert not any(reports[1]["ended"])
@@ -178,22 +180,24 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     assert any("resume.pt" in name for name in written[0])
     assert not written[1]
 
-    for name, (one, two) in recipes.items():
-        states = [state_of(folder_of(recipe)) for recipe in (one, two)]
+    for name, (single, two) in recipes.items():
+        states = [state_of(folder_of(recipe)) for recipe in (single, two)]
         detectors = [state["detector"] for state in states]
         difference = largest_difference(*detectors)
-        of_statistics = largest_difference(*detectors, lambda of: {k: v for k, v in of.items() if "running" in k})
+        of_statistics = largest_difference(
+            *detectors, lambda tensors: {k: v for k, v in tensors.items() if "running" in k}
+        )
         print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
         # A batch variance of the activations, about 1, sums thousands of float32 in another order.
         assert difference < 1e-6
         assert of_statistics < 1e-5
-        for row, other in zip(*(state["selection"] for state in states), strict=True):
-            assert row.keys() == other.keys()
+        for row, row_of_two in zip(*(state["selection"] for state in states), strict=True):
+            assert row.keys() == row_of_two.keys()
             for key in row.keys() - {"seconds"}:
-                assert other[key] == pytest.approx(row[key], rel=1e-5), (name, key)
-    for one in (recipes["eps 1"][0], recipes["clipped"][0]):
-        first = load_state_dict(folder_of(one) / "epoch_1.pth")
-        assert largest_difference(first, state_of(folder_of(one))["detector"]) > 1e-3
+                assert row_of_two[key] == pytest.approx(row[key], rel=1e-5), (name, key)
+    for single in (recipes["eps 1"][0], recipes["clipped"][0]):
+        first = load_state_dict(folder_of(single) / "epoch_1.pth")
+        assert largest_difference(first, state_of(folder_of(single))["detector"]) > 1e-3
     check_first_step_of_adam(*(state_of(folder_of(recipe)) for recipe in published), lr=1e-4)
 
 
@@ -231,14 +235,14 @@ def weights(state_dict):
     return {k: v for k, v in state_dict.items() if "running" not in k and "tracked" not in k}
 
 
-def largest_difference(one, two, of=weights):
-    one = of(one)
-    two = of(two)
-    assert one.keys() == two.keys()
-    return max((one[k] - two[k]).abs().max().item() for k in one)
+def largest_difference(first, second, choose=weights):
+    first = choose(first)
+    second = choose(second)
+    assert first.keys() == second.keys()
+    return max((first[k] - second[k]).abs().max().item() for k in first)
 
 
-def check_first_step_of_adam(one, two, lr):
+def check_first_step_of_adam(single, double, lr):
     """The gradients of both runs agree, and so do the weights whose step is not rounding.
 
     The first step moves a weight by lr·g/(|g| + eps), whatever the size of its gradient g. Where g
@@ -246,13 +250,13 @@ def check_first_step_of_adam(one, two, lr):
     lr·eps/|g|; any other two differ by at most 2·lr. The epoch's loss is from before the step.
     """
     eps = 1e-8
-    assert {state["progress"]["epoch"] for state in (one, two)} == {2}
-    assert two["selection"][0]["loss"] == pytest.approx(one["selection"][0]["loss"], rel=1e-5)
-    moments = [state["optimizer"]["state"] for state in (one, two)]
+    assert {state["progress"]["epoch"] for state in (single, double)} == {2}
+    assert double["selection"][0]["loss"] == pytest.approx(single["selection"][0]["loss"], rel=1e-5)
+    moments = [state["optimizer"]["state"] for state in (single, double)]
     assert all(moment["step"] == 1 for moment in moments[0].values())
     g, h = (torch.cat([m["exp_avg"].flatten() for m in moment.values()]) / (1 - 0.9) for moment in moments)
     assert (g - h).norm() < 1e-3 * g.norm()
-    after = [torch.cat([w.flatten() for w in weights(state["detector"]).values()]) for state in (one, two)]
+    after = [torch.cat([w.flatten() for w in weights(state["detector"]).values()]) for state in (single, double)]
     difference = (after[0] - after[1]).abs()
     certain = (g * h > 0) & (torch.minimum(g.abs(), h.abs()) > 100 * eps)
     print(f"published eps: gradients differ by {(g - h).norm() / g.norm():.1e}, {certain.float().mean():.1%} certain")
@@ -271,29 +275,29 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
 
     def values(name):
         train = {"epochs": 3, "accumulate": 2, "max_grad_norm": 0.1, "schedule": "cosine"}
-        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return recipe(model=model_with_dropout, augment={"algo": 4}, train=train, comment=name, **places)
+        folders = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return recipe(model=model_with_dropout, augment={"algo": 4}, train=train, comment=name, **folders)
 
     troubles = ("step", "validation", "full", "lost")
     runs = [(values("whole"), ""), *((values(name), name) for name in troubles), (values("step"), "elsewhere")]
     _, _, reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
-    one, two = (report["ended"] for report in reports)
-    lost = one.pop(4)
-    lost_elsewhere = two.pop(4)
+    ends_of_rank_0, ends_of_rank_1 = (report["ended"] for report in reports)
+    lost = ends_of_rank_0.pop(4)
+    lost_elsewhere = ends_of_rank_1.pop(4)
     assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
     assert lost_elsewhere.startswith("Unfinished: stopped in epoch 2, step 1: a.flac is not there any more. Bring")
-    assert [end.replace("_elsewhere", "") for end in two] == one
+    assert [end.replace("_elsewhere", "") for end in ends_of_rank_1] == ends_of_rank_0
     stopped = "Unfinished: stopped by SIGTERM; the same command resumes from the last save"
-    assert one[:3] == ["", stopped, stopped]
-    assert one[5:] == ["", "", "", ""]
-    assert one[3].startswith("Unfinished: ")
-    assert "resume.pt cannot be written (No space left" in one[3]
-    assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")
-    whole = state_of(folder_of(values("whole")))
+    assert ends_of_rank_0[:3] == ["", stopped, stopped]
+    assert ends_of_rank_0[5:] == ["", "", "", ""]
+    assert ends_of_rank_0[3].startswith("Unfinished: ")
+    assert "resume.pt cannot be written (No space left" in ends_of_rank_0[3]
+    assert ends_of_rank_0[4].startswith("InputError: the processes do not see the same corpus, or the same run")
+    uninterrupted = state_of(folder_of(values("whole")))
     for name in troubles:
         state = state_of(folder_of(values(name)))
-        assert same(state["detector"], whole["detector"]), name
-        losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
+        assert same(state["detector"], uninterrupted["detector"]), name
+        losses = [[row["loss"] for row in s["selection"]] for s in (state, uninterrupted)]
         assert losses[0] == losses[1]
         assert len(losses[0]) == 3
 

@@ -27,6 +27,13 @@ def examples(tmp_path):
     return make
 
 
+def label_of(frame):
+    """The label of a frame of :func:`examples`; −1 if it holds zeros."""
+    if (frame == 0).any():
+        return -1
+    return 0 if (frame < 0).any() else 1
+
+
 @pytest.mark.parametrize("crop", ["head", "random", "random_tiled", "pieces"])
 @pytest.mark.parametrize("num_samples", [8000, 16160, 16100, 40000, None])
 def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, examples):
@@ -36,21 +43,21 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
     else:
         data = TrainingSet(examples(LABELS, SAMPLES[:16100], share=0.5), num_samples, crop=crop)
     for epoch in (1, 2, 3):
-        waveform, found = data.prepare(0, epoch)
+        waveform, labels = data.prepare(0, epoch)
         frames = np.array_split(waveform, np.arange(160, len(waveform), 160))
-        expected = [-1 if (frame == 0).any() else 0 if (frame < 0).any() else 1 for frame in frames]
-        assert found.tolist() == expected
-        assert num_samples is None or len(waveform) == num_samples
+        assert labels.tolist() == list(map(label_of, frames))
+        if num_samples is not None:
+            assert len(waveform) == num_samples
 
 
 @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
 def test_labels_are_stretched_as_the_waveform(speed, examples):
     """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
-    waveform, found = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
-    middles = waveform[80::160][: len(found)]
+    waveform, labels = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
+    middles = waveform[80::160][: len(labels)]
     assert len(waveform) == pytest.approx(16160 / speed, abs=1)
-    assert len(found) == -(-len(waveform) // 160)
-    wrong = (middles > 0) != (found[: len(middles)] == 1)
+    assert len(labels) == -(-len(waveform) // 160)
+    wrong = (middles > 0) != (labels[: len(middles)] == 1)
     assert wrong.sum() <= 4  # one frame at most beside each of the four boundaries
 
 
@@ -73,11 +80,13 @@ def test_the_share_of_crops_with_a_boundary():
 
     def share_of(boundary_share, labels=labels):
         starts = [draw_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
-        assert all(start % 160 == 0 and start + 8050 <= 48000 for start in starts)
+        assert not np.any(np.mod(starts, 160))
+        assert max(starts) <= 48000 - 8050
         assert len(set(starts)) > 20
         return np.mean([len(set(labels[s // 160 : s // 160 + 51])) > 1 for s in starts])
 
-    assert (share_of(1.0), share_of(0.0)) == (1.0, 0.0)
+    assert share_of(1.0) == 1.0
+    assert share_of(0.0) == 0.0
     assert share_of(0.5) == pytest.approx(0.5, abs=0.1)
     assert share_of(None) == pytest.approx(50 / 250, abs=0.08)
     assert share_of(1.0, np.ones(300)) == 0.0

@@ -1,6 +1,5 @@
 """Training with the last incomplete batch of an epoch: `train.drop_last: false`."""
 
-import json
 import subprocess
 import sys
 from itertools import chain
@@ -9,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from builders import PATIENCE, SHARED
+from builders import PATIENCE, SHARED, input_error
+from builders.files import read_json
 from builders.runs import assert_same_run, folder_of, history_of, refused, state_of, stop
 
-from nes2net import InputError
 from nes2net.training.balance import Balance, Level
 from nes2net.training.data import check_fills_a_batch
 from nes2net.training.recipes.train import TrainConfig
@@ -45,7 +44,7 @@ def num_steps(folder):
 
 def test_the_steps_of_ctrsvdd_are_the_published(shared):
     path = SHARED / "golden" / "originals" / "ctrsvdd_batches.json"
-    published = json.loads(path.read_text())
+    published = read_json(path)
     batches = EpochBatches(published["items"], published["batch_size"], 1, True, drop_last=published["drop_last"])
     assert len(batches) == published["steps"]
     batches.start = published["steps"] - 1
@@ -80,7 +79,7 @@ def test_each_process_gets_equally_many_parts_and_none_is_empty():
 def test_fewer_utterances_than_processes_are_refused():
     share = StepShare(0, 2)
     message = "the last batch of an epoch has 1 utterance, too few for 2 processes: set `train.drop_last=true`"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         EpochBatches(21, 10, 1, True, share, drop_last=False)
     EpochBatches(21, 10, 1, True, share)
 
@@ -164,7 +163,7 @@ def test_an_epoch_may_be_smaller_than_a_batch(recipe):
 
 
 def test_an_epoch_without_utterances_is_refused():
-    with pytest.raises(InputError, match="0 training trials do not fill one batch of 12: lower `train.batch_size`$"):
+    with input_error("0 training trials do not fill one batch of 12: lower `train.batch_size`$"):
         check_fills_a_batch(0, TrainConfig(drop_last=False))
 
 
@@ -178,15 +177,3 @@ def test_a_single_last_utterance_is_enough_for_back_ends_that_normalise_frames(r
     model = {"backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
     run = recipe(model=model, train={"epochs": 1, "batch_size": 11, "drop_last": False})
     assert num_steps(train(run, "cpu")) == 2
-
-
-def test_drop_last_belongs_to_the_run(recipe):
-    train(recipe(train=INCOMPLETE), "cpu")
-    other_run = recipe(train={**INCOMPLETE, "drop_last": True})
-    refused(other_run, r"was made by another run or program \(another train\.drop_last\)", "cpu")
-
-
-def test_logistic_regression_has_no_batches(recipe):
-    message = "`train.drop_last` is used only with .*, not with `train.optimizer=logistic`"
-    with pytest.raises(InputError, match=message):
-        recipe(train={"optimizer": "logistic", "epochs": 1, "drop_last": False})

@@ -1,10 +1,10 @@
 """What a training step of the published recipe may launch on a GPU, counted on the simulated CUDA device."""
 
-import json
 import shutil
 import sys
 
 import pytest
+from builders.files import read_json
 from builders.scripts import run
 from conftest import REPOSITORY
 
@@ -28,7 +28,7 @@ def counts(tmp_path_factory):
     program = REPOSITORY / "tests" / "builders" / "launch_counts.py"
     done = run("simulated_cuda", "--run", sys.executable, program, file, PYTHONPATH=str(REPOSITORY / "tests"))
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(file.read_text())
+    return read_json(file)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

@@ -5,9 +5,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from builders import input_error
 from builders.runs import folder_of, history_of, same
+from numpy.testing import assert_allclose
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
@@ -38,7 +40,7 @@ def decisions(embeddings, targets, rows, c=1e6):
 
 
 def detector_of(folder):
-    return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    return Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
 
 
 def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
@@ -52,7 +54,7 @@ def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
         rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
     expected = decisions(embeddings, targets, rows)
     weights = np.abs(detector.backend.linear.weight.numpy(force=True)[0])  # terms of a sum, which may cancel
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
+    assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
     (row,) = history_of(folder)
     signs = np.array([1 if trial.target else -1 for trial in dev_trials])
     loss = np.logaddexp(0, -signs * scores).mean()
@@ -74,8 +76,8 @@ def test_the_scale_of_the_dimensions_does_not_matter(c):
         weight, bias, _ = fit_logistic(embeddings, targets, c)
         scores.append(embeddings @ weight + bias)
     assert weight[-1] == 0
-    np.testing.assert_allclose(*scores, atol=1e-6)
-    np.testing.assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
+    assert_allclose(*scores, atol=1e-6)
+    assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
 def test_all_but_the_last_layer_is_frozen(probe, small_model, corpus, trials, tmp_path, capsys):
@@ -98,16 +100,16 @@ def test_all_but_the_last_layer_is_frozen(probe, small_model, corpus, trials, tm
 
 def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
     cross_entropy = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}
-    found = []
+    scores = []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
     for name, changes in (("one", {}), ("two", two)):
         folder = train(probe(data={"num_samples": 8000}, comment=name, **changes), device="cpu")
-        found.append((detector_of(folder).score(dev_trials[0].path), history_of(folder)[0]["val_loss_wo_aug"]))
-    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-7)
+        scores.append((detector_of(folder).score(dev_trials[0].path), history_of(folder)[0]["val_loss_wo_aug"]))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4, abs=1e-7)
 
 
 def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
-    whole = train(probe(comment="whole"), device="cpu")
+    uninterrupted = train(probe(comment="whole"), device="cpu")
     recipe = probe(comment="parts")
     embeddings = folder_of(recipe) / EMBEDDINGS_FILE
     written = set()
@@ -123,7 +125,7 @@ def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
         written.add(embeddings.stat().st_mtime_ns)
     assert len(written) == 1
     embeddings.unlink()  # it is not needed any more
-    assert same(*(dict(detector_of(of).state_dict()) for of in (train(recipe, device="cpu"), whole)))
+    assert same(*(dict(detector_of(folder).state_dict()) for folder in (train(recipe, device="cpu"), uninterrupted)))
     train(recipe, device="cpu")
     assert "is trained already" in capsys.readouterr().out
 
@@ -155,6 +157,6 @@ CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2,
 def test_what_it_does_not_do_is_refused_before_anything_is_embedded(probe, small_model, changes, message, tmp_path):
     if changes.get("model", {}).get("backend") == CLASSIFICATION:
         changes["model"]["frontend"] = small_model["frontend"]
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         train(probe(**changes), device="cpu")
     assert not list(tmp_path.rglob("*.npy"))

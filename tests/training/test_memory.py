@@ -22,7 +22,7 @@ def too_large(where, recipe, message):
 
 
 @pytest.mark.parametrize(
-    "settings, where, said",
+    "settings, where, advice",
     [
         ({}, VALIDATION, "validation, which computes 4 × 4000 samples at once; the last save is intact"),
         (WHOLE, VALIDATION, "validation, which computes a whole utterance at .*whole_utterances=false`$"),
@@ -30,23 +30,34 @@ def too_large(where, recipe, message):
         (DYNAMIC, STEP, "computes 4 × up to 5000 samples .*`train.accumulate=2` or .*batch_size`$"),
     ],
 )
-def test_what_takes_less_is_said(recipe, settings, where, said):
-    too_large(where, recipe(**settings), f"the memory of cpu ran out in epoch 1, .*{said}")
+def test_what_takes_less_is_said(recipe, settings, where, advice):
+    too_large(where, recipe(**settings), f"the memory of cpu ran out in epoch 1, .*{advice}")
 
 
-def test_what_is_saved_stays_and_a_run_without_a_save_leaves_its_folder(recipe, small_model, capsys):
-    def values(comment, **train):
-        return recipe(comment=comment, model=small_model, train={"epochs": 1, **train})
+@pytest.fixture
+def values(recipe, small_model):
+    """A function that builds a recipe of one epoch of a small wav2vec 2.0."""
+    return lambda comment, **train: recipe(comment=comment, model=small_model, train={"epochs": 1, **train})
 
-    on = "resume with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
-    less = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
-    too_large(STEP, values("new"), f"nothing is saved yet: {on} and {less}")
+
+RESUME = "resume with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its own"
+TAKE_LESS = "`train.accumulate=2` or `train.precision=bf16` or a smaller `train.batch_size`$"
+
+
+def test_a_run_without_a_save_leaves_its_folder_to_one_that_takes_less(values):
+    too_large(STEP, values("new"), f"nothing is saved yet: {RESUME} and {TAKE_LESS}")
     folder = train(values("new", accumulate=2))
     assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
+
+
+def test_what_is_saved_stays_and_is_resumed_with_less(values, capsys):
     resume = stop(values("torn"), 1, 0) / "resume.pt"
     saved = resume.read_bytes()
-    too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {on} and {less}")
+    too_large(STEP, values("torn"), f"epoch 1, step 1, .*; the last save is intact: {RESUME} and {TAKE_LESS}")
     assert resume.read_bytes() == saved
     train(values("torn", activation_checkpointing=True))
     assert "resuming in epoch 1, step 1" in capsys.readouterr().out
+
+
+def test_a_detector_that_does_not_fit_is_named(values):
     too_large((run, "build_detector"), values("large"), "detector does not fit .* of cpu: .*`model.frontend`")

@@ -28,23 +28,25 @@ def rates(steps_per_epoch, steps, **train):
 def test_ctrsvdd_changes_once_an_epoch_and_asvspoof5_every_step():
     expected = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"]
     published = GOLDEN["asv5_cosine_factor"]
-    taken = rates(3, 3 * len(expected), epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
-    assert taken[::3] == pytest.approx(expected, rel=0, abs=1e-18)
-    assert taken[::3] == taken[1::3] == taken[2::3]
+    rates_of_steps = rates(3, 3 * len(expected), epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
+    assert rates_of_steps[::3] == pytest.approx(expected, rel=0, abs=1e-18)
+    assert rates_of_steps[::3] == rates_of_steps[1::3] == rates_of_steps[2::3]
     steps = published["total_steps"]
-    taken = rates(steps // 10, steps + 1, epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine")  # later ones never come
-    factors = [rate / 1e-6 for rate in taken]
-    assert factors == pytest.approx(published["factors"][: len(taken)], rel=0, abs=1e-12)
+    rates_of_steps = rates(
+        steps // 10, steps + 1, epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine"
+    )  # later ones never come
+    factors = [rate / 1e-6 for rate in rates_of_steps]
+    assert factors == pytest.approx(published["factors"][: len(rates_of_steps)], rel=0, abs=1e-12)
 
 
 def test_constant_warm_up_and_halved_every_five_epochs():
     """The last one is the schedule of GF, LGF and LLGF."""
     assert rates(4, 5, lr=2.5e-7) == [2.5e-7] * 5
     assert rates(4, 6, lr=1.0, warmup_steps=3) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    taken = rates(2, 24, lr=3e-4, schedule="step")
-    assert taken[::2] == taken[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
-    other = rates(1, 3, lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1)
-    assert other == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
+    rates_of_steps = rates(2, 24, lr=3e-4, schedule="step")
+    assert rates_of_steps[::2] == rates_of_steps[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
+    warmed_up = rates(1, 3, lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1)
+    assert warmed_up == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
 
 
 def test_mpif_res2nets_are_the_groups_schedule():
@@ -66,9 +68,9 @@ def test_moe_warms_up_for_three_epochs_from_zero():
             expected += schedule.get_last_lr() * 4
             schedule.optimizer.step()
             schedule.step()
-    taken = rates(4, 200, lr=1e-5, schedule="cosine_epochs", t_max=50, warmup_epochs=3, warmup_from_zero=True)
-    assert taken == pytest.approx(expected, rel=1e-9, abs=1e-18)
-    assert taken[:4] == [0.0] * 4
+    rates_of_steps = rates(4, 200, lr=1e-5, schedule="cosine_epochs", t_max=50, warmup_epochs=3, warmup_from_zero=True)
+    assert rates_of_steps == pytest.approx(expected, rel=1e-9, abs=1e-18)
+    assert rates_of_steps[:4] == [0.0] * 4
     gentle = rates(1, 6, lr=1.0, schedule="cosine_epochs", t_max=5, warmup_epochs=3)
     assert gentle == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.0])
 
@@ -88,7 +90,7 @@ def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
         "": 1.0,
     }
     for name, parameter in detector.named_parameters():
-        assert rates.pop(id(parameter)) == next(rate for part, rate in expected.items() if part in name), name
+        assert rates.pop(id(parameter)) == next(rate for layer, rate in expected.items() if layer in name), name
     assert not rates
 
     plain = create_optimizer(detector.parameters(), TrainConfig(lr=1.0))
@@ -111,4 +113,4 @@ def test_the_optimiser_is_the_named_one(name, kind):
 
 def test_plateaus_are_three_losses_in_a_row_that_are_not_lower():
     losses = ([1.0, 1.0, 2.0], [1.0, 1.0, 2.0, 3.0], [1.0, *[2.0] * 6], [1.0, 2.0, 2.0, 0.5, 2.0, 2.0])
-    assert [count_plateaus(of, 3) for of in losses] == [0, 1, 2, 0]  # the first is the best, two wait
+    assert [count_plateaus(dev_losses, 3) for dev_losses in losses] == [0, 1, 2, 0]  # the first is the best, two wait

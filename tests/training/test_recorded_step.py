@@ -1,10 +1,10 @@
 """Steps that a CUDA graph replays equal steps without one, bit for bit, on the simulated CUDA device."""
 
-import json
 import shutil
 import sys
 
 import pytest
+from builders.files import read_json
 from builders.scripts import run
 from conftest import REPOSITORY
 
@@ -28,7 +28,7 @@ def checked(folder, *names):
     program = REPOSITORY / "tests" / "builders" / "graph_checks.py"
     done = run("simulated_cuda", "--run", sys.executable, program, file, *names, PYTHONPATH=str(REPOSITORY / "tests"))
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(file.read_text())
+    return read_json(file)
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from multiprocessing import get_context
 import pytest
 import torch
 import yaml
-from builders import PATIENCE, genuine_checkpoint, slow
+from builders import PATIENCE, genuine_checkpoint, input_error, slow
 from builders.runs import assert_same_run, folder_of, history_of, place_of, refused, state_of, stop, weights_of
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.cli.main import main
 from nes2net.lib.errors import Unfinished
 from nes2net.lib.files import exclusive_lock
@@ -46,14 +46,14 @@ def runs(recipe, model_with_dropout, tmp_path):
     def make(name, **changes):
         changes["train"] = {"schedule": "cosine", "warmup_steps": 2, **changes.get("train", {})}
         changes["augment"] = {"algo": 4, **changes.get("augment", {})}
-        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return recipe(**{"model": model_with_dropout, **places, **changes})
+        folders = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return recipe(**{"model": model_with_dropout, **folders, **changes})
 
     return make
 
 
 @pytest.fixture
-def whole(runs, tmp_path_factory):
+def whole_run(runs, tmp_path_factory):
     """Folder of an uninterrupted run of ``runs`` without changes, trained once."""
     uninterrupted = tmp_path_factory.getbasetemp() / "uninterrupted"
     return next(uninterrupted.glob("*_tiny_*"), None) or train(runs("whole", output=str(uninterrupted)))
@@ -93,18 +93,18 @@ LORA = RUNS["lora"]["train"]
 
 
 @pytest.mark.parametrize("name", [*list(RUNS)[:4], *slow(*list(RUNS)[4:])])
-def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, name):
+def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole_run, name):
     changes = dict(RUNS[name])
     moments = changes.pop("at")
     if changes.keys() - {"data"}:  # the number of workers does not matter
-        whole = train(runs("whole", **changes))
+        whole_run = train(runs("whole", **changes))
     before = handlers()
     for epoch, step in moments:
         assert place_of(stop(runs("torn", **changes), epoch, step)) == (epoch, step + 1)  # the step is done
         assert handlers() == before
         torch.manual_seed(99)  # nothing may depend on the state that the interruption left
         random.seed(99)
-    assert_same_run(train(runs("torn", **changes)), whole)
+    assert_same_run(train(runs("torn", **changes)), whole_run)
 
 
 def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_path, capsys):
@@ -113,12 +113,12 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
     def run(name, root=corpus, weight=2, cap=3):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": weight}
         wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": None}
-        other = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
-        data = {"root": None, "corpora": [la, wild, other], "balance": ["corpus", "class"], "epoch_size": 14}
+        dev_only = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
+        data = {"root": None, "corpora": [la, wild, dev_only], "balance": ["corpus", "class"], "epoch_size": 14}
         validation = {"select_on": "eer", "over": "worst"}
         return runs(name, model={}, data={**data, "speaker_cap": cap}, validation=validation, train={"accumulate": 2})
 
-    whole = train(run("whole"))
+    whole_run = train(run("whole"))
     printed = capsys.readouterr().out
     assert "training trials: 24 (12 bona fide, 12 spoof)\n  la: 12 (6 bona fide" in printed
     assert "an epoch draws 14 of the training trials" in printed
@@ -127,35 +127,35 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
         stop(run("torn"), *moment)
     for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
         refused(run("torn", **wrong), rf"was made by another run or program \(another data\.{key}")
-    assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole)
-    row = history_of(whole)[0]
+    assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole_run)
+    row = history_of(whole_run)[0]
     assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])
 
 
-def test_what_a_run_started_from_is_known_to_the_end(runs, whole, capsys):
+def test_what_a_run_started_from_is_known_to_the_end(runs, whole_run, capsys):
     """It is in checkpoints and averages, so that scoring can say what their detectors have seen."""
-    start = min(whole.glob("epoch_*.pth"))
+    start = min(whole_run.glob("epoch_*.pth"))
     recipe = runs("torn", train={"init_from": str(start), "epochs": 1})
     stop(recipe, 1, 1)
     folder = train(recipe)
     first = read_record(load_state_dict(start))
-    Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").save(folder / "shared.pth")
-    found = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
-    starts = [read_record(load_state_dict(file))["started_from"] for file in found]
-    kept, shared = (Provenance.read(first).start(places).to_dict() for places in (True, False))
-    assert starts == [[kept], [kept], [shared]]
+    Detector.from_pretrained(folder / "epoch_1.pth", "cpu").save(folder / "shared.pth")
+    checkpoints = (folder / "epoch_1.pth", average_run(folder, last=1).path, folder / "shared.pth")
+    starts = [read_record(load_state_dict(file))["started_from"] for file in checkpoints]
+    saved_start, shared = (Provenance.read(first).start(with_paths).to_dict() for with_paths in (True, False))
+    assert starts == [[saved_start], [saved_start], [shared]]
     main(["info", str(folder / "epoch_1.pth")])
     assert f"started from {first['recipe']['name']} " in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("mode", ["eval", *slow("train")])
-def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole, drawn_curves, mode):
+def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole_run, drawn_curves, mode):
     """The run stops at once, because the epoch's training is saved already.
 
     In train mode it forgets what the batch statistics have learnt of the development set by then.
     """
     changes = {"validation": {"mode": mode}}
-    whole = whole if mode == "eval" else train(runs("whole", **changes))
+    whole_run = whole_run if mode == "eval" else train(runs("whole", **changes))
     torn = runs("torn", **changes)
     values = loop.Validator._loss_and_figures
 
@@ -170,11 +170,11 @@ def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, who
         train(torn)
     assert place_of(folder_of(torn)) == (2, 3)
     assert (folder_of(torn) / "curves.png").read_bytes().startswith(b"\x89PNG")  # of what there is so far
-    assert_same_run(train(torn), whole)
+    assert_same_run(train(torn), whole_run)
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, number):
+def test_gradients_that_are_not_finite_poison_nothing(runs, whole_run, monkeypatch, number):
     """The loss of the step is finite; the last save is of an earlier step, and can be used.
 
     The next step finds it out, or the end of the epoch; the message names the step and its utterances.
@@ -193,7 +193,7 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
         patch.setattr(loop.Trainer, "backward", poisoned)
         refused(torn, rf"gradients' norm is nan in epoch 2, step {number} \(utterances LA_T_\d+, ")
     assert all(value.isfinite().all() for value in weights_of(folder_of(torn)).values())
-    assert_same_run(train(torn), whole)
+    assert_same_run(train(torn), whole_run)
 
 
 def test_a_run_on_other_trials_is_refused_and_one_without_a_usable_file_ends(recipe, corpus, tmp_path):
@@ -225,8 +225,8 @@ OTHER_DETECTORS = [
 ]
 
 
-@pytest.mark.parametrize("kind, part, changes", OTHER_DETECTORS)
-def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, kind, part, changes):
+@pytest.mark.parametrize("kind, part_name, changes", OTHER_DETECTORS)
+def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, kind, part_name, changes):
     """Whoever wrote the file: its tensors may have the same shapes. A pre-training file states options, too."""
     values = recipe()
     if kind == "wav2vec2":
@@ -243,9 +243,9 @@ def test_only_the_detector_of_the_recipe_goes_on(recipe, small_model, tmp_path, 
     folder = stop(values, 1, 1)
     intact = (folder / "resume.pt").read_bytes()
     state = state_of(folder)
-    state["model"][part].update(changes)
+    state["model"][part_name].update(changes)
     torch.save(state, folder / "resume.pt")
-    refused(values, rf"resume\.pt does not hold the detector of the recipe \(another {part}\): copy it again")
+    refused(values, rf"resume\.pt does not hold the detector of the recipe \(another {part_name}\): copy it again")
     (folder / "resume.pt").write_bytes(intact)
     assert train(values) == folder
 
@@ -291,7 +291,7 @@ def test_cut_off_between_the_files_of_an_epoch(runs):
     The learning rate of an epoch is that of its steps, not of the next epoch, as before.
     """
     schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
-    whole = train(runs("whole", train=schedule))
+    whole_run = train(runs("whole", train=schedule))
     torn = runs("torn", train=schedule)
     for owner, name, when in (
         (Selection, "write_history", lambda _: True),
@@ -303,8 +303,8 @@ def test_cut_off_between_the_files_of_an_epoch(runs):
         assert place_of(folder_of(torn)) == (1, 3)
     with cut(loop.RunState, "remove_files", lambda state: state.progress.epoch == 3):
         train(torn)
-    assert_same_run(train(torn), whole)  # nothing is left but to remove what is not to be kept
-    assert [row["lr"] for row in history_of(whole)] == pytest.approx([1e-3, 5e-4], abs=1e-12)
+    assert_same_run(train(torn), whole_run)  # nothing is left but to remove what is not to be kept
+    assert [row["lr"] for row in history_of(whole_run)] == pytest.approx([1e-3, 5e-4], abs=1e-12)
 
 
 def command_of(recipe, tmp_path):
@@ -313,7 +313,7 @@ def command_of(recipe, tmp_path):
     return ["train", str(path), "--device", "cpu"]
 
 
-def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, capsys):
+def test_a_disk_that_fails_and_then_is_full(runs, whole_run, monkeypatch, tmp_path, capsys):
     """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
@@ -342,21 +342,21 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
     assert " MB" in line
     assert resume.read_bytes() == before
     assert not list(resume.parent.glob(".*.tmp"))
-    assert_same_run(train(torn), whole)
+    assert_same_run(train(torn), whole_run)
 
 
-def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp_path, capsys):
+def test_the_data_goes_away_and_comes_back(runs, whole_run, corpus, monkeypatch, tmp_path, capsys):
     """Nothing is done without the files, and the run goes on where they went."""
     root = shutil.copytree(corpus, tmp_path / "mounted")
     away = tmp_path / "away"
     torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
     (file,) = root.rglob("LA_T_1000007.flac")
-    for owner, name, gone, steps in ((loop, "seed_step", file, (0, 1, 2)), (loop.Validator, "run", root, (3,))):
+    for owner, name, missing_path, steps in ((loop, "seed_step", file, (0, 1, 2)), (loop.Validator, "run", root, (3,))):
         original = getattr(owner, name)
 
-        def instead(*arguments, gone=gone, original=original):
+        def instead(*arguments, missing_path=missing_path, original=original):
             if not away.exists():
-                gone.rename(away)
+                missing_path.rename(away)
             return original(*arguments)
 
         with monkeypatch.context() as patch:
@@ -367,14 +367,14 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
         assert "is not there any more" in line
         assert "the same command resumes from the last save" in line
         assert place_of(folder_of(torn))[1] in steps
-        away.rename(gone)
-    assert_same_run(train(torn), whole)
+        away.rename(missing_path)
+    assert_same_run(train(torn), whole_run)
 
 
 @pytest.mark.parametrize(
     "changes, amid_a_save", [({}, True), *slow(({}, False), (LORA, False))], ids=["saving", "", "lora"]
 )
-def test_killed_in_a_step(runs, whole, monkeypatch, changes, amid_a_save):
+def test_killed_in_a_step(runs, whole_run, monkeypatch, changes, amid_a_save):
     """A separate process is killed (kill −9) in the second epoch; it saves after each step."""
     torn = runs("torn", train={**changes, "save_every_minutes": 0.0})
     step = loop.Trainer.train_step
@@ -404,12 +404,12 @@ def test_killed_in_a_step(runs, whole, monkeypatch, changes, amid_a_save):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
-    assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole)
+    assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole_run)
     events = EventAccumulator(str(folder)).Reload()  # logs are beside the checkpoints here
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
 
 
-def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
+def test_a_reading_process_is_killed(runs, whole_run, monkeypatch, tmp_path):
     """As the system does if memory runs out: training stops with what is saved, and goes on from it.
 
     Where and how fast it goes on does not matter.
@@ -423,22 +423,22 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
         return original(self, index, epoch, *length)
 
-    said = r"\(SIGKILL\).*lower `data.num_workers` \(now 1"
-    with monkeypatch.context() as patch, pytest.raises(Unfinished, match=said):
+    message = r"\(SIGKILL\).*lower `data.num_workers` \(now 1"
+    with monkeypatch.context() as patch, pytest.raises(Unfinished, match=message):
         patch.setattr(TrainingSet, "prepare", prepare)
         train(torn)
     assert place_of(folder_of(torn))[0] == 2
-    other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
-    assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=other)), whole)
+    unrelated_options = {"save_every_minutes": 1.0, "activation_checkpointing": True}
+    assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=unrelated_options)), whole_run)
 
 
 def test_one_process_of_one_version_at_a_time(recipe):
     pytest.importorskip("fcntl")
     values = recipe(train={"epochs": 1})
     folder = train(values)
-    with exclusive_lock(folder / ".lock", ""), ProcessPoolExecutor(1, get_context("fork")) as other:
-        with pytest.raises(InputError, match="another process is training in .*`comment`"):
-            other.submit(train, values).result(PATIENCE)
+    with exclusive_lock(folder / ".lock", ""), ProcessPoolExecutor(1, get_context("fork")) as executor:
+        with input_error("another process is training in .*`comment`"):
+            executor.submit(train, values).result(PATIENCE)
     train(values)
     for version in (3, 99):
         torch.save({"version": version}, folder / "resume.pt")

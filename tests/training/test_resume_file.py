@@ -1,12 +1,11 @@
 """Numbers of a resume file and of a history have ranges."""
 
-import json
-
 import pytest
 import torch
+from builders import input_error
+from builders.files import write_json
 from builders.runs import folder_of, refused, state_of, stop
 
-from nes2net import InputError
 from nes2net.training.selection import best_epochs, read_history
 
 
@@ -62,7 +61,7 @@ def test_an_eer_that_is_not_a_fraction_is_refused(stopped, value):
 def history(folder, **facts):
     """Write a history of one epoch, and read it."""
     path = folder / "history.json"
-    path.write_text(json.dumps([{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}]))
+    write_json(path, [{"epoch": 1, "loss": 0.5, "val_loss_wo_aug": 0.5, **facts}])
     return read_history(path)
 
 
@@ -80,7 +79,7 @@ def history(folder, **facts):
     ],
 )
 def test_impossible_numbers_of_a_history_are_refused(tmp_path, facts):
-    with pytest.raises(InputError, match=r"history\.json: not a history that training wrote"):
+    with input_error(r"history\.json: not a history that training wrote"):
         history(tmp_path, **facts)
 
 
@@ -92,5 +91,5 @@ def test_a_history_keeps_what_it_holds(tmp_path):
 @pytest.mark.parametrize("key", ["val_loss_w_aug", "improved", "seconds", "val_eer_wo_aug_low"])
 def test_what_is_no_value_of_the_epochs_ranks_none(tmp_path, key):
     history(tmp_path, improved=True, seconds=1.0, val_eer_wo_aug_low=0.1)
-    with pytest.raises(InputError, match="`by` is one of the values of"):
+    with input_error("`by` is one of the values of"):
         best_epochs(tmp_path, 1, key)

@@ -42,8 +42,11 @@ def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
     assert first[0].startswith("nes2net ")
     assert all(any(line.startswith(b) for line in first) for b in beginnings)
     assert first[-1] == "ended by ZeroDivisionError: division by zero"
-    said = [*printed.out.splitlines(), *(re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in printed.err.splitlines())]
-    assert set(said) <= set(first)
+    lines_of_terminal = [
+        *printed.out.splitlines(),
+        *(re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in printed.err.splitlines()),
+    ]
+    assert set(lines_of_terminal) <= set(first)
     monkeypatch.undo()
     train(values)
     lines = without_times(log)
@@ -66,13 +69,13 @@ def written(path, *lines):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
-    "path, said", [(f"{__file__}/{LOG_FILE}", "cannot be written"), ("/dev/full", "No space left")]
+    "path, reason", [(f"{__file__}/{LOG_FILE}", "cannot be written"), ("/dev/full", "No space left")]
 )
-def test_a_log_that_cannot_be_written_ends_nothing(path, said, capsys):
+def test_a_log_that_cannot_be_written_ends_nothing(path, reason, capsys):
     written(path, "a", "b")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: ")
-    assert said in line
+    assert reason in line
 
 
 def test_no_line_is_written_through_a_link(tmp_path, capsys):

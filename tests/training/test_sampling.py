@@ -1,9 +1,11 @@
 """Sampling: the utterances of a step, shares of processes, and resuming at a step."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 
@@ -11,11 +13,11 @@ def numbered(batches, number=1, start=0):
     """Batches of an epoch from a step on, with what belongs to each utterance's number: a length, if there is one."""
     batches.epoch = number
     batches.start = start
-    return [[tuple(item) for _, *item in part] for part in batches]
+    return [[tuple(item) for _, *item in batch] for batch in batches]
 
 
 def epoch(batches, number=1):
-    return [[index for index, *_ in part] for part in numbered(batches, number)]
+    return [[index for index, *_ in batch] for batch in numbered(batches, number)]
 
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
@@ -28,83 +30,129 @@ def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
     assert first != epoch(EpochBatches(23, 5, seed=8, shuffle=True))
     assert [i for b in first for i in b] == np.random.default_rng([7, 0]).permutation(23)[:20].tolist()
     batches.epoch = 3
-    assert {number for part in batches for number, _ in part} == {3}
+    assert {number for batch_part in batches for number, _ in batch_part} == {3}
 
 
 @pytest.mark.parametrize(
     "batch_size, world_size, accumulate", [(12, 2, 1), (12, 2, 3), (13, 4, 3), (5, 5, 1), (7, 1, 3)]
 )
 def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accumulate):
-    whole = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
-    of_ranks = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
-    shares = [list(by_step(epoch(EpochBatches(60, batch_size, 1, True, share=of)), accumulate)) for of in of_ranks]
-    for step, batch in enumerate(whole):
-        parts = [shares[rank][step][place] for place in range(accumulate) for rank in range(world_size)]
-        assert [i for part in parts for i in part] == batch
-        sizes = [len(part) for part in parts]
+    batches_of_one = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
+    step_shares = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
+    steps_of_ranks = []
+    for share in step_shares:
+        batches = EpochBatches(60, batch_size, 1, True, share=share)
+        steps_of_ranks.append(list(by_step(epoch(batches), accumulate)))
+    for step, batch in enumerate(batches_of_one):
+        step_parts = [steps[step][number] for number in range(accumulate) for steps in steps_of_ranks]
+        assert list(chain.from_iterable(step_parts)) == batch
+        sizes = list(map(len, step_parts))
         assert max(sizes) - min(sizes) <= 1
         assert min(sizes) > 0
-    parts = world_size * accumulate
-    with pytest.raises(InputError, match=f"batch of {parts - 1} cannot be cut into .* parts.*train.accumulate"):
-        EpochBatches(60, parts - 1, 0, True, share=of_ranks[0])
+
+
+def test_a_batch_has_an_utterance_for_each_part():
+    with input_error("batch of 5 cannot be cut into .* parts.*train.accumulate"):
+        EpochBatches(60, 5, 0, True, share=StepShare(0, 2, 3))
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
 def test_in_order_all_batches_are_shared(world_size):
     batches = [EpochBatches(22, 4, 0, False, share=StepShare(rank, world_size)) for rank in range(world_size)]
-    shares = [epoch(b, 5) for b in batches]
-    assert [len(b) for b in batches] == [len(s) for s in shares]
-    taken = sorted((part[0], part) for share in shares for part in share)
-    assert [part for _, part in taken] == [list(range(s, min(s + 4, 22))) for s in range(0, 22, 4)]
+    shares = [epoch(batches_of_rank, 5) for batches_of_rank in batches]
+    assert list(map(len, batches)) == list(map(len, shares))
+    in_order = np.array_split(np.arange(22), range(4, 22, 4))
+    assert sorted(chain.from_iterable(shares)) == [batch.tolist() for batch in in_order]
+
+
+def test_a_batch_in_order_has_the_length_of_its_longest():
     of_lengths = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
-    assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]  # that of the longest
+    assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]
 
 
 def shares_of_steps(length, batch_size, world_size, accumulate, **options):
     """Each step's parts in the order of the batch, as (index, length) pairs."""
-    of_ranks = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
-    batches = [EpochBatches(length, batch_size, 3, True, share=of, **options) for of in of_ranks]
-    shares = [list(by_step(numbered(of), accumulate)) for of in batches]
-    steps = range(length // batch_size)
-    return [[item for place in range(accumulate) for share in shares for item in share[step][place]] for step in steps]
+    steps_of_ranks = []
+    for rank in range(world_size):
+        share = StepShare(rank, world_size, accumulate)
+        batches = EpochBatches(length, batch_size, 3, True, share=share, **options)
+        steps_of_ranks.append(list(by_step(numbered(batches), accumulate)))
+    all_steps = []
+    for step in range(length // batch_size):
+        step_parts = [steps[step][number] for number in range(accumulate) for steps in steps_of_ranks]
+        all_steps.append(list(chain.from_iterable(step_parts)))
+    return all_steps
+
+
+CHUNKS = {"chunk_samples": [16000, 96000]}
 
 
 def test_each_step_has_one_length_in_all_parts_and_processes():
-    options = {"chunk_samples": [16000, 96000]}
-    whole = shares_of_steps(900, 3, 1, 1, **options)
-    assert [[index for index, _ in step] for step in whole] == epoch(EpochBatches(900, 3, 3, True))
-    found = [size for (size,) in ({size for _, size in step} for step in whole)]
-    counts = np.histogram(found, 8, (16000, 96000))[0]
+    steps = shares_of_steps(900, 3, 1, 1, **CHUNKS)
+    assert shares_of_steps(900, 3, 3, 1, **CHUNKS) == steps
+    assert shares_of_steps(900, 3, 1, 3, **CHUNKS) == steps
+    assert [[index for index, _ in step] for step in steps] == epoch(EpochBatches(900, 3, 3, True))
+    lengths = np.array([[length for _, length in step] for step in steps])
+    assert (lengths == lengths[:, :1]).all()
+    counts = np.histogram(lengths[:, 0], 8, (16000, 96000))[0]
     # 37.5 expected, standard deviation 5.7
     assert counts.min() > 15
     assert counts.sum() == 300
-    assert shares_of_steps(900, 3, 3, 1, **options) == shares_of_steps(900, 3, 1, 3, **options) == whole
-    batches = EpochBatches(900, 3, 3, True, **options)
-    assert numbered(batches, start=250) == whole[250:]
-    assert [part[0][1] for part in numbered(batches, 2)] != found
-    assert {5, 6} == {part[0][2] for part in EpochBatches(900, 3, 3, True, chunk_samples=[5, 6])}
 
 
-def test_pieces_of_similar_length_share_a_batch():
-    """Blocks of four batches are ranges of the sorted lengths, in random order inside and outside."""
-    lengths = np.random.default_rng(0).integers(8000, 64000, 107)
-    batches = EpochBatches(107, 3, seed=3, shuffle=True, lengths=lengths)
+def test_lengths_differ_between_epochs_and_are_the_same_after_resuming():
+    batches = EpochBatches(900, 3, 3, True, **CHUNKS)
     steps = numbered(batches)
-    assert len(steps) == len(batches) == 35
-    assert all({size for _, size in step} == {max(lengths[index] for index, _ in step)} for step in steps)
-    order = [index for step in steps for index, _ in step]
-    ranks = np.argsort(np.argsort(lengths, kind="stable"))[order]
-    blocks = [ranks[first : first + 12] // 12 for first in range(0, 96, 12)]
+    assert numbered(batches, start=250) == steps[250:]
+    of_second_epoch = numbered(batches, 2)
+    assert [step[0][1] for step in of_second_epoch] != [step[0][1] for step in steps]
+    both = {batch[0][2] for batch in EpochBatches(900, 3, 3, True, chunk_samples=[5, 6])}
+    assert both == {5, 6}
+
+
+LENGTHS = np.random.default_rng(0).integers(8000, 64000, 107)
+
+
+@pytest.fixture
+def piece_batches():
+    return EpochBatches(107, 3, seed=3, shuffle=True, lengths=LENGTHS)
+
+
+def test_pieces_of_a_batch_are_as_long_as_the_longest(piece_batches):
+    steps = numbered(piece_batches)
+    assert len(steps) == len(piece_batches) == 35
+    for step in steps:
+        indices, lengths = zip(*step)
+        assert set(lengths) == {max(LENGTHS[list(indices)])}
+
+
+def test_pieces_of_similar_length_share_a_batch(piece_batches):
+    """Blocks of four batches are ranges of the sorted lengths, in random order inside and outside."""
+    order = list(chain.from_iterable(epoch(piece_batches)))
     assert len(set(order)) == 105
-    assert all(len(set(block)) == 1 for block in blocks)
-    assert sorted(block[0] for block in blocks) == list(range(8)) != [block[0] for block in blocks]
+    ranks = np.argsort(np.argsort(LENGTHS, kind="stable"))[order]
+    blocks = ranks[:96].reshape(8, 12)
+    numbers = blocks // 12
+    assert (numbers == numbers[:, :1]).all()
+    assert sorted(numbers[:, 0]) == list(range(8))
+    assert (np.diff(numbers[:, 0]) < 0).any()
+    assert (np.diff(blocks) < 0).any()
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
-    assert any(list(ranks[first : first + 12]) != sorted(ranks[first : first + 12]) for first in range(0, 96, 12))
-    assert shares_of_steps(107, 3, 3, 1, lengths=lengths) == shares_of_steps(107, 3, 1, 3, lengths=lengths) == steps
-    assert numbered(batches, start=30) == steps[30:]
-    assert numbered(batches, 2) != steps
-    # Equal lengths are in random order: else the same pieces of full length would be left out of every epoch.
+
+
+def test_pieces_are_shared_by_processes_and_differ_between_epochs(piece_batches):
+    steps = numbered(piece_batches)
+    assert shares_of_steps(107, 3, 3, 1, lengths=LENGTHS) == steps
+    assert shares_of_steps(107, 3, 1, 3, lengths=LENGTHS) == steps
+    assert numbered(piece_batches, start=30) == steps[30:]
+    assert numbered(piece_batches, 2) != steps
+
+
+def test_pieces_of_full_length_are_not_left_out_of_every_epoch():
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
-    left_out = [set(range(50)) - {i for part in epoch(batches, number) for i in part} for number in range(1, 40)]
-    assert all(len(indices) == 2 for indices in left_out)
-    assert len(set().union(*left_out)) > 30
+    ever_omitted = set()
+    for number in range(1, 40):
+        omitted = set(range(50)).difference(*epoch(batches, number))
+        assert len(omitted) == 2
+        ever_omitted |= omitted
+    assert len(ever_omitted) > 30

@@ -4,8 +4,8 @@ import os
 
 import pytest
 import torch
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.training.seeding import cuda_algorithms
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -35,12 +35,12 @@ def test_settings_hold_inside_and_are_put_back(monkeypatch):
 
 
 def test_what_cannot_repeat_itself_is_named(monkeypatch):
-    with pytest.raises(InputError, match=r"put_ .*: use `train\.deterministic=false`"):
+    with input_error(r"put_ .*: use `train\.deterministic=false`"):
         with cuda_algorithms(deterministic=True):
             torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
     with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True):
         torch.zeros(2) + torch.zeros(3)
     monkeypatch.setenv(WORKSPACE, ":0:0")
     with cuda_algorithms(deterministic=False):
-        with pytest.raises(InputError, match=r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):
+        with input_error(r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):
             cuda_algorithms(deterministic=True).__enter__()

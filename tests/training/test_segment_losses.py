@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from builders import tiny_corpus, zoo
+from builders import input_error, tiny_corpus, zoo
 from builders.recipes import short_run
 from builders.runs import assert_same_run, history_of, state_of, stop, weights_of
 from torch.nn.functional import cross_entropy, one_hot
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError, create_backend, metrics
+from nes2net import Detector, create_backend, metrics
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import partialspoof
@@ -53,22 +54,24 @@ def test_losses_equal_the_published_code(case):
     segments = backend.segments(case["hidden_states"].double().unbind(1))
     detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     detector.backend = backend
-    assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(of.shape[1] for of in segments.values())
+    assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(
+        labels.shape[1] for labels in segments.values()
+    )
     resolutions = [10 * int(factor) for factor in case["labels"]]
     settings = SegmentsConfig(resolutions=resolutions, loss="cosine_error")
     objective = SegmentObjective(detector, Recipe(segments=settings))
 
     def quotients(segments, targets):
-        part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
-        denominators = objective.denominators(part.targets, part.carried)[1:]
-        numerators = objective.frame_numerators(segments, part)
+        batch_part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
+        denominators = objective.denominators(batch_part.targets, batch_part.carried)[1:]
+        numerators = objective.frame_numerators(segments, batch_part)
         return [(a / b).item() for a, b in zip(numerators, denominators, strict=True)]
 
     targets = list(case["labels"].values())
     published = [pytest.approx(case["losses_f64"][factor], abs=1e-12) for factor in case["labels"]]
     assert quotients(segments, targets) == published
-    padded = [torch.cat([of, torch.full_like(of[:1], -1)]) for of in targets]  # an utterance without labels
-    assert quotients({ms: torch.cat([of, of[:1]]) for ms, of in segments.items()}, padded) == published
+    padded = [torch.cat([labels, torch.full_like(labels[:1], -1)]) for labels in targets]  # an utterance without labels
+    assert quotients({ms: torch.cat([labels, labels[:1]]) for ms, labels in segments.items()}, padded) == published
 
 
 @pytest.mark.parametrize(
@@ -97,26 +100,28 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     with torch.no_grad():
         waveforms = torch.stack(waveforms)
         logits = detector.segment_logits(waveforms)[10]
-        whole = detector(waveforms)
+        utterance_logits = detector(waveforms)
         scores = detector.segment_scores(waveforms)[10].numpy()
     truth = torch.from_numpy(np.stack(truth)[:, : logits.shape[1]]).long()
     half = torch.tensor([0.5, 0.5])
     of_frames = (logits - one_hot(truth, 2)).square().mean()
     if loss is EQUAL:
         of_frames = cross_entropy(logits.flatten(0, 1), truth.flatten(), half)
-    of_utterances = cross_entropy(whole, torch.tensor([trial.target for trial in trials]), half)
+    of_utterances = cross_entropy(utterance_logits, torch.tensor([trial.target for trial in trials]), half)
     assert row["val_loss_wo_aug"] == pytest.approx((of_frames + weight * of_utterances).item(), rel=1e-5)
     flat = truth.numpy() == 1
     assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[flat], scores[~flat])[0]
 
 
 def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
-    whole = train(recipe(comment="whole", **BY_FRAMES), "cpu")
-    parts = train(recipe(comment="parts", train={"accumulate": 2}), "cpu")
-    torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-5, atol=1e-6)
-    assert [row["loss"] for row in history_of(parts)] == pytest.approx([row["loss"] for row in history_of(whole)])
+    uninterrupted = train(recipe(comment="whole", **BY_FRAMES), "cpu")
+    accumulated = train(recipe(comment="parts", train={"accumulate": 2}), "cpu")
+    assert_close(weights_of(accumulated), weights_of(uninterrupted), rtol=1e-5, atol=1e-6)
+    assert [row["loss"] for row in history_of(accumulated)] == pytest.approx(
+        [row["loss"] for row in history_of(uninterrupted)]
+    )
     stop(recipe(comment="torn", **BY_FRAMES), 2, 0, "cpu")
-    assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), whole)
+    assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), uninterrupted)
 
 
 def test_frames_alone_train_nothing_of_the_utterance(recipe):
@@ -137,7 +142,7 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
 
 
 @pytest.mark.parametrize(
-    "segments, others, message",
+    "segments, changes, message",
     [
         ({"resolutions": [20]}, {}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
         ({}, {"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
@@ -162,24 +167,41 @@ BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
         ),
     ],
 )
-def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, others, message):
-    others = {**others, "model": {**FRAMES, **others.get("model", {})}}
-    others["data"] = {**others.get("data", {}), **({"root": str(corpus)} if "corpus" in others.get("data", {}) else {})}
-    with pytest.raises(InputError, match=message):
-        train(recipe(segments=segments, **others), "cpu")
+def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, changes, message):
+    changes = {**changes, "model": {**FRAMES, **changes.get("model", {})}}
+    if "corpus" in changes.get("data", {}):
+        changes["data"] = {**changes["data"], "root": str(corpus)}
+    with input_error(message):
+        train(recipe(segments=segments, **changes), "cpu")
 
 
-def test_pieces_have_their_part_of_the_labels(recipe):
+@pytest.fixture
+def cut_into_pieces(recipe):
+    """A recipe of pieces, its training trials and their labels."""
     values = recipe(data={"crop": "pieces", "num_samples": 8000, "min_piece": 800}, segments={"boundary_share": None})
     trials = Segments(values).trials("train")
-    labels = Segments(values).labels("train", trials)
+    return values, trials, Segments(values).labels("train", trials)
+
+
+def recording_of(piece):
+    return piece.id.partition("[")[0]
+
+
+def test_pieces_have_their_part_of_the_labels(cut_into_pieces):
+    values, trials, labels = cut_into_pieces
     cut = list_examples(values.data, trials, labels=labels)
-    for trial, (start, size) in zip(cut.trials, cut.excerpts):
-        whole = labels.of_trial[trial.id.partition("[")[0]]
-        assert cut.labels.of_trial[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
+    for piece, (start, size) in zip(cut.trials, cut.excerpts):
+        end = -(-(start + size) // 160)
+        expected = labels.of_trial[recording_of(piece)][start // 160 : end]
+        assert cut.labels.of_trial[piece.id].tolist() == expected.tolist()
     assert (train(values, "cpu") / "epoch_1.pth").is_file()
-    labels.of_trial[trials[0].id] = np.tile(labels.of_trial[trials[0].id], 4)  # of a longer recording
-    wrong = list_examples(values.data, trials, labels=labels)
-    assert len(wrong.errors) == 1
-    assert f"the labels of {trials[0].id} end at" in wrong.errors[0]
-    assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}
+
+
+def test_a_recording_whose_labels_are_longer_is_named(cut_into_pieces):
+    values, trials, labels = cut_into_pieces
+    id = trials[0].id
+    labels.of_trial[id] = np.tile(labels.of_trial[id], 4)
+    cut = list_examples(values.data, trials, labels=labels)
+    (error,) = cut.errors
+    assert f"the labels of {id} end at" in error
+    assert id not in set(map(recording_of, cut.trials))

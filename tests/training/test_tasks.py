@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from builders import input_error
 from builders.runs import assert_same_run, history_of, stop
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.training.averaging import average_run, measures_of
@@ -30,6 +31,15 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         (SCORES, "Fusion"),
         ({"train": {"task": {"name": "distillation", "teacher": "teacher.pth"}}}, "Distillation"),
         ({"train": {"optimizer": "logistic", "epochs": 1}}, "Logistic"),
+    ],
+)
+def test_the_settings_choose_the_task(settings, name):
+    assert type(create_task(recipe_from_dict(settings))).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
         ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: keep one of them"),
         ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
@@ -37,11 +47,8 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         ({"train": {"task": {"margin": 1}}}, "`train.task` has no name"),
     ],
 )
-def test_the_settings_choose_the_task_or_are_refused(settings, name):
-    if " " not in name:
-        assert type(create_task(recipe_from_dict(settings))).__name__ == name
-        return
-    with pytest.raises(InputError, match=name):
+def test_settings_that_choose_no_task_are_refused(settings, message):
+    with input_error(message):
         create_task(recipe_from_dict(settings))
 
 
@@ -91,14 +98,14 @@ def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, 
     assert "EER" not in printed
     assert measures_of(folder) == (ERROR,)
     path = average_run(folder, [row["epoch"] for row in history_of(folder) if row["improved"]]).path
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     trials = Speakers(values).trials("dev")
     names = ("LA_0000", "LA_0001", "LA_0002")
-    assert detector.classes == Detector.from_pretrained(path, device="cpu").classes == names
+    assert detector.classes == Detector.from_pretrained(path, "cpu").classes == names
     clips = [head_crop(load_audio(trial.audio_path()), 4000) for trial in trials]
     with torch.no_grad():
         posteriors = detector.posteriors(torch.from_numpy(np.stack(clips)))
-    wrong = [names[own] != trial.speaker for own, trial in zip(posteriors.argmax(1), trials, strict=True)]
+    wrong = [names[posterior] != trial.speaker for posterior, trial in zip(posteriors.argmax(1), trials, strict=True)]
     assert history_of(folder)[0]["val_class_error_wo_aug"] == np.mean(wrong)
     if loss == "am_softmax":
         assert detector.config["backend"]["head"] == {"name": "cosine", "scale": 30.0}
@@ -109,13 +116,11 @@ def test_a_task_of_named_classes_without_bona_fide(recipe, monkeypatch, capsys, 
 
 def test_the_classes_of_task_and_detector_are_compared(recipe):
     values = recipe(model={"backend": {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 4}})
-    with pytest.raises(InputError, match="the classes are spoof, bonafide, and the back-end has spoof_1, spoof_2, sp"):
+    with input_error("the classes are spoof, bonafide, and the back-end has spoof_1, spoof_2, sp"):
         train(values, "cpu")
 
 
 def test_a_measure_that_the_task_does_not_offer_is_refused():
     wrong = recipe_from_dict({"validation": {"select_on": "min_dfc"}})
-    with pytest.raises(
-        InputError, match="loss, train_loss, eer, min_dcf in the task 'utterance', not 'min_dfc'; did you"
-    ):
+    with input_error("loss, train_loss, eer, min_dcf in the task 'utterance', not 'min_dfc'; did you"):
         create_task(wrong)

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import torch
-from builders import small_parts
+from builders import input_error, small_parts
 from builders.runs import history_of, refused, same, state_of, stop, weights_of
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.models.checkpoints.state_dict import load_state_dict
@@ -40,8 +40,8 @@ def student(recipe, teacher, tmp_path):
     """A function that builds the recipe of a student of one layer, with changes merged into it."""
 
     def build(task=(), **changes):
-        named = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
-        changes["train"] = {"batch_size": 2, "task": named, **changes.get("train", {})}
+        task_options = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
+        changes["train"] = {"batch_size": 2, "task": task_options, **changes.get("train", {})}
         return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes})
 
     return build
@@ -57,20 +57,20 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
     printed = capsys.readouterr().out
     assert "training trials: 6 (6 bona fide, 0 spoof)" in printed
     assert "development trials: 12 (6 bona fide" in printed
-    found = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    for part, original in zip(halves(found, "teacher"), (teacher.frontend, teacher.backend)):
+    trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    for half, original in zip(halves(trained_detector, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
-        assert same(dict(part.state_dict()), original)
-    assert found.provenance.to_dict()["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
-    trained = sum(p.numel() for part in halves(found, "student") for p in part.parameters())
+        assert same(dict(half.state_dict()), original)
+    assert trained_detector.provenance.to_dict()["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
+    trained = sum(p.numel() for half in halves(trained_detector, "student") for p in half.parameters())
     assert f" parameters, {trained:,} of them trained" in printed
     moments = state_of(folder)["optimizer"]["state"]
-    assert sum(of["exp_avg"].numel() for of in moments.values()) <= trained
+    assert sum(moment["exp_avg"].numel() for moment in moments.values()) <= trained
     bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
-        loss = (1 - found.scores(waveforms)).mean().item()
+        loss = (1 - trained_detector.scores(waveforms)).mean().item()
     assert history_of(folder)[0]["val_loss_wo_aug"] == pytest.approx(loss, abs=1e-5)
 
 
@@ -78,23 +78,27 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
 def test_what_the_student_starts_from(student, start):
     """With a learning rate below the resolution of float32 the weights stay what they were."""
     folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
-    found = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    for theirs, ours in zip(halves(found, "teacher"), halves(found, "student")):
-        theirs = dict(theirs.named_parameters())
-        shared = [name for name, value in ours.named_parameters() if value.ndim > 1 and value.std() > 0]  # drawn
+    trained_detector = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
+    for teacher_half, student_half in zip(halves(trained_detector, "teacher"), halves(trained_detector, "student")):
+        teacher_half = dict(teacher_half.named_parameters())
+        shared = [
+            name for name, value in student_half.named_parameters() if value.ndim > 1 and value.std() > 0
+        ]  # drawn
         assert shared
-        assert theirs.keys() >= set(shared)
-        equal = {torch.allclose(ours.get_parameter(name), theirs[name], rtol=0, atol=1e-29) for name in shared}
+        assert teacher_half.keys() >= set(shared)
+        equal = {
+            torch.allclose(student_half.get_parameter(name), teacher_half[name], rtol=0, atol=1e-29) for name in shared
+        }
         assert equal == {start == "teacher"}
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path):
     """New batch statistics of an average are the student's."""
-    whole = train(student(comment="whole", train={"keep": "all"}), "cpu")
+    uninterrupted = train(student(comment="whole", train={"keep": "all"}), "cpu")
     stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
-    assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(whole))
-    plain, anew = (load_state_dict(average_run(whole, last=2, batch_norm_batches=n).path) for n in (None, 2))
+    assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(uninterrupted))
+    plain, anew = (load_state_dict(average_run(uninterrupted, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
     assert changed
     assert all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)
@@ -108,7 +112,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
     assert [trial.target for trial in task.trials("train")] == [1] * 6
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
-    with pytest.raises(InputError, match="the training set needs bonafide trials, but its 0 trials"):
+    with input_error("the training set needs bonafide trials, but its 0 trials"):
         task.trials("train")
     # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
     folder = corpus / "release_in_the_wild"
@@ -146,5 +150,5 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     ],
 )
 def test_wrong_recipes_are_refused(student, changes, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         train(student(**changes), "cpu")

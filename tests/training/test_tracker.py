@@ -1,13 +1,14 @@
 """Weights & Biases and MLflow: the real libraries, without a network."""
 
-import json
 import sys
 from unittest import mock
 
 import pytest
+from builders import input_error
+from builders.files import read_json
 from builders.runs import folder_of, history_of, refused
 
-from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.errors import MissingLibrary
 from nes2net.training import tracker
 from nes2net.training.monitor import Monitor
 from nes2net.training.run import train
@@ -26,7 +27,7 @@ def ended_after_an_epoch(recipe):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(Monitor, "track", track_and_fail)
         train(recipe)
-    return folder_of(recipe), json.loads((folder_of(recipe) / TRACKER_FILE).read_text())[recipe.tracker]
+    return folder_of(recipe), read_json(folder_of(recipe) / TRACKER_FILE)[recipe.tracker]
 
 
 @pytest.fixture
@@ -47,7 +48,8 @@ def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
     assert client.get_run(id).info.status == "KILLED"
     assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
     run = client.get_run(id)
-    assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
+    assert run.info.run_name == folder.name
+    assert run.info.status == "FINISHED"
     assert client.get_experiment(run.info.experiment_id).name == "nes2net"
     assert run.data.params["train.lr"] == "0.001"
     assert run.data.params["train.epochs"] == "2"
@@ -64,7 +66,7 @@ def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, t
         monkeypatch.setenv(f"WANDB_{name}", value)
     folder, id = ended_after_an_epoch(recipe(tracker="wandb"))
     train(recipe(tracker="wandb"))
-    assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
+    assert read_json(folder / TRACKER_FILE) == {"wandb": id}
     content = b"".join(file.read_bytes() for file in tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
     for text in (b"val_loss_wo_aug", b"nes2net", folder.name.encode(), b"augment.algo"):
         assert text in content
@@ -99,5 +101,5 @@ def test_a_library_that_is_not_installed_and_a_damaged_file_of_ids(recipe, monke
     assert not folder.parent.exists()
     folder.mkdir(parents=True)
     (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
-    with pytest.raises(InputError, match="remove it"):
+    with input_error("remove it"):
         tracker.start_tracker(recipe(tracker="mlflow"), folder, print)

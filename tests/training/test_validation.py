@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from builders import golden
+from builders import golden, input_error
 from builders.runs import same
 from torch.nn.functional import cross_entropy
 
-from nes2net import Detector, InputError, metrics
+from nes2net import Detector, metrics
 from nes2net.training.data import development_batches
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.measures import NUM_RESAMPLES, Validated, error_rates
@@ -70,14 +70,14 @@ def targets_of(trials):
 
 
 def with_speakers(trials):
-    return [replace(trial, speaker=f"s{place}") for place, trial in enumerate(trials)]
+    return [replace(trial, speaker=f"s{number}") for number, trial in enumerate(trials)]
 
 
 def damaged(trials, folder, which):
     """Trials of which those at the places ``which`` cannot be read."""
     file = folder / "damaged.flac"
     file.write_bytes(b"damaged")
-    return [replace(trial, path=file) if place in which else trial for place, trial in enumerate(trials)]
+    return [replace(trial, path=file) if number in which else trial for number, trial in enumerate(trials)]
 
 
 def test_values_are_the_published_ones(detector, trials):
@@ -94,8 +94,8 @@ def test_values_are_the_published_ones(detector, trials):
     targets = targets_of(trials)
     weights = torch.tensor([0.1, 0.9]).double()
     total = 0.0
-    for part, truth in zip(logits.split(BATCH), targets.split(BATCH)):
-        total += len(truth) * cross_entropy(part, truth, weights).item()
+    for logits_of_batch, truth in zip(logits.split(BATCH), targets.split(BATCH)):
+        total += len(truth) * cross_entropy(logits_of_batch, truth, weights).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
     assert values["val_loss_wo_aug"] != pytest.approx(cross_entropy(logits, targets, weights).item(), rel=1e-5)
     bonafide = logits[targets == 1, 1].numpy()
@@ -109,74 +109,91 @@ def test_values_are_the_published_ones(detector, trials):
     assert not detector.training
     assert values["eer_threshold"] == metrics.compute_eer(bonafide, spoof)[1]
     assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high", "eer_threshold"} == {
-        f"val_{what}_{name}" for what in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
+        f"val_{figure}_{name}" for figure in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
     }
 
 
-def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, monkeypatch):
-    """Also if a file is left out: scores are told apart by their trials."""
-    several = [
-        replace(trial, id=f"{name}:{trial.id}", extra=(("corpus", name),), attack="A1" if trial.target == 0 else None)
-        for name, trial in zip(["la", "wild", "wild"] * 4 + ["bona"] * 2, [*trials, *trials[:2]], strict=True)
-    ]
-    rules = ("asvspoof", "sklearn", "asvspoof")
-    methods = dict(zip(("la", "wild", "bona"), rules))
-    monkeypatch.setattr("nes2net.training.objective.eer_methods", lambda data: methods)
-    values = make(detector, damaged(several, tmp_path, {4}), recipe_of()).run(1)
-    used = [trial for place, trial in enumerate(several) if place != 4]
+@pytest.fixture
+def eer_rules(monkeypatch):
+    """Corpus → the rule of its EER, in which a test may delete corpora."""
+    rules = {"la": "asvspoof", "wild": "sklearn", "bona": "asvspoof"}
+    monkeypatch.setattr("nes2net.training.objective.eer_methods", lambda data: rules)
+    return rules
+
+
+def scores_of(detector, trials):
+    detector.eval()
     with torch.no_grad():
-        scores = detector.eval()(waveforms_of(used))[:, 1].double().numpy()
+        return detector(waveforms_of(trials))[:, 1].double().numpy()
 
-    def of_class(*corpora):
-        chosen = [[t.get("corpus") in corpora and t.target == target for t in used] for target in (1, 0)]
-        return [scores[places] for places in chosen]
 
-    eers = {name: metrics.compute_eer(*of_class(name), method)[0] for name, method in zip(("la", "wild"), rules)}
-    costs = {name: metrics.compute_min_dcf(*of_class(name)) for name in eers}
-    assert {key: value for key, value in values.items() if "/" in key} == {
-        **{f"val_eer_wo_aug/{name}": eer for name, eer in eers.items()},
-        **{f"val_min_dcf_wo_aug/{name}": cost for name, cost in costs.items()},
-    }  # the third corpus has one class, and no attack has enough trials
+def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path, eer_rules):
+    """Also if a file cannot be read. A corpus of one class has none."""
+    several = []
+    for name, trial in zip(["la", "wild", "wild"] * 4 + ["bona"] * 2, [*trials, *trials[:2]], strict=True):
+        attack = "A1" if trial.target == 0 else None  # too few trials for a rate of its own
+        several.append(replace(trial, id=f"{name}:{trial.id}", extra=(("corpus", name),), attack=attack))
+    values = make(detector, damaged(several, tmp_path, {4}), recipe_of()).run(1)
+    readable = several[:4] + several[5:]
+    scores = scores_of(detector, readable)
+
+    def by_class(*corpora):
+        targets = np.array([trial.target if trial.get("corpus") in corpora else -1 for trial in readable])
+        return scores[targets == 1], scores[targets == 0]
+
+    eers = {name: metrics.compute_eer(*by_class(name), eer_rules[name])[0] for name in ("la", "wild")}
+    costs = {name: metrics.compute_min_dcf(*by_class(name)) for name in eers}
+    expected = {f"val_eer_wo_aug/{name}": eer for name, eer in eers.items()}
+    expected |= {f"val_min_dcf_wo_aug/{name}": cost for name, cost in costs.items()}
+    assert {key: value for key, value in values.items() if "/" in key} == expected
     assert values["val_eer_wo_aug_mean"] == pytest.approx(np.mean(list(eers.values())))
     assert values["val_min_dcf_wo_aug_worst"] == max(costs.values())
-    assert values["val_eer_wo_aug"] == metrics.compute_eer(*of_class("la", "wild", "bona"), "asvspoof")[0]
-    del methods["la"], methods["bona"]  # one rule for all
-    alone = make(detector, trials, recipe_of()).run(1)["val_eer_wo_aug"]
-    with torch.no_grad():
-        scores = detector(waveforms_of(trials))[:, 1].double().numpy()
-        targets = targets_of(trials).numpy()
-    assert alone == metrics.compute_eer(scores[targets == 1], scores[targets == 0], "sklearn")[0]
+    assert values["val_eer_wo_aug"] == metrics.compute_eer(*by_class(*eer_rules), "asvspoof")[0]
 
 
-def test_speakers_are_drawn_where_there_are_enough(trials):
-    trials, rng, targets = with_speakers(trials), np.random.default_rng(0), targets_of(trials).numpy()
-    scores = rng.normal(targets, 1)
-    options = {f"{k}_groups": [t.speaker for t in trials if t.label == k] for k in ("bonafide", "spoof")}
-    options |= {"num_resamples": NUM_RESAMPLES, "seed": 1234}
+def test_corpora_of_one_rule_have_their_eer_by_it(detector, trials, eer_rules):
+    del eer_rules["la"], eer_rules["bona"]
+    values = make(detector, trials, recipe_of()).run(1)
+    scores = scores_of(detector, trials)
+    targets = targets_of(trials).numpy()
+    expected = metrics.compute_eer(scores[targets == 1], scores[targets == 0], "sklearn")[0]
+    assert values["val_eer_wo_aug"] == expected
+
+
+@pytest.mark.parametrize("num_failed, is_by_speaker", [(0, True), (1, False)])
+def test_the_interval_draws_speakers_unless_files_failed(trials, num_failed, is_by_speaker):
+    trials = with_speakers(trials)
+    targets = targets_of(trials).numpy()
+    scores = np.random.default_rng(0).normal(targets, 1)
+    speakers = np.array([trial.speaker for trial in trials])
+    groups = {"bonafide_groups": speakers[targets == 1], "spoof_groups": speakers[targets == 0]}
+    options = {**groups, "num_resamples": NUM_RESAMPLES, "seed": 1234}
     expected = metrics.bootstrap_interval(metrics.compute_eer, scores[targets == 1], scores[targets == 0], **options)
-    found, of_some = (
-        error_rates(Validated("wo_aug", trials, targets, {"scores": scores}, failed), 1, {"la": "asvspoof"}, 1234)
-        for failed in (0, 1)
-    )
-    assert (found["val_eer_wo_aug_low"], found["val_eer_wo_aug_high"]) == expected
-    assert (of_some["val_eer_wo_aug_low"], of_some["val_eer_wo_aug_high"]) != expected
+    validated = Validated("wo_aug", trials, targets, {"scores": scores}, num_failed)
+    rates = error_rates(validated, 1, {"la": "asvspoof"}, 1234)
+    interval = rates["val_eer_wo_aug_low"], rates["val_eer_wo_aug_high"]
+    assert (interval == expected) is is_by_speaker
 
 
 def test_speakers_are_not_drawn_where_files_are_left_out(detector, trials, tmp_path):
     """The interval does not know whose scores are missing."""
     trials = damaged([replace(trial, speaker=None) for trial in trials], tmp_path, {0})
-    assert same(*(make(detector, of, recipe_of()).run(1) for of in (trials, with_speakers(trials))))
+    values = make(detector, trials, recipe_of()).run(1)
+    assert same(make(detector, with_speakers(trials), recipe_of()).run(1), values)
 
 
 def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, trials, recipe_of())
-    orders = []
     results = [_BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [n]) for n in (0, 2, 4, 1, 3)]
-    monkeypatch.setattr(validator, "_run_pass", lambda *of_pass: (list(results), [], []))
-    monkeypatch.setattr(
-        validator, "_loss_and_figures", lambda _, found, *of: orders.append([one.number for one in found]) or {}
-    )
+    monkeypatch.setattr(validator, "_run_pass", lambda *arguments: (results, [], []))
+    orders = []
+
+    def keep_order(name, batch_results, *arguments):
+        orders.append([batch_result.number for batch_result in batch_results])
+        return {}
+
+    monkeypatch.setattr(validator, "_loss_and_figures", keep_order)
     validator.run(1)
     assert orders == [[0, 1, 2, 3, 4]]
 
@@ -187,11 +204,11 @@ def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, c
     for epoch in (1, 2):
         assert all(math.isfinite(value) for value in validator.run(epoch).values())
     assert capsys.readouterr().err.count("failed: ") == 1
-    spoofed = damaged(trials, tmp_path, {place for place, trial in enumerate(trials) if trial.target == 1})
-    with pytest.raises(InputError, match="the development set has 0 bona fide and 6 spoofed usable files"):
+    spoofed = damaged(trials, tmp_path, {number for number, trial in enumerate(trials) if trial.target == 1})
+    with input_error("the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, spoofed, recipe_of()).run(1)
     torch.nn.init.constant_(detector.backend.last_layer.bias, float("nan"))
-    with pytest.raises(InputError, match=r"development loss is nan after epoch 3.*lower the learning rate"):
+    with input_error(r"development loss is nan after epoch 3.*lower the learning rate"):
         make(detector, trials, recipe_of()).run(3)
 
 
@@ -202,18 +219,18 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector,
     """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps. One process does that."""
     recipe = recipe_of(**TRAIN_MODE)
     total = 0.0
-    other = deepcopy(detector).train()
+    detector_copy = deepcopy(detector).train()
     before = deepcopy(dict(detector.state_dict()))
     validator = make(detector, trials, recipe)
-    criterion = Objective(other, recipe).criterion
+    criterion = Objective(detector_copy, recipe).criterion
     values = validator.run(1)
     with torch.no_grad():
         for waveforms, targets in zip(waveforms_of(trials).split(BATCH), targets_of(trials).split(BATCH)):
-            total += len(targets) * criterion(other(waveforms), targets).item()
+            total += len(targets) * criterion(detector_copy(waveforms), targets).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
-    assert same(dict(detector.state_dict()), dict(other.state_dict()))
+    assert same(dict(detector.state_dict()), dict(detector_copy.state_dict()))
     assert not same(dict(detector.state_dict()), before)
-    with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
+    with input_error("one after the other, but there are 2 processes: train in one"):
         Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe)
 
 
@@ -221,13 +238,13 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
     """What was drawn before does not matter."""
     detector = Detector.from_config(model_with_dropout)
     validator = make(detector, trials, recipe_of(**TRAIN_MODE))
-    found = []
+    loss_values = []
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     for seed, epoch in ((1, 1), (2, 1), (1, 2)):
         detector.load_state_dict(before)
         torch.manual_seed(seed)
-        found.append(validator.run(epoch)["val_loss_wo_aug"])
-    assert found[0] == found[1] != found[2]
+        loss_values.append(validator.run(epoch)["val_loss_wo_aug"])
+    assert loss_values[0] == loss_values[1] != loss_values[2]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -269,13 +286,13 @@ def test_a_larger_batch_has_the_loss_of_the_published_groups(trials, tmp_path, f
 
 @pytest.mark.parametrize("sections", [{"batch_size": BATCH + 1}, {"batch_size": 2 * BATCH, "mode": "train"}])
 def test_sizes_that_validation_does_not_take(sections):
-    with pytest.raises(InputError, match=r"several groups of `train.batch_size` \(5\) at once"):
+    with input_error(r"several groups of `train.batch_size` \(5\) at once"):
         recipe_of(validation=sections)
 
 
 def test_devices_and_front_ends_that_a_validation_does_not_fit(detector, trials):
-    with pytest.raises(InputError, match="`validation.precision=tf32` needs CUDA, not cpu"):
+    with input_error("`validation.precision=tf32` needs CUDA, not cpu"):
         make(detector, trials, recipe_of(validation={"precision": "tf32"}))
     model = {"frontend": {"name": "wav2vec2_small", "normalize": "batch"}, "backend": "asp_mlp"}
-    with pytest.raises(InputError, match="normalises over the utterances computed at once"):
+    with input_error("normalises over the utterances computed at once"):
         make(Detector.from_config(model), trials, recipe_of(validation={"batch_size": 10}))

@@ -11,12 +11,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat
 
 from nes2net.apps.listen.settings import Vad
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, with_flag_names
+from nes2net.lib.plain_data import Natural, Seconds, StrictModel
 from nes2net.scoring.decisions.along import MIN_SPEECH
 from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.decisions.population import Traits, measure
@@ -34,6 +36,23 @@ _MAX_FAILED = 10  # listening ends if so many windows in a row cannot be scored
 _MAX_TIMES = 1000  # computing times and lags are kept for at most this many windows, the latest
 
 
+class Tally(StrictModel):
+    """What later evidence and the summary of a channel depend on, as plain data."""
+
+    num_scored: Natural = 0
+    num_skipped: Natural = 0
+    num_failed: Natural = 0
+    num_weighed: Natural = 0  # windows that were added to the evidence
+    num_speaking: Natural = 0
+    num_alarms: Natural = 0
+    lowest: Scored | None = None
+    # State of the evidence, as in the line about the latest window.
+    last: dict[str, FiniteFloat | bool | None] = Field(default_factory=dict)
+    judged_until: Seconds = 0.0  # end of the latest window in the stream
+    now: Seconds = 0.0  # end of the stream so far
+    evidence: dict[str, object] | None = None  # of Evidence.state
+
+
 @dataclass
 class Channel:
     """Judges the audio of one speaker.
@@ -46,6 +65,7 @@ class Channel:
         evidence: adds up the evidence by a calibration, if any.
         is_live: whether the audio arrives as it is spoken; only then, its lag is measured.
         vad: the rule for windows with little speech.
+        earlier: tally before a restart, whose time continues.
     """
 
     name: str
@@ -55,23 +75,18 @@ class Channel:
     evidence: Evidence | None
     is_live: bool
     vad: Vad
+    earlier: Tally | None = None
 
     def __post_init__(self) -> None:
+        self._tally = (self.earlier or Tally()).model_copy()
+        self.stream.piece_start = self._tally.now
         self._embedding: NDArray | None = None  # embedding of the latest embedded window
         self._embedded_until = 0.0  # end of this window
         self._began: float | None = None  # reading of the monotonic clock when the stream began
-        self._lowest: Scored | None = None
-        self._num_scored = 0
-        self._num_skipped = 0
-        self._num_failed = 0
         self._failed_in_row = 0
         self._is_silent = False  # whether the latest window had too little speech
-        self._num_weighed = 0  # number of windows that were added to the evidence
-        self._num_speaking = 0
-        self._num_alarms = 0
         # Time from which on a line says that the channel is not judged; None if the latest window was judged.
         self._warn_from: float | None = None
-        self._last: Line = {}  # state of the evidence, as in the line about the latest window
         self._computing: deque[float] = deque(maxlen=_MAX_TIMES)
         self._lags: deque[float] = deque(maxlen=_MAX_TIMES)
 
@@ -86,11 +101,13 @@ class Channel:
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
         """
+        if self._began is None and self.earlier is not None:
+            self.queue.append(Gap(self.earlier.judged_until, start_time or self.stream.now))
         self.stream.take(samples, start_time)
         if self._began is None:
             self._began = time.monotonic() - self.stream.now
         if most_waiting is not None:
-            self._num_skipped += self.stream.skip(most_waiting)
+            self._tally.num_skipped += self.stream.skip(most_waiting)
 
     @property
     def queue(self) -> deque[TimedWindow | Gap | Skipped]:
@@ -110,6 +127,7 @@ class Channel:
         if not isinstance(item, TimedWindow):
             return [{"event": type(item).__name__.lower(), **item._asdict(), "channel": self.name}]
         began = time.perf_counter()
+        self._tally.judged_until = item.end
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         lines = [line]
         samples = item.samples
@@ -125,7 +143,7 @@ class Channel:
                 lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
         self._is_silent = is_silent
         if is_silent and self.vad == "skip":
-            self._num_skipped += 1
+            self._tally.num_skipped += 1
         elif not self._score(item, line):
             return lines
         if self.evidence is not None:
@@ -138,15 +156,11 @@ class Channel:
         return lines
 
     def _score(self, item: TimedWindow, line: Line) -> bool:
-        """Return whether ``line`` got a score instead of an ``error``.
-
-        Raises:
-            InputError: if this is the tenth window in a row that cannot be scored.
-        """
+        """Return whether ``line`` got a score; raise InputError at the tenth failure in a row."""
         try:
             (scored,) = self.stream.score([item])
         except InputError as error:
-            self._num_failed += 1
+            self._tally.num_failed += 1
             self._failed_in_row += 1
             if self._failed_in_row == _MAX_FAILED:
                 error.concern(f"{_MAX_FAILED} windows in a row cannot be scored:")
@@ -154,9 +168,10 @@ class Channel:
             line["error"] = str(error)
             return False
         self._failed_in_row = 0
-        self._num_scored += 1
-        if self._lowest is None or scored.score < self._lowest.score:
-            self._lowest = scored
+        tally = self._tally
+        tally.num_scored += 1
+        if tally.lowest is None or scored.score < tally.lowest.score:
+            tally.lowest = scored
         line["score"] = scored.score
         return True
 
@@ -169,14 +184,15 @@ class Channel:
         # A window without a score has the weight 0.
         traits = self._traits(evidence, line, samples) if weight else None
         running = evidence.add(line["end"], line["score"] or 0.0, weight, traits)
-        was_alarm = self._last.get("alarm", False)
-        self._num_weighed += 1
-        self._num_speaking += running.weight > 0
-        self._num_alarms += running.alarm
-        self._last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
-        if self._num_speaking:
-            self._last |= {"probability": running.probability, "mean": running.mean}
-        line |= {"llr": running.llr, **self._last}
+        tally = self._tally
+        was_alarm = tally.last.get("alarm", False)
+        tally.num_weighed += 1
+        tally.num_speaking += running.weight > 0
+        tally.num_alarms += running.alarm
+        tally.last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
+        if tally.num_speaking:
+            tally.last |= {"probability": running.probability, "mean": running.mean}
+        line |= {"llr": running.llr, **tally.last}
         if not running.weight:
             line |= {"llr": None, "probability": None}
         if running.unusual and traits:
@@ -206,7 +222,7 @@ class Channel:
             self._warn_from = None
             return []
         if self._warn_from is None:
-            is_first = "unusual" in line and not self._num_speaking
+            is_first = "unusual" in line and not self._tally.num_speaking
             self._warn_from = line["start"] if is_first else line["start"] + MAX_UNJUDGED
         if line["end"] < self._warn_from:
             return []
@@ -219,14 +235,20 @@ class Channel:
         """End the stream, whose last windows are then in the queue."""
         self.stream.end()
 
+    def tally(self) -> Tally:
+        """Requires the lock of :meth:`take`."""
+        evidence = self.evidence and self.evidence.state()
+        return self._tally.model_copy(update={"now": self.stream.now, "evidence": evidence})
+
     def summary(self) -> Line:
+        tally = self._tally
         summary = {"event": "end", "channel": self.name, "seconds": self.stream.now}
-        summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
-        summary["lowest"] = self._lowest and self._lowest._asdict()
+        summary |= {"windows": tally.num_scored, "skipped": tally.num_skipped, "failed": tally.num_failed}
+        summary["lowest"] = tally.lowest and tally.lowest._asdict()
         summary |= {"filled": self.stream.filled, "remark": with_flag_names(self.stream.remark.text)}
         if self.evidence is not None:
-            alarm_share = self._num_alarms / max(1, self._num_weighed)
-            summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
+            alarm_share = tally.num_alarms / max(1, tally.num_weighed)
+            summary |= {"probability": None, "mean": None, **tally.last, "alarm_share": alarm_share}
         summary["compute"] = _summary_of_times(self._computing)
         summary["lag"] = _summary_of_times(self._lags)
         if self._computing:

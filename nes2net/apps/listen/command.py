@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -70,34 +72,36 @@ def listen(
         serve: listen for WebSocket clients in place of a source
     """
     with StopSignals() as stop:
-        from nes2net.apps.listen.listening import LiveJudge
         from nes2net.apps.listen.sources import open_source
-        from nes2net.data.audio.waveform import SAMPLE_RATE
-        from nes2net.scoring.calibrated import notes_on, usual_window
 
         if (source is None) == (serve is None):
             raise InputError("name one source, such as - for the standard input, or `serve`")
-        # Open the source, or check that a server for clients can be started.
-        heard = None
-        if source is not None:
-            heard = open_source(source, **vars(audio))
-        elif find_spec("websockets") is None:
-            raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
-        # Load the detector and the calibration.
+        load = partial(_judge, model, loading, deciding, windows)
+        if serve is not None:
+            for library in ("websockets", "prometheus_client"):
+                if find_spec(library) is None:
+                    raise MissingLibrary(f"clients need {library}, which is not installed: {how_to_install('listen')}")
+            _serve(load, Path(model).name, serve, server, stop)
+            return
+        heard = open_source(str(source), **vars(audio))
         stop.check()
-        decider = deciding.decider()
-        scorer = loading.scorer(model)
-        window = usual_window(scorer, decider) if windows.window is None else windows.window
-        calibration = deciding.calibration and Path(deciding.calibration).name
-        judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
-        if decider is not None:
-            for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
-                print_note(note)
-        # Serve clients, or listen to the source.
-        if heard is None:
-            _serve(judge, str(serve), server, stop)
-        else:
-            _listen(judge, heard, json_, stop)
+        _listen(load(), heard, json_, stop)
+
+
+def _judge(model: str, loading: Loading, deciding: Deciding, windows: Windows) -> LiveJudge:
+    from nes2net.apps.listen.listening import LiveJudge
+    from nes2net.data.audio.waveform import SAMPLE_RATE
+    from nes2net.scoring.calibrated import notes_on, usual_window
+
+    decider = deciding.decider()
+    scorer = loading.scorer(model)
+    window = usual_window(scorer, decider) if windows.window is None else windows.window
+    calibration = deciding.calibration and Path(deciding.calibration).name
+    judge = LiveJudge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+    if decider is not None:
+        for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
+            print_note(note)
+    return judge
 
 
 def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) -> None:
@@ -124,21 +128,25 @@ def _listen(judge: LiveJudge, source: Source, as_json: bool, stop: StopSignals) 
         listening.wait(MAX_WAIT)
 
 
-def _serve(judge: LiveJudge, address: str, settings: ServerSettings, stop: StopSignals) -> None:
-    """Serve WebSocket clients at ``address``, ``[HOST:]PORT``, until a signal comes."""
+def _serve(
+    load: Callable[[], LiveJudge], model: str, address: str, settings: ServerSettings, stop: StopSignals
+) -> None:
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
 
     host, port = address_to_serve(address)
     is_local = is_loopback(host)
     with listening_socket(host, range(port, port + 1)) as listener:
-        server = Server(judge, settings, names_at(host))
-        stop.action = server.stop
-        stop.check()
-        url = address_of(listener, host, "ws")
-        if not is_local:
-            print_warnings(
-                [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
-            )
-        say(f"{judge.model} listens at {url} (Ctrl-C ends it)")
-        server.serve(listener)
+        server = Server(model, settings, names_at(host))
+        with server.accepting(listener):
+            stop.check()
+            server.begin(load())
+            stop.action = server.stop
+            stop.check()
+            url = address_of(listener, host, "ws")
+            if not is_local:
+                print_warnings(
+                    [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
+                )
+            say(f"{model} listens at {url} (Ctrl-C ends it)")
+            server.serve()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from secrets import token_urlsafe
 from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.apps.listen.channel import Channel, Line
+from nes2net.apps.listen.channel import Channel, Line, Tally
 from nes2net.apps.listen.settings import Keep, Windows
 from nes2net.data.audio.speech import SPEECH_RULE
 from nes2net.data.audio.waveform import SAMPLE_RATE
@@ -63,7 +64,15 @@ class LiveJudge(Windows):
         super().__post_init__()
         Stream(self.scorer, SAMPLE_RATE, window=self.window, hop=self.hop)
 
-    def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
+    def session(
+        self,
+        rate: float,
+        encoding: str,
+        names: Sequence[str],
+        is_live: bool,
+        keep: Keep,
+        earlier: Sequence[Tally] = (),
+    ) -> Session:
         """Make a channel for each name, and the first line.
 
         Args:
@@ -71,17 +80,19 @@ class LiveJudge(Windows):
             names: a single name for the mean of all channels.
             is_live: whether the audio arrives as it is spoken.
             keep: used if :attr:`keep` of the judge is None.
+            earlier: tallies of these channels before a restart.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.Detector.stream`.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if ``earlier`` is damaged.
         """
         channels = []
-        for name in names:
+        for name, tally in zip_longest(names, earlier):
             stream = Stream(self.scorer, rate, window=self.window, hop=self.hop)
             evidence = None
             if self.decider is not None:
-                evidence = Evidence(self.decider, stream.window, latch=self.latch)
-            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
+                state = (tally and tally.evidence) or {}
+                evidence = Evidence.from_state(state, self.decider, stream.window, latch=self.latch)
+            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad, tally))
         ready = {
             "event": "ready",
             "model": self.model,
@@ -131,6 +142,10 @@ class Listening:
         """Stop reading; :meth:`lines` ends after the waiting windows. Signal handlers may call this."""
         self._is_stopped = True
 
+    def tallies(self) -> list[Tally]:
+        with self._changed:
+            return [channel.tally() for channel in self._channels]
+
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the reading thread, if any, has ended and changes no channel any more."""
         if self._reader.ident is not None:
@@ -163,11 +178,7 @@ class Listening:
             raise failure
 
     def _judge_waiting(self) -> Iterator[Line]:
-        """Longest queue first, until reading has ended and no window waits.
-
-        Raises:
-            Gone: if the connection to the source is lost.
-        """
+        """Longest queue first, until nothing waits; raise :class:`Gone` if the connection is lost."""
         while True:
             with self._changed:
                 while not (self._is_read or self._is_stopped or any(channel.queue for channel in self._channels)):
@@ -182,7 +193,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Runs in a thread, so an error is stored for :meth:`lines` to raise."""
+        """Store an error for :meth:`lines` to raise."""
         try:
             for block in self._blocks:
                 step = max(1, round(self._rate))

@@ -7,9 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from typing import Annotated, Literal, NamedTuple
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field, RootModel
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -18,6 +21,8 @@ from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
 from nes2net.apps.listen.listening import MAX_WAIT, Block, Gone, Listening, LiveJudge, Session
+from nes2net.apps.listen.observing import CallMetrics
+from nes2net.apps.listen.saved_calls import Parked, SavedCalls
 from nes2net.apps.listen.settings import ServerSettings
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
@@ -26,6 +31,7 @@ from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Listener, Refused, check_site, most_connections
 from nes2net.lib.plain_data import StrictModel, validate_json
 from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.service_health import Status, health_of
 from nes2net.lib.this_process import most_open_files
 
 _LOGGER = logging.getLogger("nes2net.apps.listen")
@@ -80,22 +86,17 @@ class _Text(RootModel[Annotated[_Start | _Gap | _KeepAlive | _Stop, Field(discri
     pass
 
 
-class _Parked(NamedTuple):
-    """A session kept after its connection was lost, so that the client can resume it."""
-
-    session: Session
-    since: float
-    """Reading of the monotonic clock when the connection was lost."""
-
-
 class Server:
-    """Serves WebSocket clients until :meth:`stop` is called.
+    """Serves WebSocket clients until :meth:`stop` is called, and answers ``/health`` and ``/metrics``.
+
+    Args:
+        model: name of the detector.
 
     Raises:
         InputError: if the clients need more file descriptors than this process may have.
     """
 
-    def __init__(self, judge: LiveJudge, settings: ServerSettings, names: Iterable[str] = ()) -> None:
+    def __init__(self, model: str, settings: ServerSettings, names: Iterable[str] = ()) -> None:
         most_clients = settings.clients
         self._idle = settings.idle
         self._origins = {origin.lower().rstrip("/") for origin in settings.allow_origin}
@@ -105,20 +106,26 @@ class Server:
                 f"`clients` is at most {self._most_connections}, not {most_clients}, because this process may open only "
                 f"{most_open_files()} files: allow it more with ulimit -n"
             )
-        self._judge = judge
+        self._model = model
+        self._state_folder = settings.state
+        self._judge: LiveJudge | None = None
+        self._saved_calls: SavedCalls | None = None
         self._most_clients = most_clients
         self._slots = threading.BoundedSemaphore(most_clients)
         self._names = {name.lower().rstrip(".") for name in (*names, *settings.allow_name)}
         self._lock = threading.Lock()
         self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → session, connection
-        self._parked: dict[str, _Parked] = {}
+        self._parked: dict[str, Parked] = {}
         self._is_stopped = False
+        self._metrics = CallMetrics(lambda: len(self._running))
 
     def stop(self) -> None:
         """Let :meth:`serve` end after the last lines of each client. A signal handler may call this."""
         self._is_stopped = True
 
-    def serve(self, listener: Listener) -> None:
+    @contextmanager
+    def accepting(self, listener: Listener) -> Iterator[None]:
+        """Accept connections in this context; clients only after :meth:`begin`."""
         logger = logging.getLogger("nes2net.apps.listen.websockets")
         logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is no error of this program
         listener.most = min(self._most_connections, self._most_clients + _MAX_STRANGERS)
@@ -127,13 +134,32 @@ class Server:
             self._serve_client,
             sock=listener,
             compression=None,  # a few compressed bytes could decompress to gigabytes
-            process_request=self._check_handshake,
+            process_request=self._answer_request,
+            process_response=self._count_response,
             open_timeout=_HANDSHAKE,
             max_size=_MAX_BYTES,
             max_queue=_QUEUED,
             logger=logger,
         )
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+    def begin(self, judge: LiveJudge) -> None:
+        """Begin to serve clients.
+
+        Raises:
+            InputError: if the states of calls cannot be saved.
+        """
+        if self._state_folder is not None:
+            self._saved_calls = SavedCalls(Path(self._state_folder), judge)
+        self._metrics.describe(self._model, judge.scorer.precision, judge.scorer.computes_on)
+        self._judge = judge
+
+    def serve(self) -> None:
+        """Wait for :meth:`stop`, then for the last lines of each client."""
         while not self._is_stopped:
             time.sleep(_LOOK)
         # Stop all sessions, also those that begin meanwhile, and wait until their last lines are sent.
@@ -143,7 +169,6 @@ class Server:
                 listening.stop()
             last_ones.update(running)
             time.sleep(_LOOK)
-        server.shutdown()
         for listening in last_ones:
             listening.wait(MAX_WAIT)
 
@@ -151,10 +176,8 @@ class Server:
         with self._lock:
             return [listening for listening, _ in self._running.values()]
 
-    def _check_handshake(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse a handshake from another site's page, or to another machine; None accepts it."""
-        if self._is_stopped:
-            return connection.respond(503, "the server is being stopped\n")
+    def _answer_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer or refuse a request; None accepts a client."""
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)
@@ -162,7 +185,27 @@ class Server:
             check_site(headers, self._names, self._origins)
         except Refused as refusal:
             return connection.respond(refusal.status, f"{refusal}\n")
-        return None
+        state: Status = "ready"
+        if self._is_stopped:
+            state = "stopping"
+        elif self._judge is None:
+            state = "loading"
+        status, health = health_of(state, self._model)
+        content_type = "application/json"
+        if request.path == "/metrics":
+            response = connection.respond(200, self._metrics.text().decode())
+            content_type = CONTENT_TYPE_LATEST
+        elif request.path == "/health" or status != 200:
+            response = connection.respond(status, json_text(health))
+        else:
+            return None
+        del response.headers["Content-Type"]
+        response.headers["Content-Type"] = content_type
+        return response
+
+    def _count_response(self, _: ServerConnection, request: Request, response: Response) -> None:
+        route = request.path if request.path in ("/health", "/metrics") else "other"
+        self._metrics.requests.labels(route, response.status_code).inc()
 
     def _serve_client(self, connection: ServerConnection) -> None:
         with suppress(ConnectionClosed, Gone):
@@ -176,6 +219,7 @@ class Server:
                 connection.close(_GOING_AWAY if self._is_stopped else code)
             finally:  # not before the client has the last lines
                 Listener.served.discard(connection.socket)
+                self._metrics.calls.labels(connection.close_code).inc()
 
     def _code_of_session(self, connection: ServerConnection) -> int:
         try:
@@ -193,21 +237,17 @@ class Server:
         return _OK
 
     def _run_session(self, connection: ServerConnection) -> None:
-        """Keep the session in ``_parked`` if its connection is lost.
-
-        Raises:
-            InputError: if a message of the client is unexpected, or if the audio cannot be scored.
-            Gone, ConnectionClosed: if the connection is lost.
-        """
+        """Keep the session in ``_parked`` if its connection is lost."""
         start = _receive(connection, self._idle)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels, "names")
+        assert self._judge is not None
+        begin = partial(self._judge.session, start.rate, start.encoding, names, True, "latest")
         parked = self._take_parked(start, names)
-        if parked is None:
-            session = self._judge.session(start.rate, start.encoding, names, True, "latest")
-        else:
-            session = parked.session
+        if parked is None and self._saved_calls is not None:
+            parked = self._saved_calls.restored(start.session or "", begin)
+        session = begin() if parked is None else parked.session
         listening = Listening(session, _blocks(connection, self._idle, start, session, parked))
         token = session.ready["session"]
         with self._lock:
@@ -215,22 +255,24 @@ class Server:
         try:
             _send(connection, session.ready | {"resumed": parked is not None})
             for line in listening.lines():
+                self._metrics.count(line)
+                if self._saved_calls is not None and line["event"] == "score":
+                    self._saved_calls.save(session, listening.tallies())
                 _send(connection, line)
         except (Gone, ConnectionClosed):
             listening.wait()
             with self._lock:
-                self._parked[token] = _Parked(session, time.monotonic())
+                self._parked[token] = Parked(session, time.monotonic())
             raise
         finally:
             with self._lock:
-                del self._running[token]
+                self._running.pop(token, None)
+                is_over = token not in self._parked and not self._is_stopped
+            if self._saved_calls is not None and is_over:
+                self._saved_calls.remove(token)
 
-    def _take_parked(self, start: _Start, names: list[str]) -> _Parked | None:
-        """Remove and return the session to resume, if it is kept; cut its connection if it still runs.
-
-        Raises:
-            InputError: if the kept session has another rate, another encoding or other channels.
-        """
+    def _take_parked(self, start: _Start, names: list[str]) -> Parked | None:
+        """Remove and return the session to resume, if kept; cut its connection if it still runs."""
         token = start.session or ""
         _, lost_connection = self._running.get(token, (None, None))
         if lost_connection is not None:  # the connection is lost, but the server has not noticed yet
@@ -251,14 +293,9 @@ class Server:
 
 
 def _blocks(
-    connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: _Parked | None
+    connection: ServerConnection, idle: float | None, start: _Start, session: Session, parked: Parked | None
 ) -> Iterator[Block]:
-    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports.
-
-    Raises:
-        Gone: if the connection is lost.
-        InputError: if a message of the client is unexpected, or if no message comes for too long.
-    """
+    """Yield audio until ``stop``; the gap while resuming is added to a gap that the client reports."""
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
     last_audio = time.monotonic()
@@ -291,12 +328,7 @@ def _blocks(
 
 
 def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start | _Gap | _KeepAlive | _Stop:
-    """Receive bytes of audio, or a text, and parse it.
-
-    Raises:
-        Gone: if the connection is lost.
-        InputError: if the text is too long or malformed, or if no message comes for too long.
-    """
+    """Raise :class:`Gone` if the connection is lost, InputError if the message is unexpected or late."""
     seconds = MAX_SILENCE if idle is None else idle
     try:
         message = connection.recv(seconds)

@@ -48,9 +48,11 @@ class ServerSettings:
         allow_name: a further name of this machine
         allow_origin: a site whose pages may use this server
         idle: seconds without a message that end a session (30)
+        state: folder by which calls continue after a restart
     """
 
     clients: Count = 4
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True), UsedWith("serve")] = ()
     allow_origin: Annotated[Sequence[str], Flag("URL", repeated=True), UsedWith("serve")] = ()
     idle: Annotated[float | None, Flag("S"), UsedWith("serve")] = None
+    state: Annotated[str | None, Flag("FOLDER"), UsedWith("serve")] = None

@@ -141,12 +141,7 @@ def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
 
 
 def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
-    """Open a microphone; lost samples leave a gap between blocks.
-
-    Raises:
-        MissingLibrary: if sounddevice, or its library PortAudio, is not installed.
-        InputError: if the microphone cannot be used.
-    """
+    """Open a microphone; lost samples leave a gap between blocks."""
     sounddevice = optional("sounddevice", "the microphone is read with sounddevice", "listen")
     name_or_number = int(device) if device.isdecimal() else device or None
     with as_input_error("the microphone cannot be used", sounddevice.PortAudioError, ValueError):

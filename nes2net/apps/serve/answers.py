@@ -23,16 +23,6 @@ class Problem(TypedDict):
 
 
 @with_config(_CONFIG)
-class Health(TypedDict):
-    """Whether the server accepts recordings."""
-
-    status: Literal["ready", "loading", "stopping"]
-    """State of the server: `ready` with HTTP status 200; `loading` and `stopping` with HTTP status 503."""
-    model: str
-    """Name of the detector."""
-
-
-@with_config(_CONFIG)
 class ServerLimits(TypedDict):
     """Limits of the server."""
 

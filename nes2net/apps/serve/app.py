@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nes2net.apps.serve.answers import Health, Info, JudgedRecording, error_answers
+from nes2net.apps.serve.answers import Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow
 from nes2net.apps.serve.guard import Admit, Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
@@ -29,6 +29,7 @@ from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
 from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Refused
+from nes2net.lib.service_health import Health, health_of
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 
@@ -75,15 +76,13 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @app.get("/health", responses={503: {"model": Health, "description": "no recordings are taken now"}})
     async def health(response: Response) -> Health:
         """Tell whether the server accepts recordings."""
-        if desk.is_finishing:
-            response.status_code = 503
-            return Health(status="stopping", model=printable(model))
-        return Health(status="ready", model=printable(model))
+        response.status_code, answer = health_of("stopping" if desk.is_finishing else "ready", model)
+        return answer
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
         """Report to Prometheus how many recordings and requests there were, and the use of memory and processor."""
-        return PlainTextResponse(desk.observer.metrics(), media_type=CONTENT_TYPE_LATEST)
+        return PlainTextResponse(desk.observer.text(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/api/info", responses=error_answers(403, 421))
     def info() -> Info:
@@ -150,9 +149,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
     app.add_middleware(Guard, names=list(names), admit=_make_admit(desk), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
-    detector = desk.detector
-    facts = {"model": printable(model), "version": __version__, "precision": detector.precision}
-    desk.observer.facts.info({**facts, "device": str(detector.computes_on)})
+    desk.observer.describe(model, desk.detector.precision, desk.detector.computes_on)
     return app
 
 

@@ -112,7 +112,6 @@ def _decode_and_send(
     channels: ChannelsOfBoth,
     sender: Connection,
 ) -> None:
-    """Send the result or an error text from the separate process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))

@@ -245,12 +245,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Occupy a worker in this context, and store the beginning in ``times.began``.
-
-        Raises:
-            Busy: immediately, if too many recordings wait.
-            Closed: immediately, if the server is being stopped.
-        """
+        """Occupy a worker from ``times.began`` on; raise Busy or Closed at once."""
         with self._count_lock:
             if self.is_finishing:
                 raise Closed(STOPPING)

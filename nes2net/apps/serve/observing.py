@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nes2net.lib.files import json_text
 from nes2net.lib.repeated_logs import OncePerMinute
+from nes2net.lib.service_health import Metrics
 
 #: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a line of JSON
 #: on standard error for each note, warning, error, recording and request.
@@ -36,14 +37,12 @@ class RecordingTimes:
     """Duration of the recording in seconds; 0 until it is decoded."""
 
 
-class Observer:
+class Observer(Metrics):
     """Counts recordings and requests for ``/metrics``, and logs each."""
 
     def __init__(self) -> None:
-        registry = CollectorRegistry()
-        self.registry = registry
-        ProcessCollector(registry=registry)
-        self.facts = Info("nes2net", "The detector, and how it computes.", registry=registry)
+        super().__init__()
+        registry = self.registry
         self.present = Gauge("nes2net_recordings_present", "Recordings by state.", ["state"], registry=registry)
         self.recordings = Counter(
             "nes2net_recordings",
@@ -58,13 +57,6 @@ class Observer:
         self.scoring = Histogram(
             "nes2net_scoring_seconds", "Time to decode and score a recording.", buckets=_SECONDS, registry=registry
         )
-        self.requests = Counter(
-            "nes2net_requests", "HTTP requests by route and status.", ["route", "status"], registry=registry
-        )
-
-    def metrics(self) -> bytes:
-        """Write all counts in the text format of Prometheus."""
-        return generate_latest(self.registry)
 
     @contextmanager
     def recording(self) -> Iterator[RecordingTimes]:

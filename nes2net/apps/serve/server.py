@@ -29,8 +29,9 @@ from nes2net.apps.serve.limits import Limits
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import with_flag_names
 from nes2net.lib.http_server import Listener, Refused, address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.service_health import health_of
 from nes2net.lib.stop_signals import StopSignals
-from nes2net.lib.terminal import printable, printable_name
+from nes2net.lib.terminal import printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
@@ -125,7 +126,8 @@ def serve(
 def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
     """Answer with status 503 while the detector is loaded; ``listener`` stays open."""
 
-    answer = JSONResponse({"status": "loading", "model": printable(model)}, 503, {"Retry-After": "10"})
+    status, health = health_of("loading", model)
+    answer = JSONResponse(health, status, {"Retry-After": "10"})
 
     def admit(_: str, path: str) -> AbstractContextManager[Admitted]:
         if path != "/health":

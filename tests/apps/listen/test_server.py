@@ -1,23 +1,23 @@
 """WebSocket clients: each gets the lines of its audio, whatever the others do."""
 
 import json
-import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, wait
-from builders.live import HOP, WINDOW, expected, serving, windows
+from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
 
+from builders.websocket_calls import START, call_of, rest, say, server_process
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
@@ -28,27 +28,6 @@ from nes2net.apps.listen.listening import Listening
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.errors import InputError
 from nes2net.lib.http_server import Listener
-
-START = {"event": "start", "rate": 16000, "encoding": "f32le"}
-
-
-def say(client, **message):
-    client.send(json.dumps(message))
-
-
-def rest(client):
-    """All lines until the server closes."""
-    return [json.loads(line) for line in client]
-
-
-def call_of(url, content, step=640, **start):
-    """The lines that a well-behaved client gets."""
-    with connect(url, compression=None) as client:
-        say(client, **{**START, **start})
-        for first in range(0, len(content), step):
-            client.send(content[first : first + step])
-        say(client, event="stop")
-        return rest(client)
 
 
 def lines_until_lost(url, call):
@@ -306,20 +285,6 @@ def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
         client.socket.shutdown(socket.SHUT_RDWR)
 
 
-@contextmanager
-def server_process(listen_folder, before=()):
-    """A server in a process of its own; gives the process and its address."""
-    options = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
-    listen = [sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", listen_folder / "small.pth"]
-    words = [*before, *listen, *options]
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(list(map(str, words)), **output) as process:
-        try:
-            yield process, re.search(r"ws://[\d.:]+", process.stdout.readline()).group()
-        finally:
-            process.kill()
-
-
 CLIENT = """
 import sys, time
 from websockets.sync.client import connect
@@ -434,7 +399,7 @@ def test_a_client_is_not_cut_off_before_it_has_its_last_lines(serve, call, monke
 @pytest.mark.slow
 def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, small, call):
     limited = ["bash", "-c", 'ulimit -n 128; exec "$@"', "limited"]
-    with server_process(listen_folder, limited) as (process, url), ExitStack() as strangers:
+    with server_process(listen_folder, before=limited) as (process, url), ExitStack() as strangers:
         for _ in range(300):
             strangers.enter_context(socket.create_connection(address_of(url), PATIENCE))
         assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
@@ -445,10 +410,10 @@ def test_a_server_with_few_descriptors_is_not_deaf_afterwards(listen_folder, sma
         assert process.stderr.read() == "more than 16 connections: those that ask for nothing are closed\n"
 
 
-def test_more_clients_than_descriptors_are_refused(judge, monkeypatch):
+def test_more_clients_than_descriptors_are_refused(monkeypatch):
     monkeypatch.setattr(server_module, "most_connections", lambda files_each: 128 // files_each)
     with pytest.raises(InputError, match="`clients` is at most 32, not 33, because this process may open only"):
-        server_module.Server(judge(), server_module.ServerSettings(clients=33))
+        server_module.Server("small.pth", server_module.ServerSettings(clients=33))
 
 
 def never_reads(url, until):

@@ -5,13 +5,14 @@ import logging
 import re
 import signal
 import socket
+import subprocess
 import threading
 from http import HTTPStatus
 
 import httpx
 import jsonschema
 import pytest
-from builders import PATIENCE, loud_is_fake, needs_serve, wait
+from builders import PATIENCE, dockerfile, loud_is_fake, needs_serve, wait
 from builders.page_requests import send, wav
 from conftest import REPOSITORY
 from prometheus_client.parser import text_string_to_metric_families
@@ -61,6 +62,12 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE).status_code == 421
         with socket.create_connection(listener.getsockname()):  # the socket is open for the next server
             listener.accept()[0].close()
+
+
+def test_the_health_check_of_the_image_passes(server):
+    client, _ = server
+    dockerfile_text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    subprocess.run(dockerfile.health_check(dockerfile_text, client.base_url.port), check=True)
 
 
 def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech, paused_scoring):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
 from builders import golden_backends as gb
 from torch.nn import functional
+from torch.testing import assert_close
 
-from nes2net.lib.errors import InputError
 from nes2net.models import registry
 from nes2net.models.aggregations.attm import AttentiveMerging
 from nes2net.models.aggregations.sea import SqueezeExcitationAggregation
@@ -39,7 +39,7 @@ def test_equals_published_code(name):
         with torch.no_grad():
             merged = aggregation(inputs[case].unbind(1))
         assert list(merged.shape) == expected["shape"]
-        torch.testing.assert_close(merged[:, :2], expected["first_rows"], rtol=0, atol=1e-5)
+        assert_near(merged[:, :2], expected["first_rows"], 1e-5)
         assert merged.double().sum().item() == pytest.approx(expected["sum"], rel=1e-5, abs=1e-3)
         assert merged.double().square().sum().item() == pytest.approx(expected["sumsq"], rel=1e-5)
 
@@ -86,8 +86,8 @@ def test_equals_formula_on_a_stack_of_layers_with_gradients(name):
         merged = compute(leaves)
         merged.square().sum().backward()
         gradients.append([merged, *(p.grad for p in aggregation.parameters()), *(leaf.grad for leaf in leaves)])
-    for own, expected in zip(*gradients):
-        torch.testing.assert_close(own, expected, rtol=1e-9, atol=1e-9)
+    for gradient, expected in zip(*gradients):
+        assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
@@ -100,19 +100,19 @@ def test_every_registered_aggregation_says_which_layers_it_wants(name):
     if name == "last":
         assert merged is states[-1] is aggregation(states[-1:])
     if name == "weighted_sum":  # it begins as the mean
-        torch.testing.assert_close(merged, torch.stack(states).mean(dim=0))
+        assert_close(merged, torch.stack(states).mean(dim=0))
     rounded = aggregation.bfloat16()([state.bfloat16() for state in states])
     assert rounded.dtype == torch.bfloat16
     assert rounded.isfinite().all()
 
 
-@pytest.mark.parametrize("name, least", [("weighted_sum", 1), ("sea", 3), ("attm", 2)])
-def test_wrong_numbers_of_layers_and_sizes_are_named(name, least):
-    with pytest.raises(InputError, match="built for 25 layers, got 13; .* layers='all'"):
+@pytest.mark.parametrize("name, fewest_layers", [("weighted_sum", 1), ("sea", 3), ("attm", 2)])
+def test_wrong_numbers_of_layers_and_sizes_are_named(name, fewest_layers):
+    with input_error("built for 25 layers, got 13; .* layers='all'"):
         CLASSES[name](25, 16)(hidden_states(13))
-    with pytest.raises(InputError, match="feature_dim 12, got hidden states of 16"):
+    with input_error("feature_dim 12, got hidden states of 16"):
         CLASSES[name](25, 12)(hidden_states())
-    assert CLASSES[name](least, 16)(hidden_states(least, torch.float32)).shape == (3, 6, 16)
-    if least > 1:
-        with pytest.raises(InputError, match=f"needs at least {least}"):
-            CLASSES[name](least - 1, 16)
+    assert CLASSES[name](fewest_layers, 16)(hidden_states(fewest_layers, torch.float32)).shape == (3, 6, 16)
+    if fewest_layers > 1:
+        with input_error(f"needs at least {fewest_layers}"):
+            CLASSES[name](fewest_layers - 1, 16)

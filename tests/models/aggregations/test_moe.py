@@ -5,12 +5,12 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from builders import assert_near, input_error, zoo
 from builders import golden_backends as gb
-from builders import zoo
 from torch import nn
+from torch.testing import assert_close
 
 from nes2net import Detector
-from nes2net.lib.errors import InputError
 from nes2net.models.aggregations.moe import MixtureOfExperts
 from nes2net.models.registry import create_aggregation, create_backend
 from nes2net.training.objective import Objective, Part
@@ -35,12 +35,12 @@ def test_eval_equals_published_code(name, underflow):
     for case in file["cases"].values():
         states = case["hidden_states"]
         with torch.no_grad():
-            zoo.close(moe(states.unbind(1)), case["agg_output"], zoo.AGREES)
+            assert_near(moe(states.unbind(1)), case["agg_output"], zoo.AGREES)
             choice = moe.choose(states[:, -1].flatten(0, 1))
             assert torch.equal(choice.experts.view_as(case["experts"]), case["experts"])
-            zoo.close(choice.log_gates.exp().view_as(case["gates"]), case["gates"], zoo.AGREES)
+            assert_near(choice.log_gates.exp().view_as(case["gates"]), case["gates"], zoo.AGREES)
             assert moe.balance_loss(choice).item() == pytest.approx(case["balance_loss"], rel=1e-5)
-            zoo.close(double(states.double().unbind(1)), case["agg_output_f64"], zoo.AGREES_F64)
+            assert_near(double(states.double().unbind(1)), case["agg_output_f64"], zoo.AGREES_F64)
 
 
 @every_file
@@ -54,7 +54,7 @@ def test_noise_equals_published_code(name):
         merged = moe.combine(states, choice)
         loss = moe.balance_loss(choice)
         (merged.mean() + 0.1 * loss).backward()
-        zoo.close(merged.detach(), case["noisy_agg_output_f64"], zoo.AGREES_F64)
+        assert_near(merged.detach(), case["noisy_agg_output_f64"], zoo.AGREES_F64)
         assert loss.item() == pytest.approx(case["noisy_balance_loss_f64"], rel=1e-9)
         gb.check_norms(gb.gradient_norms(dict(moe.named_parameters())), case["noisy_grad_norms"], zoo.GRADIENTS)
 
@@ -67,15 +67,15 @@ def test_with_aasist_equals_published_code():
         system = nn.Sequential(OrderedDict(moe_l=copy.deepcopy(moe), classifier=copy.deepcopy(backend))).eval()
         double = case["hidden_states"].double()
         with torch.no_grad():
-            zoo.close(gb.logits_of(system, case["hidden_states"]), case["output"], zoo.AGREES)
+            assert_near(gb.logits_of(system, case["hidden_states"]), case["output"], zoo.AGREES)
         logits, norms = gb.published_gradients(system.double(), double)
-        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
+        assert_near(logits, case["output_f64"], zoo.AGREES_F64)
         unused = {key for key in norms if key not in case["grad_norms"]}
         assert all(norms[key] is None and (".bn1." in key or key == "moe_l.w_noise") for key in unused)
         gb.check_norms({key: norms[key] or 0.0 for key in case["grad_norms"]}, case["grad_norms"], zoo.GRADIENTS)
         gb.without_dropout(system.classifier).train()
         with torch.no_grad():
-            zoo.close(gb.logits_of(system, double), case["train_mode_output_f64"], zoo.AGREES_F64)
+            assert_near(gb.logits_of(system, double), case["train_mode_output_f64"], zoo.AGREES_F64)
 
 
 @every_file
@@ -88,10 +88,10 @@ def test_underflow_is_a_floor_or_exact(name):
     for moe in (floor, exact):
         for expert in moe.eval().experts:
             nn.init.constant_(expert.conv2.bias, case["conv2_bias"])
-    found = floor(states)
-    zoo.close(found.detach(), case["agg_output"], zoo.AGREES)
-    assert found.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
-    found.sum().backward()
+    aggregated = floor(states)
+    assert_near(aggregated.detach(), case["agg_output"], zoo.AGREES)
+    assert aggregated.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
+    aggregated.sum().backward()
     assert all(p.grad is None or not p.grad.any() for p in floor.parameters())
     merged = exact(states)
     assert merged.max() < -150
@@ -128,7 +128,7 @@ def test_is_its_formula():
         gates = torch.softmax(logits[b, t, [first, second]], 0)
         for e, gate in zip((first, second), gates):
             expected[b, t] += gate * moe.experts[e](states[e // 3][b, t]).exp()
-    torch.testing.assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
+    assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
 
 
 def test_weights_of_layers_are_the_mean_gates_of_their_experts():
@@ -138,15 +138,15 @@ def test_weights_of_layers_are_the_mean_gates_of_their_experts():
     assert not torch.equal(moe(states), moe(states))
     moe.eval()
     logits = states[-1] @ moe.w_gate
-    chosen = logits >= logits.topk(2, dim=2).values[..., 1:]
-    gates = logits.masked_fill(~chosen, -torch.inf).softmax(2).mean(1)  # B×12, three experts a layer
+    is_gated = logits >= logits.topk(2, dim=2).values[..., 1:]
+    gates = logits.masked_fill(~is_gated, -torch.inf).softmax(2).mean(1)  # B×12, three experts a layer
     expected = torch.stack([*gates.split(3, dim=1), torch.zeros(2, 3)], 1).sum(2)
-    torch.testing.assert_close(moe.layer_weights(states), expected)
+    assert_close(moe.layer_weights(states), expected)
 
 
 def test_the_loss_of_training_has_the_penalty():
     targets = torch.tensor([0, 1, 1])
-    found = []
+    numerators = []
     penalties = []
     for weight in (0.0, 0.5):
         torch.manual_seed(0)
@@ -156,13 +156,13 @@ def test_the_loss_of_training_has_the_penalty():
         detector.aggregation.register_forward_hook(lambda moe, *_: penalties.append(moe.penalty))
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
-        found.append(objective(torch.randn(3, 2000), targets))
+        numerators.append(objective(torch.randn(3, 2000), targets))
         assert detector.aggregation.penalty is None  # it does not keep the graph
         waveforms = torch.randn(3, 2000)
         objective.validate(objective.features(waveforms), Part(waveforms, targets))  # in train mode too
         assert detector.aggregation.penalty is None
     weight_of_the_batch = 0.1 + 0.9 + 0.9
-    assert (found[1] - found[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)
+    assert (numerators[1] - numerators[0]).item() == pytest.approx(penalties[2].item() * weight_of_the_batch, rel=1e-4)
 
 
 def test_all_experts_chosen_makes_load_a_count():
@@ -178,23 +178,23 @@ def test_compiled_form_has_the_same_values_and_gradients(monkeypatch):
     states = states_of(dtype=torch.float64)
     with torch.no_grad():
         choice = moe.choose(states[-1].flatten(0, 1))
-    found = []
+    outputs_and_gradients = []
     for is_compiled in (False, True):
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda is_compiled=is_compiled: is_compiled)
         moe.zero_grad()
         outputs = moe.combine(states, choice)
         outputs.square().sum().backward()
-        found.append([outputs, *(p.grad for p in moe.experts.parameters())])
-    for sparse, dense in zip(*found):
-        torch.testing.assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
+        outputs_and_gradients.append([outputs, *(p.grad for p in moe.experts.parameters())])
+    for sparse, dense in zip(*outputs_and_gradients):
+        assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
 
 
 def test_sizes_that_do_not_go_together_are_named():
-    with pytest.raises(InputError, match="top_k is at most the number of experts, 12, not 13"):
+    with input_error("top_k is at most the number of experts, 12, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
-    with pytest.raises(InputError, match="at least 2 hidden states, and the front-end gives 1"):
+    with input_error("at least 2 hidden states, and the front-end gives 1"):
         MixtureOfExperts(1, 8)
-    with pytest.raises(InputError, match="aggregation 'moe': underflow is one of exact, floor"):
+    with input_error("aggregation 'moe': underflow is one of exact, floor"):
         create_aggregation("moe", 4, 8, underflow="flor")
 
 

@@ -5,11 +5,10 @@ import hashlib
 
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
 from builders import golden_backends as gb
 
 from nes2net import Detector
-from nes2net.lib.errors import InputError
 from nes2net.models.backends import raw_aasist
 from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
@@ -19,9 +18,9 @@ def test_eval_equals_published_code():
     """In train mode too; dropouts are in attention, in the pool's scores, after each branch and before the last layer."""
     model = Aasist()
     model.load_state_dict(gb.state_dict("aasist_w2v_main"))
-    drops = {name: part.p for name, part in model.named_modules() if isinstance(part, torch.nn.Dropout)}
-    found = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
-    assert found == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
+    drops = {name: module.p for name, module in model.named_modules() if isinstance(module, torch.nn.Dropout)}
+    drop_shares = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
+    assert drop_shares == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
     for case, x in gb.cases("aasist_w2v_main"):
         gb.check_eval(copy.deepcopy(model), case, x, atol=1e-5)
         gb.check_train(copy.deepcopy(model), case, x)
@@ -41,10 +40,10 @@ def test_published_weights_give_their_outputs(shared, name):
     assert score == pytest.approx(expected["logits_single_first"][0, 1].item(), abs=1e-5)
     with torch.no_grad():
         hidden = detector.backend.embed(waveforms)
-        torch.testing.assert_close(hidden, expected["last_hidden"], rtol=0, atol=1e-5)
-        torch.testing.assert_close(detector(waveforms), expected["logits"], rtol=0, atol=1e-5)
+        assert_near(hidden, expected["last_hidden"], 1e-5)
+        assert_near(detector(waveforms), expected["logits"], 1e-5)
         logits = detector.double()(waveforms[:1].double())
-    torch.testing.assert_close(logits, expected["logits_f64"][:1], rtol=0, atol=gb.AGREES_F64)
+    assert_near(logits, expected["logits_f64"][:1], gb.AGREES_F64)
 
 
 @pytest.mark.slow
@@ -56,9 +55,9 @@ def test_raw_aasist_l_equals_published_code():
     model = gb.without_dropout(raw_aasist_l()).eval()
     model.load_state_dict(file["state_dict"])
     logits = gb.check_gradients(model, waveforms, case["grad_norms"], rel=2e-3)
-    torch.testing.assert_close(logits, case["output"], rtol=0, atol=1e-5)
+    assert_near(logits, case["output"], 1e-5)
     with torch.no_grad():
-        torch.testing.assert_close(model.train()(waveforms), case["train_mode_output"], rtol=0, atol=1e-5)
+        assert_near(model.train()(waveforms), case["train_mode_output"], 1e-5)
     gb.check_statistics(model, case, rel=1e-5)
 
 
@@ -71,7 +70,7 @@ def test_waveforms_of_two_shapes_are_taken_and_others_refused():
         assert logits.isfinite().all()
         assert torch.equal(logits, model(waveform.unsqueeze(2)))
     for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
-        with pytest.raises(InputError, match="needs at least 2315|batch × frames × 1, got"):
+        with input_error("needs at least 2315|batch × frames × 1, got"):
             model(torch.zeros(shape))
 
 
@@ -83,4 +82,4 @@ def test_maps_in_stretches_equal_whole_maps(monkeypatch):
         waveforms = torch.randn(2, num_samples)
         with torch.no_grad():
             in_stretches = model(waveforms)
-        torch.testing.assert_close(in_stretches, model(waveforms).detach(), rtol=0, atol=1e-5)
+        assert_near(in_stretches, model(waveforms).detach(), 1e-5)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from nes2net.models.backends.aasist2 import Res2NetBlock
 
@@ -20,6 +21,6 @@ def test_squeeze_excitation_scales_the_block_but_not_its_skip(channels):
             last.bias.fill_(bias)
             return block(x) - block.skip(x)
 
-    whole = residual(100.0)
-    assert whole.abs().max() > 0.1
-    torch.testing.assert_close(residual(0.0), 0.5 * whole)
+    scaled_fully = residual(100.0)
+    assert scaled_fully.abs().max() > 0.1
+    assert_close(residual(0.0), 0.5 * scaled_fully)

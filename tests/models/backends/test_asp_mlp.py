@@ -1,9 +1,9 @@
 """ASP + MLP does what its docstring says; there are no published numbers to compare with."""
 
-import pytest
 import torch
+from builders import input_error
+from torch.testing import assert_close
 
-from nes2net.lib.errors import InputError
 from nes2net.models.backends.asp_mlp import AspMlp
 
 
@@ -12,6 +12,6 @@ def test_without_attention_it_reads_mean_and_standard_deviation():
     x = torch.randn(3, 11, 6).double()
     torch.nn.init.zeros_(model.pooling.linear2.weight)
     statistics = torch.cat([x.mean(dim=1), x.std(dim=1, correction=0)], dim=1)
-    torch.testing.assert_close(model(x), model.mlp(statistics))
-    with pytest.raises(InputError, match="frames × 6, got 11 × 6"):
+    assert_close(model(x), model.mlp(statistics))
+    with input_error("frames × 6, got 11 × 6"):
         model(x[0])

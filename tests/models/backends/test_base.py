@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from builders import input_error
+from builders.runs import same
 from torch import nn
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError, create_backend
+from nes2net import Detector, create_backend
 from nes2net.models.backends.base import LogitLayer
 from nes2net.models.backends.heads import AngularHead
 from nes2net.scoring.kernel import score_or_raise
@@ -21,13 +24,14 @@ def test_a_logit_layer_is_a_linear_layer(dtype):
     plain = nn.Linear(64, 2).to(dtype)
     plain.load_state_dict(layer.state_dict())
     gradients = []
-    given = embeddings(dtype)
+    inputs = embeddings(dtype)
     for linear in (layer, plain):
-        x = given.clone().requires_grad_()
+        x = inputs.clone().requires_grad_()
         logits = linear(x)
         logits.square().sum().backward()
         gradients.append([logits, x.grad, *(p.grad for p in linear.parameters())])
-    assert all(a.dtype == dtype and torch.equal(a, b) for a, b in zip(*gradients))
+    assert same(*gradients)
+    assert {gradient.dtype for gradient in gradients[0]} == {dtype}
 
 
 @pytest.mark.parametrize("build", [LogitLayer, AngularHead])
@@ -40,10 +44,10 @@ def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precis
         assert layer(x).dtype == torch.float32
     assert torch.equal(layer(x), layer(x.float()))
     layer.to(precision)
-    found = layer(x)
-    found.sum().backward()
+    logits = layer(x)
+    logits.sum().backward()
     assert {p.grad.dtype for p in layer.parameters()} == {precision}
-    assert torch.equal(found, layer.float()(x.float()))
+    assert torch.equal(logits, layer.float()(x.float()))
 
 
 @pytest.mark.parametrize("rule, expected", [("logit", 2.0), ("difference", 3.0), ("probability", 0.95257413)])
@@ -90,12 +94,12 @@ def test_scores_and_posteriors_of_any_number_of_logits():
     assert torch.equal(probability.scores(two), torch.softmax(two, dim=1)[:, 1])
     posteriors = odds.posteriors(logits)
     assert posteriors.dtype == torch.float64
-    torch.testing.assert_close(posteriors.sum(1), torch.ones(1000).double())
-    torch.testing.assert_close(odds.scores(logits).double(), torch.logit(posteriors[:, -1]), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(probability.scores(logits).double(), posteriors[:, -1], rtol=1e-4, atol=1e-6)
+    assert_close(posteriors.sum(1), torch.ones(1000).double())
+    assert_close(odds.scores(logits).double(), torch.logit(posteriors[:, -1]), rtol=1e-4, atol=1e-4)
+    assert_close(probability.scores(logits).double(), posteriors[:, -1], rtol=1e-4, atol=1e-6)
     single = logits[:, :1]
     assert torch.equal(odds.scores(single), single[:, 0])
-    torch.testing.assert_close(odds.posteriors(single)[:, 1], torch.sigmoid(single[:, 0].double()))
+    assert_close(odds.posteriors(single)[:, 1], torch.sigmoid(single[:, 0].double()))
 
 
 def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
@@ -104,9 +108,9 @@ def test_the_names_of_classes_are_part_of_the_detector(tmp_path):
     waveforms = torch.randn(2, 16000)
     for path in (tmp_path / "detector.pth", tmp_path / "folder"):
         detector.save(path)
-        loaded = Detector.from_pretrained(path, device="cpu")
+        loaded = Detector.from_pretrained(path, "cpu")
         assert loaded.classes == ("A01", "A02", "bonafide")
         assert torch.equal(loaded.posteriors(waveforms), detector.posteriors(waveforms))
     for names in (["A01", "A02"], ["A01", "A01", "bonafide"], ["A01", "A02", "A02", "bonafide"]):
-        with pytest.raises(InputError, match="classes has 3 different names, as num_logits is 3, not A01"):
+        with input_error("classes has 3 different names, as num_logits is 3, not A01"):
             create_backend("mean_linear", num_logits=3, classes=names)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from builders import golden_backends as gb
+from builders import input_error
+from numpy.testing import assert_allclose
 
-from nes2net.lib.errors import InputError
 from nes2net.models.backends.conformer import MAX_FRAMES, position_table, tcm
 
 #: reference file → options
@@ -42,18 +43,18 @@ def test_positions_are_rounded_before_their_sine_is_taken():
     odd = np.arange(144) % 2 == 1
     table = position_table(MAX_FRAMES, 144)[0].numpy()
     assert table.dtype == np.float32
-    np.testing.assert_allclose(table, np.where(odd, np.cos(angle), np.sin(angle)), rtol=0, atol=3e-7)
+    assert_allclose(table, np.where(odd, np.cos(angle), np.sin(angle)), rtol=0, atol=3e-7)
     assert np.abs(table - np.where(odd, np.cos(exact), np.sin(exact))).max() > 1e-4
 
 
 def test_dropout_is_off_unless_asked_for():
     x = torch.randn(2, 5, 8)
-    for dropout, same in ((0.0, True), (0.5, False)):
+    for dropout, is_deterministic in ((0.0, True), (0.5, False)):
         model = tcm(feature_dim=8, embed_dim=8, num_blocks=1, dropout=dropout).train()
-        assert torch.equal(model(x), model(x)) == same
+        assert torch.equal(model(x), model(x)) == is_deterministic
 
 
 def test_more_frames_than_positions_are_named():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
-    with pytest.raises(InputError, match="10001 frames are too many, this back-end takes at most 10000"):
+    with input_error("10001 frames are too many, this back-end takes at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

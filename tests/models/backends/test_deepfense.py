@@ -5,7 +5,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from builders import zoo
+from builders import assert_near, zoo
 
 from nes2net import Detector
 from nes2net.models.backends.aasist import Aasist
@@ -31,7 +31,7 @@ def test_aasist_pools_as_deepfense_does():
     backend.load_state_dict(file["state_dict"])
     for case in file["cases"].values():
         with torch.no_grad():
-            zoo.close(backend(case["features"].double()), case["output_f64"], 1e-10)
+            assert_near(backend(case["features"].double()), case["output_f64"], 1e-10)
 
 
 @pytest.mark.weekly
@@ -47,33 +47,33 @@ def test_a_file_of_the_release_is_loaded_and_gives_its_scores(name, source, pret
         models = pytest.importorskip("deepfense.models", reason=f"deepfense is not installed: {how}")
     torch.manual_seed(0)
     frontend = "wav2vec2" if "xlsr" in name else "hubert"
-    place = pretrained / "tiny_w2v2_plain.pt"
+    encoder_path = pretrained / "tiny_w2v2_plain.pt"
     if source == "huggingface":
-        place = tmp_path / "folder"
+        encoder_path = tmp_path / "folder"
         kind = "Hubert" if frontend == "hubert" else "Wav2Vec2"
         library = getattr(transformers, f"{kind}Config")(**library_options(TINY))
-        getattr(transformers, f"{kind}Model")(library).save_pretrained(place)
+        getattr(transformers, f"{kind}Model")(library).save_pretrained(encoder_path)
     kind, arguments, embedding_dim = BACKENDS[name.rpartition("_")[2]]
-    theirs = models.ModularDetector(
+    published = models.ModularDetector(
         {
-            "frontend": {"type": frontend, "args": {"ckpt_path": str(place), "source": source}},
+            "frontend": {"type": frontend, "args": {"ckpt_path": str(encoder_path), "source": source}},
             "backend": {"type": kind, "args": {"input_dim": 48, **arguments}},
             "loss": [{"type": "CrossEntropy", "embedding_dim": embedding_dim, "n_classes": 2}],
         }
     ).eval()
-    state = {"model_state": theirs.state_dict(), "optimizer_state": {}, "epoch": 1, "step": 1, "best_metric": 0.0}
+    state = {"model_state": published.state_dict(), "optimizer_state": {}, "epoch": 1, "step": 1, "best_metric": 0.0}
     torch.save(state, tmp_path / "best_model.pth")  # as StandardTrainer.save_checkpoint
     config = PUBLISHED[name].config
     options = {**TINY, **config["frontend"], "name": frontend}
     backend = {**config["backend"]}
     if backend["name"] == "nes2net":
         backend |= arguments
-    known = {**config, "frontend": options, "backend": backend}
-    detector = Detector.from_pretrained(tmp_path / "best_model.pth", "cpu", config=known)
+    full_config = {**config, "frontend": options, "backend": backend}
+    detector = Detector.from_pretrained(tmp_path / "best_model.pth", "cpu", config=full_config)
     assert detector.score_rule == "difference"
     waveform = 0.1 * torch.randn(3, 16000)
     with torch.inference_mode():
-        expected = theirs(waveform)
+        expected = published(waveform)
         logits = detector(waveform)
-    torch.testing.assert_close(logits, expected["logits"], atol=1e-5, rtol=0)
-    torch.testing.assert_close(logits[:, 1], expected["scores"], atol=1e-5, rtol=0)
+    assert_near(logits, expected["logits"], 1e-5)
+    assert_near(logits[:, 1], expected["scores"], 1e-5)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from builders import assert_near, input_error, shared_path, zoo
 from builders import golden_backends as gb
-from builders import shared_path, zoo
+from conftest import seeded_detector
 
-from nes2net import Detector, create_backend
+from nes2net import create_backend
 from nes2net.apps.export.formats import export
-from nes2net.lib.errors import InputError
 from nes2net.models.backends.ensemble import Ensemble
 from nes2net.scoring.kernel import score_batch
 
@@ -25,24 +25,24 @@ def test_trained_weights_give_the_published_outputs(name):
         backend.load_state_dict(file["state_dict"])
         states = case["features_f16"].float() if "features_f16" in case else inputs[key][:, 1:]
         with torch.no_grad():
-            zoo.close(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
+            assert_near(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
             if backend.kind == "classification":
-                zoo.close(backend.summary(as_given(states)), case["embedding"], 1e-6)
+                assert_near(backend.summary(as_given(states)), case["embedding"], 1e-6)
             else:
                 bonafide, spoof = backend.system_weights(as_given(states))
-                zoo.close(bonafide, case["weights_bonafide"], 1e-6)
-                zoo.close(spoof, case["weights_spoof"], 1e-6)
+                assert_near(bonafide, case["weights_bonafide"], 1e-6)
+                assert_near(spoof, case["weights_spoof"], 1e-6)
         backend.double()
         states = states.double().requires_grad_()
         scores = case["scores"].double().requires_grad_()
         logits = backend(as_given(states), scores).flip(1)
-        zoo.close(logits.detach(), case["output_f64"], 1e-12)
+        assert_near(logits.detach(), case["output_f64"], 1e-12)
         gb.published_loss(logits).backward()
         norms = gb.gradient_norms({**dict(backend.named_parameters()), "__input__": states, "__scores__": scores})
         norms = {key: norm for key, norm in norms.items() if norm is not None}
         gb.check_norms(norms, case["grad_norms"], rel=1e-6, atol=1e-12)
         logits = backend.train()(as_given(states), scores).flip(1)
-        zoo.close(logits.detach(), case["train_mode_output_f64"], 1e-12)
+        assert_near(logits.detach(), case["train_mode_output_f64"], 1e-12)
         for key, expected in case["bn_after_train"].items():
             assert backend.state_dict()[key].flatten().tolist() == pytest.approx(expected, rel=1e-6), key
 
@@ -80,7 +80,7 @@ def test_scores_that_are_missing_or_do_not_fit_are_named():
     missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
     wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
     for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             small()(states(), scores)
 
 
@@ -98,8 +98,7 @@ def test_a_classification_takes_a_head():
 @pytest.fixture
 def detector(small_model):
     backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
-    torch.manual_seed(0)
-    return Detector.from_config({**small_model, "backend": backend}).eval()
+    return seeded_detector({**small_model, "backend": backend})
 
 
 def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
@@ -109,9 +108,9 @@ def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector
         logits = detector(waveform, scores)
         assert not torch.equal(logits, detector(waveform, scores + 0.1))
         assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
-        with pytest.raises(InputError, match="fuses the scores of 2 other systems"):
+        with input_error("fuses the scores of 2 other systems"):
             detector(waveform)
-        with pytest.raises(InputError, match="takes no scores of other systems"):
+        with input_error("takes no scores of other systems"):
             spectral_detector(waveform, scores)
 
 
@@ -123,7 +122,7 @@ def test_audio_alone_is_refused(detector, tmp_path):
         lambda: detector.score_track(waveform),
         lambda: export(detector, "space", tmp_path / "space"),
     ):
-        with pytest.raises(InputError, match=r"fuses the scores of 2 other systems, so it cannot score audio alone"):
+        with input_error(r"fuses the scores of 2 other systems, so it cannot score audio alone"):
             call()
     (reason,) = score_batch(detector, torch.zeros(1, 8000))
     assert "give them as the second argument" in reason

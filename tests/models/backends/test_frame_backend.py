@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from builders import assert_near, input_error
 from torch import Tensor
+from torch.testing import assert_close
 
 from nes2net import create_backend
-from nes2net.lib.errors import InputError
 from nes2net.models.backends.base import scores_of
 from nes2net.models.backends.frame_backend import FrameBackend
 
@@ -37,9 +38,9 @@ def test_frames_have_the_weights_of_the_mean_and_give_it(name):
         expected = pooled(features())
         assert logits.shape == (3, 9, 2)
         assert logits.std(dim=1).min() > 1e-3
-        torch.testing.assert_close(logits.mean(dim=1), expected, rtol=0, atol=1e-12)
+        assert_near(logits.mean(dim=1), expected, 1e-12)
         for backend in (pooled, framed):
-            torch.testing.assert_close(backend.utterance_logits(features()), expected)
+            assert_close(backend.utterance_logits(features()), expected)
             assert backend.resolutions == (1,)
             assert torch.equal(backend.segments(features(), 16.0)[16.0], logits)
 
@@ -51,8 +52,8 @@ def test_embedding_and_frames_are_those_of_one_pass(name):
         with torch.no_grad():
             segments, embedding = backend.segments_and_embedding(features())
             assert torch.equal(segments[20.0], backend(features()))
-            torch.testing.assert_close(embedding, backend.embed(features()))
-            torch.testing.assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
+            assert_close(embedding, backend.embed(features()))
+            assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_the_lowest_frame_scores_the_utterance(options):
         frames = backend(features(40))
         logits = backend.utterance_logits(features(40))
     scores = scores_of(frames.flatten(0, 1), backend.score_rule).unflatten(0, (3, 40))
-    torch.testing.assert_close(backend.scores(logits), scores.min(dim=1).values)
+    assert_close(backend.scores(logits), scores.min(dim=1).values)
     assert len(set(scores.argmin(dim=1).tolist())) > 1  # the frame is chosen for each utterance
 
 
@@ -79,9 +80,9 @@ def test_the_gradient_of_the_minimum_reaches_the_lowest_frame_alone():
     backend.utterance_logits(x)[:, 1].sum().backward()
     lowest = backend(x)[..., 1].argmin(dim=1)
     assert x.grad.abs().sum(2).nonzero().tolist() == [[i, frame] for i, frame in enumerate(lowest.tolist())]
-    same = x.detach()[:, :1].expand(-1, 5, -1).clone().requires_grad_()  # the first one of equals
-    backend.utterance_logits(same).sum().backward()
-    assert same.grad.abs().sum(2).nonzero()[:, 1].tolist() == [0, 0, 0]
+    equal_frames = x.detach()[:, :1].expand(-1, 5, -1).clone().requires_grad_()  # the first one of equals
+    backend.utterance_logits(equal_frames).sum().backward()
+    assert equal_frames.grad.abs().sum(2).nonzero()[:, 1].tolist() == [0, 0, 0]
 
 
 def test_attention_weighs_the_frames_logits():
@@ -92,19 +93,19 @@ def test_attention_weighs_the_frames_logits():
         frames = backend.frames(features())
         energies = torch.tanh(frames @ first.weight.squeeze(2).T + first.bias) @ second.weight.squeeze(2).T
         expected = (energies.softmax(dim=1) * backend(features())).sum(dim=1)
-        torch.testing.assert_close(backend.utterance_logits(features()), expected)
+        assert_close(backend.utterance_logits(features()), expected)
         torch.nn.init.zeros_(second.weight)  # then all frames weigh alike
-        torch.testing.assert_close(backend.utterance_logits(features()), backend(features()).mean(dim=1))
+        assert_close(backend.utterance_logits(features()), backend(features()).mean(dim=1))
 
 
 def test_options_that_do_not_fit_are_named():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     for call in (astp.segments, astp.segments_and_embedding):
-        with pytest.raises(InputError, match="statistics of `model.backend.pool=astp`, not frames: take"):
+        with input_error("statistics of `model.backend.pool=astp`, not frames: take"):
             call(features())
-    with pytest.raises(InputError, match="backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
+    with input_error("backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")
-    with pytest.raises(InputError, match="backend.utterance=min` embeds by the logits of a last layer"):
+    with input_error("backend.utterance=min` embeds by the logits of a last layer"):
         half = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
         create_backend("one_class_distillation", feature_dim=16, backend=half)

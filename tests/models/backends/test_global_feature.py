@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders import zoo
+from builders import assert_near, zoo
 
 from nes2net.models.registry import create_backend
 
@@ -16,18 +16,18 @@ def test_equals_published_code(name):
     assert sum("train_mode_output_f64" in case for case in file["cases"].values()) == 2
     for case in file["cases"].values():
         logits = zoo.check_case(backend, case, case["features"])
-        zoo.close(backend.scores(logits), case["score"], zoo.AGREES)
+        assert_near(backend.scores(logits), case["score"], zoo.AGREES)
         with torch.no_grad():
-            zoo.close(backend.embed(case["features"]), case["embedding"], zoo.AGREES)
+            assert_near(backend.embed(case["features"]), case["embedding"], zoo.AGREES)
 
 
 def test_dropout_of_llgf_is_before_the_lstms():
     """In train mode 70 % of the CNN's outputs are dropped, and all else is scaled up."""
     backend = create_backend("llgf", feature_dim=16, hidden_dim=64)
     dropped = backend.m_transform[0][28]
-    found = dropped.train()(torch.ones(20_000))
-    assert found[found > 0].unique().tolist() == pytest.approx([1 / 0.3])
-    assert (found == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
+    dropout_output = dropped.train()(torch.ones(20_000))
+    assert dropout_output[dropout_output > 0].unique().tolist() == pytest.approx([1 / 0.3])
+    assert (dropout_output == 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
 
 
 def test_floors_of_llgf():

@@ -2,6 +2,7 @@
 
 import torch
 from torch.nn import functional as F
+from torch.testing import assert_close
 
 from nes2net import create_backend
 
@@ -11,7 +12,7 @@ def test_is_a_linear_layer_on_the_mean_over_time():
     probe = create_backend("logistic", feature_dim=6, num_logits=1).double()
     x = torch.randn(3, 11, 6, dtype=torch.float64)
     assert probe.state_dict().keys() == {"linear.weight", "linear.bias"}
-    torch.testing.assert_close(probe.embed(x), x.sum(1) / 11)
-    torch.testing.assert_close(probe(x), F.linear(x.sum(1) / 11, probe.linear.weight, probe.linear.bias))
+    assert_close(probe.embed(x), x.sum(1) / 11)
+    assert_close(probe(x), F.linear(x.sum(1) / 11, probe.linear.weight, probe.linear.bias))
     full_size = create_backend("logistic", feature_dim=1920, num_logits=1)  # of XLS-R 2B
     assert sum(p.numel() for p in full_size.parameters()) == 1921

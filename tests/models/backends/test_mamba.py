@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import assert_near
 from builders import golden_backends as gb
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.testing import assert_close
 
 from nes2net.models.backends import mamba
 from nes2net.models.backends.mamba import Mamba, Mixer
@@ -33,7 +35,7 @@ def test_eval_equals_published_code(name):
             model = Mamba(**PUBLISHED[name]).train(train)
             model.load_state_dict(gb.state_dict(name))
             logits = gb.check_gradients(model, x, case[norms], rel=2e-3, atol=2e-6)
-            torch.testing.assert_close(logits, case[output], rtol=0, atol=1e-5)
+            assert_near(logits, case[output], 1e-5)
         gb.check_statistics(model, case, rel=1e-6)
 
 
@@ -61,11 +63,11 @@ def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames, scale=scale)]
     y = selective_scan(*inputs)
     expected = loop(*inputs)
-    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    assert_near(y, expected, 1e-12)
     weights = torch.randn_like(y)
     gradients = [torch.autograd.grad((out * weights).sum(), inputs) for out in (y, expected)]
-    for ours, its in zip(*gradients):
-        torch.testing.assert_close(ours, its, rtol=1e-10, atol=1e-10)
+    for gradient, loop_gradient in zip(*gradients):
+        assert_close(gradient, loop_gradient, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.slow
@@ -82,7 +84,7 @@ def test_scan_in_float32_is_that_of_a_loop_also_where_states_vanish_within_a_fra
     for dtype in (torch.float32, torch.float64):
         inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]
         y = selective_scan(*inputs)
-        torch.testing.assert_close(y, loop(*inputs), rtol=1e-5, atol=1e-3)
+        assert_close(y, loop(*inputs), rtol=1e-5, atol=1e-3)
         assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), inputs))
 
 
@@ -96,10 +98,10 @@ def test_scan_keeps_its_precision_under_autocast():
 
 def plain_mixer(mixer: Mixer, x: Tensor) -> Tensor:
     """The block from the paper's text, a frame and a tap at a time."""
-    inner = mixer.D.shape[0]
-    u, z = mixer.in_proj(x).split(inner, dim=2)
+    channels = mixer.D.shape[0]
+    u, z = mixer.in_proj(x).split(channels, dim=2)
     taps = mixer.conv1d.weight[:, 0]  # inner×4, the last tap on the frame itself
-    past = torch.cat([u.new_zeros(u.shape[0], 3, inner), u], dim=1)
+    past = torch.cat([u.new_zeros(u.shape[0], 3, channels), u], dim=1)
     u = F.silu(sum(past[:, k : k + u.shape[1]] * taps[:, k] for k in range(4)) + mixer.conv1d.bias)
     rank = math.ceil(x.shape[2] / 16)
     dt, B, C = mixer.x_proj(u).split([rank, 16, 16], dim=2)
@@ -136,7 +138,7 @@ def small(final_norm: str, num_layers: int = 6) -> Mamba:
 def test_output_norm_is_the_papers_drawing():
     model = small("output")
     x = torch.randn(2, 21, 8, dtype=torch.float64)
-    torch.testing.assert_close(model(x), plain_output(model, x), rtol=0, atol=1e-12)
+    assert_near(model(x), plain_output(model, x), 1e-12)
 
 
 @pytest.mark.parametrize(("final_norm", "effect"), [("published", False), ("output", True)])
@@ -175,7 +177,7 @@ def test_fused_scan_is_called_as_documented(monkeypatch):
     x, delta, z = torch.randn(3, 2, 21, 48)
     B, C = torch.randn(2, 2, 21, 16)
     with torch.no_grad():
-        torch.testing.assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
+        assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
 
 
 def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monkeypatch):
@@ -198,4 +200,4 @@ def test_fused_scan_equals_ours():
     x = torch.randn(2, 201, 24, device="cuda")
     with torch.no_grad():
         fused = mixer(x)
-        torch.testing.assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)
+        assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)

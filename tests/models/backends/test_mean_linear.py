@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from builders import assert_near, zoo
 from builders import golden_backends as gb
-from builders import zoo
 
 from nes2net import Detector, create_backend
 from nes2net.models.checkpoints.fairseq import to_fairseq
@@ -30,11 +30,11 @@ def test_from_the_frames_on_it_equals_the_published_code(name):
     backend.load_state_dict({key: value for key, value in file["state_dict"].items() if key.startswith("proj_fc.")})
     for case in file["cases"].values():
         with torch.no_grad():
-            zoo.close(backend.embed(case["frames"]), case["pooled"], AGREES)
+            assert_near(backend.embed(case["frames"]), case["pooled"], AGREES)
             logits = backend(case["frames"])
-        zoo.close(logits, case["output"], AGREES)
+        assert_near(logits, case["output"], AGREES)
         score = case["output"][:, 1] if name == ONE_CLASS else case["probability_real"]
-        zoo.close(backend.scores(logits), score, AGREES)
+        assert_near(backend.scores(logits), score, AGREES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -48,22 +48,24 @@ def test_whole_detectors_equal_the_published_code(name, tmp_path):
     assert detector.score_rule == ("cosine" if name == ONE_CLASS else "probability")
     with torch.no_grad():
         for case in file["cases"].values():
-            zoo.close(detector(case["waveform"][None]), case["output"], AGREES)
+            assert_near(detector(case["waveform"][None]), case["output"], AGREES)
             published = case["output"][0, 1] if name == ONE_CLASS else case["probability_real"]
             assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
         detector.frontend.set_normalize(False)
-        zoo.close(detector(padded(file)), file["padded_batch_output"], AGREES)
+        assert_near(detector(padded(file)), file["padded_batch_output"], AGREES)
     detector.double()
     for case in file["cases"].values():
         detector.zero_grad()
         waveform = case["normalised"][None].double().requires_grad_()
         logits = detector(waveform)
-        zoo.close(logits.detach(), case["output_f64"], AGREES)
+        assert_near(logits.detach(), case["output_f64"], AGREES)
         gb.published_loss(logits).backward()
         mode = detector.frontend.extractor_mode
         encoder = {f"m_ssl.model.{to_fairseq(k, mode)}": p for k, p in detector.frontend.model.named_parameters()}
-        named = {**encoder, **dict(detector.backend.named_parameters()), "__input__": waveform}
-        gb.check_norms(gb.gradient_norms({key: named[key] for key in case["grad_norms"]}), case["grad_norms"], rel=1e-5)
+        parameters = {**encoder, **dict(detector.backend.named_parameters()), "__input__": waveform}
+        gb.check_norms(
+            gb.gradient_norms({key: parameters[key] for key in case["grad_norms"]}), case["grad_norms"], rel=1e-5
+        )
 
 
 def padded(file):
@@ -90,4 +92,4 @@ def test_a_short_vector_stays_short():
     with torch.no_grad():
         backend.proj_fc.weight.copy_(torch.tensor([[3e-6], [0], [0], [0]]))
     features = torch.tensor([[[2.0, 0, 0, 0]]])
-    zoo.close(backend(features).detach(), torch.tensor([[-0.3, 0.3]]), 1e-6)
+    assert_near(backend(features).detach(), torch.tensor([[-0.3, 0.3]]), 1e-6)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.testing import assert_close
 
 from nes2net import create_backend
 
@@ -39,17 +40,17 @@ def transcribed(backend, features, scale=4):
         normal = (x - mean.view(shape)) / (var.view(shape) + 1e-5).sqrt()
         return normal * state[f"{name}.weight"].view(shape) + state[f"{name}.bias"].view(shape)
 
-    def fused(own, previous, name):
+    def fused(split, previous, name):
         gates = []
         for perspective, axes in (("channel", (2, 3)), ("time", (3,)), ("frequency", (2,))):
             if f"{name}.gates.{perspective}.0.weight" in state:
-                pooled = (own + previous).mean(axes, keepdim=True)
+                pooled = (split + previous).mean(axes, keepdim=True)
                 hidden = F.silu(conv(pooled, f"{name}.gates.{perspective}.0"))
                 gates.append(torch.sigmoid(conv(hidden, f"{name}.gates.{perspective}.2")))
         if not gates:
-            return own + previous
+            return split + previous
         gate = sum(gates) / len(gates)
-        return gate * own + (1 - gate) * previous
+        return gate * split + (1 - gate) * previous
 
     x = features.unsqueeze(1)
     for layer in range(3):
@@ -59,8 +60,8 @@ def transcribed(backend, features, scale=4):
         splits = torch.relu(bn(conv(x, f"{name}.conv1"), f"{name}.bn1")).chunk(scale, 1)
         groups = []
         previous = None
-        for i, own in enumerate(splits[:-1]):
-            joined = own if previous is None or stride else fused(own, previous, f"{name}.joins.{i - 1}")
+        for i, split in enumerate(splits[:-1]):
+            joined = split if previous is None or stride else fused(split, previous, f"{name}.joins.{i - 1}")
             previous = torch.relu(bn(conv(joined, f"{name}.convs.{i}", stride or 1), f"{name}.bns.{i}"))
             groups.append(previous)
         groups.append(F.avg_pool2d(splits[-1], 3, stride, 1) if stride else splits[-1])
@@ -84,11 +85,11 @@ def test_forward_is_what_the_docstring_says(options, frames):
     features = torch.randn(2, frames, 20, dtype=torch.float64)
     with torch.no_grad():
         embeddings = backend.embed(features)
-        torch.testing.assert_close(embeddings, transcribed(backend, features), rtol=1e-10, atol=1e-12)
+        assert_close(embeddings, transcribed(backend, features), rtol=1e-10, atol=1e-12)
         cosines = F.cosine_similarity(embeddings.unsqueeze(1), backend.head.weight, dim=2)
         score = embeddings.norm(dim=1) * (cosines[:, 1] - cosines[:, 0])
         logits = backend(features)
-    torch.testing.assert_close(logits[:, 1], score)
+    assert_close(logits[:, 1], score)
     assert (logits[:, 0] == 0).all()
     assert small(num_logits=1, head="linear")(torch.randn(2, 9, 20)).shape == (2, 1)
 
@@ -111,6 +112,6 @@ def test_repeats_or_cuts_to_so_many_frames():
     free = settled(small())
     features = torch.randn(2, 25, 20)
     with torch.no_grad():
-        torch.testing.assert_close(fixed(features), free(torch.cat([features, features[:, :15]], 1)))
+        assert_close(fixed(features), free(torch.cat([features, features[:, :15]], 1)))
         longer = torch.randn(2, 61, 20)
-        torch.testing.assert_close(fixed(longer), free(longer[:, :40]))
+        assert_close(fixed(longer), free(longer[:, :40]))

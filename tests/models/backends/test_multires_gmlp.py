@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from builders import assert_near, input_error, zoo
 from builders import golden_backends as gb
-from builders import zoo
 
 from nes2net import create_backend
-from nes2net.lib.errors import InputError
 from nes2net.training.losses import P2SGrad
 
 NAME = "multires_gmlp_f128_l2"
@@ -34,12 +33,12 @@ def test_equals_the_published_code(case):
         x = case["hidden_states"].clone().to(dtype).requires_grad_()
         segments, embedding = backend.to(dtype).segments_and_embedding(x.unbind(1))
         cosines = backend.last_layer(embedding)
-        zoo.close(cosines.detach(), case[f"utterance_cosines{suffix}"], atol)
+        assert_near(cosines.detach(), case[f"utterance_cosines{suffix}"], atol)
         assert torch.equal(cosines, backend(x.unbind(1)))
         assert list(segments) == list(MS_OF.values())
         for factor, expected in case[f"segment_cosines{suffix}"].items():
             assert segments[MS_OF[factor]].shape[1] == case["frames"][factor]
-            zoo.close(segments[MS_OF[factor]].detach(), expected, atol)
+            assert_near(segments[MS_OF[factor]].detach(), expected, atol)
     criterion = P2SGrad(backend.last_layer.in_features, head=backend.last_layer)
     losses = {"utt": criterion(embedding, case["utterance_labels"])}
     for factor, labels in case["labels"].items():
@@ -58,9 +57,9 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     last = scales.scale_inputs(features)[-1]
     assert last.shape == (1, 2, 4)
     last[:, 1].sum().backward()
-    seen = features.grad.abs().sum(2).nonzero()[:, 1]
-    assert 16 <= seen.min()
-    assert seen.max() <= 47
+    frames_with_gradient = features.grad.abs().sum(2).nonzero()[:, 1]
+    assert 16 <= frames_with_gradient.min()
+    assert frames_with_gradient.max() <= 47
 
 
 def test_too_few_or_too_many_frames_are_refused():
@@ -68,7 +67,7 @@ def test_too_few_or_too_many_frames_are_refused():
     backend = create_backend("multires_gmlp", **SMALL)
     for frames, message in ((15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")):
         for call in (backend, backend.segments):
-            with pytest.raises(InputError, match=message):
+            with input_error(message):
                 call([torch.randn(1, frames, 128)] * 2)
     with torch.no_grad():
         assert backend([torch.randn(1, 63, 128)] * 2).isfinite().all()
@@ -83,8 +82,9 @@ def test_a_scale_alone_has_the_same_weights_and_scores():
     alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
     alone.load_state_dict(every.state_dict())
     states = [torch.randn(2, 20, 128) for _ in range(2)]
-    assert (every.resolutions, alone.resolutions) == ((1, 2, 4, 8, 16, 32), (8,))
+    assert every.resolutions == (1, 2, 4, 8, 16, 32)
+    assert alone.resolutions == (8,)
     with torch.no_grad():
-        found = alone.segments(states, frame_ms=10.0)
-        assert list(found) == [80.0]
-        assert torch.equal(found[80.0], every.segments(states)[160.0])
+        scores_of_scale = alone.segments(states, frame_ms=10.0)
+        assert list(scores_of_scale) == [80.0]
+        assert torch.equal(scores_of_scale[80.0], every.segments(states)[160.0])

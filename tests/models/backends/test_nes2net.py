@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
+from builders import assert_near, shared_path, zoo
 from builders import golden_backends as gb
-from builders import shared_path, zoo
 from builders.runs import same
 from torch import nn
+from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.models.aggregations.attm import AttentiveMerging
@@ -77,7 +78,7 @@ def test_cost_at_200_frames_is_the_papers():
 def test_weighted_sums_start_as_means():
     for block in nes2net_x(feature_dim=256).Build_in_Res2Nets:
         for step, weight in enumerate(block.weighted_sum):
-            torch.testing.assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
+            assert_close(weight, torch.full((1, 1, 1, step + 2), 1 / (step + 2)))
 
 
 def test_squeeze_excitation_floor():
@@ -94,11 +95,11 @@ def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
     backend.activation = nn.Identity()  # a rectifier may cut paths off
     for block in backend.Build_in_Res2Nets:
         block.se = block.activation = nn.Identity()
-    seen = []
-    backend.pooling.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    fields = []
+    backend.pooling.register_forward_pre_hook(lambda module, inputs: fields.append(inputs[0]))
     features = torch.randn(1, 101, 16, dtype=torch.float64, requires_grad=True)
     backend(features)
-    seen[0][0, :, 50].sum().backward()
+    fields[0][0, :, 50].sum().backward()
     touched = features.grad[0].abs().sum(1).nonzero().flatten()
     assert backend.receptive_field == 1 + 2 * dilation * 9
     assert touched.max() - touched.min() + 1 == backend.receptive_field
@@ -163,4 +164,4 @@ def test_local_attention_equals_published_code(name):
             groups = case["attention_alone_input"].unsqueeze(3).unbind(1)
             with torch.no_grad():
                 attended = torch.stack(backend.local_block_attn(groups), dim=1)
-            zoo.close(attended.squeeze(3), case["attention_alone_output"], zoo.AGREES)
+            assert_near(attended.squeeze(3), case["attention_alone_output"], zoo.AGREES)

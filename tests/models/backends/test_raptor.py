@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from builders import zoo
+from builders import assert_near, input_error, zoo
 
 from nes2net import create_backend
-from nes2net.lib.errors import InputError
 
 POSITIONS = "conformer.positional_emb"
 
@@ -22,11 +21,11 @@ def test_equals_published_code(name):
     backend.load_state_dict({**file["state_dict"], POSITIONS: positions})
     for case in file["cases"].values():
         logits = zoo.check_case(backend, case, case["hidden_states"])
-        zoo.close(backend.scores(logits), case["probabilities_spoof_bonafide"][:, 1], zoo.AGREES)
+        assert_near(backend.scores(logits), case["probabilities_spoof_bonafide"][:, 1], zoo.AGREES)
         states = case["hidden_states"].unbind(1)
         with torch.no_grad():
-            zoo.close(backend.layer_weights(states), case["gates"], zoo.AGREES)
-            zoo.close(backend.merge(states), case["merged"], zoo.AGREES)
+            assert_near(backend.layer_weights(states), case["gates"], zoo.AGREES)
+            assert_near(backend.merge(states), case["merged"], zoo.AGREES)
 
 
 def test_the_last_state_may_be_that_before_the_final_norm():
@@ -37,5 +36,5 @@ def test_the_last_state_may_be_that_before_the_final_norm():
 
 def test_more_frames_than_positions_are_named():
     backend = create_backend("raptor", feature_dim=4, num_blocks=1)
-    with pytest.raises(InputError, match="10001 frames are too many"):
+    with input_error("10001 frames are too many"):
         backend([torch.zeros(1, 10_001, 4)])

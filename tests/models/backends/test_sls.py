@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
 from builders import golden_backends as gb
 
-from nes2net.lib.errors import InputError
 from nes2net.lib.options import Input, fit_options
 from nes2net.models.backends.sls import SLS
 
@@ -36,7 +35,7 @@ def test_eval_equals_published_code(reference):
     case, x, model = reference
     # The norm 8e-4 of `first_bn.bias` has an error of some 2e-6, in the published code, too.
     logits = gb.check_gradients(model.eval(), x, case["grad_norms"], rel=2e-3, atol=1e-5)
-    torch.testing.assert_close(logits, case["output"], rtol=0, atol=1e-5)
+    assert_near(logits, case["output"], 1e-5)
 
 
 def test_training_equals_published_code(reference):
@@ -44,16 +43,16 @@ def test_training_equals_published_code(reference):
     # In float64: one norm is so small that processors round it differently in float32.
     model = copy.deepcopy(model).double().train()
     logits = gb.check_gradients(model, x.double(), case["train_grad_norms"], rel=2e-3)
-    torch.testing.assert_close(logits.float(), case["train_mode_output"], rtol=0, atol=1e-5)
+    assert_near(logits.float(), case["train_mode_output"], 1e-5)
     gb.check_statistics(model, case, rel=1e-6)
 
 
 def test_reads_the_last_layers_of_those_given():
     model = small()
-    given = states(5)
+    hidden_states = states(5)
     with torch.no_grad():
-        assert torch.equal(model(given), model(torch.stack(given[1:])))
-        assert not torch.equal(model(given), model(given[:4]))
+        assert torch.equal(model(hidden_states), model(torch.stack(hidden_states[1:])))
+        assert not torch.equal(model(hidden_states), model(hidden_states[:4]))
 
 
 def test_frames_that_are_pooled_away_are_taken_and_another_number_is_named():
@@ -63,18 +62,18 @@ def test_frames_that_are_pooled_away_are_taken_and_another_number_is_named():
     for frames in (9, 10, 11):
         assert small()(states(4, frames)).shape == (2, 2)
     for frames in (3, 8, 12):
-        with pytest.raises(InputError, match=f"reads 9 frames, got {frames}; crop or repeat"):
+        with input_error(f"reads 9 frames, got {frames}; crop or repeat"):
             small()(states(4, frames))
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("hidden_states", "message"),
     [
         (states(3), "reads 4 hidden states, got 3; ask the front-end for layers='all'"),
         (states(4, dim=13), "batch × frames × 12, got 2 × 9 × 13"),
         ([*states(3), *states(1, frames=10)], r"one shape, got \(2, 9, 12\) first and \(2, 10, 12\) at 3"),
     ],
 )
-def test_hidden_states_that_do_not_fit_are_named(given, message):
-    with pytest.raises(InputError, match=message):
-        small()(given)
+def test_hidden_states_that_do_not_fit_are_named(hidden_states, message):
+    with input_error(message):
+        small()(hidden_states)

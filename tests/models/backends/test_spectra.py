@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import zoo
+from builders import assert_near, zoo
+from numpy.testing import assert_allclose, assert_array_equal
 from safetensors.torch import save_file
 
 from nes2net import Detector, create_backend
@@ -41,7 +42,7 @@ def test_backends_are_the_published(name, tolerance, monkeypatch):
         if "embedding" in case:
             largest = max(1.0, float(case["embedding"].abs().max()))
             with torch.no_grad():
-                zoo.close(backend.embed(case["features"]), case["embedding"], tolerance * largest)
+                assert_near(backend.embed(case["features"]), case["embedding"], tolerance * largest)
 
 
 @pytest.mark.parametrize("name", ["5x3_grid16_order4", "4x6_grid5_order3"])
@@ -49,12 +50,12 @@ def test_the_kan_layer_is_the_published(name):
     case = zoo.read("spectra_kan")[name]
     layer = KanLinear(**case["config"])
     layer.load_state_dict({key: value.float() for key, value in case["state_dict"].items()})
-    zoo.close(layer(case["x"]), case["output"], 2e-5)
+    assert_near(layer(case["x"]), case["output"], 2e-5)
     layer.double()
     x = case["x"].double().requires_grad_()
-    zoo.close(layer.bases(case["x"].double()), case["bases"].double(), 1e-6)
+    assert_near(layer.bases(case["x"].double()), case["bases"].double(), 1e-6)
     output = layer(x)
-    zoo.close(output, case["output_f64"], 1e-9)
+    assert_near(output, case["output_f64"], 1e-9)
 
 
 @pytest.mark.parametrize("name", ["5x3_grid16_order4", "4x6_grid5_order3"])
@@ -70,7 +71,7 @@ def test_splines_are_0_beyond_the_grid_and_take_given_values_at_the_knots(name):
     order = config["spline_order"]
     knots = layer.grid[0, order : order + config["grid_size"]]
     bases = layer.bases(knots.unsqueeze(1).expand(-1, config["in_features"]))
-    torch.testing.assert_close(torch.einsum("kig,oig->kio", bases, weights), inside, rtol=0, atol=1e-9)
+    assert_near(torch.einsum("kig,oig->kio", bases, weights), inside, 1e-9)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,12 @@ def test_names_shapes_and_sizes_are_those_of_the_released_files(name, row):
     shapes |= zoo.shapes_of(zoo.read_manifest("spectra")["encoder_of_all"])
     with torch.device("meta"):
         detector = Detector.from_config(PUBLISHED_MODELS[row])
-    found = {key: list(value.shape) for key, value in detector.state_dict().items()}
-    assert found == unwrap_frontend(shapes)
+    shapes_of_detector = {key: list(value.shape) for key, value in detector.state_dict().items()}
+    assert shapes_of_detector == unwrap_frontend(shapes)
     assert sum(parameter.numel() for parameter in detector.parameters()) == entry["parameters"]
     published = PUBLISHED[row]
-    assert (published.parameters, published.file.size) == (entry["parameters"], entry.get("bytes"))
+    assert published.parameters == entry["parameters"]
+    assert published.file.size == entry.get("bytes")
     assert published.file.sha256 == entry.get("sha256", "")
 
 
@@ -97,8 +99,8 @@ def whole_detector(name, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file({key: value.float() for key, value in file["state_dict"].items()}, path)
     frontend = {**config["frontend"], "pre_emphasis": config["pre_emphasis"]}
-    known = {"frontend": frontend, "aggregation": "last", "backend": config["backend"]}
-    return Detector.from_pretrained(path, "cpu", config=known), file
+    detector_config = {"frontend": frontend, "aggregation": "last", "backend": config["backend"]}
+    return Detector.from_pretrained(path, "cpu", config=detector_config), file
 
 
 @pytest.mark.parametrize("name", ["spectra_detector_aasist", "spectra_detector_ecapa"])
@@ -108,7 +110,7 @@ def test_a_published_file_scores_as_published(name, tmp_path):
     for case in file["cases"].values():
         waveform = case["waveform"].numpy()
         with torch.inference_mode():
-            torch.testing.assert_close(detector(case["prepared"][None]), case["output"], atol=2e-5, rtol=0)
+            assert_near(detector(case["prepared"][None]), case["output"], 2e-5)
         score = detector.score(waveform, 16000, num_samples=num_samples)
         assert score == pytest.approx(case["score"].item(), abs=2e-5)
         path = tmp_path / "recording.wav"  # of which the head alone is read
@@ -128,8 +130,8 @@ def test_recordings_are_emphasised_before_they_are_cut(tmp_path):
         soundfile.write(trial.path, waveform, 16000, subtype="FLOAT")
         recording = reader.take(waveform, 16000)
         for prepared in (recording.waveform, reader.read(trial.path).waveform, training.prepare(0, 1)[0]):
-            np.testing.assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
-        np.testing.assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
+            assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
+        assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
 
 
 def test_explanations_hear_the_emphasised_recording(tmp_path):

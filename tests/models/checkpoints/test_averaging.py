@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
+from torch.testing import assert_close
 
-from nes2net import InputError, average_checkpoints
+from nes2net import average_checkpoints
 from nes2net.models.checkpoints import averaging
 
 
@@ -53,7 +54,7 @@ def double(seed):
 def test_the_mean_by_its_formula(paths):
     mean = average_checkpoints(paths)
     expected = (double(0) + double(1) + double(2)) / 3
-    torch.testing.assert_close(mean["w"], expected.float(), atol=0, rtol=0)
+    assert_near(mean["w"], expected.float(), 0)
     assert mean["n"] == 11
     assert mean["n"].dtype == torch.int64
     assert mean["half"].dtype == torch.bfloat16
@@ -63,13 +64,13 @@ def test_the_mean_by_its_formula(paths):
 def test_the_published_mode_by_its_formula(paths):
     average = average_checkpoints(paths, mode="legacy")
     expected = (2 * double(1) + double(2)) / 3
-    torch.testing.assert_close(average["w"], expected.float())
+    assert_close(average["w"], expected.float())
 
 
 def test_weights_by_their_formula(paths):
     average = average_checkpoints(paths, weights=[1, 0, 3])
     expected = (double(0) + 3 * double(2)) / 4
-    torch.testing.assert_close(average["w"], expected.float(), atol=1e-7, rtol=0)
+    assert_near(average["w"], expected.float(), 1e-7)
     assert average["n"] == 16
     assert average["n"].dtype == torch.int64
     only_second = average_checkpoints(paths, weights=[0, 5, 0])
@@ -79,7 +80,7 @@ def test_weights_by_their_formula(paths):
 
 
 def refused(paths, message, **options):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         average_checkpoints(paths, **options)
 
 

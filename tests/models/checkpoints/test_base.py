@@ -6,8 +6,10 @@ import re
 
 import pytest
 import torch
+from builders import assert_near, input_error
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -48,9 +50,9 @@ def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
     saved = load_state_dict(tmp_path / "lora.pth")
     assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
     assert {key for key in saved if key.startswith("ssl_model.")} == {
-        f"ssl_model.model.encoder.layers.{number}.self_attn.{part}_proj.lora_{matrix}"
+        f"ssl_model.model.encoder.layers.{number}.self_attn.{projection}_proj.lora_{matrix}"
         for number in (0, 1)
-        for part in ("q", "k", "v", "out")
+        for projection in ("q", "k", "v", "out")
         for matrix in "AB"
     }
     record = read_record(saved)
@@ -69,31 +71,31 @@ def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_mod
     expected = logits(trained)
     moved = tmp_path / "moved"
     moved.mkdir()
-    whole = Detector.from_config(small_model)
-    whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
-    whole.save(tmp_path / "whole.pth")
-    whole.save(tmp_path / "whole")
+    full_detector = Detector.from_config(small_model)
+    full_detector.load_state_dict({**full_detector.state_dict(), **load_state_dict(tmp_path / "base.pth")})
+    full_detector.save(tmp_path / "whole.pth")
+    full_detector.save(tmp_path / "whole")
     for name in ("base.pth", "lora.pth"):
         os.rename(tmp_path / name, moved / name)
     trained.save(moved / "folder")
     for name in ("lora.pth", "folder"):
         assert torch.equal(logits(Detector.from_pretrained(moved / name, "cpu")), expected)
     os.rename(moved / "base.pth", tmp_path / "weights.pth")
-    with pytest.raises(InputError) as error:
+    with input_error() as error:
         Detector.from_pretrained(moved / "lora.pth", "cpu")
     assert str(error.value) == (
         f"{moved / 'lora.pth'} holds only the trained part of its front-end, and its base '{tmp_path / 'base.pth'}' is "
         "neither there nor beside it: name the base with `base`"
     )
     for base in ("weights.pth", "whole.pth", "whole"):  # whole detectors are bases, too
-        found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
-        assert torch.equal(logits(found), expected)
+        loaded = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
+        assert torch.equal(logits(loaded), expected)
     # A checkpoint that is called as its base is not taken for it.
     os.rename(moved / "lora.pth", moved / "base.pth")
-    with pytest.raises(InputError, match="neither there nor beside it"):
+    with input_error("neither there nor beside it"):
         Detector.from_pretrained(moved / "base.pth", "cpu")
     os.rename(moved / "base.pth", moved / "lora.pth")
-    with pytest.raises(InputError, match="the base nowhere.pth was not found"):
+    with input_error("the base nowhere.pth was not found"):
         Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
 
 
@@ -115,71 +117,71 @@ def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
     detector = adapted(small_model, kind=kind)
     detector.save_base(tmp_path / "base.pth")
     shaken(detector).save(tmp_path / "part.pth")
-    found = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
-    assert torch.equal(logits(found), logits(detector))
-    found.merged().save(tmp_path / "merged.pth")
+    loaded = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
+    assert torch.equal(logits(loaded), logits(detector))
+    loaded.merged().save(tmp_path / "merged.pth")
     merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
-    torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
+    assert_near(logits(merged), logits(detector), 1e-6)
     assert merged.base is None
     assert merged.frontend.adapted is (kind in ("prompt", "adapter"))
-    with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: remove `base`"):
+    with input_error(r"merged.pth holds all tensors of its detector: remove `base`"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
 
 def test_another_base_is_refused(trained, small_model, tmp_path):
     torch.manual_seed(1)
-    other = adapted(small_model)
-    other.save_base(tmp_path / "other.pth")
-    other.save(tmp_path / "third.pth")
+    another_detector = adapted(small_model)
+    another_detector.save_base(tmp_path / "other.pth")
+    another_detector.save(tmp_path / "third.pth")
     for mode in ("mean", "legacy"):
-        with pytest.raises(InputError) as error:
+        with input_error() as error:
             average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
         assert str(error.value) == (
             f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
-            f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
+            f"{another_detector.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
             "(`nes2net export --to merged`)"
         )
-    with pytest.raises(InputError) as error:
+    with input_error() as error:
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
     assert str(error.value) == (
         f"{tmp_path / 'other.pth'} is not the base of {tmp_path / 'lora.pth'}: the SHA-256 of its tensors is "
-        f"{other.base_digest()[:12]}…, not {trained.base_digest()[:12]}…; name the base with `base`"
+        f"{another_detector.base_digest()[:12]}…, not {trained.base_digest()[:12]}…; name the base with `base`"
     )
     Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save(tmp_path / "lps.pth")
     (tmp_path / "text.pth").write_text("no weights")
     save_state_dict(load_state_dict(tmp_path / "lora.pth"), tmp_path / "bare.pth", model=trained.config)
-    for name, base, said in (
+    for name, base, message in (
         ("lora.pth", "lora.pth", r"is not the base of .*: it lacks ssl_model.model.encoder.*\(\d+ in all\)"),
         ("lora.pth", "lps.pth", "lps.pth is not the base of .*: it lacks ssl_model"),
         ("lora.pth", "text.pth", "the base of .*lora.pth cannot be read: .*text.pth"),
         ("bare.pth", "base.pth", "bare.pth holds only the trained part .* no record of its base"),
     ):
-        with pytest.raises(InputError, match=said):
+        with input_error(message):
             Detector.from_pretrained(tmp_path / name, "cpu", base=tmp_path / base)
 
 
 def test_without_a_base_everything_is_saved(small_model, tmp_path):
     detector = shaken(adapted(small_model))
     detector.save(tmp_path / "whole.pth")
-    found = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
-    assert torch.equal(logits(found), logits(detector))
-    assert found.base is None
-    assert found.frontend.adapted
+    loaded = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
+    assert torch.equal(logits(loaded), logits(detector))
+    assert loaded.base is None
+    assert loaded.frontend.adapted
 
 
 def test_what_was_trained_loads_into_a_detector_with_its_base(trained, tmp_path):
     """As when a run goes on, or takes its best epoch back."""
-    other = shaken(copy.deepcopy(trained), seed=2)
-    assert not torch.equal(logits(other), logits(trained))
+    another_detector = shaken(copy.deepcopy(trained), seed=2)
+    assert not torch.equal(logits(another_detector), logits(trained))
     record = {"base": trained.base}
     path = tmp_path / "epoch_1.pth"
-    other.load(Checkpoint.of(path, trained.trained_state_dict(), record))
-    assert torch.equal(logits(other), logits(trained))
+    another_detector.load(Checkpoint.of(path, trained.trained_state_dict(), record))
+    assert torch.equal(logits(another_detector), logits(trained))
     state_dict = dict(trained.trained_state_dict())
     key = next(key for key in state_dict if key.endswith("lora_A"))
     del state_dict[key]
-    with pytest.raises(InputError, match=re.escape(f"does not fit this model; missing: {key}")):
-        other.load(Checkpoint.of(path, state_dict, record))
+    with input_error(re.escape(f"does not fit this model; missing: {key}")):
+        another_detector.load(Checkpoint.of(path, state_dict, record))
 
 
 def test_averages_have_one_base(trained, tmp_path):
@@ -188,7 +190,7 @@ def test_averages_have_one_base(trained, tmp_path):
     average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])
     assert read_record(average)["base"] == trained.base
     key = next(key for key in before if key.endswith("lora_B"))
-    torch.testing.assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
+    assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
 
 
 def test_int8_merges_first_and_refuses_adapters(trained, small_model):
@@ -198,6 +200,6 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     trained.set_precision("int8")
     assert torch.equal(logits(trained), plain)
     assert trained.fingerprint() == fingerprint
-    torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
-    with pytest.raises(InputError, match="int8 does not compute adapters: use bfloat16 or float32"):
+    assert_close(plain, expected, atol=0.3, rtol=0.1)
+    with input_error("int8 does not compute adapters: use bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")

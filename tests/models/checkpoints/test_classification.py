@@ -1,15 +1,16 @@
 """Hugging Face folders of sequence classification: the transformers library's logits, polarity by names, refusals."""
 
-import json
 import shlex
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import input_error
 from builders.classification_folders import KINDS, folder_of
+from builders.files import read_json, write_json
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.classification import bonafide_or_spoof
 
@@ -26,7 +27,7 @@ def waveform():
 def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_path, waveform):
     norm = "layer" if stable else "group"
     model = folder_of(kind, tmp_path, feat_extract_norm=norm, do_stable_layer_norm=stable, conv_bias=stable)
-    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    detector = Detector.from_pretrained(tmp_path, "cpu")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
     inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values
     with torch.no_grad():
@@ -34,14 +35,14 @@ def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_pa
     assert detector.score(waveform, 16000, num_samples=None) == pytest.approx(real - fake, abs=1e-5)
     assert detector.classes == ("spoof", "bonafide")
     detector.save(tmp_path / "saved")
-    again = Detector.from_pretrained(tmp_path / "saved", device="cpu")
+    again = Detector.from_pretrained(tmp_path / "saved", "cpu")
     assert again.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=1e-7)
 
 
 def test_a_weighted_sum_of_layers(tmp_path, waveform):
     """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
     model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
-    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    detector = Detector.from_pretrained(tmp_path, "cpu")
     with torch.no_grad():
         states = model.wavlm(torch.from_numpy(waveform)[None], output_hidden_states=True).hidden_states
         weights = model.layer_weights.softmax(0)
@@ -67,9 +68,9 @@ def test_whoever_scores_is_told_that_nobody_says_whether_waveforms_are_normalise
     """The default of the library is taken: on standard error, in `info` and in the record of scores."""
     folder = tmp_path / "model"
     folder_of("WavLM", folder)
-    expected = Detector.from_pretrained(folder, device="cpu").score(waveform, 16000)
+    expected = Detector.from_pretrained(folder, "cpu").score(waveform, 16000)
     (folder / "preprocessor_config.json").unlink()
-    detector = Detector.from_pretrained(folder, device="cpu")
+    detector = Detector.from_pretrained(folder, "cpu")
     assert detector.score(waveform, 16000) == expected
     corpus = tmp_path / "corpus"
     for label in ("real", "fake"):
@@ -80,7 +81,7 @@ def test_whoever_scores_is_told_that_nobody_says_whether_waveforms_are_normalise
     capsys.readouterr()
     assert not main(["score", "generic", str(corpus), "--model", str(folder), "--out", str(out), "--device", "cpu"])
     assert reason in capsys.readouterr().err
-    record = json.loads((tmp_path / "scores.txt.json").read_text())
+    record = read_json(tmp_path / "scores.txt.json")
     assert reason in record["checkpoint"]["waveforms"]
     assert not main(["predict", str(corpus), "--model", str(folder), "--device", "cpu", "--json"])
     assert reason in capsys.readouterr().err
@@ -93,12 +94,12 @@ def test_a_user_says_which_class_is_bona_fide(tmp_path, waveform):
     scores = [detector.score(waveform, 16000) for detector in readings]
     assert scores[0] == pytest.approx(-scores[1], abs=1e-6)
     assert abs(scores[0]) > 1e-3
-    with pytest.raises(InputError, match="name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
+    with input_error("name it with `config=bonafide=LABEL_1` or `config=bonafide=LABEL_0`"):
         Detector.from_pretrained(tmp_path, "cpu")
-    with pytest.raises(InputError, match="has no class 'LABEL_2'"):
+    with input_error("has no class 'LABEL_2'"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=LABEL_2")
     folder_of("Wav2Vec2", tmp_path)
-    with pytest.raises(InputError, match="contradicts that fake is bona fide"):
+    with input_error("contradicts that fake is bona fide"):
         Detector.from_pretrained(tmp_path, "cpu", config="bonafide=fake")
 
 
@@ -112,7 +113,7 @@ def test_the_name_of_a_class_in_an_advice_is_quoted_for_the_shell(tmp_path, caps
 
 def test_several_spoofed_classes_have_names(tmp_path, waveform):
     model = folder_of("Wav2Vec2", tmp_path, ("human", "ai tts", "vocoded"))
-    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    detector = Detector.from_pretrained(tmp_path, "cpu")
     assert detector.classes == ("ai tts", "vocoded", "bonafide")
     extractor = transformers.Wav2Vec2FeatureExtractor.from_pretrained(tmp_path)
     with torch.no_grad():
@@ -163,25 +164,17 @@ def test_names_of_classes_decide_by_whole_words(name, side):
 )
 def test_what_cannot_be_scored_is_refused(changes, message, tmp_path):
     folder_of("Wav2Vec2", tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text()) | changes
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=message):
-        Detector.from_pretrained(tmp_path, device="cpu")
+    config = read_json(tmp_path / "config.json") | changes
+    write_json(tmp_path / "config.json", config)
+    with input_error(message):
+        Detector.from_pretrained(tmp_path, "cpu")
 
 
 def test_a_class_that_is_not_built_is_named(tmp_path, capsys):
     small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     names = {0: "real", 1: "fake"}
     transformers.ASTForAudioClassification(transformers.ASTConfig(**small, id2label=names)).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="holds ASTForAudioClassification: AST, a transformer .* is not built here"):
-        Detector.from_pretrained(tmp_path, device="cpu")
+    with input_error("holds ASTForAudioClassification: AST, a transformer .* is not built here"):
+        Detector.from_pretrained(tmp_path, "cpu")
     assert main(["info", str(tmp_path)])
     assert "holds ASTForAudioClassification: AST" in capsys.readouterr().err
-
-
-def test_another_sampling_rate_and_a_missing_head_are_refused(tmp_path):
-    folder_of("Wav2Vec2", tmp_path)
-    facts = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts | {"sampling_rate": 8000}))
-    with pytest.raises(InputError, match="sampling_rate 8000: only 16000 is supported"):
-        Detector.from_pretrained(tmp_path, device="cpu")

@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 import torch
+from builders import input_error
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.cli.main import main
 
 DOUBLED = (16, 3, 2)
@@ -20,19 +21,19 @@ EXPRESSIONS = (
 
 
 @pytest.mark.parametrize(
-    "layers, said",
+    "layers, message",
     [
         (DOUBLED, "its metadata is nested more than 32 deep"),
         *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
     ],
 )
 @pytest.mark.parametrize("packing", ["cfg", "args"])
-def test_configurations_that_are_refused(tmp_path, capsys, packing, layers, said):
+def test_configurations_that_are_refused(tmp_path, capsys, packing, layers, message):
     path = tmp_path / "evil.pt"
     options = {"conv_feature_layers": layers}
     configuration = {"cfg": {"model": options}} if packing == "cfg" else {"args": argparse.Namespace(**options)}
     torch.save({"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2, 2, 2)}, **configuration}, path)
-    with pytest.raises(InputError, match=said):
+    with input_error(message):
         create_frontend("wav2vec2", path)
     assert main(["info", str(path)]) == 0
-    assert said in " ".join(capsys.readouterr().out.split())
+    assert message in " ".join(capsys.readouterr().out.split())

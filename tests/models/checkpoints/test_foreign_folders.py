@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from builders import input_error
 from builders.classification_folders import folder_of
-from builders.files import write
+from builders.files import read_json, write, write_json
 from safetensors.torch import load_file, save_file
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 
 pytest.importorskip("transformers")
 
@@ -20,11 +21,11 @@ def waveform():
 
 def change_config(folder, **changes):
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_json(path, {**read_json(path), **changes})
 
 
 def refusal(path):
-    with pytest.raises(InputError) as refused:
+    with input_error() as refused:
         Detector.from_pretrained(path, "cpu")
     return str(refused.value)
 
@@ -45,12 +46,6 @@ def test_the_librarys_default_numbers_contradict_no_names(tmp_path, waveform):
     assert Detector.from_pretrained(tmp_path, "cpu", config="bonafide=real").score(waveform, 16000) == pytest.approx(
         expected, abs=1e-7
     )
-
-
-def test_other_numbers_contradict_the_names(tmp_path):
-    folder_of("Wav2Vec2", tmp_path)
-    change_config(tmp_path, label2id={"real": 1, "fake": 0})
-    assert "contradict each other" in refusal(tmp_path)
 
 
 def test_a_peft_adapter_names_its_base(tmp_path):

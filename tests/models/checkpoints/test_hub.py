@@ -4,9 +4,10 @@ import re
 
 import pytest
 import torch
+from builders import input_error
 from builders.hub_server import COMMIT, serving, use_cache
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.models.checkpoints.hub import download
 
 
@@ -36,7 +37,7 @@ def test_several_checkpoints_are_listed_and_one_is_read_by_its_name(repository, 
     name = f"hub:owner/models{revision}"
     torch.save({"x": torch.zeros(1000)}, repository / "other.ckpt")
     with serving(monkeypatch, {"owner/models": repository}, "model"):
-        with pytest.raises(InputError) as refusal:
+        with input_error() as refusal:
             Detector.from_pretrained(name, "cpu")
         assert re.search(
             rf"{name} has 2 checkpoints: 'other\.ckpt' \([\d.]+ kB\), 'weights/best\.pth' \([\d.]+ kB\)",
@@ -59,9 +60,7 @@ def test_a_fetched_checkpoint_needs_no_network(repository, tmp_path, monkeypatch
 def test_a_missing_file_is_named_with_the_page_that_lists_files(repository, monkeypatch):
     with serving(monkeypatch, {"owner/models": repository}, "model") as server:
         server.missing = lambda path: (404, {"X-Error-Code": "EntryNotFound"})
-        with pytest.raises(
-            InputError, match=r"it has no such file; https://huggingface.co/owner/models/tree/main lists them"
-        ):
+        with input_error(r"it has no such file; https://huggingface.co/owner/models/tree/main lists them"):
             download("hub:owner/models/none.pth")
 
 
@@ -69,12 +68,12 @@ def test_a_repository_without_checkpoints_says_what_is_missing(repository, monke
     (repository / "weights" / "best.pth").unlink()
     with (
         serving(monkeypatch, {"owner/models": repository}, "model"),
-        pytest.raises(InputError, match="not a detector folder"),
+        input_error("not a detector folder"),
     ):
         Detector.from_pretrained("owner/models", "cpu")
 
 
 @pytest.mark.parametrize("name", ["owner/models/best.pth", "owner/best.pth", "./models", "../models", "hub:models"])
 def test_a_path_is_not_looked_up_on_the_hub(name):
-    with pytest.raises(InputError, match=f"checkpoint {name} not found"):
+    with input_error(f"checkpoint {name} not found"):
         download(name)

@@ -1,11 +1,11 @@
 """Hugging Face folders give the library's own outputs, whatever saved them."""
 
-import json
-
 import pytest
 import torch
+from builders import assert_near, input_error
+from builders.files import read_json, write_json
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.huggingface import library_options
 from nes2net.models.checkpoints.model_types import MODEL_TYPES
@@ -49,15 +49,16 @@ def test_output_is_the_librarys(tmp_path, name, family):
     assert not (tmp_path / "preprocessor_config.json").exists()
     kind = kind_of(name)[1]
     frontend = create_frontend(kind, tmp_path, normalize=False).eval()
-    assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
+    assert frontend.config["dropout"] == 0.25
+    assert frontend.config["encoder_layerdrop"] == 0.125
     assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
     waveform = torch.randn(2, 8000)
     with torch.inference_mode():
         expected = getattr(model, model.base_model_prefix, model)(waveform, output_hidden_states=True)
-        found = frontend(waveform, layers="all")
-    torch.testing.assert_close(found[-1], expected.last_hidden_state, atol=1e-5, rtol=0)
-    for state, value in zip(found[:-1], expected.hidden_states[:-1], strict=True):
-        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
+        hidden_states = frontend(waveform, layers="all")
+    assert_near(hidden_states[-1], expected.last_hidden_state, 1e-5)
+    for state, value in zip(hidden_states[:-1], expected.hidden_states[:-1], strict=True):
+        assert_near(state, value, 1e-5)
     assert frontend.model_type == model.config.model_type
 
 
@@ -132,11 +133,11 @@ def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option)
     library_model("WavLMModel", BASE).save_pretrained(tmp_path)
     path = tmp_path / name
     path.symlink_to("nowhere")
-    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+    with input_error(f"{name}: cannot be read"):
         create_frontend("wavlm", tmp_path, normalize=option)
     path.unlink()
     path.mkdir()
-    with pytest.raises(InputError, match=f"{name}: cannot be read"):
+    with input_error(f"{name}: cannot be read"):
         create_frontend("wavlm", tmp_path, normalize=option)
     path.rmdir()
     for settings, message in (
@@ -147,7 +148,7 @@ def test_a_file_that_cannot_be_used_is_not_a_missing_one(tmp_path, name, option)
         ("{", "damaged"),
     ):
         path.write_text(settings if name == PREPROCESSOR else f'{{"feature_extractor": {settings}}}')
-        with pytest.raises(InputError, match=rf"{name}.* {message}"):
+        with input_error(rf"{name}.* {message}"):
             create_frontend("wavlm", tmp_path, normalize=option)
 
 
@@ -158,7 +159,7 @@ def test_weights_that_cannot_be_read_are_not_replaced_by_others(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     create_frontend("wavlm", tmp_path)
     (tmp_path / "model.safetensors").symlink_to("nowhere")
-    with pytest.raises(InputError, match=r"model\.safetensors"):
+    with input_error(r"model\.safetensors"):
         create_frontend("wavlm", tmp_path)
 
 
@@ -175,18 +176,21 @@ def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
     frontend = create_frontend("wav2vec2", tmp_path).eval()
     plain = create_frontend("wav2vec2", tmp_path, normalize=False).eval()
     with torch.inference_mode():
-        found = frontend(waveform[None], layers="all")
-        same = plain(expected[None], layers="all")
-    for state, value in zip(found, same, strict=True):
-        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
+        hidden_states = frontend(waveform[None], layers="all")
+        expected_states = plain(expected[None], layers="all")
+    for state, value in zip(hidden_states, expected_states, strict=True):
+        assert_near(state, value, 1e-5)
 
 
 def test_older_and_sharded_folders_load_alike(tmp_path):
     """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter; half precision."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")
-    old = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
-    names = {f"{old}0": "encoder.pos_conv_embed.conv.weight_g", f"{old}1": "encoder.pos_conv_embed.conv.weight_v"}
+    legacy_name = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
+    names = {
+        f"{legacy_name}0": "encoder.pos_conv_embed.conv.weight_g",
+        f"{legacy_name}1": "encoder.pos_conv_embed.conv.weight_v",
+    }
     state_dict = {f"wav2vec2.{names.get(k, k)}": v for k, v in model.state_dict().items()}
     state_dict["wav2vec2.adapter.layers.0.conv.weight"] = torch.zeros(2, 2, 3)  # after the encoder
     halves = list(state_dict)[::2], list(state_dict)[1::2]
@@ -197,23 +201,23 @@ def test_older_and_sharded_folders_load_alike(tmp_path):
     for number, half in enumerate(halves):
         torch.save({k: state_dict[k] for k in half}, tmp_path / "sharded" / f"{number}.bin")
         index |= dict.fromkeys(half, f"{number}.bin")
-    (tmp_path / "sharded" / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": index}))
+    write_json(tmp_path / "sharded" / "pytorch_model.bin.index.json", {"weight_map": index})
     expected = create_frontend("wav2vec2", tmp_path / "new").state_dict()
     for folder in ("bin", "sharded"):
-        found = create_frontend("wav2vec2", tmp_path / folder).state_dict()
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[k], expected[k]) for k in found)
+        loaded = create_frontend("wav2vec2", tmp_path / folder).state_dict()
+        assert loaded.keys() == expected.keys()
+        assert all(torch.equal(loaded[k], expected[k]) for k in loaded)
     model.half().save_pretrained(tmp_path / "half")
     assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
 
 def test_what_does_not_fit_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"not a Hugging Face folder: it has no config\.json"):
+    with input_error(r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
+    with input_error(r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = read_json(tmp_path / "config.json")
     for change, message in (
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
         ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
@@ -221,12 +225,12 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):
-        (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
-        with pytest.raises(InputError, match=message):
+        write_json(tmp_path / "config.json", {**config, **change})
+        with input_error(message):
             create_frontend("wavlm", tmp_path)
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    write_json(tmp_path / "config.json", config)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"has no weights: model\.safetensors or pytorch_model\.bin"):
+    with input_error(r"has no weights: model\.safetensors or pytorch_model\.bin"):
         create_frontend("wavlm", tmp_path)
 
 

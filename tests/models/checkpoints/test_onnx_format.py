@@ -9,7 +9,7 @@ from nes2net.models.checkpoints.onnx_format import PARTS  # noqa: E402
 
 def test_every_way_to_a_tensor_is_known():
     """Each message that can hold a tensor is in PARTS, and so is each field that leads there."""
-    found: dict[str, set[int]] = {}
+    fields_by_message: dict[str, set[int]] = {}
 
     def leads_to_a_tensor(message, above=()) -> bool:
         if message.name == "TensorProto":
@@ -22,14 +22,16 @@ def test_every_way_to_a_tensor_is_known():
             if field.message_type is not None and leads_to_a_tensor(field.message_type, (*above, message.name))
         }
         if numbers:
-            found[message.name] = found.get(message.name, set()) | numbers
+            fields_by_message[message.name] = fields_by_message.get(message.name, set()) | numbers
         return bool(numbers)
 
     assert leads_to_a_tensor(onnx.ModelProto.DESCRIPTOR)
     refused = {"FunctionProto", "SparseTensorProto", "TrainingInfoProto"}
-    assert set(PARTS) | refused == set(found)
+    assert set(PARTS) | refused == set(fields_by_message)
     for message, fields in PARTS.items():
-        names = {number: part for number, part in fields.items() if part not in ("metadata", "domain")}
-        assert set(names) == found[message]
+        names = {
+            number: field_name for number, field_name in fields.items() if field_name not in ("metadata", "domain")
+        }
+        assert set(names) == fields_by_message[message]
     assert PARTS["NodeProto"][onnx.NodeProto.DESCRIPTOR.fields_by_name["domain"].number] == "domain"
     assert PARTS["ModelProto"][onnx.ModelProto.DESCRIPTOR.fields_by_name["metadata_props"].number] == "metadata"

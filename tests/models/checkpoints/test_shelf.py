@@ -1,13 +1,13 @@
 """Published files: fetched once, checked, recorded, and found when somebody put them there."""
 
 import hashlib
-import json
 
 import pytest
+from builders import input_error
+from builders.files import read_json
 from builders.http_server import running
 from builders.hub_server import make_cache, serving, use_cache
 
-from nes2net import InputError
 from nes2net.models.checkpoints import shelf
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.checkpoints.shelf import Shelf
@@ -35,21 +35,24 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
         assert server.fetched() == ["/weights/MODEL.pth"]
         assert model.find() == model.path_outside_hub
         assert server.requests[-1][2]["range"] == "bytes=300-"
-    said = capsys.readouterr().err
-    assert said.count("licence: MIT") == 1
-    assert url in said
-    assert "not pinned" not in said
-    seen = json.loads((assets / "MODEL.json").read_text())
-    assert seen["url"] == url
-    assert seen["sha256"] == SHA256
-    assert seen["size"] == len(CONTENT)
+    remarks = capsys.readouterr().err
+    assert remarks.count("licence: MIT") == 1
+    assert url in remarks
+    assert "not pinned" not in remarks
+    record = read_json(assets / "MODEL.json")
+    assert record["url"] == url
+    assert record["sha256"] == SHA256
+    assert record["size"] == len(CONTENT)
 
 
 def test_another_file_than_published_is_refused(assets):
     with running(CONTENT[::-1]) as server:
-        for size, said in ((700, f"the SHA256 of what came is .*not {SHA256}"), (5, "announces 700 bytes, but 5 were")):
+        for size, message in (
+            (700, f"the SHA256 of what came is .*not {SHA256}"),
+            (5, "announces 700 bytes, but 5 were"),
+        ):
             model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", size, SHA256))
-            with pytest.raises(InputError, match=said):
+            with input_error(message):
                 model.take()
             assert not model.path_outside_hub.exists()
 
@@ -61,26 +64,26 @@ def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsy
         assert f"MODEL is not pinned; first seen with SHA-256 {SHA256}" in capsys.readouterr().err
         model.path_outside_hub.unlink()
         server.content = CONTENT + b"!"
-        with pytest.raises(InputError, match=f"not {SHA256}, as first seen .*MODEL.json"):
+        with input_error(f"not {SHA256}, as first seen .*MODEL.json"):
             model.take()
 
 
 def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch, capsys):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     model = Shelf("MODEL", PublishedFile("https://a.example/MODEL.pth", len(CONTENT), SHA256))
-    with pytest.raises(InputError) as caught:
+    with input_error() as caught:
         model.take()
     message = str(caught.value)
     assert "HF_HUB_OFFLINE" in message
     assert "\n" not in message
-    for part in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.path_outside_hub)):
-        assert part in message
+    for fact in ("https://a.example/MODEL.pth", SHA256, "700 bytes", str(model.path_outside_hub)):
+        assert fact in message
     model.folder.mkdir(parents=True)
     model.path_outside_hub.write_bytes(CONTENT)
     assert model.take() == model.path_outside_hub
     model.record.unlink()
     model.path_outside_hub.write_bytes(b"another file")
-    with pytest.raises(InputError, match=f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
+    with input_error(f"is not MODEL: its SHA-256 is .*, not {SHA256}, as published with"):
         model.take()
 
 
@@ -90,18 +93,18 @@ def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path
     (served / "model.safetensors").write_bytes(CONTENT)
     model = Shelf("MODEL", PublishedFile("hub:owner/name/model.safetensors"), "CC BY-NC-SA 4.0")
     with serving(monkeypatch, {"owner/name": served}, kind="model") as server:
-        found = model.take()
-        assert found.read_bytes() == CONTENT
-        assert found.is_relative_to(tmp_path / "hub")
-        asked = len(server.requests)
-        assert model.take() == found
-        assert len(server.requests) == asked
-    said = capsys.readouterr().err
-    assert "licence: CC BY-NC-SA 4.0" in said
-    assert f"first seen with SHA-256 {SHA256}" in said
-    assert json.loads(model.record.read_text())["revision"] == found.parent.name
-    found.resolve().write_bytes(b"damaged")
-    with pytest.raises(InputError, match="as stated by the hub"):
+        file_path = model.take()
+        assert file_path.read_bytes() == CONTENT
+        assert file_path.is_relative_to(tmp_path / "hub")
+        num_requests = len(server.requests)
+        assert model.take() == file_path
+        assert len(server.requests) == num_requests
+    remarks = capsys.readouterr().err
+    assert "licence: CC BY-NC-SA 4.0" in remarks
+    assert f"first seen with SHA-256 {SHA256}" in remarks
+    assert read_json(model.record)["revision"] == file_path.parent.name
+    file_path.resolve().write_bytes(b"damaged")
+    with input_error("as stated by the hub"):
         model.take()
 
 

@@ -7,9 +7,10 @@ import zipfile
 import pytest
 import soundfile
 import torch
+from builders import input_error
 from safetensors.torch import save_file
 
-from nes2net import InputError, load_state_dict
+from nes2net import load_state_dict
 from nes2net.models.checkpoints.state_dict import (
     check_fit,
     digest,
@@ -28,13 +29,15 @@ def saved(content):
 
 
 def a_zip_file():
-    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a/readme.txt", "nothing")
     return file.getvalue()
 
 
 def a_recording(kind):
-    soundfile.write(file := io.BytesIO(), torch.rand(16000).numpy(), 16000, format={"SPHERE": "NIST"}.get(kind, kind))
+    file = io.BytesIO()
+    soundfile.write(file, torch.rand(16000).numpy(), 16000, format="NIST" if kind == "SPHERE" else kind)
     return file.getvalue()
 
 
@@ -42,7 +45,7 @@ NAME_IT = ": name the file that holds the weights$"
 
 
 @pytest.mark.parametrize(
-    "content, said",
+    "content, message",
     [
         (b"PK\x03\x04 torn", "is not a checkpoint or is damaged"),
         (b"\x80\x02}q\x00", "is not a checkpoint or is damaged"),
@@ -66,9 +69,9 @@ NAME_IT = ": name the file that holds the weights$"
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, said):
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, message):
     (tmp_path / "torn.pth").write_bytes(content)
-    with pytest.raises(InputError, match=rf"torn\.pth {said}"):
+    with input_error(rf"torn\.pth {message}"):
         load_state_dict(tmp_path / "torn.pth")
 
 
@@ -78,13 +81,13 @@ def test_forms_that_are_read(tmp_path, legacy):
     parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
     optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
     usual = [{key: tensors} for key in ("model", "state_dict", "model_state")]
-    others = [{"net": tensors, "epoch": 3, "optimizer": optimizer}, {"saved": {"weights": tensors}, "loss": 0.1}]
-    others.append({"ema": {"a": torch.ones(2)}, "model": tensors})
-    for content in (tensors, parallel, *usual, *others):
+    unusual = [{"net": tensors, "epoch": 3, "optimizer": optimizer}, {"saved": {"weights": tensors}, "loss": 0.1}]
+    unusual.append({"ema": {"a": torch.ones(2)}, "model": tensors})
+    for content in (tensors, parallel, *usual, *unusual):
         torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
-        found = load_state_dict(tmp_path / "file.pth")
-        assert list(found) == list(tensors)
-        assert all(torch.equal(found[k], tensors[k]) for k in tensors)
+        state_dict = load_state_dict(tmp_path / "file.pth")
+        assert list(state_dict) == list(tensors)
+        assert all(torch.equal(state_dict[k], tensors[k]) for k in tensors)
     save_file(tensors, tmp_path / "file.safetensors")
     assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
 
@@ -102,15 +105,15 @@ def test_equal_content_gives_equal_bytes(tmp_path):
     """Whether its texts and lists are the same objects or copies, as after a training went on."""
     shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
     record = {"model": shared, "recipe": {"model": shared}}
-    for folder, same in (("one", record), ("other", json.loads(json.dumps(record)))):
+    for folder, equal_record in (("one", record), ("other", json.loads(json.dumps(record)))):
         (tmp_path / folder).mkdir()
-        save_state_dict({"a": torch.ones(2)}, tmp_path / folder / "a.pth", **same)
+        save_state_dict({"a": torch.ones(2)}, tmp_path / folder / "a.pth", **equal_record)
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
     laughs: list = ["ha"]
     for _ in range(64):
         laughs = [laughs, laughs]
     save_state_dict({"a": torch.ones(2)}, tmp_path / "laughs.pth", laughs=laughs)  # in linear time
-    with pytest.raises(InputError, match="nested"):
+    with input_error("nested"):
         load_state_dict(tmp_path / "laughs.pth")
 
 
@@ -130,13 +133,13 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 def test_misfit_names_keys_shapes_and_types():
     """Weights may be of any precision, and averages by other programs have counters that are weights."""
     expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
-    said = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
-    with pytest.raises(InputError, match=said):
+    message = r"file does not fit.*missing: n.*left over: c.*other shape: w \(4,\) where \(2,\)"
+    with input_error(message):
         check_fit({"w": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
     for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
         check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
-        with pytest.raises(InputError, match=r"does not fit this model; other type: w \w+ where float32 is needed"):
+        with input_error(r"does not fit this model; other type: w \w+ where float32 is needed"):
             check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
 
 
@@ -145,9 +148,9 @@ def test_numbers_that_are_not_finite_are_named(dtype):
     largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
     check_fit({"w": largest}, {"w": largest}, "file")
     for number in (float("nan"), float("inf"), -float("inf")):
-        found = {"w": largest, "b": torch.tensor([1, number], dtype=dtype), "n": torch.ones(1, dtype=torch.int64)}
-        with pytest.raises(InputError, match="file has NaN or infinite numbers in b, so that no score"):
-            check_fit(found, found, "file")
+        state_dict = {"w": largest, "b": torch.tensor([1, number], dtype=dtype), "n": torch.ones(1, dtype=torch.int64)}
+        with input_error("file has NaN or infinite numbers in b, so that no score"):
+            check_fit(state_dict, state_dict, "file")
 
 
 @pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
@@ -157,27 +160,27 @@ def test_metadata_of_others_are_left_out(tmp_path, metadata):
     layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
 
 
-@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.999])
-def test_truncated_safetensors_are_named(tmp_path, part):
+@pytest.mark.parametrize("share", [0, 0.01, 0.3, 0.999])
+def test_truncated_safetensors_are_named(tmp_path, share):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
-    (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
-    with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
+    (tmp_path / "torn.safetensors").write_bytes(content[: int(share * len(content))])
+    with input_error(r"torn\.safetensors is not a safetensors file or is damaged"):
         load_state_dict(tmp_path / "torn.safetensors")
     (tmp_path / "torn.safetensors").write_bytes((len(content) + 1).to_bytes(8, "little") + content[8:])
-    with pytest.raises(InputError, match="is damaged .its header would take"):
+    with input_error("is damaged .its header would take"):
         load_state_dict(tmp_path / "torn.safetensors")
 
 
 def test_a_digest_tells_names_types_shapes_numbers_and_order():
-    whole = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
-    others = [
-        {"a": whole["a"], "c": whole["b"]},
-        {"a": whole["a"].view(torch.int32), "b": whole["b"]},
-        {"a": whole["a"].reshape(3, 2), "b": whole["b"]},
-        {"a": whole["a"] + 1e-6, "b": whole["b"]},
-        {"b": whole["b"], "a": whole["a"]},
-        {"a": whole["a"]},
+    tensors = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
+    variants = [
+        {"a": tensors["a"], "c": tensors["b"]},
+        {"a": tensors["a"].view(torch.int32), "b": tensors["b"]},
+        {"a": tensors["a"].reshape(3, 2), "b": tensors["b"]},
+        {"a": tensors["a"] + 1e-6, "b": tensors["b"]},
+        {"b": tensors["b"], "a": tensors["a"]},
+        {"a": tensors["a"]},
     ]
-    assert len({digest(state) for state in (whole, *others)}) == 7
-    assert digest({"a": whole["a"].mT.contiguous().mT, "b": whole["b"].clone()}) == digest(whole)
+    assert len({digest(state) for state in (tensors, *variants)}) == 7
+    assert digest({"a": tensors["a"].mT.contiguous().mT, "b": tensors["b"].clone()}) == digest(tensors)

@@ -4,10 +4,11 @@ import copy
 
 import pytest
 import torch
-from builders import small_parts
+from builders import assert_near, input_error, small_parts
 from torch import nn
+from torch.testing import assert_close
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.models.frontends.adaptation import KINDS, adapt, check_adaptation, merge
 from nes2net.models.frontends.onednn import OneDNNLinear
 
@@ -59,10 +60,10 @@ def test_every_kind_of_every_front_end(name, options):
     adapt(frontend, check_adaptation(options, "adapt"))
 
     # It begins as the base, under whose names its tensors stay; a prompt is read from the first step on.
-    for found, expected in zip(states(frontend), states(plain), strict=True):
-        assert found.shape == expected.shape
+    for hidden_state, expected in zip(states(frontend), states(plain), strict=True):
+        assert hidden_state.shape == expected.shape
         if options["kind"] != "prompt":
-            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+            assert_near(hidden_state, expected, 1e-6)
     assert frontend.adapted
     assert frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
     trained = set(frontend.state_dict()) - frontend.base
@@ -88,14 +89,14 @@ def test_every_kind_of_every_front_end(name, options):
     assert all(map(torch.equal, states(again), expected))
     assert again.base == frontend.base
     assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
-    torch.testing.assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
+    assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
     assert states(copy.deepcopy(frontend).bfloat16())[-1].isfinite().all()
 
     # Merged, it is the same; LoRA, DoRA and BitFit leave an ordinary front-end.
     merged = copy.deepcopy(frontend)
     merge(merged)
-    for found, value in zip(states(merged), expected, strict=True):
-        torch.testing.assert_close(found, value, atol=1e-6, rtol=1e-6)
+    for hidden_state, value in zip(states(merged), expected, strict=True):
+        assert_close(hidden_state, value, atol=1e-6, rtol=1e-6)
     assert not merged.base
     assert all(p.requires_grad for p in merged.parameters())
     assert merged.adapted is (options["kind"] in ("adapter", "prompt"))
@@ -132,7 +133,7 @@ def test_lora_is_the_papers():
     shake(frontend)
     weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
     x = torch.randn(3, 32)
-    torch.testing.assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
+    assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_lora_is_the_papers():
     ],
 )
 def test_wrong_options_are_one_line(options, message):
-    with pytest.raises(InputError) as error:
+    with input_error() as error:
         create_frontend("wav2vec2", **SMALL, adapt=options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
@@ -158,16 +159,16 @@ def test_wrong_options_are_one_line(options, message):
 
 def test_front_ends_that_cannot_be_adapted():
     lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
-    with pytest.raises(InputError, match="front-end 'lps' has no transformer layers to adapt: remove adapt"):
+    with input_error("front-end 'lps' has no transformer layers to adapt: remove adapt"):
         create_frontend("lps", adapt={"kind": "lora"})
     frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
-    with pytest.raises(InputError, match="front-end 'wav2vec2' is adapted already: merge it first"):
+    with input_error("front-end 'wav2vec2' is adapted already: merge it first"):
         adapt(frontend, lora)
     frontend = create_frontend("wav2vec2", **SMALL)
     frontend.engine = "fairseq"
-    with pytest.raises(InputError, match="the layers of the engine fairseq are not adapted"):
+    with input_error("the layers of the engine fairseq are not adapted"):
         adapt(frontend, lora)
     halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
-    with pytest.raises(InputError, match="front-end 'teacher_student' takes no prompt"):
+    with input_error("front-end 'teacher_student' takes no prompt"):
         adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
     assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())

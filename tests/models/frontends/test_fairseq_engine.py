@@ -7,9 +7,9 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.ssl import SMALL
 
@@ -32,38 +32,40 @@ def fairseq():
 
 def both_engines(options):
     torch.manual_seed(0)
-    ours, original = (create_frontend("wav2vec2", engine=engine, **options) for engine in ("transformers", "fairseq"))
-    original.load_state_dict(ours.state_dict())
-    return ours.eval(), original.eval()
+    toolkit, original = (
+        create_frontend("wav2vec2", engine=engine, **options) for engine in ("transformers", "fairseq")
+    )
+    original.load_state_dict(toolkit.state_dict())
+    return toolkit.eval(), original.eval()
 
 
 @pytest.mark.parametrize("options", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_names_hidden_states_and_gradients_are_the_same(fairseq, options):
-    ours, original = both_engines({**options, "feature_grad_mult": 0.1})
+    toolkit, original = both_engines({**options, "feature_grad_mult": 0.1})
     assert original.engine == "fairseq"
-    assert ours.config == original.config
-    expected = ours.state_dict()
+    assert toolkit.config == original.config
+    expected = toolkit.state_dict()
     assert original.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in original.state_dict().items())
     for samples, final_norm in product((4000, 8000, 8300), (True, False)):
         waveform = 0.1 * torch.randn(2, samples)
         with torch.inference_mode():
             expected = original(waveform, layers="all", final_norm=final_norm)
-            found = ours(waveform, layers="all", final_norm=final_norm)
+            toolkit_results = toolkit(waveform, layers="all", final_norm=final_norm)
             (last,) = original(waveform, final_norm=final_norm)
-        assert len(found) == len(expected) == ours.num_layers == original.num_layers
-        for a, b in zip(found, expected):
-            torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
-        torch.testing.assert_close(last, expected[-1], atol=0, rtol=0)
-    weights = torch.randn(ours.out_dim)
-    for frontend in (ours, original):
+        assert len(toolkit_results) == len(expected) == toolkit.num_layers == original.num_layers
+        for a, b in zip(toolkit_results, expected):
+            assert_near(a, b, 1e-5)
+        assert_near(last, expected[-1], 0)
+    weights = torch.randn(toolkit.out_dim)
+    for frontend in (toolkit, original):
         sum((state * weights).sum() for state in frontend(waveform, layers="all")).backward()
     expected = dict(original.model.named_parameters())
-    found = {to_fairseq(n, ours.extractor_mode): p for n, p in ours.model.named_parameters()}
-    assert found.keys() == expected.keys()
+    toolkit_results = {to_fairseq(n, toolkit.extractor_mode): p for n, p in toolkit.model.named_parameters()}
+    assert toolkit_results.keys() == expected.keys()
     for name, parameter in expected.items():
         scale = max(parameter.grad.abs().max().item(), 1.0)
-        assert (found[name].grad - parameter.grad).abs().max().item() < 1e-5 * scale, name
+        assert (toolkit_results[name].grad - parameter.grad).abs().max().item() < 1e-5 * scale, name
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
@@ -76,8 +78,12 @@ def test_dropouts_reach_the_original_module_and_dropped_layers_pass_their_input_
     options = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
     model = create_frontend("wav2vec2", engine="fairseq", **SMALL, **options).model
     layer = model.encoder.layers[0]
-    assert (model.encoder.dropout, layer.dropout1.p, layer.dropout3.p) == (0.1, 0.1, 0.1)
-    assert (layer.self_attn.dropout_module.p, layer.dropout2.p, model.dropout_input.p) == (0.2, 0.3, 0.4)
+    assert model.encoder.dropout == 0.1
+    assert layer.dropout1.p == 0.1
+    assert layer.dropout3.p == 0.1
+    assert layer.self_attn.dropout_module.p == 0.2
+    assert layer.dropout2.p == 0.3
+    assert model.dropout_input.p == 0.4
     frontend = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, "encoder_layers": 8, "encoder_layerdrop": 0.5})
     np.random.seed(0)  # fairseq draws from NumPy's own generator
     dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()
@@ -91,5 +97,5 @@ def test_without_fairseq_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "fairseq", None)
     monkeypatch.setitem(sys.modules, "fairseq.models.wav2vec.wav2vec2", None)
     message = r"engine=fairseq needs the package fairseq.*pip install --no-deps fairseq-fixed"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_frontend("wav2vec2_small", engine="fairseq")

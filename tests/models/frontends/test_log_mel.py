@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from builders import assert_near
 from builders.tiny_corpus import generated_clips
 
 from nes2net.data.audio.read import load_audio
@@ -43,9 +44,9 @@ def test_kaldi_features_are_the_librarys(seamless, name):
     log_mel = seamless._extract_fbank_features(clip).astype(np.float64)
     variance = log_mel.var(0, ddof=1)
     expected = (log_mel - log_mel.mean(0)) / np.sqrt(variance + 1e-7)
-    found = kaldi_log_mel(torch.from_numpy(clip)[None])[0].numpy()
-    assert found.shape == expected.shape == (1 + (len(clip) - 400) // 160, 80)
-    difference = np.abs(found - expected) * np.minimum(np.sqrt(variance), 1)
+    features = kaldi_log_mel(torch.from_numpy(clip)[None])[0].numpy()
+    assert features.shape == expected.shape == (1 + (len(clip) - 400) // 160, 80)
+    difference = np.abs(features - expected) * np.minimum(np.sqrt(variance), 1)
     assert difference.max() < (1e-5 if name != "tone" else 2e-4)
 
 
@@ -62,9 +63,9 @@ def test_kaldi_features_of_recordings_are_the_librarys(shared, seamless):
     folder = shared / "real" / "audio"
     for clip in [*recordings(folder, "bonafide", 3), *recordings(folder, "spoof", 3)]:
         expected = seamless(clip, sampling_rate=16_000, return_tensors="pt")["input_features"][0]
-        found = kaldi_log_mel(torch.as_tensor(clip)[None])[0].float()
-        pairs = found[: len(found) // 2 * 2].reshape(-1, 160)
-        torch.testing.assert_close(pairs, expected[: len(pairs)], rtol=0, atol=1e-5)
+        features = kaldi_log_mel(torch.as_tensor(clip)[None])[0].float()
+        pairs = features[: len(features) // 2 * 2].reshape(-1, 160)
+        assert_near(pairs, expected[: len(pairs)], 1e-5)
 
 
 @pytest.mark.parametrize("num_bins", [80, 128])
@@ -75,4 +76,4 @@ def test_whisper_features_are_the_librarys(num_bins):
     for clip in clips().values():
         expected = torch.as_tensor(extractor(clip, sampling_rate=16_000)["input_features"])
         padded = torch.cat([torch.from_numpy(clip), torch.zeros(480_000 - len(clip))])[None]
-        torch.testing.assert_close(whisper_log_mel(padded, num_bins), expected, rtol=0, atol=1e-5)
+        assert_near(whisper_log_mel(padded, num_bins), expected, 1e-5)

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from builders import assert_near
 from torch import nn
 from torch.autograd import forward_ad
 from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
+from torch.testing import assert_close
 
 from nes2net import create_frontend
 from nes2net.lib.flops import count_flops
@@ -54,11 +56,11 @@ def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
 
     cases = ((x, dense), (x, torch.ones(()).expand(dense.shape)), (strided(x), strided(dense.flip(-1))))
     for x, gradient in cases:
-        found = computed(layer, x, gradient)
-        for a, b in zip(found, computed(linear, x, gradient), strict=True):
+        onednn_results = computed(layer, x, gradient)
+        for a, b in zip(onednn_results, computed(linear, x, gradient), strict=True):
             assert a.shape == b.shape
-            torch.testing.assert_close(a, b, atol=3e-6 * b.abs().max().item(), rtol=0)  # sums of 402 products
-        assert all(map(torch.equal, found, computed(layer, x, gradient)))  # to the last bit
+            assert_near(a, b, 3e-6 * b.abs().max().item())  # sums of 402 products
+        assert all(map(torch.equal, onednn_results, computed(layer, x, gradient)))  # to the last bit
     assert len(products) == 2 * 3 * 3
 
 
@@ -71,7 +73,7 @@ def test_gradients_of_gradients_are_pytorchs():
         (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
         gradient.square().sum().backward()
         penalties.append(layer.weight.grad)
-    torch.testing.assert_close(*penalties, atol=1e-4, rtol=1e-5)
+    assert_close(*penalties, atol=1e-4, rtol=1e-5)
 
 
 @needs_onednn
@@ -113,8 +115,8 @@ TRANSFORMS = {
 def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
     linear = nn.Linear(5, 11).requires_grad_(trainable)
     x = torch.randn(3, 5)
-    found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
-    torch.testing.assert_close(found, expected, atol=0, rtol=0)
+    onednn_results, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
+    assert_near(onednn_results, expected, 0)
     assert not products
 
 
@@ -123,9 +125,9 @@ def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypa
     frontend = create_frontend("wav2vec2", **SMALL).eval()
     waveform = torch.randn(1, 8000)
     with torch.inference_mode():
-        found = frontend(waveform)[-1]
+        frames = frontend(waveform)[-1]
     assert len(products) == 1 + 6 * SMALL["encoder_layers"]
     counted = count_flops(frontend, waveform)
     monkeypatch.setattr(onednn, "_product", None)
-    torch.testing.assert_close(found, frontend(waveform)[-1].detach(), atol=1e-5, rtol=0)
+    assert_near(frames, frontend(waveform)[-1].detach(), 1e-5)
     assert counted == count_flops(frontend, waveform) > 0

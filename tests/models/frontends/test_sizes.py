@@ -6,9 +6,9 @@ from math import prod
 
 import pytest
 import torch
-from builders import golden
+from builders import golden, input_error
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.lib.errors import one_line
@@ -83,7 +83,7 @@ def write(frontend, path, **changes):
 )
 def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind, message, tmp_path):
     write(create_frontend(kind, **SMALL), tmp_path / "file.pt")
-    with pytest.raises(InputError, match=message) as error:
+    with input_error(message) as error:
         create_frontend(name, tmp_path / "file.pt")
     assert str(error.value) == one_line(str(error.value))
     assert create_frontend(kind, tmp_path / "file.pt").config["encoder_layers"] == 2
@@ -107,13 +107,13 @@ def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypat
         printed = " ".join(capsys.readouterr().out.split())
         assert " or ".join(names) in printed
     assert create_frontend("xlsr_53", tmp_path / "wav2vec2.pt").out_dim == 48
-    with pytest.raises(InputError, match=r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
+    with input_error(r"is not XLS-R 300M .* or `model\.frontend=xlsr_53`$"):
         create_frontend("xlsr_300m", tmp_path / "wav2vec2.pt")
     # A file of equal options by its name alone.
     monkeypatch.setitem(SIZES, "mms_300m", replace(SIZES["mms_300m"], options=small_wav2vec2))
     (tmp_path / "wav2vec2.pt").rename(tmp_path / "xlsr_53_56k.pt")
     message = r"is by its name XLSR-53 \(xlsr_53\), not MMS 300M .*`ssl_checkpoint` \(base_300m\.pt from .*\)"
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_frontend("mms_300m", tmp_path / "xlsr_53_56k.pt")
     for name in ("xlsr_53", "wav2vec2"):
         assert create_frontend(name, tmp_path / "xlsr_53_56k.pt").out_dim == 48
@@ -121,5 +121,5 @@ def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypat
 
 @pytest.mark.parametrize("name", ["mms_1b", "hubert", "whisper_tiny", "w2v_bert2"])
 def test_a_missing_file_is_named_with_its_place(name):
-    with pytest.raises(InputError, match=f"none not found: download it .*{SIZES[name].hub}.* with `ssl_checkpoint`"):
+    with input_error(f"none not found: download it .*{SIZES[name].hub}.* with `ssl_checkpoint`"):
         create_frontend(name, "none")

@@ -6,8 +6,11 @@ import pytest
 import scipy.fft
 import scipy.signal
 import torch
+from builders import assert_near, input_error
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import Detector, create_frontend
 from nes2net.lib.options import options_of
 from nes2net.models.registry import frontends
 
@@ -27,18 +30,18 @@ def speech_like(samples=24000, seed=0):
     return waveform.astype(np.float32).astype(np.float64)  # the same numbers in both precisions
 
 
-def assert_log_magnitudes_close(found, expected):
+def assert_log_magnitudes_close(features, expected):
     """A float32 FFT errs by 1e-7 of the peak.
 
     Logarithms agree to 1e-4 down to 52 dB below it, magnitudes everywhere.
     """
-    if found.dtype == torch.float64:
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    if features.dtype == torch.float64:
+        assert_allclose(features.numpy(), expected, atol=1e-9)
         return
     loud = expected > expected.max() - 6
     assert loud.mean() > 0.9
-    np.testing.assert_allclose(found.numpy()[loud], expected[loud], atol=1e-4)
-    np.testing.assert_allclose(np.exp(found.numpy()), np.exp(expected), atol=1e-6 * np.exp(expected.max()))
+    assert_allclose(features.numpy()[loud], expected[loud], atol=1e-4)
+    assert_allclose(np.exp(features.numpy()), np.exp(expected), atol=1e-6 * np.exp(expected.max()))
 
 
 def emphasised(waveform, coefficient):
@@ -79,10 +82,10 @@ def test_spectrum_is_scipys(window, bins, dtype):
     frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
     shape = scipy.signal.get_window(window, 512, fftbins=False)
     expected = np.log(np.abs(np.fft.rfft(frames * shape)) + np.exp(-80))[:, :bins]
-    (found,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
-    assert found.shape == (1, 147, bins or 257)
-    assert found.dtype == dtype
-    assert_log_magnitudes_close(found[0], expected)
+    (features,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
+    assert features.shape == (1, 147, bins or 257)
+    assert features.dtype == dtype
+    assert_log_magnitudes_close(features[0], expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -99,8 +102,8 @@ def test_published_setting_is_librosas(dtype):
     (sub_band,) = create_frontend("lps", num_bins=45, num_samples=80000)(batch)
     assert full.shape == (2, 603, 865) == (2, *expected.shape)
     assert sub_band.shape == (2, 603, 45)
-    torch.testing.assert_close(full[:, :, :45], sub_band)
-    torch.testing.assert_close(full[0], full[1])
+    assert_close(full[:, :, :45], sub_band)
+    assert_close(full[0], full[1])
     assert_log_magnitudes_close(full[0], expected)
 
 
@@ -110,14 +113,14 @@ def test_lfcc_are_the_baselines(year, dtype):
     waveforms = np.stack([speech_like(seed=1), speech_like(seed=2)])
     options = BASELINES[year]
     frontend = create_frontend("lfcc", **options)
-    (found,) = frontend(torch.from_numpy(waveforms).to(dtype))
+    (features,) = frontend(torch.from_numpy(waveforms).to(dtype))
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
-    assert found.shape == expected.shape
-    assert found.shape[2] == frontend.out_dim == 60
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
+    assert features.shape == expected.shape
+    assert features.shape[2] == frontend.out_dim == 60
+    assert_allclose(features.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
     without = create_frontend("lfcc", **options, deltas=0)
     assert without.out_dim == 20
-    assert torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20])
+    assert torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], features[..., :20])
 
 
 @pytest.mark.weekly
@@ -136,9 +139,9 @@ def test_lfcc_are_those_of_the_python_baseline_with_spafe():
         padded = np.vstack([last[:1], last, last[-1:]])
         expected = np.hstack([expected, padded[2:] - padded[:-2]])
     options = {**BASELINES[2021], "max_frequency": 8000, "delta_scale": 1}
-    (found,) = create_frontend("lfcc", **options)(torch.from_numpy(waveform)[None])
-    assert found.shape[1] <= len(expected) <= found.shape[1] + 1  # of the last frame, spafe pads what is missing
-    np.testing.assert_allclose(found[0, :-2].numpy(), expected[: found.shape[1] - 2], atol=1e-9)
+    (features,) = create_frontend("lfcc", **options)(torch.from_numpy(waveform)[None])
+    assert features.shape[1] <= len(expected) <= features.shape[1] + 1  # of the last frame, spafe pads what is missing
+    assert_allclose(features[0, :-2].numpy(), expected[: features.shape[1] - 2], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
@@ -150,7 +153,7 @@ def test_the_number_of_frames_follows_from_the_samples(name):
         cut = create_frontend(name, num_samples=frontend.min_samples + 500)
         waveform = torch.randn(2, samples)
         assert torch.equal(cut(waveform)[0], frontend(waveform[:, : frontend.min_samples + 500])[0])
-    with pytest.raises(InputError, match=f"too short: one frame needs {frontend.min_samples}"):
+    with input_error(f"too short: one frame needs {frontend.min_samples}"):
         frontend(torch.zeros(1, frontend.min_samples - 1))
     silence = torch.zeros(2, 8000, requires_grad=True)
     (features,) = frontend(silence)
@@ -168,9 +171,9 @@ def test_autocast_changes_nothing(name, precision):
     waveform = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((32000,), 1e-5)]).expand(2, -1)
     (exact,) = frontend(waveform)
     with torch.autocast("cpu", precision):
-        (found,) = frontend(waveform)
-    assert torch.equal(found, exact)
-    assert found.isfinite().all()
+        (features,) = frontend(waveform)
+    assert torch.equal(features, exact)
+    assert features.isfinite().all()
     assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
     detector = Detector.from_config({"frontend": name, "backend": "asp_mlp"}).to(precision)
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is
@@ -180,7 +183,7 @@ def test_normalised_bins_have_mean_0_and_variance_1():
     frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
     assert noise.shape == (2, 47, 256)
-    torch.testing.assert_close(noise.mean(1), torch.zeros(2, 256), atol=1e-5, rtol=0)
+    assert_near(noise.mean(1), torch.zeros(2, 256), 1e-5)
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 

@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from builders import golden, zoo
+from builders import assert_near, golden, input_error, zoo
 from builders.genuine_checkpoint import FORMS, configuration, write_form
+from torch.testing import assert_close
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.apps.info.identify import identify
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.fairseq import from_torchaudio, to_fairseq
@@ -29,8 +30,8 @@ def test_gradients_are_fairseqs_and_unilms(pretrained, name, kind, file):
     for length, expected in published["gradient_norms"].items():
         frontend.zero_grad()
         frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
-        found = {to_fairseq(name): p.grad.norm().item() for name, p in frontend.model.named_parameters()}
-        assert found == {k: pytest.approx(v, rel=1e-3, abs=1e-7) for k, v in expected.items() if v is not None}
+        norms = {to_fairseq(name): p.grad.norm().item() for name, p in frontend.model.named_parameters()}
+        assert norms == {k: pytest.approx(v, rel=1e-3, abs=1e-7) for k, v in expected.items() if v is not None}
 
 
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
@@ -45,13 +46,16 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
     cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
     torch.save({"cfg": {"model": cfg} if name == "wav2vec2" else cfg, "model": state_dict}, tmp_path / "file.pt")
     frontend = create_frontend(name, tmp_path / "file.pt")
-    assert (frontend.encoder_layerdrop, frontend.config["feature_grad_mult"]) == (0.05, 0.1)
+    assert frontend.encoder_layerdrop == 0.05
+    assert frontend.config["feature_grad_mult"] == 0.1
     assert frontend.model.feature_projection.dropout.p == 0.4
     assert frontend.model.encoder.dropout.p == 0.1
     assert len(frontend.model.encoder.layers) == 3
     for layer in frontend.model.encoder.layers:
-        assert (layer.dropout.p, layer.feed_forward.output_dropout.p) == (0.1, 0.1)
-        assert (layer.attention.dropout, layer.feed_forward.intermediate_dropout.p) == (0.2, 0.3)
+        assert layer.dropout.p == 0.1
+        assert layer.feed_forward.output_dropout.p == 0.1
+        assert layer.attention.dropout == 0.2
+        assert layer.feed_forward.intermediate_dropout.p == 0.3
 
 
 @pytest.mark.parametrize(
@@ -103,10 +107,10 @@ def test_the_convolutions_gradient_is_scaled_as_in_the_file(name):
     weights = torch.randn_like(outputs[0])
     for output in outputs:
         (output * weights).sum().backward()
-    whole, scaled = (dict(frontend.model.named_parameters()) for frontend in frontends)
-    for key, parameter in whole.items():
+    unscaled, scaled = (dict(frontend.model.named_parameters()) for frontend in frontends)
+    for key, parameter in unscaled.items():
         factor = 0.1 if key.startswith("feature_extractor.") else 1.0
-        torch.testing.assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
+        assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
 def test_wrong_files_say_what_they_are(pretrained, tmp_path):
@@ -120,7 +124,7 @@ def test_wrong_files_say_what_they_are(pretrained, tmp_path):
     ):
         if content is not None:
             torch.save(content, tmp_path / "file.pt")
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             create_frontend("wav2vec2", tmp_path / "file.pt")
 
 
@@ -144,13 +148,13 @@ def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_option
     """A file with NaN, and one without the options of its model."""
     frontend = create_frontend("wav2vec2", **SMALL)
     content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}
-    said = "does not fit this model"
+    message = "does not fit this model"
     if has_options:
         content["cfg"] = {"model": configuration(frontend)}
         content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
-        said = r"NaN or infinite numbers in model\.encoder\.layers\.0\.fc1\.weight"
+        message = r"NaN or infinite numbers in model\.encoder\.layers\.0\.fc1\.weight"
     torch.save(content, tmp_path / "file.pt")
-    with pytest.raises(InputError, match=said):
+    with input_error(message):
         create_frontend("wav2vec2", tmp_path / "file.pt")
     assert main(["info", str(tmp_path / "file.pt")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -178,20 +182,20 @@ def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(tmp_path)
         with torch.inference_mode():
             states = frontend(expected["waveform"], layers="all", final_norm=False)
             (last,) = frontend(expected["waveform"])
-        zoo.close(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
-        zoo.close(last, expected["forward"], 1e-5)
+        assert_near(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
+        assert_near(last, expected["forward"], 1e-5)
     assert frontend.config["normalize"] == "batch"
     assert frontend.used_samples(6399) == 6399
 
 
 def test_torchaudios_names_become_fairseqs():
     file = zoo.read("frontend_torchaudio_tiny")
-    theirs = file["state_dict_torchaudio"]
-    ours = file["state_dict_fairseq"]
+    torchaudio_names = file["state_dict_torchaudio"]
+    fairseq_names = file["state_dict_fairseq"]
     unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
-    renamed = {from_torchaudio(name): tensor for name, tensor in theirs.items()}
-    assert renamed.keys() == {name for name in ours if not name.startswith(unused)}
-    assert all(torch.equal(tensor, ours[name]) for name, tensor in renamed.items())
+    renamed = {from_torchaudio(name): tensor for name, tensor in torchaudio_names.items()}
+    assert renamed.keys() == {name for name in fairseq_names if not name.startswith(unused)}
+    assert all(torch.equal(tensor, fairseq_names[name]) for name, tensor in renamed.items())
 
 
 def test_each_waveform_is_normalised_by_itself():
@@ -202,5 +206,5 @@ def test_each_waveform_is_normalised_by_itself():
     with torch.inference_mode():
         together = frontend(waveform)[0]
         alone = torch.cat([frontend(5 * x[None] + 1)[0] for x in waveform])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert_close(together, alone, rtol=1e-4, atol=1e-4)
     assert "normalize" not in create_frontend("wav2vec2", **SMALL).config

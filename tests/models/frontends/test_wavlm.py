@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
 
 from nes2net import create_frontend
 
@@ -16,18 +17,20 @@ TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 9
 def test_every_hidden_state_is_unilms(pretrained, length):
     reference = golden.read("frontends/tiny_wavlm")["arrays"]
     frontend = create_frontend("wavlm", pretrained / "tiny_wavlm_unilm.pt", normalize=False).eval()
-    assert (frontend.out_dim, frontend.num_layers, frontend.hop_length) == (48, 4, 320)
+    assert frontend.out_dim == 48
+    assert frontend.num_layers == 4
+    assert frontend.hop_length == 320
     waveform = torch.from_numpy(reference[f"in_{length}"])
     with torch.inference_mode():
         states = frontend(waveform, layers="all")
         (last,) = frontend(waveform)
         raw = frontend(waveform, layers="all", final_norm=False)
     assert torch.equal(last, states[-1])
-    np.testing.assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
+    assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
     for i, state in enumerate(raw):
-        np.testing.assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
+        assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
     for i, state in enumerate(states):  # the list that s3prl returns
-        np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
+        assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
 
 
 @pytest.mark.parametrize("layer_norm_first", [True, False])
@@ -44,13 +47,13 @@ def test_attention_is_the_librarys_eager_form(layer_norm_first):
     waveform = 0.1 * torch.randn(2, 8000, dtype=torch.float64)
     weights = torch.randn(48, dtype=torch.float64)
     outputs = [frontend(waveform)[-1], library(waveform).last_hidden_state, frontend.model(waveform).last_hidden_state]
-    for found in outputs[::2]:
-        torch.testing.assert_close(found, outputs[1], atol=1e-12, rtol=0)
+    for attended in outputs[::2]:
+        assert_near(attended, outputs[1], 1e-12)
     for output in outputs[:2]:
         (output * weights).sum().backward()
     expected = dict(library.named_parameters())
     for name, parameter in frontend.model.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-9, rtol=1e-9)
+        assert_close(parameter.grad, expected[name].grad, atol=1e-9, rtol=1e-9)
         assert parameter.grad.abs().max() > 0 or name.endswith("k_proj.bias")
 
 
@@ -70,7 +73,7 @@ def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
     dropped = [[torch.equal(a, b) for a, b in pairwise(states)] for states in runs]
     alone = [states for states, drop in zip(runs, dropped) if drop == [True, False, False]]
     assert alone
-    torch.testing.assert_close(alone[0][-1], state)
+    assert_close(alone[0][-1], state)
 
 
 def test_lower_precision_is_near_float32():
@@ -82,5 +85,5 @@ def test_lower_precision_is_near_float32():
             (mixed,) = frontend(waveform)
         (low,) = frontend.bfloat16()(waveform.bfloat16())
     assert low.dtype == torch.bfloat16
-    for found in (low, mixed):
-        assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
+    for frames in (low, mixed):
+        assert (frames - expected).square().mean().sqrt() < 0.03 * expected.std()

@@ -1,15 +1,16 @@
 """Calibration and fusion: true likelihood ratios, the minimum, invariances, bad input."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders import input_error
+from builders.files import read_json, write_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 
 from nes2net import metrics
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import calibration
 
 overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
@@ -27,17 +28,18 @@ def two_systems():
 
 
 def test_fit_finds_the_likelihood_ratio(two_systems):
-    found = calibration.fit(*two_systems)
-    assert np.array(found.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
-    assert found.offset == pytest.approx(-3 * sum(found.weights), abs=0.15)
-    bonafide, spoof = (found(scores) for scores in two_systems)
+    fitted = calibration.fit(*two_systems)
+    assert np.array(fitted.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
+    assert fitted.offset == pytest.approx(-3 * sum(fitted.weights), abs=0.15)
+    bonafide, spoof = (fitted(scores) for scores in two_systems)
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
     after = calibration.figures(bonafide, spoof)
     assert after["act_dcf"] < after["min_dcf"] + 0.02
     assert before["act_dcf"] > before["min_dcf"] + 0.2
     assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005
     assert after["cllr"] < before["cllr"]
-    for alone in ([scores[:, system] for scores in two_systems] for system in range(2)):
+    for system in range(2):
+        alone = [scores[:, system] for scores in two_systems]
         single = calibration.figures(*map(calibration.fit(*alone), alone))
         assert after["eer"] < single["eer"] == metrics.compute_eer(*alone)[0]
         assert single["cllr"] < metrics.compute_cllr(*alone)
@@ -48,14 +50,14 @@ def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
     from sklearn.linear_model import LogisticRegression
 
     bonafide, spoof = (scores[::10] for scores in two_systems)
-    found = calibration.fit(bonafide, spoof, prior=prior, l2=0)
+    fitted = calibration.fit(bonafide, spoof, prior=prior, l2=0)
     label = np.repeat((1, 0), (len(bonafide), len(spoof)))
     weight = np.where(label, prior / len(bonafide), (1 - prior) / len(spoof)) * len(label)
-    other = LogisticRegression(C=1e12, tol=1e-12, max_iter=1000, solver="newton-cholesky")
-    other.fit(np.concatenate((bonafide, spoof)), label, sample_weight=weight)
-    assert found.weights == pytest.approx(other.coef_[0], rel=1e-5)
-    assert found.offset == pytest.approx(other.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
-    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-4)
+    regression = LogisticRegression(C=1e12, tol=1e-12, max_iter=1000, solver="newton-cholesky")
+    regression.fit(np.concatenate((bonafide, spoof)), label, sample_weight=weight)
+    assert fitted.weights == pytest.approx(regression.coef_[0], rel=1e-5)
+    assert fitted.offset == pytest.approx(regression.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
+    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(fitted.weights, rel=1e-4)
 
 
 @settings(max_examples=15)
@@ -65,29 +67,37 @@ def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale
         return
     mapped = [(-scale if negate else scale) * np.array(scores) + shift for scores in (bonafide, spoof)]
     plain = calibration.fit(bonafide, spoof)
-    other = calibration.fit(*mapped)
-    for scores, of in zip((bonafide, spoof), mapped):
-        np.testing.assert_allclose(other(of), plain(scores), rtol=1e-4, atol=1e-4)
+    fitted_to_mapped = calibration.fit(*mapped)
+    for scores, mapped_scores in zip((bonafide, spoof), mapped):
+        assert_allclose(fitted_to_mapped(mapped_scores), plain(scores), rtol=1e-4, atol=1e-4)
 
 
-def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monkeypatch):
-    """Classes that touch are separated, too. A minimum that is not found is an error."""
+def test_separated_classes_have_finite_weights_by_the_penalty():
     bonafide = [2.0, 3.0]
     spoof = [-2.0, -3.0, -4.0]
-    found = calibration.fit(bonafide, spoof)
-    assert 1 < found.weights[0] < 20
-    assert found(bonafide).min() > 3
-    assert found(spoof).max() < -3
-    assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < found.weights[0]
+    fitted = calibration.fit(bonafide, spoof)
+    assert 1 < fitted.weights[0] < 20
+    assert fitted(bonafide).min() > 3
+    assert fitted(spoof).max() < -3
+    assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < fitted.weights[0]
     assert calibration.fit(spoof, bonafide).weights[0] < 0
-    for classes in ((bonafide, spoof), ([0.0, 1.0], [0.0, -1.0])):
-        assert calibration.separates(calibration.fit(*classes), *classes)
-        with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
-            calibration.fit(*classes, l2=0)
-    for classes in (([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])):
-        assert not calibration.separates(calibration.fit(*classes, l2=0), *classes)
+
+
+@pytest.mark.parametrize("bonafide, spoof", [([2.0, 3.0], [-2.0, -3.0, -4.0]), ([0.0, 1.0], [0.0, -1.0])])
+def test_classes_that_at_most_touch_are_separated(bonafide, spoof):
+    assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
+    with input_error("separated without error, so the best weights are infinite"):
+        calibration.fit(bonafide, spoof, l2=0)
+
+
+@pytest.mark.parametrize("bonafide, spoof", [([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])])
+def test_classes_that_overlap_are_not_separated(bonafide, spoof):
+    assert not calibration.separates(calibration.fit(bonafide, spoof, l2=0), bonafide, spoof)
+
+
+def test_a_minimum_that_is_not_found_is_an_error(two_systems, monkeypatch):
     monkeypatch.setattr(calibration, "_MAX_STEPS", 1)
-    with pytest.raises(InputError, match="no best weights were found .*Maximum number of iterations"):
+    with input_error("no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
 
 
@@ -106,52 +116,56 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
     ],
 )
 def test_fit_refuses_scores_that_cannot_be_calibrated(bonafide, spoof, options, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         calibration.fit(bonafide, spoof, **options)
 
 
 def test_the_number_of_systems_and_the_length_of_frames_are_checked():
-    found = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
-    with pytest.raises(InputError, match=r"of 1 system \(A\), got 2"):
-        found([[1.0, 2.0]])
-    frames = replace(found, trained_on={"resolution_ms": 20})
+    fitted = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
+    with input_error(r"of 1 system \(A\), got 2"):
+        fitted([[1.0, 2.0]])
+    frames = replace(fitted, trained_on={"resolution_ms": 20})
     scores = calibration.ScoredBy("a", "float32", None, 20.0)
     assert frames.check_fits(scores, "")  # the detector is not known
-    for other, asked, message in (
+    for calibrated, resolution_ms, message in (
         (frames, 40.0, "of frames of 20 ms, not of frames of 40 ms"),
         (frames, None, "of frames of 20 ms, not of recordings"),
-        (found, 20.0, "of recordings, not of frames of 20 ms"),
+        (fitted, 20.0, "of recordings, not of frames of 20 ms"),
     ):
-        with pytest.raises(InputError, match=message):
-            other.check_fits(replace(scores, resolution_ms=asked), "")
+        with input_error(message):
+            calibrated.check_fits(replace(scores, resolution_ms=resolution_ms), "")
 
 
 def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
     """A system has the name of its file, which on Linux may be any bytes. Files of earlier versions are read."""
     path = tmp_path / "new" / "parameters.json"
-    found = calibration.fit(*two_systems, prior=0.3, systems=["première", "take\udcff"])
-    for system, scores in zip(found.llrs, two_systems):
-        assert np.array_equal(system, np.sort(found(scores)))
+    fitted = calibration.fit(*two_systems, prior=0.3, systems=["première", "take\udcff"])
+    for system, scores in zip(fitted.llrs, two_systems):
+        assert np.array_equal(system, np.sort(fitted(scores)))
     scored_by = calibration.ScoredBy("0f" * 32, "bfloat16", 64600, 20.0)
     trained_on = {"corpus": "x", "figures": {"eer": 0.1}, "numbers": [1, 2.5]}
-    found = replace(found, trained_on=trained_on, scored_by=scored_by)
-    found.save(path)
+    fitted = replace(fitted, trained_on=trained_on, scored_by=scored_by)
+    fitted.save(path)
     loaded = calibration.load(path)
-    assert loaded == replace(found, systems=("première", "take\\udcff"))
+    assert loaded == replace(fitted, systems=("première", "take\\udcff"))
     assert loaded.population is None
-    assert all(map(np.array_equal, loaded.llrs, found.llrs))
+    assert all(map(np.array_equal, loaded.llrs, fitted.llrs))
     lines = path.read_text().splitlines()
     # a class of ratios is one line
     assert len(lines) == 27
     assert sum(len(line) > 100 for line in lines) == 2
     assert ' "weights": [' in lines[2]
     assert '  "precision": "bfloat16",' in lines
-    new = ("llrs", "scored_by", "population")
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value for key, value in values.items() if key not in new}))
+    later_keys = ("llrs", "scored_by", "population")
+    values = read_json(path)
+    write_json(path, {key: value for key, value in values.items() if key not in later_keys})
     earlier = calibration.load(path)
-    assert (earlier.weights, earlier.offset, earlier.trained_on) == (found.weights, found.offset, trained_on)
-    assert (earlier.llrs, earlier.scored_by, earlier.population) == (None, None, None)
+    assert earlier.weights == fitted.weights
+    assert earlier.offset == fitted.offset
+    assert earlier.trained_on == trained_on
+    assert earlier.llrs is None
+    assert earlier.scored_by is None
+    assert earlier.population is None
 
 
 def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
@@ -159,12 +173,13 @@ def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
     rng = np.random.default_rng(0)
     bonafide = rng.normal(1, 1, 5000)
     spoof = rng.normal(-1, 1, 90)
-    found = calibration.fit(bonafide, spoof)
-    kept = found.llrs.bonafide
-    exact = np.sort(found(bonafide))
-    assert len(found.llrs.spoof) == 90
-    assert (kept[0], kept[-1]) == (exact[0], exact[-1])
-    assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(kept, abs=0.01)
+    fitted = calibration.fit(bonafide, spoof)
+    quantiles = fitted.llrs.bonafide
+    exact = np.sort(fitted(bonafide))
+    assert len(fitted.llrs.spoof) == 90
+    assert quantiles[0] == exact[0]
+    assert quantiles[-1] == exact[-1]
+    assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(quantiles, abs=0.01)
 
 
 USUAL = {name: [0, 1, 2] for name in ("duration", "level", "bandwidth")}
@@ -176,7 +191,7 @@ _WITH = {**_POPULATION, "usual_embedding": [0, 1, 2], "distances_with_embedding"
 def saved_with(path, **changes):
     """A calibration file in which keys are changed."""
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_json(path, read_json(path) | changes)
     return path
 
 
@@ -203,5 +218,5 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
     ],
 )
 def test_files_that_are_not_a_calibration(tmp_path, change):
-    with pytest.raises(InputError, match=r"parameters\.json: not a calibration.* that calibrate saved"):
+    with input_error(r"parameters\.json: not a calibration.* that calibrate saved"):
         calibration.load(saved_with(tmp_path / "parameters.json", **change))

@@ -5,10 +5,9 @@ import math
 
 import numpy as np
 import pytest
-from builders import golden
+from builders import golden, input_error
 
 from nes2net import decisions
-from nes2net.lib.errors import InputError
 
 CASES = {case["name"]: case for case in golden.read("tracing/evidence")["cases"]}
 WINDOW = 4.0375
@@ -35,8 +34,8 @@ def test_evidence_equals_the_golden_cases(name):
     for window, expected in zip(case["windows"], case["expected"], strict=True):
         score = np.clip(window["llr"], -settings["clip"], settings["clip"])
         running = evidence.add(window["end"], score, window.get("speech", 1.0))
-        found = {name: getattr(running, name) for name in ("mean", "probability", "against")}
-        assert found == pytest.approx({name: expected[name] for name in found}, rel=0, abs=1e-9)
+        state = {name: getattr(running, name) for name in ("mean", "probability", "against")}
+        assert state == pytest.approx({name: expected[name] for name in state}, rel=0, abs=1e-9)
         assert running.alarm == expected["alarm"]
 
 
@@ -103,8 +102,8 @@ def test_an_alarm_that_is_latched_lasts():
 def test_a_saved_state_continues_to_the_bit():
     rng = np.random.default_rng(1)
     scores = rng.normal(-1, 2, 60)
-    whole = decisions.Evidence(plain_decider(), WINDOW)
-    expected = [whole.add(WINDOW + number, score) for number, score in enumerate(scores)]
+    uninterrupted = decisions.Evidence(plain_decider(), WINDOW)
+    expected = [uninterrupted.add(WINDOW + number, score) for number, score in enumerate(scores)]
     first = decisions.Evidence(plain_decider(), WINDOW)
     for number, score in enumerate(scores[:30]):
         first.add(WINDOW + number, score)
@@ -117,7 +116,7 @@ def test_a_saved_state_continues_to_the_bit():
     "state", [{"end": "x"}, {"other": 1}, {"weight": -1.0}, {"against": math.nan}, {"alarm": 1}, [1], None]
 )
 def test_another_state_is_refused(state):
-    with pytest.raises(InputError, match="no state of evidence"):
+    with input_error("no state of evidence"):
         decisions.Evidence.from_state(state, plain_decider(), WINDOW)
 
 
@@ -128,9 +127,9 @@ def test_what_is_out_of_range_is_refused():
         {"alarm_probability": 0.5},
         {"clear_probability": 2},
     ):
-        with pytest.raises(InputError, match=next(iter(settings))):
+        with input_error(next(iter(settings))):
             decisions.Evidence(plain_decider(), WINDOW, **settings)
-    with pytest.raises(InputError, match="`window`"):
+    with input_error("`window`"):
         decisions.Evidence(plain_decider(), -1.0)
     evidence = decisions.Evidence(plain_decider(), WINDOW)
     evidence.add(5.0, 0.0)
@@ -140,6 +139,6 @@ def test_what_is_out_of_range_is_refused():
         ((6.0, math.nan), "NaN or infinite"),
         ((6.0, 0.0, 1.5), "`speech`"),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             evidence.add(*arguments)
     assert evidence.state()["end"] == 5.0  # what was refused changed nothing

@@ -4,10 +4,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden
+from builders import golden, input_error
 
 from nes2net import decisions, metrics
-from nes2net.lib.errors import InputError
 
 exactly = partial(pytest.approx, rel=0, abs=1e-9)
 OPEN = golden.read("tracing/open_set")
@@ -21,18 +20,18 @@ def test_scores_are_the_golden_ones_and_tell_known_from_unknown(name, options):
     scores = decisions.known_scores(OPEN["logits"], name.removesuffix("_T2"), **options)
     assert scores.tolist() == exactly(OPEN["expected"]["scores"][name])
     is_known = np.isin(OPEN["labels"], OPEN["classes"])
-    known = scores[is_known]
+    known_scores = scores[is_known]
     unknown = scores[~is_known]
     expected = OPEN["expected"]["unknown"][name]
-    assert metrics.auroc(known, unknown) == exactly(expected["auroc"])
-    assert metrics.fpr95(known, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
+    assert metrics.auroc(known_scores, unknown) == exactly(expected["auroc"])
+    assert metrics.fpr95(known_scores, unknown) == exactly((expected["fpr95"], expected["fpr95_threshold"]))
     for method in ("roc", "arena", "sklearn", "asvspoof", "interpolated"):
-        assert metrics.compute_eer(known, unknown, method)[0] == exactly(expected["eer"][method])
+        assert metrics.compute_eer(known_scores, unknown, method)[0] == exactly(expected["eer"][method])
 
 
 def test_log_odds_do_not_saturate_and_are_the_logit_of_the_largest_posterior():
-    far = decisions.known_scores([[40.0, 0.0, 0.0], [45.0, 5.0, 0.0]])
-    assert len(set(far.tolist())) == 2
+    large_logits = decisions.known_scores([[40.0, 0.0, 0.0], [45.0, 5.0, 0.0]])
+    assert len(set(large_logits.tolist())) == 2
     posteriors = np.array(OPEN["expected"]["scores"]["msp"])
     finite = posteriors < 1
     logit = np.log(posteriors[finite] / (1 - posteriors[finite]))
@@ -99,7 +98,8 @@ def test_verification_scores_equal_the_golden_numbers():
         shared = np.array([[t[attribute] == attributes[name][attribute] for name in enrolled] for t in trials])
         targets = scores[shared]
         nontargets = scores[~shared]
-        assert (targets.size, nontargets.size) == (figures["targets"], figures["nontargets"])
+        assert targets.size == figures["targets"]
+        assert nontargets.size == figures["nontargets"]
         assert metrics.auroc(targets, nontargets) == exactly(figures["auroc"])
         for method in ("asvspoof", "arena", "roc"):
             assert metrics.compute_eer(targets, nontargets, method)[0] == exactly(figures[method])
@@ -120,5 +120,5 @@ def test_verification_scores_equal_the_golden_numbers():
     ],
 )
 def test_bad_input_is_named(reference, call, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         call(reference[1])

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
+from builders import input_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.lib.errors import InputError
 from nes2net.metrics.rates import compute_rates
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint, fit
 
@@ -29,7 +29,7 @@ def test_names_are_read_back(name):
     ],
 )
 def test_other_texts_are_refused(text):
-    with pytest.raises(InputError, match="an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"):
+    with input_error("an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"):
         OperatingPoint.parse(text)
 
 
@@ -37,27 +37,31 @@ def threshold(name, bonafide, spoof):
     return OperatingPoint.parse(name).threshold(Llrs(np.sort(bonafide), np.sort(spoof)))
 
 
+@pytest.mark.parametrize("kind, measure, beyond", [("fa", "false_alarm", -math.inf), ("miss", "miss", math.inf)])
 @given(VALUES, VALUES, RATES)
-def test_a_rate_is_kept_and_no_other_threshold_keeps_it_better(bonafide, spoof, rate):
-    for kind, of in (("fa", spoof), ("miss", bonafide)):
-        if len(of) * rate / 100 < 1:
-            with pytest.raises(InputError, match="less than one trial"):
-                threshold(f"{kind}:{rate}%", bonafide, spoof)
-            continue
-        found = threshold(f"{kind}:{rate}%", bonafide, spoof)
-        rates = compute_rates(bonafide, spoof, found)
-        beyond = math.nextafter(found, -math.inf if kind == "fa" else math.inf)
-        further = compute_rates(bonafide, spoof, beyond)
-        held, worse = (rates.false_alarm, further.false_alarm) if kind == "fa" else (rates.miss, further.miss)
-        assert held <= rate / 100 + 1e-12 < worse
+def test_a_rate_is_kept_and_no_other_threshold_keeps_it_better(kind, measure, beyond, bonafide, spoof, rate):
+    name = f"{kind}:{rate}%"
+    class_scores = spoof if kind == "fa" else bonafide
+    if len(class_scores) * rate / 100 < 1:
+        with input_error("less than one trial"):
+            threshold(name, bonafide, spoof)
+        return
+    at_point = threshold(name, bonafide, spoof)
+    rate_at_point = getattr(compute_rates(bonafide, spoof, at_point), measure)
+    assert rate_at_point <= rate / 100 + 1e-12
+    rates_beyond = compute_rates(bonafide, spoof, math.nextafter(at_point, beyond))
+    assert getattr(rates_beyond, measure) > rate / 100 + 1e-12
 
 
 @settings(max_examples=20)
 @given(VALUES, VALUES)
 def test_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):
     rates = compute_rates(bonafide, spoof, threshold("eer", bonafide, spoof))
-    every = [compute_rates(bonafide, spoof, at) for at in (*bonafide, *spoof)]
-    nearest = min(abs(one.miss - one.false_alarm) for one in every)
+    differences = []
+    for score in (*bonafide, *spoof):
+        rates_at_score = compute_rates(bonafide, spoof, score)
+        differences.append(abs(rates_at_score.miss - rates_at_score.false_alarm))
+    nearest = min(differences)
     assert abs(rates.miss - rates.false_alarm) == pytest.approx(nearest)
 
 
@@ -68,17 +72,20 @@ def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa)
     posterior = odds / (1 + odds)
     assert c_miss * posterior == pytest.approx(c_fa * (1 - posterior))
     assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0
-    with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
+
+
+def test_a_rate_needs_the_scores_of_the_calibration():
+    with input_error("holds no scores to read the operating point 'eer' off"):
         OperatingPoint("eer").threshold(None)
 
 
 @pytest.mark.parametrize("number", [3, 30, 100, 236, 300])
 def test_the_rate_that_a_message_names_is_enough(number):
     llrs = Llrs(np.arange(number), np.arange(number))
-    with pytest.raises(InputError, match="less than one trial") as refused:
+    with input_error("less than one trial") as refused:
         OperatingPoint("fa", rate=1e-6).threshold(llrs)
-    named = str(refused.value).split("at least ")[1].split(" %")[0]
-    assert math.isfinite(OperatingPoint.parse(f"fa:{named}%").threshold(llrs))
+    rate = str(refused.value).split("at least ")[1].split(" %")[0]
+    assert math.isfinite(OperatingPoint.parse(f"fa:{rate}%").threshold(llrs))
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.3, -700.0])

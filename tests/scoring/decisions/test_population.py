@@ -5,11 +5,12 @@ import re
 import numpy as np
 import pytest
 import soundfile
+from builders import input_error
+from numpy.testing import assert_allclose
 from scipy.signal import butter, sosfilt
 
 from nes2net.data.audio.read import load_audio, stream_audio
 from nes2net.data.audio.waveform import SAMPLE_RATE, to_mono_16k
-from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, calibration
 from nes2net.scoring.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
 
@@ -37,9 +38,12 @@ def test_duration_and_level_of_known_signals():
     for silence in (np.zeros(16000), np.zeros(1)):
         assert measure(silence)[1:3] == (SILENCE, 0.0)
     assert measure([0.5])[:2] == (1 / SAMPLE_RATE, pytest.approx(20 * np.log10(0.5)))
-    for wrong in ([], np.zeros((2, 8))):
-        with pytest.raises(InputError, match="no samples|one channel"):
-            measure(wrong)
+
+
+@pytest.mark.parametrize("samples, message", [([], "no samples"), (np.zeros((2, 8)), "one channel")])
+def test_traits_are_those_of_one_channel_with_samples(samples, message):
+    with input_error(message):
+        measure(samples)
 
 
 @pytest.mark.parametrize("floor", [None, -50, -35])
@@ -68,13 +72,13 @@ def test_bandwidth_of_real_recordings(shared):
 
 def test_a_stream_gives_the_same_as_the_whole(tmp_path):
     speech = tilted(15.0, seed=3)
-    whole = measure(speech)
+    traits_of_recording = measure(speech)
     rng = np.random.default_rng(0)
     cuts = np.sort(rng.integers(0, len(speech), 40))
-    assert measure_blocks(np.split(speech, cuts)) == whole
+    assert measure_blocks(np.split(speech, cuts)) == traits_of_recording
     assert measure_blocks(np.split(speech, cuts), 123_457) == measure(speech, 123_457) == measure(speech[:123_457])
     soundfile.write(tmp_path / "a.wav", speech, SAMPLE_RATE, subtype="FLOAT")
-    assert measure_blocks(stream_audio(tmp_path / "a.wav")) == whole
+    assert measure_blocks(stream_audio(tmp_path / "a.wav")) == traits_of_recording
 
 
 def draw(rng, count, size=0, shift=0.0):
@@ -83,7 +87,7 @@ def draw(rng, count, size=0, shift=0.0):
     levels = rng.normal(-20, 4, count)
     bandwidths = rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count)
     embeddings = shift + rng.normal(0, 1, (count, size)) * np.linspace(0.1, 3, size) if size else [None] * count
-    return [Traits(*map(float, row), one) for *row, one in zip(durations, levels, bandwidths, embeddings)]
+    return [Traits(*map(float, row), embedding) for *row, embedding in zip(durations, levels, bandwidths, embeddings)]
 
 
 @pytest.mark.parametrize(("count", "size"), [(250, 0), (250, 8), (100, 300)])
@@ -93,37 +97,47 @@ def test_of_like_recordings_a_share_alpha_is_unusual(count, size):
     shares = []
     for _ in range(8):
         population = Population.fit(draw(rng, count, size), rng.random(count) < 0.3)
-        p = np.array([population.typicality(one).p_value for one in draw(rng, 60, size)])
+        p = np.array([population.typicality(traits).p_value for traits in draw(rng, 60, size)])
         shares.append([(p <= alpha).mean() for alpha in (0.02, 0.1, 0.3)])
         assert p.min() >= 1 / (count + 1)
         assert population.has_embeddings == bool(size)
-    found = np.mean(shares, axis=0)
+    mean_shares = np.mean(shares, axis=0)
     noise = 4 * np.std(shares, axis=0, ddof=1) / np.sqrt(len(shares)) + 0.005
-    assert (found <= np.array((0.02, 0.1, 0.3)) + noise).all()
-    assert found[2] > 0.15  # the test can see too large a share, because p-values are no constants
+    assert (mean_shares <= np.array((0.02, 0.1, 0.3)) + noise).all()
+    assert mean_shares[2] > 0.15  # the test can see too large a share, because p-values are no constants
 
 
-def test_unlike_recordings_are_unusual_and_the_reason_is_said():
+@pytest.fixture(scope="module")
+def narrow_population():
     rng = np.random.default_rng(0)
-    narrow = [one._replace(bandwidth=7500.0 + one.level) for one in draw(rng, 300, 16)]
-    population = Population.fit(narrow, rng.random(300) < 0.5)
-    typical = Traits(3.0, -20.0, 7480.0, np.zeros(16))
-    assert population.typicality(typical).p_value > 0.5
-    among = "is unusual among the calibration's recordings"
-    for name, value, says in (
-        ("bandwidth", 3400.0, rf"its bandwidth, 3\.4 kHz, {among} \(7\.5 to 7\.5 kHz\)"),
+    narrow = [traits._replace(bandwidth=7500.0 + traits.level) for traits in draw(rng, 300, 16)]
+    return Population.fit(narrow, rng.random(300) < 0.5)
+
+
+TYPICAL = Traits(3.0, -20.0, 7480.0, np.zeros(16))
+
+
+@pytest.mark.parametrize(
+    "trait, value, reason",
+    [
+        ("bandwidth", 3400.0, r"its bandwidth, 3\.4 kHz, is unusual .* \(7\.5 to 7\.5 kHz\)"),
         ("level", -70.0, "its level, -70.0 dB of full scale, is unusual"),
-        ("duration", 200.0, rf"its duration, 200\.0 s, {among} \(\d\.\d to \d"),
+        ("duration", 200.0, r"its duration, 200\.0 s, is unusual .* \(\d\.\d to \d"),
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
-    ):
-        found = population.typicality(typical._replace(**{name: value}))
-        assert found.p_value == 1 / 301
-        assert found.trait == name
-        assert re.match(says, found.reason)
-    # Without its embedding it is compared by the other traits alone.
-    assert population.typicality(typical._replace(embedding=None)).p_value > 0.5
-    with pytest.raises(InputError, match="an embedding of 16 numbers is expected"):
-        population.typicality(typical._replace(embedding=np.zeros(4)))
+    ],
+)
+def test_unlike_recordings_are_unusual_and_the_reason_names_the_trait(narrow_population, trait, value, reason):
+    typicality = narrow_population.typicality(TYPICAL._replace(**{trait: value}))
+    assert typicality.p_value == 1 / 301
+    assert typicality.trait == trait
+    assert re.match(reason, typicality.reason)
+
+
+def test_a_typical_recording_is_not_unusual_with_or_without_its_embedding(narrow_population):
+    assert narrow_population.typicality(TYPICAL).p_value > 0.5
+    assert narrow_population.typicality(TYPICAL._replace(embedding=None)).p_value > 0.5
+    with input_error("an embedding of 16 numbers is expected"):
+        narrow_population.typicality(TYPICAL._replace(embedding=np.zeros(4)))
 
 
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
@@ -135,39 +149,47 @@ def test_the_distance_of_embeddings_is_that_of_mahalanobis():
     groups = embeddings[classes], embeddings[~classes]
     centred = np.concatenate([group - group.mean(0) for group in groups])
     inverse = np.linalg.inv(centred.T @ centred / (500 - 2))
-    away = [embeddings - group.mean(0) for group in groups]
-    expected = np.sqrt(np.min([np.einsum("ni,ij,nj->n", one, inverse, one) for one in away], axis=0) / 4)
-    np.testing.assert_allclose(EmbeddingModel.fit(embeddings, classes).distance(embeddings), expected, rtol=1e-3)
+    squares = []
+    for group in groups:
+        deviations = embeddings - group.mean(0)
+        squares.append(np.einsum("ni,ij,nj->n", deviations, inverse, deviations))
+    expected = np.sqrt(np.min(squares, axis=0) / 4)
+    assert_allclose(EmbeddingModel.fit(embeddings, classes).distance(embeddings), expected, rtol=1e-3)
 
 
 def test_constant_recordings_and_too_few():
-    same = [Traits(4.0, -20.0, 7000.0, np.ones(3))] * 12
-    population = Population.fit(same, [True] * 12)
-    assert population.typicality(same[0]).p_value == 1
+    equal_recordings = [Traits(4.0, -20.0, 7000.0, np.ones(3))] * 12
+    population = Population.fit(equal_recordings, [True] * 12)
+    assert population.typicality(equal_recordings[0]).p_value == 1
     assert population.typicality(Traits(4.0, -20.0, 4000.0, np.ones(3))).p_value == 1 / 13
     assert population.typicality(Traits(4.0, -20.0, 7000.0, np.full(3, 2.0))).trait == "embedding"
-    not_finite = same[0]._replace(embedding=np.array([0, 0, np.nan]))
-    for traits, message in ((same[:9], "9 recordings are too few"), ([*same, not_finite], "not finite")):
-        with pytest.raises(InputError, match=message):
-            Population.fit(traits, [True] * len(traits))
+    with input_error("9 recordings are too few"):
+        Population.fit(equal_recordings[:9], [True] * 9)
+    not_finite = equal_recordings[0]._replace(embedding=np.array([0, 0, np.nan]))
+    with input_error("not finite"):
+        Population.fit([*equal_recordings, not_finite], [True] * 13)
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])
 def test_a_saved_population_decides_alike(tmp_path, size):
     rng = np.random.default_rng(0)
     traits = draw(rng, 60, size)
-    found = Population.fit(traits, rng.random(60) < 0.5)
+    population = Population.fit(traits, rng.random(60) < 0.5)
     fitted = calibration.fit([1.0, 2.0, 0.4], [0.0, 0.5])
-    calibration.LinearCalibration(**(vars(fitted) | {"population": found})).save(tmp_path / "c.json")
+    calibration.LinearCalibration(**(vars(fitted) | {"population": population})).save(tmp_path / "c.json")
     loaded = calibration.load(tmp_path / "c.json")
-    others = [*traits, *draw(rng, 40, size, shift=1.0)]
-    assert [found.typicality(one) for one in others] == [loaded.population.typicality(one) for one in others]
+    further_traits = [*traits, *draw(rng, 40, size, shift=1.0)]
+    expected = list(map(population.typicality, further_traits))
+    assert list(map(loaded.population.typicality, further_traits)) == expected
     assert (tmp_path / "c.json").stat().st_size < 30_000
     decide = Decider(loaded, abstain=0.1)
     assert decide.note is None
-    decisions = [decide(1.0, one) for one in others]
-    assert {one.decision for one in decisions} == {"bonafide", CANNOT_TELL}
-    assert all((one.p_value <= 0.1) == (one.decision == CANNOT_TELL) == (one.reason is not None) for one in decisions)
+    decisions = [decide(1.0, recording) for recording in further_traits]
+    assert {decision.decision for decision in decisions} == {"bonafide", CANNOT_TELL}
+    for decision in decisions:
+        is_unusual = decision.p_value <= 0.1
+        assert (decision.decision == CANNOT_TELL) is is_unusual
+        assert (decision.reason is not None) is is_unusual
     assert "60 recordings are too few for `abstain` 0.01" in Decider(loaded).note
     assert "not measured" in Decider(fitted).note
     assert Decider(fitted, abstain=0).note is None

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from builders import assert_near, input_error
+from torch.testing import assert_close
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.training.losses.by_name import create_loss, with_head
 from nes2net.training.registry import losses
 
@@ -34,14 +36,14 @@ def outputs_for(criterion, backend, **options):
 def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend, dtype=torch.float64, requires_grad=True)
-    whole = criterion(outputs, targets, step=3)
-    (expected,) = torch.autograd.grad(whole, outputs)
+    batch_loss = criterion(outputs, targets, step=3)
+    (expected,) = torch.autograd.grad(batch_loss, outputs)
     numerators, denominators = zip(*(criterion.parts(outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7))))
     weight = criterion.weight_of(targets)  # known before any output is
-    torch.testing.assert_close(sum(denominators), weight, rtol=1e-12, atol=0)
-    torch.testing.assert_close(sum(numerators) / weight, whole, rtol=1e-12, atol=0)
+    assert_close(sum(denominators), weight, rtol=1e-12, atol=0)
+    assert_close(sum(numerators) / weight, batch_loss, rtol=1e-12, atol=0)
     gradients = [torch.autograd.grad(numerator / weight, outputs)[0] for numerator in numerators]
-    torch.testing.assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
+    assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("name, options", LOSSES)
@@ -49,15 +51,15 @@ def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_
     """The numerator of most losses is linear in the shares. A loss trains the back-end that it asks for."""
     criterion, backend = loss_of(name, **options)
     outputs = outputs_for(criterion, backend)
-    whole = torch.nn.functional.one_hot(HARD, 2).float()
-    mixed = [criterion.parts(outputs, q)[0] for q in (HARD, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
-    torch.testing.assert_close(mixed[1], mixed[0])
+    one_hot = torch.nn.functional.one_hot(HARD, 2).float()
+    mixed = [criterion.parts(outputs, q)[0] for q in (HARD, one_hot, 1 - one_hot, one_hot.flip(1) / 2 + one_hot / 2)]
+    assert_close(mixed[1], mixed[0])
     if name in ("cross_entropy", "angular_softmax", "am_softmax", "aam_softmax", "oc_softmax", "prototypes"):
-        torch.testing.assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
+        assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
     for dtype in (torch.float16, torch.bfloat16):
         loss = criterion(outputs.to(dtype), HARD)
         assert loss.dtype == torch.float32
-        torch.testing.assert_close(loss, criterion(outputs.to(dtype).float(), HARD), rtol=0, atol=0)
+        assert_near(loss, criterion(outputs.to(dtype).float(), HARD), 0)
     embeddings = backend.embed(torch.randn(4, 10, 32))
     outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
     criterion(outputs, torch.arange(4) % 2).backward()
@@ -73,16 +75,16 @@ def test_a_frame_without_a_label_counts_nothing(name):
     labels = torch.tensor([[1, 0], [0, 1]] * 3)
     unlabelled = torch.cat([labels, torch.zeros(2, 2, dtype=torch.long)])
     of_all = criterion.parts(torch.cat([logits, torch.randn_like(logits[:2])]), unlabelled)
-    for found, expected in zip(of_all, criterion.parts(logits, labels)):
-        torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(criterion.parts(logits, labels)[1], criterion.parts(logits, labels.argmax(1))[1])
+    for sums, expected in zip(of_all, criterion.parts(logits, labels)):
+        assert_close(sums, expected)
+    assert_close(criterion.parts(logits, labels)[1], criterion.parts(logits, labels.argmax(1))[1])
 
 
 @pytest.mark.parametrize("name", losses.names())
 def test_other_logits_are_refused(name):
     number = losses.get(name).num_logits or 2
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
-    with pytest.raises(InputError, match=f"num_logits(=| is ){number}|at least {number}"):
+    with input_error(f"num_logits(=| is ){number}|at least {number}"):
         detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
         create_loss(name, detector.backend)(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
 
@@ -111,7 +113,7 @@ def test_losses_of_several_classes_learn_them(name):
     assert torch.equal(posteriors.argmax(1), targets)
     shares = torch.nn.functional.one_hot(targets, 4).float()
     outputs = embeddings if criterion.takes_embeddings else logits
-    torch.testing.assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])
+    assert_close(criterion.parts(outputs, shares)[0], criterion.parts(outputs, targets)[0])
     if name in ("cross_entropy", "am_softmax", "aam_softmax"):
         assert (posteriors.max(1).values > 0.9).all()
         scores = backend.scores(logits)
@@ -133,5 +135,5 @@ def test_losses_of_several_classes_learn_them(name):
     ],
 )
 def test_wrong_losses_are_refused(loss, message):
-    with pytest.raises(InputError, match=message):
+    with input_error(message):
         create_loss(loss, loss_of("angular_softmax" if "angular" in str(loss) else "cross_entropy")[1])

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from builders import golden, shared_path
+from builders import assert_near, golden, shared_path
 from torch import nn
+from torch.testing import assert_close
 
 from nes2net.training.losses import BinaryFocal, WeightedCrossEntropy
 
@@ -24,7 +25,7 @@ def test_values_and_gradients_are_the_published(name, criterion):
     loss.backward()
     assert loss.item() == pytest.approx(published["loss"], rel=0, abs=1e-12)
     expected = torch.tensor(published["grad"], dtype=torch.float64).reshape(shape)
-    torch.testing.assert_close(logits.grad, expected, rtol=0, atol=1e-12)
+    assert_near(logits.grad, expected, 1e-12)
 
 
 def test_focal_by_formula():
@@ -49,12 +50,12 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
     """MoE's loss; PyTorch's own sum, divided by the number of utterances, has the gradients."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 0, 1, 0, 1, 0, 0])
-    found = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
+    plain_mean = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
     weights = torch.tensor([0.1, 0.9], dtype=torch.float64)
     expected = (weights[labels] * nn.functional.cross_entropy(logits, labels, reduction="none")).mean()
-    assert found.item() == pytest.approx(expected.item(), rel=0, abs=1e-12)
-    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
-    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+    assert plain_mean.item() == pytest.approx(expected.item(), rel=0, abs=1e-12)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (plain_mean, expected)]
+    assert_close(*gradients, rtol=0, atol=1e-12)
     file = shared_path("golden", "zoo", "losses.pt")
     content = torch.load(file, weights_only=True)
     published = content["weighted_ce_unnormalised"]
@@ -74,15 +75,15 @@ def test_cross_entropy_of_mixed_labels():
         log_sum = math.log(math.exp(a) + math.exp(b))
         above += 0.1 * p * (log_sum - a) + 0.9 * q * (log_sum - b)
         below += 0.1 * p + 0.9 * q
-    found = WeightedCrossEntropy((0.1, 0.9))(logits, torch.tensor(shares))
-    assert found.item() == pytest.approx(above / below, rel=1e-5)
+    loss = WeightedCrossEntropy((0.1, 0.9))(logits, torch.tensor(shares))
+    assert loss.item() == pytest.approx(above / below, rel=1e-5)
 
 
 def test_smoothed_labels_are_those_of_torch_and_weigh_as_others():
     logits = torch.randn(5, 3, dtype=torch.float64)
     targets = torch.tensor([0, 1, 2, 2, 0])
     smoothed = WeightedCrossEntropy(label_smoothing=0.15, num_classes=3)(logits, targets)
-    torch.testing.assert_close(smoothed, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.15))
+    assert_close(smoothed, torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.15))
     shares = torch.nn.functional.one_hot(targets, 3)
     criterion = WeightedCrossEntropy((1.0, 2.0, 3.0), label_smoothing=0.15, num_classes=3)
-    torch.testing.assert_close(criterion(logits, shares), criterion(logits, targets))
+    assert_close(criterion(logits, shares), criterion(logits, targets))

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from builders import golden
+from builders import assert_near, golden, input_error
 from torch import nn
+from torch.testing import assert_close
 
-from nes2net import InputError
 from nes2net.models.backends.heads import AngularHead, renormed_cosines
 from nes2net.models.registry import create_head
 from nes2net.training.losses import (
@@ -36,8 +36,8 @@ def check(criterion, name, vectors, gradient):
     loss = criterion(x, GOLDEN["labels"])
     loss.backward()
     assert loss.item() == pytest.approx(GOLDEN[name]["loss_f64"], rel=0, abs=1e-10)
-    torch.testing.assert_close(x.grad, GOLDEN[name]["grad_embeddings_f64"], rtol=0, atol=1e-10)
-    torch.testing.assert_close(vectors.grad, gradient, rtol=0, atol=1e-10)
+    assert_near(x.grad, GOLDEN[name]["grad_embeddings_f64"], 1e-10)
+    assert_near(vectors.grad, gradient, 1e-10)
 
 
 @pytest.mark.parametrize("name", ["oc_softmax", "oc_softmax_defaults"])
@@ -47,7 +47,7 @@ def test_one_class_softmax_is_the_published(name):
     criterion.load_state_dict({"center": GOLDEN[name]["center"]})
     check(criterion, name, criterion.center, GOLDEN[name]["grad_center_f64"])
     score = criterion.logits(embeddings())[:, 1]
-    torch.testing.assert_close(score, GOLDEN[name]["score_f64"], rtol=0, atol=1e-12)
+    assert_near(score, GOLDEN[name]["score_f64"], 1e-12)
 
 
 @pytest.mark.parametrize("name", ["am_softmax", "am_softmax_s15_m02"])
@@ -73,8 +73,8 @@ def test_losses_of_many_classes_are_the_golden_ones(case, monkeypatch):
     else:
         if case["loss"] == "aam_softmax_plain":
             monkeypatch.setattr(vectors, "cosines_with_margin", lambda cosine, margin: (cosine.acos() + margin).cos())
-        chosen = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
-        criterion = chosen(3, case["scale"], case["margin"], num_classes=4)
+        loss_class = AdditiveMarginSoftmax if case["loss"] == "am_softmax" else AdditiveAngularMarginSoftmax
+        criterion = loss_class(3, case["scale"], case["margin"], num_classes=4)
         criterion.centers = nn.Parameter(weights.detach().clone())
         weights = criterion.centers
         losses = torch.stack([criterion(row[None], label[None]) for row, label in zip(x, labels)])
@@ -106,9 +106,9 @@ def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-10)
-    torch.testing.assert_close(cosines.grad, published["grad_cosines_f64"], rtol=0, atol=1e-10)
+    assert_near(cosines.grad, published["grad_cosines_f64"], 1e-10)
     if config["adaptive"]:
-        with pytest.raises(InputError, match="needs the durations of the utterances, in seconds"):
+        with input_error("needs the durations of the utterances, in seconds"):
             criterion(GOLDEN["embeddings"], GOLDEN["labels"])
 
 
@@ -117,10 +117,10 @@ def test_p2sgrad_is_the_published():
     criterion = P2SGrad(16)
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
-    torch.testing.assert_close(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], rtol=0, atol=1e-12)
+    assert_near(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], 1e-12)
     weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
     expected = torch.tensor([[0.3, 0.6]])
-    torch.testing.assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
+    assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
     assert torch.equal(renormed_cosines(torch.zeros(1, 2), weight), torch.zeros(1, 2))
 
 
@@ -134,8 +134,8 @@ def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
     loss = criterion(x, GOLDEN["labels"])
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-5)
-    torch.testing.assert_close(criterion.logits(x).float(), published["score_columns"], rtol=0, atol=1e-6)
-    torch.testing.assert_close(x.grad, published["grad_embeddings_f64"], rtol=0, atol=1e-6)
+    assert_near(criterion.logits(x).float(), published["score_columns"], 1e-6)
+    assert_near(x.grad, published["grad_embeddings_f64"], 1e-6)
 
 
 def test_prototypes_by_formula():
@@ -149,19 +149,19 @@ def test_prototypes_by_formula():
     angles = torch.tensor([0.3, 1.0, 2.5])
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
     criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
-    at = torch.tensor([0.9, 0.5, 3.14])  # nearest spoof prototypes: 1.0, 1.0, 2.5
-    x = 2 * torch.stack([at.cos(), at.sin()], dim=1)
-    bonafide = (at - 0.3).abs()
-    spoof = torch.stack([(at - 1.0).abs(), (at - 2.5).abs()]).amin(0)
+    similarities = torch.tensor([0.9, 0.5, 3.14])  # nearest spoof prototypes: 1.0, 1.0, 2.5
+    x = 2 * torch.stack([similarities.cos(), similarities.sin()], dim=1)
+    bonafide = (similarities - 0.3).abs()
+    spoof = torch.stack([(similarities - 1.0).abs(), (similarities - 2.5).abs()]).amin(0)
     losses = [
         -torch.log_softmax(5 * torch.stack([(spoof + 0.3).cos(), bonafide.cos()]), 0)[0],
         -torch.log_softmax(5 * torch.stack([spoof.cos(), (bonafide + 0.3).cos()]), 0)[1],
     ]
-    own = torch.where(targets == 0, losses[0], losses[1]).mean()
+    class_loss = torch.where(targets == 0, losses[0], losses[1]).mean()
     # cos 2.2 is below 0
     collapse = torch.tensor(1.5).cos()
     separation = torch.tensor(0.7).cos() / 2
-    torch.testing.assert_close(criterion(x, targets), own + 0.7 * collapse + 0.9 * separation)
+    assert_close(criterion(x, targets), class_loss + 0.7 * collapse + 0.9 * separation)
     opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
     assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
 
@@ -196,7 +196,7 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
     assert criterion.lambda_at(step) == pytest.approx(annealed)
     cosines = torch.cosine_similarity(embeddings[:, None], head.weight, dim=2)
     logits = embeddings.norm(dim=1, keepdim=True) * (cosines - cosines[:, :1])  # the head's: the last is the score
-    torch.testing.assert_close(criterion.logits(embeddings), logits, rtol=1e-9, atol=1e-12)
+    assert_close(criterion.logits(embeddings), logits, rtol=1e-9, atol=1e-12)
 
 
 def test_the_margin_makes_the_angle_cost_more_up_to_the_end():

@@ -5,8 +5,8 @@ import re
 
 import pytest
 import yaml
+from builders import input_error
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.lib.yaml_text import read_yaml
 from nes2net.training.recipes.data import CorpusConfig, DataConfig
@@ -20,23 +20,43 @@ def test_the_schema_is_that_of_the_models():
     assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), anew
 
 
-def test_every_key_is_described(capsys):
-    names = [
-        f"{section}.{key}" if isinstance(values, dict) and section != "model" else section
-        for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items()
-        for key in (values if isinstance(values, dict) and section != "model" else [section])
-    ]
-    keys = [key.name for key in all_keys()]
-    assert [n for n in keys if "[]" not in n] == [n for n in names if "." not in n] + [n for n in names if "." in n]
-    items = [f"data.corpora[].{key}" for key in CorpusConfig(name="a").model_dump()]
-    assert [n for n in keys if "[]" in n] == items
-    assert keys.index(items[0]) < keys.index("augment.algo")
-    assert all(key.meaning and key.source and key.takes for key in all_keys())
+@pytest.fixture
+def described_keys():
+    return [key.name for key in all_keys()]
+
+
+def test_every_key_of_a_recipe_is_described(described_keys):
+    """Keys at the top first, then those of the sections in their order."""
+    top = []
+    nested = []
+    for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items():
+        if isinstance(values, dict) and section != "model":
+            nested += [f"{section}.{key}" for key in values]
+        else:
+            top.append(section)
+    assert [name for name in described_keys if "[]" not in name] == top + nested
+
+
+def test_every_key_of_a_corpus_is_described(described_keys):
+    of_corpora = [f"data.corpora[].{key}" for key in CorpusConfig(name="a").model_dump()]
+    assert [name for name in described_keys if "[]" in name] == of_corpora
+    assert described_keys.index(of_corpora[0]) < described_keys.index("augment.algo")
+
+
+def test_each_key_has_meaning_source_and_type():
+    for key in all_keys():
+        assert key.meaning
+        assert key.source
+        assert key.takes
+
+
+def test_info_prints_all_keys(described_keys, capsys):
     assert main(["info", "recipe"]) == 0
     printed = capsys.readouterr().out
     assert "train.lr  (a number above 0; default 2.5e-07)\n    Learning rate;" in printed
     assert str(SCHEMA) in printed
-    assert all(f"{name}  (" in printed for name in keys)
+    for name in described_keys:
+        assert f"{name}  (" in printed
 
 
 def test_one_key_is_printed_with_its_source(capsys):
@@ -52,14 +72,14 @@ def test_one_key_is_printed_with_its_source(capsys):
     ]
     assert main(["info", "nes2net_x", "train.lr"]) == 2
     assert "a key requires the name recipe, as in 'nes2net info recipe train.lr'" in capsys.readouterr().err
-    named = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
-    assert named == [key.name for key in all_keys() if key.name.startswith("validation.")]
+    printed_keys = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
+    assert printed_keys == [key.name for key in all_keys() if key.name.startswith("validation.")]
     for name, message in (
         ("train.learning_rate", r"did you mean 'train.lr'\? Known: .*`nes2net info recipe` lists them"),
         ("trian", "did you mean 'train'"),
         ("zzzz", "no key 'zzzz'; known: about, augment, augment.algo, "),
     ):
-        with pytest.raises(InputError, match=message):
+        with input_error(message):
             describe(name)
 
 
@@ -78,12 +98,12 @@ def wrong():
     jsonschema = pytest.importorskip("jsonschema", reason="it comes with nbformat: pip install -e .[docs]")
     validator = jsonschema.Draft202012Validator(json_schema())
 
-    def places(error):
+    def keys_of(error):
         within = ".".join(map(str, error.absolute_path))
         unknown = re.findall(r"'(\w+)' was unexpected", error.message)
         return [f"{within}.{unknown[0]}".lstrip(".")] if unknown else [within]
 
-    return lambda value: [place for error in validator.iter_errors(value) for place in places(error)]
+    return lambda value: [key for error in validator.iter_errors(value) for key in keys_of(error)]
 
 
 @pytest.mark.parametrize("name", packaged_recipes())
@@ -93,7 +113,7 @@ def test_the_schema_accepts_every_packaged_recipe(wrong, name):
 
 
 @pytest.mark.parametrize(
-    "text, places",
+    "text, wrong_keys",
     [
         ("train: {lr: 0}", ["train.lr"]),
         *(("train: {lrr: 1}", ["train.lrr"]), ("trian: {}", ["trian"])),
@@ -104,8 +124,8 @@ def test_the_schema_accepts_every_packaged_recipe(wrong, name):
         *((text, []) for text in ("date: 0520", "date: 520", "train:", "base: other.yaml", "model: {backend: aasist}")),
     ],
 )
-def test_the_schema_accepts_what_recipes_accept(wrong, text, places):
-    assert wrong(yaml.safe_load(text)) == places
+def test_the_schema_accepts_what_recipes_accept(wrong, text, wrong_keys):
+    assert wrong(yaml.safe_load(text)) == wrong_keys
 
 
 def test_a_packaged_recipe_names_the_schema_beside_it():

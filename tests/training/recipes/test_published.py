@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from builders import noise_folders, slow, tiny_corpus
+from builders.files import read_json
 
 from nes2net import Detector, create_backend
 from nes2net.data.augment.specmix import Specmix
@@ -144,8 +145,8 @@ def typed(name):
     section = ""
     for word in f"{NES2NET_X} recipe: {PUBLISHED[name]}".split():
         if word.endswith(":"):
-            part = "model." if word in ("frontend:", "aggregation:", "backend:") else ""
-            section = "" if word == "recipe:" else f"{part}{word[:-1]}."
+            prefix = "model." if word in ("frontend:", "aggregation:", "backend:") else ""
+            section = "" if word == "recipe:" else f"{prefix}{word[:-1]}."
         else:
             overrides.append(f"{section}{word}")
     values = apply_overrides({}, overrides)
@@ -165,9 +166,8 @@ def test_values_are_the_published(name):
     defaults = Recipe().written()
     for key, value in values.items():
         assert written[key] == ({**defaults[key], **value} if isinstance(value, dict) else value), key
-    of = values["train"]
-    algo = values["augment"]["algo"]
-    tag = f"unknown_{values['name']}_e{of['epochs']}_bz{of['batch_size']}_lr{of['lr']}_algo{algo}_seed{values['seed']}"
+    facts = {**values, **values["train"], **values["augment"]}
+    tag = "unknown_{name}_e{epochs}_bz{batch_size}_lr{lr}_algo{algo}_seed{seed}".format(**facts)
     assert recipe.tag == "_".join(filter(None, (tag, values["comment"])))
     assert recipe_from_dict(written) == recipe == recipe_from_dict(recipe.to_dict())
 
@@ -175,8 +175,8 @@ def test_values_are_the_published(name):
 def with_two_layers(config):
     """The same model with less to build."""
     frontend = config["frontend"]
-    given = {"name": frontend} if isinstance(frontend, str) else frontend
-    return {**config, "frontend": {**given, "encoder_layers": 2}}
+    frontend_options = {"name": frontend} if isinstance(frontend, str) else frontend
+    return {**config, "frontend": {**frontend_options, "encoder_layers": 2}}
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -192,11 +192,15 @@ def test_models_are_the_published(name):
         assert recipe.model["backend"]["name"] == backend
         published["aggregation"] = aggregation
     with torch.device("meta"):
-        ours, theirs = (Detector.from_config(with_two_layers(config)) for config in (recipe.model, published))
-    for part in ("frontend", "aggregation"):
-        assert ours.config[part] == theirs.config[part]
-    assert repr(ours.backend) == repr(theirs.backend)  # with the values that its config leaves out
-    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+        recipe_model, published_model = (
+            Detector.from_config(with_two_layers(config)) for config in (recipe.model, published)
+        )
+    for part_name in ("frontend", "aggregation"):
+        assert recipe_model.config[part_name] == published_model.config[part_name]
+    assert repr(recipe_model.backend) == repr(published_model.backend)  # with the values that its config leaves out
+    assert {k: v.shape for k, v in recipe_model.state_dict().items()} == {
+        k: v.shape for k, v in published_model.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -223,7 +227,7 @@ def test_the_recipe_of_mpif_res2net_states_defaults():
     """So ``create_backend("mpif_res2net")`` is the recipe's network."""
     recipe = load_recipe("asvspoof2019_mpif_res2net")
     assert recipe.augment.specmix == vars(Specmix(time_bands=0, probability=0.5))
-    stated, default = (create_backend(**of) for of in (recipe.model["backend"], {"name": "mpif_res2net"}))
+    stated, default = (create_backend(**options) for options in (recipe.model["backend"], {"name": "mpif_res2net"}))
     assert repr(stated) == repr(default)
 
 
@@ -318,7 +322,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     assert folder.name == recipe.tag
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.written()
 
-    (row,) = json.loads((folder / "history.json").read_text())
+    (row,) = read_json(folder / "history.json")
     passes = {"w_aug", "wo_aug"} if recipe.augment.algo and recipe.validation.augmented else {"wo_aug"}
     assert {key.removeprefix("val_loss_") for key in row if key.startswith("val_loss_")} == passes
     assert all(math.isfinite(value) for value in row.values())
@@ -330,11 +334,11 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == (set() if probe else {steps})
     seed_everything(recipe.seed)
     before = Detector.from_config(with_head(with_adaptation(recipe.model, recipe.train.adapt), recipe.train.loss))
-    after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    after = Detector.from_pretrained(folder / "epoch_1.pth", "cpu")
     assert after.config == before.config
     assert ("score_ranges" in after.provenance.to_dict()) == bool(recipe.data.train_scores)
     frozen = recipe.train.freeze_frontend
-    for part in ("aggregation", "backend", *(() if frozen else ("frontend",))):  # everything is trained
-        weights = list(getattr(before, part).parameters())
-        changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters()))
-        assert not weights or changed == (part == "backend" or not probe), part
+    for part_name in ("aggregation", "backend", *(() if frozen else ("frontend",))):  # everything is trained
+        weights = list(getattr(before, part_name).parameters())
+        changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part_name).parameters()))
+        assert not weights or changed == (part_name == "backend" or not probe), part_name

@@ -1,0 +1,36 @@
+"""Count what the server of calls does, for ``/metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from nes2net.apps.listen.channel import Line
+from nes2net.lib.service_health import Metrics
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)  # upper bounds of the histogram's buckets
+
+
+class CallMetrics(Metrics):
+    def __init__(self, num_running: Callable[[], int]) -> None:
+        super().__init__()
+        registry = self.registry
+        present = Gauge("nes2net_calls_present", "Calls that are being served.", registry=registry)
+        present.set_function(num_running)
+        self.calls = Counter("nes2net_calls", "Ended connections by WebSocket close code.", ["code"], registry=registry)
+        self._windows = Counter("nes2net_windows", "Windows by outcome.", ["outcome"], registry=registry)
+        self._alarms = Counter("nes2net_alarms", "Alarms that began.", registry=registry)
+        self._lag = Histogram(
+            "nes2net_lag_seconds", "Time from the end of a window to its line.", buckets=_SECONDS, registry=registry
+        )
+
+    def count(self, line: Line) -> None:
+        if line["event"] == "alarm":
+            self._alarms.inc()
+        elif line["event"] == "skipped":
+            self._windows.labels("skipped").inc(line["windows"])
+        elif line["event"] == "score":
+            self._windows.labels("unscored" if line["score"] is None else "scored").inc()
+            if "lag" in line:
+                self._lag.observe(line["lag"])

@@ -1,0 +1,97 @@
+"""Save the evidence of calls in a folder, so that calls continue after a restart of the server."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.apps.listen.channel import Tally
+from nes2net.apps.listen.listening import LiveJudge, Session
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import check_writable, json_text, replacing, writing
+from nes2net.lib.plain_data import StrictModel, read_json_as
+from nes2net.lib.repeated_logs import OncePerMinute
+
+_LOGGER = logging.getLogger("nes2net.apps.listen.saved_calls")
+_LOGGER.addFilter(OncePerMinute())
+#: Seconds within which a call may continue from its saved state.
+MAX_AGE = 600.0
+_REMEDY = "name a folder of yours with --state"
+_MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
+_MAX_FILES = 1000
+
+
+class Parked(NamedTuple):
+    """A session that a client may resume."""
+
+    session: Session
+    since: float  # reading of the monotonic clock when the connection was lost or the state saved
+
+
+class _SavedCall(StrictModel):
+    basis: str  # digest of what evidence depends on besides audio
+    channels: list[Tally]
+
+
+class SavedCalls:
+    """A small file per call, without audio and embeddings, named by a digest of the session's key."""
+
+    def __init__(self, folder: Path, judge: LiveJudge) -> None:
+        with writing(folder, _REMEDY):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_writable(folder / "call.json", _REMEDY)
+        self._folder = folder
+        decisions = judge.decider and judge.decider.basis()
+        self._facts = {"detector": judge.scorer.fingerprint(), "decisions": decisions, "latch": judge.latch}
+        self.tidy()
+
+    def save(self, session: Session, tallies: list[Tally]) -> None:
+        state = _SavedCall(basis=self._basis(session), channels=tallies)
+        try:
+            with replacing(self._path(session.ready["session"])) as temporary:
+                temporary.write_text(state.model_dump_json(), encoding="utf-8")
+        except (OSError, InputError) as error:
+            _LOGGER.warning("the state of a call could not be saved: %s", error)
+
+    def restored(self, key: str, begin: Callable[[Sequence[Tally]], Session]) -> Parked | None:
+        """Return the session of ``key``; None if its state is missing, damaged, too old or of other settings."""
+        self.tidy()
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            saved = read_json_as(_SavedCall, path, _MAX_BYTES, "the state of a call", "remove it")
+            seconds = max(0.0, time.time() - os.path.getmtime(path))
+            session = begin(saved.channels)
+        except (OSError, InputError) as error:
+            _LOGGER.warning("a call begins again: %s", error)
+            return None
+        if saved.basis != self._basis(session) or len(saved.channels) != len(session.ready["channels"]):
+            return None
+        session.ready["session"] = key
+        return Parked(session, time.monotonic() - seconds)
+
+    def remove(self, key: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove old files, and the oldest of too many."""
+        oldest = time.time() - MAX_AGE
+        with suppress(OSError):  # another thread was faster
+            files = sorted(self._folder.glob(f"call-{'[0-9a-f]' * 64}.json"), key=os.path.getmtime, reverse=True)
+            for number, path in enumerate(files):
+                if number >= _MAX_FILES or os.path.getmtime(path) < oldest:
+                    path.unlink()
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"call-{hashlib.sha256(key.encode()).hexdigest()}.json"
+
+    def _basis(self, session: Session) -> str:
+        facts = {**session.ready, **self._facts, "session": None}
+        return hashlib.sha256(json_text(facts).encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""What whoever runs `nes2net listen --serve` asks it: health and metrics."""
+
+import re
+import subprocess
+
+import httpx
+import pytest
+from builders import PATIENCE, dockerfile
+from builders.live import expected
+from conftest import REPOSITORY
+
+pytest.importorskip("websockets")
+pytest.importorskip("prometheus_client")
+
+from builders.websocket_calls import call_of
+from prometheus_client.parser import text_string_to_metric_families
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from nes2net.apps.listen.server import Server
+from nes2net.apps.listen.settings import ServerSettings
+from nes2net.lib.http_server import address_of, listening_socket
+
+
+def get(url, path, **headers):
+    return httpx.get(url.replace("ws://", "http://") + path, headers=headers, timeout=PATIENCE)
+
+
+@pytest.fixture
+def accepting():
+    """A server that accepts connections and has no detector so far, and its address."""
+    with listening_socket("127.0.0.1", range(0, 1)) as listener:
+        server = Server("small.pth", ServerSettings())
+        with server.accepting(listener):
+            yield server, address_of(listener, "127.0.0.1", "ws")
+
+
+def metrics(url):
+    """Name and labels of each sample → value."""
+    values = {}
+    for family in text_string_to_metric_families(get(url, "/metrics").text):
+        for sample in family.samples:
+            values[(sample.name, *sample.labels.values())] = sample.value
+    return values
+
+
+def test_it_is_ready(serve):
+    answer = get(serve(), "/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "model": "small.pth"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_while_the_detector_is_loaded_it_says_so(accepting):
+    answer = get(accepting[1], "/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "loading")
+
+
+def test_no_client_is_served_before_the_detector_is_loaded(accepting):
+    with pytest.raises(InvalidStatus, match="503"):
+        connect(accepting[1])
+
+
+def test_while_it_stops_it_says_so(accepting, judge):
+    server, url = accepting
+    server.begin(judge())
+    server.stop()
+    answer = get(url, "/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "stopping")
+
+
+def check_of_the_image(url):
+    """Exit status of the image's health check."""
+    dockerfile_text = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+    return subprocess.run(dockerfile.health_check(dockerfile_text, int(url.rpartition(":")[2]))).returncode
+
+
+def test_the_health_check_of_the_image_passes(serve):
+    assert check_of_the_image(serve()) == 0
+
+
+def test_the_health_check_of_the_image_fails_while_the_detector_is_loaded(accepting):
+    assert check_of_the_image(accepting[1]) == 1
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+def test_an_unknown_host_learns_nothing(serve, path):
+    assert get(serve(), path, host="evil.example").status_code == 421
+
+
+def test_metrics_count_windows_and_calls(serve, small, call):
+    url = serve()
+    call_of(url, call[0].tobytes())
+    counts = metrics(url)
+    assert counts["nes2net_windows_total", "scored"] == len(expected(small, call[0]))
+    assert counts["nes2net_calls_total", "1000"] == 1
+    assert counts["nes2net_calls_present",] == 0
+    assert counts["nes2net_lag_seconds_count",] == len(expected(small, call[0]))
+
+
+def test_metrics_count_requests_by_route(serve, call):
+    url = serve()
+    call_of(url, b"")
+    get(url, "/health")
+    get(url, "/secret")
+    counts = metrics(url)
+    routes = {labels[1:]: value for labels, value in counts.items() if labels[0] == "nes2net_requests_total"}
+    assert routes == {("other", "101"): 1, ("/health", "200"): 1, ("other", "426"): 1}
+
+
+def test_the_metrics_are_those_of_the_manual(serve):
+    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    manual_names = set(re.findall(r"^\| `(nes2net_\w+)` \|", page, re.M))
+    families = {name.removesuffix("_total") for name, *_ in metrics(serve()) if name.startswith("nes2net_")}
+    families = {name for name in families if not name.endswith(("_bucket", "_sum", "_created", "_count"))}
+    assert families <= {name.removesuffix("_total") for name in manual_names}

@@ -1,0 +1,214 @@
+"""`listen --serve --state FOLDER`: a call continues after a restart of the server."""
+
+import json
+import os
+import pickle
+import signal
+import time
+from contextlib import ExitStack
+
+import pytest
+from builders.live import serving
+
+pytest.importorskip("websockets")
+
+from builders.websocket_calls import START, call_of, say, server_process
+from websockets.sync.client import connect
+
+from nes2net.apps.listen import saved_calls
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import load
+
+FIRST = 20000  # samples of a call before a restart, up to the end of its fourth window
+LATER = 1600  # further samples that no window holds before the restart
+
+
+@pytest.fixture
+def restart(judge, listen_folder, tmp_path):
+    """A function that begins a server of a saved folder, beside those that ran before; gives its address."""
+    with ExitStack() as servers:
+
+        def start(calibration="spoof.json", **settings):
+            live_judge = judge(load(listen_folder / calibration), keep="all", **settings)
+            return servers.enter_context(serving(live_judge, state=str(tmp_path / "state")))[0]
+
+        yield start
+
+
+def begun(client, call):
+    """Send the beginning of a call; return the lines up to its fourth window."""
+    say(client, **START)
+    client.send(call[0, : FIRST + LATER].tobytes())
+    lines = []
+    while [line["event"] for line in lines].count("score") < 4:
+        lines.append(json.loads(client.recv()))
+    return lines
+
+
+def interrupted(url, call):
+    """The first lines of a call whose connection is lost."""
+    with connect(url) as client:
+        lines = begun(client, call)
+        client.socket.shutdown(2)
+    return lines
+
+
+def uninterrupted(url, call, gap):
+    """All lines of the same call with a gap of some seconds, which nothing interrupts."""
+    with connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :FIRST].tobytes())
+        say(client, event="gap", seconds=gap)
+        client.send(call[0, FIRST:].tobytes())
+        say(client, event="stop")
+        return [json.loads(line) for line in client]
+
+
+def state_files(tmp_path):
+    return sorted((tmp_path / "state").iterdir())
+
+
+def test_after_sigkill_the_call_has_the_evidence_of_an_uninterrupted_one(listen_folder, call, tmp_path):
+    options = ["--calibration", listen_folder / "spoof.json", "--state", tmp_path / "state"]
+    with server_process(listen_folder, *options) as (server, url), connect(url) as client:
+        first_lines = begun(client, call)
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+    with server_process(listen_folder, *options) as (_, url):
+        resumed_lines = call_of(url, call[0, FIRST:].tobytes(), session=first_lines[0]["session"])
+        (gap,) = [line for line in resumed_lines if line["event"] == "gap"]
+        uninterrupted_lines = uninterrupted(url, call, gap["end"] - gap["start"])
+    assert resumed_lines[0]["resumed"]
+    assert resumed_lines[0]["session"] == first_lines[0]["session"]
+    assert gap["start"] == FIRST / 16000  # what came after it, and was in no window, is lost
+    keys = ("windows", "skipped", "failed", "probability", "mean", "against", "alarm", "alarm_share", "seconds")
+    assert {key: resumed_lines[-1][key] for key in keys} == pytest.approx(
+        {key: uninterrupted_lines[-1][key] for key in keys}
+    )
+    assert resumed_lines[-1]["lowest"] == pytest.approx(uninterrupted_lines[-1]["lowest"])
+    assert state_files(tmp_path) == []  # the call has ended
+
+
+def test_an_alarm_lasts_over_a_restart_and_is_not_told_again(restart, call):
+    first_lines = interrupted(restart(latch=True), call)
+    assert "alarm" in [line["event"] for line in first_lines]
+    resumed_lines = call_of(restart(latch=True), call[0, :FIRST].tobytes(), session=first_lines[0]["session"])
+    assert "alarm" not in [line["event"] for line in resumed_lines]
+    assert resumed_lines[-1]["alarm"]
+
+
+def test_a_call_continues_after_an_orderly_stop(judge, listen_folder, call, tmp_path):
+    live_judge = judge(load(listen_folder / "spoof.json"), keep="all")
+    with serving(live_judge, state=str(tmp_path / "state")) as (url, server), connect(url) as client:
+        first_lines = begun(client, call)
+        server.stop()
+        list(client)
+    with serving(live_judge, state=str(tmp_path / "state")) as (url, _):
+        resumed_lines = call_of(url, call[0, FIRST:].tobytes(), session=first_lines[0]["session"])
+    assert resumed_lines[0]["resumed"]
+
+
+def test_another_calibration_begins_the_call_again(restart, call):
+    first_lines = interrupted(restart(), call)
+    assert not call_of(restart("bonafide.json"), b"", session=first_lines[0]["session"])[0]["resumed"]
+
+
+def test_other_windows_begin_the_call_again(restart, call):
+    first_lines = interrupted(restart(), call)
+    assert not call_of(restart(hop=0.5), b"", session=first_lines[0]["session"])[0]["resumed"]
+
+
+def test_another_rate_begins_the_call_again(restart, call):
+    first_lines = interrupted(restart(), call)
+    assert not call_of(restart(), b"", session=first_lines[0]["session"], rate=8000)[0]["resumed"]
+
+
+def test_an_old_state_is_removed(restart, call, tmp_path):
+    first_lines = interrupted(restart(), call)
+    (path,) = state_files(tmp_path)
+    os.utime(path, (0, time.time() - saved_calls.MAX_AGE - 1))
+    assert not call_of(restart(), b"", session=first_lines[0]["session"])[0]["resumed"]
+    assert state_files(tmp_path) == []
+
+
+def test_the_oldest_of_too_many_states_are_removed(restart, call, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_calls, "_MAX_FILES", 1)
+    url = restart()
+    interrupted(url, call)
+    (oldest,) = state_files(tmp_path)
+    os.utime(oldest, (0, time.time() - 10))
+    interrupted(url, call)
+    restart()
+    assert len(state_files(tmp_path)) == 1
+    assert state_files(tmp_path) != [oldest]
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("state/evil",)
+
+
+def forged(state: bytes, **facts) -> bytes:
+    """A state with other facts of its only channel."""
+    content = json.loads(state)
+    content["channels"][0] |= facts
+    return json.dumps(content).encode()
+
+
+DAMAGED = {
+    "half of it": lambda state: state[: len(state) // 2],
+    "a pickle": lambda state: pickle.dumps(Evil()),
+    "a huge file": lambda state: state + b" " * (1 << 20),
+    "a negative number": lambda state: forged(state, num_scored=-1),
+    "an unknown key": lambda state: forged(state, audio=[]),
+    "no number": lambda state: forged(state, now="soon"),
+    "evidence of another kind": lambda state: forged(state, evidence={"alarm": "yes"}),
+    "no channel": lambda state: json.dumps({**json.loads(state), "channels": []}).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_state_begins_the_call_again(restart, call, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    first_lines = interrupted(restart(), call)
+    (path,) = state_files(tmp_path)
+    path.write_bytes(DAMAGED[kind](path.read_bytes()))
+    assert not call_of(restart(), b"", session=first_lines[0]["session"])[0]["resumed"]
+    assert not (tmp_path / "state" / "evil").exists()
+
+
+def test_a_state_holds_no_audio_and_no_key(restart, call, tmp_path):
+    first_lines = interrupted(restart(), call)
+    (path,) = state_files(tmp_path)
+    content = json.loads(path.read_bytes())
+    assert set(content["channels"][0]) == set(saved_calls.Tally.model_fields)
+    assert first_lines[0]["session"] not in str(path) + path.read_text()
+    assert path.stat().st_size < 1000
+
+
+def test_only_the_owner_may_look_into_the_folder(restart, tmp_path):
+    restart()
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_files_of_others_stay(restart, tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "call-notes.json").write_text("{}")
+    os.utime(tmp_path / "state" / "call-notes.json", (0, 0))
+    restart()
+    assert len(state_files(tmp_path)) == 1
+
+
+def test_a_call_goes_on_if_its_state_cannot_be_saved(restart, call, monkeypatch, caplog):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saved_calls, "replacing", full)
+    assert call_of(restart(), call[0].tobytes())[-1]["event"] == "end"
+    assert "No space left on device" in caplog.text
+
+
+def test_a_file_in_place_of_the_folder_is_refused(judge, tmp_path):
+    (tmp_path / "state").write_text("")
+    with pytest.raises(InputError, match="state"), serving(judge(), state=str(tmp_path / "state")):
+        pass
