@@ -10,11 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-<<<<<<< HEAD
-from builders import PATIENCE, slow
-=======
-from builders import input_error, slow
->>>>>>> main
+from builders import PATIENCE, input_error, slow
 from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
 from builders.runs import assert_same_run, refused, same, state_of, stop
 from builders.shards import table, write_parquet
