@@ -1,13 +1,16 @@
 """Training in the order of blocks: the order, resuming to the bit, shards elsewhere, and their faults."""
 
 import io
+import multiprocessing
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from builders import input_error, slow
+from builders import PATIENCE, input_error, slow
 from builders.remote_stores import http_store, packed, s3_store, series, use_own_parts
 from builders.runs import assert_same_run, refused, same, state_of, stop
 from builders.shards import table, write_parquet
@@ -146,17 +149,50 @@ def test_a_run_stopped_at_a_step_resumes_to_the_same_end(runs, folder, moments):
         assert_same_run(train(runs("torn", **roots)), uninterrupted)
 
 
-@pytest.mark.weekly
-def test_a_run_stopped_at_twenty_steps_resumes_to_the_same_end(recipe, runs, folder):
-    def run(name, root):
-        return runs(name, root=str(root)).model_copy(
-            update={"train": recipe(train={"epochs": 12, "batch_size": 6}).train}
-        )
+def kill(recipe, *moment):
+    """Train in a process that is killed (kill −9) before a step."""
 
-    uninterrupted = train(run("uninterrupted", folder / "parquet"))
-    for step in range(20):
-        stop(run("torn", folder / "parquet"), 1 + step // 2, step % 2)
-    assert_same_run(train(run("torn", folder / "parquet")), uninterrupted)
+    def seed_step(seed, *present_moment):
+        if present_moment[:2] == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        before(seed, *present_moment)
+
+    before = loop.seed_step
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "seed_step", seed_step)
+        process = multiprocessing.get_context("fork").Process(target=train, args=(recipe,))
+        process.start()
+        process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_run_killed_on_remote_shards_resumes_to_the_same_end(recipe, runs, folder):
+    saving = recipe(train={"save_every_minutes": 0.0}).train
+    with http_store(folder) as web:
+        roots = split_roots(web.address, folder, "parquet")
+        uninterrupted = train(runs("uninterrupted", **roots).model_copy(update={"train": saving}))
+        torn = runs("torn", **roots).model_copy(update={"train": saving})
+        for moment in [(1, 0), (1, 2), (2, 1)]:
+            kill(torn, *moment)
+        resumed = train(torn)
+    assert same_weights(resumed, uninterrupted)
+
+
+@pytest.mark.weekly
+@pytest.mark.parametrize("place", ["local", "remote"])
+@pytest.mark.parametrize("interrupt", [stop, kill])
+def test_a_run_interrupted_at_twenty_steps_resumes_to_the_same_end(recipe, runs, folder, place, interrupt):
+    with http_store(folder) as web:
+        roots = {"root": str(folder / "parquet")}
+        if place == "remote":
+            roots = split_roots(web.address, folder, "parquet")
+        options = recipe(train={"epochs": 12, "batch_size": 6, "save_every_minutes": 0.0}).train
+        uninterrupted = train(runs("uninterrupted", **roots).model_copy(update={"train": options}))
+        torn = runs("torn", **roots).model_copy(update={"train": options})
+        for step in range(20):
+            interrupt(torn, 1 + step // 2, step % 2)
+        assert same_weights(train(torn), uninterrupted)
 
 
 def test_a_resumed_run_reads_nothing_that_it_has_had(folder):
