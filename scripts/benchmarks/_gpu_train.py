@@ -22,7 +22,7 @@ from _published import PublishedDetector, PublishedTraining
 from nes2net.lib.devices import float32_products
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.dataset import Batch, Part
-from nes2net.training.distributed import IN_SCORING, create_accelerator
+from nes2net.training.distributed import SCORING_PRECISIONS, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
@@ -196,7 +196,7 @@ def epoch_kinds(batch: int) -> Iterator[tuple[str, dict[str, Any], dict[str, Any
 @contextmanager
 def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
     """Set what `train` sets around the steps of an epoch; at the end, read the result of the last step."""
-    precision = IN_SCORING[trainer.recipe.train.precision]
+    precision = SCORING_PRECISIONS[trainer.recipe.train.precision]
     with cuda_algorithms(deterministic), cudnn_algorithms(deterministic), float32_products(precision):
         yield
         trainer.read_result()
