@@ -39,13 +39,13 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     collections = []
     for repository, (meaning, licence) in HUB_COLLECTIONS.items():
         collections.append({"name": f"hub:{repository}", "holds": meaning, "licence": licence})
-    by_hand = []
-    rows_by_hand = []
+    manual_detectors = []
+    manual_rows = []
     for row in published_rows():
         if row.released is not None:
             result = {"result": row.id, "detector": row.system, "EER in %": row.percent(row.best)}
-            by_hand.append({**result, "files": row.released})
-            rows_by_hand.append({**result, "files": ", ".join(row.released) or "–"})
+            manual_detectors.append({**result, "files": row.released})
+            manual_rows.append({**result, "files": ", ".join(row.released) or "–"})
     frontends = []
     frontend_rows = []
     for frontend, size in SIZES.items():
@@ -66,7 +66,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         data = {
             "detectors": [asdict(model) for model in list_models()],
             "front-ends": frontends,
-            "by hand": by_hand,
+            "by hand": manual_detectors,
             "repositories": collections,
         }
         print(as_json(data))
@@ -90,7 +90,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         "What is fetched by name",
         tables={
             "detectors, for --model": detectors,
-            "detectors, to fetch by hand; for a result without files, any file gives a figure and no verdict": rows_by_hand,
+            "detectors to download by hand; a result without files has a figure for any file, but no verdict": manual_rows,
             "repositories of the hub, for --model; NAME lists its files, NAME/FILE is one": collections,
             "pre-trained front-ends, for ssl_checkpoint=": frontend_rows,
             "to begin with": [{"for": purpose, "name": name} for purpose, name in BEGIN_WITH.items()],

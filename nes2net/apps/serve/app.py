@@ -23,7 +23,7 @@ from starlette.responses import Response
 
 from nes2net.apps.serve.answers import Info, JudgedRecording, error_answers
 from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow
-from nes2net.apps.serve.guard import Admit, Admitted, Guard
+from nes2net.apps.serve.guard import Admitted, Guard
 from nes2net.apps.serve.observing import ObservedRequests
 from nes2net.apps.serve.page import lines_of
 from nes2net.apps.serve.uploads import Upload, one_upload
@@ -147,7 +147,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     app.mount("/", StaticFiles(packages=[("nes2net.apps.serve", "static")], html=True))
-    app.add_middleware(Guard, names=list(names), admit=_make_admit(desk), frames=list(frames))
+    app.add_middleware(Guard, names=list(names), admit=RequestAdmission(desk), frames=list(frames))
     app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
     desk.observer.describe(model, desk.detector.precision, desk.detector.computes_on)
     return app
@@ -164,11 +164,17 @@ def _route_of(path: str) -> str:
     return next((prefix for prefix in _GET_PREFIXES if path.startswith(prefix)), "other")
 
 
-def _make_admit(desk: Desk) -> Admit:
-    slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each recording that may be received at once
+class RequestAdmission:
+    """Checks the path of a request, and whether the desk has room for its recording, before its body is read."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.slots = threading.BoundedSemaphore(desk.max_present)  # one slot for each recording that is being received
 
     @contextmanager
-    def admit(method: str, path: str) -> Iterator[Admitted]:
+    def __call__(self, method: str, path: str) -> Iterator[Admitted]:
+        """Raise :class:`Refused` for an unknown address (404), or if the desk is full or stopping (503)."""
+        desk = self.desk
         is_allowed_get = method == "GET" and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_get |= method == "HEAD" and path in {"/", *_API_PATHS}
         is_allowed_post = method == "POST" and path in _PARAMETERS
@@ -181,14 +187,12 @@ def _make_admit(desk: Desk) -> Admit:
             return
         if desk.is_finishing:
             raise Refused(503, STOPPING)
-        if desk.is_full or not slots.acquire(blocking=False):
+        if desk.is_full or not self.slots.acquire(blocking=False):
             raise Refused(503, str(desk.busy_error()))
         try:
             yield Admitted(desk.limits.max_bytes, _PARAMETERS[path], is_strict=True)
         finally:
-            slots.release()
-
-    return admit
+            self.slots.release()
 
 
 async def _tidy(desk: Desk) -> None:

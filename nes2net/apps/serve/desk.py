@@ -136,12 +136,12 @@ class Desk:
         self.is_finishing = True
 
     @property
-    def most_present(self) -> int:
+    def max_present(self) -> int:
         return self.limits.workers + self.limits.waiting
 
     @property
     def is_full(self) -> bool:
-        return self.num_present >= self.most_present
+        return self.num_present >= self.max_present
 
     def busy_error(self) -> Busy:
         return Busy(
