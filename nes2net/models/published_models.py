@@ -309,8 +309,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         num_samples=_CROP,
         scored_in="spoof_superb/scoring/backends.py",
         notes=(
-            "its files contain only the layer weights and the linear head; add --base with the pre-training file of the "
-            "frozen encoder",
+            "its files contain only the layer weights and the linear head; name the pre-training file of the frozen "
+            "encoder as `base`",
             "names and shapes are from the code; no published file was available",
         ),
     )
@@ -473,8 +473,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="eval_asv_txt.py",
         notes=(
             "the paper's best configuration; for the others, set options of the back-end",
-            "its authors score in bfloat16, in batches of 64 that are normalised as one block; --dtype bfloat16, "
-            "--batch-size 64 and the front-end's normalize: batch come close",
+            "its authors score in bfloat16, in batches of 64 that are normalised as one block; `dtype=bfloat16`, "
+            "`batch_size=64` and the front-end's normalize: batch come close",
         ),
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),

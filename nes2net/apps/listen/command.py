@@ -30,7 +30,7 @@ class Input:
     Args:
         encoding: s16le (default), s16be, f32le, mulaw or alaw
         rate: needed for raw samples; 16000 for the microphone
-        channels: number in raw samples, or of the microphone
+        channels: channels of raw samples or microphone
         split: names of channels, each judged by itself: A,B
         speed: speed of a recording: 1 is real time, inf is at once
     """

@@ -22,7 +22,7 @@ _LOGGER = logging.getLogger("nes2net.apps.listen.saved_calls")
 _LOGGER.addFilter(OncePerMinute())
 #: Seconds within which a call may continue from its saved state.
 MAX_AGE = 600.0
-_REMEDY = "name a folder of yours with --state"
+_REMEDY = "name a folder of yours with `state`"
 _MAX_BYTES = 1 << 14  # largest number of bytes in a file; eight channels need 5,000
 _MAX_FILES = 1000
 

@@ -91,7 +91,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
     >>> check_adaptation({"kind": "bitfit", "rank": 4}, "`train.adapt`")
     Traceback (most recent call last):
-    nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank': it is of lora and dora
+    nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank', which only works with lora and dora: remove it, or change the kind
     """
     if not isinstance(options, Mapping):
         raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {short_repr(options)}")
@@ -104,7 +104,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
         if name != "kind" and name not in KINDS[kind]:
             kinds = " and ".join(kind for kind, names in KINDS.items() if name in names)
             raise InputError(
-                f"{owner} of kind {kind} has no option '{name}', which only works with {kinds}: remove it, or change `kind`"
+                f"{owner} of kind {kind} has no option '{name}', which only works with {kinds}: remove it, or change the kind"
             )
     return Adaptation(**options)
 

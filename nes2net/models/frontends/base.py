@@ -56,9 +56,7 @@ Layers = Literal["last", "all"]
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
     """Raise :class:`InputError` for a hop of so few samples that the frames would fill the memory."""
     if hop_length < min_hop_length:
-        raise InputError(
-            f"`hop_length` is {hop_length} samples from one frame to the next: use at least {min_hop_length}"
-        )
+        raise InputError(f"there are {hop_length} samples from one frame to the next: use at least {min_hop_length}")
 
 
 class Frontend(nn.Module, ABC):
