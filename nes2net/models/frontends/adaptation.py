@@ -89,9 +89,6 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
     >>> check_adaptation({"kind": "lora", "rank": 4}, "`train.adapt`").options
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
-    >>> check_adaptation({"kind": "bitfit", "rank": 4}, "`train.adapt`")
-    Traceback (most recent call last):
-    nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank', which only works with lora and dora: remove it, or change the kind
     """
     if not isinstance(options, Mapping):
         raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {short_repr(options)}")
