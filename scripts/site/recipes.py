@@ -42,7 +42,7 @@ COLUMNS = (
 BLOCK = """\
 {table}
 
-- *epochs × utterances*: the training part by its official protocol. One-class distillation reads only
+- *epochs × utterances*: epochs × number of utterances in the official training protocol. One-class distillation reads only
   bona fide utterances.
 - *hours*: operations of all steps, divided by the speed of `{example}` in batches of
   {batch_size} on an [H200](speed.md#gpus): {fp32:.0f}·10¹² operations a second in float32, the published precision, and
