@@ -1,7 +1,7 @@
 """From a pipecat pipeline to nes2net: put Judge() behind the transport's input.
 
-    nes2net listen --serve 7861 --model CKPT.pth
-    pip install pipecat-ai websockets
+nes2net listen --serve 7861 --model CKPT.pth
+pip install pipecat-ai websockets
 """
 
 import asyncio
