@@ -423,7 +423,9 @@ def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
     enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
     assert pooled.value("eer") == verification_eer((training, evaluation), enrolled, ["300", "300", "900"])
     key.write_text(key.read_text().replace(",other", ",one"))
-    with pytest.raises(InputError, match="enrolled model one are of A lower and of B, middle: "):
+    with pytest.raises(
+        InputError, match="enrolled model one are of A lower and of B, middle: a model has examples of one vocoder"
+    ):
         evaluate(labels, [evaluation], reference=(training,))
 
 

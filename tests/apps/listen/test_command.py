@@ -111,27 +111,21 @@ def test_a_recording_in_real_time(command, listen_folder, tmp_path, call):
     assert min(lags) > -0.01
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_last_lines(listen_folder, small, call, number):
-    """A line comes while the pipe is open, before more is read."""
-    words = [
-        "listen",
-        "-",
-        "--rate",
-        "16000",
-        "--encoding",
-        "f32le",
-        "--model",
-        listen_folder / "small.pth",
-        *OPTIONS,
-        "--json",
-    ]
-    process = subprocess.Popen(
+def start_listening(model: Path) -> subprocess.Popen:
+    """Start a program that listens to samples in float32 at 16 kHz on its standard input."""
+    words = ["listen", "-", "--rate", "16000", "--encoding", "f32le", "--model", model, *OPTIONS, "--json"]
+    return subprocess.Popen(
         [sys.executable, "-m", "nes2net", *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_last_lines(listen_folder, small, call, number):
+    """A line comes while the pipe is open, before more is read."""
+    process = start_listening(listen_folder / "small.pth")
     process.stdin.write(call[0, :20000].tobytes())
     process.stdin.flush()
     lines = [json.loads(process.stdout.readline()) for _ in range(5)]
@@ -168,24 +162,7 @@ def test_ctrl_c_while_it_starts_is_not_lost(command, listen_folder, monkeypatch)
 
 
 def test_who_reads_its_lines_may_end_before_it(listen_folder, call):
-    words = [
-        "listen",
-        "-",
-        "--rate",
-        "16000",
-        "--encoding",
-        "f32le",
-        "--model",
-        listen_folder / "small.pth",
-        *OPTIONS,
-        "--json",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nes2net", *map(str, words)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    process = start_listening(listen_folder / "small.pth")
     assert json.loads(process.stdout.readline())["event"] == "ready"
     process.stdout.close()
     with suppress(BrokenPipeError):

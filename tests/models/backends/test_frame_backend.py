@@ -102,7 +102,7 @@ def test_options_that_do_not_fit_are_named():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     for call in (astp.segments, astp.segments_and_embedding):
-        with input_error("statistics of `model.backend.pool=astp`, not frames"):
+        with input_error("statistics of `model.backend.pool=astp`, not frames: use"):
             call(features())
     with input_error("backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")

@@ -63,7 +63,7 @@ NAME_IT = ": name the file that holds the weights$"
         (saved({"epoch": 3, "loss": 0.1}), "holds no state dict: .* found a dictionary with 'epoch', 'loss'"),
         (
             saved({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}),
-            "holds several state dicts, 'a', 'b'",
+            "holds several state dicts, 'a', 'b': save only one",
         ),
         (saved([1, 2]), "holds no state dict: expected names and tensors, found a list$"),
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
