@@ -24,9 +24,8 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MAX_REDIRECTS = 10
-MAX_TRIES = (
-    6  # the client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES bytes each
-)
+# The client gives up after this number of requests in a row with fewer than _MIN_PROGRESS_BYTES each.
+MAX_TRIES = 6
 _MIN_PROGRESS_BYTES = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which at least _MIN_PROGRESS_BYTES bytes must arrive: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
