@@ -45,6 +45,7 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 
 def overview() -> Sheet:
+    """Describe every name in a line; ``nes2net info`` reads the stored copy, see :mod:`nes2net.apps.info.overview`."""
     tables = {kind.plural: kind.table() for kind in _all_kinds()}
     keys = {f"recipe {name}": docstring_of(section).title for name, section in SECTIONS.items()}
     tables["keys of a recipe"] = [{"name": name, "meaning": meaning} for name, meaning in keys.items()]
@@ -52,12 +53,15 @@ def overview() -> Sheet:
 
 
 class _Kind(NamedTuple):
+    """A kind of things with names, such as recipes or corpora."""
+
     name: str
     """In the singular."""
     names: list[str]
     line: Callable[[str], str]
-    """The line of a name in the overview."""
+    """Maps a name to its line in the overview."""
     sheet: Callable[[str], Sheet]
+    """Maps a name to its description."""
 
     @property
     def plural(self) -> str:
@@ -95,6 +99,7 @@ def _all_kinds() -> list[_Kind]:
 
 
 def _registered(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
+    """Make the kind of things in ``registry``; ``sheet`` is called with registry, ``settings`` and name."""
     return _Kind(registry.kind, registry.names(), partial(_title, registry), partial(sheet, registry, *settings))
 
 
@@ -120,7 +125,7 @@ def sheets(name: str) -> list[Sheet]:
     sheets = [kind.sheet(name) for kind in kinds if name in kind.names]
     if not sheets:
         hint = did_you_mean(name, all_names, "nes2net info")
-        raise InputError(f"'{name}' is neither a name nor a file or folder{hint}")
+        raise InputError(f"'{name}' is neither a file or folder nor a name that nes2net knows{hint}")
     similar_names = [word for word in all_names if word.lower() == name.lower() and word != name]
     remarks = {}
     if similar_names:
@@ -138,6 +143,7 @@ def _model_line(name: str) -> str:
 
 
 def _title(registry: Registry, name: str) -> str:
+    """Return the first line of the part's docstring."""
     return docstring_of(registry.get(name)).title
 
 
@@ -196,7 +202,9 @@ def model_rows(config: Mapping[str, object]) -> Sequence[Facts]:
 def part_sheet(registry: Registry, key: str, further_facts: Callable[[Registry, str], Facts], name: str) -> Sheet:
     """Describe a front-end, an aggregation, a back-end, a head, a loss or a task, with its options.
 
-    ``key`` of a recipe chooses the part by its name.
+    Args:
+        key: key of a recipe that chooses the part by its name, such as ``"train.loss"``.
+        further_facts: makes the facts that only this kind of part has.
     """
     facts = {"what": _title(registry, name), **further_facts(registry, name)}
     options = all_option_rows(registry, name)
@@ -337,7 +345,7 @@ def model_sheet(name: str) -> Sheet:
 
 
 def card_tables(name: str) -> Tables:
-    """Make tables that are stored, because building the model takes seconds."""
+    """Make the tables of a published model that are stored in :data:`STORED_CARDS`: building it takes seconds."""
     from nes2net.apps.info.costs import cost_rows, costs_of_config  # start-up: torch
 
     config = PUBLISHED_MODELS[name]
@@ -370,6 +378,7 @@ def weights_facts(shelf: Shelf) -> Facts:
     """Collect source, checksum, and whether the weights are on this machine."""
     record = shelf.first_seen()
     return {
+        # Shorten commits and checksums to seven digits.
         "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
         "known by": shelf.file.known_by,
         "first seen here": record and ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision))),
@@ -383,7 +392,7 @@ def recipe_sheet(name: str | Path) -> Sheet:
     notes = recipe_notes(name)
     packaged = PACKAGED / f"{name}.yaml"
     trained_on = [corpus.name for corpus in recipe.data.parts("train")]
-    checked = trained_on[0] if len(trained_on) == 1 and trained_on[0] in corpora.names() else "CORPUS"
+    corpus_to_check = trained_on[0] if len(trained_on) == 1 and trained_on[0] in corpora.names() else "CORPUS"
     from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     start = None
@@ -405,7 +414,7 @@ def recipe_sheet(name: str | Path) -> Sheet:
     }
     commands = [
         f"nes2net train {quote(str(name))} data.root=FOLDER",
-        f"nes2net data check {checked} FOLDER",
+        f"nes2net data check {corpus_to_check} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet(f"{name}: recipe", facts, tables=tables, commands=commands)
@@ -434,7 +443,7 @@ def changed_keys(recipe: Recipe, sources: Mapping[str, str]) -> list[Facts]:
 
 
 def _values_by_key(recipe: Recipe) -> Facts:
-    """Omit the keys of the model; nested keys become ``train.lr``."""
+    """Flatten a recipe, without its model: key such as ``train.lr`` → value."""
     flat: dict[str, object] = {}
     for key, value in recipe.written().items():
         if key in SECTIONS and isinstance(value, Mapping):

@@ -13,14 +13,17 @@ _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say wh
 
 
 def rows_about(names: Collection[str]) -> list[PublishedRow]:
+    """List the published results of these models, recipes or corpora."""
     return [row for row in published_rows() if not {*row.models, _recipe(row), row.corpus}.isdisjoint(names)]
 
 
 def lines_about(*names: str) -> list[str]:
+    """Describe the published results of these models, recipes or corpora, in a line each."""
     return [_line(row) for row in rows_about(names)]
 
 
 def _recipe(row: PublishedRow) -> str | None:
+    """Return the name of the recipe, as ``nes2net info`` lists it."""
     return Path(row.recipe).stem if row.recipe else None
 
 
