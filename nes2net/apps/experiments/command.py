@@ -74,7 +74,9 @@ def run(
     from nes2net.lib.files import exclusive_lock, path_below
 
     if process_count() > 1:
-        raise InputError("an experiment starts its own processes: remove torchrun, and pass `jobs`")
+        raise InputError(
+            "an experiment starts its own processes: start it without torchrun, and choose their number with `jobs`"
+        )
     described = load_experiment(file, list(set_), list(overrides), list(slurm))
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
@@ -93,7 +95,7 @@ def run(
         print(printable(with_flag_names("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    # Do the work: on a cluster, in this process, or in several processes.
+    # Do the work: on a cluster, in this process, or in several processes. Each process repeats this command with --task.
     words = ["experiment", "run", file, *overrides]
     for assignment in set_:
         words += ["--set", assignment]
@@ -178,7 +180,9 @@ def reproduce(
 
     published = find_row(row, all_rows)
     if data is None:
-        raise InputError("where are the corpora? name the folder that holds them with --data")
+        raise InputError(
+            f"{row} is measured on a corpus, and no folder is given: name the folder of all corpora with --data"
+        )
     out = out or Path("reproduce") / published.id
     paths = Paths(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
     print(published.describe())
@@ -210,6 +214,7 @@ def experiment() -> None:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
+    """Return the command line of a process that does one task; ``words`` are those of this experiment."""
     from nes2net.lib.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")
@@ -250,11 +255,12 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
     check_known([name], tasks, "the experiment has no task")
     task = tasks[name]
     if task.needs is not None and (before := select_unfinished(tasks[task.needs].jobs)):
-        raise InputError(f"{name} comes after {before[0].name}, which is not done")
+        raise InputError(f"{name} comes after {before[0].name}, which is not done: do that first")
     return _print_failures(do_here(task.jobs, machine, plan.out / "logs"))
 
 
 def _print_failures(failures: list[Failure]) -> int:
+    """Print each failure on standard error; return the highest exit status, 0 without failures."""
     for failure in failures:
         print(printable(with_flag_names(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)

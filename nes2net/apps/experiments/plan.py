@@ -47,6 +47,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
+    """The runs of an experiment, and what follows from them: tasks, jobs and evaluations; ``out`` is its folder."""
+
     experiment: Experiment
     out: Path
     runs: list[Run]
@@ -65,6 +67,7 @@ class Plan:
         return tasks
 
     def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
+        """Make the jobs that score and evaluate an average of a run's checkpoints on its sets, in order."""
         score_folder = path_below(self.out, "scores", run.name, average.name)
         report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []
@@ -137,7 +140,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
                 runs.append(Run(name, point, seed, recipe_from_dict(values), sets))
     if len({run.folder for run in runs}) < len(runs):
-        raise InputError("two runs of the grid would write the same folder: list each value of the grid only once")
+        raise InputError(
+            f"two runs of experiment {experiment.name} would write the same folder: list each value of its grid only once"
+        )
     return Plan(experiment, out, runs)
 
 
@@ -153,7 +158,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     training_corpora = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
     if len(training_corpora) < 2:
         raise InputError(
-            f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(training_corpora)}"
+            f"leave_one_out needs at least two corpora for training in `data.corpora`, not {len(training_corpora)}: add "
+            "corpora, or remove leave_one_out"
         )
     sets_of: dict[str | None, frozenset[str]] = {}
     for corpus in training_corpora:
@@ -164,7 +170,9 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
                 evaluation_set.title for evaluation_set in experiment.evaluate if evaluation_set.corpus == corpus.name
             ]
         if not sets:
-            raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
+            raise InputError(
+                f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus: add a set"
+            )
         sets_of[corpus.called] = frozenset(sets)
     num_corpora = Counter(itertools.chain.from_iterable(sets_of.values()))
     for evaluation_set in experiment.evaluate:
@@ -178,18 +186,21 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
+    """Shorten ``train.lr`` to ``lr``; a recipe is told by its name alone."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
 
 
 def _value_text(value: object) -> str:
+    """Write a value of the grid as in an override ``key=value``."""
     if isinstance(value, str):
         return value
     return json_text(value, ensure_ascii=False)
 
 
 def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
+    """Name a point of the grid in file names; a digest replaces what is too long or has other characters."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -46,7 +46,7 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass
 class Conditions:
-    """Compared conditions, in words. There is a verdict only without ``differences``."""
+    """What a comparison of conditions found, in sentences. There is a verdict only without ``differences``."""
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -117,6 +117,7 @@ def compare_weights(row: PublishedRow, provenance: Provenance, conditions: Condi
 
 
 def _average_words(count: int, mode: Any = "mean") -> str:
+    """Say how ``count`` checkpoints were averaged; ``mode`` comes from a file, so it may be anything."""
     if count == 1:
         return "a single epoch"
     if mode == "legacy":
@@ -130,6 +131,7 @@ def _asv_numbers(counts: tuple[int, ...]) -> str:
 
 
 def _architecture_differences(config: Options, published_config: Options) -> list[str]:
+    """List the parts and options of ``config`` that differ from the published ones, in words."""
     measured = _relevant_options(config)
     published = _relevant_options(published_config)
     differences = []
@@ -245,7 +247,7 @@ def reproduce(
     if checkpoint is None:
         path = paths.recipe_of(row)
         if path is None:
-            raise InputError(f"there is no recipe to train {row.id}: pass `checkpoint` or `recipe`")
+            raise InputError(f"there is no recipe to train {row.id}: add `checkpoint` or `recipe`")
         recipe = recipe_with_folders(path, row, paths)
         training = path_below(paths.out.parent, "training")
         recipe.output = str(training)

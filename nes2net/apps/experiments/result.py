@@ -55,6 +55,7 @@ class Measured:
     notices: tuple[str, ...] = ()
 
     def figures(self) -> dict[str, Figure]:
+        """Return the metrics and numbers of trials: name → figure; the EER with its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -62,7 +63,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """``measured`` has one entry per seed, of ``num_expected`` planned seeds."""
+    """The figures of a system, a row of the table, on one evaluation set, a column of the table.
+
+    ``measured`` has one entry for each seed that is done, of ``num_expected`` planned seeds.
+    """
 
     system: str
     set: str
@@ -155,6 +159,7 @@ def experiment_result(experiment: Experiment, measurements: Sequence[SystemOnSet
 
 
 def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
+    """Collect the notices of all reports, each once for a set, with the systems to which it applies."""
     systems_by_notice: dict[str, dict[str, None]] = {}
     for on_set in measurements:
         for measured in on_set.measured:
@@ -164,6 +169,7 @@ def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
 
 
 def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], metric: str) -> Table:
+    """Tabulate one metric: systems × sets, with the lowest figure of each set marked as the best."""
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}
@@ -193,7 +199,7 @@ def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], m
 
 
 def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Use only seeds that have figures on all sets."""
+    """Summarise each system over all sets by mean and worst value, for the seeds that have figures on all sets."""
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]
@@ -216,7 +222,9 @@ def comparability_notes(measurements: Sequence[SystemOnSet]) -> list[str]:
         }
         for fact, values in facts.items():
             if len(values) > 1:
-                notes.append(f"{name}: the detectors were measured on different {fact}: do not compare them")
+                notes.append(
+                    f"{name}: the detectors were measured on different {fact}, so their figures cannot be compared"
+                )
         partial = [measured.run for measured in detectors if measured.left_out]
         if partial:
             notes.append(f"{name}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")

@@ -94,7 +94,7 @@ def do_in_processes(
     """
     waiting_tasks = list(tasks)
     free_slots = list(range(num_processes))
-    running: dict[str, tuple[subprocess.Popen, int]] = {}
+    running: dict[str, tuple[subprocess.Popen, int]] = {}  # name of a task → its process and slot
     failures = {}
     with writing(logs):
         make_folder(logs)
@@ -147,6 +147,7 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
+    """Return the last line with text, which is usually the error message."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():
