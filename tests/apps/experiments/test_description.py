@@ -32,7 +32,11 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place must be of the form NAME=VALUE, not 'data'"),
         (silent, [], r"not say what \$\{data\} is: pass `set` data="),
-        ("nes2net_x_2018", [], "is neither a YAML file nor the name of a packaged experiment; did you mean 'nes2net_x_2019'"),
+        (
+            "nes2net_x_2018",
+            [],
+            "is neither a YAML file nor the name of a packaged experiment; did you mean 'nes2net_x_2019'",
+        ),
         (write(tmp_path / "list.yaml", "[1]"), [], r"must be a mapping with keys such as name and seeds, not \[1\]"),
     ):
         with pytest.raises(InputError, match=message):
@@ -42,7 +46,9 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
 def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
-    with pytest.raises(InputError, match=r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"):
+    with pytest.raises(
+        InputError, match=r"has no value for \$\{HF_TOKEN\}: pass `set` HF_TOKEN=…, or give it a default"
+    ):
         load_experiment(path)
     assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
 

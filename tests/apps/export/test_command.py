@@ -22,7 +22,7 @@ def test_what_is_missing_or_does_not_fit_and_what_is_there(source, workdir, comm
         ("--to hf", "--to and --out"),
         ("--to pth --out out.pth --quantize int8", "--to onnx", "--quantize"),
         ("--to arena --out out --quantize int8", "--quantize is used only with --to onnx, not with --to arena"),
-        ("--to onnx --out out.pth --quantize int8", "give it a name that ends in .onnx"),
+        ("--to onnx --out out.pth --quantize int8", "choose a name that ends in .onnx"),
         ("--push a/b --quantize int8", "--to onnx", "--quantize"),
     ):
         refused(f"export in.pth {words}", *messages)
