@@ -54,7 +54,8 @@ class AudioFile(NamedTuple):
         measured = measure_audio(path)
         if channel is not None and channel >= measured.channels:
             raise InputError(
-                f"has {pluralise(measured.channels, 'channel')}, counted from 0: there is no channel {channel}",
+                f"has {pluralise(measured.channels, 'channel')}, counted from 0, so there is no channel {channel}: choose a "
+                f"`channel` below {measured.channels}, or remove it for the mean of all",
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
@@ -90,7 +91,7 @@ class Examination:
     published: list[str]
     """Published figures of the detector."""
     fakes: FrameScores | None
-    """None if the detector was not trained on segments."""
+    """Frame scores with fake stretches; None if the detector was not trained on segments."""
 
     @property
     def decider(self) -> Decider | None:
@@ -150,6 +151,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
 
 
 def _judge(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
+    """Judge the recording; raise InputError if it fails."""
     answer = judge.answer(Source.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")
