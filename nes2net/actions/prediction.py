@@ -133,7 +133,6 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _check_windows_are_used(judge: Judge[Any], recordings: Iterable[AnyRecording]) -> None:
-    """Raise InputError if the user chose ``window`` or ``hop``, but no recording is scored by windows."""
     has_default_windows = judge.settings.along == Along()
     if has_default_windows or judge.settings.track:
         return

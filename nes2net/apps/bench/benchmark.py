@@ -90,21 +90,19 @@ def measure(
     # Use oneDNN for the matrix product if oneDNN computes the layers of the detector.
     product = Stage("matrix product", partial(OneDNNLinear(linear), matrix), 1, 0.0)
     with scoring_mode(detector), torch.inference_mode():
-        *medians, seconds_of_product = _time_in_turns([*stages, product], rounds, detector.device)
+        *medians, seconds_of_product = _median_seconds_in_turns([*stages, product], rounds, detector.device)
     measured = [Measured(stage, seconds) for stage, seconds in zip(stages, medians)]
     return measured, 2 * width**3 / seconds_of_product
 
 
 def _count_flops_of_utterance(detector: Detector, num_samples: int) -> dict[str, float]:
-    """Count the operations of front-end and back-end, on the meta device if the detector can be built there."""
-    copy = Detector.on_meta(detector.config) or detector
+    copy = Detector.on_meta(detector.config) or detector  # on the meta device if it can be built there
     silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
     frontend_flops = count_flops(copy.frontend, silence)
     return {"front-end": frontend_flops, "back-end": count_flops(copy, silence) - frontend_flops}
 
 
 def _network_stages(detector: Detector, num_samples: int, size: int, flops: dict[str, float]) -> list[Stage]:
-    """Make the stages of front-end and back-end on a batch of ``size`` utterances of noise."""
     waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
     with torch.inference_mode():
         states = detector.hidden_states(waveform)
@@ -127,7 +125,6 @@ def _files_stage(
     flops_of_utterance: float,
     num_workers: int | None,
 ) -> Stage:
-    """Make the stage that reads files and scores them in batches of ``size``, as ``nes2net score`` does."""
     batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
     count = len(batch_files)
     trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
@@ -143,7 +140,7 @@ def _files_stage(
     )
 
 
-def _time_in_turns(stages: Sequence[Stage], rounds: int, device: torch.device) -> list[float]:
+def _median_seconds_in_turns(stages: Sequence[Stage], rounds: int, device: torch.device) -> list[float]:
     """Run all stages once in each round; return the median seconds of each, without the first round."""
     synchronize = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]

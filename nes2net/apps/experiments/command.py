@@ -214,7 +214,6 @@ def experiment() -> None:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
-    """Return the command line of a process that does one task; ``words`` are those of this experiment."""
     from nes2net.lib.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")
@@ -260,7 +259,6 @@ def _do_task(name: str, plan: Plan, machine: Machine) -> int:
 
 
 def _print_failures(failures: list[Failure]) -> int:
-    """Print each failure on standard error; return the highest exit status, 0 without failures."""
     for failure in failures:
         print(printable(with_flag_names(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)

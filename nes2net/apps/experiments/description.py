@@ -298,7 +298,6 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE``; ``subject`` is what a text is called in a message."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

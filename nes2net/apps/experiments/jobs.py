@@ -196,7 +196,6 @@ class ScoreJob(Job):
         os.utime(self.scores, follow_symlinks=False)
 
     def _num_samples(self) -> int | None:
-        """Leading samples to score; None for whole recordings."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
         protocols: dict[str | None, CorpusSamples] = {None: "auto", "4sec": "4sec", "full": None}
@@ -232,11 +231,10 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 @cache
 def _trials_digest(corpus_part: Part) -> str | None:
-    """Return a checksum of the trials; None if the corpus is not on this machine any more."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         return recordings_digest(corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols))
-    except InputError:
+    except InputError:  # the corpus is not on this machine any more
         return None
 
 

@@ -67,7 +67,6 @@ class Plan:
         return tasks
 
     def _scoring_jobs(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
-        """Make the jobs that score and evaluate an average of a run's checkpoints on its sets, in order."""
         score_folder = path_below(self.out, "scores", run.name, average.name)
         report_folder = path_below(self.out, "reports", run.name, average.name)
         jobs: list[Job] = []
@@ -186,26 +185,24 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Shorten ``train.lr`` to ``lr``; a recipe is told by its name alone."""
     if key == "recipe":
         return ""
-    return key.rpartition(".")[2]
+    return key.rpartition(".")[2]  # train.lr → lr
 
 
 def _value_text(value: object) -> str:
-    """Write a value of the grid as in an override ``key=value``."""
     if isinstance(value, str):
         return value
     return json_text(value, ensure_ascii=False)
 
 
 def _folder_label(settings: Mapping[str, object], left_out: str | None) -> str:
-    """Name a point of the grid in file names; a digest replaces what is too long or has other characters."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")
     text = "_".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-.") for word in words)
     if len(text) <= _MAX_LABEL and text == "_".join(words):
         return text
+    # Labels that were shortened, or lost characters, differ by a digest.
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
     return f"{text[:_MAX_LABEL].rstrip('-.')}-{digest[:6]}"

@@ -117,7 +117,6 @@ def compare_weights(row: PublishedRow, provenance: Provenance, conditions: Condi
 
 
 def _average_words(count: int, mode: Any = "mean") -> str:
-    """Say how ``count`` checkpoints were averaged; ``mode`` comes from a file, so it may be anything."""
     if count == 1:
         return "a single epoch"
     if mode == "legacy":
@@ -131,7 +130,6 @@ def _asv_numbers(counts: tuple[int, ...]) -> str:
 
 
 def _architecture_differences(config: Options, published_config: Options) -> list[str]:
-    """List the parts and options of ``config`` that differ from the published ones, in words."""
     measured = _relevant_options(config)
     published = _relevant_options(published_config)
     differences = []

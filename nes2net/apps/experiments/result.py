@@ -159,7 +159,6 @@ def experiment_result(experiment: Experiment, measurements: Sequence[SystemOnSet
 
 
 def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """Collect the notices of all reports, each once for a set, with the systems to which it applies."""
     systems_by_notice: dict[str, dict[str, None]] = {}
     for on_set in measurements:
         for measured in on_set.measured:
@@ -169,7 +168,6 @@ def _notices_of_reports(measurements: Sequence[SystemOnSet]) -> list[str]:
 
 
 def _metric_table(experiment: Experiment, measurements: Sequence[SystemOnSet], metric: str) -> Table:
-    """Tabulate one metric: systems × sets, with the lowest figure of each set marked as the best."""
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}

@@ -147,7 +147,6 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line with text, which is usually the error message."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

@@ -173,7 +173,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
 
 
 def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
-    """List the strongest stretches of time and bands: ends in words, and relevance."""
     stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
 

@@ -99,7 +99,6 @@ def export(
 
 
 def _export_for_transformers(detector: Detector, out: Path) -> None:
-    """Write a folder that ``AutoModel`` of transformers loads, see :func:`export`; the rest goes to :data:`HEAD`."""
     frontend = detector.frontend
     if not isinstance(frontend, SSLFrontend):
         raise InputError(

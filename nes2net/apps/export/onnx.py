@@ -65,8 +65,6 @@ _SCORE_FORMULAS: dict[ScoreRule, str] = {
 
 
 class _WithScores(nn.Module):
-    """A detector with both outputs of the graph."""
-
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
@@ -117,10 +115,10 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     if quantize not in (None, "int8"):
         raise InputError(f"`quantize` must be 'int8' or None, not {quantize!r}")
     detector = detector.whole()
-    if quantize and not _can_quantise(detector.frontend):
+    if quantize and not _has_large_linear_layer(detector.frontend):
         raise _nothing_to_quantise_error(detector)
     shortest, longest = _accepted_lengths(detector)
-    description = _describe(detector, path, shortest, longest)
+    description = _metadata(detector, path, shortest, longest)
     # Write the file under a temporary name, check it, quantise and check it again if required, and rename it.
     with writing(path), scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
@@ -141,8 +139,7 @@ def export_onnx(detector: Detector, path: str | Path, *, quantize: str | None = 
     return path
 
 
-def _describe(detector: Detector, path: Path, shortest: int, longest: int | None) -> dict[str, Any]:
-    """Make the metadata of the file ``path``, which :class:`OnnxDetector` reads; lengths are in samples."""
+def _metadata(detector: Detector, path: Path, shortest: int, longest: int | None) -> dict[str, Any]:
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     scored_samples = samples_to_score(detector.provenance).num_samples
@@ -169,8 +166,7 @@ def _describe(detector: Detector, path: Path, shortest: int, longest: int | None
     }
 
 
-def _can_quantise(frontend: nn.Module) -> bool:
-    """Whether a linear layer is large enough, see :data:`_MIN_FEATURES`."""
+def _has_large_linear_layer(frontend: nn.Module) -> bool:
     layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
     return any(min(layer.weight.shape) >= _MIN_FEATURES for layer in layers)
 
@@ -181,7 +177,6 @@ def _nothing_to_quantise_error(detector: Detector) -> InputError:
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
-    """Say for users of the file how a recording becomes ``waveform``."""
     steps = [f"mono at {SAMPLE_RATE} Hz, in [-1, 1]"]
     if detector.pre_emphasis:
         steps.append(f"x[n] - {detector.pre_emphasis:g} x[n-1] for n > 0")
@@ -216,7 +211,7 @@ def _write_float32(detector: Detector, description: Mapping[str, object], path: 
     with torch.inference_mode():
         detector(waveform)  # if the detector fails, raise its own error here, not wrapped by torch.onnx
     try:
-        with _silence(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
+        with _hide_library_output(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
             has_fixed_length = description["min_samples"] == description["max_samples"]
             dynamic = {0: "batch"} if has_fixed_length else {0: "batch", 1: "samples"}
             program = torch.onnx.export(
@@ -275,7 +270,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: Mapping[st
     entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     problem = f"{path.name} was not written: onnxruntime cannot quantise this detector"
-    with as_input_error(problem, Exception), _silence():  # onnxruntime raises exceptions of many types
+    with as_input_error(problem, Exception), _hide_library_output():  # onnxruntime raises exceptions of many types
         quantize_dynamic(
             model,
             path,
@@ -297,8 +292,7 @@ def _traced_samples(detector: Detector, shortest: int, longest: int | None) -> i
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Hide what libraries log, warn and print in this context."""
+def _hide_library_output() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -121,12 +121,11 @@ def _costs(
         notes.append(f"{extent}; it needs at least {pluralise(module.min_frames, 'frame')}")
         if module.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
-        notes += [*_frozen_note(module), f"layers: {', '.join(_layers(module))}"]
+        notes += [*_frozen_note(module), f"layers: {', '.join(_layer_descriptions(module))}"]
     return Costs(role, module, flops / 2 / seconds, notes)
 
 
-def _layers(backend: Backend) -> list[str]:
-    """Describe the modules of a back-end, such as ``"fc (Linear, 2,050)"`` with the number of trained parameters."""
+def _layer_descriptions(backend: Backend) -> list[str]:
     layers = []
     for name, child in backend.named_children():
         kind = type(child).__name__

@@ -122,7 +122,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
         name, published_model = identity.provenance.published
         facts_of_model = published_facts(name)
         notes = [*notes, *published_model.notes]
-    published = _published_like(config) if identity.config else identity.models
+    published = _published_with_architecture(config) if identity.config else identity.models
     facts: Facts = {
         "model": _model_in_words(identity),
         **facts_of_model,
@@ -155,8 +155,7 @@ def _detector_sheet(identity: Identity) -> Sheet:
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 
-def _published_like(config: Mapping[str, Any]) -> list[str]:
-    """List the published models with the architecture ``config``."""
+def _published_with_architecture(config: Mapping[str, Any]) -> list[str]:
     names = []
     backend, _ = name_and_options(config, "backend", "")
     for name, published_model in PUBLISHED.items():
@@ -169,18 +168,16 @@ def _published_like(config: Mapping[str, Any]) -> list[str]:
 
 
 def _model_in_words(identity: Identity) -> str:
-    """Name the published models that fit; say if only the architecture is published, and not these weights."""
     models = identity.models
     if not models and identity.provenance.architecture:
         models = [identity.provenance.architecture[0]]
     has_published_weights = identity.provenance.published is not None
     if has_published_weights or identity.misfit or PUBLISHED.keys().isdisjoint(models):
         return " or ".join(models)
-    return architecture_words(*models)
+    return architecture_words(*models)  # only the architecture is published, not these weights
 
 
 def _adaptation_facts(identity: Identity) -> dict[str, str]:
-    """Describe the adaptation of the front-end, and the base weights that the checkpoint omits."""
     facts: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
@@ -193,14 +190,12 @@ def _adaptation_facts(identity: Identity) -> dict[str, str]:
 
 
 def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
-    """Return the recipe in a checkpoint, unless another version of nes2net wrote keys that this one does not know."""
-    with suppress(InputError):
+    with suppress(InputError):  # another version of nes2net wrote it, with keys that this version does not know
         return recipe_from_dict(dict(provenance.recipe)) if provenance.recipe else None
     return None
 
 
 def _training_facts(provenance: Provenance) -> dict[str, object]:
-    """Describe how a detector was trained: recipe, start, average or epoch, and figures on the development set."""
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
@@ -241,7 +236,6 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _history_value(name: str, value: object) -> object:
-    """Write a figure of a history for people; rates in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):

@@ -190,7 +190,6 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[str]) -> Identity:
-    """Describe a front-end without a detector; ``notes`` is extended."""
     if frontend.note:
         notes.append(frontend.note)
     name = frontend.config["name"]
@@ -202,7 +201,6 @@ def _identify_frontend(path: Path, kind: str, frontend: Frontend, notes: list[st
 
 
 def _identify_detector(checkpoint: Checkpoint) -> Identity:
-    """Find the published model that a state dict fits, or the nearest one, unless the file has its configuration."""
     path = checkpoint.path
     tensors = checkpoint.state_dict
     state_dict = tensors if checkpoint.config else without_wrapper(tensors, str(path))
@@ -246,7 +244,6 @@ def _identify_detector(checkpoint: Checkpoint) -> Identity:
 
 
 def _compare_with_record(checkpoint: Checkpoint, kind: str) -> Identity:
-    """Compare the tensors of a checkpoint with the configuration in it, if it has one."""
     path = checkpoint.path
     state_dict = unwrap_frontend(checkpoint.state_dict)
     provenance = checkpoint.provenance

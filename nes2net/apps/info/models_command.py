@@ -39,13 +39,12 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
     elif json_:
-        print(as_json(_plain_lists()))
+        print(as_json(_models_for_json()))
     else:
-        print(_sheet().text())
+        print(_models_sheet().text())
 
 
-def _plain_lists() -> dict[str, object]:
-    """List all models as plain data for JSON."""
+def _models_for_json() -> dict[str, object]:
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
 
@@ -64,13 +63,12 @@ def _plain_lists() -> dict[str, object]:
     return {
         "detectors": [asdict(model) for model in list_models()],
         "front-ends": frontends,
-        "by hand": [{**row, "files": files} for row, files in _rows_by_hand()],
+        "by hand": [{**row, "files": files} for row, files in _results_with_files()],
         "repositories": _collection_rows(),
     }
 
 
-def _sheet() -> Sheet:
-    """Lay out all models as tables for a terminal."""
+def _models_sheet() -> Sheet:
     from nes2net.lib.sheet import Sheet
     from nes2net.models.catalogue import list_models
     from nes2net.models.frontends.sizes import SIZES
@@ -94,7 +92,7 @@ def _sheet() -> Sheet:
     for name, size in SIZES.items():
         millions = round(size.parameters / 1e6)
         frontends.append({"name": name, "million parameters": millions, "licence": size.licence})
-    by_hand = [{**row, "files": ", ".join(files) or "–"} for row, files in _rows_by_hand()]
+    by_hand = [{**row, "files": ", ".join(files) or "–"} for row, files in _results_with_files()]
     return Sheet(
         "What is fetched by name",
         tables={
@@ -122,8 +120,7 @@ def _collection_rows() -> list[Facts]:
     return rows
 
 
-def _rows_by_hand() -> list[tuple[Facts, Mapping[str, str]]]:
-    """List the published results whose detectors are downloaded by hand, each with its files: kind → name."""
+def _results_with_files() -> list[tuple[Facts, Mapping[str, str]]]:
     from nes2net.models.published_results import published_rows
 
     rows: list[tuple[Facts, Mapping[str, str]]] = []

@@ -81,26 +81,28 @@ class _Kind(NamedTuple):
 def _all_kinds() -> list[_Kind]:
     figures = {row.id: figure_of(row) for row in published_rows()}
     networks = [
-        _registered(registry, part_sheet, f"model.{role}", _network_facts) for role, registry in REGISTRIES.items()
+        _kind_of_registry(registry, part_sheet, f"model.{role}", _network_facts)
+        for role, registry in REGISTRIES.items()
     ]
     return [
         _Kind("recipe", packaged_recipes(), lambda name: recipe_notes(name).about[0], recipe_sheet),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
         *networks,
-        _registered(heads, part_sheet, "model.backend.head", _head_facts),
-        _registered(losses, part_sheet, "train.loss", _loss_facts),
-        _registered(tasks, part_sheet, "train.task", _task_facts),
-        _registered(judgements, judgement_sheet),
+        _kind_of_registry(heads, part_sheet, "model.backend.head", _head_facts),
+        _kind_of_registry(losses, part_sheet, "train.loss", _loss_facts),
+        _kind_of_registry(tasks, part_sheet, "train.task", _task_facts),
+        _kind_of_registry(judgements, judgement_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
-        _registered(commands, command_sheet),
+        _kind_of_registry(commands, command_sheet),
         _Kind("published result", list(figures), figures.__getitem__, result_sheet),
     ]
 
 
-def _registered(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
-    """Make the kind of things in ``registry``; ``sheet`` is called with registry, ``settings`` and name."""
-    return _Kind(registry.kind, registry.names(), partial(_title, registry), partial(sheet, registry, *settings))
+def _kind_of_registry(registry: Registry, sheet: Callable[..., Sheet], *settings: object) -> _Kind:
+    return _Kind(
+        registry.kind, registry.names(), partial(_docstring_title, registry), partial(sheet, registry, *settings)
+    )
 
 
 def names() -> dict[str, list[str]]:
@@ -142,8 +144,7 @@ def _model_line(name: str) -> str:
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
-def _title(registry: Registry, name: str) -> str:
-    """Return the first line of the part's docstring."""
+def _docstring_title(registry: Registry, name: str) -> str:
     return docstring_of(registry.get(name)).title
 
 
@@ -157,7 +158,7 @@ def _corpus_line(name: str) -> str:
 def _condition_line(name: str) -> str:
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
-    line = _title(effects, name)
+    line = _docstring_title(effects, name)
     if strengths:
         strengths = f"{strengths} {condition.unit}".rstrip()
         line += f" ({strengths})"
@@ -206,7 +207,7 @@ def part_sheet(registry: Registry, key: str, further_facts: Callable[[Registry, 
         key: key of a recipe that chooses the part by its name, such as ``"train.loss"``.
         further_facts: makes the facts that only this kind of part has.
     """
-    facts = {"what": _title(registry, name), **further_facts(registry, name)}
+    facts = {"what": _docstring_title(registry, name), **further_facts(registry, name)}
     options = all_option_rows(registry, name)
     commands = [f"In a recipe: {key}={name}"]
     if options:
@@ -251,7 +252,7 @@ def _task_facts(registry: Registry, name: str) -> Facts:
 
 
 def judgement_sheet(registry: Registry, name: str) -> Sheet:
-    facts = {"what": _title(registry, name)}
+    facts = {"what": _docstring_title(registry, name)}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(registry, name)}, commands=commands)
 
@@ -265,7 +266,7 @@ def command_sheet(registry: Registry, name: str) -> Sheet:
             values = ", ".join(map(str, action.choices or ())) or action.metavar or ""
             rows.append({"option": option, "takes": values, "meaning": (action.help or "") % vars(action)})
     tables = {"arguments and flags": rows}
-    return Sheet(f"{name}: command", {"what": _title(registry, name)}, "", tables, [f"nes2net {name} --help"])
+    return Sheet(f"{name}: command", {"what": _docstring_title(registry, name)}, "", tables, [f"nes2net {name} --help"])
 
 
 def condition_sheet(name: str) -> Sheet:
@@ -283,7 +284,7 @@ def condition_sheet(name: str) -> Sheet:
         except MissingLibrary as error:
             lacks = str(error)
     facts = {
-        "what": _title(effects, name),
+        "what": _docstring_title(effects, name),
         "strength": condition.strengths_in_words() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),

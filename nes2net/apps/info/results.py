@@ -14,7 +14,7 @@ _PROTOCOLS = {"full": "whole utterances", "unknown": "the source does not say wh
 
 def rows_about(names: Collection[str]) -> list[PublishedRow]:
     """List the published results of these models, recipes or corpora."""
-    return [row for row in published_rows() if not {*row.models, _recipe(row), row.corpus}.isdisjoint(names)]
+    return [row for row in published_rows() if not {*row.models, _recipe_name(row), row.corpus}.isdisjoint(names)]
 
 
 def lines_about(*names: str) -> list[str]:
@@ -22,8 +22,7 @@ def lines_about(*names: str) -> list[str]:
     return [_line(row) for row in rows_about(names)]
 
 
-def _recipe(row: PublishedRow) -> str | None:
-    """Return the name of the recipe, as ``nes2net info`` lists it."""
+def _recipe_name(row: PublishedRow) -> str | None:
     return Path(row.recipe).stem if row.recipe else None
 
 
@@ -44,7 +43,7 @@ def result_sheet(id: str) -> Sheet:
     facts = {
         "what": _line(row),
         "model": ", ".join(row.models),
-        "recipe": _recipe(row),
+        "recipe": _recipe_name(row),
         "measured again": ", ".join(row.ways) or "only reported",
         "here": row.here,
         "front-end": row.reported_frontend,

@@ -143,7 +143,7 @@ class Channel:
             return lines
         if self.evidence is not None:
             lines += self._add_evidence(self.evidence, line, weight, item.samples)
-        lines += self._say_unjudged(line)
+        lines += self._warn_if_unjudged(line)
         self._computing.append(time.perf_counter() - began)
         if self.is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
@@ -228,8 +228,7 @@ class Channel:
             self._embedded_until = line["end"]
         return traits
 
-    def _say_unjudged(self, line: Line) -> list[Line]:
-        """Return a line if no window was judged for ten seconds, or if the first ones are unlike the calibration's."""
+    def _warn_if_unjudged(self, line: Line) -> list[Line]:
         reason = line.get("unusual") or line.get("reason")
         if not reason:
             self._warn_from = None

@@ -226,7 +226,6 @@ class Server:
                 self._metrics.calls.labels(connection.close_code).inc()
 
     def _run_session_to_code(self, connection: ServerConnection) -> int:
-        """Run a session, then free its slot; return the code with which to close the connection."""
         try:
             self._run_session(connection)
         except InputError as error:
@@ -365,7 +364,7 @@ def _receive(connection: ServerConnection, idle: float | None) -> bytes | _Start
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    """Send ``line``; disconnect the client if it does not take it in time."""
+    # Disconnect a client that does not receive the line in time.
     cut = threading.Timer(MAX_SEND_SECONDS, connection.socket.shutdown, [socket.SHUT_RDWR])
     cut.start()
     try:

@@ -74,7 +74,6 @@ def answer_of(judged: Judged[float], model: str) -> Answer:
 
 
 def _window_facts(judged: Judged[float]) -> list[tuple[str, str]]:
-    """Describe what single windows say, if windows along the recording decided: a part that stands out, low windows."""
     facts = []
     stretch = stretch_of(judged)
     if stretch is not None:
@@ -173,7 +172,6 @@ def _basis_words(judged: Judged[float]) -> str:
 
 
 def _probability_words(judged: Judged[float], probability: float, decider: Decider) -> str:
-    """Say how probable bona fide is at the prior, and how far so few calibration trials support it."""
     along = judged.along
     subject = "the recording"
     if along is not None and along.windows > 1:
@@ -193,7 +191,6 @@ def _probability_words(judged: Judged[float], probability: float, decider: Decid
 
 
 def _stretch_words(stretch: Stretch) -> str:
-    """Say where the part with the most evidence against bona fide is, or that it may be chance."""
     if not stretch.stands_out:
         return "None: by chance, bona fide recordings of this length have a part like its lowest."
     return (

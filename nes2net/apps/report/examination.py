@@ -135,13 +135,13 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         frames_judge: Judge[Any] = Judge(
             detector, "frames", settings=JudgingSettings(batch_size=batch_size), watch=progress_of
         )
-        fakes = _judge(frames_judge, file).frames
+        fakes = _judge_or_raise(frames_judge, file).frames
     published = detector.provenance.published
     rows = [row for row in published_rows() if published is not None and published[0] in row.models]
     return Examination(
         file,
         measure_blocks(stream_audio(file.recording)),
-        _judge(judge, file),
+        _judge_or_raise(judge, file),
         _detector_facts(detector),
         [with_flag_names(sentence) for sentence in (*judge.notes, *judge.meaning, *judge.doubts)],
         [with_flag_names(doubt) for doubt in judge.doubts],
@@ -150,8 +150,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     )
 
 
-def _judge(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
-    """Judge the recording; raise InputError if it fails."""
+def _judge_or_raise(judge: Judge[Any], file: AudioFile) -> Judged[Any]:
     answer = judge.answer(Source.of(file.recording))
     if isinstance(answer, Failed):
         raise InputError(answer.words, subject=f"audio file {file.path}")

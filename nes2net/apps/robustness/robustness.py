@@ -84,7 +84,7 @@ def evaluate_robustness(
     files = {name: ScoreFile.of(path) for name, path in paths.items()}
     scores, without_scores = _read_scores(trials, files)
     failed = {**(failed or {}), **without_scores}
-    left_out = _incomplete_trials(trials, scores)
+    left_out = _conditions_without_score(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
@@ -188,7 +188,6 @@ def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
 
 
 def _error_rates(measured: Measured) -> dict[str, Figure]:
-    """Return the figures that clean trials and conditions share: EER, and errors at the threshold."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -274,8 +273,9 @@ def _read_scores(
     return scores, failed
 
 
-def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Map the id of each trial that lacks a score to the conditions without its score."""
+def _conditions_without_score(
+    trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[str]]:
     conditions = {trial.id: [name for name, by_id in scores.items() if trial.id not in by_id] for trial in trials}
     return {id: names for id, names in conditions.items() if names}
 

@@ -250,7 +250,6 @@ def run(
 
 
 def _condition_transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of the condition ``name``; its identity states the recordings that it mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:

@@ -49,23 +49,23 @@ def shards_of(source: str | Path) -> list[Shard]:
         InputError: if the source has no recordings, or cannot be listed.
         MissingLibrary: if a URL needs a library that is not installed.
     """
-    shards = _shards_of_text(str(source))
+    shards = _unsorted_shards(str(source))
     if not shards:
         raise InputError(
-            f"{short_repr(str(source))} has no recordings: "
-            f"{', '.join(SHARD_SUFFIXES)} files, a list or a folder of recordings are expected"
+            f"{short_repr(str(source))} has no recordings: name {', '.join(SHARD_SUFFIXES)} files, a list, or a folder of "
+            "recordings"
         )
     return sorted(shards, key=lambda shard: shard.address)
 
 
-def _shards_of_text(name: str) -> list[Shard]:
+def _unsorted_shards(name: str) -> list[Shard]:
     if name.startswith(HUB_PREFIX):
         name = address_of(name)
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
     if "*" not in name and not is_remote(name) and not os.path.exists(address):
-        raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
+        raise InputError(f"{name} not found: name a folder, a shard, a list or a URL")
     if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
         forget(name)
         return [_file_shard(name)]

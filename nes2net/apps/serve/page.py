@@ -91,7 +91,7 @@ def _answers(
 
 def _failed_row(name: str, error: str) -> Line:
     row = {"file": name, "error": error}
-    return {"row": row, "columns": _columns(row)}
+    return {"row": row, "columns": _table_cells(row)}
 
 
 def _scored_row(scored: Scored, desk: Desk) -> Line:
@@ -102,7 +102,7 @@ def _scored_row(scored: Scored, desk: Desk) -> Line:
     decider = desk.decider
     return {
         "row": row,
-        "columns": _columns(row),
+        "columns": _table_cells(row),
         **({"verdict": _verdict(row)} if decider else {}),
         "along": scored.judged.along.words if scored.judged.along else [],
         "basis": [*decider.describe(), *desk.notes] if decider else [],
@@ -119,7 +119,7 @@ def _verdict(row: Line) -> str:
     return row["decision"].replace("bonafide", "bona fide") + in_part
 
 
-def _columns(row: Line) -> Line:
+def _table_cells(row: Line) -> Line:
     basis = row.get("basis", {})
     cells = {**as_columns(row), **{name: basis.get(name) for name in _BASIS}}
     return {name: as_cell(cells.get(name)) for name in (*COLUMNS, *_BASIS)}
