@@ -116,7 +116,7 @@ def _decode_and_send(
     try:
         sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
     except NotAudio:  # the messages of the two libraries would not help the user
-        sender.send("not a recording: neither libsndfile nor FFmpeg reads it; send another file")
+        sender.send("not a recording: neither libsndfile nor FFmpeg reads it")
     except InputError as error:
         sender.send(error.reason)  # the user does not know the temporary name of the file
     except OSError as error:

@@ -130,7 +130,7 @@ def test_refusals_and_a_server_that_is_gone_are_errors_of_the_file(page, serving
     client, _ = serving(Limits(max_size=1))
     drop(page, client, ("large.wav", wav(80)))
     page.wait_for_selector("td.error")
-    assert rows_of(page) == [["large.wav", "too large: 1 MB are taken here at once"]]
+    assert rows_of(page) == [["large.wav", "too large: send at most 1 MB at once"]]
     page.route("**/page/score*", lambda route: route.abort())
     page.set_input_files("#files", [{"name": "a.wav", "mimeType": "audio/wav", "buffer": wav()}])
     page.get_by_role("cell", name="the server does not answer").wait_for()
