@@ -19,7 +19,7 @@ Words = Sequence[object]
 
 
 class Remark(str):
-    """A word that is written behind the command, as a comment of the shell."""
+    """One of the :data:`Words` of a command that is written behind it, as a comment of the shell."""
 
 
 def command_line(words: Words) -> str:

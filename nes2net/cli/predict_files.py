@@ -72,7 +72,7 @@ class FilesBeside:
         self.model = Path(model).name
         self.threshold = threshold
         if plot and is_one_file(Path(plot), PICTURES) and len(files) > 1:
-            raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+            raise InputError(f"--plot {plot} is one picture, but there are {len(files)} recordings: name a folder")
         # Path of a recording → path of its picture, its RTTM file, which may be one for all, and its label file.
         self.pictures = _targets(files, plot, PICTURES, ".png")
         self.rttms = _targets(files, rttm, (".rttm",), ".rttm")
@@ -143,8 +143,8 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, answer: Judged[Any], detector: Scorer, decider: Decider | None) -> None:
-        """Frame scores are raw, with fake stretches; scores of windows are log-likelihood ratios if
-        calibrated, with a stretch that stands out.
+        """Draw the scores along a recording: of frames, raw and with fake stretches; of windows, as
+        log-likelihood ratios if calibrated, with a stretch that stands out.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

@@ -160,7 +160,7 @@ def test_errors_are_one_line(folder, calibrate, refused):
             f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla",
             "has no phase 'evla'; did you mean 'eval'? Known: dev, eval, train",
         ),
-        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
+        ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys requires --eval-corpus"),
     ):
         refused(f"calibrate {words}", message)
     assert not (folder / "x.txt").exists()

@@ -33,7 +33,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0
     assert "excluded by definition: attack A08, codec gsm" in out
-    refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
+    refused(f"{good} --exclude A08", "--exclude requires FIELD=VALUE")
     refused(f"{good} --json good.txt", "is one of the files that are read")
     refused(f"{good} --json r.json --html ./r.json", "r.json is named for two outputs")
     refused(f"{good} --seed -1", "seed is at least 0, not -1")
@@ -109,7 +109,7 @@ def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path,
     for wrong, message in (
         ("--threshold-from dev.txt", "--threshold-from is used only with --dev-keys"),
         (also, "--also is used only with --threshold-from or --calibration: remove it"),
-        (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
+        (f"{threshold} --also generic x", "--also requires CORPUS SCORES KEYS"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration exclude each other"),
         ("--calibration c.json --json c.json", "is one of the files that are read"),
     ):

@@ -153,8 +153,8 @@ def test_errors_are_one_line(speech_folder, monkeypatch, refused):
         ),
         ("--judgement frames --samples 9000", ["frames are judged in whole recordings: remove --samples"]),
         ("--judgement frames --out labels", ["--out is used only with --labels"]),
-        ("--judgement frames --csv", ["--csv is a table of scores and decisions, not of scores of frames"]),
+        ("--judgement frames --csv", ["--csv is only for scores and decisions, not for scores of frames"]),
         ("--judgement frames --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
-        ("--rttm a.rttm", ["--rttm is for fake stretches: add --judgement frames"]),
+        ("--rttm a.rttm", ["--rttm is only for fake stretches: add --judgement frames"]),
     ):
         refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

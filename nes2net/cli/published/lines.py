@@ -106,6 +106,6 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Of epochs with the lowest loss, the last counts, as in the published program."""
+    """Find the lowest loss and its epoch; of several such epochs the last counts, as in the published program."""
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch
