@@ -22,6 +22,7 @@ from nes2net.metrics.eer import check_scores, eer_of_sorted, last_of_ties
 from nes2net.metrics.localisation.segments import ROUNDING, SPOOF, frame_labels
 
 Tail = Literal["bonafide", "last"]
+"""Class of the time after the last frame, see :func:`range_eer`."""
 
 
 class ScoredUtterance(NamedTuple):
@@ -142,7 +143,7 @@ def join_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Fra
         score_rows.append(score_row)
         label_rows.append(label_row)
     if not score_rows:
-        raise InputError("error rates need at least one utterance, not none")
+        raise InputError("there are no utterances; an error rate needs at least one")
     joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
@@ -228,10 +229,12 @@ def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
+    """Number the frames of each utterance from 0, given their numbers (U,), such as (2, 1) → (0, 1, 0)."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
 def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
+    """Keep the first ``lengths`` (U,) of the ``counts`` (U,) values of each utterance; ``values`` are joined."""
     if (counts == lengths).all():
         return values
     is_kept = np.tile([True, False], len(counts))

@@ -75,7 +75,9 @@ def frame_labels(
     array([1, 1, 0, 0, 0], dtype=int8)
     """
     if not resolution_ms > 0 or not 0 <= duration < math.inf:
-        raise InputError(f"frames of {resolution_ms} ms of {duration} s: both must be numbers above 0")
+        raise InputError(
+            f"`resolution_ms` must be above 0, not {resolution_ms}, and `duration` a number of at least 0 s, not {duration}"
+        )
     step = resolution_ms / 1000
     rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
     count = rounded[last_frame](duration / step)
