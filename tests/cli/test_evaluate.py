@@ -29,7 +29,7 @@ def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command,
     assert status == 0
     assert re.search(r"^Ours +Theirs +−", out, re.MULTILINE)
     assert r"\label{tab:" in (tmp_path / "r.tex").read_text()
-    refused(f"{words} --names Ours", "--names has a name of its own for each of 2 files, not Ours")
+    refused(f"{words} --names Ours", "--names must have a different name for each of 2 files, not Ours")
     status, out, _ = command(f"{good} --exclude attack=A08 codec=gsm")
     assert status == 0
     assert "excluded by definition: attack A08, codec gsm" in out
@@ -71,7 +71,7 @@ def test_det_curves_and_scores_are_drawn_for_a_paper(good, tmp_path, command, re
         assert f"<!-- {text} -->" in drawn
     assert "var(--" not in drawn
     refused(f"{good} --plot curves.jpg", "--plot draws a .png, .svg or .pdf, not curves.jpg")
-    with pytest.raises(InputError, match="`plot` draws scores of recordings of both classes"):
+    with pytest.raises(InputError, match="`plot` only draws scores of recordings of both classes"):
         Pages(plot=tmp_path / "none.svg").write(Result("Frames", {}, [], []))
 
 

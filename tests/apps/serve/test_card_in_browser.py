@@ -94,7 +94,7 @@ def test_fake_stretches_are_shaded_and_listed(page, serving, tmp_path, fakes):
     assert page.locator("#fakes tr").count() == len(fakes)
     assert ("% of the recording" in text) == bool(fakes)
     assert ("No fake stretch was found" in text) != bool(fakes)
-    assert "goes on up to 0.6," in text
+    assert "continues up to 0.6," in text
     if fakes:
         page.click("#fakes tr:last-child button")
         wait(lambda: audio(page, "currentTime") >= fakes[-1][0] - 0.1)
