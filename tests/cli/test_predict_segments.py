@@ -61,8 +61,8 @@ def test_segments_of_each_file_are_told_with_their_settings(predict):
     assert all(segment["label"] == "spoof" and segment["score"] < 0.5 for segment in first["segments"])
     titles, *lines, rule, score = predict(*files)[1].splitlines()
     assert score.startswith("# score: higher means more bona fide")
-    rule = "a fake stretch begins at a score of at most 0.5 and continues up to 0.6, and lasts at least 0.1 s"
-    assert rule == f"# {rule}; frames of 20 ms"
+    rule_words = "a fake stretch begins at a score of at most 0.5 and continues up to 0.6, and lasts at least 0.1 s"
+    assert rule == f"# {rule_words}; frames of 20 ms"
     assert titles.split() == ["file", "score", "duration"]
     assert lines[0].split(maxsplit=4) == ["speech/a.wav", "–", "3.00", "s", "2 fake stretches"]
     for line, segment in zip(lines[1:3], first["segments"]):
