@@ -31,7 +31,7 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     for name, key, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place must be of the form NAME=VALUE, not 'data'"),
-        (silent, [], r"not say what \$\{data\} is: pass `set` data="),
+        (silent, [], r"has no value for \$\{data\}: pass `set` data="),
         (
             "nes2net_x_2018",
             [],

@@ -56,7 +56,7 @@ def test_an_adapted_detector_is_merged_with_its_base(small_model, workdir, comma
     assert merged.provenance.to_dict() == {"epoch": 2}
     waveform = 0.1 * torch.randn(2, 6000)
     torch.testing.assert_close(merged(waveform), detector(waveform), atol=1e-6, rtol=0)
-    refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors: there is nothing to")
+    refused(f"{merge.format('merged.pth')} --overwrite", "this detector holds all its tensors, so there is nothing to")
     # Averages keep the base, and export merges by itself, to the same tensors.
     assert command("average lora.pth lora.pth --out average.pth")[0] == 0
     assert command("export average.pth --to pth --out exported.pth --base moved.pth")[0] == 0
